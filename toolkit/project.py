@@ -1,0 +1,158 @@
+"""The checkout that the tasks work on: its data (invoke.yaml) and its state (.env)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolkit import envfile
+from toolkit.errors import ToolkitError
+
+LOCAL, PULLED = "local", "pulled"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of the stack that can be switched; its services carry the Compose profile of its name."""
+
+    name: str
+    about: str
+    default: bool
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a published service is found: a variable of .env names the port."""
+
+    service: str
+    variable: str
+    default: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout. ``data`` is the ``stack`` section of its invoke.yaml."""
+
+    root: Path
+    data: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> Project:
+        """Read invoke.yaml of ``root`` (default: the checkout that this package stands in).
+
+        Raises:
+            ToolkitError: the file is missing, is not YAML, or has no ``stack`` section.
+        """
+        root = root or Path(__file__).resolve().parent.parent
+        path = root / "invoke.yaml"
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ToolkitError(
+                f"cannot read {path}", error.strerror or str(error), f"git restore {path.name}"
+            ) from error
+        except yaml.YAMLError as error:
+            raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the line it names") from error
+        if not isinstance(data, dict) or not isinstance(data.get("stack"), dict):
+            raise ToolkitError(f"{path} has no 'stack' section", fix=f"git restore {path.name}")
+        return cls(root, data["stack"])
+
+    @property
+    def env_file(self) -> Path:
+        """The settings of this checkout."""
+        return self.root / ".env"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """The folder that every credential comes from."""
+        return self.root / "secrets"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by whatever changes this checkout or its stack."""
+        return self.root / ".netmon" / "lock"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of .env as they are now."""
+        return envfile.read(self.env_file)
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Name of each secret file (without ``.txt``) → the variable that it fills."""
+        secrets: Mapping[str, str] = self.data["secrets"]
+        return secrets
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        """The switchable parts of the stack by name."""
+        return {
+            name: Group(name, spec["about"], bool(spec.get("default"))) for name, spec in self.data["groups"].items()
+        }
+
+    @cached_property
+    def addresses(self) -> list[Address]:
+        """The services that a profile may publish, in the order in which they are shown."""
+        return [
+            Address(name, spec["port"], int(spec["default"]), spec["what"])
+            for name, spec in self.data["addresses"].items()
+        ]
+
+    def timeout(self, name: str) -> float:
+        """A time-out of invoke.yaml in seconds."""
+        return float(self.data["timeouts"][name])
+
+    def layers(self, profile: str) -> list[str]:
+        """The compose files of a profile, in the order in which they are merged.
+
+        Raises:
+            ToolkitError: there is no such profile; the known ones are named.
+        """
+        profiles = self.data["profiles"]
+        return list(profiles[known("profile", profile, profiles)])
+
+    def compose_files(self, profile: str, images: str | None) -> list[str]:
+        """The value of COMPOSE_FILE, as a list: the profile's layers, the local images, the user's override."""
+        files = self.layers(profile)
+        if images == LOCAL:
+            files.append(self.data["local_images"])
+        if (self.root / self.data["override"]).exists():
+            files.append(self.data["override"])
+        return files
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that .env was set up for, or None."""
+        return self.env.get("NETMON_PROFILE")
+
+    @property
+    def images(self) -> str | None:
+        """The image set in use: ``local``, ``pulled``, or None while none was chosen."""
+        return self.env.get("NETMON_IMAGES") or None
+
+    def require_setup(self) -> str:
+        """The profile in use.
+
+        Raises:
+            ToolkitError: `invoke setup` has not been run here.
+        """
+        if not self.profile:
+            raise ToolkitError("this checkout is not set up", ".env names no profile", "run: invoke setup")
+        return self.profile
+
+
+def known(kind: str, name: str, names: Iterable[str]) -> str:
+    """``name``, if it is one of ``names``.
+
+    Raises:
+        ToolkitError: it is not; the known names are listed.
+    """
+    if name in (names := list(names)):
+        return name
+    raise ToolkitError(f"unknown {kind} '{name}'", f"known: {', '.join(names)}", f"use one of the known {kind}s")

@@ -1,0 +1,1 @@
+"""Thin Invoke tasks over the functions of the toolkit."""
