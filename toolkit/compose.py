@@ -15,6 +15,8 @@ from typing import Any
 from toolkit.errors import ToolkitError
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
+INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
+OTHER_PORT = "invoke doctor names who holds the port; another one can be set in .env"
 START = "start Docker (systemctl start docker, or scripts/engine.sh start)"
 
 
@@ -155,10 +157,10 @@ def explain(doing: str, result: Result) -> ToolkitError:
         "cannot connect to the docker daemon": START,
         "is the docker daemon running": START,
         "permission denied while trying to connect": "add your account to the group docker, or use sudo",
-        "is not a docker command": "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)",
-        "unknown shorthand flag": "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)",
-        "port is already allocated": "invoke doctor names who holds the port; another one can be set in .env",
-        "address already in use": "invoke doctor names who holds the port; another one can be set in .env",
+        "is not a docker command": INSTALL_COMPOSE,
+        "unknown shorthand flag": INSTALL_COMPOSE,
+        "port is already allocated": OTHER_PORT,
+        "address already in use": OTHER_PORT,
         "no space left on device": "free some disk space: docker system df shows what Docker holds",
         'run "invoke setup" first': "run: invoke setup",
         "no such file or directory": "run: invoke setup",
