@@ -1,0 +1,169 @@
+"""A stack of its own for live tests: a copy of the checkout, another project name, other ports, other volumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+T = TypeVar("T")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PORTS = ("APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nothing listens on; all are held until all are known, so none comes twice."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def copy_checkout(target: Path) -> None:
+    """What a clone of this working tree would hold: tracked files and new ones that are not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        source = CHECKOUT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+
+
+@dataclass
+class Stack:
+    """A checkout whose project, ports and volumes are its own. ``settings`` become lines of its .env."""
+
+    root: Path
+    name: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, root: Path, name: str, **settings: str) -> Stack:
+        """Copy the checkout to ``root`` and remove what a killed run of the same name left behind."""
+        copy_checkout(root)
+        ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+        stack = cls(root, name, {"COMPOSE_PROJECT_NAME": name, **ports, **settings})
+        (root / ".env").write_text("".join(f"{key}={value}\n" for key, value in stack.settings.items()))
+        stack.destroy()
+        return stack
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command: nothing of the developer's own stack leaks into it."""
+        kept = {key: value for key, value in os.environ.items()
+                if not key.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_"))}  # fmt: skip
+        return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
+
+    def run(self, *argv: str, timeout: float = 600, check: bool = True,
+            env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command in the copy; with ``check`` an exit code other than 0 fails the test with its output."""
+        done = subprocess.run(argv, cwd=self.root, env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=timeout, check=False)  # fmt: skip
+        assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def invoke(self, *args: str, timeout: float = 600, check: bool = True,
+               env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run an Invoke task of the copy."""
+        return self.run(*self.invoke_argv(*args), timeout=timeout, check=check, env=env)
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start an Invoke task of the copy in a process group of its own, to be interrupted."""
+        return subprocess.Popen(self.invoke_argv(*args), cwd=self.root, env=self.environment, text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                start_new_session=True)  # fmt: skip
+
+    @staticmethod
+    def invoke_argv(*args: str) -> list[str]:
+        """The command line of an Invoke task."""
+        return [sys.executable, "-m", "invoke", *args]
+
+    def docker(self, *args: str, timeout: float = 300, check: bool = True) -> str:
+        """The standard output of a docker command."""
+        return self.run("docker", *args, timeout=timeout, check=check).stdout
+
+    def compose(self, *args: str, timeout: float = 300, check: bool = True) -> str:
+        """The standard output of a plain docker compose command in the copy."""
+        return self.docker("compose", *args, timeout=timeout, check=check)
+
+    def container(self, service: str) -> dict[str, Any]:
+        """``docker inspect`` of the one container of a service."""
+        ids = self.docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}",
+                          "--filter", f"label=com.docker.compose.service={service}",
+                          "--filter", "label=com.docker.compose.oneoff=False").split()  # fmt: skip
+        assert len(ids) == 1, f"{service} has {len(ids)} containers"
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", ids[0]))
+        return found[0]
+
+    def services(self) -> set[str]:
+        """The services that have a container, in whatever state."""
+        return set(self.compose("ps", "--all", "--services").split())
+
+    def url(self, path: str = "", port: str = "APP_PORT") -> str:
+        """An address of a published service."""
+        return f"http://127.0.0.1:{self.settings[port]}{path}"
+
+    def probe(self, url: str) -> str:
+        """Ask for a probe and return its id."""
+        answer = requests.post(self.url("/api/probes"), json={"url": url}, timeout=10)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def result(self, probe: str, within: float = 20) -> dict[str, Any]:
+        """The finished probe, waited for."""
+        def finished() -> dict[str, Any] | None:
+            try:
+                body: dict[str, Any] = requests.get(self.url(f"/api/probes/{probe}"), timeout=5).json()
+            except requests.RequestException:
+                return None
+            return body if body.get("status") not in {"queued", "running"} else None
+
+        return until(finished, within, f"probe {probe} to finish")
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """Status code and body of /api/health."""
+        answer = requests.get(self.url("/api/health"), timeout=5)
+        return answer.status_code, answer.json()
+
+    def destroy(self) -> None:
+        """Remove every container, network and volume of the project, whatever state it is in."""
+        label = f"label=com.docker.compose.project={self.name}"
+        for listing, remove in (
+            (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+            (("network", "ls", "--quiet"), ("network", "rm")),
+            (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
+        ):
+            if found := self.docker(*listing, "--filter", label).split():
+                self.docker(*remove, *found)
+
+    def leftovers(self) -> list[str]:
+        """What of the project is still there: containers, networks, volumes."""
+        label = f"label=com.docker.compose.project={self.name}"
+        return [name for listing in (("ps", "--all", "--quiet"), ("network", "ls", "--quiet"), ("volume", "ls", "--quiet"))
+                for name in self.docker(*listing, "--filter", label).split()]  # fmt: skip
+
+
+def until(look: Callable[[], T | None], within: float, what: str) -> T:
+    """Look until there is something, at most ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        if found := look():
+            return found
+        assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
+        time.sleep(0.2)
