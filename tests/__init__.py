@@ -1,0 +1,1 @@
+"""The tests: `unit` needs nothing, `live` needs a Docker Engine."""

@@ -1,0 +1,1 @@
+"""Tests against real services, in a project of their own."""

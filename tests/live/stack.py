@@ -24,7 +24,7 @@ PORTS = ("APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERT
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on; all are held until all are known, so none comes twice."""
+    """Ports of the loopback interface that nothing listens on; all are held until all are known: none comes twice."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -104,12 +104,17 @@ class Stack:
 
     def container(self, service: str) -> dict[str, Any]:
         """``docker inspect`` of the one container of a service."""
-        ids = self.docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}",
-                          "--filter", f"label=com.docker.compose.service={service}",
-                          "--filter", "label=com.docker.compose.oneoff=False").split()  # fmt: skip
+        ids = self.containers(service)
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", ids[0]))
         return found[0]
+
+    def containers(self, service: str = "") -> list[str]:
+        """The ids of the project's containers, or of those of one service, in whatever state."""
+        labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False"]
+        labels += [f"com.docker.compose.service={service}"] if service else []
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return self.docker("ps", "--all", "--quiet", *filters).split()
 
     def services(self) -> set[str]:
         """The services that have a container, in whatever state."""
@@ -155,8 +160,8 @@ class Stack:
     def leftovers(self) -> list[str]:
         """What of the project is still there: containers, networks, volumes."""
         label = f"label=com.docker.compose.project={self.name}"
-        return [name for listing in (("ps", "--all", "--quiet"), ("network", "ls", "--quiet"), ("volume", "ls", "--quiet"))
-                for name in self.docker(*listing, "--filter", label).split()]  # fmt: skip
+        listings = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
+        return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:

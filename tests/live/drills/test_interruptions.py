@@ -1,0 +1,139 @@
+"""Whatever interrupts a task, the next `up` converges on a healthy, proven stack."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.live.stack import Stack, copy_checkout
+
+Record = Callable[[str], None]
+
+
+def converges(stack: Stack) -> float:
+    """The seconds that `up` takes to a green smoke; the values in secrets/ and .env agree afterwards."""
+    started = time.monotonic()
+    stack.invoke("up", timeout=600)
+    settings = (stack.root / ".env").read_text().splitlines()
+    for name in ("postgres", "redis", "rabbitmq"):
+        value = (stack.root / "secrets" / f"{name}_password.txt").read_text().strip()
+        assert f"{name.upper()}_PASSWORD={value}" in settings
+    return time.monotonic() - started
+
+
+def test_two_ups_at_once(own_stack: Stack, record: Record) -> None:
+    """One does the work; the other waits or says that it is not alone. Never two half-made stacks."""
+    both = [own_stack.start("up"), own_stack.start("up")]
+    outputs = [each.communicate(timeout=600)[0] for each in both]
+    codes = sorted(each.returncode for each in both)
+    assert codes in ([0, 0], [0, 1]), outputs
+    for each, output in zip(both, outputs, strict=True):
+        assert "Traceback" not in output
+        assert each.returncode == 0 or "another run" in output
+    record(f"exit codes {codes}; next up {converges(own_stack):.1f} s")
+
+
+@pytest.mark.parametrize("after", [0.3, 1.5, 3, 6, 10])
+def test_ctrl_c_during_up(own_stack: Stack, record: Record, after: float) -> None:
+    process = own_stack.start("up")
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=120)[0]
+    assert "Traceback" not in output, output
+    assert process.returncode in {0, 130, 1}, output
+    record(f"exit code {process.returncode}; next up {converges(own_stack):.1f} s")
+
+
+@pytest.mark.parametrize("after", [0.3, 1.5, 3, 6, 10])
+def test_kill_during_up(own_stack: Stack, record: Record, after: float) -> None:
+    process = own_stack.start("up")
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=120)
+    record(f"next up {converges(own_stack):.1f} s")
+
+
+def test_kill_during_setup(own_stack: Stack, record: Record) -> None:
+    """Killed after every few milliseconds of its run: no half-written file, and the last run completes the set-up."""
+    started = time.monotonic()
+    own_stack.invoke("setup")
+    whole = time.monotonic() - started
+    kills = 0
+    for step in range(40):
+        for made in [own_stack.root / ".env", *(own_stack.root / "secrets").glob("*.txt")]:
+            made.unlink(missing_ok=True)
+        (own_stack.root / ".env").write_text("".join(f"{key}={value}\n" for key, value in own_stack.settings.items()))
+        process = own_stack.start("setup")
+        time.sleep(whole * step / 40)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        kills += process.returncode == -signal.SIGKILL
+        halves = [path for path in (own_stack.root / "secrets").glob("*.txt") if len(path.read_text().strip()) < 16]
+        assert halves == []
+        own_stack.invoke("setup")
+    assert kills > 10
+    record(f"{kills} kills, no half-written file; next up {converges(own_stack):.1f} s")
+
+
+def test_kill_of_every_container(own_stack: Stack, record: Record) -> None:
+    """The host's out-of-memory killer takes one main process after another: everything is healthy again by itself."""
+    own_stack.invoke("up")
+    started = time.monotonic()
+    for service in sorted(own_stack.services()):
+        os.kill(int(own_stack.container(service)["State"]["Pid"]), signal.SIGKILL)
+    own_stack.invoke("wait", "--timeout=120")
+    own_stack.invoke("smoke")
+    record(f"healthy and smoke green again after {time.monotonic() - started:.1f} s")
+
+
+def test_down_in_the_middle_of_up(own_stack: Stack, record: Record) -> None:
+    process = own_stack.start("up")
+    time.sleep(4)
+    down = own_stack.invoke("down", check=False, timeout=300)
+    output = process.communicate(timeout=600)[0]
+    assert "Traceback" not in output + down.stdout + down.stderr
+    record(f"up ended with {process.returncode}, down with {down.returncode}; next up {converges(own_stack):.1f} s")
+
+
+def test_a_second_checkout_is_left_alone(own_stack: Stack, stack: Stack, record: Record) -> None:
+    """`down --volumes` of one project beside another one."""
+    own_stack.invoke("up")
+    own_stack.invoke("down", "--volumes", "--yes")
+    assert own_stack.leftovers() == []
+    assert stack.health()[0] == 200
+    record("the other stack is untouched")
+
+
+def test_database_killed_during_its_first_initialisation(own_stack: Stack, record: Record) -> None:
+    """The volume looks initialised and is not: `up` says so, and names the fix, instead of starting on half a schema."""
+    own_stack.invoke("setup")
+    own_stack.invoke("images.build", timeout=900)
+    script = own_stack.root / "scripts" / "init-db.sql"
+    whole = script.read_text()
+    script.write_text("SELECT pg_sleep(60);\n" + whole)
+    own_stack.compose("up", "--detach", "--no-deps", "db")
+    time.sleep(8)
+    own_stack.compose("kill", "db")
+    script.write_text(whole)
+    done = own_stack.invoke("up", "--timeout=100", check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert "initialis" in output, output
+    own_stack.invoke("down", "--volumes", "--yes")
+    record(f"refused and explained; after down --volumes up takes {converges(own_stack):.1f} s")
+
+
+def test_a_copy_of_the_checkout_elsewhere(own_stack: Stack, record: Record, tmp_path: object) -> None:
+    """Paths are the checkout's own: one that was moved works as before."""
+    own_stack.invoke("up")
+    moved = own_stack.root.with_name("moved")
+    copy_checkout(moved)
+    for name in (".env", *(f"secrets/{name}_password.txt" for name in ("postgres", "redis", "rabbitmq"))):
+        subprocess.run(["cp", "-p", own_stack.root / name, moved / name], check=True)
+    second = Stack(moved, own_stack.name, own_stack.settings)
+    record(f"up in the moved checkout {converges(second):.1f} s")

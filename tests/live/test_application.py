@@ -1,0 +1,129 @@
+"""The application under stop, restart, reload and replacement."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.live.stack import CHECKOUT, Stack, until
+
+
+@pytest.fixture
+def slow_target(stack: Stack) -> Iterator[tuple[str, threading.Event]]:
+    """A target on the host that answers after 3 s; the event says that a request has arrived."""
+    arrived = threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            arrived.set()
+            time.sleep(3)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
+                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    server = http.server.ThreadingHTTPServer((gateway, 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{gateway}:{server.server_port}/", arrived
+    server.shutdown()
+
+
+def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target: tuple[str, threading.Event]) -> None:
+    url, arrived = slow_target
+    probe = stack.probe(url)
+    assert arrived.wait(10)
+    started = time.monotonic()
+    stack.compose("stop", "worker")
+    assert 1 < time.monotonic() - started < 20, "the job in flight is waited for, and no longer than that"
+    assert stack.container("worker")["State"]["ExitCode"] == 0
+    assert stack.result(probe, within=2)["status"] == "up", "the result was stored before the worker ended"
+    stack.compose("start", "worker")
+    stack.invoke("wait")
+
+
+def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[str, threading.Event]) -> None:
+    url, arrived = slow_target
+    probes = [stack.probe(url) for _ in range(5)]
+    assert arrived.wait(10)
+    stack.compose("kill", "--signal", "KILL", "worker")
+    stack.compose("start", "worker")
+    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["up"] * 5
+    stack.invoke("wait")
+
+
+def test_jobs_accepted_while_no_worker_runs_are_done_later(stack: Stack) -> None:
+    stack.compose("stop", "worker")
+    probes = [stack.probe("http://prometheus:9090/-/ready") for _ in range(20)]
+    stack.compose("restart", "rabbitmq")
+    stack.compose("start", "worker")
+    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["up"] * 20
+    stack.invoke("wait")
+
+
+def test_api_drains_before_it_stops(stack: Stack) -> None:
+    started = time.monotonic()
+    stack.compose("stop", "app")
+    assert time.monotonic() - started < 15
+    assert stack.container("app")["State"]["ExitCode"] == 0
+    stack.compose("start", "app")
+    stack.invoke("wait")
+
+
+def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stack: Stack) -> None:
+    stack.compose("stop", "rabbitmq")
+    try:
+        answer = requests.post(stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, timeout=15)
+        assert answer.status_code == 503
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    finally:
+        stack.compose("start", "rabbitmq")
+        stack.invoke("wait")
+    count = "SELECT count(*) FROM probes WHERE status = 'queued'"
+    database = stack.container("db")["Id"]
+    queued = stack.docker("exec", database, "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
+    assert queued.strip() == "0"
+
+
+def test_a_change_of_the_source_is_live_in_development(stack: Stack) -> None:
+    marker = f"reloaded-{int(time.time())}"
+    api = stack.root / "app" / "netmon" / "api.py"
+    source = api.read_text()
+    assert '"/api/health/live"' in source
+    api.write_text(source.replace('"/api/health/live"', f'"/api/{marker}"'))
+    try:
+        until(lambda: requests_ok(stack.url(f"/api/{marker}")), 20, "the changed source to be served")
+    finally:
+        api.write_text(source)
+    until(lambda: not requests_ok(stack.url(f"/api/{marker}")) and requests_ok(stack.url("/api/health/ready")), 20,
+          "the source as it was")  # fmt: skip
+
+
+def requests_ok(url: str) -> bool:
+    """Whether the address answers with 200."""
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def test_another_application_takes_its_place(own_stack: Stack) -> None:
+    """The contract of docs/bring-your-own-app.md, kept by an application of a few lines that knows nothing of ours."""
+    foreign = own_stack.root / "tests" / "fixtures" / "foreign-app"
+    assert (CHECKOUT / "tests" / "fixtures" / "foreign-app" / "app.py").exists()
+    with (own_stack.root / ".env").open("a") as settings:
+        settings.write(f"APP_CONTEXT={foreign}\nAPP_IMAGE=netmon-foreign-app:test\nWORKER_REPLICAS=0\n")
+    report = own_stack.invoke("up", "--profile=dev", timeout=900).stdout
+    assert "skipped" in report, "the end-to-end probe is ours, and must not count as passed"
+    assert own_stack.health()[0] == 200
+    assert "netmon-foreign-app:test" in own_stack.container("app")["Config"]["Image"]
+    assert "worker" not in own_stack.services()
+    own_stack.compose("stop", "app")
+    assert own_stack.container("app")["State"]["ExitCode"] == 0

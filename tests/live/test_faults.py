@@ -1,0 +1,123 @@
+"""What is broken is named: by /api/health within seconds, by each service's own health check, and mended by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.live.stack import Stack, until
+
+CHECKS = {"db": "database", "redis": "redis", "kafka": "kafka", "rabbitmq": "rabbitmq"}
+
+
+@pytest.mark.parametrize("service", CHECKS)
+def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: str) -> None:
+    until(lambda: stack.health()[0] == 200, 30, "a healthy start")
+    expected = {check: "error" if check == CHECKS[service] else "ok" for check in CHECKS.values()}
+    stack.compose("stop", service)
+    try:
+        until(lambda: stack.health()[0] == 503, 5, f"/api/health to notice that {service} is away")
+        assert stack.health()[1]["checks"] == expected
+        assert requests.get(stack.url("/api/health/live"), timeout=2).status_code == 200
+        ready = requests.get(stack.url("/api/health/ready"), timeout=2).status_code
+        assert ready == (503 if service == "db" else 200)
+    finally:
+        stack.compose("start", service)
+    until(lambda: stack.health()[0] == 200, 60, f"/api/health to notice that {service} is back")
+    stack.invoke("wait")
+
+
+@contextlib.contextmanager
+def frozen(container: dict[str, object]) -> Iterator[None]:
+    """Stop every process of a container with SIGSTOP, from the host; the engine still sees it running.
+
+    Not ``docker pause``: that turns a container unhealthy without running its check.
+    """
+    pid = container["State"]["Pid"]  # type: ignore[index]
+    processes = [pid, *descendants(int(pid))]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below ``pid``."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [each for child in children for each in (int(child), *descendants(int(child)))]
+
+
+@pytest.mark.parametrize("service", ["app", "worker", "db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager"])
+def test_own_health_check_fails_when_the_service_hangs(stack: Stack, service: str) -> None:
+    def failing() -> bool:
+        return bool(stack.container(service)["State"]["Health"]["FailingStreak"] > 0)
+
+    assert not failing()
+    with frozen(stack.container(service)):
+        until(failing, 25, f"the health check of {service} to fail")
+        assert stack.container(service)["State"]["Running"]
+    until(lambda: not failing(), 30, f"the health check of {service} to pass again")
+
+
+@pytest.mark.parametrize(
+    ("service", "command", "variable"),
+    [
+        ("db", ["/opt/netmon/postgres-health.sh"], "POSTGRES_PASSWORD"),
+        ("redis", ["/opt/netmon/redis-health.sh"], "REDIS_PASSWORD"),
+        ("rabbitmq", ["bash", "/opt/netmon/rabbitmq-health.sh"], "RABBITMQ_PASSWORD"),
+    ],
+)
+def test_own_health_check_fails_on_a_wrong_password(
+    stack: Stack, service: str, command: list[str], variable: str
+) -> None:
+    container = stack.container(service)["Id"]
+    right = stack.run("docker", "exec", container, *command, check=False)
+    assert right.returncode == 0, right.stderr
+    wrong = stack.run("docker", "exec", "--env", f"{variable}=wrong-password-0123", container, *command, check=False)
+    assert wrong.returncode != 0
+
+
+def test_database_check_fails_on_an_initialisation_that_was_cut_off(stack: Stack) -> None:
+    container = stack.container("db")["Id"]
+    sql = ["docker", "exec", container, "psql", "-U", "postgres", "-d", "network_monitor", "-c"]
+    stack.run(*sql, "ALTER SCHEMA platform RENAME TO platform_away")
+    try:
+        assert stack.run("docker", "exec", container, "/opt/netmon/postgres-health.sh", check=False).returncode != 0
+    finally:
+        stack.run(*sql, "ALTER SCHEMA platform_away RENAME TO platform")
+
+
+@pytest.mark.parametrize("service", ["app", "kafka"])
+def test_own_health_check_fails_on_a_closed_port(stack: Stack, service: str) -> None:
+    """The check that the service has, against a port where nothing listens."""
+    container = stack.container(service)["Id"]
+    test = stack.container(service)["Config"]["Healthcheck"]["Test"][1:]
+    script = Path(test[1])
+    command = {
+        "app": [*test[:2], "3999", test[3]],
+        "kafka": ["bash", "-c", f"sed s/29092/29999/ {script} | bash"],
+    }[service]
+    assert stack.run("docker", "exec", container, *test, check=False).returncode == 0
+    assert stack.run("docker", "exec", container, *command, check=False).returncode != 0
+
+
+def test_health_answers_within_a_second_while_everything_hangs(stack: Stack) -> None:
+    until(lambda: stack.health()[0] == 200, 30, "a healthy start")
+    with contextlib.ExitStack() as hanging:
+        for service in CHECKS:
+            hanging.enter_context(frozen(stack.container(service)))
+        answer = requests.get(stack.url("/api/health"), timeout=5)
+        assert answer.status_code == 503
+        assert answer.elapsed.total_seconds() < 1.2
+        assert set(answer.json()["checks"].values()) == {"error"}
+    until(lambda: stack.health()[0] == 200, 60, "everything to answer again")
