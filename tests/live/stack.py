@@ -132,6 +132,7 @@ class Stack:
 
     def result(self, probe: str, within: float = 20) -> dict[str, Any]:
         """The finished probe, waited for."""
+
         def finished() -> dict[str, Any] | None:
             try:
                 body: dict[str, Any] = requests.get(self.url(f"/api/probes/{probe}"), timeout=5).json()

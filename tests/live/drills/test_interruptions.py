@@ -110,7 +110,7 @@ def test_a_second_checkout_is_left_alone(own_stack: Stack, stack: Stack, record:
 
 
 def test_database_killed_during_its_first_initialisation(own_stack: Stack, record: Record) -> None:
-    """The volume looks initialised and is not: `up` says so, and names the fix, instead of starting on half a schema."""
+    """The volume looks initialised and is not: `up` says so instead of starting on half a schema."""
     own_stack.invoke("setup")
     own_stack.invoke("images.build", timeout=900)
     script = own_stack.root / "scripts" / "init-db.sql"

@@ -1,0 +1,71 @@
+"""From nothing to healthy and proven, beside what the machine allows and beside other ways to start the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+import yaml
+
+from bench.measure import CORES, Span, measured
+from tests.live.stack import Stack
+
+ROUNDS = 3
+# The health timings of the document that the platform implements: every 30 s, no start interval.
+SLOW_HEALTH = {"interval": "30s", "timeout": "10s", "retries": 3, "start_period": "40s"}
+
+
+def rows(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Name and figure of each line. The images must be present; every start is on empty volumes."""
+    stack.invoke("up", "--no-smoke", timeout=900)
+    services = sorted(stack.services())
+
+    ours, proven, plain = [], [], []
+    for _ in range(ROUNDS):
+        stack.destroy()
+        with measured() as whole:
+            with measured() as up:
+                stack.invoke("up", "--no-smoke")
+            stack.invoke("smoke")
+        ours.append(up.wall)
+        proven.append(whole.wall)
+        stack.destroy()
+        with measured() as up:
+            stack.compose("up", "--detach", "--wait", "--quiet-pull")
+        plain.append(up.wall)
+
+    alone = {service: start_alone(stack, service) for service in services}
+    chain = alone["db"].wall + max(alone["app"].wall, alone["worker"].wall)
+    slowest = max(chain, *(span.wall for span in alone.values()))
+    share = sum(span.cpu for span in alone.values()) / CORES
+
+    stack.destroy()
+    slow = stack.root / "docker-compose.override.yml"
+    checks = {service: {"healthcheck": {**SLOW_HEALTH, "start_interval": None}} for service in services}
+    slow.write_text(yaml.safe_dump({"services": checks}).replace("start_interval: null", "start_interval: !reset null"))
+    stack.invoke("setup")
+    with measured() as late:
+        stack.compose("up", "--detach", "--wait", "--quiet-pull")
+    slow.unlink()
+    stack.invoke("setup")
+
+    floor = max(slowest, share)
+    yield "invoke up --no-smoke, all healthy", f"{median(ours):.1f} s"
+    yield "invoke up, all healthy and smoke green", f"{median(proven):.1f} s"
+    yield "slowest chain of services started alone", f"{slowest:.1f} s"
+    yield f"all start-up CPU ÷ {CORES} cores", f"{share:.1f} s"
+    yield "up ÷ the larger of these two", f"{median(ours) / floor:.2f} x"
+    yield "plain docker compose up -d --wait", f"{median(plain):.1f} s ({median(plain) / median(ours):.2f} x ours)"
+    yield "the same with a check every 30 s", f"{late.wall:.1f} s ({late.wall / median(ours):.2f} x ours)"
+    for service, span in alone.items():
+        yield f"  {service} alone", f"{span.wall:.1f} s, {span.cpu:.1f} s of CPU"
+
+
+def start_alone(stack: Stack, service: str) -> Span:
+    """Start one service with nothing but what it cannot start without, which is not counted."""
+    stack.destroy()
+    if service in {"app", "worker"}:
+        stack.compose("up", "--detach", "--wait", "--no-deps", "db")
+    with measured() as span:
+        stack.compose("up", "--detach", "--wait", "--no-deps", service)
+    return span
