@@ -7,6 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,14 @@ INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on De
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
 OTHER_PORT = "invoke doctor names who holds the port; another one can be set in .env"
 START = "start Docker (systemctl start docker, or scripts/engine.sh start)"
+
+
+class TimedOutError(ToolkitError):
+    """A command that was ended by its time-out; ``output`` is what it had printed by then, where captured."""
+
+    def __init__(self, what: str, output: str) -> None:
+        super().__init__(what)
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,9 @@ def run(
     cwd: Path,
     capture: bool,
     timeout: float | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdin: str | None = None,
+    stop: threading.Event | None = None,
 ) -> Result:
     """Run a command to its end; tests patch this function.
 
@@ -45,29 +56,57 @@ def run(
         cwd: The folder to run in.
         capture: Return the output instead of letting it through to the terminal.
         timeout: Seconds after which the command is killed.
-        env: Variables set in addition to those of this process.
+        env: Variables set in addition to those of this process, or removed from them (None).
         stdin: Text for its standard input; without it the command has none.
+        stop: Once set, by another thread, the command is told to end (SIGTERM).
 
     Raises:
-        ToolkitError: the program is missing, or the time-out ran out.
+        ToolkitError: the program is missing, or the time-out ran out (TimedOutError).
     """
+    variables = {**os.environ, **(env or {})}
+    pipe = subprocess.PIPE if capture else None
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             argv,
             cwd=cwd,
-            capture_output=capture,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
             errors="replace",
-            check=False,
-            timeout=timeout,
-            env={**os.environ, **(env or {})},
-            **({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}),
+            env={name: value for name, value in variables.items() if value is not None},
         )
     except FileNotFoundError as error:
         raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
-    except subprocess.TimeoutExpired as error:
-        raise ToolkitError(f"{shlex.join(argv)} did not end within {timeout:g} s") from error
-    return Result(done.returncode, done.stdout or "", done.stderr or "")
+    with process:
+        try:
+            stdout, stderr = _output(process, stdin, timeout, stop)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            output = error.stdout or ""
+            said = output.decode(errors="replace") if isinstance(output, bytes) else output
+            raise TimedOutError(f"{shlex.join(argv)} did not end within {timeout:g} s", said) from error
+        except BaseException:
+            process.kill()
+            raise
+    return Result(process.returncode, stdout or "", stderr or "")
+
+
+def _output(
+    process: subprocess.Popen[str], stdin: str | None, timeout: float | None, stop: threading.Event | None
+) -> tuple[str, str]:
+    if stop is None:
+        return process.communicate(stdin, timeout)
+    deadline = time.monotonic() + (timeout or float("inf"))
+    while True:
+        try:
+            return process.communicate(stdin, 0.1)
+        except subprocess.TimeoutExpired:
+            stdin = None  # it is on its way
+            if stop.is_set():
+                process.terminate()
+            if time.monotonic() > deadline:
+                raise
 
 
 @dataclass(frozen=True)
@@ -82,24 +121,26 @@ class Docker:
         *args: str,
         capture: bool = True,
         timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         stdin: str | None = None,
+        stop: threading.Event | None = None,
     ) -> Result:
         """Run ``docker ARGS`` and return its result, whatever its exit code."""
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
-        return run(["docker", *args], cwd=self.root, capture=capture, timeout=timeout, env=env, stdin=stdin)
+        return run(["docker", *args], cwd=self.root, capture=capture, timeout=timeout, env=env, stdin=stdin, stop=stop)
 
     def compose(
         self,
         *args: str,
         capture: bool = True,
         timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         stdin: str | None = None,
+        stop: threading.Event | None = None,
     ) -> Result:
         """Run ``docker compose ARGS``; .env says which files and groups it acts on."""
-        return self("compose", *args, capture=capture, timeout=timeout, env=env, stdin=stdin)
+        return self("compose", *args, capture=capture, timeout=timeout, env=env, stdin=stdin, stop=stop)
 
     def check(self, result: Result, doing: str) -> Result:
         """The result, if its exit code is 0.
@@ -111,7 +152,7 @@ class Docker:
             return result
         raise explain(doing, result)
 
-    def effective(self, *, every_group: bool = False, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def effective(self, *, every_group: bool = False, env: Mapping[str, str | None] | None = None) -> dict[str, Any]:
         """The merged configuration as Compose sees it (``config --format json``).
 
         Args:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from toolkit.errors import ToolkitError
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+STYLES = {
+    "ok": "green",
+    "done": "green",
+    "starting": "yellow",
+    "warning": "yellow",
+    "skipped": "yellow",
+    "failed": "bold red",
+    "dim": "dim",
+}
 
 
 @cache
@@ -17,4 +33,50 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-STYLES = {"ok": "green", "failed": "bold red", "warning": "yellow", "skipped": "yellow", "dim": "dim"}
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is, in one of STYLES."""
+    console().print(text, style=STYLES.get(style, style), markup=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
+    """Print aligned columns, one line a row, never cut off: whoever reads a pipe wants whole lines.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+        styles: One of STYLES for each row.
+    """
+    lines = [columns, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    for line, style in zip(lines, ["dim", *(styles or [""] * len(rows))], strict=True):
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), style)
+
+
+def address(url: str, what: str) -> None:
+    """Print an address that a terminal opens on a click, and what is found there."""
+    from rich.text import Text
+
+    console().print(Text.assemble("  ", (url.ljust(30), f"link {url}"), "  ", what))
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Announce a step and, once it has succeeded, the seconds it took."""
+    started = time.monotonic()
+    say(f"{name} …", "bold")
+    yield
+    say(f"{name}: {time.monotonic() - started:.1f} s", "dim")
+
+
+def consent(doing: str, yes: bool) -> None:
+    """Return if the user agrees to ``doing``: has said ``--yes``, or answers so.
+
+    Raises:
+        ToolkitError: they do not, or there is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ToolkitError(f"consent is missing to {doing}", "nothing was changed", "add --yes")
+    if input(f"{doing}? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise ToolkitError("called off", "nothing was changed")

@@ -41,7 +41,7 @@ def update(path: Path, changes: Mapping[str, str]) -> bool:
     before = path.read_text(encoding="utf-8") if path.exists() else HEADER
     lines = before.splitlines()
     missing = dict(changes)
-    for number, line in enumerate(lines):
+    for number, line in reversed(list(enumerate(lines))):  # of a variable that stands twice, the last one counts
         match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", line)
         if match and match[1] in missing:
             lines[number] = f"{match[1]}={missing.pop(match[1])}"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from toolkit.errors import ToolkitError
 
+_held: set[Path] = set()
+
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """Replace ``path`` by ``text`` in one step, with the permissions ``mode`` from the first byte on.
@@ -18,6 +20,29 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     Raises:
         ToolkitError: the file cannot be written; the old one is untouched.
     """
+    with _written(path, text, mode) as temporary:
+        temporary.replace(path)
+
+
+def create(path: Path, text: str, mode: int = 0o644) -> None:
+    """Make a new file in one step; one that is there already stays as it is.
+
+    Raises:
+        ToolkitError: the file cannot be written, or exists.
+    """
+    with _written(path, text, mode) as temporary:
+        path.hardlink_to(temporary)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what a killed process left of ``write_atomically`` or ``create``; only under a lock that both hold."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
+    """A finished temporary file beside ``path``, gone after the block; an OSError becomes a ToolkitError."""
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -26,7 +51,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        yield Path(temporary)
     except OSError as error:
         raise ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path)) from error
     finally:
@@ -49,11 +74,14 @@ def fix_for(error: OSError, path: Path) -> str:
 def exclusive(lock: Path, doing: str) -> Iterator[None]:
     """Hold ``lock`` while the block runs, so that two runs of the toolkit take turns.
 
-    The lock belongs to the process: it is free again however the process ends.
+    The lock belongs to the process: a block inside another one shares it, and it is free however the process ends.
 
     Raises:
         ToolkitError: another run holds it, or the lock cannot be created.
     """
+    if lock in _held:
+        yield
+        return
     try:
         lock.parent.mkdir(exist_ok=True)
         stream = lock.open("a", encoding="utf-8")
@@ -68,4 +96,8 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
                 "another run of the toolkit is at work in this folder",
                 "wait until it has ended, then run this again",
             ) from error
-        yield
+        _held.add(lock)
+        try:
+            yield
+        finally:
+            _held.remove(lock)

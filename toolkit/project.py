@@ -151,8 +151,10 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     """``name``, if it is one of ``names``.
 
     Raises:
-        ToolkitError: it is not; the known names are listed.
+        ToolkitError: it is not; the known names are listed. Exit code 2.
     """
     if name in (names := list(names)):
         return name
-    raise ToolkitError(f"unknown {kind} '{name}'", f"known: {', '.join(names)}", f"use one of the known {kind}s")
+    raise ToolkitError(
+        f"unknown {kind} '{name}'", f"known: {', '.join(names)}", f"use one of the known {kind}s", code=2
+    )

@@ -94,19 +94,19 @@ def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stac
 
 def test_a_change_of_the_source_is_live_in_development(stack: Stack) -> None:
     marker = f"reloaded-{int(time.time())}"
-    api = stack.root / "app" / "netmon" / "api.py"
-    source = api.read_text()
-    assert '"/api/health/live"' in source
-    api.write_text(source.replace('"/api/health/live"', f'"/api/{marker}"'))
+    module = stack.root / "app" / "netmon" / "health.py"
+    source = module.read_text()
+    assert '"/live"' in source
+    module.write_text(source.replace('"/live"', f'"/{marker}"'))
     try:
-        until(lambda: requests_ok(stack.url(f"/api/{marker}")), 20, "the changed source to be served")
+        until(lambda: answers(stack.url(f"/api/health/{marker}")), 20, "the changed source to be served")
     finally:
-        api.write_text(source)
-    until(lambda: not requests_ok(stack.url(f"/api/{marker}")) and requests_ok(stack.url("/api/health/ready")), 20,
-          "the source as it was")  # fmt: skip
+        module.write_text(source)
+    until(lambda: answers(stack.url("/api/health/live")), 20, "the source as it was")
+    stack.invoke("wait")
 
 
-def requests_ok(url: str) -> bool:
+def answers(url: str) -> bool:
     """Whether the address answers with 200."""
     try:
         return requests.get(url, timeout=2).status_code == 200

@@ -1,0 +1,82 @@
+"""The command line: which command, with which settings, and how it ends."""
+
+import argparse
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+
+from netmon.settings import Settings, SettingsError, load
+
+EX_CONFIG = 78
+"""Exit code for a missing or invalid variable (sysexits.h)."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command to its end and return the exit code."""
+    parser = argparse.ArgumentParser(prog="netmon", description="The Network Monitor.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("api", help="serve the HTTP API")
+    commands.add_parser("worker", help="carry out queued probes and keep the latest states")
+    smoke = commands.add_parser("smoke", help="one client operation for each service, as JSON lines")
+    smoke.add_argument("--only", nargs="+", metavar="NAME", help="these checks only")
+    options = parser.parse_args(arguments)
+
+    try:
+        settings = load(os.environ)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"netmon: {problem}", file=sys.stderr)
+        return EX_CONFIG
+
+    if options.command == "smoke":
+        from netmon.smoke import main as run_smoke
+
+        return run_smoke(settings, options.only)
+    if settings.reload:
+        return _reloading(options.command)
+    return run_service(options.command)
+
+
+def run_service(name: str) -> int:
+    """Run `api` or `worker` until it is told to stop; exit code 1 when it fails."""
+    import uvloop
+
+    from netmon import logs
+
+    settings = load(os.environ)
+    logs.configure(name, settings.log_level)
+    log = logs.logger(__name__)
+    try:
+        uvloop.run(_service(name, settings))
+    except KeyboardInterrupt:
+        return 0
+    except Exception:
+        log.critical("service failed", exc_info=True)
+        return 1
+    return 0
+
+
+def _service(name: str, settings: Settings) -> Coroutine[object, object, None]:
+    if name == "worker":
+        from netmon import worker
+
+        return worker.run(settings)
+    from netmon import api
+
+    return api.run(settings)
+
+
+def _reloading(name: str) -> int:
+    """Run the service in a child process that is restarted whenever a source file changes."""
+    import watchfiles
+
+    watchfiles.run_process(
+        Path(__file__).parent,
+        target=run_service,
+        args=(name,),
+        watch_filter=watchfiles.filters.DefaultFilter(),
+        # The child stops as gracefully as in production: a worker may have a probe in flight.
+        sigint_timeout=30,
+    )
+    return 0

@@ -1,0 +1,114 @@
+"""PostgreSQL, the record: a pool that survives the server's absence, the migrations, the queries."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from netmon import migrations
+from netmon.models import Probe
+from netmon.supervision import Backoff, deadline, describe
+
+QUERY_TIMEOUT = 4.0
+
+Row = dict[str, Any]
+Connection = AsyncConnection[Row]
+
+_COLUMNS = tuple(Probe.model_fields)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM probes"  # noqa: S608 - the names are this code's own
+_VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
+
+
+_RESULT = ("status", "finished_at", "duration_ms", "http_status", "error", "detail")
+
+
+class Database:
+    """Connections to the database named by a URL."""
+
+    def __init__(self, url: str, application: str) -> None:
+        self._conninfo = make_conninfo(
+            url,
+            application_name=application,
+            connect_timeout=3,
+            # A peer that vanished without a word is noticed after some 15 s instead of the kernel's two hours.
+            keepalives_idle=5,
+            keepalives_interval=3,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+        )
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True, "row_factory": dict_row},
+            min_size=1,
+            max_size=10,
+            timeout=2,
+            # Give up after about a second: the next query tries anew, where the pool's own back-off would double
+            # without bound and leave the service dark for minutes after the database is back.
+            reconnect_timeout=1,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+            name="database",
+        )
+        self._migrated = False
+
+    async def prepare(self) -> None:
+        """Open the pool and bring the schema up to date, however long the database is away."""
+        await self._pool.open(wait=False)
+        backoff = Backoff("database")
+        while not self._migrated:
+            try:
+                async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    await migrations.apply(connection)
+                self._migrated = True
+            except OperationalError as error:
+                await backoff.failed(describe(error))
+
+    async def close(self) -> None:
+        """Close the pool, without waiting for connections that hang."""
+        await deadline(self._pool.close(timeout=1), 2)
+
+    async def check(self) -> None:
+        """Raise unless the database answers and its schema is in place."""
+        if not self._migrated:
+            raise RuntimeError("the schema is not in place yet")
+        async with self._pool.connection() as connection:
+            await connection.execute("SELECT 1")
+
+    @asynccontextmanager
+    async def queueing(self, probe: Probe) -> AsyncIterator[None]:
+        """Store a queued probe if the block succeeds, nothing at all if it fails."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(f"INSERT INTO probes {_VALUES} ON CONFLICT (id) DO NOTHING", probe.model_dump())
+            yield
+
+    async def finish(self, probe: Probe) -> Probe:
+        """Store a finished probe and return the record: of a job that was delivered twice, the first result stays."""
+        query = f"""
+            INSERT INTO probes AS stored {_VALUES}
+            ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT)}
+            WHERE stored.status = 'queued'
+            RETURNING *"""
+        row = await deadline(self._one(query, probe.model_dump()), QUERY_TIMEOUT)
+        stored = Probe(**row) if row else await self.get(probe.id)
+        return stored or probe
+
+    async def get(self, probe_id: UUID) -> Probe | None:
+        """The probe with this id."""
+        row = await deadline(self._one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT)
+        return Probe(**row) if row else None
+
+    async def latest(self, target: str) -> Probe | None:
+        """The probe of this target that finished last."""
+        query = f"{_SELECT} WHERE target = %s AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
+        row = await deadline(self._one(query, (target,)), QUERY_TIMEOUT)
+        return Probe(**row) if row else None
+
+    async def _one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query.encode(), parameters)
+            return await cursor.fetchone()

@@ -1,0 +1,124 @@
+"""Events in Kafka: each finished probe, keyed by its target, and the projection that keeps the latest states."""
+
+import asyncio
+from contextlib import suppress
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from redis import RedisError
+
+from netmon import metrics, tracing
+from netmon.kafka import PARTITIONS, RESULTS, ensure_topic
+from netmon.latest import LatestStates
+from netmon.logs import logger
+from netmon.models import Probe
+from netmon.supervision import Backoff, deadline, describe, keep_up
+
+GROUP = "latest-state"
+TOPIC = {"retention.ms": str(7 * 24 * 3600 * 1000)}
+
+log = logger(__name__)
+
+
+class EventPublisher:
+    """Publishes events at least once: it does not return before Kafka has acknowledged one."""
+
+    def __init__(self, brokers: tuple[str, ...]) -> None:
+        self._brokers = brokers
+        self._producer: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
+        self._failed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep a producer up, for ever."""
+        await keep_up("kafka", self._session)
+
+    async def publish(self, probe: Probe) -> None:
+        """Publish a finished probe, however long Kafka is away."""
+        headers = [(name, value.encode()) for name, value in tracing.headers().items()]
+        while True:
+            producer = await asyncio.shield(self._producer)
+            try:
+                await producer.send_and_wait(RESULTS, probe.encode(), key=probe.target.encode(), headers=headers)
+            except KafkaError as error:
+                metrics.EVENTS_UNPUBLISHED.inc()
+                log.debug("event not published, trying again", reason=describe(error))
+                self._failed.set()
+                await asyncio.sleep(0.1)
+            else:
+                metrics.EVENTS_PUBLISHED.inc()
+                return
+
+    async def _session(self) -> None:
+        await ensure_topic(self._brokers, RESULTS, PARTITIONS, TOPIC)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(self._brokers), acks="all", enable_idempotence=True, request_timeout_ms=5000
+        )
+        await producer.start()
+        try:
+            self._failed.clear()
+            self._producer.set_result(producer)
+            log.info("connected", dependency="kafka")
+            await self._failed.wait()
+        finally:
+            self._producer = asyncio.get_running_loop().create_future()
+            with suppress(TimeoutError, KafkaError):
+                await deadline(producer.stop(), 2)
+
+
+class Projection:
+    """Feeds the latest states from the events; the workers share the partitions as one consumer group."""
+
+    def __init__(self, brokers: tuple[str, ...], latest: LatestStates) -> None:
+        self._brokers = brokers
+        self._latest = latest
+
+    async def run(self) -> None:
+        """Consume, for ever."""
+        await keep_up("kafka", self._session)
+
+    async def _session(self) -> None:
+        await ensure_topic(self._brokers, RESULTS, PARTITIONS, TOPIC)
+        consumer = AIOKafkaConsumer(
+            RESULTS,
+            bootstrap_servers=list(self._brokers),
+            group_id=GROUP,
+            # Offsets are committed after the state is in Redis: an event is applied at least once, and applying it
+            # twice changes nothing.
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # A killed worker's partitions pass to the others after this time.
+            session_timeout_ms=10_000,
+            request_timeout_ms=15_000,
+        )
+        await consumer.start()
+        try:
+            while True:
+                batch = await consumer.getmany(timeout_ms=1000, max_records=500)
+                for record in (record for records in batch.values() for record in records):
+                    await self._apply(record)
+                if batch:
+                    await consumer.commit()
+        finally:
+            with suppress(TimeoutError, KafkaError):
+                await deadline(consumer.stop(), 2)
+
+    async def _apply(self, record: ConsumerRecord) -> None:
+        header = next(
+            (value.decode(errors="replace") for name, value in record.headers if name == tracing.HEADER), None
+        )
+        with tracing.step(header):
+            try:
+                probe = Probe.decode(record.value or b"")
+            except ValueError as error:
+                log.warning("unreadable event skipped", offset=record.offset, reason=describe(error))
+                metrics.PROJECTED.labels("unreadable").inc()
+                return
+            backoff = Backoff("redis")
+            while True:
+                try:
+                    applied = await self._latest.put(probe)
+                    break
+                except (RedisError, OSError) as error:
+                    await backoff.failed(describe(error))
+            metrics.PROJECTED.labels("applied" if applied else "stale").inc()
+            log.debug("event projected", probe=str(probe.id), target=probe.target, applied=applied)

@@ -1,0 +1,236 @@
+"""Jobs in RabbitMQ: a durable quorum queue, confirmed publishing, acknowledged work, a dead-letter queue.
+
+A job is a queued probe. It is handed on at least once: what a worker does not acknowledge is delivered again, and after
+`DELIVERY_LIMIT` deliveries it is put aside in the dead-letter queue with the reason in its headers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aio_pika
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
+
+from netmon import metrics, tracing
+from netmon.logs import logger
+from netmon.models import Probe
+from netmon.supervision import deadline, describe, keep_up
+
+QUEUE = "probes"
+DEAD_QUEUE = "probes.dead"
+DELIVERY_LIMIT = 20
+PUBLISH_TIMEOUT = 2.0
+HEARTBEAT = 10
+"""Seconds; a peer that vanished is noticed after two of them."""
+
+log = logger(__name__)
+
+Handler = Callable[[Probe, bool], Awaitable[None]]
+"""Carries out a job; the flag says that it may have been delivered before."""
+
+
+class QueueUnavailableError(Exception):
+    """RabbitMQ cannot be reached or did not take the job."""
+
+
+class Link:
+    """One connection with one channel, opened again whenever either is lost."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._check_channel: AbstractChannel | None = None
+        self._lost: asyncio.Future[str] | None = None
+
+    @property
+    def channel(self) -> AbstractChannel:
+        """The open channel.
+
+        Raises:
+            QueueUnavailableError: there is none at the moment.
+        """
+        if self._channel is None or self._channel.is_closed:
+            raise QueueUnavailableError("not connected to RabbitMQ")
+        return self._channel
+
+    async def run(self, prepare: Callable[[AbstractChannel], Awaitable[None]] | None = None) -> None:
+        """Keep the link up, for ever; `prepare` is called with each new channel, its queues declared."""
+        await keep_up("rabbitmq", lambda: self._session(prepare))
+
+    async def check(self) -> None:
+        """Raise unless the channel is open and RabbitMQ answers on this connection that it has the queue.
+
+        It asks over a channel of its own, because a question that is given up closes the channel that it was asked on.
+        """
+        if not self.channel or self._connection is None:
+            return
+        if self._check_channel is None or self._check_channel.is_closed:
+            self._check_channel = self._connection.channel(publisher_confirms=False)
+            await self._check_channel.initialize()
+        await self._check_channel.declare_queue(QUEUE, passive=True)
+
+    def drop(self, reason: str) -> None:
+        """Give up the connection; a new one is opened."""
+        if self._lost and not self._lost.done():
+            self._lost.set_result(reason)
+
+    async def _session(self, prepare: Callable[[AbstractChannel], Awaitable[None]] | None) -> None:
+        lost = self._lost = asyncio.get_running_loop().create_future()
+        connection = await aio_pika.connect(
+            self._url, timeout=3, heartbeat=HEARTBEAT, client_properties={"connection_name": self._name}
+        )
+        try:
+            channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+            await channel.initialize(timeout=3)
+            channel.close_callbacks.add(self._on_close)
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
+            await asyncio.wait_for(declare(channel), 5)
+            if prepare:
+                await prepare(channel)
+            self._connection, self._channel = connection, channel
+            log.info("connected", dependency="rabbitmq")
+            raise QueueUnavailableError(await lost)
+        finally:
+            self._connection = self._channel = self._check_channel = None
+            await _close(connection)
+
+    def _on_close(self, _channel: object, error: BaseException | None) -> None:
+        self.drop(describe(error) if error else "channel closed")
+
+    def _on_cancel(self, _frame: object) -> None:
+        self.drop("RabbitMQ cancelled the consumer")
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        await deadline(connection.close(), 1)
+    except (AMQPError, OSError, RuntimeError) as error:
+        log.debug("connection not closed cleanly", dependency="rabbitmq", reason=describe(error))
+
+
+async def declare(channel: AbstractChannel) -> None:
+    """Declare the work queue and the dead-letter queue."""
+    await channel.declare_queue(DEAD_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    await channel.declare_queue(
+        QUEUE,
+        durable=True,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": DEAD_QUEUE,
+            # A job leaves this queue only once the dead-letter queue has it; the overflow mode is its precondition.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+class JobQueue:
+    """Publishes jobs."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def publish(self, probe: Probe) -> None:
+        """Put a job into the queue; return once RabbitMQ has it on disk.
+
+        Raises:
+            QueueUnavailableError: RabbitMQ is away, or did not confirm in time (it may have taken the job even so).
+        """
+        message = Message(
+            probe.encode(),
+            delivery_mode=DeliveryMode.PERSISTENT,
+            content_type="application/json",
+            message_id=str(probe.id),
+            headers=dict(tracing.headers()),
+        )
+        try:
+            await deadline(
+                self._link.channel.default_exchange.publish(message, routing_key=QUEUE, mandatory=True), PUBLISH_TIMEOUT
+            )
+        except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
+            if not isinstance(error, QueueUnavailableError | DeliveryError):
+                self._link.drop(describe(error))
+            metrics.JOBS_UNPUBLISHED.inc()
+            raise QueueUnavailableError(describe(error)) from error
+        metrics.JOBS_PUBLISHED.inc()
+
+
+class JobConsumer:
+    """Takes jobs from the queue, several at a time, and acknowledges each once its handler has returned."""
+
+    def __init__(self, link: Link, handler: Handler, concurrency: int) -> None:
+        self._link = link
+        self._handler = handler
+        self._concurrency = concurrency
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._tag: str | None = None
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Consume, for ever."""
+        await self._link.run(self._consume)
+
+    async def stop(self, timeout: float) -> None:
+        """Take no more jobs and finish those in flight; what is unfinished after `timeout` seconds is given back."""
+        self._stopping = True
+        if self._tag is not None:
+            try:
+                queue = await deadline(self._link.channel.get_queue(QUEUE, ensure=False), 1)
+                await deadline(queue.cancel(self._tag), 2)
+            except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
+                log.debug("consumer not cancelled", reason=describe(error))
+        if self._jobs:
+            log.info("finishing jobs", jobs=len(self._jobs))
+            await asyncio.wait(self._jobs, timeout=timeout)
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=2)
+
+    async def _consume(self, channel: AbstractChannel) -> None:
+        if self._stopping:
+            return
+        await channel.set_qos(prefetch_count=self._concurrency)
+        queue = await channel.get_queue(QUEUE, ensure=False)
+        self._tag = await queue.consume(self._accept)
+
+    async def _accept(self, message: AbstractIncomingMessage) -> None:
+        job = asyncio.create_task(self._work(message))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _work(self, message: AbstractIncomingMessage) -> None:
+        header = message.headers.get(tracing.HEADER)
+        with tracing.step(header if isinstance(header, str) else None), metrics.JOBS_IN_FLIGHT.track_inprogress():
+            try:
+                await self._handle(message)
+            except (AMQPError, ChannelInvalidStateError, OSError) as error:
+                # The channel is gone, and with it the job's delivery: the broker gives it to a worker again.
+                log.warning("job not acknowledged", job=message.message_id, reason=describe(error))
+
+    async def _handle(self, message: AbstractIncomingMessage) -> None:
+        try:
+            probe = Probe.decode(message.body)
+        except ValueError as error:
+            log.warning("unreadable job put aside", job=message.message_id, reason=describe(error))
+            metrics.JOBS_REJECTED.inc()
+            await message.reject(requeue=False)
+            return
+        try:
+            await self._handler(probe, bool(message.redelivered))
+        except asyncio.CancelledError:
+            await deadline(message.nack(requeue=True), 1)
+            raise
+        except Exception:
+            log.exception("job failed, given back", job=message.message_id)
+            metrics.JOBS_RETURNED.inc()
+            await asyncio.sleep(1)  # so that a job that always fails does not spin
+            await message.nack(requeue=True)
+        else:
+            await message.ack()

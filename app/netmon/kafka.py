@@ -1,0 +1,64 @@
+"""Clients of Kafka: what every one of them is told, the topic, the health check."""
+
+from contextlib import suppress
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from netmon.supervision import deadline
+
+RESULTS = "probe.results"
+PARTITIONS = 6
+"""More than the workers that one machine runs: consumers of one group share the partitions."""
+REPLICATION_FACTOR = 1
+"""The stack has one broker; a topic that is there already keeps its own."""
+
+
+async def ensure_topic(brokers: tuple[str, ...], topic: str, partitions: int, config: dict[str, str]) -> None:
+    """Create `topic` unless it is there.
+
+    Raises:
+        KafkaError: Kafka is away, or refused.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=5000)
+    await admin.start()
+    try:
+        answer = await admin.create_topics([NewTopic(topic, partitions, REPLICATION_FACTOR, topic_configs=config)])
+    finally:
+        await admin.close()
+    for _, code, *_ in answer.topic_errors:
+        error = for_code(code)
+        if error not in (TopicAlreadyExistsError, for_code(0)):
+            raise error(f"cannot create the topic {topic}")
+
+
+class KafkaCheck:
+    """Asks a broker for the cluster's metadata over a connection that is kept."""
+
+    def __init__(self, brokers: tuple[str, ...]) -> None:
+        self._brokers = brokers
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def check(self) -> None:
+        """Raise unless a broker answers; the next check starts from a new connection if this one failed."""
+        admin, self._admin = self._admin, None
+        try:
+            if admin is None:
+                admin = AIOKafkaAdminClient(bootstrap_servers=list(self._brokers), request_timeout_ms=700)
+                await admin.start()
+            await admin.describe_cluster()
+        except BaseException:
+            if admin is not None:
+                await _discard(admin)
+            raise
+        self._admin = admin
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._admin is not None:
+            await _discard(self._admin)
+
+
+async def _discard(admin: AIOKafkaAdminClient) -> None:
+    with suppress(TimeoutError):
+        await deadline(admin.close(), 1)

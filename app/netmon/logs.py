@@ -1,0 +1,68 @@
+"""Logs: one JSON object a line on stdout, from this code and from the libraries alike."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
+FIRST_KEYS = ("timestamp", "level", "service", "message")
+
+
+def configure(service: str, level: str) -> None:
+    """Send every log line of this process to stdout as JSON.
+
+    Args:
+        service: the value of each line's `service`.
+        level: the lowest level of this code's own lines; libraries speak from `warning` on, since their debug
+            lines are about themselves and may contain addresses with credentials.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+    ]
+
+    def order(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+        event["service"] = service
+        return {key: event.pop(key) for key in FIRST_KEYS if key in event} | dict(event)
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                order,
+                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            ],
+        )
+    )
+    own = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[handler], level=max(own, logging.WARNING), force=True)
+    logging.getLogger("netmon").setLevel(own)
+    # These report every single attempt to reconnect; `netmon.supervision` says once that a service is away.
+    for chatty in ("aio_pika", "aiokafka", "aiormq", "psycopg.pool"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a module."""
+    return structlog.stdlib.get_logger(name)

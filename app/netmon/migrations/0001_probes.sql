@@ -1,0 +1,18 @@
+-- A probe: requested once, finished once.
+CREATE TABLE probes (
+    id           uuid PRIMARY KEY,
+    target       text NOT NULL,
+    url          text NOT NULL,
+    status       text NOT NULL CHECK (status IN ('queued', 'succeeded', 'failed')),
+    requested_at timestamptz NOT NULL,
+    finished_at  timestamptz,
+    duration_ms  double precision,
+    http_status  integer,
+    error        text,
+    detail       text,
+    trace_id     text,
+    CHECK ((status = 'queued') = (finished_at IS NULL))
+);
+
+-- The latest state of a target, when the cache does not have it.
+CREATE INDEX probes_latest ON probes (target, finished_at DESC) WHERE finished_at IS NOT NULL;

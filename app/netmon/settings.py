@@ -1,0 +1,156 @@
+"""Settings: read once from the environment, checked as a whole, never printed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingsError(Exception):
+    """The environment is incomplete or wrong; `problems` has one line for each variable, without its value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. URLs carry their passwords, so they are left out of `repr`."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    rabbitmq_url: str = field(repr=False)
+    kafka_brokers: tuple[str, ...]
+    environment: str
+    version: str
+    log_level: str
+    enable_metrics: bool
+    port: int
+    reload: bool
+    probe_timeout_seconds: float
+    worker_concurrency: int
+    prometheus_url: str
+    alertmanager_url: str
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from `environ`.
+
+    An empty variable counts as unset, as Compose passes `X: ${X:-}`.
+
+    Raises:
+        SettingsError: naming every variable that is missing or invalid.
+    """
+    reader = _Reader(environ)
+    settings = Settings(
+        database_url=reader.url(
+            "DATABASE_URL", ("postgresql", "postgres"), secret_file="POSTGRES_PASSWORD_FILE", path_is="a database"
+        ),
+        redis_url=reader.url("REDIS_URL", ("redis", "rediss"), secret_file="REDIS_PASSWORD_FILE"),
+        rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), secret_file="RABBITMQ_PASSWORD_FILE"),
+        kafka_brokers=reader.brokers("KAFKA_BROKERS"),
+        environment=reader.text("NODE_ENV", "production"),
+        version=reader.text("APP_VERSION", "dev"),
+        log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "info"),
+        enable_metrics=reader.flag("ENABLE_METRICS", default=True),
+        port=int(reader.number("PORT", 3000, low=1, high=65535)),
+        reload=reader.flag("RELOAD", default=False),
+        probe_timeout_seconds=reader.number("PROBE_TIMEOUT_SECONDS", 10, low=0.1, high=60),
+        worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
+        prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
+        alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
+    )
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return settings
+
+
+class _Reader:
+    """Reads one variable after another and remembers what is wrong, so that all of it can be told at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(name) or default
+
+    def _required(self, name: str) -> str:
+        value = self._environ.get(name, "")
+        if not value:
+            self.problems.append(f"{name} is not set")
+        return value
+
+    def choice(self, name: str, known: tuple[str, ...], default: str) -> str:
+        value = self.text(name, default).lower()
+        if value not in known:
+            self.problems.append(f"{name} must be one of {', '.join(known)}")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name, str(default)).lower()
+        if value not in ("true", "false"):
+            self.problems.append(f"{name} must be true or false")
+        return value == "true"
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        try:
+            value = float(self.text(name, str(default)))
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            self.problems.append(f"{name} must be a number from {low} to {high}")
+            return default
+        return value
+
+    def brokers(self, name: str) -> tuple[str, ...]:
+        brokers = tuple(part.strip() for part in self._required(name).split(",") if part.strip())
+        for broker in brokers:
+            host, _, port = broker.rpartition(":")
+            if not host or not port.isdecimal() or "/" in host:
+                self.problems.append(f"{name} must be a list of host:port")
+                break
+        return brokers
+
+    def url(self, name: str, schemes: tuple[str, ...], *, secret_file: str, path_is: str = "") -> str:
+        """Read a service's URL; a password from the file that the variable `secret_file` names replaces its own."""
+        value = self._required(name)
+        password = self._secret(secret_file)
+        if not value:
+            return ""
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:
+            self.problems.append(f"{name} is not a valid URL (are special characters of the password percent-encoded?)")
+            return ""
+        if parts.scheme not in schemes or not parts.hostname:
+            self.problems.append(f"{name} must be a URL {schemes[0]}://user@host:port/…")
+            return ""
+        if path_is and not parts.path.strip("/"):
+            self.problems.append(f"{name} must name {path_is}, as in {schemes[0]}://user@host:port/name")
+            return ""
+        password = unquote(parts.password or "") if password is None else password
+        credentials = quote(unquote(parts.username or ""), safe="") + (
+            f":{quote(password, safe='')}" if password else ""
+        )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        netloc = f"{credentials}@" * bool(credentials) + host + (f":{port}" if port else "")
+        return parts._replace(netloc=netloc).geturl()
+
+    def _secret(self, name: str) -> str | None:
+        path = self._environ.get(name)
+        if not path:
+            return None
+        try:
+            secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            self.problems.append(f"{name}: cannot read {path}: {reason}")
+            return None
+        if not secret:
+            self.problems.append(f"{name}: {path} is empty")
+        return secret

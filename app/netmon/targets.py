@@ -1,0 +1,58 @@
+"""Targets: which URL is probed, and the key under which its state is found.
+
+The key is readable, stable and stands in a URL's path as it is: `scheme:host:port` for the root of a host, and
+`scheme:host:port:DIGEST` for anything else (a path, a query, an IPv6 address), where DIGEST is the first 12 hexadecimal
+digits of the SHA-256 of the normalised URL.
+
+    https://Example.org         https:example.org:443
+    http://app:3000/api/health  http:app:3000:83cd6829e3ce
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from yarl import URL
+
+MAX_URL_LENGTH = 2048
+
+
+class InvalidTargetError(ValueError):
+    """The URL cannot be probed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A normalised URL and its key."""
+
+    url: str
+    key: str
+
+
+def parse_target(text: str) -> Target:
+    """The target that `text`, an absolute http or https URL, names.
+
+    Raises:
+        InvalidTargetError: for anything else, and for a URL with credentials, since it would be stored and shown.
+    """
+    if len(text) > MAX_URL_LENGTH:
+        raise InvalidTargetError(f"the URL is longer than {MAX_URL_LENGTH} characters")
+    if not text.isprintable() or " " in text:
+        raise InvalidTargetError("the URL contains white space or control characters")
+    try:
+        url = URL(text)
+        port = url.port
+    except ValueError as error:
+        raise InvalidTargetError(f"not a valid URL: {error}") from None
+    if url.scheme not in ("http", "https"):
+        raise InvalidTargetError("the URL must start with http:// or https://")
+    if not url.raw_host or port == 0:
+        raise InvalidTargetError("the URL names no host and port that can be connected to")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise InvalidTargetError("the URL must not contain credentials")
+
+    normalised = url.with_fragment(None)
+    host = url.raw_host.rstrip(".")
+    key = f"{url.scheme}:{host.replace(':', '-').replace('%', '-')}:{port}"
+    if normalised.raw_path_qs != "/" or ":" in host:
+        key += f":{hashlib.sha256(str(normalised).encode()).hexdigest()[:12]}"
+    return Target(url=str(normalised), key=key)

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs the program that this script is called by the name of; every name in /opt/kafka/bin is a link to it.
+set -euo pipefail
+
+home=/opt/kafka
+tool_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/etc/kafka/docker/tools-log4j2.yaml)
+server_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
+  -XX:+ExplicitGCInvokesConcurrent -Dlog4j2.configurationFile=$home/config/log4j2.yaml)
+
+options=("${tool_options[@]}")
+case "${0##*/}" in
+  kafka-configs.sh) program=(kafka.admin.ConfigCommand) ;;
+  kafka-console-consumer.sh) program=(org.apache.kafka.tools.consumer.ConsoleConsumer) ;;
+  kafka-console-producer.sh) program=(org.apache.kafka.tools.ConsoleProducer) ;;
+  kafka-consumer-groups.sh) program=(org.apache.kafka.tools.consumer.group.ConsumerGroupCommand) ;;
+  kafka-storage.sh) program=(kafka.tools.StorageTool) ;;
+  kafka-topics.sh) program=(org.apache.kafka.tools.TopicCommand) ;;
+  kafka-docker-setup.sh) program=(kafka.docker.KafkaDockerWrapper setup) ;;
+  kafka-server-start.sh)
+    program=(kafka.Kafka)
+    options=("${server_options[@]}")
+    ;;
+  *)
+    echo "no program is called ${0##*/}" >&2
+    exit 1
+    ;;
+esac
+
+# A class archive is used only with the very class path it was made with, hence one in sorted order.
+class_path=$(printf '%s:' "$home"/libs/*.jar)
+# These variables are lists of words by contract.
+read -ra given <<<"${KAFKA_HEAP_OPTS:--Xms1G -Xmx1G} ${KAFKA_JVM_PERFORMANCE_OPTS:-} ${KAFKA_OPTS:-}"
+exec java "${options[@]}" -XX:SharedArchiveFile=$home/kafka.jsa -Djava.awt.headless=true "${given[@]}" \
+  -cp "$class_path" "${program[@]}" "$@"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Turn the KAFKA_ variables into a configuration, format the log folders at first start, become the broker.
+set -euo pipefail
+# Until the broker has taken over, a stop is obeyed after the step at hand.
+trap 'exit 143' TERM
+
+export CLUSTER_ID=${CLUSTER_ID:-bmV0d29yay1tb25pdG9yMQ}
+
+if ! output=$(/opt/kafka/bin/kafka-docker-setup.sh --default-configs-dir /etc/kafka/docker \
+  --mounted-configs-dir /mnt/shared/config --final-configs-dir /opt/kafka/config 2>&1) &&
+  [[ $output != *'already formatted'* ]]; then
+  printf '%s\n' "$output" >&2
+  exit 1
+fi
+
+exec /opt/kafka/bin/kafka-server-start.sh /opt/kafka/config/server.properties

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Create the database where there is none, and exit. Takes the arguments of `postgres`, for the server that runs
+# the scripts of /docker-entrypoint-initdb.d.
+source /usr/local/bin/docker-entrypoint.sh
+
+[[ "${1:-}" == postgres ]] || set -- postgres "$@"
+load_settings
+leave_root "$@"
+database_exists || initialise "$@"

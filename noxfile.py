@@ -1,0 +1,82 @@
+"""The sessions that prove the repository: `nox` runs lint, validate, tests and live; drills and bench are on demand."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "validate", "tests", "live"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str, app: bool = False) -> None:
+    """Install the toolkit's dependencies, dependency groups of pyproject.toml and, with ``app``, what the app needs."""
+    if app:
+        # By itself: pip takes hashes for all requirements of a command or for none.
+        session.install("--require-hashes", "-r", "app/requirements.txt")
+    session.install(*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+def files(session: nox.Session, *patterns: str) -> list[str]:
+    """The files of the repository that match, new ones included; a list that is empty fails the session."""
+    listed = str(
+        session.run_always(
+            *("git", "ls-files", "--cached", "--others", "--exclude-standard"), external=True, silent=True, log=False
+        )
+    ).splitlines()
+    found = [file for file in listed if any(PurePath(file).match(pattern) for pattern in patterns)]
+    if not found:
+        session.error(f"no file matches {' '.join(patterns)}: there is nothing to check")
+    return found
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types of every Python, YAML, shell and workflow file and every Dockerfile."""
+    install(session, "lint", app=True)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("yamllint", "--strict", *files(session, "*.yml", "*.yaml", ".yamllint"))
+    session.run("shellcheck", "-x", *files(session, "*.sh", ".ci/run"))
+    session.run("hadolint", *files(session, "Dockerfile"))
+    session.run("actionlint", *files(session, ".github/workflows/*.yml"))
+
+
+@nox.session
+def validate(session: nox.Session) -> None:
+    """Compose files and configuration against the platform's decisions; `-- --allow-skips NAME,…` is passed on."""
+    install(session, "validate")
+    session.run("python", "-m", "toolkit.validate", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Unit tests with coverage; no engine is needed."""
+    install(session, "tests", app=True)
+    session.run("pytest", "tests/unit", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session
+def live(session: nox.Session) -> None:
+    """The stack on this machine's engine, in projects of their own; without an engine this fails."""
+    install(session, "live")
+    session.run("pytest", "tests/live", "-m", "not drill", *session.posargs)
+
+
+@nox.session
+def drills(session: nox.Session) -> None:
+    """Long fault runs, with a table of their outcomes at the end."""
+    install(session, "live")
+    session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The figures of the README, measured again."""
+    install(session)
+    session.run("python", "-m", "bench", *session.posargs)

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Build what every image under images/ starts from: netmon-local/debian:forky, a minimal Debian testing;
+# netmon-local/base:forky, the same with this machine's certificate authorities; and netmon-local/python:3.14,
+# which the app's own Dockerfile takes. What is up to date already is kept.
+#
+# usage: base-image.sh [--force]
+#
+#   --force   import Debian again, after its root folder was made anew (debian-root.sh)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+source "$here/lib.sh"
+
+DEBIAN=netmon-local/debian:forky
+BASE=netmon-local/base:forky
+PYTHON=netmon-local/python:3.14
+CERTIFICATES=/etc/ssl/certs
+# Images of the engine's own store are visible to its own builder only.
+export BUILDX_BUILDER=default
+
+# Without documentation; man pages leave their folders behind, for packages that register alternatives in them.
+import_debian() {
+  tar -c -C "$1" \
+    --exclude='./.complete' --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' \
+    --exclude='./var/cache/*' --exclude='./var/lib/apt/lists/*' --exclude='./var/log/*' \
+    --exclude='./usr/share/doc/*' --exclude='./usr/share/info/*' --exclude='./usr/share/lintian/*' \
+    --exclude='./usr/share/locale/*' --exclude='./usr/share/man/*/*' . |
+    docker import --change 'CMD ["bash"]' - "$DEBIAN"
+}
+
+main() {
+  local force=${1:-} root
+  [[ -z "$force" || "$force" == --force ]] || die "unknown option $force" "usage: base-image.sh [--force]"
+  docker buildx version >/dev/null 2>&1 || die "the images need BuildKit" "install Docker's buildx plugin"
+  [[ -f $CERTIFICATES/ca-certificates.crt ]] || die "this machine has no $CERTIFICATES/ca-certificates.crt" \
+    "install the package ca-certificates"
+
+  if [[ "$force" == --force ]] || ! docker image inspect "$DEBIAN" >/dev/null 2>&1; then
+    "$here/debian-root.sh"
+    root=$("$here/debian-root.sh" | tail -n 1)
+    quietly "import $DEBIAN" import_debian "$root"
+  fi
+  quietly "build $BASE" docker build --tag "$BASE" --build-context certificates="$CERTIFICATES" "$here/../images/base"
+  quietly "build $PYTHON" docker build --tag "$PYTHON" "$here/../images/python"
+}
+
+main "$@"

@@ -1,0 +1,124 @@
+# The phases that quickstart.sh and test.sh share. Sourced, never run; works in the checkout ($root).
+# shellcheck shell=bash disable=SC2154
+
+# Below these the stack does not come up reliably: GiB on Docker's disk, GiB of memory.
+MIN_DISK=6
+MIN_MEMORY=4
+MIN_PYTHON=3.11
+BUILT_FROM=.netmon/python
+# What has to be changed outside the checkout, and the wrong things that preflight found.
+CHANGES=()
+PROBLEMS=0
+
+problem() {
+  (die "$@") || PROBLEMS=$((PROBLEMS + 1))
+}
+
+# Print a Python that is new enough and can make virtual environments (Debian packs ensurepip apart).
+find_python() {
+  local candidate check="import ensurepip, sys, venv; sys.exit(sys.version_info < (${MIN_PYTHON/./, }))"
+  for candidate in python3 python3.{20..11} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
+    if "$candidate" -c "$check" >/dev/null 2>&1; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+check_system() {
+  local free memory
+  [[ "$(uname -s)" == Linux ]] || problem "this script is for Linux, not for $(uname -s)" "see README.md, Requirements"
+  [[ -w $root ]] || problem "$root is not writable for the account $(id -un)" "make it yours: chown -R $(id -un) $root"
+  free=$(df --output=avail -BG "$(docker_disk)" | tail -n 1 | tr -dc '0-9')
+  ((free >= MIN_DISK)) || problem "$free GiB are free on the disk of $(docker_disk), $MIN_DISK GiB are needed" \
+    "free some space (docker system df shows Docker's share)"
+  memory=$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
+  ((memory >= MIN_MEMORY)) || warn "this machine has $memory GiB of memory; $MIN_MEMORY GiB are recommended"
+  say "$free GiB of disk free, $memory GiB of memory"
+}
+
+# The nearest existing folder above the one that the engine keeps its images in.
+docker_disk() {
+  local folder
+  folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || folder=
+  [[ -n "$folder" ]] || folder=${NETMON_ENGINE_DATA:-/var/lib}
+  until [[ -d $folder ]]; do folder=$(dirname "$folder"); done
+  echo "$folder"
+}
+
+check_engine() {
+  local state=0
+  "$here/engine.sh" status || state=$?
+  case $state in
+    0) ;;
+    1) CHANGES+=("scripts/engine.sh install and scripts/engine.sh start, as said above") ;;
+    *) PROBLEMS=$((PROBLEMS + 1)) ;;
+  esac
+}
+
+check_python() {
+  if PYTHON=$(find_python); then
+    say "$("$PYTHON" --version) ($PYTHON)"
+  elif command -v apt-get >/dev/null; then
+    CHANGES+=("apt-get install python3-venv")
+  else
+    problem "no Python ≥ $MIN_PYTHON with the modules venv and ensurepip was found" "install it"
+  fi
+}
+
+# Stop here if anything is wrong, or if the system would have to be changed and may not be.
+conclude_preflight() {
+  local change
+  ((PROBLEMS == 0)) || exit 1
+  ((${#CHANGES[@]})) || return 0
+  say "outside this folder, this would:"
+  for change in "${CHANGES[@]}"; do say "  - $change"; done
+  [[ $EUID -eq 0 ]] || die "that takes root" "do the above with sudo, then run this again as $(id -un)"
+  consent
+}
+
+engine() {
+  phase "engine" "a Docker Engine ≥ 25 and Compose ≥ 2.24; none is touched where they answer"
+  if "$here/engine.sh" status >/dev/null 2>&1; then
+    say "used as it is"
+    return
+  fi
+  "$here/engine.sh" install
+  "$here/engine.sh" start
+}
+
+python_environment() {
+  phase "Python environment" ".venv in this folder, with the dependencies that pyproject.toml names"
+  if [[ -z "$PYTHON" ]]; then
+    apt_install python3-venv
+    PYTHON=$(find_python) || die "the distribution's Python is older than $MIN_PYTHON" "install a newer one"
+  fi
+  (
+    one_at_a_time .netmon/python.lock
+    build_environment
+  )
+}
+
+# What .venv was built from is written down last, so that a build that was cut off is made anew.
+build_environment() {
+  local wanted clear=()
+  wanted=$({ echo "$root" && cat pyproject.toml; } | sha256sum)
+  if usable_environment && [[ "$(cat $BUILT_FROM 2>/dev/null)" == "$wanted" ]]; then
+    say "complete"
+    return
+  fi
+  # A .venv that was not made here is completed, not emptied.
+  [[ ! -e $BUILT_FROM ]] || usable_environment || clear=(--clear)
+  echo unfinished >$BUILT_FROM
+  quietly "create .venv" "$PYTHON" -m venv "${clear[@]}" .venv
+  .venv/bin/python >.netmon/requirements.txt -c 'import pathlib, tomllib
+print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["dependencies"], sep="\n")'
+  quietly "install the dependencies" .venv/bin/python -m pip --disable-pip-version-check --no-input \
+    install --requirement .netmon/requirements.txt
+  echo "$wanted" >$BUILT_FROM
+}
+
+usable_environment() {
+  [[ "$(cat $BUILT_FROM 2>/dev/null)" != unfinished ]] && .venv/bin/invoke --version >/dev/null 2>&1
+}

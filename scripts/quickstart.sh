@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Bring the development profile up on this machine, and prove that it works. Run it again whenever you like:
+# what is there already is kept, and a run that was cut off is completed.
+#
+# usage: quickstart.sh [--yes] [--images auto|pull|local]
+#
+#   --yes      install and start a Docker Engine where none answers, without asking
+#   --images   auto   the published images, or locally built ones where no registry is reached (default)
+#              pull   the published images
+#              local  images built on this machine from packages
+#   --help     this text
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+source "$here/lib.sh"
+root=$(dirname "$here")
+cd "$root"
+# shellcheck source=scripts/phases.sh
+source "$here/phases.sh"
+trap 'printf "\ninterrupted; %s completes what is missing\n" "$0" >&2; exit 130' INT
+
+YES=
+IMAGES=auto
+
+parse() {
+  while (($#)); do
+    case "$1" in
+      --yes) YES=yes ;;
+      --images=*) IMAGES=${1#*=} ;;
+      --images)
+        IMAGES=${2:-}
+        shift
+        ;;
+      --help)
+        usage
+        exit
+        ;;
+      *) wrong_usage "unknown option $1" ;;
+    esac
+    shift || break
+  done
+  [[ "$IMAGES" == auto || "$IMAGES" == pull || "$IMAGES" == local ]] ||
+    wrong_usage "--images takes auto, pull or local, not '$IMAGES'"
+}
+
+consent() {
+  local answer
+  [[ -z "$YES" ]] || return 0
+  [[ -t 0 && -t 1 ]] || die "that needs your consent, and there is no terminal to ask for it" "run this with --yes"
+  read -r -p "  Do it? [y/N] " answer
+  [[ "$answer" == [yY]* ]] || die "nothing was changed" "install Docker yourself, or answer y"
+}
+
+# setting NAME: its value from the environment or .env, as Compose takes it.
+setting() {
+  local line
+  if [[ -n "${!1:-}" ]]; then
+    echo "${!1}"
+  elif [[ -f .env ]] && line=$(grep -E "^$1=." .env); then
+    line=${line#*=}
+    echo "${line//[\"\']/}"
+  fi
+}
+
+# Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
+check_ports() {
+  local service variable default port ours label=com.docker.compose.project.working_dir
+  ours=$(docker ps --filter "label=$label=$root" --format '{{.Ports}}' 2>/dev/null) || ours=
+  while read -r service variable default; do
+    port=$(setting "$variable")
+    port=${port:-$default}
+    [[ "$ours" != *":$port->"* ]] || continue
+    ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
+      problem "port $port, for $service, is taken" "stop what listens there, or set $variable in .env to another one"
+  done < <(sed -n 's/^ *\([a-z-]*\): {port: \([A-Z_]*\), default: \([0-9]*\),.*/\1 \2 \3/p' invoke.yaml)
+}
+
+preflight() {
+  phase "preflight" "looks, changes nothing"
+  check_system
+  check_engine
+  check_python
+  check_ports
+  [[ "$(setting NETMON_PROFILE)" != prod ]] ||
+    problem "this folder is set up for production" "invoke up brings it up; a clone of its own is for development"
+  conclude_preflight
+}
+
+main() {
+  parse "$@"
+  preflight
+  engine
+  python_environment
+  phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
+  .venv/bin/invoke setup --profile=dev
+  phase "images" "Docker's images; --images=$IMAGES"
+  .venv/bin/invoke images.prepare --images="$IMAGES"
+  phase "up" "containers, networks and volumes of the Compose project"
+  .venv/bin/invoke up --no-smoke
+  phase "smoke" "one real probe through the whole stack, and one client operation for each service"
+  .venv/bin/invoke smoke
+  phase "ready" "in $SECONDS s"
+  say "stop it:        .venv/bin/invoke down   (data stays)"
+  say "everything else: .venv/bin/invoke --list"
+}
+
+main "$@"

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Prepare this machine as quickstart.sh does (engine, Python environment, images), then run the tests: nox with its
+# default sessions. Made for CI as well: it asks nothing, so where no Docker Engine answers it installs one, and it
+# stops the one that it started. The exit code is that of the first failure.
+#
+# usage: test.sh
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib.sh
+source "$here/lib.sh"
+root=$(dirname "$here")
+cd "$root"
+# shellcheck source=scripts/phases.sh
+source "$here/phases.sh"
+trap 'printf "\ninterrupted\n" >&2; exit 130' INT
+exec </dev/null
+
+# Whoever starts this has no other wish than that it runs.
+consent() { :; }
+
+stop_engine() { "$here/engine.sh" stop; }
+
+main() {
+  [[ "${1:-}" != --help ]] || { usage && exit; }
+  [[ $# -eq 0 ]] || wrong_usage "unknown argument $1"
+  phase "preflight" "looks, changes nothing"
+  check_system
+  check_engine
+  check_python
+  conclude_preflight
+  "$here/engine.sh" status >/dev/null 2>&1 || trap stop_engine EXIT
+  engine
+  python_environment
+  phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
+  .venv/bin/invoke setup
+  phase "images" "Docker's images"
+  .venv/bin/invoke images.prepare
+  phase "tests" "nox with its default sessions; the stack they start is one of their own"
+  .venv/bin/nox
+}
+
+main "$@"

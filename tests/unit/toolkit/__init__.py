@@ -1,0 +1,1 @@
+"""Tests of the toolkit: no engine is needed."""

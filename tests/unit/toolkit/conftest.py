@@ -1,0 +1,102 @@
+"""A checkout of its own for each test, and a docker that answers what the test scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit import compose
+from toolkit.compose import Docker, Result
+from toolkit.project import Project
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+Answer = Result | BaseException | Callable[[list[str]], Result]
+
+
+@dataclass
+class FakeDocker:
+    """In the place of `toolkit.compose.run`: scripted answers, and a record of what was asked.
+
+    ``cli`` is what the functions under test take as their docker.
+    """
+
+    cli: Docker
+    calls: list[list[str]] = field(default_factory=list)
+    environments: list[Mapping[str, str | None]] = field(default_factory=list)
+    _script: list[tuple[tuple[str, ...], Answer]] = field(default_factory=list)
+
+    def on(self, *words: str, stdout: object = "", stderr: str = "", code: int = 0) -> None:
+        """Answer commands in which ``words`` stand in this order; the latest matching script counts.
+
+        A ``stdout`` that is not text is given out as JSON.
+        """
+        self.answer(*words, by=Result(code, stdout if isinstance(stdout, str) else json.dumps(stdout), stderr))
+
+    def answer(self, *words: str, by: Answer) -> None:
+        """As `on`, with a result, an exception to raise, or a function of the argument list."""
+        self._script.insert(0, (words, by))
+
+    def ran(self, *words: str) -> list[list[str]]:
+        """The commands so far in which ``words`` stand in this order."""
+        return [argv for argv in self.calls if _contains(argv, words)]
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        **_options: object,
+    ) -> Result:
+        self.calls.append(list(argv))
+        self.environments.append(env or {})
+        for words, by in self._script:
+            if not _contains(argv, words):
+                continue
+            if isinstance(by, BaseException):
+                raise by
+            return by if isinstance(by, Result) else by(list(argv))
+        pytest.fail(f"nothing is scripted for: {' '.join(argv)}")
+
+
+def _contains(argv: Sequence[str], words: Sequence[str]) -> bool:
+    rest = iter(argv)
+    return all(word in rest for word in words)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "BIND_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A checkout that was not set up: invoke.yaml and the compose files."""
+    root = tmp_path / "checkout"
+    (root / "images").mkdir(parents=True)
+    for name in ("invoke.yaml", "images/compose.yml", *(path.name for path in CHECKOUT.glob("docker-compose*.yml"))):
+        if name != "docker-compose.override.yml":
+            shutil.copy(CHECKOUT / name, root / name)
+    return Project.load(root)
+
+
+@pytest.fixture
+def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    """A docker on which every command has to be scripted."""
+    fake = FakeDocker(Docker(project.root))
+    monkeypatch.setattr(compose, "run", fake)
+    return fake
+
+
+def configuration(**services: dict[str, Any]) -> dict[str, Any]:
+    """What `docker compose config --format json` prints for these services."""
+    return {"name": "network-monitor", "services": services}

@@ -1,0 +1,178 @@
+"""The credentials of a checkout: files in secrets/, made here, read here, and held against one rule."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from toolkit import files
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+
+RULE = "letters, digits, '-' and '_', starting with a letter or a digit, 16 to 128 characters"
+# What .env holds in the place of a password where the containers read the files themselves.
+UNUSED = "unused"
+
+
+def problem(value: str) -> str | None:
+    """Why ``value`` is refused as a credential, or None.
+
+    Every value is used as it is in URLs, configuration files, command lines and .env, each with characters of its own
+    that would have to be escaped: the rule allows what is the same in all of them.
+    """
+    if not value:
+        return "it is empty"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        return f"it contains a character that is not allowed; the rule: {RULE}"
+    if not value[0].isalnum():
+        return f"it does not start with a letter or a digit; the rule: {RULE}"
+    if not 16 <= len(value) <= 128:
+        return f"it is too {'short' if len(value) < 16 else 'long'}; the rule: {RULE}"
+    return None
+
+
+def generate() -> str:
+    """A new credential: 43 characters, 256 bits of chance."""
+    while True:
+        value = secrets.token_urlsafe(32)
+        if problem(value) is None:
+            return value
+
+
+def path_of(project: Project, name: str) -> Path:
+    """The file of a credential."""
+    return project.secrets_dir / f"{name}.txt"
+
+
+def load(path: Path) -> str:
+    """The credential in a file: its content without one trailing newline.
+
+    Raises:
+        ToolkitError: the file is missing, unreadable, empty or breaks the rule; the value is not shown.
+    """
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        value = path.read_bytes().decode().removesuffix("\n")
+    except FileNotFoundError as error:
+        raise ToolkitError(f"{name} is missing", fix="run: invoke setup") from error
+    except OSError as error:
+        fix = f"make {name} a file that your account can read"
+        raise ToolkitError(f"cannot read {name}", error.strerror or str(error), fix) from error
+    except UnicodeDecodeError as error:
+        why = f"it is not plain text; the rule: {RULE}"
+        raise ToolkitError(f"{name} is refused", why, f"write a valid password into {name}") from error
+    broken = problem(value)
+    if broken:
+        fix = f"write a valid password into {name}, or delete the file where no volume knows it and run: invoke setup"
+        raise ToolkitError(f"{name} is refused", broken, fix)
+    return value
+
+
+def read(project: Project) -> dict[str, str]:
+    """Every credential, by the variable that it fills.
+
+    Raises:
+        ToolkitError: one of them cannot be used, see `load`.
+    """
+    return {variable: load(path_of(project, name)) for name, variable in project.secrets.items()}
+
+
+def ensure(project: Project) -> list[str]:
+    """Create the credentials that are missing, from .env where it has the value, else from chance.
+
+    Everything that exists is checked before anything is written, and no file that exists is touched.
+
+    Returns:
+        The names of those that were created.
+
+    Raises:
+        ToolkitError: a value breaks the rule, .env and secrets/ disagree, or a file cannot be written.
+    """
+    settled = {name: _settle(project, name, variable) for name, variable in project.secrets.items()}
+    missing = {name: value for name, value in settled.items() if value is not None}
+    _make_private(project.secrets_dir)
+    for name in project.secrets:
+        files.remove_temporaries(path_of(project, name))
+    for name, value in missing.items():
+        files.create(path_of(project, name), f"{value}\n")
+    return list(missing)
+
+
+def _settle(project: Project, name: str, variable: str) -> str | None:
+    """The value that a credential without a file gets, or None where there is one."""
+    if os.path.lexists(path_of(project, name)):
+        agreed(project, name, variable)
+        return None
+    value = in_env(project, variable)
+    broken = problem(value) if value else None
+    if broken:
+        raise ToolkitError(f"{variable} in .env is refused", broken, f"choose another {variable} in .env")
+    return value or generate()
+
+
+def agreed(project: Project, name: str, variable: str) -> str:
+    """A credential that has a file, which .env does not contradict.
+
+    Raises:
+        ToolkitError: the file cannot be used, or .env has another value.
+    """
+    path = path_of(project, name)
+    value = load(path)
+    if in_env(project, variable) not in {"", value}:
+        raise ToolkitError(
+            f"secrets/{path.name} and {variable} in .env differ",
+            "only one of them can be the password that the volumes were made with",
+            f"put the right one into secrets/{path.name}, delete the line of {variable} in .env, "
+            "then run: invoke setup",
+        )
+    return value
+
+
+def in_env(project: Project, variable: str) -> str:
+    """The password that .env holds, empty where it holds none."""
+    value = project.env.get(variable, "")
+    return "" if value == UNUSED else value
+
+
+def protect(project: Project) -> list[str]:
+    """Give the folder to its owner alone, and let the containers' accounts read the files in it.
+
+    A mounted file keeps the host's permissions, and the containers run as other users: what keeps other users of this
+    machine out is the folder.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        ToolkitError: the permissions of a file cannot be changed.
+    """
+    changed = []
+    for name in project.secrets:
+        path = path_of(project, name)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o444 != 0o444:
+            _chmod(path, mode | 0o444)
+            changed.append(f"secrets/{path.name}: made readable for the containers")
+    return changed
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        why, fix = error.strerror or str(error), files.fix_for(error, folder)
+        raise ToolkitError(f"cannot create {folder}", why, fix) from error
+    if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+        _chmod(folder, 0o700)
+
+
+def _chmod(path: Path, mode: int) -> None:
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        raise ToolkitError(
+            f"cannot change the permissions of {path}", error.strerror or str(error), f"sudo chmod {mode:o} {path}"
+        ) from error

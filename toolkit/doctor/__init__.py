@@ -1,0 +1,53 @@
+"""Looking over a machine, a checkout and its stack: what would go wrong, and the command that puts it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from toolkit.compose import Docker
+from toolkit.console import table
+from toolkit.doctor.checkout import compose_files, credentials, environment, mounts, settings
+from toolkit.doctor.engine import buildx, compose, disk, engine, limits, memory, require_engine
+from toolkit.doctor.findings import Finding, Subject
+from toolkit.doctor.ports import ports, require_free_ports
+from toolkit.doctor.stack import configuration
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+
+__all__ = ["Finding", "doctor", "require_engine", "require_free_ports", "show"]
+
+CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
+    engine, compose, buildx, limits, memory, disk, settings, credentials, environment, compose_files, mounts, ports,
+    configuration,
+)  # fmt: skip
+
+
+def doctor(project: Project, docker: Docker) -> list[Finding]:
+    """Every check's findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
+    subject = Subject(project, docker)
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings += check(subject)
+        except ToolkitError as error:
+            name = check.__name__.replace("_", " ")
+            findings.append(Finding(name, "warning", f"not checked: {error.what}", error.fix))
+    return findings
+
+
+def show(findings: Sequence[Finding]) -> bool:
+    """Print the findings, each fix below what it mends.
+
+    Returns:
+        Whether nothing failed.
+    """
+    rows: list[tuple[str, str, str]] = []
+    styles: list[str] = []
+    for finding in findings:
+        rows.append((finding.level, finding.check, finding.what))
+        styles.append(finding.level)
+        if finding.fix:
+            rows.append(("", "", f"fix: {finding.fix}"))
+            styles.append("")
+    table(("", "check", "finding"), rows, styles)
+    return not any(finding.level == "failed" for finding in findings)

@@ -1,0 +1,63 @@
+"""What a check says, and what it looks at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from toolkit.compose import Docker, explain
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+
+Level = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: ``failed`` keeps the stack from working, a ``warning`` may."""
+
+    check: str
+    level: Level
+    what: str
+    fix: str = ""
+
+    @classmethod
+    def of(cls, check: str, error: ToolkitError) -> Finding:
+        """An error as a finding."""
+        return cls(check, "failed", f"{error.what}: {error.why}" if error.why else error.what, error.fix)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkout and its engine, each asked once."""
+
+    project: Project
+    docker: Docker
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The effective configuration.
+
+        Raises:
+            ToolkitError: the checkout is not set up, or its compose files cannot be read.
+        """
+        self.project.require_setup()
+        return self.docker.effective()
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What the engine says of itself and its machine.
+
+        Raises:
+            ToolkitError: it does not answer.
+        """
+        result = self.docker("info", "--format", "{{json .}}")
+        try:
+            info: dict[str, Any] = json.loads(result.stdout)
+        except ValueError:
+            info = {}
+        if result.code or not info.get("ServerVersion"):
+            raise explain("ask the Docker Engine", result)
+        return info

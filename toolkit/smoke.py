@@ -1,0 +1,202 @@
+"""Smoke checks: the stack is used as its clients use it, from this host and from a container inside, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+from toolkit import console, hostchecks
+from toolkit.compose import Docker
+from toolkit.errors import ToolkitError
+from toolkit.health import states
+from toolkit.hostchecks import CheckError, Host
+from toolkit.project import Project
+
+HOST, INSIDE = "host", "inside"
+
+INSIDE_CHECKS = ("db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager")
+"""Done by the service ``smoke``, each named after the service that it uses."""
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finished check: ``seconds`` it took, and what it did or why it did not."""
+
+    name: str
+    where: str
+    outcome: Outcome
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class SmokeReport:
+    """Every check, those that were skipped included."""
+
+    checks: tuple[Check, ...]
+
+    def show(self) -> None:
+        """Print the table."""
+        rows = [
+            (check.name, check.where, check.outcome.value, f"{check.seconds:.2f} s", " ".join(check.detail.split()))
+            for check in self.checks
+        ]
+        styles = ["" if check.outcome is Outcome.OK else check.outcome.value for check in self.checks]
+        console.table(("check", "from", "outcome", "time", "detail"), rows, styles)
+
+    def require(self) -> None:
+        """Return if at least one check ran and none failed.
+
+        Raises:
+            ToolkitError: naming those that failed.
+        """
+        failed = [f"{check.name} (from {check.where})" for check in self.checks if check.outcome is Outcome.FAILED]
+        if failed:
+            raise ToolkitError(
+                f"{len(failed)} of {len(self.checks)} smoke checks failed",
+                ", ".join(failed),
+                "the table says what each met; invoke status and invoke logs show the services",
+            )
+        if all(check.outcome is Outcome.SKIPPED for check in self.checks):
+            raise ToolkitError("no smoke check could run", "all of them were skipped", "invoke status shows what runs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the configuration says about each service, for deciding which checks can run."""
+
+    services: Mapping[str, Mapping[str, Any]]
+    on: frozenset[str]
+
+    @classmethod
+    def read(cls, docker: Docker) -> tuple[str, Plan]:
+        """The Compose project's name, and the plan of its effective configuration."""
+        active, every = docker.effective(), docker.effective(every_group=True)
+        return active["name"], cls(every["services"], frozenset(active["services"]))
+
+    def absence(self, service: str) -> str:
+        """Why a service is not there to be checked; empty where it should be."""
+        spec = self.services.get(service)
+        if spec is None:
+            return f"the configuration has no service {service}"
+        if service not in self.on:
+            return f"{service} is switched off (group {', '.join(spec.get('profiles') or ())})"
+        if (spec.get("deploy") or {}).get("replicas") == 0:
+            return f"{service} has no replicas"
+        return ""
+
+    def foreign_app(self) -> bool:
+        """Whether another application stands in the place of ours."""
+        app, ours = self.services["app"], self.services["smoke"]
+        contexts = [(service.get("build") or {}).get("context") for service in (app, ours)]
+        return app["image"] != ours["image"] or contexts[0] != contexts[1]
+
+    def reason_to_skip(self, check: hostchecks.HostCheck) -> str:
+        """Why a check from the host cannot be done; empty where it can."""
+        for service in check.services:
+            if reason := self.absence(service):
+                return reason
+        if not self.services[check.services[0]].get("ports"):
+            return f"the profile publishes no port of {check.services[0]}"
+        if check.ours and self.foreign_app():
+            return "another application is in the place of ours (APP_IMAGE, APP_CONTEXT)"
+        return ""
+
+
+def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
+    """Run every check that the profile and its groups allow, at the same time.
+
+    Args:
+        project: The checkout; its secrets are what a client logs in with.
+        docker: Docker in its folder.
+        timeout: Seconds for all of them.
+
+    Returns:
+        A report with each check in a fixed order; nothing that was not done counts as passed.
+
+    Raises:
+        ToolkitError: the configuration or the engine cannot be asked.
+    """
+    name, plan = Plan.read(docker)
+    host = Host(project, plan.services, states(docker, name), time.monotonic() + timeout)
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(hostchecks.CHECKS) + 1) as pool:
+        try:
+            inside = pool.submit(_inside, docker, name, plan, timeout, stop)
+            outside = [pool.submit(_from_host, check, host, plan) for check in hostchecks.CHECKS]
+            return SmokeReport((*(each.result() for each in outside), *inside.result()))
+        finally:
+            stop.set()
+
+
+def _from_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
+    if reason := plan.reason_to_skip(check):
+        return Check(check.name, HOST, Outcome.SKIPPED, 0, reason)
+    started = time.monotonic()
+    try:
+        detail, outcome = check.run(host), Outcome.OK
+    except (CheckError, ToolkitError) as error:
+        detail, outcome = str(error), Outcome.FAILED
+    except Exception as error:  # whatever a client library raises is this check's failure
+        detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
+    return Check(check.name, HOST, outcome, time.monotonic() - started, detail)
+
+
+def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Check]:
+    absent = {name: reason for name in INSIDE_CHECKS if (reason := plan.absence(name))}
+    wanted = [name for name in INSIDE_CHECKS if name not in absent]
+    done = {check.name: check for check in _run_inside(docker, project, wanted, timeout, stop)} if wanted else {}
+    skipped = {name: Check(name, INSIDE, Outcome.SKIPPED, 0, reason) for name, reason in absent.items()}
+    return [(done | skipped)[name] for name in dict.fromkeys((*INSIDE_CHECKS, *done))]
+
+
+def _run_inside(
+    docker: Docker, project: str, wanted: Sequence[str], timeout: float, stop: threading.Event
+) -> Iterator[Check]:
+    """The checks that the service ``smoke`` does, one that it does not report as failed."""
+    container = f"{project}-smoke-{uuid4().hex[:8]}"
+    started = time.monotonic()
+    why = "it did not report"
+    output = ""
+    try:
+        result = docker.compose(
+            "run", "--rm", "--no-deps", "--no-TTY", "--name", container, "smoke", "smoke", "--only", *wanted,
+            timeout=timeout, stop=stop,
+        )  # fmt: skip
+        output = result.stdout
+        if said := result.stderr.strip().splitlines():
+            why = f"it did not report: {said[-1]}"
+    except ToolkitError as error:
+        why = error.why or error.what
+    finally:
+        # Where the command above was cut off, its container is still there.
+        docker("rm", "--force", container)
+    seconds = time.monotonic() - started
+    reported = {check.name: check for line in output.splitlines() if (check := read_line(line))}
+    missing = {name: Check(name, INSIDE, Outcome.FAILED, seconds, why) for name in wanted if name not in reported}
+    yield from (reported | missing).values()
+
+
+def read_line(line: str) -> Check | None:
+    """A check as the service ``smoke`` prints it; None for a line that is none."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        told = json.loads(line)
+        outcome = Outcome.OK if told["ok"] is True else Outcome.FAILED
+        return Check(str(told["check"]), INSIDE, outcome, float(told["ms"]) / 1000, str(told["detail"]))
+    return None

@@ -1,0 +1,58 @@
+"""Tasks on the images of the stack."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from toolkit.compose import Docker
+from toolkit.project import Project
+
+
+def _checkout(c: Context) -> tuple[Project, Docker]:
+    project = Project.load()
+    return project, Docker(project.root, echo=bool(c.config.run.echo))
+
+
+@task(name="list")
+def list_(c: Context) -> None:
+    """List the images of both sets: for which service, whether they are here, their size and date."""
+    from rich.filesize import decimal
+
+    from toolkit.console import table
+    from toolkit.images import listing
+
+    project, docker = _checkout(c)
+    rows = [
+        (
+            ", ".join(listed.image.services),
+            listed.image.name,
+            " and ".join(listed.sets) + (" (in use)" if project.images in listed.sets else ""),
+            "no" if listed.size is None else "yes",
+            "" if listed.size is None else decimal(listed.size),
+            "" if listed.created is None else listed.created[:16].replace("T", " "),
+        )
+        for listed in listing(project, docker)
+    ]
+    table(("service", "image", "set", "here", "size", "created (UTC)"), rows)
+
+
+@task
+def build(c: Context) -> None:
+    """Build the images that are made here (of the set in use; local, if none was chosen yet)."""
+    from toolkit.images import build
+
+    build(*_checkout(c))
+
+
+@task
+def pull(c: Context) -> None:
+    """Pull the published images of the stack."""
+    from toolkit.console import say
+    from toolkit.images import pull
+    from toolkit.project import PULLED
+
+    project, docker = _checkout(c)
+    pull(project, docker)
+    if project.images != PULLED:
+        say("to use them: invoke up --images=pull")

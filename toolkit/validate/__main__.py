@@ -1,0 +1,43 @@
+"""Entry point: ``python -m toolkit.validate [--allow-skips NAME,…]``, exit code 1 where something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from toolkit.errors import ToolkitError
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.programs import PROGRAMS
+from toolkit.validate.runner import run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Validate this checkout and print every problem as ``file:line: message``."""
+    names = ", ".join(program.name for program in PROGRAMS)
+    parser = argparse.ArgumentParser(prog="python -m toolkit.validate", description="Check the files of this checkout.")
+    parser.add_argument(
+        "--allow-skips", metavar="NAME,…", default="", help=f"programs that need not be run here; known: {names}"
+    )
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[2], help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    allowed = set(filter(None, options.allow_skips.split(",")))
+    if unknown := allowed - {program.name for program in PROGRAMS}:
+        parser.error(f"unknown program {', '.join(sorted(unknown))}; known: {names}")
+    try:
+        report = run(Checkout(options.root.resolve()), validators=PROGRAMS)
+    except ToolkitError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    for problem in sorted(report.problems):
+        print(f"{problem} [{report.problems[problem]}]")
+    for skip in report.skipped:
+        print(f"skipped {'' if skip.name in allowed else '(not allowed) '}{skip.name}: {skip.why}")
+    refused = [skip for skip in report.skipped if skip.name not in allowed]
+    counts = f"{len(report.problems) or 'no'} problem{'' if len(report.problems) == 1 else 's'}"
+    print(f"{report.checks} checks, {len(report.files)} files, {counts}, {len(report.skipped)} skipped")
+    return 1 if report.problems or refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The repository as the checks see it: its files, their YAML, and what Compose makes of each combination of layers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from toolkit.compose import Docker
+from toolkit.project import Project
+from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.source import Key, Source
+
+EVERY_GROUP = ("*",)
+# The dollar sign of `$${X}` is an escaped one.
+VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?+])([^}]*))?")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The effective configuration of some layers (merged in this order) with some groups switched on."""
+
+    files: tuple[str, ...]
+    groups: tuple[str, ...]
+    config: dict[str, Any] = field(compare=False)
+    warnings: tuple[Finding, ...] = ()
+
+    @property
+    def services(self) -> dict[str, dict[str, Any]]:
+        """The services that are on."""
+        services: dict[str, dict[str, Any]] = self.config["services"]
+        return services
+
+
+class Checkout:
+    """The files below ``root``; nothing is read before a check asks for it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.project = Project.load(root)
+        self._sources: dict[str, Source] = {}
+
+    @cached_property
+    def tracked(self) -> frozenset[str]:
+        """Every file that git tracks; every file there is where this is no git repository (an unpacked archive)."""
+        try:
+            listed = subprocess.run(
+                ["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True
+            ).stdout.split("\0")
+        except (OSError, subprocess.CalledProcessError):
+            listed = [str(path.relative_to(self.root)) for path in self.root.rglob("*")]
+        return frozenset(name for name in listed if name and (self.root / name).is_file())
+
+    def source(self, file: str) -> Source:
+        """The YAML of a file.
+
+        Raises:
+            BrokenFileError: it cannot be read.
+        """
+        if file not in self._sources:
+            self._sources[file] = Source(self.root, file)
+        return self._sources[file]
+
+    @property
+    def base(self) -> str:
+        """The layer that every profile starts with."""
+        return next(iter(self.layer_lists))[0]
+
+    @cached_property
+    def layer_lists(self) -> list[tuple[str, ...]]:
+        """The combinations of layers that make sense: the base alone, each profile, each with images built here."""
+        data = self.project.data
+        profiles = [tuple(layers) for layers in data["profiles"].values()]
+        local = [(*layers, data["local_images"]) for layers in profiles]
+        return [profiles[0][:1], *profiles, *local]
+
+    @cached_property
+    def layers(self) -> list[Source]:
+        """Every compose file of the project once."""
+        return [self.source(file) for file in dict.fromkeys(file for files in self.layer_lists for file in files)]
+
+    @cached_property
+    def configurations(self) -> list[Configuration]:
+        """Each combination of layers with every group off, each alone, and all on with the tools.
+
+        Raises:
+            BrokenFileError: Compose refuses one of them.
+        """
+        groups = [(), *((name,) for name in self.project.groups), EVERY_GROUP]
+        wanted = [(files, on) for files in self.layer_lists for on in groups]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda each: self._configuration(*each), wanted))
+
+    @property
+    def whole(self) -> Iterator[Configuration]:
+        """The configurations with everything on."""
+        return (each for each in self.configurations if each.groups == EVERY_GROUP)
+
+    def place(self, files: tuple[str, ...], *keys: Key, problem: str = "") -> Finding:
+        """A finding where the layers set ``keys``: in the last that has them, else in the first that comes closest."""
+        found = [(self.source(file).find(*keys), number, file) for number, file in enumerate(files)]
+        (_, line, _), _, file = max(
+            found, key=lambda each: (each[0][2], each[1] if each[0][2] == len(keys) else -each[1])
+        )
+        return Finding(file, line, problem)
+
+    def mount(self, files: tuple[str, ...], service: str, target: str, problem: str = "") -> Finding:
+        """A finding at the volume of a service that is mounted at ``target``."""
+        for source in map(self.source, reversed(files)):
+            volumes = source.node_at("services", service, "volumes")
+            for number, volume in enumerate(volumes.value if volumes else []):
+                node = source.node_at("services", service, "volumes", number, "target") or volume
+                if isinstance(node.value, str) and target in node.value.split(":"):
+                    return source.at(node, problem)
+        return self.place(files, "services", service, "volumes", problem=problem)
+
+    def credential(self, variable: str) -> str:
+        """What stands for a password here: a word that nothing else in a configuration can be."""
+        return f"validate-{variable.lower()}-value"
+
+    def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
+        # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present.
+        variables = {match[1] for file in files for match in VARIABLE.finditer(self.source(file).text)}
+        result = Docker(self.root).compose(
+            *(argument for file in files for argument in ("--file", file)),
+            *(argument for group in groups for argument in ("--profile", group)),
+            *("config", "--format", "json"),
+            env={
+                **dict.fromkeys(variables),
+                **dict.fromkeys(("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PROJECT_NAME")),
+                **{name: self.credential(name) for name in self.project.secrets.values()},
+                "COMPOSE_DISABLE_ENV_FILE": "1",
+            },
+        )
+        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        if result.code:
+            raise BrokenFileError(self._said(files, " ".join(said) or f"exit code {result.code}"))
+        warnings = tuple(self._said(files, line) for line in said)
+        return Configuration(files, groups, json.loads(result.stdout), warnings)
+
+    def _said(self, files: tuple[str, ...], message: str) -> Finding:
+        """A finding where a message of Compose points to: a line, a path of keys, a service, a variable, a file."""
+        problem = "docker compose: " + re.sub(r'^time="[^"]*" level=(\w+) msg=', r"\1: ", message)
+        files = tuple(file for file in files if str(self.root / file) in message) or files
+        if match := re.search(r"yaml: (?:.*?)line (\d+)", message):
+            return Finding(files[-1], int(match[1]), problem)
+        if match := re.search(r"\b(services|networks|volumes|secrets|configs)\.[\w.-]+", message):
+            return self.place(files, *match[0].rstrip(".").split("."), problem=problem)
+        if match := re.search(r'service "([\w-]+)"', message):
+            return self.place(files, "services", match[1], problem=problem)
+        named = set(re.findall(r'[\\"]([A-Z][A-Z0-9_]*)[\\"]|variable ([A-Z][A-Z0-9_]*)', message))
+        names = {name for pair in named for name in pair if name}
+        for source in map(self.source, files):
+            for scalar in source.scalars():
+                if names & {match[1] for match in VARIABLE.finditer(scalar.value)}:
+                    return source.at(scalar, problem)
+        return Finding(files[0], 1, problem)
+
+
+def is_job(configuration: Configuration, name: str, tools: str) -> bool:
+    """Whether a service runs to its end: a one-off tool, or what others wait for to complete."""
+    waited_for = any(
+        service.get("depends_on", {}).get(name, {}).get("condition") == "service_completed_successfully"
+        for service in configuration.services.values()
+    )
+    return waited_for or tools in configuration.services[name].get("profiles", [])

@@ -1,0 +1,62 @@
+"""Variables: in the containers, and in .env."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from yaml.nodes import MappingNode
+
+from toolkit.validate.checkout import VARIABLE, Checkout
+from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.source import items
+
+EXAMPLE = ".env.example"
+
+
+def mappings(checkout: Checkout) -> Iterator[Finding]:
+    """Every `environment:` is a mapping: a layer cannot take a variable back from a list, and nothing would say so."""
+    for source in checkout.layers:
+        for name, _ in items(source.node_at("services")):
+            node = source.node_at("services", name.value, "environment")
+            if node is not None:
+                fine = isinstance(node, MappingNode)
+                yield source.finding(
+                    "services",
+                    name.value,
+                    "environment",
+                    problem="" if fine else f"the environment of {name.value} is not a mapping",
+                )
+
+
+def messages(checkout: Checkout) -> Iterator[Finding]:
+    """Every required variable says what to do where it is missing."""
+    for source in checkout.layers:
+        for scalar in source.scalars():
+            for name, operator, text in VARIABLE.findall(scalar.value):
+                if "?" in operator:
+                    yield source.at(scalar, "" if text else f"${{{name}{operator}}} does not say what to do")
+
+
+def example(checkout: Checkout) -> Iterator[Finding]:
+    """.env.example names exactly the variables that the compose files use."""
+    path = checkout.root / EXAMPLE
+    if not path.is_file():
+        raise BrokenFileError(Finding(EXAMPLE, 1, "does not exist"))
+    used: dict[str, Finding] = {}
+    for source in checkout.layers:
+        for scalar in source.scalars():
+            for name, *_ in VARIABLE.findall(scalar.value):
+                used.setdefault(name, source.at(scalar, f"{name} is missing in {EXAMPLE}"))
+    named: set[str] = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if match := re.match(r"#?\s?([A-Z][A-Z0-9_]*)=", line):
+            problem = ""
+            if match[1] in named:
+                problem = f"{match[1]} stands here twice"
+            elif match[1] not in used and not match[1].startswith(("COMPOSE_", "NETMON_")):
+                problem = f"no compose file uses {match[1]}"
+            named.add(match[1])
+            yield Finding(EXAMPLE, number, problem)
+    for name in used.keys() - named:
+        yield used[name]

@@ -1,0 +1,55 @@
+"""invoke.yaml names what exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.findings import Finding
+from toolkit.validate.source import Key
+
+MANIFEST = "invoke.yaml"
+
+
+def files(checkout: Checkout) -> Iterator[Finding]:
+    """Every compose file that invoke.yaml names exists and is tracked by git; every compose file is named."""
+    source, data = checkout.source(MANIFEST), checkout.project.data
+    named: list[tuple[tuple[Key, ...], str]] = [(("local_images",), data["local_images"])]
+    for profile, layers in data["profiles"].items():
+        named += [(("profiles", profile, number), file) for number, file in enumerate(layers)]
+    for keys, file in named:
+        problem = "" if file in checkout.tracked else f"{file} is not tracked by git"
+        yield source.finding("stack", *keys, problem=problem)
+    known = {file for _, file in named}
+    for file in sorted(checkout.tracked):
+        if file.startswith("docker-compose") and "/" not in file:
+            yield Finding(file, 1, "" if file in known else f"no profile of {MANIFEST} uses this layer")
+
+
+def groups(checkout: Checkout) -> Iterator[Finding]:
+    """The groups of invoke.yaml are the Compose profiles of the services."""
+    source, data = checkout.source(MANIFEST), checkout.project.data
+    known = {*checkout.project.groups, data["tools"]}
+    used: set[str] = set()
+    for each in checkout.whole:
+        for name, service in each.services.items():
+            for group in service.get("profiles", []):
+                used.add(group)
+                problem = "" if group in known else f"{name} is in the group {group}, which {MANIFEST} does not name"
+                yield checkout.place(each.files, "services", name, "profiles", problem=problem)
+    for group in checkout.project.groups:
+        problem = "" if group in used else f"no service is in the group {group}"
+        yield source.finding("stack", "groups", group, problem=problem)
+    yield source.finding("stack", "tools", problem="" if data["tools"] in used else f"no service is in {data['tools']}")
+
+
+def addresses(checkout: Checkout) -> Iterator[Finding]:
+    """Every address of invoke.yaml is of a service, and every time-out is a number of seconds."""
+    source, data = checkout.source(MANIFEST), checkout.project.data
+    services = {name for each in checkout.whole for name in each.services}
+    for name in data["addresses"]:
+        problem = "" if name in services else f"there is no service {name}"
+        yield source.finding("stack", "addresses", name, problem=problem)
+    for name, value in data["timeouts"].items():
+        fine = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        yield source.finding("stack", "timeouts", name, problem="" if fine else f"{value} is not a number of seconds")

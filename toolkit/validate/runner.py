@@ -1,0 +1,102 @@
+"""Runs the checks and gathers what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from toolkit.validate import (
+    credentials,
+    environment,
+    images,
+    isolation,
+    layers,
+    manifest,
+    monitoring,
+    mounts,
+    ports,
+    programs,
+    resources,
+    services,
+    style,
+)
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.programs import Skipped
+
+Check = Callable[[Checkout], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    layers.combinations,
+    layers.schema,
+    manifest.files,
+    manifest.groups,
+    manifest.addresses,
+    services.health,
+    services.restart,
+    services.logging,
+    services.limits,
+    services.dependencies,
+    images.pinned,
+    images.registry,
+    ports.published,
+    ports.addresses,
+    mounts.sources,
+    environment.mappings,
+    environment.messages,
+    environment.example,
+    credentials.declared,
+    credentials.hidden,
+    isolation.namespaces,
+    isolation.hardening,
+    resources.networks,
+    resources.volumes,
+    monitoring.targets,
+    monitoring.rules,
+    style.key_order,
+    style.headers,
+)
+
+
+@dataclass
+class Report:
+    """What a run found: each problem with the check that reports it, programs that could not be run, and its extent."""
+
+    checks: int = 0
+    files: set[str] = field(default_factory=set)
+    problems: dict[Finding, str] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def name(check: Check) -> str:
+    """How a check is called: its module and its function."""
+    return f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
+
+
+def run(checkout: Checkout, checks: Sequence[Check] = CHECKS, validators: Sequence[programs.Program] = ()) -> Report:
+    """Run ``checks`` and ``validators`` on a checkout."""
+    report = Report()
+    for check in checks:
+        _gather(report, name(check), check(checkout))
+    for program in validators:
+        _gather(report, program.name, programs.validate(checkout, program))
+    return report
+
+
+def _gather(report: Report, check: str, found: Iterator[Finding | Skipped]) -> None:
+    """Take up what one check found; one that looked at nothing proves nothing, and so is a problem itself."""
+    report.checks += 1
+    looked_at = 0
+    try:
+        for looked_at, each in enumerate(found, 1):  # noqa: B007 - counted
+            if isinstance(each, Skipped):
+                report.skipped.append(each)
+                continue
+            report.files.add(each.file)
+            if each.problem:
+                report.problems.setdefault(each, check)
+    except BrokenFileError as error:
+        report.problems.setdefault(error.finding, check)
+        return
+    if not looked_at:
+        report.problems[Finding("toolkit/validate", 1, "there was nothing to check")] = check
