@@ -1,9 +1,10 @@
 # The phases that quickstart.sh and test.sh share. Sourced, never run; works in the checkout ($root).
 # shellcheck shell=bash disable=SC2154
 
-# Below these the stack does not come up reliably: GiB on Docker's disk, GiB of memory.
-MIN_DISK=6
-MIN_MEMORY=4
+# GiB on Docker's disk to run and to get the images too, GiB of memory.
+MIN_DISK=2
+ROOM_FOR_IMAGES=10
+ROOM_IN_MEMORY=4
 MIN_PYTHON=3.11
 BUILT_FROM=.netmon/python
 # What has to be changed outside the checkout, and the wrong things that preflight found.
@@ -31,10 +32,14 @@ check_system() {
   [[ "$(uname -s)" == Linux ]] || problem "this script is for Linux, not for $(uname -s)" "see README.md, Requirements"
   [[ -w $root ]] || problem "$root is not writable for the account $(id -un)" "make it yours: chown -R $(id -un) $root"
   free=$(df --output=avail -BG "$(docker_disk)" | tail -n 1 | tr -dc '0-9')
-  ((free >= MIN_DISK)) || problem "$free GiB are free on the disk of $(docker_disk), $MIN_DISK GiB are needed" \
-    "free some space (docker system df shows Docker's share)"
+  if ((free < MIN_DISK)); then
+    problem "$free GiB are free on the disk of $(docker_disk), $MIN_DISK GiB are needed" \
+      "free some space (docker system df shows Docker's share)"
+  elif ((free < ROOM_FOR_IMAGES)); then
+    warn "$free GiB are free on the disk of $(docker_disk); getting the images may need $ROOM_FOR_IMAGES GiB"
+  fi
   memory=$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
-  ((memory >= MIN_MEMORY)) || warn "this machine has $memory GiB of memory; $MIN_MEMORY GiB are recommended"
+  ((memory >= ROOM_IN_MEMORY)) || warn "this machine has $memory GiB of memory; $ROOM_IN_MEMORY GiB are recommended"
   say "$free GiB of disk free, $memory GiB of memory"
 }
 

@@ -91,17 +91,12 @@ main() {
   preflight
   engine
   python_environment
-  phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
-  .venv/bin/invoke setup --profile=dev
-  phase "images" "Docker's images; --images=$IMAGES"
-  .venv/bin/invoke images.prepare --images="$IMAGES"
-  phase "up" "containers, networks and volumes of the Compose project"
-  .venv/bin/invoke up --no-smoke
-  phase "smoke" "one real probe through the whole stack, and one client operation for each service"
-  .venv/bin/invoke smoke
-  phase "ready" "in $SECONDS s"
-  say "stop it:        .venv/bin/invoke down   (data stays)"
-  say "everything else: .venv/bin/invoke --list"
+  # From here on the task says what an interruption leaves.
+  trap 'exit 130' INT
+  .venv/bin/invoke up --profile=dev --images="$IMAGES"
+  phase "ready" "in $SECONDS s, at the addresses above"
+  say "stop it:  .venv/bin/invoke down     its data stays"
+  say "more:     .venv/bin/invoke --list   or activate the environment: . .venv/bin/activate"
 }
 
 main "$@"

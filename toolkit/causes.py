@@ -20,6 +20,8 @@ class Cause:
     final: bool = False
 
 
+STOPPED = Cause("", "it was stopped", "run invoke up to start it again")
+
 KILLED = Cause(
     "",
     "it was ended from outside (SIGKILL): by hand, or by the kernel for lack of memory",
@@ -40,7 +42,7 @@ CAUSES = (
         final=True,
     ),
     Cause(
-        r"password authentication failed|invalid credentials|WRONGPASS|NOAUTH|invalid username-password pair",
+        r"password authentication failed|invalid credentials|WRONGPASS|NOAUTH|401 Unauthorized",
         "the password in secrets/ is not the one that the volume was made with",
         f"put the old password back into secrets/ and run invoke up; {FORGET}",
         final=True,
@@ -98,7 +100,8 @@ CAUSES = (
         "restore the file that the log names (git status shows what is missing), or rebuild: invoke images.build",
     ),
     Cause(
-        r"error (?:parsing|loading|in) config|yaml: |unmarshal errors|parsing YAML|bad directive|CONFIG FILE ERROR",
+        r"error (?:parsing|loading|in) config|yaml: |unmarshal errors|parsing YAML|bad directive|CONFIG FILE ERROR"
+        r"|Unresolved Configuration",
         "its configuration file is not valid",
         "correct the line that the log names; nox -s validate checks all of them",
     ),
@@ -111,7 +114,8 @@ def cause(state: ServiceState, log: str) -> Cause | None:
         return OUT_OF_MEMORY
     text = "\n".join((state.error, *(check.output for check in state.checks), log))
     known = next((each for each in CAUSES if re.search(each.sign, text, re.IGNORECASE)), None)
-    return known or (KILLED if state.status == "exited" and state.exit_code == 137 else None)
+    by_exit_code = {0: STOPPED, 143: STOPPED, 137: KILLED} if state.status == "exited" else {}
+    return known or by_exit_code.get(state.exit_code)
 
 
 def final(state: ServiceState, times: int = 3) -> bool:

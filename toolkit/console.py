@@ -60,12 +60,14 @@ def address(url: str, what: str) -> None:
 
 
 @contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Announce a step and, once it has succeeded, the seconds it took."""
+def phase(name: str, touches: str) -> Iterator[None]:
+    """Announce a step and what it touches; once it has succeeded, say how long it took."""
+    from rich.text import Text
+
     started = time.monotonic()
-    say(f"{name} …", "bold")
+    console().print(Text.assemble((f"\n▶ {name}", "bold"), ("  " + touches, STYLES["dim"])))
     yield
-    say(f"{name}: {time.monotonic() - started:.1f} s", "dim")
+    say(f"  {name}: {time.monotonic() - started:.1f} s", "dim")
 
 
 def consent(doing: str, yes: bool) -> None:

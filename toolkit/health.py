@@ -83,13 +83,21 @@ class ServiceState:
         return " ".join(self.checks[-1].output.split()) if self.checks else ""
 
     @property
+    def looping(self) -> bool:
+        """Whether it ends again and again soon after each start."""
+        if self.restarts < RESTARTS or self.health == "healthy":
+            return False
+        age = datetime.now(UTC) - self.started if self.started else SETTLED
+        return self.status == "restarting" or (self.status == "running" and age < SETTLED)
+
+    @property
     def verdict(self) -> Verdict:
         """Whether the container does what it is for, may still come to it, or has failed."""
         match self.status:
             case "running":
                 return self._running()
             case "restarting":
-                return Verdict.FAILED if self.restarts >= RESTARTS else Verdict.STARTING
+                return Verdict.FAILED if self.looping else Verdict.STARTING
             case "exited":
                 return Verdict.DONE if self.one_shot and self.exit_code == 0 else Verdict.FAILED
             case "created":
@@ -100,19 +108,16 @@ class ServiceState:
                 return Verdict.FAILED
 
     def _running(self) -> Verdict:
-        if self.health == "healthy":
-            return Verdict.OK
-        if self.health == "unhealthy":
+        if self.health == "unhealthy" or self.looping:
             return Verdict.FAILED
-        age = datetime.now(UTC) - self.started if self.started else SETTLED
-        if self.restarts >= RESTARTS and age < SETTLED:
-            return Verdict.FAILED
-        return Verdict.STARTING if self.health else Verdict.OK
+        return Verdict.STARTING if self.health == "starting" else Verdict.OK
 
     @property
     def summary(self) -> str:
         """The state in a few words."""
         match self.status:
+            case _ if self.looping:
+                text = "keeps restarting"
             case "running" if not self.health:
                 text = "running, no health check"
             case "running":

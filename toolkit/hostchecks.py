@@ -19,6 +19,8 @@ from toolkit.health import ServiceState
 from toolkit.project import Project
 
 REQUEST_TIMEOUT = 5.0
+STEP_TIMEOUT = 15.0
+"""For each thing that a check waits for; a probe's own time-outs end before it."""
 PAUSE = 0.1
 
 TARGET = "http://app:3000/api/health/live"
@@ -146,13 +148,15 @@ def until(host: Host, what: str, look: Callable[[], Any]) -> Any:
     """What ``look`` finds, asked again until it finds something.
 
     Raises:
-        CheckError: the deadline passed.
+        CheckError: it took longer than STEP_TIMEOUT, or than the checks may take together.
     """
+    seconds = min(STEP_TIMEOUT, host.left)
+    give_up = time.monotonic() + seconds
     while True:
         if found := look():
             return found
-        if time.monotonic() > host.deadline:
-            raise CheckError(f"waited in vain for {what}")
+        if time.monotonic() > give_up:
+            raise CheckError(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(PAUSE)
 
 

@@ -18,7 +18,7 @@ from toolkit import compose
 from toolkit.compose import Docker, Result, TimedOutError, explain
 from toolkit.console import say
 from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.files import exclusive, write_atomically
 from toolkit.progress import side_by_side
 from toolkit.project import LOCAL, PULLED, Project, known
 from toolkit.setup import settings, setup
@@ -111,17 +111,20 @@ def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:
     """
     wanted = CHOICES[known("image set", choice, CHOICES)]
     with exclusive(project.lock_file, "choose the images"):
-        sets = {name: images_of(project, docker, name) for name in (PULLED, LOCAL)}
-        recorded, volumes = project.images, _volumes(docker)
-        chosen, why = (wanted, "as asked for") if wanted else _automatic(project, docker, sets, bool(volumes))
+        recorded = project.images
+        if recorded and (wanted == recorded or (wanted is None and (recorded == LOCAL or ready(project, docker)))):
+            return recorded
+        volumes = _volumes(docker)
+        chosen, why = (wanted, "as asked for") if wanted else _automatic(project, docker, volumes=bool(volumes))
         if chosen == recorded:
             return chosen
         if recorded and volumes and not yes:
             raise ToolkitError(
                 f"the {chosen} images are not put on volumes that the {recorded} ones have written",
-                "their versions differ, so that the data may not open",
+                "their versions differ, so the data may not open",
                 f"keep the {recorded} images, remove the data (invoke down --volumes), or take the risk with --yes",
             )
+        images_of(project, docker, chosen)  # what cannot be read is not recorded
         say(f"images: {chosen}, {why}")
         setup(project, None, images=chosen)
         return chosen
@@ -133,19 +136,18 @@ def _volumes(docker: Docker) -> list[str]:
     return listed.stdout.split()
 
 
-def _automatic(project: Project, docker: Docker, sets: dict[str, list[Image]], volumes: bool) -> tuple[str, str]:
+def _automatic(project: Project, docker: Docker, *, volumes: bool) -> tuple[str, str]:
     """The set that is used where none was asked for, and why."""
-    recorded = project.images
-    published = [image for image in sets[PULLED] if not image.built]
+    if project.images and volumes:
+        return project.images, "as before"
+    published = [image for image in images_of(project, docker, PULLED) if not image.built]
     here = not missing(docker, published)
-    if recorded and (recorded == LOCAL or here or volumes):
-        return recorded, "as before"
-    if here and not volumes:
-        return PULLED, "which are here already"
+    if not volumes and here:
+        return PULLED, "because they are here already"
     users = {service for image in published for service in image.services}
-    local = [image for image in sets[LOCAL] if users.intersection(image.services)]
+    local = [image for image in images_of(project, docker, LOCAL) if users.intersection(image.services)]
     if not volumes and not missing(docker, local):
-        return LOCAL, "which are here already"
+        return LOCAL, "because they are here already (invoke up --images=pull takes the published ones)"
     refusal = None if here else _probe(project, docker, published)
     if refusal:
         return LOCAL, f"built here from packages, because {refusal}"
@@ -234,10 +236,10 @@ def _build(project: Project, docker: Docker, images: Sequence[Image]) -> None:
     arguments = _package_index(project)
 
     def one(name: str) -> None:
-        result = docker.compose("build", "--progress=plain", *arguments, service[name], env=environment)
+        result = docker.compose("--progress=plain", "build", *arguments, service[name], env=environment)
         output = result.stdout + result.stderr
         log = project.lock_file.with_name(f"build-{service[name]}.log")
-        log.write_text(output, encoding="utf-8")
+        write_atomically(log, output)
         if result.code:
             said = "\n    ".join(output.rstrip().splitlines()[-15:])
             raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")

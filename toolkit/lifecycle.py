@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,56 +19,57 @@ INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended."""
 
 
-def up(
-    project: Project,
-    docker: Docker,
-    *,
-    profile: str | None = None,
-    image_set: str = "auto",
-    with_: Sequence[str] = (),
-    without: Sequence[str] = (),
-    prove: bool = True,
-    timeout: float,
-    yes: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What `up` is asked for.
+
+    ``timeout`` is in seconds, for the services to become healthy. ``profile`` None keeps the one of the last set-up;
+    ``images`` is ``auto``, ``pull`` or ``local``. Groups in ``without`` lose their containers, and keep their volumes.
+    ``yes`` agrees to put other images on volumes that exist.
+    """
+
+    timeout: float
+    profile: str | None = None
+    images: str = "auto"
+    with_: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    smoke: bool = True
+    yes: bool = False
+
+
+def up(project: Project, docker: Docker, options: Options) -> None:
     """Set up, get the images, start every service, wait until all are healthy, prove it with the smoke checks.
 
     Each step does only what is missing, so a run that was cut off is completed by the next one.
 
-    Args:
-        project: The checkout.
-        docker: Docker in its folder.
-        profile: Default: the one of the last set-up.
-        image_set: ``auto``, ``pull`` or ``local``.
-        with_: Groups to switch on.
-        without: Groups to switch off; their containers are removed, their volumes stay.
-        prove: Run the smoke checks at the end.
-        timeout: Seconds for the services to become healthy.
-        yes: Agree to use the other image set on volumes that exist.
-
     Raises:
         ToolkitError: a step failed, a name is unknown (exit code 2), or Ctrl-C (exit code 130).
     """
-    groups = choose_groups(project, with_, without)
-    known("image set", image_set, images.CHOICES)
+    if options.profile:
+        project.layers(options.profile)
+    groups = choose_groups(project, options.with_, options.without)
+    known("image set", options.images, images.CHOICES)
     try:
         with files.exclusive(project.lock_file, "bring the stack up"):
             doctor.require_engine(docker)
-            with console.phase("set-up"):
-                for line in setup(project, profile, groups=groups):
+            with console.phase("set-up", ".env and secrets/; what you wrote there stays"):
+                for line in setup(project, options.profile, groups=groups):
                     console.say(f"  {line}")
-            with console.phase("images"):
                 doctor.require_free_ports(project, docker)
-                chosen = images.choose(project, docker, image_set, yes)
-                setup(project, profile, images=chosen, groups=groups)
+            with console.phase("images", "images in Docker, pulled or built where they are missing"):
+                images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
-            with console.phase("services"):
+            with console.phase("up", "containers, networks and volumes of the project"):
                 remove_switched_off(docker)
-                start(docker, timeout)
-            if prove:
-                with console.phase("smoke checks"):
-                    smoke(docker, project.timeout("smoke")).show()
+                end_restarts(docker)
+                start(docker, options.timeout)
+            if options.smoke:
+                with console.phase("smoke", "uses every service as its clients do; leaves one probe"):
+                    report = smoke(project, docker, project.timeout("smoke"))
+                    report.show()
             show_addresses(project, docker)
+            if options.smoke:
+                report.require()
     except KeyboardInterrupt as error:
         raise ToolkitError(
             "stopped", "what is up stays up", "run invoke up to go on, or invoke down", code=INTERRUPTED
@@ -83,8 +84,11 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
     """
     on = {name for name in settings(project)["COMPOSE_PROFILES"].split(",") if name in project.groups}
     added = {known("group", name, project.groups) for name in with_}
-    removable = [group.name for group in project.groups.values() if group.default or group.name in on]
-    removed = {known("group that can be left out", name, removable) for name in without}
+    removed = set(without)
+    removable = {group.name for group in project.groups.values() if group.default} | on
+    if foreign := sorted(removed - removable):
+        only = f"only {', '.join(sorted(removable))} can"
+        raise ToolkitError(f"{', '.join(foreign)} cannot be left out", only, "invoke up --help", code=2)
     if both := sorted(added & removed):
         raise ToolkitError(f"--with and --without both name {', '.join(both)}", fix="name it in one of them", code=2)
     return [name for name in project.groups if name in (on | added) - removed]
@@ -99,6 +103,13 @@ def remove_switched_off(docker: Docker) -> None:
         removed = docker.compose("--profile", "*", "rm", "--stop", "--force", *off)
         docker.check(removed, f"remove {', '.join(off)}")
         console.say(f"  {', '.join(off)}: switched off, stopped and removed; the volumes stay")
+
+
+def end_restarts(docker: Docker) -> None:
+    """Stop the containers that keep restarting, so that they are started at once, and not after the engine's pause."""
+    looping = [state.id for state in health.states(docker) if state.looping]
+    if looping:
+        docker.check(docker("stop", *looping), "stop the containers that keep restarting")
 
 
 def start(docker: Docker, timeout: float) -> None:
@@ -143,7 +154,7 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             return
         if doomed.volumes:
             console.consent(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
-        with console.phase("down"):
+        with console.phase("down", "containers and networks of the project"):
             # By the name alone, which needs no file: a broken .env or compose file keeps nobody from stopping.
             flags = ["--volumes"] if volumes else []
             removed = docker.compose("--progress", "quiet", "--project-name", name, "down", *flags)

@@ -38,7 +38,8 @@ def setup(
         wanted |= passwords(project, wanted["NETMON_PROFILE"])
         files.remove_temporaries(project.env_file)
         if envfile.update(project.env_file, wanted):
-            done += [f".env: {name} set" for name, value in wanted.items() if before.get(name) != value]
+            changed = [name for name, value in wanted.items() if before.get(name) != value]
+            done.append(f".env: {', '.join(changed)} set")
         return done
 
 

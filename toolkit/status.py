@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -64,7 +63,7 @@ def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mappin
     for service in expected:
         rows += [row(state, used) for state in service.states]
         missing = max(service.expected - len(service.states), 0)
-        rows += [Row(service.name, problem=f"{service.name} is not created")] * missing
+        rows += [Row(service.name, problem=f"{service.name}: not created")] * missing
     names = {service.name for service in expected}
     return rows + [row(state, used, wanted=False) for state in found if state.service not in names]
 
@@ -80,7 +79,7 @@ def row(state: ServiceState, used: Mapping[str, str], *, wanted: bool = True) ->
         since=age(state.finished if ended else state.started),
         ports=", ".join(dict.fromkeys(port.address for port in state.ports)) or "-",
         memory=used.get(state.id, "-"),
-        problem=f"{state.container} is {state.summary}" if wanted and not healthy else "",
+        problem=f"{state.container}: {state.summary}" if wanted and not healthy else "",
     )
 
 

@@ -65,11 +65,6 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
     return found
 
 
-def documented(path: Path) -> dict[str, str]:
-    """The variables of an example env file, commented out (``#NAME=default``) or not, with their values."""
-    return dict(re.findall(r"^#?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE))
-
-
 def _parse(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)

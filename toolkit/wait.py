@@ -200,7 +200,7 @@ def failure(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> To
     reasons, fixes = [], []
     for service, state in stuck:
         log = last_lines(docker, state)
-        lines = [f"{state.container} is {state.summary}"]
+        lines = [f"{state.container}: {state.summary}"]
         if state.error:
             lines.append(f"the engine says: {state.error}")
         if state.last_check and state.health != "healthy":
@@ -213,9 +213,7 @@ def failure(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> To
             fixes.append(f"{service.name}: invoke logs --service={service.name} shows the whole log")
         reasons.append("\n    ".join(lines))
     names = ", ".join(dict.fromkeys(service.name for service, _ in stuck))
-    return ToolkitError(
-        f"{names} cannot become healthy", "\n  " + "\n  ".join(reasons), "\n       ".join(dict.fromkeys(fixes))
-    )
+    return ToolkitError(f"{names} cannot become healthy", "\n  ".join(reasons), "\n       ".join(dict.fromkeys(fixes)))
 
 
 def late(services: Sequence[Service], timeout: float) -> ToolkitError:
@@ -226,11 +224,11 @@ def late(services: Sequence[Service], timeout: float) -> ToolkitError:
         said = next(
             (state.last_check for state in service.states if state.last_check and state.health != "healthy"), ""
         )
-        reasons.append(f"{service.name} is {service.summary}" + (f": {said[-500:]}" if said else ""))
+        reasons.append(f"{service.name}: {service.summary}" + (f": {said[-500:]}" if said else ""))
     logs = " ".join(f"--service={service.name}" for service in waiting)
     return ToolkitError(
         f"not everything is healthy after {timeout:g} s",
-        "\n  " + "\n  ".join(reasons or ["docker compose up has not ended"]),
+        "\n  ".join(reasons or ["docker compose up has not ended"]),
         f"invoke logs {logs} shows more; a slow machine may need a longer --timeout",
     )
 

@@ -47,10 +47,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         database_url=reader.url(
-            "DATABASE_URL", ("postgresql", "postgres"), secret_file="POSTGRES_PASSWORD_FILE", path_is="a database"
+            "DATABASE_URL", ("postgresql", "postgres"), file_variable="POSTGRES_PASSWORD_FILE", path_is="a database"
         ),
-        redis_url=reader.url("REDIS_URL", ("redis", "rediss"), secret_file="REDIS_PASSWORD_FILE"),
-        rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), secret_file="RABBITMQ_PASSWORD_FILE"),
+        redis_url=reader.url("REDIS_URL", ("redis", "rediss"), file_variable="REDIS_PASSWORD_FILE"),
+        rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), file_variable="RABBITMQ_PASSWORD_FILE"),
         kafka_brokers=reader.brokers("KAFKA_BROKERS"),
         environment=reader.text("NODE_ENV", "production"),
         version=reader.text("APP_VERSION", "dev"),
@@ -115,10 +115,10 @@ class _Reader:
                 break
         return brokers
 
-    def url(self, name: str, schemes: tuple[str, ...], *, secret_file: str, path_is: str = "") -> str:
-        """Read a service's URL; a password from the file that the variable `secret_file` names replaces its own."""
+    def url(self, name: str, schemes: tuple[str, ...], *, file_variable: str, path_is: str = "") -> str:
+        """Read a service's URL; a password from the file that the variable `file_variable` names replaces its own."""
         value = self._required(name)
-        password = self._secret(secret_file)
+        password = self._secret(file_variable)
         if not value:
             return ""
         try:

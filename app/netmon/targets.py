@@ -50,7 +50,7 @@ def parse_target(text: str) -> Target:
     if url.raw_user is not None or url.raw_password is not None:
         raise InvalidTargetError("the URL must not contain credentials")
 
-    normalised = url.with_fragment(None)
+    normalised = url.with_path(url.raw_path or "/", encoded=True, keep_query=True)
     host = url.raw_host.rstrip(".")
     key = f"{url.scheme}:{host.replace(':', '-').replace('%', '-')}:{port}"
     if normalised.raw_path_qs != "/" or ":" in host:

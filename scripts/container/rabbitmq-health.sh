@@ -7,4 +7,4 @@ account=$(printf 'admin:%s' "$password" | base64 | tr -d '\n')
 exec 3<>"/dev/tcp/$(hostname)/15672"
 printf 'GET /api/health/checks/local-alarms HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$account" >&3
 read -r -t 2 status <&3
-[[ $status == 'HTTP/1.'?' 200'* ]]
+[[ $status == 'HTTP/1.'?' 200'* ]] || { echo "the management API says: $status"; exit 1; }

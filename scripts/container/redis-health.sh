@@ -2,4 +2,5 @@
 # Healthy: a client logs in and is answered. redis-cli exits with 0 on an error reply too, so the reply itself is read.
 set -eu
 password=${REDIS_PASSWORD:-$(cat "${REDIS_PASSWORD_FILE:-/dev/null}")}
-printf 'AUTH "%s"\nPING\n' "$password" | timeout 2 redis-cli -h "$(hostname)" | grep -qx PONG
+answer=$(printf 'AUTH "%s"\nPING\n' "$password" | timeout 2 redis-cli -h "$(hostname)")
+case $answer in *PONG) ;; *) echo "redis says: $answer"; exit 1 ;; esac

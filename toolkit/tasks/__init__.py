@@ -1,1 +1,51 @@
-"""Thin Invoke tasks over the functions of the toolkit."""
+"""Thin Invoke tasks over the functions of the toolkit; heavy modules are imported when a task runs, not before."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+    from toolkit.compose import Docker
+    from toolkit.project import Project
+
+
+def checkout(c: Context) -> tuple[Project, Docker]:
+    """The checkout and its docker, which prints its commands under ``invoke --echo``."""
+    from toolkit.compose import Docker
+    from toolkit.project import Project
+
+    project = Project.load()
+    return project, Docker(project.root, echo=bool(c.config.run.echo))
+
+
+def seconds(option: str, text: str | None, default: float) -> float:
+    """A time-out that was given as text; Invoke would print a stack trace for a bad number.
+
+    Raises:
+        ToolkitError: it is not a number above 0 (exit code 2).
+    """
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ToolkitError(f"--{option}={text} is refused", "it takes seconds, more than 0", f"--{option}=300", code=2)
+    return value
+
+
+def whole_number(option: str, text: str) -> int:
+    """A count that was given as text.
+
+    Raises:
+        ToolkitError: it is not a whole number from 0 (exit code 2).
+    """
+    if not text.isascii() or not text.isdigit():
+        raise ToolkitError(f"--{option}={text} is refused", "it takes a whole number", f"--{option}=100", code=2)
+    return int(text)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
-from toolkit.compose import Docker
-from toolkit.project import Project
-
-
-def _checkout(c: Context) -> tuple[Project, Docker]:
-    project = Project.load()
-    return project, Docker(project.root, echo=bool(c.config.run.echo))
+from toolkit.tasks import checkout
 
 
 @task(name="list")
@@ -22,7 +16,7 @@ def list_(c: Context) -> None:
     from toolkit.console import table
     from toolkit.images import listing
 
-    project, docker = _checkout(c)
+    project, docker = checkout(c)
     rows = [
         (
             ", ".join(listed.image.services),
@@ -42,7 +36,7 @@ def build(c: Context) -> None:
     """Build the images that are made here (of the set in use; local, if none was chosen yet)."""
     from toolkit.images import build
 
-    build(*_checkout(c))
+    build(*checkout(c))
 
 
 @task
@@ -52,7 +46,22 @@ def pull(c: Context) -> None:
     from toolkit.images import pull
     from toolkit.project import PULLED
 
-    project, docker = _checkout(c)
+    project, docker = checkout(c)
     pull(project, docker)
     if project.images != PULLED:
         say("to use them: invoke up --images=pull")
+
+
+@task(
+    help={
+        "images": "auto, pull or local, as for up",
+        "yes": "agree to put other images on volumes that exist",
+    },
+)
+def prepare(c: Context, images: str = "auto", yes: bool = False) -> None:
+    """Settle which set is used, as `up` does, and pull or build what is missing of it."""
+    from toolkit.images import choose, provide
+
+    project, docker = checkout(c)
+    choose(project, docker, images, yes)
+    provide(project, docker)

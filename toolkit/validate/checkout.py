@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,8 @@ from typing import Any
 from toolkit.compose import Docker
 from toolkit.project import Project
 from toolkit.validate.findings import BrokenFileError, Finding
-from toolkit.validate.source import Key, Source
+from toolkit.validate.source import Key, Source, elements
+from toolkit.variables import variables_used
 
 EVERY_GROUP = ("*",)
 # The dollar sign of `$${X}` is an escaped one.
@@ -86,21 +86,31 @@ class Checkout:
         return [self.source(file) for file in dict.fromkeys(file for files in self.layer_lists for file in files)]
 
     @cached_property
-    def configurations(self) -> list[Configuration]:
-        """Each combination of layers with every group off, each alone, and all on with the tools.
+    def whole(self) -> list[Configuration]:
+        """Each combination of layers with every group on, the tools included.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
         """
-        groups = [(), *((name,) for name in self.project.groups), EVERY_GROUP]
-        wanted = [(files, on) for files in self.layer_lists for on in groups]
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda each: self._configuration(*each), wanted))
+        return self._merge([EVERY_GROUP])
 
-    @property
-    def whole(self) -> Iterator[Configuration]:
-        """The configurations with everything on."""
-        return (each for each in self.configurations if each.groups == EVERY_GROUP)
+    @cached_property
+    def configurations(self) -> list[Configuration]:
+        """Each combination of layers with every group off, with each one alone, and with all of them.
+
+        Raises:
+            BrokenFileError: Compose refuses one of them.
+        """
+        return [*self._merge([(), *((group,) for group in self.project.groups)]), *self.whole]
+
+    @cached_property
+    def variables(self) -> list[str]:
+        """Every variable that a compose file reads.
+
+        Raises:
+            BrokenFileError: one of the files cannot be read.
+        """
+        return list(variables_used(self.project, [layer.file for layer in self.layers]))
 
     def place(self, files: tuple[str, ...], *keys: Key, problem: str = "") -> Finding:
         """A finding where the layers set ``keys``: in the last that has them, else in the first that comes closest."""
@@ -114,7 +124,7 @@ class Checkout:
         """A finding at the volume of a service that is mounted at ``target``."""
         for source in map(self.source, reversed(files)):
             volumes = source.node_at("services", service, "volumes")
-            for number, volume in enumerate(volumes.value if volumes else []):
+            for number, volume in enumerate(elements(volumes)):
                 node = source.node_at("services", service, "volumes", number, "target") or volume
                 if isinstance(node.value, str) and target in node.value.split(":"):
                     return source.at(node, problem)
@@ -124,15 +134,19 @@ class Checkout:
         """What stands for a password here: a word that nothing else in a configuration can be."""
         return f"validate-{variable.lower()}-value"
 
+    def _merge(self, groups: list[tuple[str, ...]]) -> list[Configuration]:
+        wanted = [(files, on) for files in self.layer_lists for on in groups]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda each: self._configuration(*each), wanted))
+
     def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
         # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present.
-        variables = {match[1] for file in files for match in VARIABLE.finditer(self.source(file).text)}
         result = Docker(self.root).compose(
             *(argument for file in files for argument in ("--file", file)),
             *(argument for group in groups for argument in ("--profile", group)),
             *("config", "--format", "json"),
             env={
-                **dict.fromkeys(variables),
+                **dict.fromkeys(self.variables),
                 **dict.fromkeys(("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PROJECT_NAME")),
                 **{name: self.credential(name) for name in self.project.secrets.values()},
                 "COMPOSE_DISABLE_ENV_FILE": "1",

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
-from toolkit.validate.source import items
+from toolkit.validate.source import elements, items
 
 SECRETS_LAYER = "docker-compose.secrets.yml"
 IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
@@ -21,10 +21,10 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
     manifest, layer = checkout.source("invoke.yaml"), checkout.source(SECRETS_LAYER)
     secrets = {name.value for name, _ in items(layer.node_at("secrets"))}
     used = {
-        secret["source"]
-        for each in checkout.whole
-        for service in each.services.values()
-        for secret in service.get("secrets", [])
+        secret.value
+        for source in checkout.layers
+        for name, _ in items(source.node_at("services"))
+        for secret in elements(source.node_at("services", name.value, "secrets"))
     }
     for name in sorted(secrets):
         node = layer.node_at("secrets", name, "file")
@@ -38,7 +38,7 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
         yield layer.finding("secrets", name, problem=problem)
     for name, variable in checkout.project.secrets.items():
         problem = "" if name in secrets else f"{SECRETS_LAYER} has no secret {name}"
-        if not problem and not any(f"${{{variable}" in source.text for source in checkout.layers):
+        if not problem and variable not in checkout.variables:
             problem = f"no compose file uses {variable}"
         yield manifest.finding("stack", "secrets", name, problem=problem)
 

@@ -10,6 +10,7 @@ from yaml.nodes import MappingNode
 from toolkit.validate.checkout import VARIABLE, Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import items
+from toolkit.variables import OF_SETUP
 
 EXAMPLE = ".env.example"
 
@@ -43,20 +44,17 @@ def example(checkout: Checkout) -> Iterator[Finding]:
     path = checkout.root / EXAMPLE
     if not path.is_file():
         raise BrokenFileError(Finding(EXAMPLE, 1, "does not exist"))
-    used: dict[str, Finding] = {}
-    for source in checkout.layers:
-        for scalar in source.scalars():
-            for name, *_ in VARIABLE.findall(scalar.value):
-                used.setdefault(name, source.at(scalar, f"{name} is missing in {EXAMPLE}"))
     named: set[str] = set()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if match := re.match(r"#?\s?([A-Z][A-Z0-9_]*)=", line):
-            problem = ""
-            if match[1] in named:
-                problem = f"{match[1]} stands here twice"
-            elif match[1] not in used and not match[1].startswith(("COMPOSE_", "NETMON_")):
-                problem = f"no compose file uses {match[1]}"
-            named.add(match[1])
+        if match := re.match(r"#?([A-Za-z_][A-Za-z0-9_]*)=", line):
+            name, problem = match[1], ""
+            if name in named:
+                problem = f"{name} stands here twice"
+            elif name not in (*checkout.variables, *OF_SETUP):
+                problem = f"no compose file uses {name}"
+            named.add(name)
             yield Finding(EXAMPLE, number, problem)
-    for name in used.keys() - named:
-        yield used[name]
+    for source in checkout.layers:
+        for scalar in source.scalars():
+            for name in set(checkout.variables) & set(re.findall(r"\w+", scalar.value)):
+                yield source.at(scalar, "" if name in named else f"{name} is missing in {EXAMPLE}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml import CSafeLoader
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -41,7 +42,7 @@ class Source:
         self.file = file
         try:
             self.text = (root / file).read_text(encoding="utf-8")
-            self.node = yaml.compose(self.text, Loader)
+            self.node = yaml.compose(self.text, CSafeLoader)
         except OSError as error:
             raise BrokenFileError(Finding(file, 1, f"cannot be read: {error.strerror}")) from error
         except yaml.MarkedYAMLError as error:
@@ -99,6 +100,11 @@ class Source:
 def items(node: Node | None) -> list[tuple[ScalarNode, Node]]:
     """The keys and values that stand in a mapping's own text; none for anything else."""
     return list(node.value) if isinstance(node, MappingNode) else []
+
+
+def elements(node: Node | None) -> list[Node]:
+    """The elements of a sequence; none for anything else."""
+    return list(node.value) if isinstance(node, SequenceNode) else []
 
 
 def _step(node: Node | None, key: Key) -> tuple[Node, int] | None:

@@ -1,0 +1,38 @@
+"""The services' own programs refuse the mistakes that only they can see, and accept the configuration as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.stack import Stack
+from tests.unit.validate.mutations import PROGRAM_MUTATIONS, Mutation
+from tests.unit.validate.seeding import expect, seeded
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.programs import PROGRAMS
+from toolkit.validate.runner import run
+
+BY_NAME = {program.name: program for program in PROGRAMS}
+
+
+@pytest.fixture(scope="module")
+def checkout(stack: Stack) -> Path:
+    """The checkout of the running stack, whose images are there; only its text is read."""
+    return stack.root
+
+
+def test_nothing_is_skipped_and_nothing_refused(checkout: Path) -> None:
+    report = run(Checkout(checkout), [], PROGRAMS)
+    assert not report.skipped
+    assert not report.problems
+
+
+@pytest.mark.parametrize("mutation", PROGRAM_MUTATIONS, ids=lambda mutation: mutation.name)
+def test_mistake_is_found(checkout: Path, mutation: Mutation) -> None:
+    with seeded(checkout, mutation):
+        expect(run(Checkout(checkout), [], [BY_NAME[mutation.check]]), checkout, mutation)
+
+
+def test_every_program_has_been_seen_to_refuse() -> None:
+    assert BY_NAME.keys() == {mutation.check for mutation in PROGRAM_MUTATIONS}

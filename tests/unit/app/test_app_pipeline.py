@@ -1,0 +1,144 @@
+"""The record, its trace, and the order of the projection."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from netmon import latest, tracing
+from netmon.models import Outcome, Probe, Status
+from netmon.targets import parse_target
+from netmon.worker import Work
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def finished(seconds: float, status: Status = "succeeded") -> Probe:
+    probe = Probe.of(parse_target("http://a/"))
+    return probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
+
+
+def test_a_probe_survives_encoding() -> None:
+    probe = finished(0.123456)
+    assert Probe.decode(probe.encode()) == probe
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"{}", b"\xff", b'{"id": "x"}', b"[" * 10_000])
+def test_what_is_not_a_probe_is_refused(data: bytes) -> None:
+    with pytest.raises(ValidationError):
+        Probe.decode(data)
+
+
+class FakeRedis:
+    """Runs the one script that the projection needs, by its rule."""
+
+    def __init__(self) -> None:
+        self.hash: dict[str, dict[str, Any]] = {}
+
+    async def put(self, keys: list[str], args: list[Any]) -> int:
+        known = self.hash.get(keys[0])
+        if known and float(known["at"]) >= float(args[0]):
+            return 0
+        self.hash[keys[0]] = {"at": args[0], "state": args[1]}
+        return 1
+
+    async def hget(self, key: str, field: str) -> Any:
+        return self.hash.get(key, {}).get(field)
+
+
+async def test_an_older_event_never_replaces_a_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, redis = latest.LatestStates("redis://redis"), FakeRedis()
+    monkeypatch.setattr(states, "_put", redis.put)
+    monkeypatch.setattr(states, "_redis", redis)
+    old, new = finished(1), finished(1.000001, "failed")
+    assert await states.put(old)
+    assert await states.put(new)
+    assert not await states.put(old)
+    assert not await states.put(new)
+    assert await states.get(new.target) == new
+
+
+async def test_a_queued_probe_is_no_state() -> None:
+    with pytest.raises(ValueError, match="finished"):
+        await latest.LatestStates("redis://redis").put(Probe.of(parse_target("http://a/")))
+
+
+class Recorder:
+    """Stands for the database, the prober and the publisher, and remembers the order of the calls."""
+
+    def __init__(self, stored: Probe | None = None) -> None:
+        self.calls: list[str] = []
+        self.stored = stored
+
+    async def get(self, _probe_id: object) -> Probe | None:
+        self.calls.append("get")
+        return self.stored
+
+    async def finish(self, probe: Probe) -> Probe:
+        self.calls.append("finish")
+        return probe
+
+    async def probe(self, _url: str) -> Outcome:
+        self.calls.append("probe")
+        return Outcome(status="succeeded", finished_at=NOW, duration_ms=1)
+
+    async def publish(self, probe: Probe) -> None:
+        assert probe.finished_at
+        self.calls.append("publish")
+
+
+async def carry_out(recorder: Any, redelivered: bool) -> list[str]:
+    await Work(recorder, recorder, recorder).carry_out(Probe.of(parse_target("http://a/")), redelivered)
+    return list(recorder.calls)
+
+
+async def test_the_record_comes_before_the_event() -> None:
+    assert await carry_out(Recorder(), redelivered=False) == ["probe", "finish", "publish"]
+
+
+async def test_a_job_delivered_again_is_not_probed_again_but_its_event_is_published() -> None:
+    assert await carry_out(Recorder(finished(0)), redelivered=True) == ["get", "publish"]
+
+
+async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
+    assert await carry_out(Recorder(), redelivered=True) == ["get", "probe", "finish", "publish"]
+    queued = Probe.of(parse_target("http://a/"))
+    assert await carry_out(Recorder(queued), redelivered=True) == ["get", "probe", "finish", "publish"]
+
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def test_a_trace_is_continued_with_a_step_of_its_own() -> None:
+    with tracing.step(f"00-{TRACE}-{SPAN}-01") as context:
+        assert (context.trace_id, context.sampled) == (TRACE, True)
+        assert context.span_id != SPAN
+        assert tracing.headers() == {"traceparent": f"00-{TRACE}-{context.span_id}-01"}
+    assert tracing.headers() == {}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "junk",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01-extra",
+        f"00-{TRACE}-{SPAN}",
+    ],
+)
+def test_an_invalid_context_starts_a_new_trace(header: str | None) -> None:
+    assert tracing.parse(header) is None
+    with tracing.step(header) as context:
+        assert context.trace_id != TRACE
+
+
+def test_a_later_version_may_say_more() -> None:
+    assert tracing.parse(f"01-{TRACE}-{SPAN}-00-more") == tracing.TraceContext(TRACE, SPAN, sampled=False)

@@ -1,0 +1,157 @@
+"""The services as processes, with every dependency away: they start, say so, stay, and stop when told."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netmon import smoke
+from netmon.settings import Settings
+
+APP = Path(__file__).parents[3] / "app"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def get(port: int, path: str) -> tuple[int, Any, float]:
+    """Status, decoded body, seconds."""
+    started = time.perf_counter()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            status, body = response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            status, body = error.code, error.read()
+    return status, json.loads(body), time.perf_counter() - started
+
+
+@contextmanager
+def service(command: str, environ: dict[str, str], port: int) -> Iterator["subprocess.Popen[str]"]:
+    environ = environ | {"PORT": str(port), "PYTHONPATH": str(APP), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netmon", command],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def await_live(port: int) -> None:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        try:
+            assert get(port, "/api/health/live")[0] == 200
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the service does not answer")
+
+
+@pytest.fixture
+def hostile(environ: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A database that refuses connections, and other services that accept them and never answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        yield environ | {
+            "DATABASE_URL": "postgresql://u:hidden@127.0.0.1:1/x",
+            "REDIS_URL": f"redis://:hidden@127.0.0.1:{port}/0",
+            "KAFKA_BROKERS": f"127.0.0.1:{port}",
+            "RABBITMQ_URL": f"amqp://u:hidden@127.0.0.1:{port}/",
+        }
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[str, str]) -> None:
+    port = free_port()
+    with service(command, hostile, port) as process:
+        await_live(port)
+        assert get(port, "/api/health/ready")[0] == 503
+        for _ in range(3):
+            status, body, seconds = get(port, "/api/health")
+            assert status == 503
+            assert body["checks"] == dict.fromkeys(("database", "redis", "kafka", "rabbitmq"), "error")
+            assert seconds < 1
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert {line["service"] for line in lines} == {command}
+    assert lines[-1]["message"] == "stopped"
+    assert "hidden" not in out
+
+
+def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> None:
+    port = free_port()
+    with service("api", hostile, port) as process:
+        await_live(port)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        status, body, _ = get(port, "/api/health/ready")
+        assert (status, body["status"]) == (503, "draining")
+        assert get(port, "/api/health/live")[0] == 200
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_stop_during_the_start_is_obeyed(hostile: dict[str, str]) -> None:
+    with service("api", hostile, free_port()) as process:
+        time.sleep(0.15)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode in {0, -signal.SIGTERM}  # the latter while Python itself is starting
+
+
+def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, service("api", hostile, taken.getsockname()[1]) as process:
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode not in {0, None}
+    assert any("address already in use" in line for line in out.splitlines())
+    assert all(json.loads(line)["service"] == "api" for line in out.splitlines())
+
+
+def test_smoke_reports_each_check_and_fails(hostile: dict[str, str]) -> None:
+    away = {
+        "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
+        "KAFKA_BROKERS": "127.0.0.1:1",
+        "RABBITMQ_URL": "amqp://u:hidden@127.0.0.1:1/",
+        "PROMETHEUS_URL": "http://127.0.0.1:1",
+        "ALERTMANAGER_URL": "http://127.0.0.1:1",
+    }
+    with service("smoke", hostile | away, free_port()) as process:
+        out, _ = process.communicate(timeout=40)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert process.returncode == 1
+    assert {line["check"] for line in lines} == {"db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager"}
+    assert all(line["ok"] is False and line["detail"] and line["ms"] > 0 for line in lines)
+    assert "hidden" not in out
+
+
+def test_an_unknown_smoke_check_is_refused(app_settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert smoke.main(app_settings, ["redis", "mongo"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "mongo" in said.err
+    assert "rabbitmq" in said.err

@@ -1,0 +1,112 @@
+"""Settings: what is accepted, and what is said about what is not."""
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from netmon.settings import SettingsError, load
+
+AWKWARD = "p@:/?#%41 $'\"&+=ü"
+
+
+def problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(environ)
+    return caught.value.problems
+
+
+def test_defaults(environ: dict[str, str]) -> None:
+    settings = load(environ)
+    assert (settings.port, settings.log_level, settings.enable_metrics, settings.reload) == (3000, "info", True, False)
+    assert settings.kafka_brokers == ("kafka:29092",)
+    assert settings.database_url == environ["DATABASE_URL"]
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS", "RABBITMQ_URL"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_variable_is_named(environ: dict[str, str], name: str, value: str | None) -> None:
+    del environ[name]
+    if value is not None:
+        environ[name] = value
+    assert problems(environ) == [f"{name} is not set"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://u:hidden@db/x"),
+        ("DATABASE_URL", "postgresql://u:hidden@db:5432/"),
+        ("DATABASE_URL", "postgresql://u:hid/den@db:5432/x"),
+        ("REDIS_URL", "http://:hidden@redis"),
+        ("REDIS_URL", "redis:///0"),
+        ("RABBITMQ_URL", "amqp://u:hidden@rabbitmq:port/"),
+        ("KAFKA_BROKERS", "kafka"),
+        ("KAFKA_BROKERS", "kafka:9092,http://kafka:9092"),
+        ("LOG_LEVEL", "loud"),
+        ("ENABLE_METRICS", "yes"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("PROBE_TIMEOUT_SECONDS", "nan"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("RELOAD", "1"),
+    ],
+)
+def test_an_invalid_variable_is_named_without_its_value(environ: dict[str, str], name: str, value: str) -> None:
+    (problem,) = problems({**environ, name: value})
+    assert problem.startswith(name)
+    assert "hid" not in problem
+
+
+def test_all_problems_are_told_at_once(environ: dict[str, str]) -> None:
+    assert len(problems({**environ, "PORT": "x", "LOG_LEVEL": "x", "REDIS_URL": ""})) == 3
+
+
+def test_a_password_file_is_joined_with_the_url(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{AWKWARD}\n", encoding="utf-8")
+    environ |= {
+        "DATABASE_URL": "postgresql://postgres@db:5432/network_monitor?sslmode=disable",
+        "POSTGRES_PASSWORD_FILE": str(file),
+        "REDIS_URL": "redis://redis:6379/0",
+        "REDIS_PASSWORD_FILE": str(file),
+        "RABBITMQ_URL": "amqp://admin:unused@[::1]:5672/",
+        "RABBITMQ_PASSWORD_FILE": str(file),
+    }
+    settings = load(environ)
+    for url in (settings.database_url, settings.redis_url, settings.rabbitmq_url):
+        assert unquote(urlsplit(url).password or "") == AWKWARD
+    assert urlsplit(settings.database_url).hostname == "db"
+    assert settings.database_url.endswith("@db:5432/network_monitor?sslmode=disable")
+    assert settings.rabbitmq_url.endswith("@[::1]:5672/")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
+def test_an_unusable_password_file_is_named(environ: dict[str, str], tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    (problem,) = problems({**environ, "REDIS_PASSWORD_FILE": str(file)})
+    assert problem.startswith("REDIS_PASSWORD_FILE: ")
+    assert str(file) in problem
+
+
+def test_passwords_are_not_in_repr(environ: dict[str, str]) -> None:
+    assert "pw" not in repr(load(environ))
+
+
+def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str]) -> None:
+    app = Path(__file__).parents[3] / "app"
+    del environ["REDIS_URL"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "netmon", "api"],
+        env={**environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (78, "", "netmon: REDIS_URL is not set\n")

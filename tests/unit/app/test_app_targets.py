@@ -1,0 +1,77 @@
+"""Targets: normalisation, keys that stand in a path, URLs that are refused."""
+
+import re
+
+import pytest
+
+from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("https://Example.org", "https:example.org:443"),
+        ("https://example.org:443/", "https:example.org:443"),
+        ("https://example.org/#part", "https:example.org:443"),
+        ("http://app:3000", "http:app:3000"),
+        ("http://bücher.example/", "http:xn--bcher-kva.example:80"),
+        ("http://10.0.0.1:8080/", "http:10.0.0.1:8080"),
+    ],
+)
+def test_the_root_of_a_host_has_a_readable_key(text: str, key: str) -> None:
+    assert parse_target(text).key == key
+
+
+@pytest.mark.parametrize(
+    "text", ["http://app:3000/api/health", "http://app/?q=1", "http://[::1]:3000/", "http://[fe80::1]/x"]
+)
+def test_any_key_stands_in_a_path_as_it_is(text: str) -> None:
+    key = parse_target(text).key
+    assert re.fullmatch(r"https?:[a-z0-9.-]+:\d+:[0-9a-f]{12}", key)
+
+
+def test_keys_tell_targets_apart() -> None:
+    urls = [
+        "http://a/",
+        "http://a/b",
+        "http://a/?b",
+        "http://a:81/",
+        "https://a/",
+        "http://[fe80::1]/",
+        "http://fe80--1/",
+    ]
+    assert len({parse_target(url).key for url in urls}) == len(urls)
+
+
+def test_spellings_of_one_url_share_a_key() -> None:
+    assert parse_target("HTTP://A:80/x/../b#1") == parse_target("http://a/b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "example.org",
+        "//example.org/",
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///path",
+        "http://:80/",
+        "http://a:0/",
+        "http://a:65536/",
+        "http://a:port/",
+        "http://user:secret@a/",
+        "http://user@a/",
+        "http://a b/",
+        "http://a/\r\nX: y",
+        "http://a/\x00",
+        "http://[::1/",
+        "javascript:alert(1)",
+        "http://a/" + "x" * MAX_URL_LENGTH,
+    ],
+)
+def test_what_cannot_be_probed_is_refused(text: str) -> None:
+    with pytest.raises(InvalidTargetError) as caught:
+        parse_target(text)
+    assert "secret" not in str(caught.value)

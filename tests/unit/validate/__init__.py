@@ -1,0 +1,1 @@
+"""Tests of the checks on this repository's files."""

@@ -1,0 +1,131 @@
+"""Seeded mistakes, one line each: what is wrong, the check that must see it, the file, the change, what is said, where.
+
+``at`` is a part of the line that must be named; empty where the mistake is that something is missing altogether.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BASE, DEV, PROD = "docker-compose.yml", "docker-compose.dev.yml", "docker-compose.prod.yml"
+SECRETS, SECURITY, IMAGES = "docker-compose.secrets.yml", "docker-compose.security.yml", "images/compose.yml"
+MANIFEST, EXAMPLE = "invoke.yaml", ".env.example"
+PROMETHEUS, RULES = "monitoring/prometheus/prometheus.yml", "monitoring/prometheus/rules/platform.yml"
+ALERTMANAGER = "monitoring/alertmanager/alertmanager.yml"
+
+
+class Mutation(NamedTuple):
+    """One mistake: ``old`` in ``file`` becomes ``new``, where it stands first."""
+
+    name: str
+    check: str
+    file: str
+    old: str
+    new: str
+    says: str
+    at: str = ""
+
+
+# fmt: off
+MUTATIONS = (
+    # Compose refuses it, or warns.
+    Mutation("unknown key of a service", "layers.combinations", BASE, "    hostname: rabbitmq", "    hostnam: rabbitmq", "hostnam", "rabbitmq:"),
+    Mutation("broken YAML", "layers.combinations", DEV, "services:", "services: [", "is not valid YAML"),
+    Mutation("network that is not declared", "layers.combinations", BASE, "      - egress-network\n    depends_on", "      - egres-network\n    depends_on", "undefined network"),
+    Mutation("volume that is not declared", "layers.combinations", BASE, "- redis_data:/data", "- redis:/data", "undefined volume"),
+    Mutation("secret that is not declared", "layers.combinations", SECRETS, "      - redis_password\n\n", "      - redis_passwort\n\n", "undefined secret"),
+    Mutation("dependency on nothing", "layers.combinations", BASE, "  kafka:\n    condition", "  kafak:\n    condition", "undefined service"),
+    Mutation("dependency on a group that can be off", "layers.combinations", BASE, "&app-depends-on\n", "&app-depends-on\n  prometheus:\n    condition: service_started\n", "undefined service"),
+    Mutation("variable without a default", "layers.combinations", BASE, "${LOG_LEVEL:-info}", "${LOG_LEVEL}", "LOG_LEVEL", "LOG_LEVEL"),
+    Mutation("obsolete version", "layers.combinations", PROD, "services:", "version: \"3.8\"\nservices:", "version"),
+    # Services.
+    Mutation("no health check", "services.health", BASE, "    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"/opt/netmon/redis-health.sh\"]\n", "", "redis has no health check", "redis:"),
+    Mutation("health check switched off", "services.health", DEV, "  kafka:\n", "  kafka:\n    healthcheck:\n      disable: true\n", "kafka has no health check", "healthcheck"),
+    Mutation("no start_interval", "services.health", BASE, "  start_interval: 1s\n", "", "no start_interval"),
+    Mutation("no start_period", "services.health", BASE, "  start_period: 60s\n", "", "no start_period"),
+    Mutation("no restart policy", "services.restart", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis is not started again", "redis:"),
+    Mutation("unbounded log", "services.logging", BASE, "    max-size: 10m\n", "", "no max-size"),
+    Mutation("another log driver", "services.logging", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
+    Mutation("no memory limit", "services.limits", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no limit of memory", "limits"),
+    Mutation("no processor limit", "services.limits", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no limit of cpus", "limits"),
+    Mutation("waits for health that nobody checks", "services.dependencies", SECRETS, "  db:\n", "  db:\n    healthcheck:\n      disable: true\n", "waits for the health of db"),
+    # Images.
+    Mutation("image without a tag", "images.pinned", BASE, "apache/kafka:4.3.1", "apache/kafka", "not pinned", "apache/kafka"),
+    Mutation("image tagged latest", "images.pinned", BASE, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
+    Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/apache", "docker.io/apache", "REGISTRY", "apache/kafka"),
+    Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
+    # Ports.
+    Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "may publish a port", "ports:"),
+    Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "may publish a port", "ports:"),
+    Mutation("port on every address", "ports.published", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "is published as", "APP_PORT"),
+    Mutation("public default address", "ports.published", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "is published as", "KAFKA_PORT"),
+    Mutation("port that cannot be chosen", "ports.published", DEV, "${PROMETHEUS_PORT:-9090}", "9090", "is published as", "9090:9090"),
+    Mutation("two services on one port", "ports.addresses", DEV, "${ALERTMANAGER_PORT:-9093}", "${ALERTMANAGER_PORT:-9090}", "9090 is taken by prometheus", "ALERTMANAGER_PORT"),
+    Mutation("address with another port", "ports.addresses", MANIFEST, "default: 15672", "default: 15671", "RABBITMQ_UI_PORT", "rabbitmq:"),
+    # Mounts.
+    Mutation("mount of a missing folder", "mounts.sources", BASE, "source: ./config/redis", "source: ./config/rediss", "rediss does not exist", "/etc/redis"),
+    Mutation("mount of a folder that git ignores", "mounts.sources", BASE, "source: ./config/redis", "source: ./.netmon", "is not tracked by git", "/etc/redis"),
+    Mutation("mount that can be written", "mounts.sources", DEV, "        read_only: true\n", "", "is not mounted read-only", "/srv/app"),
+    Mutation("mount that the engine would make", "mounts.sources", BASE, "create_host_path: false", "create_host_path: true", "create_host_path", "/opt/netmon"),
+    # Variables.
+    Mutation("environment as a list", "environment.mappings", SECURITY, "  alertmanager:\n", "  alertmanager:\n    environment: [TZ=UTC]\n", "environment of alertmanager is not a mapping", "TZ=UTC"),
+    Mutation("requirement without advice", "environment.messages", BASE, "RABBITMQ_PASSWORD: ${RABBITMQ_PASSWORD:?run \"invoke setup\" first}", "RABBITMQ_PASSWORD: ${RABBITMQ_PASSWORD:?}", "does not say what to do", "RABBITMQ_PASSWORD"),
+    Mutation("variable that the example lacks", "environment.example", BASE, "${WORKER_REPLICAS:-1}", "${WORKERS:-1}", "WORKERS is missing in .env.example", "WORKERS"),
+    Mutation("example of an unused variable", "environment.example", EXAMPLE, "WORKER_REPLICAS", "WORKER_REPLICA", "no compose file uses WORKER_REPLICA", "WORKER_REPLICA="),
+    # Credentials.
+    Mutation("secret that is not in invoke.yaml", "credentials.declared", MANIFEST, "    redis_password: REDIS_PASSWORD\n", "", "redis_password is missing"),
+    Mutation("secret that is not in the layer", "credentials.declared", MANIFEST, "    redis_password: REDIS_PASSWORD\n", "    redis_password: REDIS_PASSWORD\n    api_key: API_KEY\n", "has no secret api_key", "api_key"),
+    Mutation("secret from elsewhere", "credentials.declared", SECRETS, "./secrets/redis_password.txt", "./redis_password.txt", "is not read from ./secrets/redis_password.txt", "redis_password:"),
+    Mutation("variable that nobody reads", "credentials.declared", MANIFEST, "redis_password: REDIS_PASSWORD", "redis_password: REDIS_PASS", "no compose file uses REDIS_PASS", "REDIS_PASS"),
+    Mutation("password left in production", "credentials.hidden", SECRETS, "      REDIS_PASSWORD: !reset null\n", "", "redis shows a password"),
+    Mutation("password in a URL", "credentials.hidden", SECRETS, "postgresql://postgres@db", "postgresql://postgres:postgres@db", "app shows a password in environment.DATABASE_URL", "postgresql://"),
+    Mutation("password in a command", "credentials.hidden", BASE, "command: [\"worker\"]", "command: [\"worker\", \"${REDIS_PASSWORD:?run invoke setup}\"]", "worker shows a password in command.1", "command"),
+    Mutation("password written down", "credentials.hidden", PROD, "&prod-environment\n", "&prod-environment\n  ADMIN_PASSWORD: letmein\n", "app has a password in its environment", "ADMIN_PASSWORD"),
+    # Isolation.
+    Mutation("privileged container", "isolation.namespaces", BASE, "    hostname: rabbitmq\n", "    hostname: rabbitmq\n    privileged: true\n", "must not have privileged", "privileged"),
+    Mutation("network of the host", "isolation.namespaces", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "must not have network_mode", "network_mode"),
+    Mutation("processes of the host", "isolation.namespaces", BASE, "    hostname: rabbitmq\n", "    hostname: rabbitmq\n    pid: host\n", "must not have pid", "pid: host"),
+    Mutation("fixed name", "isolation.namespaces", PROD, "  redis:\n", "  redis:\n    container_name: redis\n", "must not have container_name", "container_name"),
+    Mutation("the engine's socket", "isolation.namespaces", BASE, "      - redis_data:/data", "      - redis_data:/data\n      - /var/run/docker.sock:/var/run/docker.sock:ro", "the engine's socket", "docker.sock"),
+    Mutation("service that is not hardened", "isolation.hardening", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis is not hardened: cap_drop", "redis:"),
+    Mutation("writable root file system", "isolation.hardening", SECURITY, "  read_only: true\n", "", "read_only must be True"),
+    Mutation("capabilities kept", "isolation.hardening", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be ['ALL']", "cap_drop"),
+    Mutation("privilege gain", "isolation.hardening", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "security_opt must be"),
+    # Networks and volumes.
+    Mutation("service on the default network", "resources.networks", DEV, "  smoke:\n", "  smoke:\n    networks: !reset null\n", "smoke names no network", "networks"),
+    Mutation("network that nobody joins", "resources.networks", BASE, "networks:\n  #", "networks:\n  spare-network:\n    driver: bridge\n  #", "no service uses spare-network", "spare-network"),
+    Mutation("volume that nobody mounts", "resources.volumes", BASE, "volumes:\n  postgres_data:\n", "volumes:\n  postgres_data:\n  spare_data:\n", "no service uses spare_data", "spare_data"),
+    Mutation("volume without a name", "resources.volumes", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "the volume of /scratch has no name", "/scratch"),
+    # invoke.yaml.
+    Mutation("layer that does not exist", "manifest.files", MANIFEST, "local_images: images/compose.yml", "local_images: image/compose.yml", "image/compose.yml is not tracked by git", "image/compose.yml"),
+    Mutation("layer that no profile uses", "manifest.files", MANIFEST, "      - docker-compose.security.yml\n", "", "no profile of invoke.yaml uses this layer"),
+    Mutation("group that invoke.yaml does not know", "manifest.groups", BASE, "profiles: [monitoring]", "profiles: [observability]", "is in the group observability", "observability"),
+    Mutation("group without a service", "manifest.groups", MANIFEST, "  groups:\n", "  groups:\n    tracing: {about: Traces}\n", "no service is in the group tracing", "tracing"),
+    Mutation("address of an unknown service", "manifest.addresses", MANIFEST, "    prometheus: {port", "    prometeus: {port", "there is no service prometeus", "prometeus"),
+    Mutation("time-out in words", "manifest.addresses", MANIFEST, "smoke: 60", "smoke: soon", "soon is not a number of seconds", "smoke: soon"),
+    # Monitoring.
+    Mutation("scrape of an unknown service", "monitoring.targets", PROMETHEUS, "rabbitmq:15692", "rabbit:15692", "rabbit is no service", "rabbit:15692"),
+    Mutation("scrape across networks", "monitoring.targets", PROMETHEUS, "rabbitmq:15692", "kafka:9404", "prometheus is on no network of kafka", "kafka:9404"),
+    Mutation("alerts to nobody", "monitoring.targets", PROMETHEUS, "alertmanager:9093", "alerts:9093", "alerts is no service", "alerts:9093"),
+    Mutation("rules that are not loaded", "monitoring.rules", PROMETHEUS, "rules/*.yml", "rule/*.yml", "loads this file"),
+    Mutation("alert without a severity", "monitoring.rules", RULES, "severity: critical", "level: critical", "TargetDown has no severity", "labels"),
+    Mutation("alert without a summary", "monitoring.rules", RULES, "summary: \"{{", "summery: \"{{", "TargetDown has no summary", "annotations"),
+    # Style.
+    Mutation("keys in another order", "style.key_order", BASE, "    restart: unless-stopped\n    # The append-only file is flushed on the way out.\n    stop_grace_period: 30s\n", "    stop_grace_period: 30s\n    restart: unless-stopped\n", "restart stands before stop_grace_period", "restart"),
+    Mutation("key that the order lacks", "style.key_order", PROD, "  redis:\n", "  redis:\n    mac_address: 02:42:ac:11:00:02\n", "does not know mac_address", "mac_address"),
+    Mutation("file without a header", "style.headers", ALERTMANAGER, "# Alertmanager: ", "route_: ", "has no header comment"),
+)
+
+# Seen by the programs themselves, in the images of their services.
+PROGRAM_MUTATIONS = (
+    Mutation("key that Prometheus does not know", "promtool-config", PROMETHEUS, "metrics_path:", "metric_path:", "metric_path", "metric_path"),
+    Mutation("interval without a unit", "promtool-config", PROMETHEUS, "evaluation_interval: 5s", "evaluation_interval: 5", "duration"),
+    Mutation("time-out above the interval", "promtool-config", PROMETHEUS, "scrape_timeout: 3s", "scrape_timeout: 30s", "scrape timeout greater"),
+    Mutation("two jobs of one name", "promtool-config", PROMETHEUS, "job_name: worker", "job_name: app", "multiple scrape configs"),
+    Mutation("expression that does not parse", "promtool-rules", RULES, "up == 0", "up === 0", "could not parse expression"),
+    Mutation("alert twice", "promtool-rules", RULES, "alert: TargetDown\n        expr: up == 0\n", "alert: Watchdog\n        expr: vector(1)\n        labels:\n          severity: none\n      - alert: Watchdog\n        expr: vector(1)\n", "duplicate rule"),
+    Mutation("template that does not parse", "promtool-rules", RULES, "{{ $labels.job }} cannot", "{{ $labels.job } cannot", "template"),
+    Mutation("route to no receiver", "amtool-config", ALERTMANAGER, "receiver: interface", "receiver: nobody", "undefined receiver"),
+    Mutation("key that Alertmanager does not know", "amtool-config", ALERTMANAGER, "group_wait:", "group_waits:", "group_waits", "group_waits"),
+)
+# fmt: on

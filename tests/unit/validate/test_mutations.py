@@ -1,0 +1,31 @@
+"""Every mistake of the list is found where it is, and the repository as it stands has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.validate.mutations import MUTATIONS, Mutation
+from tests.unit.validate.seeding import expect, seeded
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.runner import CHECKS, name, run
+
+BY_NAME = {name(check): check for check in CHECKS}
+
+
+def test_the_repository_is_clean(clone: Path) -> None:
+    report = run(Checkout(clone))
+    assert not report.problems
+    assert report.checks == len(CHECKS)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
+    with seeded(clone, mutation):
+        expect(run(Checkout(clone), [BY_NAME[mutation.check]]), clone, mutation)
+
+
+def test_every_check_has_been_seen_to_fail() -> None:
+    # The schema sees what Compose lets through, and that differs between its versions: tested by itself.
+    assert BY_NAME.keys() - {mutation.check for mutation in MUTATIONS} == {"layers.schema"}
