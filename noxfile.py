@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import subprocess
+from pathlib import Path
 
 import nox
 
@@ -23,12 +24,12 @@ def install(session: nox.Session, *groups: str, app: bool = False) -> None:
 
 def files(session: nox.Session, *patterns: str) -> list[str]:
     """The files of the repository that match, new ones included; a list that is empty fails the session."""
-    listed = str(
-        session.run_always(
-            *("git", "ls-files", "--cached", "--others", "--exclude-standard"), external=True, silent=True, log=False
-        )
-    ).splitlines()
-    found = [file for file in listed if any(PurePath(file).match(pattern) for pattern in patterns)]
+    git = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    listed = subprocess.run(git, capture_output=True, text=True, check=False)
+    names = listed.stdout.splitlines()
+    if listed.returncode:  # an unpacked archive: everything but hidden folders
+        names = [str(path) for path in Path().rglob("*") if not any(part.startswith(".") for part in path.parts[:-1])]
+    found = sorted(name for name in names if Path(name).is_file() and any(map(Path(name).match, patterns)))
     if not found:
         session.error(f"no file matches {' '.join(patterns)}: there is nothing to check")
     return found

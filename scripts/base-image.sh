@@ -36,8 +36,7 @@ main() {
     "install the package ca-certificates"
 
   if [[ "$force" == --force ]] || ! docker image inspect "$DEBIAN" >/dev/null 2>&1; then
-    "$here/debian-root.sh"
-    root=$("$here/debian-root.sh" | tail -n 1)
+    root=$("$here/debian-root.sh")
     quietly "import $DEBIAN" import_debian "$root"
   fi
   quietly "build $BASE" docker build --tag "$BASE" --build-context certificates="$CERTIFICATES" "$here/../images/base"

@@ -55,11 +55,14 @@ quietly() {
   fi
 }
 
-# apt_install PACKAGE...: with fresh package lists; nothing is done where all of them are installed.
+# apt_install PACKAGE...: with fresh package lists; what is installed already stays as it is.
 apt_install() {
-  ! dpkg -s "$@" >/dev/null 2>&1 || return 0
+  local installed
+  installed=$(dpkg-query --show --showformat '${db:Status-Status}\n' "$@" 2>/dev/null | grep -cx installed) || true
+  ((installed < $#)) || return 0
   quietly "apt-get update" apt-get update
-  quietly "apt-get install $*" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+  quietly "apt-get install $*" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-upgrade --no-install-recommends "$@"
 }
 
 # one_at_a_time FILE: take turns with other runs of the same script, until this one ends.

@@ -56,7 +56,8 @@ def address(url: str, what: str) -> None:
     """Print an address that a terminal opens on a click, and what is found there."""
     from rich.text import Text
 
-    console().print(Text.assemble("  ", (url.ljust(30), f"link {url}"), "  ", what))
+    style = f"link {url}" if "://" in url else ""
+    console().print(Text.assemble("  ", (url, style), " " * max(32 - len(url), 1), what))
 
 
 @contextmanager

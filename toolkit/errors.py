@@ -21,3 +21,6 @@ class ToolkitError(Exit):
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()

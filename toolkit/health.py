@@ -85,10 +85,10 @@ class ServiceState:
     @property
     def looping(self) -> bool:
         """Whether it ends again and again soon after each start."""
-        if self.restarts < RESTARTS or self.health == "healthy":
+        if self.restarts < RESTARTS or self.status not in {"restarting", "running"}:
             return False
         age = datetime.now(UTC) - self.started if self.started else SETTLED
-        return self.status == "restarting" or (self.status == "running" and age < SETTLED)
+        return self.status == "restarting" or (self.health != "healthy" and age < SETTLED)
 
     @property
     def verdict(self) -> Verdict:

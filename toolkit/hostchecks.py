@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,13 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Host:
-    """The stack as seen from this host. ``deadline`` is a time of ``time.monotonic``."""
+    """The stack as seen from this host, until ``deadline`` (a time of ``time.monotonic``), or until ``stop`` is set."""
 
     project: Project
     services: Mapping[str, Mapping[str, Any]]
     states: Sequence[ServiceState]
     deadline: float
+    stop: threading.Event
 
     @property
     def left(self) -> float:
@@ -157,7 +159,8 @@ def until(host: Host, what: str, look: Callable[[], Any]) -> Any:
             return found
         if time.monotonic() > give_up:
             raise CheckError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(PAUSE)
+        if host.stop.wait(PAUSE):
+            raise CheckError("called off")
 
 
 @contextmanager
@@ -188,6 +191,8 @@ def kafka(host: Host) -> str:
     token = f"smoke-{uuid4().hex}".encode()
     with consumer(host) as client:
         create_topic(host)
+        # A topic is acknowledged before it is served, and the check from inside may be creating it at this moment.
+        until(host, f"the topic {SMOKE_TOPIC}", lambda: client.partitions_for_topic(SMOKE_TOPIC))
         from_the_end(client, SMOKE_TOPIC, [0])
         producer = KafkaProducer(**connection(host), acks="all")
         try:

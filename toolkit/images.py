@@ -58,14 +58,14 @@ def images_of(project: Project, docker: Docker, chosen: str) -> list[Image]:
 
 
 def _images(config: dict[str, Any], env: dict[str, str]) -> list[Image]:
-    # An image that the user names without a folder to build it from is the user's own.
+    # An image that is named for the application without a folder to build it from comes from elsewhere.
     foreign = "" if env.get("APP_CONTEXT") else env.get("APP_IMAGE", "")
     services: dict[str, list[str]] = {}
     built: set[str] = set()
     for name, service in config["services"].items():
         image = service["image"]
         services.setdefault(image, []).append(name)
-        if "build" in service and image != foreign:
+        if "build" in service and (name, image) != ("app", foreign):
             built.add(image)
     return [Image(name, tuple(users), name in built) for name, users in services.items()]
 
@@ -170,7 +170,7 @@ def _probe(project: Project, docker: Docker, images: Sequence[Image]) -> str | N
     except TimedOutError as error:
         # A slow line is no reason to build.
         return (
-            None if "Pulling from" in error.output else f"the registry cannot be reached (no answer in {seconds:g} s)"
+            None if "Pulling from" in error.output else f"the registry cannot be reached (no answer within {seconds:g} s)"
         )
     if result.code == 0:
         return None

@@ -132,6 +132,7 @@ def start(docker: Docker, timeout: float) -> None:
 def show_addresses(project: Project, docker: Docker) -> None:
     """Print where the services are found that are really published, and what to type next."""
     found = health.states(docker)
+    console.say("")
     for address in project.addresses:
         scheme = "" if address.service == "kafka" else "http://"
         for port in dict.fromkeys(port for state in found if state.service == address.service for port in state.ports):

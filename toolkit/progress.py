@@ -24,6 +24,8 @@ def side_by_side(names: Sequence[str], work: Callable[[str], None], done: str) -
     Raises:
         Exception: the first one that ``work`` raised.
     """
+    if not names:
+        return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     terminal = console().is_terminal

@@ -67,9 +67,12 @@ def passwords(project: Project, profile: str) -> dict[str, str]:
         ToolkitError: a credential cannot be used.
     """
     values = credentials.read(project)
-    if project.data["secrets_layer"] in project.layers(profile):
-        return dict.fromkeys(values, credentials.UNUSED)
-    return values
+    return dict.fromkeys(values, credentials.UNUSED) if reads_files(project, profile) else values
+
+
+def reads_files(project: Project, profile: str) -> bool:
+    """Whether the containers of a profile read the credentials from files, so that .env holds none."""
+    return project.data["secrets_layer"] in project.layers(profile)
 
 
 def require_loopback(project: Project, profile: str) -> None:

@@ -134,8 +134,8 @@ def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
         ToolkitError: the configuration or the engine cannot be asked.
     """
     name, plan = Plan.read(docker)
-    host = Host(project, plan.services, states(docker, name), time.monotonic() + timeout)
     stop = threading.Event()
+    host = Host(project, plan.services, states(docker, name), time.monotonic() + timeout, stop)
     with ThreadPoolExecutor(len(hostchecks.CHECKS) + 1) as pool:
         try:
             inside = pool.submit(_inside, docker, name, plan, timeout, stop)
@@ -151,8 +151,10 @@ def _from_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
     started = time.monotonic()
     try:
         detail, outcome = check.run(host), Outcome.OK
-    except (CheckError, ToolkitError) as error:
+    except CheckError as error:
         detail, outcome = str(error), Outcome.FAILED
+    except ToolkitError as error:
+        detail, outcome = f"{error.what}: {error.why}", Outcome.FAILED
     except Exception as error:  # whatever a client library raises is this check's failure
         detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
     return Check(check.name, HOST, outcome, time.monotonic() - started, detail)
@@ -172,20 +174,18 @@ def _run_inside(
     """The checks that the service ``smoke`` does, one that it does not report as failed."""
     container = f"{project}-smoke-{uuid4().hex[:8]}"
     started = time.monotonic()
-    why = "it did not report"
-    output = ""
+    output, why, ended = "", "it did not report", False
     try:
         result = docker.compose(
             "run", "--rm", "--no-deps", "--no-TTY", "--name", container, "smoke", "smoke", "--only", *wanted,
             timeout=timeout, stop=stop,
         )  # fmt: skip
-        output = result.stdout
+        output, ended = result.stdout, bool(result.stdout) and result.code in {0, 1}
         if said := result.stderr.strip().splitlines():
             why = f"it did not report: {said[-1]}"
     except ToolkitError as error:
         why = error.why or error.what
-    finally:
-        # Where the command above was cut off, its container is still there.
+    if not ended:
         docker("rm", "--force", container)
     seconds = time.monotonic() - started
     reported = {check.name: check for line in output.splitlines() if (check := read_line(line))}

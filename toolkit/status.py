@@ -102,5 +102,5 @@ def age(moment: datetime | None) -> str:
     past = max(datetime.now(UTC) - moment, timedelta())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if past.total_seconds() >= 2 * size:
-            return f"{past.total_seconds() / size:.0f} {unit}"
+            return f"{past.total_seconds() // size:.0f} {unit}"
     return f"{past.total_seconds():.0f} s"

@@ -17,7 +17,7 @@ from toolkit.errors import ToolkitError
 from toolkit.health import ServiceState, Verdict, states
 from toolkit.project import known
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 0.5
 """Seconds between two looks: short at first, since much happens then, and longer later, since a look costs CPU."""
 
 LOG_LINES = 15

@@ -70,9 +70,13 @@ def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestS
     @app.exception_handler(OperationalError)
     @app.exception_handler(TimeoutError)
     async def unavailable(_request: Request, error: Exception) -> JSONResponse:
-        what = "The job queue" if isinstance(error, QueueUnavailableError) else "The database"
         log.warning("request refused", reason=describe(error))
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{what} is not available; nothing was stored.")
+        detail = "The database is not available."
+        if isinstance(error, QueueUnavailableError):
+            detail = "The job queue is not available; no probe was queued."
+            if error.unsure:
+                detail = "The job queue did not confirm the probe; it may be carried out even so."
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
     app.include_router(_routes(database, jobs, latest))
 

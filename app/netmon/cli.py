@@ -35,26 +35,40 @@ def main(arguments: Sequence[str]) -> int:
         return run_smoke(settings, options.only)
     if settings.reload:
         return _reloading(options.command)
-    return run_service(options.command)
+    run_service(options.command)
+    return 0
 
 
-def run_service(name: str) -> int:
-    """Run `api` or `worker` until it is told to stop; exit code 1 when it fails."""
+def run_service(name: str) -> None:
+    """Run `api` or `worker` until it is told to stop."""
+    # uvloop resolves names in libuv's threads, half of which may do so at a time: with the default of 4, two targets
+    # whose names do not resolve would hold up every other name, those of the platform's own services included.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     import uvloop
 
     from netmon import logs
 
     settings = load(os.environ)
     logs.configure(name, settings.log_level)
-    log = logs.logger(__name__)
+    uvloop.run(_to_the_end(_service(name, settings)))
+
+
+async def _to_the_end(service: Coroutine[object, object, None]) -> None:
+    """Run a service and end the process, with exit code 1 if it failed.
+
+    The process is ended from inside the loop, with everything closed: the loop's own end would wait for name look-ups
+    that hang, longer than the engine waits before it kills.
+    """
+    from netmon import logs
+
+    code = 0
     try:
-        uvloop.run(_service(name, settings))
-    except KeyboardInterrupt:
-        return 0
+        await service
     except Exception:
-        log.critical("service failed", exc_info=True)
-        return 1
-    return 0
+        logs.logger(__name__).critical("service failed", exc_info=True)
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _service(name: str, settings: Settings) -> Coroutine[object, object, None]:
@@ -75,7 +89,6 @@ def _reloading(name: str) -> int:
         Path(__file__).parent,
         target=run_service,
         args=(name,),
-        watch_filter=watchfiles.filters.DefaultFilter(),
         # The child stops as gracefully as in production: a worker may have a probe in flight.
         sigint_timeout=30,
     )

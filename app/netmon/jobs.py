@@ -31,7 +31,11 @@ Handler = Callable[[Probe, bool], Awaitable[None]]
 
 
 class QueueUnavailableError(Exception):
-    """RabbitMQ cannot be reached or did not take the job."""
+    """RabbitMQ cannot be reached or did not take the job; `unsure` says that it may have taken it even so."""
+
+    def __init__(self, reason: str, *, unsure: bool = False) -> None:
+        super().__init__(reason)
+        self.unsure = unsure
 
 
 class Link:
@@ -140,7 +144,7 @@ class JobQueue:
         """Put a job into the queue; return once RabbitMQ has it on disk.
 
         Raises:
-            QueueUnavailableError: RabbitMQ is away, or did not confirm in time (it may have taken the job even so).
+            QueueUnavailableError: RabbitMQ is away, refused, or did not confirm in time.
         """
         message = Message(
             probe.encode(),
@@ -154,10 +158,11 @@ class JobQueue:
                 self._link.channel.default_exchange.publish(message, routing_key=QUEUE, mandatory=True), PUBLISH_TIMEOUT
             )
         except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-            if not isinstance(error, QueueUnavailableError | DeliveryError):
-                self._link.drop(describe(error))
             metrics.JOBS_UNPUBLISHED.inc()
-            raise QueueUnavailableError(describe(error)) from error
+            unsure = not isinstance(error, QueueUnavailableError | DeliveryError)
+            if unsure:
+                self._link.drop(describe(error))
+            raise QueueUnavailableError(describe(error), unsure=unsure) from error
         metrics.JOBS_PUBLISHED.inc()
 
 

@@ -5,7 +5,7 @@ set -euo pipefail
 home=/opt/kafka
 tool_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/etc/kafka/docker/tools-log4j2.yaml)
 server_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
-  -XX:+ExplicitGCInvokesConcurrent -Dlog4j2.configurationFile=$home/config/log4j2.yaml)
+  -XX:+ExplicitGCInvokesConcurrent "-Dlog4j2.configurationFile=$home/config/log4j2.yaml")
 
 options=("${tool_options[@]}")
 case "${0##*/}" in

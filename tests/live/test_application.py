@@ -34,6 +34,7 @@ def slow_target(stack: Stack) -> Iterator[tuple[str, threading.Event]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://{gateway}:{server.server_port}/", arrived
     server.shutdown()
+    server.server_close()
 
 
 def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target: tuple[str, threading.Event]) -> None:
@@ -44,7 +45,7 @@ def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target:
     stack.compose("stop", "worker")
     assert 1 < time.monotonic() - started < 20, "the job in flight is waited for, and no longer than that"
     assert stack.container("worker")["State"]["ExitCode"] == 0
-    assert stack.result(probe, within=2)["status"] == "up", "the result was stored before the worker ended"
+    assert stack.result(probe, within=2)["status"] == "succeeded", "the result was stored before the worker ended"
     stack.compose("start", "worker")
     stack.invoke("wait")
 
@@ -55,7 +56,7 @@ def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[
     assert arrived.wait(10)
     stack.compose("kill", "--signal", "KILL", "worker")
     stack.compose("start", "worker")
-    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["up"] * 5
+    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 5
     stack.invoke("wait")
 
 
@@ -64,7 +65,7 @@ def test_jobs_accepted_while_no_worker_runs_are_done_later(stack: Stack) -> None
     probes = [stack.probe("http://prometheus:9090/-/ready") for _ in range(20)]
     stack.compose("restart", "rabbitmq")
     stack.compose("start", "worker")
-    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["up"] * 20
+    assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 20
     stack.invoke("wait")
 
 

@@ -68,7 +68,7 @@ def test_wrong_words(checkout: Stack, task: list[str], said: list[str], code: in
     fails(checkout, task, *said, code=code)
 
 
-@pytest.mark.parametrize("task", [["up"], ["status"], ["wait"], ["smoke"], ["logs"]], ids=" ".join)
+@pytest.mark.parametrize("task", [["succeeded"], ["status"], ["wait"], ["smoke"], ["logs"]], ids=" ".join)
 def test_no_engine(checkout: Stack, task: list[str]) -> None:
     fails(checkout, task, "error:", "Docker", "fix:", env=NO_ENGINE)
 
@@ -92,11 +92,11 @@ def test_too_old(checkout: Stack, tmp_path: Path, engine: str, compose: str, sai
         '*) echo "too old for: $*" >&2; exit 1 ;; esac\n'
     )
     docker.chmod(0o755)
-    fails(checkout, ["up"], *said, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
+    fails(checkout, ["succeeded"], *said, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
 
 
 def test_no_docker_program(checkout: Stack, tmp_path: Path) -> None:
-    fails(checkout, ["up"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
+    fails(checkout, ["succeeded"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
 
 
 def test_port_taken(checkout: Stack) -> None:
@@ -106,7 +106,7 @@ def test_port_taken(checkout: Stack) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()
-        output = fails(checkout, ["up"], str(port), "APP_PORT", "fix:")
+        output = fails(checkout, ["succeeded"], str(port), "APP_PORT", "fix:")
         assert str(os.getpid()) in output, "the holder is named"
     assert checkout.containers() == []
 
@@ -130,7 +130,7 @@ def test_a_password_that_cannot_work_everywhere_is_refused(
     path = checkout.root / "secrets" / "redis_password.txt"
     damage(path)
     content = path.read_bytes().decode(errors="replace")
-    for task in (["up"], ["setup"]):
+    for task in (["succeeded"], ["setup"]):
         output = fails(checkout, task, "redis_password.txt", said, "fix:")
         assert len(content) < 6 or content not in output, "the password itself is never printed"
 
@@ -139,7 +139,7 @@ def test_an_unreadable_secret(checkout: Stack) -> None:
     path = checkout.root / "secrets" / "redis_password.txt"
     path.unlink()
     path.mkdir()
-    fails(checkout, ["up"], "redis_password.txt", "fix:")
+    fails(checkout, ["succeeded"], "redis_password.txt", "fix:")
 
 
 def test_a_missing_secret_is_not_replaced_behind_a_known_password(checkout: Stack) -> None:
@@ -188,7 +188,7 @@ def test_an_unknown_variable_is_named_with_its_neighbour(checkout: Stack) -> Non
 def test_a_public_bind_address_is_refused(checkout: Stack) -> None:
     with (checkout.root / ".env").open("a") as settings:
         settings.write("BIND_ADDRESS=0.0.0.0\n")
-    fails(checkout, ["up"], "BIND_ADDRESS", "loopback", "fix:")
+    fails(checkout, ["succeeded"], "BIND_ADDRESS", "loopback", "fix:")
 
 
 def setup_after(stack: Stack, mount: str) -> str:

@@ -10,12 +10,12 @@ from tests.live.stack import Stack, until
 def test_data_survives_down_and_nothing_survives_down_volumes(own_stack: Stack) -> None:
     own_stack.invoke("up", timeout=900)
     probe = own_stack.probe("http://prometheus:9090/-/ready")
-    assert own_stack.result(probe)["status"] == "up"
+    assert own_stack.result(probe)["status"] == "succeeded"
 
     own_stack.invoke("down")
     assert own_stack.containers() == []
     own_stack.invoke("up", "--no-smoke")
-    assert requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()["status"] == "up"
+    assert requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()["status"] == "succeeded"
 
     refused = own_stack.invoke("down", "--volumes", check=False)
     assert refused.returncode == 1

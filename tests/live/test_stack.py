@@ -40,7 +40,7 @@ def test_smoke_fails_on_a_broken_service(stack: Stack) -> None:
 
 def test_a_probe_walks_the_whole_way(stack: Stack) -> None:
     result = stack.result(stack.probe("http://prometheus:9090/-/ready"))
-    assert result["status"] == "up"
+    assert result["status"] == "succeeded"
     assert result["http_status"] == 200
 
     def projected() -> requests.Response | None:
@@ -53,7 +53,7 @@ def test_a_probe_walks_the_whole_way(stack: Stack) -> None:
 
 def test_a_probe_of_a_dead_target_is_a_result_too(stack: Stack) -> None:
     result = stack.result(stack.probe("http://prometheus:1/"))
-    assert result["status"] == "down"
+    assert result["status"] == "failed"
     assert result["error"]
 
 

@@ -9,13 +9,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit import credentials as secret_files
-from toolkit import setup
+from toolkit import credentials, setup
 from toolkit.compose import explain
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
-from toolkit.project import Project
-from toolkit.variables import OF_COMPOSE, OF_SETUP, variables_used
+from toolkit.variables import OF_COMPOSE, OF_SETUP
 
 SETUP = "run: invoke setup"
 
@@ -32,7 +30,7 @@ def settings(subject: Subject) -> Iterator[Finding]:
         return
     complaints = [
         *(Finding("settings", "warning", what, SETUP) for what in _differences(env, wanted)),
-        *_unknown(project, env),
+        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_COMPOSE}),
     ]
     if stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
         what = ".env, which holds passwords, can be read by other users of this machine"
@@ -46,48 +44,43 @@ def _differences(env: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
             yield f"{name} in .env is {env.get(name, 'not set')}, and should be {value}"
 
 
-def _unknown(project: Project, env: dict[str, str]) -> Iterator[Finding]:
-    own = [name for name in env.get("COMPOSE_FILE", "").split(":") if name and (project.root / name).exists()]
-    known = {*variables_used(project), *variables_used(project, own), *OF_SETUP, *OF_COMPOSE}
+def _unknown(env: dict[str, str], known: set[str]) -> Iterator[Finding]:
     for name in env.keys() - known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         yield Finding("settings", "warning", f"nothing reads {name} in .env", f"{meant}correct or delete its line")
 
 
-def credentials(subject: Subject) -> Iterator[Finding]:
+def secrets(subject: Subject) -> Iterator[Finding]:
     """Every credential is there, keeps the rule, agrees with .env, and is readable to containers and nobody else."""
     project = subject.project
     complaints = []
     for name, variable in project.secrets.items():
         try:
-            secret_files.agreed(project, name, variable)
+            value = credentials.agreed(project, name, variable)
         except ToolkitError as error:
             complaints.append(Finding.of("secrets", error))
-        else:
-            complaints += _stored(project, name, variable)
+            continue
+        path = credentials.path_of(project, name)
+        if path.stat().st_mode & 0o444 != 0o444:
+            what = f"the containers' accounts cannot read secrets/{path.name}"
+            complaints.append(Finding("secrets", "failed", what, SETUP))
+        if not project.profile:
+            continue
+        files = setup.reads_files(project, project.profile)
+        if project.env.get(variable) != (credentials.UNUSED if files else value):
+            needs = "should hold no password in this profile" if files else "is not set"
+            complaints.append(Finding("secrets", "failed", f"{variable} in .env {needs}", SETUP))
     if project.secrets_dir.exists() and stat.S_IMODE(project.secrets_dir.stat().st_mode) & 0o077:
         complaints.append(Finding("secrets", "warning", "other users of this machine can enter secrets/", SETUP))
     yield from complaints or [Finding("secrets", "ok", f"{len(project.secrets)} credentials")]
 
 
-def _stored(project: Project, name: str, variable: str) -> Iterator[Finding]:
-    path = secret_files.path_of(project, name)
-    if path.stat().st_mode & 0o444 != 0o444:
-        yield Finding("secrets", "failed", f"the containers' accounts cannot read secrets/{path.name}", SETUP)
-    if not project.profile:
-        return
-    wanted = setup.passwords(project, project.profile).get(variable)
-    if project.env.get(variable) != wanted:
-        needs = "should hold no password in this profile" if wanted == secret_files.UNUSED else "is not set"
-        yield Finding("secrets", "failed", f"{variable} in .env {needs}", SETUP)
-
-
-def environment(subject: Subject) -> Iterator[Finding]:
+def shell(subject: Subject) -> Iterator[Finding]:
     """No variable of the shell takes the place of what .env or the compose files say."""
     project = subject.project
     passwords = set(project.secrets.values())
-    said = {**dict.fromkeys(OF_SETUP, ""), **variables_used(project), **project.env}
+    said = {**dict.fromkeys(OF_SETUP, ""), **subject.variables, **project.env}
     shadowing = [
         name
         for name, value in said.items()

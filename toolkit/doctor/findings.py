@@ -10,6 +10,7 @@ from typing import Any, Literal
 from toolkit.compose import Docker, explain
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
+from toolkit.variables import shipped_files, variables_used
 
 Level = Literal["ok", "warning", "failed"]
 
@@ -45,6 +46,17 @@ class Subject:
         """
         self.project.require_setup()
         return self.docker.effective()
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The variables, with their defaults, of our compose files and of those that the user added.
+
+        Raises:
+            ToolkitError: a file cannot be read.
+        """
+        named = self.project.env.get("COMPOSE_FILE", "").split(":")
+        own = [name for name in named if name and (self.project.root / name).exists()]
+        return variables_used(self.project, dict.fromkeys([*shipped_files(self.project), *own]))
 
     @cached_property
     def info(self) -> dict[str, Any]:

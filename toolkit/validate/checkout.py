@@ -54,7 +54,8 @@ class Checkout:
                 ["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True
             ).stdout.split("\0")
         except (OSError, subprocess.CalledProcessError):
-            listed = [str(path.relative_to(self.root)) for path in self.root.rglob("*")]
+            found = [path.relative_to(self.root) for path in self.root.rglob("*")]
+            listed = [str(path) for path in found if not any(part.startswith(".") for part in path.parts[:-1])]
         return frozenset(name for name in listed if name and (self.root / name).is_file())
 
     def source(self, file: str) -> Source:

@@ -1,11 +1,6 @@
 """The application's own unit tests: no service is needed, only the loopback interface."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "app"))
 
 from netmon import settings
 

@@ -93,7 +93,7 @@ def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[st
             status, body, seconds = get(port, "/api/health")
             assert status == 503
             assert body["checks"] == dict.fromkeys(("database", "redis", "kafka", "rabbitmq"), "error")
-            assert seconds < 1
+            assert seconds < 2  # 0.8 s, and what a busy machine adds; a single check would hang for longer
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
@@ -108,9 +108,11 @@ def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> Non
     with service("api", hostile, port) as process:
         await_live(port)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        status, body, _ = get(port, "/api/health/ready")
-        assert (status, body["status"]) == (503, "draining")
+        said = set()
+        while "draining" not in said:  # ends with the server at the latest
+            status, body, _ = get(port, "/api/health/ready")
+            assert status == 503
+            said.add(body["status"])
         assert get(port, "/api/health/live")[0] == 200
         process.communicate(timeout=20)
     assert process.returncode == 0

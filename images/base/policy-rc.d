@@ -1,0 +1,3 @@
+#!/bin/sh
+# Installing a package must not start its service.
+exit 101

@@ -1,0 +1,59 @@
+"""Containers as `docker inspect` describes them, for the tests of what looks at them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from toolkit.health import ServiceState, parse
+
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def ago(seconds: float) -> str:
+    """A time of the engine, this many seconds before now."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def container(
+    service: str = "db",
+    status: str = "running",
+    health: str | None = "healthy",
+    *,
+    checks: list[tuple[float, int, str]] | None = None,
+    started: float | None = 60,
+    code: int = 0,
+    restarts: int = 0,
+    policy: str = "unless-stopped",
+    **more: Any,
+) -> dict[str, Any]:
+    """A container that started so many seconds ago; ``checks`` are (seconds ago, exit code, output), oldest first."""
+    state: dict[str, Any] = {
+        "Status": status,
+        "ExitCode": code,
+        "Error": more.get("error", ""),
+        "OOMKilled": more.get("out_of_memory", False),
+        "StartedAt": NEVER if started is None else ago(started),
+        "FinishedAt": NEVER if status == "running" else ago(1),
+    }
+    if health:
+        log = [{"Start": ago(at), "End": ago(at), "ExitCode": exit_code, "Output": output}
+               for at, exit_code, output in checks or []]  # fmt: skip
+        state["Health"] = {"Status": health, "FailingStreak": len(log), "Log": log}
+    number = more.get("number", 1)
+    return {
+        "Id": more.get("id", f"id-{service}-{number}"),
+        "Name": f"/network-monitor-{service}-{number}",
+        "RestartCount": restarts,
+        "State": state,
+        "HostConfig": {"RestartPolicy": {"Name": policy}},
+        "Config": {
+            "Labels": {"com.docker.compose.service": service, "com.docker.compose.container-number": str(number)}
+        },
+        "NetworkSettings": {"Ports": more.get("ports", {})},
+    }
+
+
+def state(*args: Any, **kwargs: Any) -> ServiceState:
+    """The same, parsed."""
+    return parse(container(*args, **kwargs))

@@ -1,0 +1,100 @@
+"""Running docker: the one place that starts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker, configuration
+from toolkit.compose import Docker, Result, explain, run
+from toolkit.errors import ToolkitError
+
+
+def shell(script: str, **options: object) -> Result:
+    return run(["sh", "-c", script], cwd=Path("/"), capture=True, **options)  # type: ignore[arg-type]
+
+
+def test_a_command_has_its_output_and_exit_code() -> None:
+    assert shell("echo out; echo err >&2; exit 3") == Result(3, "out\n", "err\n")
+
+
+def test_standard_input_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOVED", "before")
+    assert shell('cat; echo "$ADDED-${REMOVED-gone}"', stdin="in ", env={"ADDED": "here", "REMOVED": None}).stdout == (
+        "in here-gone\n"
+    )
+    assert shell("cat").stdout == "", "without a text there is no input"
+
+
+def test_output_that_is_not_text() -> None:
+    assert "\N{REPLACEMENT CHARACTER}" in shell(r"printf '\377'").stdout
+
+
+def test_a_missing_program() -> None:
+    with pytest.raises(ToolkitError, match="cannot run no-such-docker: the program is not installed") as raised:
+        run(["no-such-docker"], cwd=Path("/"), capture=True)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize("stop", [None, threading.Event()])
+def test_a_time_out_ends_the_command(stop: threading.Event | None) -> None:
+    started = time.monotonic()
+    with pytest.raises(ToolkitError, match=r"did not end within 0\.2 s"):
+        shell("exec sleep 30", timeout=0.2, stop=stop)
+    assert time.monotonic() - started < 5
+
+
+def test_a_command_is_called_off_and_keeps_its_output() -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    result = shell("trap 'echo ended; exit 130' TERM; cat; echo begun; while :; do sleep 0.05; done", stdin="in ",
+                   stop=stop)  # fmt: skip
+    assert result == Result(130, "in begun\nended\n", "")
+
+
+def test_echo_prints_the_command(capsys: pytest.CaptureFixture[str], docker: FakeDocker) -> None:
+    docker.on("compose", "ps")
+    Docker(Path("/"), echo=True).compose("ps", "a b")
+    assert capsys.readouterr().err == "$ docker compose ps 'a b'\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "fix"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "start Docker"),
+        ("permission denied while trying to connect to the docker API", "group docker"),
+        ("docker: 'compose' is not a docker command.", "Compose plugin"),
+        ("Bind for 127.0.0.1:3000 failed: port is already allocated", "invoke doctor"),
+        ("write /x: no space left on device", "disk space"),
+        ('required variable X is missing a value: run "invoke setup" first', "invoke setup"),
+        ("something else", ""),
+    ],
+)
+def test_known_failures_come_with_their_fix(stderr: str, fix: str) -> None:
+    error = explain("do it", Result(1, "", f"first\n\n{stderr}\n"))
+    assert error.what == "cannot do it"
+    assert stderr in error.why
+    assert fix in error.fix if fix else not error.fix
+
+
+def test_a_failure_without_a_word() -> None:
+    assert explain("do it", Result(7, "", "")).why == "docker ended with exit code 7"
+
+
+def test_effective_configuration(docker: FakeDocker) -> None:
+    docker.on("compose", "config", stdout=configuration(db={}))
+    assert docker.cli.effective()["services"] == {"db": {}}
+    assert docker.cli.project_name() == "network-monitor"
+    docker.cli.effective(every_group=True)
+    assert docker.ran("--profile", "*", "config")
+    docker.on("compose", "config", code=15, stderr="yaml: line 3")
+    with pytest.raises(ToolkitError, match="cannot read the compose files: yaml: line 3"):
+        docker.cli.effective()
+
+
+def test_nothing_is_asked_about_no_container(docker: FakeDocker) -> None:
+    assert docker.cli.inspect() == []
+    assert docker.calls == []

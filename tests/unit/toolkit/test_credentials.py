@@ -1,0 +1,152 @@
+"""The rule for credentials, and the files that hold them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from toolkit import credentials
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+
+GOOD = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("value", [GOOD, "A-_" + GOOD, "a" * 128])
+def test_what_reads_the_same_everywhere_is_accepted(value: str) -> None:
+    assert credentials.problem(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "empty"),
+        ("a" * 15, "too short"),
+        ("a" * 129, "too long"),
+        ("-" + GOOD, "start"),
+        ("_" + GOOD, "start"),
+        *[(f"{GOOD}{character}{GOOD}", "not allowed") for character in "@:/?#%$'\"` \\&=\t\n\r\0äé٣"],
+    ],
+)
+def test_everything_else_is_refused(value: str, said: str) -> None:
+    problem = credentials.problem(value)
+    assert problem
+    assert said in problem
+    assert not value or value not in problem
+
+
+def test_generated_values_keep_the_rule_and_differ() -> None:
+    values = {credentials.generate() for _ in range(500)}
+    assert len(values) == 500
+    assert {credentials.problem(value) for value in values} == {None}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some_password.txt"
+
+
+@pytest.mark.parametrize("content", [GOOD, f"{GOOD}\n"])
+def test_one_trailing_newline_is_no_part_of_the_value(path: Path, content: str) -> None:
+    path.write_text(content)
+    assert credentials.load(path) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"\n", "empty"),
+        (f"{GOOD}\n\n".encode(), "not allowed"),
+        (f"{GOOD}\r\n".encode(), "not allowed"),
+        (b"\xff\xfe" + GOOD.encode(), "not plain text"),
+    ],
+)
+def test_a_file_that_breaks_the_rule_is_named_and_its_value_is_not(path: Path, content: bytes, said: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ToolkitError, match=said) as error:
+        credentials.load(path)
+    assert "some_password.txt" in error.value.what
+    assert GOOD not in str(error.value)
+    assert error.value.fix
+
+
+def test_a_missing_or_unreadable_file_is_named(path: Path) -> None:
+    with pytest.raises(ToolkitError, match=r"some_password\.txt is missing"):
+        credentials.load(path)
+    path.mkdir()
+    with pytest.raises(ToolkitError, match=r"cannot read .*some_password\.txt"):
+        credentials.load(path)
+
+
+def content(project: Project) -> dict[str, str]:
+    return {path.name: path.read_text() for path in project.secrets_dir.glob("*.txt")}
+
+
+def test_missing_credentials_are_created(project: Project) -> None:
+    assert credentials.ensure(project) == list(project.secrets)
+    assert content(project).keys() == {f"{name}.txt" for name in project.secrets}
+    assert stat.S_IMODE(project.secrets_dir.stat().st_mode) == 0o700
+    for name in project.secrets:
+        assert stat.S_IMODE(credentials.path_of(project, name).stat().st_mode) == 0o644
+    assert credentials.read(project).keys() == set(project.secrets.values())
+
+
+def test_existing_credentials_stay(project: Project) -> None:
+    credentials.ensure(project)
+    credentials.path_of(project, "redis_password").write_text(GOOD)
+    before = content(project)
+    assert credentials.ensure(project) == []
+    assert content(project) == before
+
+
+def test_a_value_that_only_env_has_becomes_the_secret(project: Project) -> None:
+    project.env_file.write_text(f"REDIS_PASSWORD={GOOD}\nPOSTGRES_PASSWORD=unused\nRABBITMQ_PASSWORD=\n")
+    credentials.ensure(project)
+    values = credentials.read(project)
+    assert values["REDIS_PASSWORD"] == GOOD
+    assert values["POSTGRES_PASSWORD"] not in {"unused", ""}
+
+
+def test_a_bad_value_in_env_is_refused_before_anything_is_written(project: Project) -> None:
+    project.env_file.write_text("RABBITMQ_PASSWORD=p@ss:word/0123456789\n")
+    with pytest.raises(ToolkitError, match=r"RABBITMQ_PASSWORD in \.env is refused") as error:
+        credentials.ensure(project)
+    assert "p@ss" not in str(error.value)
+    assert not project.secrets_dir.exists()
+
+
+def test_two_different_values_are_nobodys_to_choose_from(project: Project) -> None:
+    credentials.ensure(project)
+    credentials.path_of(project, "postgres_password").unlink()
+    project.env_file.write_text(f"REDIS_PASSWORD={GOOD}\n")
+    before = content(project)
+    with pytest.raises(ToolkitError, match=r"redis_password.txt and REDIS_PASSWORD in .env differ") as error:
+        credentials.ensure(project)
+    assert GOOD not in str(error.value)
+    assert content(project) == before
+
+
+def test_what_a_killed_run_left_is_removed(project: Project) -> None:
+    project.secrets_dir.mkdir()
+    left = project.secrets_dir / ".redis_password.txt.x7"
+    left.write_text("half")
+    credentials.ensure(project)
+    assert not left.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(project: Project) -> None:
+    project.secrets_dir.write_text("a file")
+    with pytest.raises(ToolkitError, match="cannot create"):
+        credentials.ensure(project)
+
+
+def test_files_are_made_readable_for_containers(project: Project) -> None:
+    credentials.ensure(project)
+    path = credentials.path_of(project, "redis_password")
+    path.chmod(0o600)
+    assert credentials.protect(project) == ["secrets/redis_password.txt: made readable for the containers"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert credentials.protect(project) == []

@@ -1,0 +1,317 @@
+"""Which images are used, and how the set is completed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker, configuration
+from toolkit.compose import Result, TimedOutError
+from toolkit.errors import ToolkitError
+from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
+from toolkit.project import Project
+from toolkit.setup import setup
+
+APP, POSTGRES, REDIS = "network-monitor:dev", "docker.io/library/postgres:18", "docker.io/library/redis:8"
+LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS = "netmon-local/app:dev", "netmon-local/postgres:18", "netmon-local/redis:8"
+PUBLISHED = configuration(
+    app={"image": APP, "build": {}}, worker={"image": APP, "build": {}}, db={"image": POSTGRES}, redis={"image": REDIS}
+)
+BUILT = configuration(
+    app={"image": LOCAL_APP, "build": {}},
+    worker={"image": LOCAL_APP, "build": {}},
+    db={"image": LOCAL_POSTGRES, "build": {}},
+    redis={"image": LOCAL_REDIS, "build": {}},
+)
+NO_HOST = Result(1, "", "Error response from daemon: dial tcp: lookup registry: no such host")
+
+
+@dataclass
+class Engine:
+    """An engine that has some images and volumes, and a registry that answers pulls in one way."""
+
+    docker: FakeDocker
+    images: set[str] = field(default_factory=set)
+    volumes: str = ""
+    registry: Result | TimedOutError = NO_HOST
+
+    def __post_init__(self) -> None:
+        self.docker.answer("config", by=self._config)
+        self.docker.answer("image", "inspect", by=self._inspect)
+        self.docker.answer("pull", by=self._pull)
+        self.docker.answer("compose", "build", by=self._build)
+        self.docker.answer("volume", "ls", by=lambda _: Result(0, self.volumes, ""))
+        self.docker.on("pip", code=1)
+        self.docker.on(str(self.docker.cli.root / "scripts" / "base-image.sh"))
+
+    def _config(self, _argv: list[str]) -> Result:
+        files = self.docker.environments[-1].get("COMPOSE_FILE") or ""
+        return Result(0, json.dumps(BUILT if "images/compose.yml" in files else PUBLISHED), "")
+
+    def _inspect(self, argv: list[str]) -> Result:
+        found = [{"Size": 100, "Created": "2026-01-02T03:04:05Z"} for name in argv[3:] if name in self.images]
+        lacking = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
+        return Result(1 if lacking else 0, json.dumps(found), "\n".join(lacking))
+
+    def _pull(self, argv: list[str]) -> Result:
+        if isinstance(self.registry, TimedOutError):
+            raise self.registry
+        if self.registry.code == 0:
+            self.images.add(argv[-1])
+        return self.registry
+
+    def _build(self, argv: list[str]) -> Result:
+        files = self.docker.environments[-1].get("COMPOSE_FILE") or ""
+        services = (BUILT if "images/compose.yml" in files else PUBLISHED)["services"]
+        self.images.add(services[argv[-1]]["image"])
+        return Result(0, "", "")
+
+
+@pytest.fixture
+def engine(docker: FakeDocker, project: Project) -> Engine:
+    setup(project, "dev")
+    return Engine(docker)
+
+
+def test_one_image_serves_several_services(project: Project, engine: Engine) -> None:
+    assert images_of(project, engine.docker.cli, "pulled") == [
+        Image(APP, ("app", "worker"), built=True),
+        Image(POSTGRES, ("db",), built=False),
+        Image(REDIS, ("redis",), built=False),
+    ]
+
+
+@pytest.mark.parametrize(("settings", "built"), [("", False), ("APP_CONTEXT=./mine\n", True)])
+def test_a_named_application_is_built_where_it_has_a_folder(
+    project: Project, docker: FakeDocker, settings: str, built: bool
+) -> None:
+    project.env_file.write_text(f"APP_IMAGE=mine:1\n{settings}")
+    docker.on("config", stdout=configuration(app={"image": "mine:1", "build": {}}, worker={"image": APP, "build": {}}))
+    assert images_of(project, docker.cli, "pulled") == [
+        Image("mine:1", ("app",), built=built),
+        Image(APP, ("worker",), built=True),
+    ]
+
+
+def test_without_a_registry_one_pull_is_tried_and_the_images_are_built_here(
+    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
+    assert [argv[-1] for argv in engine.docker.ran("pull")] == [REDIS], "the smallest image"
+    said = capsys.readouterr().out
+    assert "the registry cannot be reached" in said
+    assert "no such host" in said
+    assert project.images == "local"
+    assert project.env["COMPOSE_FILE"].endswith("images/compose.yml")
+
+
+def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    choose(project, engine.docker.cli, "auto", yes=False)
+    engine.docker.calls.clear()
+    capsys.readouterr()
+    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
+    assert engine.docker.calls == []
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("registry", "chosen", "said"),
+    [
+        (Result(0, "", ""), "pulled", "the registry can be reached"),
+        (TimedOutError("docker pull", "8: Pulling from library/redis"), "pulled", "the registry can be reached"),
+        (TimedOutError("docker pull", ""), "local", "cannot be reached (no answer within 15 s)"),
+        (Result(1, "", "toomanyrequests: slow down"), "local", f"does not give {REDIS} (toomanyrequests"),
+    ],
+)
+def test_the_answer_of_the_registry_decides(
+    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str],
+    registry: Result | TimedOutError, chosen: str, said: str,
+) -> None:  # fmt: skip
+    engine.registry = registry
+    assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("here", "chosen"), [({POSTGRES, REDIS}, "pulled"), ({LOCAL_POSTGRES, LOCAL_REDIS}, "local")])
+def test_a_set_that_is_here_needs_no_registry(project: Project, engine: Engine, here: set[str], chosen: str) -> None:
+    engine.images = here
+    assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
+    assert engine.docker.ran("pull") == []
+
+
+def test_volumes_of_unknown_origin_are_not_guessed_at(project: Project, engine: Engine) -> None:
+    engine.volumes, engine.registry = "network-monitor_postgres_data", Result(0, "", "")
+    with pytest.raises(ToolkitError, match="cannot tell which images") as error:
+        choose(project, engine.docker.cli, "auto", yes=False)
+    assert "--images=local" in error.value.fix
+    assert project.images is None
+    assert choose(project, engine.docker.cli, "local", yes=False) == "local"
+
+
+def test_volumes_of_unknown_origin_where_only_one_set_is_possible(project: Project, engine: Engine) -> None:
+    engine.volumes = "network-monitor_postgres_data"
+    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
+
+
+@pytest.mark.parametrize(("recorded", "other", "chosen"), [("local", "pull", "pulled"), ("pulled", "local", "local")])
+def test_the_other_set_on_existing_volumes_needs_consent(
+    project: Project, engine: Engine, recorded: str, other: str, chosen: str
+) -> None:
+    setup(project, None, images=recorded)
+    engine.volumes = "network-monitor_postgres_data"
+    with pytest.raises(ToolkitError, match="may not open") as error:
+        choose(project, engine.docker.cli, other, yes=False)
+    assert "--yes" in error.value.fix
+    assert error.value.code == 1
+    assert project.images == recorded
+    assert choose(project, engine.docker.cli, other, yes=True) == chosen
+    assert project.images == chosen
+
+
+def test_without_volumes_the_other_set_is_taken(project: Project, engine: Engine) -> None:
+    setup(project, None, images="local")
+    assert choose(project, engine.docker.cli, "pull", yes=False) == "pulled"
+
+
+def test_a_pulled_set_stays_with_its_volumes_whatever_the_registry_says(project: Project, engine: Engine) -> None:
+    setup(project, None, images="pulled")
+    engine.volumes = "network-monitor_postgres_data"
+    assert choose(project, engine.docker.cli, "auto", yes=False) == "pulled"
+
+
+def test_a_pulled_set_without_data_gives_way_where_the_registry_is_gone(project: Project, engine: Engine) -> None:
+    setup(project, None, images="pulled")
+    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
+
+
+def test_files_that_cannot_be_read_are_not_recorded(project: Project, engine: Engine) -> None:
+    engine.docker.on("config", code=1, stderr="yaml: line 3: did not find expected key")
+    with pytest.raises(ToolkitError, match="did not find expected key"):
+        choose(project, engine.docker.cli, "local", yes=False)
+    assert project.images is None
+
+
+def test_an_unknown_choice_is_wrong_usage(project: Project, engine: Engine) -> None:
+    with pytest.raises(ToolkitError, match="unknown image set 'both': known: auto, pull, local") as error:
+        choose(project, engine.docker.cli, "both", yes=False)
+    assert error.value.code == 2
+
+
+def test_an_engine_that_does_not_answer_is_not_an_engine_without_images(project: Project, engine: Engine) -> None:
+    setup(project, None, images="local")
+    engine.docker.on("image", "inspect", code=1, stderr="Cannot connect to the Docker daemon at unix:///x.")
+    with pytest.raises(ToolkitError, match="Cannot connect"):
+        ready(project, engine.docker.cli)
+
+
+def test_only_what_is_missing_is_provided(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    setup(project, None, images="local")
+    engine.images = {LOCAL_REDIS, LOCAL_APP}
+    assert not ready(project, engine.docker.cli)
+    provide(project, engine.docker.cli)
+    assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["db"]
+    assert len(engine.docker.ran(str(project.root / "scripts" / "base-image.sh"))) == 1
+    assert f"built {LOCAL_POSTGRES}" in capsys.readouterr().out
+    assert ready(project, engine.docker.cli)
+    engine.docker.calls.clear()
+    provide(project, engine.docker.cli)
+    assert engine.docker.ran("build") == []
+
+
+def test_the_pulled_set_is_pulled_and_the_application_built(project: Project, engine: Engine) -> None:
+    setup(project, None, images="pulled")
+    engine.registry = Result(0, "", "")
+    provide(project, engine.docker.cli)
+    assert {argv[-1] for argv in engine.docker.ran("pull")} == {POSTGRES, REDIS}
+    assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["app"]
+    assert engine.docker.ran(str(project.root / "scripts" / "base-image.sh")) == []
+    assert ready(project, engine.docker.cli)
+
+
+def test_nothing_is_provided_before_a_set_was_chosen(project: Project, engine: Engine) -> None:
+    with pytest.raises(ToolkitError, match="no images were chosen"):
+        provide(project, engine.docker.cli)
+
+
+def test_a_pull_that_fails_names_the_image_and_the_way_out(project: Project, engine: Engine) -> None:
+    engine.images = {REDIS}
+    engine.registry = Result(1, "", "Error response from daemon: manifest unknown")
+    setup(project, None, images="pulled")
+    with pytest.raises(ToolkitError, match=re.escape(f"cannot pull {POSTGRES}: manifest unknown")) as error:
+        provide(project, engine.docker.cli)
+    assert "--images=local" in error.value.fix
+
+
+def test_a_build_that_fails_shows_the_end_of_its_log_and_keeps_all_of_it(project: Project, engine: Engine) -> None:
+    engine.images = {LOCAL_APP, LOCAL_REDIS}
+    output = "\n".join(f"step {number}" for number in range(40))
+    engine.docker.on("compose", "build", code=1, stderr=output)
+    setup(project, None, images="local")
+    with pytest.raises(ToolkitError, match=f"cannot build {LOCAL_POSTGRES}") as error:
+        provide(project, engine.docker.cli)
+    assert "step 39" in error.value.why
+    assert "step 20" not in error.value.why
+    log = project.root / ".netmon" / "build-db.log"
+    assert str(log) in error.value.fix
+    assert log.read_text() == output
+
+
+def test_a_base_that_cannot_be_built_ends_it(project: Project, engine: Engine) -> None:
+    engine.docker.on(str(project.root / "scripts" / "base-image.sh"), code=1)
+    setup(project, None, images="local")
+    with pytest.raises(ToolkitError, match="base of the local images"):
+        provide(project, engine.docker.cli)
+    assert engine.docker.ran("compose", "build") == []
+
+
+def test_build_makes_everything_again_and_chooses_local_where_nothing_was(project: Project, engine: Engine) -> None:
+    engine.images = {LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS}
+    build(project, engine.docker.cli)
+    assert project.images == "local"
+    assert {argv[-1] for argv in engine.docker.ran("compose", "build")} == {"app", "db", "redis"}
+
+
+def test_build_with_pulled_images_makes_the_application_alone(project: Project, engine: Engine) -> None:
+    setup(project, None, images="pulled")
+    build(project, engine.docker.cli)
+    assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["app"]
+
+
+def test_pull_fetches_the_published_images_and_changes_no_setting(project: Project, engine: Engine) -> None:
+    setup(project, None, images="local")
+    engine.registry = Result(0, "", "")
+    pull(project, engine.docker.cli)
+    assert {argv[-1] for argv in engine.docker.ran("pull")} == {POSTGRES, REDIS}
+    assert project.images == "local"
+
+
+@pytest.mark.parametrize(
+    ("shell", "configured", "arguments"),
+    [
+        ("", Result(1, "", "no such key"), []),
+        ("", Result(0, "http://index.test/simple\n", ""), ["--build-arg=PIP_INDEX_URL=http://index.test/simple"]),
+        ("http://shell.test/", Result(1, "", ""), ["--build-arg=PIP_INDEX_URL=http://shell.test/"]),
+        ("http://user:password@index.test/", Result(1, "", ""), []),
+    ],
+)
+def test_the_package_index_of_this_machine_is_used_unless_it_holds_a_password(
+    project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch,
+    shell: str, configured: Result, arguments: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PIP_INDEX_URL", shell)
+    engine.docker.answer("pip", "config", by=configured)
+    setup(project, None, images="pulled")
+    build(project, engine.docker.cli)
+    [command] = engine.docker.ran("compose", "build")
+    assert [word for word in command if word.startswith("--build-arg")] == arguments
+
+
+def test_the_listing_has_both_sets_and_what_is_here(project: Project, engine: Engine) -> None:
+    engine.images = {LOCAL_REDIS}
+    setup(project, None, images="local")
+    rows = listing(project, engine.docker.cli)
+    assert [row.image.name for row in rows] == [LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS, APP, POSTGRES, REDIS]
+    assert [(row.sets, row.size) for row in rows if row.size] == [(("local",), 100)]
