@@ -261,14 +261,29 @@ def rabbitmq(host: Host) -> str:
     return f"logged in as {body['name']}"
 
 
-def ready(service: str) -> Callable[[Host], str]:
-    """A check that the service says it is ready, as Prometheus and Alertmanager do."""
+def prometheus(host: Host) -> str:
+    """Every scrape job whose service runs has a target, and every target is up; the first scrapes are waited for."""
+    running = {state.service for state in host.states if state.status == "running"}
+    pools = expect(host.get("prometheus", "/api/v1/scrape_pools"), 200).json()["data"]["scrapePools"]
+    wanted = sorted(running & set(pools))
+    if not wanted:
+        raise CheckError("no scrape job is named after a service that runs")
+    until(host, f"a target of each of {', '.join(wanted)} to be up, and no other down", lambda: all_up(host, wanted))
+    return f"targets of {', '.join(wanted)} up"
 
-    def check(host: Host) -> str:
-        expect(host.get(service, "/-/ready"), 200)
-        return f"ready at {host.address(service)}"
 
-    return check
+def all_up(host: Host, jobs: Sequence[str]) -> bool:
+    """Whether each job has a target and no target is anything but up."""
+    answer = expect(host.get("prometheus", "/api/v1/targets?state=active"), 200).json()
+    targets = answer["data"]["activeTargets"]
+    found = {target["labels"]["job"] for target in targets}
+    return found >= set(jobs) and all(target["health"] == "up" for target in targets)
+
+
+def alertmanager(host: Host) -> str:
+    """Ready to take alerts."""
+    expect(host.get("alertmanager", "/-/ready"), 200)
+    return f"ready at {host.address('alertmanager')}"
 
 
 @dataclass(frozen=True)
@@ -286,6 +301,6 @@ CHECKS = (
     HostCheck("health", ("app",), health),
     HostCheck("kafka", ("kafka",), kafka),
     HostCheck("rabbitmq", ("rabbitmq",), rabbitmq),
-    HostCheck("prometheus", ("prometheus",), ready("prometheus")),
-    HostCheck("alertmanager", ("alertmanager",), ready("alertmanager")),
+    HostCheck("prometheus", ("prometheus",), prometheus),
+    HostCheck("alertmanager", ("alertmanager",), alertmanager),
 )

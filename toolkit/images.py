@@ -241,7 +241,7 @@ def _build(project: Project, docker: Docker, images: Sequence[Image]) -> None:
         log = project.lock_file.with_name(f"build-{service[name]}.log")
         write_atomically(log, output)
         if result.code:
-            said = "\n    ".join(output.rstrip().splitlines()[-15:])
+            said = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
             raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
 
     side_by_side(list(service), one, "built")

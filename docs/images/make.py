@@ -18,15 +18,15 @@ from rich.text import Text
 
 HERE = Path(__file__).resolve().parent
 # Colours as on a terminal, but no animation: the last state of each table is what is drawn.
-AS_ON_A_TERMINAL = {"FORCE_COLOR": "1", "TTY_INTERACTIVE": "0", "COLUMNS": "140"}
+AS_ON_A_TERMINAL = {"TERM": "xterm-256color", "FORCE_COLOR": "1", "TTY_INTERACTIVE": "0", "COLUMNS": "140"}
 
 
 def main() -> None:
     """Write up.svg beside this file."""
+    os.environ.update(AS_ON_A_TERMINAL)
     up = subprocess.run(
         [sys.executable, "-m", "invoke", "up"],
         cwd=HERE.parents[1],
-        env={**os.environ, **AS_ON_A_TERMINAL},
         capture_output=True,
         text=True,
         check=True,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,16 +60,16 @@ def fingerprint(root: Path) -> dict[str, str]:
         (["up", "--timeout=soon"], ["timeout", "soon"], 2),
         (["up", "--timeout=-5"], ["timeout", "-5"], 2),
         (["wait", "--timeout=soon"], ["timeout", "soon"], 2),
-        (["logs", "datenbank"], ["unknown service 'datenbank'", "db", "redis"], 2),
-        (["wait", "datenbank"], ["unknown service 'datenbank'", "db", "redis"], 2),
+        (["logs", "--service=datenbank"], ["unknown service 'datenbank'", "db", "redis"], 2),
+        (["wait", "--service=datenbank"], ["unknown service 'datenbank'", "db", "redis"], 2),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_wrong_words(checkout: Stack, task: list[str], said: list[str], code: int) -> None:
     fails(checkout, task, *said, code=code)
 
 
-@pytest.mark.parametrize("task", [["succeeded"], ["status"], ["wait"], ["smoke"], ["logs"]], ids=" ".join)
+@pytest.mark.parametrize("task", [["up"], ["status"], ["wait"], ["smoke"], ["logs"]], ids=" ".join)
 def test_no_engine(checkout: Stack, task: list[str]) -> None:
     fails(checkout, task, "error:", "Docker", "fix:", env=NO_ENGINE)
 
@@ -92,11 +93,11 @@ def test_too_old(checkout: Stack, tmp_path: Path, engine: str, compose: str, sai
         '*) echo "too old for: $*" >&2; exit 1 ;; esac\n'
     )
     docker.chmod(0o755)
-    fails(checkout, ["succeeded"], *said, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
+    fails(checkout, ["up"], *said, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
 
 
 def test_no_docker_program(checkout: Stack, tmp_path: Path) -> None:
-    fails(checkout, ["succeeded"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
+    fails(checkout, ["up"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
 
 
 def test_port_taken(checkout: Stack) -> None:
@@ -106,7 +107,7 @@ def test_port_taken(checkout: Stack) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()
-        output = fails(checkout, ["succeeded"], str(port), "APP_PORT", "fix:")
+        output = fails(checkout, ["up"], str(port), "APP_PORT", "fix:")
         assert str(os.getpid()) in output, "the holder is named"
     assert checkout.containers() == []
 
@@ -130,7 +131,7 @@ def test_a_password_that_cannot_work_everywhere_is_refused(
     path = checkout.root / "secrets" / "redis_password.txt"
     damage(path)
     content = path.read_bytes().decode(errors="replace")
-    for task in (["succeeded"], ["setup"]):
+    for task in (["up"], ["setup"]):
         output = fails(checkout, task, "redis_password.txt", said, "fix:")
         assert len(content) < 6 or content not in output, "the password itself is never printed"
 
@@ -139,7 +140,7 @@ def test_an_unreadable_secret(checkout: Stack) -> None:
     path = checkout.root / "secrets" / "redis_password.txt"
     path.unlink()
     path.mkdir()
-    fails(checkout, ["succeeded"], "redis_password.txt", "fix:")
+    fails(checkout, ["up"], "redis_password.txt", "fix:")
 
 
 def test_a_missing_secret_is_not_replaced_behind_a_known_password(checkout: Stack) -> None:
@@ -167,8 +168,12 @@ def test_broken_yaml_in_a_production_layer(checkout: Stack, concern: str) -> Non
 
 
 def test_broken_invoke_yaml(checkout: Stack) -> None:
+    """Invoke reads it before any task runs, so `validate` is what can name the mistake."""
     (checkout.root / "invoke.yaml").write_text("stack: [")
-    fails(checkout, ["setup"], "invoke.yaml")
+    done = checkout.run(sys.executable, "-m", "toolkit.validate", check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "invoke.yaml" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_an_override_with_an_unknown_service(checkout: Stack) -> None:
@@ -188,7 +193,7 @@ def test_an_unknown_variable_is_named_with_its_neighbour(checkout: Stack) -> Non
 def test_a_public_bind_address_is_refused(checkout: Stack) -> None:
     with (checkout.root / ".env").open("a") as settings:
         settings.write("BIND_ADDRESS=0.0.0.0\n")
-    fails(checkout, ["succeeded"], "BIND_ADDRESS", "loopback", "fix:")
+    fails(checkout, ["up"], "BIND_ADDRESS", "loopback", "fix:")
 
 
 def setup_after(stack: Stack, mount: str) -> str:

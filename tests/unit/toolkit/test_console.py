@@ -11,7 +11,11 @@ from toolkit.errors import ToolkitError
 def test_a_table_is_aligned_and_never_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
     long = "x" * 300
     console.table(("name", "detail"), [("a", long), ("longer", "[bold]as it is[/bold]")], ["failed", ""])
-    assert capsys.readouterr().out.splitlines() == ["name    detail", f"a       {long}", "longer  [bold]as it is[/bold]"]
+    assert capsys.readouterr().out.splitlines() == [
+        "name    detail",
+        f"a       {long}",
+        "longer  [bold]as it is[/bold]",
+    ]
 
 
 def test_a_phase_says_what_it_took_only_if_it_succeeded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,10 +56,10 @@ def test_ports_are_those_that_are_really_published() -> None:
     bindings = {
         "9092/tcp": [{"HostIp": "127.0.0.1", "HostPort": "19092"}, {"HostIp": "::", "HostPort": "19092"}],
         "29092/tcp": None,
-        "9999/tcp": [{"HostIp": "0.0.0.0", "HostPort": "19999"}],
+        "9999/tcp": [{"HostIp": "0.0.0.0", "HostPort": "19999"}],  # noqa: S104
     }
     ports = state(ports=bindings).ports
-    assert ports == (Port(9092, "127.0.0.1", 19092), Port(9092, "::", 19092), Port(9999, "0.0.0.0", 19999))
+    assert ports == (Port(9092, "127.0.0.1", 19092), Port(9092, "::", 19092), Port(9999, "0.0.0.0", 19999))  # noqa: S104
     assert [port.address for port in ports] == ["127.0.0.1:19092", "[::1]:19092", "127.0.0.1:19999"]
 
 

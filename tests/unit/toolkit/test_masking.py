@@ -65,7 +65,17 @@ def test_logs_hand_their_options_on(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}, redis={}))
     docker.on("compose", "logs")
     logs(docker.cli, ["db"], follow=True, tail=5, since="10m")
-    assert docker.calls[-1] == ["docker", "compose", "--profile", "*", "logs", "--follow", "--tail=5", "--since=10m", "db"]
+    assert docker.calls[-1] == [
+        "docker",
+        "compose",
+        "--profile",
+        "*",
+        "logs",
+        "--follow",
+        "--tail=5",
+        "--since=10m",
+        "db",
+    ]
     logs(docker.cli)
     assert docker.calls[-1][-1] == "logs"
 

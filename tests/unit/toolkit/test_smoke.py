@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -228,7 +228,8 @@ def server(answer: Callable[[str, str, dict[str, str]], Route]) -> Iterator[int]
             for name, value in {"Content-Type": "application/json", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(text.encode())
+            with suppress(BrokenPipeError):  # a client that gave up
+                self.wfile.write(text.encode())
 
         do_GET = do_POST = _reply  # noqa: N815
 
@@ -347,15 +348,46 @@ def test_rabbitmq_login(project: Project) -> None:
 
     with server(whoami) as port:
         assert hostchecks.rabbitmq(host(project, port, "rabbitmq")) == "logged in as admin"
-    with server(lambda *_request: (401, {"error": "not_authorized"}, {})) as port, pytest.raises(CheckError, match="401"):
+    with (
+        server(lambda *_request: (401, {"error": "not_authorized"}, {})) as port,
+        pytest.raises(CheckError, match="401"),
+    ):
         hostchecks.rabbitmq(host(project, port, "rabbitmq"))
 
 
-def test_ready(project: Project) -> None:
+def test_alertmanager_is_ready(project: Project) -> None:
     with server(lambda *_request: (200, "ok", {})) as port:
-        assert str(port) in hostchecks.ready("prometheus")(host(project, port, "prometheus"))
+        assert str(port) in hostchecks.alertmanager(host(project, port, "alertmanager"))
     with server(lambda *_request: (503, "starting", {})) as port, pytest.raises(CheckError, match="503"):
-        hostchecks.ready("prometheus")(host(project, port, "prometheus"))
+        hostchecks.alertmanager(host(project, port, "alertmanager"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "fine"),
+    [
+        ([("prometheus", "up")], True),
+        ([("prometheus", "up"), ("worker", "down")], False),
+        ([("prometheus", "unknown")], False),
+        ([("worker", "up")], False),
+        ([], False),
+    ],
+)
+def test_every_job_of_a_running_service_has_a_target(
+    project: Project, targets: list[tuple[str, str]], fine: bool
+) -> None:
+    active = [{"labels": {"job": job}, "health": health} for job, health in targets]
+
+    def answer(_method: str, path: str, _headers: dict[str, str]) -> Route:
+        pools = {"scrapePools": ["prometheus", "worker"]}
+        return 200, {"data": pools if path.endswith("scrape_pools") else {"activeTargets": active}}, {}
+
+    with server(answer) as port:
+        stack = host(project, port, "prometheus", seconds=0.5)
+        if fine:
+            assert hostchecks.prometheus(stack) == "targets of prometheus up"
+        else:
+            with pytest.raises(CheckError, match="waited"):
+                hostchecks.prometheus(stack)
 
 
 def test_what_does_not_answer(project: Project) -> None:
@@ -391,4 +423,4 @@ def test_the_plan_is_read_from_both_configurations(docker: FakeDocker) -> None:
     docker.on("config", stdout={"name": "netmon", "services": {"db": {}}})
     docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": {"db": {}, "jaeger": {}}})
     name, found = Plan.read(docker.cli)
-    assert (name, found.on, set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})
+    assert (name, set(found.on), set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})

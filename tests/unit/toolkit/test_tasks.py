@@ -1,0 +1,147 @@
+"""The tasks: their options, their help, and that listing them stays cheap."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from invoke.program import Program
+
+import tasks
+from toolkit import doctor, lifecycle, logs, masking, setup, smoke, status, wait
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+from toolkit.smoke import Check, Outcome, SmokeReport
+from toolkit.tasks import seconds, whole_number
+
+NAMES = {
+    "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
+    "images.list", "images.build", "images.pull",
+}  # fmt: skip
+
+# Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
+TASKS = {name: copy.deepcopy(tasks.namespace[name]) for name in tasks.namespace.task_names}
+
+
+def invoke(*argv: str) -> int:
+    """Run `invoke ARGV` in this process and return its exit code."""
+    try:
+        Program(namespace=tasks.namespace).run(["invoke", *argv])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture
+def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """What the functions behind the tasks were called with."""
+    calls: list[SimpleNamespace] = []
+
+    def record(module: Any, name: str, result: Any = None) -> None:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            calls.append(SimpleNamespace(name=name, args=args, kwargs=kwargs))
+            return result
+
+        monkeypatch.setattr(module, name, called)
+
+    monkeypatch.setattr(Project, "load", staticmethod(lambda: project))
+    record(lifecycle, "up")
+    record(lifecycle, "down")
+    record(wait, "wait")
+    record(logs, "logs")
+    record(status, "status")
+    record(setup, "setup", [])
+    record(masking, "masked_config", "name: x\n")
+    record(smoke, "smoke", SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),)))
+    return calls
+
+
+def test_every_task_says_what_it_and_each_option_does() -> None:
+    assert TASKS.keys() >= NAMES
+    for name, task in TASKS.items():
+        assert (task.__doc__ or "").strip().splitlines()[0].endswith("."), name
+        assert all(argument.help for argument in task.get_arguments()), name
+
+
+def test_an_underscore_at_the_end_is_not_part_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("--help", "up") == 0
+    assert "  --with  " in capsys.readouterr().out
+
+
+def test_up_hands_every_option_on(calls: list[SimpleNamespace]) -> None:
+    assert invoke("up", "--profile=prod", "--images=local", "--with=a", "--with=b", "--without=c", "--no-smoke",
+                  "--timeout=7.5", "--yes") == 0  # fmt: skip
+    assert calls[0].args[2] == lifecycle.Options(7.5, "prod", "local", ("a", "b"), ("c",), smoke=False, yes=True)
+
+
+def test_up_by_default(calls: list[SimpleNamespace]) -> None:
+    assert invoke("up") == 0
+    assert calls[0].args[2] == lifecycle.Options(300)
+
+
+def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("wait", "--service=db", "--service=app", "--timeout=5") == 0
+    assert calls[-1].args[1:] == (5.0, ["db", "app"])
+    assert invoke("down", "--volumes", "--yes") == 0
+    assert calls[-1].kwargs == {"volumes": True, "yes": True}
+    assert invoke("logs", "--service=db", "--follow", "--tail=5", "--since=1h") == 0
+    assert calls[-1].args[1:] == (["db"],)
+    assert calls[-1].kwargs == {"follow": True, "tail": 5, "since": "1h"}
+    assert invoke("setup", "--profile=dev") == 0
+    assert calls[-1].args[1] == "dev"
+    assert "everything is set up already" in capsys.readouterr().out
+    assert invoke("config") == 0
+    assert capsys.readouterr().out == "name: x\n"
+    assert invoke("smoke") == 0
+    assert calls[-1].args[2] == 60
+    assert invoke("--echo", "status") == 0
+    assert calls[-1].args[0].echo
+
+
+@pytest.mark.parametrize("argv", [
+    ("up", "--timeout=soon"), ("up", "--timeout=-5"), ("up", "--timeout=0"), ("up", "--timeout=nan"),
+    ("up", "--timeout=inf"), ("wait", "--timeout=soon"), ("smoke", "--timeout="), ("logs", "--tail=-1"),
+    ("logs", "--tail=all"),
+])  # fmt: skip
+def test_a_bad_number_is_refused(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], argv: tuple[str, str]
+) -> None:
+    assert invoke(*argv) == 2
+    assert f"error: {argv[1]} is refused" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_numbers() -> None:
+    assert seconds("timeout", None, 300) == 300
+    assert seconds("timeout", "0.5", 300) == 0.5
+    assert whole_number("tail", "0") == 0
+    with pytest.raises(ToolkitError):
+        whole_number("tail", "٣")
+
+
+def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
+    report = SmokeReport((Check("db", "inside", Outcome.FAILED, 0.1, "no"),))
+    monkeypatch.setattr(smoke, "smoke", lambda *_arguments: report)
+    assert invoke("smoke") == 1
+
+
+@pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])
+def test_doctor_fails_with_a_failed_finding(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, fine: bool, code: int
+) -> None:
+    monkeypatch.setattr(doctor, "doctor", lambda *_arguments: [])
+    monkeypatch.setattr(doctor, "show", lambda _findings: fine)
+    assert invoke("doctor") == code
+
+
+def test_listing_the_tasks_imports_nothing_heavy() -> None:
+    heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.project', 'toolkit.compose'}"
+    root = Path(tasks.__file__).parent
+    loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
+                            cwd=root, capture_output=True, text=True, check=True)  # fmt: skip
+    assert loaded.stdout == "[]\n"
