@@ -15,7 +15,7 @@ source "$here/phases.sh"
 trap 'printf "\ninterrupted\n" >&2; exit 130' INT
 exec </dev/null
 
-# Whoever starts this has no other wish than that it runs.
+# Nobody is asked, as the header says.
 consent() { :; }
 
 stop_engine() { "$here/engine.sh" stop; }

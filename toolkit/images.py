@@ -168,10 +168,9 @@ def _probe(project: Project, docker: Docker, images: Sequence[Image]) -> str | N
     try:
         result = docker("pull", name, timeout=seconds)
     except TimedOutError as error:
-        # A slow line is no reason to build.
-        return (
-            None if "Pulling from" in error.output else f"the registry cannot be reached (no answer within {seconds:g} s)"
-        )
+        if "Pulling from" in error.output:
+            return None  # a slow line is no reason to build
+        return f"the registry cannot be reached (no answer within {seconds:g} s)"
     if result.code == 0:
         return None
     reason = _last_line(result)

@@ -86,6 +86,7 @@ def content(project: Project) -> dict[str, str]:
 
 
 def test_missing_credentials_are_created(project: Project) -> None:
+    project.secrets_dir.mkdir(mode=0o755)
     assert credentials.ensure(project) == list(project.secrets)
     assert content(project).keys() == {f"{name}.txt" for name in project.secrets}
     assert stat.S_IMODE(project.secrets_dir.stat().st_mode) == 0o700

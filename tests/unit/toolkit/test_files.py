@@ -23,12 +23,13 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fail)
 
 
-def test_a_file_is_replaced_with_its_permissions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_file_is_replaced_with_its_permissions(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    files.write_atomically(path, "new", mode=0o600)
+    files.write_atomically(path, "new", mode=mode)
     assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == mode
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -188,7 +188,12 @@ def test_a_pulled_set_without_data_gives_way_where_the_registry_is_gone(project:
 
 
 def test_files_that_cannot_be_read_are_not_recorded(project: Project, engine: Engine) -> None:
-    engine.docker.on("config", code=1, stderr="yaml: line 3: did not find expected key")
+    def config(_argv: list[str]) -> Result:
+        if "images/compose.yml" in (engine.docker.environments[-1].get("COMPOSE_FILE") or ""):
+            return Result(1, "", "yaml: line 3: did not find expected key")
+        return Result(0, json.dumps(PUBLISHED), "")
+
+    engine.docker.answer("config", by=config)
     with pytest.raises(ToolkitError, match="did not find expected key"):
         choose(project, engine.docker.cli, "local", yes=False)
     assert project.images is None
