@@ -120,11 +120,11 @@ def test_another_application_takes_its_place(own_stack: Stack) -> None:
     foreign = own_stack.root / "tests" / "fixtures" / "foreign-app"
     assert (CHECKOUT / "tests" / "fixtures" / "foreign-app" / "app.py").exists()
     with (own_stack.root / ".env").open("a") as settings:
-        settings.write(f"APP_CONTEXT={foreign}\nAPP_IMAGE=netmon-foreign-app:test\nWORKER_REPLICAS=0\n")
+        settings.write(f"APP_CONTEXT={foreign}\nWORKER_REPLICAS=0\n")
     report = own_stack.invoke("up", "--profile=dev", timeout=900).stdout
     assert "skipped" in report, "the end-to-end probe is ours, and must not count as passed"
     assert own_stack.health()[0] == 200
-    assert "netmon-foreign-app:test" in own_stack.container("app")["Config"]["Image"]
+    assert own_stack.container("app")["Config"]["Image"].endswith("network-monitor-replacement:dev")
     assert "worker" not in own_stack.services()
     own_stack.compose("stop", "app")
     assert own_stack.container("app")["State"]["ExitCode"] == 0

@@ -42,6 +42,7 @@ class FakeDocker:
 
     def answer(self, *words: str, by: Answer) -> None:
         """As `on`, with a result, an exception to raise, or a function of the argument list."""
+        self.cli._configs.clear()
         self._script.insert(0, (words, by))
 
     def ran(self, *words: str) -> list[list[str]]:

@@ -88,11 +88,20 @@ def test_effective_configuration(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}))
     assert docker.cli.effective()["services"] == {"db": {}}
     assert docker.cli.project_name() == "network-monitor"
+    assert len(docker.ran("compose", "config")) == 1, "it is asked once"
     docker.cli.effective(every_group=True)
     assert docker.ran("--profile", "*", "config")
     docker.on("compose", "config", code=15, stderr="yaml: line 3")
     with pytest.raises(ToolkitError, match="cannot read the compose files: yaml: line 3"):
         docker.cli.effective()
+
+
+def test_the_configuration_is_asked_for_again_when_the_settings_have_changed(docker: FakeDocker) -> None:
+    docker.on("compose", "config", stdout=configuration(db={}))
+    docker.cli.effective()
+    (docker.cli.root / ".env").write_text("APP_PORT=1\n")
+    docker.cli.effective()
+    assert len(docker.ran("compose", "config")) == 2
 
 
 def test_nothing_is_asked_about_no_container(docker: FakeDocker) -> None:
