@@ -22,8 +22,8 @@ OF_COMPOSE = (
     "COMPOSE_REMOVE_ORPHANS", "COMPOSE_STATUS_STDOUT",
 )  # fmt: skip
 
-# `$$` is a dollar sign; a default inside a default is found by itself.
-_REFERENCE = re.compile(r"\$\$|\$\{?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::?-(?P<default>[^${}]*))?")
+# `$$` is a dollar sign; a default with a variable inside counts as none, and that variable is found by itself.
+_REFERENCE = re.compile(r"\$\$|\$\{?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::?-(?P<default>[^${}]*)\})?")
 
 
 class _Loader(yaml.SafeLoader):
