@@ -263,21 +263,22 @@ def rabbitmq(host: Host) -> str:
 
 def prometheus(host: Host) -> str:
     """Every scrape job whose service runs has a target, and every target is up; the first scrapes are waited for."""
-    running = {state.service for state in host.states if state.status == "running"}
-    pools = expect(host.get("prometheus", "/api/v1/scrape_pools"), 200).json()["data"]["scrapePools"]
-    wanted = sorted(running & set(pools))
-    if not wanted:
-        raise CheckError("no scrape job is named after a service that runs")
-    until(host, f"a target of each of {', '.join(wanted)} to be up, and no other down", lambda: all_up(host, wanted))
-    return f"targets of {', '.join(wanted)} up"
+    jobs: list[str] = until(
+        host, "every running service to be scraped, and no target to be down", lambda: scraped(host)
+    )
+    return f"targets of {', '.join(jobs)} up"
 
 
-def all_up(host: Host, jobs: Sequence[str]) -> bool:
-    """Whether each job has a target and no target is anything but up."""
+def scraped(host: Host) -> list[str]:
+    """The scrape jobs of the services that run, once each has a target and no target is anything but up."""
+    pools = expect(host.get("prometheus", "/api/v1/scrape_pools"), 200).json()["data"]["scrapePools"] or []
     answer = expect(host.get("prometheus", "/api/v1/targets?state=active"), 200).json()
     targets = answer["data"]["activeTargets"]
-    found = {target["labels"]["job"] for target in targets}
-    return found >= set(jobs) and all(target["health"] == "up" for target in targets)
+    wanted = {state.service for state in host.states if state.status == "running"} & set(pools)
+    fine = {target["labels"]["job"] for target in targets} >= wanted and all(
+        target["health"] == "up" for target in targets
+    )
+    return sorted(wanted) if fine else []
 
 
 def alertmanager(host: Host) -> str:

@@ -70,7 +70,7 @@ def test_own_health_check_fails_when_the_service_hangs(stack: Stack, services: l
     def failing() -> set[str]:
         return {service for service in services if stack.container(service)["State"]["Health"]["FailingStreak"] > 0}
 
-    assert failing() == set()
+    until(lambda: not failing(), 30, "what an earlier test broke to be well again")
     with contextlib.ExitStack() as hanging:
         for service in services:
             hanging.enter_context(frozen(stack.container(service)))
