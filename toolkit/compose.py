@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from toolkit.errors import ToolkitError
 
@@ -39,25 +39,32 @@ class Result:
     stderr: str
 
 
+class Options(TypedDict, total=False):
+    """How a command is run, see `run`."""
+
+    capture: bool
+    timeout: float | None
+    env: Mapping[str, str | None] | None
+    stop: threading.Event | None
+
+
 def run(
     argv: Sequence[str],
     *,
     cwd: Path,
-    capture: bool,
+    capture: bool = True,
     timeout: float | None = None,
     env: Mapping[str, str | None] | None = None,
-    stdin: str | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
     """Run a command to its end; tests patch this function.
 
     Args:
-        argv: Program and arguments; no shell is involved.
+        argv: Program and arguments; no shell is involved, and there is no standard input.
         cwd: The folder to run in.
         capture: Return the output instead of letting it through to the terminal.
         timeout: Seconds after which the command is killed.
         env: Variables set in addition to those of this process, or removed from them (None).
-        stdin: Text for its standard input; without it the command has none.
         stop: Once set, by another thread, the command is told to end (SIGTERM).
 
     Raises:
@@ -69,7 +76,7 @@ def run(
         process = subprocess.Popen(
             argv,
             cwd=cwd,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
             text=True,
@@ -80,7 +87,7 @@ def run(
         raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
     with process:
         try:
-            stdout, stderr = _output(process, stdin, timeout, stop)
+            stdout, stderr = _output(process, timeout, stop)
         except subprocess.TimeoutExpired as error:
             process.kill()
             output = error.stdout or ""
@@ -92,17 +99,14 @@ def run(
     return Result(process.returncode, stdout or "", stderr or "")
 
 
-def _output(
-    process: subprocess.Popen[str], stdin: str | None, timeout: float | None, stop: threading.Event | None
-) -> tuple[str, str]:
+def _output(process: subprocess.Popen[str], timeout: float | None, stop: threading.Event | None) -> tuple[str, str]:
     if stop is None:
-        return process.communicate(stdin, timeout)
+        return process.communicate(timeout=timeout)
     deadline = time.monotonic() + (timeout or float("inf"))
     while True:
         try:
-            return process.communicate(stdin, 0.1)
+            return process.communicate(timeout=0.1)
         except subprocess.TimeoutExpired:
-            stdin = None  # it is on its way
             if stop.is_set():
                 process.terminate()
             if time.monotonic() > deadline:
@@ -117,31 +121,15 @@ class Docker:
     echo: bool = False
     _configs: dict[object, str] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(
-        self,
-        *args: str,
-        capture: bool = True,
-        timeout: float | None = None,
-        env: Mapping[str, str | None] | None = None,
-        stdin: str | None = None,
-        stop: threading.Event | None = None,
-    ) -> Result:
-        """Run ``docker ARGS`` and return its result, whatever its exit code."""
+    def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
+        """Run ``docker ARGS`` and return its result, whatever its exit code; the options are those of `run`."""
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
-        return run(["docker", *args], cwd=self.root, capture=capture, timeout=timeout, env=env, stdin=stdin, stop=stop)
+        return run(["docker", *args], cwd=self.root, **options)
 
-    def compose(
-        self,
-        *args: str,
-        capture: bool = True,
-        timeout: float | None = None,
-        env: Mapping[str, str | None] | None = None,
-        stdin: str | None = None,
-        stop: threading.Event | None = None,
-    ) -> Result:
+    def compose(self, *args: str, **options: Unpack[Options]) -> Result:
         """Run ``docker compose ARGS``; .env says which files and groups it acts on."""
-        return self("compose", *args, capture=capture, timeout=timeout, env=env, stdin=stdin, stop=stop)
+        return self("compose", *args, **options)
 
     def check(self, result: Result, doing: str) -> Result:
         """The result, if its exit code is 0.
