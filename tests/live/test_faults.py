@@ -39,9 +39,11 @@ def frozen(container: dict[str, object]) -> Iterator[None]:
 
     Not ``docker pause``: that turns a container unhealthy without running its check.
     """
-    pid = container["State"]["Pid"]  # type: ignore[index]
-    processes = [pid, *descendants(int(pid))]
-    for process in processes:
+    main: int = container["State"]["Pid"]  # type: ignore[index]
+    # The main process first: stopped, it can start no other one that the list would lack.
+    os.kill(main, signal.SIGSTOP)
+    processes = [main, *descendants(main)]
+    for process in processes[1:]:
         os.kill(process, signal.SIGSTOP)
     try:
         yield

@@ -113,11 +113,26 @@ def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
     assert "failed" not in stack.invoke("doctor").stdout
 
 
-def test_two_sets_of_migrations_at_once(stack: Stack) -> None:
-    """Both starters end, and the schema is applied once: nothing is left waiting for the lock."""
-    stack.compose("up", "--detach", "--no-deps", "--scale", "worker=3", "worker")
+def test_migrations_run_once_whoever_starts(stack: Stack) -> None:
+    """Four starters at once on a schema that is gone: each becomes healthy, and every migration is recorded once."""
+    services = ("app", "worker")
+    stack.compose("stop", *services)
+    sql(stack, "DROP TABLE probes, schema_migrations")
     try:
+        stack.compose("up", "--detach", "--no-deps", "--scale", "worker=3", *services)
         stack.invoke("wait")
         assert len(stack.containers("worker")) == 3
+        logs = "".join(stack.run("docker", "logs", name).stdout for name in map(str, stack.containers()))
+        applied = [line for line in logs.splitlines() if '"schema migrated"' in line]
+        names = sql(stack, "SELECT name FROM schema_migrations").split()
+        assert names == [path.stem for path in sorted((stack.root / "app/netmon/migrations").glob("*.sql"))]
+        assert len(applied) == 2 * len(names), "once when the stack first came up, and once now"
     finally:
         stack.compose("up", "--detach", "--no-deps", "--scale", "worker=1", "worker")
+    stack.result(stack.probe("http://prometheus:9090/-/ready"))
+
+
+def sql(stack: Stack, statement: str) -> str:
+    """Run a statement as the database's superuser, over its own socket."""
+    psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-align", "--tuples-only")
+    return stack.docker("exec", stack.container("db")["Id"], *psql, "--command", statement)
