@@ -53,8 +53,9 @@ def images_of(project: Project, docker: Docker, chosen: str) -> list[Image]:
     Raises:
         ToolkitError: the compose files cannot be read.
     """
-    files = settings(project, images=chosen)["COMPOSE_FILE"]
-    return _images(docker.effective(env={"COMPOSE_FILE": files}), project.env)
+    files, env = settings(project, images=chosen)["COMPOSE_FILE"], project.env
+    in_use = files == env.get("COMPOSE_FILE")
+    return _images(docker.effective(env=None if in_use else {"COMPOSE_FILE": files}), env)
 
 
 def _images(config: dict[str, Any], env: dict[str, str]) -> list[Image]:

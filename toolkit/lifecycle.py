@@ -96,10 +96,9 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
 
 def remove_switched_off(docker: Docker) -> None:
     """Stop and remove the containers of services whose group is off; their volumes stay."""
-    on, every = docker.effective(), docker.effective(every_group=True)
-    present = {state.service for state in health.states(docker, on["name"])}
-    off = sorted(present & (every["services"].keys() - on["services"].keys()))
-    if off:
+    on = docker.effective()
+    present = {state.service for state in health.states(docker, on["name"])} - on["services"].keys()
+    if off := sorted(present and present & docker.effective(every_group=True)["services"].keys()):
         removed = docker.compose("--profile", "*", "rm", "--stop", "--force", *off)
         docker.check(removed, f"remove {', '.join(off)}")
         console.say(f"  {', '.join(off)}: switched off, stopped and removed; the volumes stay")

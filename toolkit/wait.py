@@ -17,8 +17,8 @@ from toolkit.errors import ToolkitError
 from toolkit.health import ServiceState, Verdict, states
 from toolkit.project import known
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 0.5
-"""Seconds between two looks: short at first, since much happens then, and longer later, since a look costs CPU."""
+PAUSE = 0.5
+"""Seconds between two looks; each takes CPU from the services that are starting."""
 
 LOG_LINES = 15
 
@@ -133,7 +133,6 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
     config = docker.effective()
     expected = replicas(config, services)
     deadline = time.monotonic() + timeout
-    pause = FIRST_PAUSE
     with progress(watch) as show:
         while True:
             busy = starting is not None and not starting.done()
@@ -150,8 +149,7 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
                 return
             if time.monotonic() > deadline:
                 raise late(found, timeout)
-            time.sleep(pause)
-            pause = min(pause * 1.2, LONGEST_PAUSE)
+            time.sleep(PAUSE)
 
 
 def replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit import images
@@ -28,8 +29,11 @@ def require_engine(docker: Docker) -> None:
     Raises:
         ToolkitError: it does not, or one of them is not.
     """
-    _engine_version(docker)
-    _compose_version(docker)
+    with ThreadPoolExecutor() as side_by_side:
+        engine = side_by_side.submit(_engine_version, docker)
+        compose = side_by_side.submit(_compose_version, docker)
+        engine.result()
+        compose.result()
 
 
 def _engine_version(docker: Docker, least: tuple[int, int] = ENGINE) -> str:

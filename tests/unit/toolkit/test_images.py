@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
+from toolkit import envfile
 from toolkit.compose import Result, TimedOutError
 from toolkit.errors import ToolkitError
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
@@ -48,8 +49,13 @@ class Engine:
         self.docker.on(str(self.docker.cli.root / "scripts" / "base-image.sh"))
 
     def _config(self, _argv: list[str]) -> Result:
-        files = self.docker.environments[-1].get("COMPOSE_FILE") or ""
+        files = self._files()
         return Result(0, json.dumps(BUILT if "images/compose.yml" in files else PUBLISHED), "")
+
+    def _files(self) -> str:
+        """What Compose would read: the environment goes before .env."""
+        settings = envfile.read(self.docker.cli.root / ".env")
+        return self.docker.environments[-1].get("COMPOSE_FILE") or settings.get("COMPOSE_FILE", "")
 
     def _inspect(self, argv: list[str]) -> Result:
         found = [{"Size": 100, "Created": "2026-01-02T03:04:05Z"} for name in argv[3:] if name in self.images]
@@ -64,7 +70,7 @@ class Engine:
         return self.registry
 
     def _build(self, argv: list[str]) -> Result:
-        files = self.docker.environments[-1].get("COMPOSE_FILE") or ""
+        files = self._files()
         services = (BUILT if "images/compose.yml" in files else PUBLISHED)["services"]
         self.images.add(services[argv[-1]]["image"])
         return Result(0, "", "")

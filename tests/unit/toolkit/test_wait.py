@@ -24,8 +24,7 @@ PASSWORD = "password authentication failed"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "PAUSE", 0.001)
 
 
 def looks(docker: FakeDocker, *each: list[dict[str, Any]]) -> None:
