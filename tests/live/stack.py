@@ -85,9 +85,17 @@ class Stack:
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start an Invoke task of the copy in a process group of its own, to be interrupted."""
-        return subprocess.Popen(self.invoke_argv(*args), cwd=self.root, env=self.environment, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                start_new_session=True)  # fmt: skip
+        return subprocess.Popen(
+            # A shell that runs tests in the background has them ignore SIGINT, and whatever they start as well.
+            ["env", "--default-signal=INT", *self.invoke_argv(*args)],
+            cwd=self.root,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     @staticmethod
     def invoke_argv(*args: str) -> list[str]:

@@ -31,7 +31,7 @@ def test_plain_compose_with_an_override_works_after_setup(own_stack: Stack) -> N
         "services:\n  app:\n    environment:\n      LOG_LEVEL: warning\n"
     )
     own_stack.invoke("setup")
-    own_stack.invoke("images.build", timeout=900)
+    own_stack.invoke("images.prepare", timeout=900)
     own_stack.compose("up", "--detach", "--wait", timeout=300)
     try:
         assert own_stack.health()[0] == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,22 @@ class Published:
     protocol: str
 
 
+PROXY, SETTLING = "docker-proxy", 5.0
+"""The engine opens a container's ports before it lists the container, as after an `up` that was just interrupted: a
+port that only its proxy is known to hold gets some seconds to turn out as the stack's own."""
+
+
 def require_free_ports(project: Project, docker: Docker) -> None:
     """Make sure that every port that the stack publishes is free, or held by the stack itself.
 
     Raises:
         ToolkitError: one is not; its holder is named.
     """
-    for _, error in _look(project, docker, docker.effective()):
-        if error:
+    give_up = time.monotonic() + SETTLING
+    while error := next((error for _, error in _look(project, docker, docker.effective()) if error), None):
+        if PROXY not in error.why or time.monotonic() > give_up:
             raise error
+        time.sleep(0.2)
 
 
 def ports(subject: Subject) -> Iterator[Finding]:

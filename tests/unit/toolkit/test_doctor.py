@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from toolkit import credentials
+from toolkit.compose import Result
 from toolkit.doctor import Finding, doctor, require_engine, require_free_ports, show
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
@@ -218,6 +219,22 @@ def test_a_port_that_a_container_holds(
     assert "by the container shop-web-1 of project shop" in only(project, docker, "ports", "failed").what
     docker.on("ps", f"publish={port}/tcp", stdout="lone\t\n")
     assert only(project, docker, "ports", "failed").what.endswith("by the container lone")
+
+
+def test_a_port_of_a_container_that_is_not_listed_yet(
+    project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As after an interrupted `up`: the engine's proxy holds the port, and its container appears a moment later."""
+    port = hold(docker, services, project, listener, variable=True)
+    monkeypatch.setattr("toolkit.doctor.ports._process", lambda *_: "docker-proxy (pid 1)")
+    answers = iter(["", "", "network-monitor-app-1\tnetwork-monitor\n"])
+    docker.answer("ps", f"publish={port}/tcp", by=lambda _: Result(0, next(answers), ""))
+    require_free_ports(project, docker.cli)
+    monkeypatch.setattr("toolkit.doctor.ports.SETTLING", 0.3)
+    docker.on("ps", f"publish={port}/tcp", stdout="")
+    with pytest.raises(ToolkitError, match="docker-proxy"):
+        require_free_ports(project, docker.cli)
 
 
 def test_a_port_of_the_stack_itself(
