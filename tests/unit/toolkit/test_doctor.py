@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -227,11 +228,12 @@ def test_a_port_of_a_container_that_is_not_listed_yet(
 ) -> None:  # fmt: skip
     """As after an interrupted `up`: the engine's proxy holds the port, and its container appears a moment later."""
     port = hold(docker, services, project, listener, variable=True)
-    monkeypatch.setattr("toolkit.doctor.ports._process", lambda *_: "docker-proxy (pid 1)")
+    module = sys.modules[require_free_ports.__module__]
+    monkeypatch.setattr(module, "_process", lambda *_: "docker-proxy (pid 1)")
     answers = iter(["", "", "network-monitor-app-1\tnetwork-monitor\n"])
     docker.answer("ps", f"publish={port}/tcp", by=lambda _: Result(0, next(answers), ""))
     require_free_ports(project, docker.cli)
-    monkeypatch.setattr("toolkit.doctor.ports.SETTLING", 0.3)
+    monkeypatch.setattr(module, "SETTLING", 0.3)
     docker.on("ps", f"publish={port}/tcp", stdout="")
     with pytest.raises(ToolkitError, match="docker-proxy"):
         require_free_ports(project, docker.cli)
