@@ -51,7 +51,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def validate(session: nox.Session) -> None:
     """Compose files and configuration against the platform's decisions; `-- --allow-skips NAME,…` is passed on."""
-    install(session, "validate")
+    install(session, "validate", "grammars")
+    session.run("python", "-m", "toolkit.validate.grammars")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
 
 

@@ -2,9 +2,10 @@
 
 from invoke.collection import Collection
 
-from toolkit.tasks import images, inspection, lifecycle
+from toolkit.tasks import images, inspection, lifecycle, observability
 
 namespace = Collection.from_module(lifecycle)
 namespace.add_collection(Collection.from_module(images), "images")
-for task in Collection.from_module(inspection).tasks.values():
+namespace.add_collection(Collection("observe", observability.check))
+for task in (*Collection.from_module(inspection).tasks.values(), observability.demo, observability.reload_):
     namespace.add_task(task)

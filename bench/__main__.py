@@ -5,21 +5,23 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import checks, listing, startup
+from bench import alerts, checks, dashboards, listing, monitoring, overhead, signals, startup
 from bench.measure import CORES
 from tests.live.stack import Stack
 
 
-def on_a_stack(rows: Callable[[Stack], Iterable[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """The rows of a benchmark that needs a stack, which is removed afterwards."""
+def on_a_stack(
+    rows: Callable[[Stack], Iterable[tuple[str, str]]], settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """The rows of a benchmark that needs a stack, with these settings in its .env; it is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack.create(Path(folder) / "checkout", "netmon-bench")
+        stack = Stack.create(Path(folder) / "checkout", "netmon-bench", **(settings or {}))
         try:
             yield from rows(stack)
         finally:
@@ -30,6 +32,11 @@ BENCHMARKS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "listing": listing.rows,
     "startup": lambda: on_a_stack(startup.rows),
     "checks": lambda: on_a_stack(checks.rows),
+    "alerts": lambda: on_a_stack(alerts.rows, alerts.SETTINGS),
+    "signals": lambda: on_a_stack(signals.rows),
+    "monitoring": lambda: on_a_stack(monitoring.rows),
+    "overhead": lambda: on_a_stack(overhead.rows),
+    "dashboards": lambda: on_a_stack(dashboards.rows),
 }
 
 

@@ -46,6 +46,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     env: Mapping[str, str | None] | None
     stop: threading.Event | None
+    stdin: str
 
 
 def run(
@@ -56,16 +57,18 @@ def run(
     timeout: float | None = None,
     env: Mapping[str, str | None] | None = None,
     stop: threading.Event | None = None,
+    stdin: str = "",
 ) -> Result:
     """Run a command to its end; tests patch this function.
 
     Args:
-        argv: Program and arguments; no shell is involved, and there is no standard input.
+        argv: Program and arguments; no shell is involved.
         cwd: The folder to run in.
         capture: Return the output instead of letting it through to the terminal.
         timeout: Seconds after which the command is killed.
         env: Variables set in addition to those of this process, or removed from them (None).
         stop: Once set, by another thread, the command is told to end (SIGTERM).
+        stdin: What the command reads from its standard input.
 
     Raises:
         ToolkitError: the program is missing, or the time-out ran out (TimedOutError).
@@ -76,7 +79,7 @@ def run(
         process = subprocess.Popen(
             argv,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
             text=True,
@@ -87,7 +90,7 @@ def run(
         raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
     with process:
         try:
-            stdout, stderr = _output(process, timeout, stop)
+            stdout, stderr = _output(process, stdin, timeout, stop)
         except subprocess.TimeoutExpired as error:
             process.kill()
             output = error.stdout or ""
@@ -99,14 +102,18 @@ def run(
     return Result(process.returncode, stdout or "", stderr or "")
 
 
-def _output(process: subprocess.Popen[str], timeout: float | None, stop: threading.Event | None) -> tuple[str, str]:
+def _output(
+    process: subprocess.Popen[str], stdin: str, timeout: float | None, stop: threading.Event | None
+) -> tuple[str, str]:
+    given: str | None = stdin or None
     if stop is None:
-        return process.communicate(timeout=timeout)
+        return process.communicate(given, timeout=timeout)
     deadline = time.monotonic() + (timeout or float("inf"))
     while True:
         try:
-            return process.communicate(timeout=0.1)
+            return process.communicate(given, timeout=0.1)
         except subprocess.TimeoutExpired:
+            given = None  # it is on its way
             if stop.is_set():
                 process.terminate()
             if time.monotonic() > deadline:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from toolkit.compose import Docker
+from toolkit import inside
+from toolkit.compose import Docker
+from toolkit.errors import ToolkitError
+
+HEALTH_URL = "netmon.health.url"
+"""The label of a service that has no health check of its own: where it is asked from outside."""
+
+START_PERIOD = timedelta(seconds=60)
+"""For so long after its start a service that is asked from outside need not answer, as in the compose files."""
 
 RESTARTS = 3
 """After so many restarts in a row a container is held to be restarting for good."""
@@ -76,6 +83,8 @@ class ServiceState:
     error: str
     """Why the engine could not start it."""
     ports: tuple[Port, ...]
+    health_url: str = ""
+    """Where its health is asked from outside, because its image has no program for a health check."""
 
     @property
     def last_check(self) -> str:
@@ -149,13 +158,15 @@ def parse(container: Mapping[str, Any]) -> ServiceState:
     labels: Mapping[str, str] = container["Config"].get("Labels") or {}
     health: Mapping[str, Any] = state.get("Health") or {}
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
+    status = health.get("Status", "none")
+    asked = labels.get(HEALTH_URL, "") if status == "none" else ""
     return ServiceState(
         service=labels.get("com.docker.compose.service", ""),
         replica=int(labels.get("com.docker.compose.container-number", "1")),
         container=str(container["Name"]).lstrip("/"),
         id=container["Id"],
         status=state["Status"],
-        health="" if (status := health.get("Status", "none")) == "none" else status,
+        health=("starting" if asked else "") if status == "none" else status,
         exit_code=int(state.get("ExitCode") or 0),
         restarts=int(container.get("RestartCount") or 0),
         one_shot=policy in {"no", "on-failure"},
@@ -170,7 +181,30 @@ def parse(container: Mapping[str, Any]) -> ServiceState:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         ports=tuple(published(container)),
+        health_url=asked,
     )
+
+
+def asked(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
+    """The same states, with the health of what has no check of its own: each running one is asked from inside.
+
+    One that does not answer is starting for as long as a check of its own would let it, and unhealthy then.
+    """
+    askable = [state for state in found if state.health_url and state.status == "running"]
+    if not askable:
+        return list(found)
+    try:
+        problems = [response.problem for response in inside.get(docker, *(state.health_url for state in askable))]
+    except ToolkitError as error:
+        problems = [error.why or error.what] * len(askable)
+    now = datetime.now(UTC)
+    health = {}
+    for state, problem in zip(askable, problems, strict=True):
+        young = state.started is not None and now - state.started < START_PERIOD
+        verdict = ("starting" if young else "unhealthy") if problem else "healthy"
+        check = Check(now, 1 if problem else 0, problem and f"{state.health_url}: {problem}")
+        health[state.id] = replace(state, health=verdict, failing_streak=check.code, checks=(check,))
+    return [health.get(state.id, state) for state in found]
 
 
 def published(container: Mapping[str, Any]) -> list[Port]:

@@ -1,4 +1,4 @@
-"""The smoke checks that are done from this host, over the ports that the profile publishes."""
+"""The smoke checks that this host does: over the ports that the profile publishes, or by requests from inside."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from uuid import uuid4
 
 import requests
 
-from toolkit import credentials
+from toolkit import credentials, polling
 from toolkit.health import ServiceState
+from toolkit.observe import correlation, targets
+from toolkit.observe.result import Result
+from toolkit.observe.stack import Stack
+from toolkit.outcome import Outcome
+from toolkit.polling import CheckError
 from toolkit.project import Project
 
 REQUEST_TIMEOUT = 5.0
@@ -31,10 +36,6 @@ RESULTS_TOPIC, SMOKE_TOPIC = "probe.results", "smoke"
 QUEUED = frozenset({"queued", "running"})
 
 
-class CheckError(Exception):
-    """The service does not answer, or not as it must."""
-
-
 @dataclass(frozen=True)
 class Host:
     """The stack as seen from this host, until ``deadline`` (a time of ``time.monotonic``), or until ``stop`` is set."""
@@ -44,6 +45,7 @@ class Host:
     states: Sequence[ServiceState]
     deadline: float
     stop: threading.Event
+    stack: Stack
 
     @property
     def left(self) -> float:
@@ -152,15 +154,7 @@ def until(host: Host, what: str, look: Callable[[], Any]) -> Any:
     Raises:
         CheckError: it took longer than STEP_TIMEOUT, or than the checks may take together.
     """
-    seconds = min(STEP_TIMEOUT, host.left)
-    give_up = time.monotonic() + seconds
-    while True:
-        if found := look():
-            return found
-        if time.monotonic() > give_up:
-            raise CheckError(f"waited {seconds:.0f} s in vain for {what}")
-        if host.stop.wait(PAUSE):
-            raise CheckError("called off")
+    return polling.until(what, look, min(STEP_TIMEOUT, host.left), PAUSE, host.stop)
 
 
 @contextmanager
@@ -261,40 +255,48 @@ def rabbitmq(host: Host) -> str:
     return f"logged in as {body['name']}"
 
 
-def prometheus(host: Host) -> str:
-    """Every scrape job whose service runs has a target, and every target is up; the first scrapes are waited for."""
-    jobs: list[str] = until(
-        host, "every running service to be scraped, and no target to be down", lambda: scraped(host)
-    )
-    return f"targets of {', '.join(jobs)} up"
-
-
-def scraped(host: Host) -> list[str]:
-    """The scrape jobs of the services that run, once each has a target and no target is anything but up."""
-    pools = expect(host.get("prometheus", "/api/v1/scrape_pools"), 200).json()["data"]["scrapePools"] or []
-    answer = expect(host.get("prometheus", "/api/v1/targets?state=active"), 200).json()
-    targets = answer["data"]["activeTargets"]
-    wanted = {state.service for state in host.states if state.status == "running"} & set(pools)
-    fine = {target["labels"]["job"] for target in targets} >= wanted and all(
-        target["health"] == "up" for target in targets
-    )
-    return sorted(wanted) if fine else []
-
-
 def alertmanager(host: Host) -> str:
     """Ready to take alerts."""
     expect(host.get("alertmanager", "/-/ready"), 200)
     return f"ready at {host.address('alertmanager')}"
 
 
+def scraped(host: Host) -> str:
+    """Every running service is scraped, and every target is up; the first scrapes are waited for."""
+    missing: list[str] = []
+
+    def look() -> list[Result]:
+        found = [each for each in targets.check(host.stack) if each.outcome is not Outcome.SKIPPED]
+        missing[:] = [f"{each.subject}: {each.detail}" for each in found if each.outcome is Outcome.FAILED]
+        return [] if missing else found
+
+    try:
+        found: list[Result] = polling.until("every target", look, min(STEP_TIMEOUT, host.left), 1, host.stop)
+    except CheckError as error:
+        raise CheckError(f"{error}: {'; '.join(missing)}") from error
+    return f"{len(found)} targets and services"
+
+
+def signals(host: Host) -> str:
+    """The metric, the trace and the log lines of one real request are found again, where something stores them."""
+    wanted = list(correlation.signals(host.stack))
+    trail = correlation.send(host.stack)
+    correlation.follow(host.stack, trail, wanted, min(correlation.SECONDS, host.left), host.stop)
+    return "; ".join(trail.seen[signal.name] for signal in wanted)
+
+
 @dataclass(frozen=True)
 class HostCheck:
-    """A check from the host: it needs ``services``, the first of them published, and perhaps our own application."""
+    """A check by this host: it needs ``services``, and perhaps our own application.
+
+    The first of the services must be published, unless the check sends its requests from ``inside``.
+    """
 
     name: str
     services: tuple[str, ...]
     run: Callable[[Host], str]
     ours: bool = False
+    inside: bool = False
 
 
 CHECKS = (
@@ -302,6 +304,7 @@ CHECKS = (
     HostCheck("health", ("app",), health),
     HostCheck("kafka", ("kafka",), kafka),
     HostCheck("rabbitmq", ("rabbitmq",), rabbitmq),
-    HostCheck("prometheus", ("prometheus",), prometheus),
     HostCheck("alertmanager", ("alertmanager",), alertmanager),
+    HostCheck("targets", ("prometheus", "worker"), scraped, inside=True),
+    HostCheck("signals", ("app", "worker", "prometheus", "otel-collector"), signals, ours=True, inside=True),
 )

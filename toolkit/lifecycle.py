@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import console, doctor, files, health, images
+from toolkit import absent, console, doctor, files, health, images
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.project import Project, known
-from toolkit.setup import settings, setup
+from toolkit.setup import engine_folder, settings, setup
 from toolkit.smoke import smoke
 from toolkit.wait import wait
 
@@ -53,8 +53,9 @@ def up(project: Project, docker: Docker, options: Options) -> None:
         with files.exclusive(project.lock_file, "bring the stack up"):
             doctor.require_engine(docker)
             with console.phase("set-up", ".env and secrets/; what you wrote there stays"):
-                for line in setup(project, options.profile, groups=groups):
+                for line in setup(project, options.profile, groups=groups, folder=engine_folder(docker)):
                     console.say(f"  {line}")
+                doctor.require_engine_folder(docker)
                 doctor.require_free_ports(project, docker)
             with console.phase("images", "images in Docker, pulled or built where they are missing"):
                 images.choose(project, docker, options.images, options.yes)
@@ -68,6 +69,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     report = smoke(project, docker, project.timeout("smoke"))
                     report.show()
             show_addresses(project, docker)
+            absent.show(project, docker)
             if options.smoke:
                 report.require()
     except KeyboardInterrupt as error:

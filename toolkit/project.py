@@ -18,11 +18,15 @@ LOCAL, PULLED = "local", "pulled"
 
 @dataclass(frozen=True)
 class Group:
-    """A part of the stack that can be switched; its services carry the Compose profile of its name."""
+    """A part of the stack that can be switched; its services carry the Compose profile of its name.
+
+    ``layer`` is a compose file that is merged where the group is on; empty where there is none.
+    """
 
     name: str
     about: str
     default: bool
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ class Project:
     def groups(self) -> dict[str, Group]:
         """The switchable parts of the stack by name."""
         return {
-            name: Group(name, spec["about"], bool(spec.get("default"))) for name, spec in self.data["groups"].items()
+            name: Group(name, spec["about"], bool(spec.get("default")), spec.get("layer", ""))
+            for name, spec in self.data["groups"].items()
         }
 
     @cached_property
@@ -117,14 +122,25 @@ class Project:
         profiles = self.data["profiles"]
         return list(profiles[known("profile", profile, profiles)])
 
-    def compose_files(self, profile: str, images: str | None) -> list[str]:
-        """The value of COMPOSE_FILE, as a list: the profile's layers, the local images, the user's override."""
+    def compose_files(self, profile: str, images: str | None, groups: Iterable[str] = ()) -> list[str]:
+        """The value of COMPOSE_FILE, as a list.
+
+        The layers of the profile and of the groups that are on, the local images where they are in use, the override.
+        """
         files = self.layers(profile)
+        files += [group.layer for group in self.groups.values() if group.layer and group.name in groups]
         if images == LOCAL:
             files.append(self.data["local_images"])
         if (self.root / self.data["override"]).exists():
             files.append(self.data["override"])
         return files
+
+    @property
+    def shipped_files(self) -> list[str]:
+        """Every compose file of the project: the layers of every profile and group, and the local images."""
+        layers = [name for profile in self.data["profiles"] for name in self.layers(profile)]
+        layers += [group.layer for group in self.groups.values() if group.layer]
+        return list(dict.fromkeys([*layers, self.data["local_images"]]))
 
     @property
     def profile(self) -> str | None:

@@ -7,13 +7,20 @@ import os
 from collections.abc import Iterable
 
 from toolkit import credentials, envfile, files
+from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.project import LOCAL, PULLED, Project, known
 from toolkit.variables import variables_used
 
+ENGINE_FOLDER, USUAL_FOLDER = "DOCKER_ROOT_DIR", "/var/lib/docker"
+
 
 def setup(
-    project: Project, profile: str | None, images: str | None = None, groups: Iterable[str] | None = None
+    project: Project,
+    profile: str | None,
+    images: str | None = None,
+    groups: Iterable[str] | None = None,
+    folder: str | None = None,
 ) -> list[str]:
     """Create the secrets that are missing and bring .env in line; what is right already is not touched.
 
@@ -22,6 +29,7 @@ def setup(
         profile: Default: the one that .env names, else the first of invoke.yaml.
         images: The image set in use from now on, ``local`` or ``pulled``; default: unchanged.
         groups: The parts of the stack that are on from now on; default: unchanged.
+        folder: Where the engine keeps its files, see `engine_folder`; default: not known, so unchanged.
 
     Returns:
         What was done, a line each; empty where nothing had to be.
@@ -33,6 +41,8 @@ def setup(
         wanted = settings(project, profile, images, groups)
         require_loopback(project, wanted["NETMON_PROFILE"])
         before = project.env
+        if folder and (folder != USUAL_FOLDER or ENGINE_FOLDER in before):
+            wanted[ENGINE_FOLDER] = folder
         created = credentials.ensure(project)
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])
@@ -43,6 +53,14 @@ def setup(
         return done
 
 
+def engine_folder(docker: Docker) -> str | None:
+    """Where the engine keeps its files, the containers' logs among them; None where no engine answers."""
+    try:
+        return docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or None
+    except ToolkitError:
+        return None
+
+
 def settings(
     project: Project, profile: str | None = None, images: str | None = None, groups: Iterable[str] | None = None
 ) -> dict[str, str]:
@@ -50,9 +68,10 @@ def settings(
     env = project.env
     profile = profile or project.profile or next(iter(project.data["profiles"]))
     images = images or project.images
+    on = _groups(project, env, groups)
     wanted = {
-        "COMPOSE_FILE": ":".join(_with_own_files(project, project.compose_files(profile, images))),
-        "COMPOSE_PROFILES": ",".join(_groups(project, env, groups)),
+        "COMPOSE_FILE": ":".join(_with_own_files(project, project.compose_files(profile, images, on))),
+        "COMPOSE_PROFILES": ",".join(on),
         "NETMON_PROFILE": profile,
     }
     if images:
@@ -98,8 +117,7 @@ def require_loopback(project: Project, profile: str) -> None:
 
 def _with_own_files(project: Project, layers: list[str]) -> list[str]:
     """The layers, and in front of the override the files that the user added to COMPOSE_FILE."""
-    ours = {layer for profile in project.data["profiles"] for layer in project.layers(profile)}
-    ours |= {project.data["local_images"], project.data["override"]}
+    ours = {*project.shipped_files, project.data["override"]}
     own = [
         name
         for name in project.env.get("COMPOSE_FILE", "").split(":")

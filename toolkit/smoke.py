@@ -9,29 +9,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from toolkit import console, hostchecks
+from toolkit import absent, console, hostchecks
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.health import states
-from toolkit.hostchecks import CheckError, Host
+from toolkit.hostchecks import Host
+from toolkit.observe.stack import Stack
+from toolkit.outcome import Outcome
+from toolkit.polling import CheckError
 from toolkit.project import Project
 
 HOST, INSIDE = "host", "inside"
-
-INSIDE_CHECKS = ("db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager")
-"""Done by the service ``smoke``, each named after the service that it uses."""
-
-
-class Outcome(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
@@ -83,18 +74,27 @@ class Plan:
 
     services: Mapping[str, Mapping[str, Any]]
     on: frozenset[str]
+    absent: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, docker: Docker) -> tuple[str, Plan]:
+    def read(cls, project: Project, docker: Docker) -> tuple[str, Plan]:
         """The Compose project's name, and the plan of its effective configuration."""
         active, every = docker.effective(), docker.effective(every_group=True)
-        return active["name"], cls(every["services"], frozenset(active["services"]))
+        lacking = frozenset(absent.services(project, docker))
+        return active["name"], cls(every["services"], frozenset(active["services"]), lacking)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The services that a check is asked for inside: all that should run, in the order of the configuration."""
+        return [name for name in self.services if name in self.on and not self.absence(name)]
 
     def absence(self, service: str) -> str:
         """Why a service is not there to be checked; empty where it should be."""
         spec = self.services.get(service)
         if spec is None:
             return f"the configuration has no service {service}"
+        if service in self.absent:
+            return f"{service} is {absent.REASON}"
         if service not in self.on:
             return f"{service} is switched off (group {', '.join(spec.get('profiles') or ())})"
         if (spec.get("deploy") or {}).get("replicas") == 0:
@@ -112,7 +112,7 @@ class Plan:
         for service in check.services:
             if reason := self.absence(service):
                 return reason
-        if not self.services[check.services[0]].get("ports"):
+        if not check.inside and not self.services[check.services[0]].get("ports"):
             return f"the profile publishes no port of {check.services[0]}"
         if check.ours and self.foreign_app():
             return "another application is in the place of ours (APP_IMAGE, APP_CONTEXT)"
@@ -133,21 +133,24 @@ def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
     Raises:
         ToolkitError: the configuration or the engine cannot be asked.
     """
-    name, plan = Plan.read(docker)
+    name, plan = Plan.read(project, docker)
     stop = threading.Event()
-    host = Host(project, plan.services, states(docker, name), time.monotonic() + timeout, stop)
+    found = states(docker, name)
+    stack = Stack.of(project, docker, found, plan.absent)
+    host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack)
     with ThreadPoolExecutor(len(hostchecks.CHECKS) + 1) as pool:
         try:
             inside = pool.submit(_inside, docker, name, plan, timeout, stop)
-            outside = [pool.submit(_from_host, check, host, plan) for check in hostchecks.CHECKS]
+            outside = [pool.submit(_by_host, check, host, plan) for check in hostchecks.CHECKS]
             return SmokeReport((*(each.result() for each in outside), *inside.result()))
         finally:
             stop.set()
 
 
-def _from_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
+def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
+    where = INSIDE if check.inside else HOST
     if reason := plan.reason_to_skip(check):
-        return Check(check.name, HOST, Outcome.SKIPPED, 0, reason)
+        return Check(check.name, where, Outcome.SKIPPED, 0, reason)
     started = time.monotonic()
     try:
         detail, outcome = check.run(host), Outcome.OK
@@ -157,15 +160,18 @@ def _from_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
         detail, outcome = f"{error.what}: {error.why}", Outcome.FAILED
     except Exception as error:  # whatever a client library raises is this check's failure
         detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
-    return Check(check.name, HOST, outcome, time.monotonic() - started, detail)
+    return Check(check.name, where, outcome, time.monotonic() - started, detail)
 
 
 def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Check]:
-    absent = {name: reason for name in INSIDE_CHECKS if (reason := plan.absence(name))}
-    wanted = [name for name in INSIDE_CHECKS if name not in absent]
-    done = {check.name: check for check in _run_inside(docker, project, wanted, timeout, stop)} if wanted else {}
-    skipped = {name: Check(name, INSIDE, Outcome.SKIPPED, 0, reason) for name, reason in absent.items()}
-    return [(done | skipped)[name] for name in dict.fromkeys((*INSIDE_CHECKS, *done))]
+    """A check for every service that should run, in the order of the configuration, and for each that is absent."""
+    wanted = plan.wanted
+    done = {check.name: check for check in _run_inside(docker, project, wanted, timeout, stop)}
+    used = {service for check in hostchecks.CHECKS for service in check.services}
+    checks = [check for name, check in done.items() if check.outcome is not Outcome.SKIPPED or name not in used]
+    order = {name: number for number, name in enumerate(wanted)}
+    lacking = [Check(name, INSIDE, Outcome.SKIPPED, 0, plan.absence(name)) for name in sorted(plan.absent)]
+    return [*sorted(checks, key=lambda check: order.get(check.name, len(order))), *lacking]
 
 
 def _run_inside(
@@ -197,6 +203,6 @@ def read_line(line: str) -> Check | None:
     """A check as the service ``smoke`` prints it; None for a line that is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         told = json.loads(line)
-        outcome = Outcome.OK if told["ok"] is True else Outcome.FAILED
+        outcome = Outcome.SKIPPED if told["ok"] is None else Outcome.OK if told["ok"] is True else Outcome.FAILED
         return Check(str(told["check"]), INSIDE, outcome, float(told["ms"]) / 1000, str(told["detail"]))
     return None

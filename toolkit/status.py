@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from toolkit import console
+from toolkit import absent, console
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
-from toolkit.health import ServiceState, Verdict, states
+from toolkit.health import ServiceState, Verdict, asked, states
+from toolkit.project import Project
 from toolkit.wait import group, replicas
 
 COLUMNS = ("service", "state", "health", "since", "ports", "memory")
@@ -30,20 +31,21 @@ class Row:
     problem: str = ""
 
 
-def status(docker: Docker) -> None:
-    """Print the table.
+def status(project: Project, docker: Docker) -> None:
+    """Print the table, and what the images in use do not have.
 
     Raises:
         ToolkitError: a service that is switched on is not healthy, or has no container.
     """
     config = docker.effective()
-    found = states(docker, config["name"])
+    found = asked(docker, states(docker, config["name"]))
     rows = table(config, found, memory(docker, [state.id for state in found if state.status == "running"]))
     console.table(
         COLUMNS,
         [(row.service, row.state, row.health, row.since, row.ports, row.memory) for row in rows],
         ["failed" if row.problem else "" for row in rows],
     )
+    absent.show(project, docker)
     if problems := [row.problem for row in rows if row.problem]:
         fix = "invoke logs --service=NAME shows why" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"

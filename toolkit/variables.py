@@ -50,22 +50,16 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
 
     Args:
         project: The checkout.
-        names: Files to look into; default: `shipped_files`.
+        names: Files to look into; default: all that the project ships.
 
     Raises:
         ToolkitError: a file cannot be read or is not YAML.
     """
     found: dict[str, str] = {}
-    for name in shipped_files(project) if names is None else names:
+    for name in project.shipped_files if names is None else names:
         for variable, default in _references(_parse(project.root / name)):
             found[variable] = found.get(variable) or default
     return found
-
-
-def shipped_files(project: Project) -> list[str]:
-    """Every layer of every profile, and the local images."""
-    layers = [name for profile in project.data["profiles"] for name in project.layers(profile)]
-    return list(dict.fromkeys([*layers, project.data["local_images"]]))
 
 
 def _parse(path: Path) -> Any:

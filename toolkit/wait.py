@@ -14,7 +14,7 @@ from toolkit import causes, compose
 from toolkit.compose import Docker, Result
 from toolkit.console import STYLES, console, say
 from toolkit.errors import ToolkitError
-from toolkit.health import ServiceState, Verdict, states
+from toolkit.health import ServiceState, Verdict, asked, states
 from toolkit.project import known
 
 PAUSE = 0.5
@@ -136,7 +136,7 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
     with progress(watch) as show:
         while True:
             busy = starting is not None and not starting.done()
-            found = group(states(docker, config["name"]), expected)
+            found = group(_look(docker, config["name"], expected), expected)
             watch.look(found)
             show(found)
             if stuck := watch.hopeless(found, starting=busy):
@@ -150,6 +150,13 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
             if time.monotonic() > deadline:
                 raise late(found, timeout)
             time.sleep(PAUSE)
+
+
+def _look(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
+    """The containers; what is asked from outside is asked once nothing else is starting, since asking takes CPU."""
+    found = states(docker, project)
+    starting = [state for state in found if state.service in expected and state.verdict is Verdict.STARTING]
+    return asked(docker, found) if all(state.health_url for state in starting) else found
 
 
 def replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
-from netmon import health, metrics, tracing, web
+from netmon import alerts, health, metrics, signals, tracing, web
 from netmon.database import Database
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck
@@ -52,12 +52,14 @@ async def run(settings: Settings) -> None:
     )
     app.include_router(health.router(settings, checks, lifecycle, needed=["database"]))
     add_routes(app, database, JobQueue(link), latest)
+    received = alerts.ReceivedAlerts(database)
+    app.include_router(alerts.router(received))
 
     async def drain() -> None:
         lifecycle.draining = True
         await asyncio.sleep(0 if settings.reload else DRAIN_SECONDS)
 
-    async with running(database.prepare(), link.run()):
+    async with running(database.prepare(), link.run(), received.run(), signals.dependencies(checks)):
         await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()
@@ -91,8 +93,7 @@ def _routes(database: Database, jobs: JobQueue, latest: LatestStates) -> APIRout
             target = parse_target(body.url)
         except InvalidTargetError as error:
             raise RequestValidationError([{"loc": ("body", "url"), "msg": str(error)}]) from None
-        trace = tracing.current()
-        probe = Probe.of(target, trace_id=trace.trace_id if trace else None)
+        probe = Probe.of(target, trace_id=tracing.ids().get("trace_id"))
 
         async def accept() -> None:
             # The row becomes visible only if RabbitMQ has confirmed the job. Should the commit fail after that, the

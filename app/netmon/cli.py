@@ -1,15 +1,20 @@
 """The command line: which command, with which settings, and how it ends."""
 
 import argparse
+import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from netmon.settings import Settings, SettingsError, load
 
 EX_CONFIG = 78
 """Exit code for a missing or invalid variable (sysexits.h)."""
+
+SERVICE_NAMES = {"api": "netmon-app", "worker": "netmon-worker"}
+"""How the commands are called in traces."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,10 +51,11 @@ def run_service(name: str) -> None:
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     import uvloop
 
-    from netmon import logs
+    from netmon import logs, tracing
 
     settings = load(os.environ)
     logs.configure(name, settings.log_level)
+    tracing.configure(SERVICE_NAMES[name], settings.version, settings.otlp_endpoint)
     uvloop.run(_to_the_end(_service(name, settings)))
 
 
@@ -59,7 +65,8 @@ async def _to_the_end(service: Coroutine[object, object, None]) -> None:
     The process is ended from inside the loop, with everything closed: the loop's own end would wait for name look-ups
     that hang, longer than the engine waits before it kills.
     """
-    from netmon import logs
+    from netmon import logs, tracing
+    from netmon.supervision import deadline
 
     code = 0
     try:
@@ -67,6 +74,8 @@ async def _to_the_end(service: Coroutine[object, object, None]) -> None:
     except Exception:
         logs.logger(__name__).critical("service failed", exc_info=True)
         code = 1
+    with suppress(TimeoutError):
+        await deadline(asyncio.to_thread(tracing.shutdown), 2 * tracing.EXPORT_TIMEOUT)
     sys.stdout.flush()
     os._exit(code)
 

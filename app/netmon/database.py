@@ -8,9 +8,10 @@ from uuid import UUID
 from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from netmon import migrations
+from netmon import migrations, tracing
 from netmon.models import Probe
 from netmon.supervision import Backoff, deadline, describe
 
@@ -50,7 +51,7 @@ class Database:
             # Give up after about a second: the next query tries anew, where the pool's own back-off would double
             # without bound and leave the service dark for minutes after the database is back.
             reconnect_timeout=1,
-            check=AsyncConnectionPool.check_connection,
+            check=_check_connection,
             open=False,
             name="database",
         )
@@ -108,7 +109,45 @@ class Database:
         row = await deadline(self._one(query, (target,)), QUERY_TIMEOUT)
         return Probe(**row) if row else None
 
+    async def oldest_unfinished(self) -> float:
+        """Age in seconds of the oldest accepted probe without a result; 0 if there is none."""
+        query = "SELECT extract(epoch FROM now() - min(requested_at)) AS age FROM probes WHERE status = 'queued'"
+        row = await self._one(query, ())
+        return max(float(row["age"]), 0) if row and row["age"] is not None else 0
+
+    async def alerts(self, limit: int, status: str | None) -> list[Row]:
+        """The alerts received last, newest first."""
+        query = """
+            SELECT * FROM alerts WHERE %(status)s::text IS NULL OR status = %(status)s
+            ORDER BY received_at DESC LIMIT %(limit)s"""
+        return await deadline(self._all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT)
+
+    async def put_alert(self, alert: Row) -> None:
+        """Store an alert in place of what is known of the same one; those older than 30 days go."""
+        values = alert | {"labels": Jsonb(alert["labels"]), "annotations": Jsonb(alert["annotations"])}
+        query = f"""
+            WITH outdated AS (DELETE FROM alerts WHERE received_at < now() - interval '30 days')
+            INSERT INTO alerts AS known ({", ".join(alert)}) VALUES ({", ".join(f"%({name})s" for name in alert)})
+            ON CONFLICT (fingerprint, starts_at) DO UPDATE SET status = excluded.status, ends_at = excluded.ends_at,
+            labels = excluded.labels, annotations = excluded.annotations, received_at = excluded.received_at
+            WHERE known.status = 'firing' OR excluded.status = 'resolved'"""  # noqa: S608 - names of this code
+        await deadline(self._run(query, values), QUERY_TIMEOUT)
+
+    async def _run(self, query: str, parameters: Row) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(query.strip().encode(), parameters)
+
+    async def _all(self, query: str, parameters: Row) -> list[Row]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query.strip().encode(), parameters)
+            return await cursor.fetchall()
+
     async def _one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query.encode(), parameters)
+            cursor = await connection.execute(query.strip().encode(), parameters)
             return await cursor.fetchone()
+
+
+async def _check_connection(connection: Connection) -> None:
+    with tracing.quiet():
+        await AsyncConnectionPool.check_connection(connection)

@@ -5,9 +5,10 @@ from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
+from opentelemetry.trace import SpanKind
 from redis import RedisError
 
-from netmon import metrics, tracing
+from netmon import metrics, signals, tracing
 from netmon.kafka import PARTITIONS, RESULTS, ensure_topic
 from netmon.latest import LatestStates
 from netmon.logs import logger
@@ -15,6 +16,7 @@ from netmon.models import Probe
 from netmon.supervision import Backoff, deadline, describe, keep_up
 
 GROUP = "latest-state"
+MESSAGING = {"messaging.system": "kafka", "messaging.destination.name": RESULTS}
 TOPIC = {"retention.ms": str(7 * 24 * 3600 * 1000)}
 
 log = logger(__name__)
@@ -34,19 +36,20 @@ class EventPublisher:
 
     async def publish(self, probe: Probe) -> None:
         """Publish a finished probe, however long Kafka is away."""
-        headers = [(name, value.encode()) for name, value in tracing.headers().items()]
-        while True:
-            producer = await asyncio.shield(self._producer)
-            try:
-                await producer.send_and_wait(RESULTS, probe.encode(), key=probe.target.encode(), headers=headers)
-            except KafkaError as error:
-                metrics.EVENTS_UNPUBLISHED.inc()
-                log.debug("event not published, trying again", reason=describe(error))
-                self._failed.set()
-                await asyncio.sleep(0.1)
-            else:
-                metrics.EVENTS_PUBLISHED.inc()
-                return
+        with tracing.span(f"send {RESULTS}", SpanKind.PRODUCER, MESSAGING):
+            headers = [(name, value.encode()) for name, value in tracing.carrier().items()]
+            while True:
+                producer = await asyncio.shield(self._producer)
+                try:
+                    await producer.send_and_wait(RESULTS, probe.encode(), key=probe.target.encode(), headers=headers)
+                except KafkaError as error:
+                    metrics.EVENTS_UNPUBLISHED.inc()
+                    log.debug("event not published, trying again", reason=describe(error))
+                    self._failed.set()
+                    await asyncio.sleep(0.1)
+                else:
+                    metrics.EVENTS_PUBLISHED.inc()
+                    return
 
     async def _session(self) -> None:
         await ensure_topic(self._brokers, RESULTS, PARTITIONS, TOPIC)
@@ -91,6 +94,7 @@ class Projection:
             request_timeout_ms=15_000,
         )
         await consumer.start()
+        lag = asyncio.create_task(signals.watch(lambda: self._measure_lag(consumer), metrics.CONSUMER_LAG.clear))
         try:
             while True:
                 batch = await consumer.getmany(timeout_ms=1000, max_records=500)
@@ -99,14 +103,21 @@ class Projection:
                 if batch:
                     await consumer.commit()
         finally:
+            lag.cancel()
+            metrics.CONSUMER_LAG.clear()
             with suppress(TimeoutError, KafkaError):
                 await deadline(consumer.stop(), 2)
 
+    async def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
+        partitions = consumer.assignment()
+        ends = await consumer.end_offsets(partitions)
+        positions = [await consumer.committed(partition) for partition in partitions]
+        lag = sum(ends[partition] - (done or 0) for partition, done in zip(partitions, positions, strict=True))
+        metrics.CONSUMER_LAG.labels(GROUP, RESULTS).set(lag)
+
     async def _apply(self, record: ConsumerRecord) -> None:
-        header = next(
-            (value.decode(errors="replace") for name, value in record.headers if name == tracing.HEADER), None
-        )
-        with tracing.step(header):
+        carrier = {name: value.decode(errors="replace") for name, value in record.headers}
+        with tracing.span(f"process {RESULTS}", SpanKind.CONSUMER, MESSAGING, carrier):
             try:
                 probe = Probe.decode(record.value or b"")
             except ValueError as error:

@@ -11,6 +11,7 @@ import aio_pika
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
+from opentelemetry.trace import SpanKind
 
 from netmon import metrics, tracing
 from netmon.logs import logger
@@ -19,6 +20,7 @@ from netmon.supervision import deadline, describe, keep_up
 
 QUEUE = "probes"
 DEAD_QUEUE = "probes.dead"
+MESSAGING = {"messaging.system": "rabbitmq", "messaging.destination.name": QUEUE}
 DELIVERY_LIMIT = 20
 PUBLISH_TIMEOUT = 2.0
 HEARTBEAT = 10
@@ -69,12 +71,21 @@ class Link:
 
         It asks over a channel of its own, because a question that is given up closes the channel that it was asked on.
         """
+        await self.messages(QUEUE)
+
+    async def messages(self, queue: str) -> int:
+        """How many messages wait in a queue.
+
+        Raises:
+            QueueUnavailableError: there is no connection at the moment.
+        """
         if not self.channel or self._connection is None:
-            return
+            return 0
         if self._check_channel is None or self._check_channel.is_closed:
             self._check_channel = self._connection.channel(publisher_confirms=False)
             await self._check_channel.initialize()
-        await self._check_channel.declare_queue(QUEUE, passive=True)
+        found = await self._check_channel.declare_queue(queue, passive=True)
+        return found.declaration_result.message_count or 0
 
     def drop(self, reason: str) -> None:
         """Give up the connection; a new one is opened."""
@@ -146,17 +157,17 @@ class JobQueue:
         Raises:
             QueueUnavailableError: RabbitMQ is away, refused, or did not confirm in time.
         """
-        message = Message(
-            probe.encode(),
-            delivery_mode=DeliveryMode.PERSISTENT,
-            content_type="application/json",
-            message_id=str(probe.id),
-            headers=dict(tracing.headers()),
-        )
         try:
-            await deadline(
-                self._link.channel.default_exchange.publish(message, routing_key=QUEUE, mandatory=True), PUBLISH_TIMEOUT
-            )
+            with tracing.span(f"send {QUEUE}", SpanKind.PRODUCER, MESSAGING):
+                message = Message(
+                    probe.encode(),
+                    delivery_mode=DeliveryMode.PERSISTENT,
+                    content_type="application/json",
+                    message_id=str(probe.id),
+                    headers=dict(tracing.carrier()),
+                )
+                exchange = self._link.channel.default_exchange
+                await deadline(exchange.publish(message, routing_key=QUEUE, mandatory=True), PUBLISH_TIMEOUT)
         except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
             metrics.JOBS_UNPUBLISHED.inc()
             unsure = not isinstance(error, QueueUnavailableError | DeliveryError)
@@ -211,8 +222,10 @@ class JobConsumer:
         job.add_done_callback(self._jobs.discard)
 
     async def _work(self, message: AbstractIncomingMessage) -> None:
-        header = message.headers.get(tracing.HEADER)
-        with tracing.step(header if isinstance(header, str) else None), metrics.JOBS_IN_FLIGHT.track_inprogress():
+        with (
+            tracing.span(f"process {QUEUE}", SpanKind.CONSUMER, MESSAGING, carrier=message.headers),
+            metrics.JOBS_IN_FLIGHT.track_inprogress(),
+        ):
             try:
                 await self._handle(message)
             except (AMQPError, ChannelInvalidStateError, OSError) as error:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from netmon import tracing
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
@@ -22,6 +24,7 @@ def configure(service: str, level: str) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _trace_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -61,6 +64,11 @@ def configure(service: str, level: str) -> None:
     # These report every single attempt to reconnect; `netmon.supervision` says once that a service is away.
     for chatty in ("aio_pika", "aiokafka", "aiormq", "psycopg.pool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+def _trace_ids(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    event.update(tracing.ids())
+    return event
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

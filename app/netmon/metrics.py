@@ -1,8 +1,23 @@
-"""What Prometheus scrapes. Labels are bounded: routes by their template, never by their path or target."""
+"""What Prometheus scrapes. Labels are bounded: routes by their template, never by their path or target.
+
+Labels whose values are known begin at 0, so that the first increase is one.
+"""
+
+import math
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+
+
+def counter(name: str, about: str, label: str, values: tuple[str, ...]) -> Counter:
+    """A counter with one label, its known values at 0."""
+    made = Counter(name, about, [label])
+    for value in values:
+        made.labels(value)
+    return made
+
 
 BUILD = Info("netmon_build", "The version that is running.")
 HTTP_REQUESTS = Counter("http_requests_total", "HTTP requests answered.", ["method", "route", "status"])
@@ -14,9 +29,33 @@ JOBS_UNPUBLISHED = Counter("netmon_job_publish_failures_total", "Jobs that Rabbi
 JOBS_IN_FLIGHT = Gauge("netmon_jobs_in_flight", "Jobs that this worker has taken and not yet finished.")
 JOBS_REJECTED = Counter("netmon_jobs_rejected_total", "Jobs put aside as unreadable.")
 JOBS_RETURNED = Counter("netmon_jobs_returned_total", "Jobs given back to the queue after a failure.")
-PROBES = Counter("netmon_probes_total", "Probes carried out.", ["outcome"])
+JOB_WAIT = Histogram(
+    "netmon_job_wait_seconds", "Time from a probe's acceptance until a worker took it.", buckets=WAIT_BUCKETS
+)
+PROBES = counter("netmon_probes_total", "Probes carried out.", "outcome", ("succeeded",))
 PROBE_DURATION = Histogram("netmon_probe_duration_seconds", "Time a probe took.", buckets=BUCKETS)
 EVENTS_PUBLISHED = Counter("netmon_events_published_total", "Events that Kafka acknowledged.")
 EVENTS_UNPUBLISHED = Counter("netmon_event_publish_failures_total", "Attempts to publish an event that failed.")
-PROJECTED = Counter("netmon_projected_events_total", "Events applied to the latest states.", ["outcome"])
-LATEST_LOOKUPS = Counter("netmon_latest_lookups_total", "Where latest states were read from.", ["cache"])
+PROJECTED = counter(
+    "netmon_projected_events_total",
+    "Events applied to the latest states.",
+    "outcome",
+    ("applied", "stale", "unreadable"),
+)
+LATEST_LOOKUPS = counter(
+    "netmon_latest_lookups_total", "Where latest states were read from.", "cache", ("hit", "miss", "bypass")
+)
+ALERTS_RECEIVED = counter(
+    "netmon_alerts_received_total", "Alerts that Alertmanager delivered.", "status", ("firing", "resolved")
+)
+
+# Of what lies outside, see `netmon.signals`.
+DEPENDENCY_UP = Gauge("netmon_dependency_up", "Whether a dependency answers (1) or not (0).", ["dependency"])
+QUEUE_MESSAGES = Gauge("netmon_queue_messages", "Messages that wait in a queue of RabbitMQ.", ["queue"])
+CONSUMER_LAG = Gauge(
+    "netmon_consumer_lag_messages", "Events that are not consumed yet, of this consumer's share.", ["group", "topic"]
+)
+OLDEST_UNFINISHED = Gauge(
+    "netmon_oldest_unfinished_probe_seconds", "Age of the oldest accepted probe that has no result; 0 without one."
+)
+OLDEST_UNFINISHED.set(math.nan)

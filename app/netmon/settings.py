@@ -1,5 +1,6 @@
 """Settings: read once from the environment, checked as a whole, never printed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Settings:
     worker_concurrency: int
     prometheus_url: str
     alertmanager_url: str
+    otlp_endpoint: str
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -62,6 +64,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
+        otlp_endpoint=reader.http_url("OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     if reader.problems:
         raise SettingsError(reader.problems)
@@ -82,6 +85,13 @@ class _Reader:
         value = self._environ.get(name, "")
         if not value:
             self.problems.append(f"{name} is not set")
+        return value
+
+    def http_url(self, name: str) -> str:
+        """An address of an HTTP server, or nothing."""
+        value = self.text(name, "")
+        if value and not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", value):
+            self.problems.append(f"{name} must be a URL http://host:port without credentials, or empty")
         return value
 
     def choice(self, name: str, known: tuple[str, ...], default: str) -> str:

@@ -1,52 +1,71 @@
 """What every endpoint has in common: context, limits, metrics, a log line, errors, a server that ends gracefully."""
 
 import asyncio
-import re
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from uuid import uuid4
 
 import uvicorn
-from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi import FastAPI, Request, Response
+from prometheus_client import REGISTRY, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from netmon import metrics, problems, tracing
 from netmon.logs import logger
 from netmon.settings import Settings
 
 MAX_BODY = 64 * 1024
+LARGE_BODIES = {"/api/alerts": 1024 * 1024}
+"""Alertmanager puts all alerts of a group into one request."""
 QUIET_ROUTES = ("/api/health", "/api/metrics")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 log = logger(__name__)
 
 
 def create_app(settings: Settings, title: str) -> FastAPI:
     """An application with errors as problems and `/api/metrics`; what it serves beyond that is its caller's."""
-    app = FastAPI(title=title, version=settings.version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=title,
+        version=settings.version,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        # A span for each request, made by FastAPI itself; the metrics are ours, and its inner steps tell nothing new.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": is_quiet},
+    )
     app.add_middleware(RequestContext)
     problems.install(app)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics.BUILD.info({"version": settings.version})
 
     if settings.enable_metrics:
 
         @app.get("/api/metrics", include_in_schema=False)
-        async def scrape() -> Response:
-            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        async def scrape(request: Request) -> Response:
+            # Prometheus asks for the OpenMetrics format, which carries exemplars.
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+            return Response(encode(REGISTRY), media_type=content_type)
 
     return app
 
 
+def is_quiet(scope: Mapping[str, Any]) -> bool:
+    """Whether a request is a health check or a scrape: logged for debugging, traced only if it fails."""
+    return str(scope["path"]).startswith(QUIET_ROUTES)
+
+
 class RequestContext:
-    """Gives each request its trace and id, bounds its body, counts it, and logs it once it is answered."""
+    """Gives each request its id, bounds its body, counts it, and logs it once it is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,21 +75,25 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = uuid4().hex
-        with tracing.step(headers.get(tracing.HEADER)), bound_contextvars(request_id=request_id):
-            await self._observed(scope, _bounded(receive), send, request_id)
+        headers = dict(Headers(scope=scope))
+        receive = _bounded(receive, LARGE_BODIES.get(scope["path"], MAX_BODY))
+        request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
+        with bound_contextvars(request_id=tracing.request_id(headers) or uuid4().hex):
+            if not is_quiet(scope):
+                await self._answer(request, scope, receive, send)
+                return
+            with tracing.quiet():
+                await self._answer(request, scope, receive, send)
+            if request.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                tracing.record_failure(request.name, request.seconds, request.attributes)
 
-    async def _observed(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _answer(self, request: "_Request", scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        status = 0
+        request_id = get_contextvars()["request_id"]
 
         async def answer(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                request.status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
@@ -78,28 +101,53 @@ class RequestContext:
             await self._app(scope, receive, answer)
         except Exception:
             log.exception("request failed", method=scope["method"], path=scope["path"])
-            if status:
+            if request.status:
                 raise
             await problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, answer)
 
-        seconds = time.perf_counter() - started
-        method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "unmatched")
-        metrics.HTTP_REQUESTS.labels(method, route, status).inc()
-        metrics.HTTP_DURATION.labels(method, route).observe(seconds)
-        write = log.debug if route.startswith(QUIET_ROUTES) else log.info
-        write("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 2))
+        request.seconds = time.perf_counter() - started
+        request.route = getattr(scope.get("route"), "path", "unmatched")
+        metrics.HTTP_REQUESTS.labels(request.method, request.route, request.status).inc()
+        metrics.HTTP_DURATION.labels(request.method, request.route).observe(request.seconds, tracing.exemplar())
+        write = log.debug if request.route.startswith(QUIET_ROUTES) else log.info
+        milliseconds = round(request.seconds * 1000, 2)
+        write("request", method=request.method, path=request.path, status=request.status, ms=milliseconds)
 
 
-def _bounded(receive: Receive) -> Receive:
+@dataclass(slots=True)
+class _Request:
+    """What is known of a request once it is answered."""
+
+    method: str
+    path: str
+    route: str = "unmatched"
+    status: int = 0
+    seconds: float = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.route}"
+
+    @property
+    def attributes(self) -> dict[str, str | int]:
+        """Of the semantic conventions for HTTP servers."""
+        return {
+            "http.request.method": self.method,
+            "http.route": self.route,
+            "http.response.status_code": self.status,
+            "url.path": self.path,
+        }
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes.")
+        if received > limit:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit} bytes.")
         return message
 
     return bounded

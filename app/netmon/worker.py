@@ -1,18 +1,20 @@
 """The worker: takes jobs, probes targets, stores results, publishes events, projects them into the cache."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from opentelemetry.trace import SpanKind
 from psycopg import OperationalError
 
-from netmon import health, metrics, web
+from netmon import health, metrics, signals, tracing, web
 from netmon.database import Database
 from netmon.events import EventPublisher, Projection
 from netmon.jobs import JobConsumer, Link
 from netmon.kafka import KafkaCheck
 from netmon.latest import LatestStates
 from netmon.logs import logger
-from netmon.models import Probe
+from netmon.models import Outcome, Probe
 from netmon.probing import Prober
 from netmon.settings import Settings
 from netmon.supervision import Backoff, describe, running
@@ -53,7 +55,8 @@ async def run(settings: Settings) -> None:
             lifecycle.draining = True
             await consumer.stop(STOP_TIMEOUT)
 
-        async with running(consume(), publisher.run(), projection.run()):
+        gauges = signals.dependencies(checks), signals.queues(link), signals.unfinished(database)
+        async with running(consume(), publisher.run(), projection.run(), *gauges):
             await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()
@@ -75,10 +78,9 @@ class Work:
         """
         probe = await self._known(job) if redelivered else None
         if probe is None:
-            outcome = await self._prober.probe(job.url)
-            metrics.PROBES.labels(outcome.error or outcome.status).inc()
-            metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000)
-            probe = await self._store(job.finished(outcome))
+            if not redelivered:
+                metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
+            probe = await self._store(job.finished(await self._probe(job)))
         await self._publisher.publish(probe)
         log.info(
             "probe finished",
@@ -89,6 +91,18 @@ class Work:
             error=probe.error,
             ms=probe.duration_ms,
         )
+
+    async def _probe(self, job: Probe) -> Outcome:
+        with tracing.span("probe", SpanKind.CLIENT, {"netmon.target": job.target}) as span:
+            outcome = await self._prober.probe(job.url)
+            if outcome.http_status is not None:
+                span.set_attribute("http.response.status_code", outcome.http_status)
+            if outcome.error:
+                # Of the target, not of this program: the span is no failure.
+                span.set_attribute("netmon.outcome", outcome.error)
+            metrics.PROBES.labels(outcome.error or outcome.status).inc()
+            metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000, tracing.exemplar())
+        return outcome
 
     async def _known(self, job: Probe) -> Probe | None:
         stored = await _patiently(lambda: self._database.get(job.id))

@@ -6,7 +6,8 @@ trap 'exit 143' TERM
 
 export CLUSTER_ID=${CLUSTER_ID:-bmV0d29yay1tb25pdG9yMQ}
 
-if ! output=$(/opt/kafka/bin/kafka-docker-setup.sh --default-configs-dir /etc/kafka/docker \
+# Without KAFKA_OPTS: what they load is meant for the broker.
+if ! output=$(KAFKA_OPTS='' /opt/kafka/bin/kafka-docker-setup.sh --default-configs-dir /etc/kafka/docker \
   --mounted-configs-dir /mnt/shared/config --final-configs-dir /opt/kafka/config 2>&1) &&
   [[ $output != *'already formatted'* ]]; then
   printf '%s\n' "$output" >&2

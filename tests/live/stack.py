@@ -20,7 +20,9 @@ import requests
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PORTS = ("APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT")
+PORTS = (
+    "APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT",
+)  # fmt: skip
 
 
 def free_ports(count: int) -> list[int]:
@@ -67,7 +69,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
         kept = {key: value for key, value in os.environ.items()
-                if not key.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_"))}  # fmt: skip
+                if not key.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_"))}  # fmt: skip
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
     def run(self, *argv: str, timeout: float = 600, check: bool = True,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
+from tests.live.faults import frozen
 from tests.live.stack import Stack, until
 
 CHECKS = {"db": "database", "redis": "redis", "kafka": "kafka", "rabbitmq": "rabbitmq"}
@@ -31,32 +28,6 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
         stack.compose("start", service)
     until(lambda: stack.health()[0] == 200, 60, f"/api/health to notice that {service} is back")
     stack.invoke("wait")
-
-
-@contextlib.contextmanager
-def frozen(container: dict[str, object]) -> Iterator[None]:
-    """Stop every process of a container with SIGSTOP, from the host; the engine still sees it running.
-
-    Not ``docker pause``: that turns a container unhealthy without running its check.
-    """
-    main: int = container["State"]["Pid"]  # type: ignore[index]
-    # The main process first: stopped, it can start no other one that the list would lack.
-    os.kill(main, signal.SIGSTOP)
-    processes = [main, *descendants(main)]
-    for process in processes[1:]:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGCONT)
-
-
-def descendants(pid: int) -> list[int]:
-    """Every process below ``pid``."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [each for child in children for each in (int(child), *descendants(int(child)))]
 
 
 @pytest.mark.parametrize(

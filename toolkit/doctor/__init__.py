@@ -7,17 +7,28 @@ from collections.abc import Callable, Iterator, Sequence
 from toolkit.compose import Docker
 from toolkit.console import table
 from toolkit.doctor.checkout import compose_files, mounts, secrets, settings, shell
-from toolkit.doctor.engine import buildx, compose, disk, engine, limits, memory, require_engine
+from toolkit.doctor.engine import (
+    buildx,
+    compose,
+    disk,
+    engine,
+    engine_files,
+    limits,
+    memory,
+    require_engine,
+    require_engine_folder,
+)
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.doctor.ports import ports, require_free_ports
 from toolkit.doctor.stack import containers
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
 
-__all__ = ["Finding", "doctor", "require_engine", "require_free_ports", "show"]
+__all__ = ["Finding", "doctor", "require_engine", "require_engine_folder", "require_free_ports", "show"]
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    engine, compose, buildx, limits, memory, disk, settings, secrets, shell, compose_files, mounts, ports, containers,
+    engine, compose, buildx, limits, memory, disk, engine_files, settings, secrets, shell, compose_files, mounts, ports,
+    containers,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from toolkit import images
 from toolkit.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
+from toolkit.setup import ENGINE_FOLDER, USUAL_FOLDER, engine_folder
 
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"
@@ -57,6 +58,47 @@ def _version(program: str, result: Result, least: tuple[int, int], fix: str) -> 
         needed = ".".join(map(str, least)).removesuffix(".0")
         raise ToolkitError(f"{program} {found[0]} is too old", f"{needed} or newer is needed", fix)
     return found[0]
+
+
+def require_engine_folder(docker: Docker) -> None:
+    """Make sure that the files of the engine that a service reads are on this machine.
+
+    Raises:
+        ToolkitError: they are not: the engine runs in a virtual machine, or on another host.
+    """
+    folder = engine_folder(docker)
+    if folder is None or _exists(Path(folder)):
+        return
+    readers = [
+        name
+        for name, service in docker.effective()["services"].items()
+        if any(str(volume.get("source", "")).startswith(f"{folder}/") for volume in service.get("volumes", []))
+    ]
+    if readers:
+        raise ToolkitError(
+            f"{' and '.join(readers)} cannot read the engine's files",
+            f"the engine keeps them in {folder}, which is not on this machine (Docker Desktop, or DOCKER_HOST)",
+            "use an engine of this machine, or leave the group out: invoke up --without=monitoring",
+        )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # another account's: the engine runs as root
+
+
+def engine_files(subject: Subject) -> Iterator[Finding]:
+    """.env names the folder in which the engine keeps the logs of the containers."""
+    subject.project.require_setup()
+    there = subject.info["DockerRootDir"]
+    named = subject.project.env.get(ENGINE_FOLDER, USUAL_FOLDER)
+    if named != there:
+        what = f"{ENGINE_FOLDER} is {named}, and the engine's files are in {there}: no log line would be collected"
+        yield Finding("engine files", "failed", what, "run: invoke setup")
+    else:
+        yield Finding("engine files", "ok", there)
 
 
 def engine(subject: Subject) -> Iterator[Finding]:

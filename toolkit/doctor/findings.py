@@ -10,7 +10,7 @@ from typing import Any, Literal
 from toolkit.compose import Docker, explain
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.variables import shipped_files, variables_used
+from toolkit.variables import variables_used
 
 Level = Literal["ok", "warning", "failed"]
 
@@ -56,7 +56,7 @@ class Subject:
         """
         named = self.project.env.get("COMPOSE_FILE", "").split(":")
         own = [name for name in named if name and (self.project.root / name).exists()]
-        return variables_used(self.project, dict.fromkeys([*shipped_files(self.project), *own]))
+        return variables_used(self.project, dict.fromkeys([*self.project.shipped_files, *own]))
 
     @cached_property
     def info(self) -> dict[str, Any]:

@@ -29,14 +29,21 @@ def seconds(option: str, text: str | None, default: float) -> float:
     Raises:
         ToolkitError: it is not a number above 0 (exit code 2).
     """
-    if text is None:
-        return default
+    return default if text is None else positive(option, text, "seconds")
+
+
+def positive(option: str, text: str, unit: str) -> float:
+    """A number above 0 that was given as text.
+
+    Raises:
+        ToolkitError: it is none (exit code 2).
+    """
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ToolkitError(f"--{option}={text} is refused", "it takes seconds, more than 0", f"--{option}=300", code=2)
+        raise ToolkitError(f"--{option}={text} is refused", f"it takes {unit}, more than 0", f"--{option}=60", code=2)
     return value
 
 

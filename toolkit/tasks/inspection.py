@@ -13,8 +13,7 @@ def status(c: Context) -> None:
     """Show every service: state, health, since when, ports, memory; exit code 1 where one is not healthy."""
     from toolkit.status import status
 
-    _, docker = checkout(c)
-    status(docker)
+    status(*checkout(c))
 
 
 @task(

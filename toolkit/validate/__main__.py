@@ -7,25 +7,27 @@ import sys
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
+from toolkit.validate import grammars
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.programs import PROGRAMS
-from toolkit.validate.runner import run
+from toolkit.validate.runner import CHECKS, run
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Validate this checkout and print every problem as ``file:line: message``."""
-    names = ", ".join(program.name for program in PROGRAMS)
+    known = [grammars.NAME, *(program.name for program in PROGRAMS)]
+    names = ", ".join(known)
     parser = argparse.ArgumentParser(prog="python -m toolkit.validate", description="Check the files of this checkout.")
     parser.add_argument(
-        "--allow-skips", metavar="NAME,…", default="", help=f"programs that need not be run here; known: {names}"
+        "--allow-skips", metavar="NAME,…", default="", help=f"what need not be run here; known: {names}"
     )
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[2], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     allowed = set(filter(None, options.allow_skips.split(",")))
-    if unknown := allowed - {program.name for program in PROGRAMS}:
-        parser.error(f"unknown program {', '.join(sorted(unknown))}; known: {names}")
+    if unknown := allowed - set(known):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; known: {names}")
     try:
-        report = run(Checkout(options.root.resolve()), validators=PROGRAMS)
+        report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
     except ToolkitError as error:
         print(error.message, file=sys.stderr)
         return 1

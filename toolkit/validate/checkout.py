@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from toolkit.compose import Docker
-from toolkit.project import Project
+from toolkit.project import LOCAL, PULLED, Project
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import Key, Source, elements
 from toolkit.variables import variables_used
@@ -71,24 +73,22 @@ class Checkout:
     @property
     def base(self) -> str:
         """The layer that every profile starts with."""
-        return next(iter(self.layer_lists))[0]
-
-    @cached_property
-    def layer_lists(self) -> list[tuple[str, ...]]:
-        """The combinations of layers that make sense: the base alone, each profile, each with images built here."""
-        data = self.project.data
-        profiles = [tuple(layers) for layers in data["profiles"].values()]
-        local = [(*layers, data["local_images"]) for layers in profiles]
-        return [profiles[0][:1], *profiles, *local]
+        return self.project.shipped_files[0]
 
     @cached_property
     def layers(self) -> list[Source]:
         """Every compose file of the project once."""
-        return [self.source(file) for file in dict.fromkeys(file for files in self.layer_lists for file in files)]
+        return [self.source(file) for file in self.project.shipped_files]
+
+    def files(self, profile: str, images: str, groups: Iterable[str]) -> tuple[str, ...]:
+        """The layers of a profile with an image set and some groups, as set-up puts them together."""
+        every = self.project.groups if tuple(groups) == EVERY_GROUP else groups
+        files = self.project.compose_files(profile, images, every)
+        return tuple(file for file in files if file != self.project.data["override"])
 
     @cached_property
     def whole(self) -> list[Configuration]:
-        """Each combination of layers with every group on, the tools included.
+        """The base alone, and each profile with each image set: every group on, the tools included.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
@@ -97,7 +97,7 @@ class Checkout:
 
     @cached_property
     def configurations(self) -> list[Configuration]:
-        """Each combination of layers with every group off, with each one alone, and with all of them.
+        """The same with every group off, with each one alone, and with all of them.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
@@ -136,7 +136,10 @@ class Checkout:
         return f"validate-{variable.lower()}-value"
 
     def _merge(self, groups: list[tuple[str, ...]]) -> list[Configuration]:
-        wanted = [(files, on) for files in self.layer_lists for on in groups]
+        profiles = self.project.data["profiles"]
+        base: tuple[str, ...] = (self.base,)
+        wanted = [(base, on) for on in groups]
+        wanted += [(self.files(*each, on), on) for each in product(profiles, (PULLED, LOCAL)) for on in groups]
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda each: self._configuration(*each), wanted))
 

@@ -13,6 +13,8 @@ from toolkit.validate.source import elements, items
 
 SECRETS_LAYER = "docker-compose.secrets.yml"
 IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+# Grafana reads the file that its setting names.
+FROM_FILE = re.compile(r"^\$+__file\{/run/secrets/\w+\}$")
 NAMED = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY)$")
 
 
@@ -54,7 +56,7 @@ def hidden(checkout: Checkout) -> Iterator[Finding]:
             for path, value in _texts(service):
                 if any(password in value for password in passwords) or IN_URL.search(value):
                     problem = f"{name} shows a password in {'.'.join(map(str, path))}"
-                elif path[0] == "environment" and NAMED.search(str(path[-1])) and value:
+                elif path[0] == "environment" and NAMED.search(str(path[-1])) and value and not FROM_FILE.match(value):
                     problem = f"{name} has a password in its environment: {path[-1]}"
                 else:
                     continue

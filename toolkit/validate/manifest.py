@@ -17,19 +17,22 @@ def files(checkout: Checkout) -> Iterator[Finding]:
     named: list[tuple[tuple[Key, ...], str]] = [(("local_images",), data["local_images"])]
     for profile, layers in data["profiles"].items():
         named += [(("profiles", profile, number), file) for number, file in enumerate(layers)]
+    named += [
+        (("groups", group.name, "layer"), group.layer) for group in checkout.project.groups.values() if group.layer
+    ]
     for keys, file in named:
         problem = "" if file in checkout.tracked else f"{file} is not tracked by git"
         yield source.finding("stack", *keys, problem=problem)
     known = {file for _, file in named}
     for file in sorted(checkout.tracked):
         if file.startswith("docker-compose") and "/" not in file:
-            yield Finding(file, 1, "" if file in known else f"no profile of {MANIFEST} uses this layer")
+            yield Finding(file, 1, "" if file in known else f"no profile and no group of {MANIFEST} uses this layer")
 
 
 def groups(checkout: Checkout) -> Iterator[Finding]:
     """The groups of invoke.yaml are the Compose profiles of the services."""
     source, data = checkout.source(MANIFEST), checkout.project.data
-    known = {*checkout.project.groups, data["tools"]}
+    known = {*checkout.project.groups, data["tools"], data["absent"]}
     used: set[str] = set()
     for each in checkout.whole:
         for name, service in each.services.items():
@@ -40,7 +43,9 @@ def groups(checkout: Checkout) -> Iterator[Finding]:
     for group in checkout.project.groups:
         problem = "" if group in used else f"no service is in the group {group}"
         yield source.finding("stack", "groups", group, problem=problem)
-    yield source.finding("stack", "tools", problem="" if data["tools"] in used else f"no service is in {data['tools']}")
+    for special in ("tools", "absent"):
+        problem = "" if data[special] in used else f"no service is in {data[special]}"
+        yield source.finding("stack", special, problem=problem)
 
 
 def addresses(checkout: Checkout) -> Iterator[Finding]:

@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
-from toolkit.compose import Docker
+import yaml
+
+from toolkit import absent
+from toolkit.compose import Docker, TimedOutError
 from toolkit.project import LOCAL, PULLED
-from toolkit.validate.checkout import Checkout, Configuration
+from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
 PROFILE = "dev"
-SECONDS = 60
+SECONDS = 120
+LONGEST = 2000
+"""Characters of what a program says."""
+ALERTMANAGER = "/etc/alertmanager/alertmanager.yml"
+ROUTING_TESTS = "monitoring/alertmanager/routing_tests.yml"
+ALERTING = "monitoring/alertmanager/alertmanager.yml"
+
+
+class Situation(NamedTuple):
+    """What a program is called in: the checkout, its service, and where the container has each file to judge."""
+
+    checkout: Checkout
+    service: Mapping[str, Any]
+    files: Mapping[str, str]
+
+
+Command = Callable[[Situation], Sequence[str]]
+"""The program and its arguments; an empty program stands for what the image starts by itself."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A validator: the image of ``service`` has ``command``, which is run on ``files`` of its mounts, if any."""
+    """A validator: the image of ``service`` runs ``command``, which judges ``files`` of its mounts, if any."""
 
     name: str
     service: str
-    command: tuple[str, ...]
-    files: str
+    command: Command
+    files: tuple[str, ...]
+    groups: tuple[str, ...] = EVERY_GROUP
+    """With which groups on the service is configured."""
+    loaded: bool = True
+    """Whether the files are what the service loads, and not tests of that."""
 
     def paths(self, checkout: Checkout) -> list[str]:
-        """The tracked files to validate."""
-        return sorted(file for file in checkout.tracked if PurePath(file).match(self.files))
-
-
-PROGRAMS = (
-    Program(
-        "promtool-config",
-        "prometheus",
-        ("promtool", "check", "config", "--lint=all", "--lint-fatal"),
-        "monitoring/prometheus/prometheus.yml",
-    ),
-    Program(
-        "promtool-rules",
-        "prometheus",
-        ("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
-        "monitoring/prometheus/rules/*.yml",
-    ),
-    Program(
-        "amtool-config",
-        "alertmanager",
-        ("amtool", "check-config"),
-        "monitoring/alertmanager/alertmanager.yml",
-    ),
-)
+        """The files to judge: all that there are, since the program reads those that git does not know too."""
+        found = {path for pattern in self.files for path in checkout.root.glob(pattern)}
+        return sorted(str(path.relative_to(checkout.root)) for path in found)
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,91 @@ class Skipped:
     why: str
 
 
+def _on_files(*words: str) -> Command:
+    """A tool that takes the files as arguments."""
+    return lambda situation: [*words, *situation.files.values()]
+
+
+def _started(*before: str, then: Sequence[str] = ()) -> Command:
+    """The service's own command, with words around it that make it check its configuration and end."""
+    return lambda situation: ["", *before, *situation.service["command"], *then]
+
+
+def _rule_tests(situation: Situation) -> Sequence[str]:
+    """Every test of rules passes; file by file, since the program does not say which one has failed."""
+    return _shell((["promtool", "test", "rules", inside], inside) for inside in situation.files.values())
+
+
+def _routing(situation: Situation) -> Sequence[str]:
+    """Every label set of the routing tests reaches the receivers that it should."""
+    cases = yaml.safe_load((situation.checkout.root / ROUTING_TESTS).read_text(encoding="utf-8"))
+    return _shell(
+        (
+            ["amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}",
+             f"--verify.receivers={','.join(case['receivers'])}",
+             *(f"{name}={value}" for name, value in case["labels"].items())],
+            f"{situation.files[ROUTING_TESTS]}: {case['name']}",
+        )
+        for case in cases
+    )  # fmt: skip
+
+
+def _rendered(situation: Situation) -> Sequence[str]:
+    """Every template renders: one that is missing or fails is accepted, and the notifications are empty."""
+    folder = PurePath(ALERTMANAGER).parent
+    named: dict[str, str] = {}
+    for file, inside in situation.files.items():
+        text = (situation.checkout.root / file).read_text(encoding="utf-8")
+        named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', text), inside)
+    return _shell(
+        (
+            ["amtool", "template", "render", f"--template.glob={folder}/templates/*.tmpl",
+             f"--template.text={{{{ template \"{name}\" . }}}}", f"--template.data={folder}/template_data.json"],
+            f"{inside}: {name}",
+        )
+        for name, inside in named.items()
+    )  # fmt: skip
+
+
+def _shell(calls: Iterator[tuple[Sequence[str], str]]) -> Sequence[str]:
+    """One script for many calls; the words beside a call are printed where it fails, with what it said."""
+    lines = [
+        f'said=$({shlex.join(call)} 2>&1) || {{ echo {shlex.quote(words)}: FAILED: "$said"; failed=1; }}'
+        for call, words in calls
+    ]
+    return ["sh", "-c", "\n".join(["failed=0", *lines, "exit $failed"])]
+
+
+RULES_ARE_SOUND = _on_files("promtool", "check", "rules", "--lint=all", "--lint-fatal")
+COLLECTOR = ("monitoring/otel-collector/*.yml",)
+PROGRAMS = (
+    Program("promtool-config", "prometheus",
+            _on_files("promtool", "check", "config", "--lint=all", "--lint-fatal"),
+            ("monitoring/prometheus/prometheus.yml",)),
+    Program("promtool-rules", "prometheus", RULES_ARE_SOUND, ("monitoring/prometheus/rules/*.yml",)),
+    Program("promtool-jaeger", "prometheus", RULES_ARE_SOUND, ("monitoring/jaeger/rules*.yml",)),
+    Program("promtool-tests", "prometheus", _rule_tests, ("monitoring/prometheus/tests/*.yml",), loaded=False),
+    Program("amtool-config", "alertmanager", _on_files("amtool", "check-config"), (ALERTING,)),
+    Program("amtool-routes", "alertmanager", _routing, (ROUTING_TESTS,)),
+    Program("amtool-templates", "alertmanager", _rendered, (ALERTING, "monitoring/alertmanager/templates/*.tmpl")),
+    Program("blackbox", "blackbox-exporter", _started(then=["--config.check"]), ("monitoring/blackbox/*.yml",)),
+    Program("otelcol", "otel-collector", _started("validate"), COLLECTOR, groups=("monitoring",)),
+    Program("otelcol-jaeger", "otel-collector", _started("validate"), COLLECTOR),
+    Program("jaeger", "jaeger", _started("validate"), ("monitoring/jaeger/jaeger.yml",)),
+    Program("loki", "loki", _started(then=["-verify-config"]), ("monitoring/loki/loki.yml",)),
+    Program("tempo", "tempo", _started(then=["-config.verify=true"]), ("monitoring/tempo/tempo.yml",)),
+)  # fmt: skip
+
+
 def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped]:
     """Run one program in its service's image on the files that the service mounts; one finding for each file."""
     docker = Docker(checkout.root)
     why = ""
-    for configuration in _candidates(checkout):
+    for configuration in _candidates(checkout, program.groups):
         service = configuration.services[program.service]
+        if service.get("profiles") == [checkout.project.data["absent"]]:
+            why = f"{program.service} is {absent.REASON}"
+            continue
         inspected = docker("image", "inspect", service["image"])
         if inspected.code == 0:
             yield from _run(checkout, docker, program, service)
@@ -75,21 +159,16 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
     yield Skipped(program.name, why)
 
 
-def _candidates(checkout: Checkout) -> list[Configuration]:
+def _candidates(checkout: Checkout, groups: tuple[str, ...]) -> list[Configuration]:
     """The configuration of the image set in use; while none was chosen, that of either set."""
-    layers = tuple(checkout.project.layers(PROFILE))
-    sets = {PULLED: layers, LOCAL: (*layers, checkout.project.data["local_images"])}
     chosen = checkout.project.images
-    wanted = [sets[chosen]] if chosen in sets else list(sets.values())
-    return [each for each in checkout.whole if each.files in wanted]
+    wanted = [checkout.files(PROFILE, images, groups) for images in ([chosen] if chosen else [PULLED, LOCAL])]
+    every = checkout.whole if groups == EVERY_GROUP else checkout.configurations
+    return [each for each in every if each.files in wanted and each.groups == groups]
 
 
 def _run(checkout: Checkout, docker: Docker, program: Program, service: dict[str, Any]) -> Iterator[Finding]:
-    mounts = {
-        mount["target"]: str(Path(mount["source"]).relative_to(checkout.root))
-        for mount in service["volumes"]
-        if mount["type"] == "bind"
-    }
+    mounts = _mounts(checkout, service)
     inside = {
         file: file.replace(source, target, 1)
         for file in program.paths(checkout)
@@ -98,18 +177,49 @@ def _run(checkout: Checkout, docker: Docker, program: Program, service: dict[str
     }
     if not inside:
         return
-    program_name, *arguments = program.command
-    result = docker(
-        *("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", service["user"]),
+    entrypoint, *arguments = program.command(Situation(checkout, service, inside))
+    container = f"validate-{program.name}-{uuid4().hex[:8]}"
+    call = (
+        *("run", "--rm", "--name", container, "--network", "none", "--read-only", "--tmpfs", "/tmp"),  # noqa: S108
+        *("--cap-drop", "ALL", "--user", service["user"]),
+        *(f"--env={name}={value}" for name, value in (service.get("environment") or {}).items()),
         *(f"--volume={checkout.root / source}:{target}:ro" for target, source in mounts.items()),
-        *("--entrypoint", program_name, service["image"], *arguments, *inside.values()),
-        timeout=SECONDS,
+        *(("--entrypoint", entrypoint) if entrypoint else ()),
+        *(service["image"], *arguments),
     )
+    try:
+        result = docker(*call, timeout=SECONDS)
+    except TimedOutError:
+        docker("rm", "--force", container)
+        yield Finding(next(iter(inside)), 1, f"{program.name} did not end within {SECONDS} s")
+        return
     if result.code == 0:
         yield from (Finding(file, 1) for file in inside)
         return
     said = f"{result.stdout}\n{result.stderr}"
-    accused = {file: path for file, path in inside.items() if f"{path}:" in said} or inside
-    file = max(accused, key=lambda each: said.rfind(accused[each]))
+    file = _accused(said, inside)
     line = re.search(rf"(?:{re.escape(inside[file])}: *|\bline )(\d+)", said)
-    yield Finding(file, int(line[1]) if line else 1, f"{program.name}: {' '.join(said.split())}")
+    yield Finding(file, int(line[1]) if line else 1, f"{program.name}: {' '.join(said.split())[:LONGEST]}")
+
+
+def _mounts(checkout: Checkout, service: Mapping[str, Any]) -> dict[str, str]:
+    """The folders of the checkout that a service mounts; what masks a part of another one is left out."""
+    mounts = {
+        mount["target"]: str(Path(mount["source"]).relative_to(checkout.root))
+        for mount in service["volumes"]
+        if mount["type"] == "bind" and Path(mount["source"]).is_relative_to(checkout.root)
+    }
+    inner = [
+        target
+        for target in mounts
+        if any(other != target and PurePath(target).is_relative_to(other) for other in mounts)
+    ]
+    return {target: source for target, source in mounts.items() if target not in inner}
+
+
+def _accused(said: str, inside: Mapping[str, str]) -> str:
+    """The file that an output is about: named with a position, else the last one named before the failure."""
+    named = {file: path for file, path in inside.items() if f"{path}:" in said} or inside
+    failure = said.find("FAILED")
+    until = failure if failure >= 0 and any(said.rfind(path, 0, failure) >= 0 for path in named.values()) else len(said)
+    return max(named, key=lambda file: said.rfind(named[file], 0, until))

@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.validate import (
+    alerting,
+    alerts,
     credentials,
+    dashboards,
+    datasources,
     environment,
     images,
     isolation,
     layers,
     manifest,
-    monitoring,
     mounts,
+    pipelines,
     ports,
     programs,
+    queries,
     resources,
+    scrapes,
     services,
     style,
 )
@@ -24,7 +30,7 @@ from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.programs import Skipped
 
-Check = Callable[[Checkout], Iterator[Finding]]
+Check = Callable[[Checkout], Iterator[Finding | Skipped]]
 
 CHECKS: tuple[Check, ...] = (
     layers.combinations,
@@ -51,8 +57,34 @@ CHECKS: tuple[Check, ...] = (
     isolation.hardening,
     resources.networks,
     resources.volumes,
-    monitoring.targets,
-    monitoring.rules,
+    scrapes.targets,
+    scrapes.loaded,
+    scrapes.services,
+    scrapes.apart,
+    scrapes.intervals,
+    alerts.labels,
+    alerts.texts,
+    alerts.pages,
+    alerts.tests,
+    alerts.timing,
+    alerts.names,
+    alerting.receivers,
+    alerting.routes,
+    alerting.secrets,
+    pipelines.collector,
+    pipelines.loki,
+    pipelines.tempo,
+    pipelines.grafana,
+    dashboards.models,
+    dashboards.panels,
+    dashboards.links,
+    dashboards.home,
+    datasources.provisioned,
+    datasources.references,
+    queries.parsed,
+    queries.variables,
+    queries.metrics,
+    queries.excused,
     style.key_order,
     style.headers,
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from toolkit.health import HEALTH_URL
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
+
+PROBES = "monitoring/prometheus/scrape/blackbox.yml"
 
 Service = tuple[Configuration, str, dict[str, Any]]
 
@@ -20,13 +23,23 @@ def _services(checkout: Checkout, *, jobs: bool) -> Iterator[Service]:
                 yield each, name, service
 
 
+def _probed(checkout: Checkout) -> set[str]:
+    """The addresses that the blackbox exporter is made to ask."""
+    return {scalar.value for scalar in checkout.source(PROBES).scalars()}
+
+
 def health(checkout: Checkout) -> Iterator[Finding]:
-    """Every long-running service has a health check that is asked often while it starts."""
+    """Every long-running service has a health check that is asked often while it starts, or is asked from outside."""
+    probed = _probed(checkout)
     for each, name, service in _services(checkout, jobs=False):
         check = service.get("healthcheck", {})
         path = ("services", name, "healthcheck")
         if check.get("disable") or check.get("test", ["NONE"]) in (["NONE"], []):
-            yield checkout.place(each.files, *path, problem=f"{name} has no health check")
+            if url := service.get("labels", {}).get(HEALTH_URL):
+                problem = "" if url in probed else f"no scrape job of {PROBES} probes {url}"
+                yield checkout.place(each.files, "services", name, "labels", HEALTH_URL, problem=problem)
+            else:
+                yield checkout.place(each.files, *path, problem=f"{name} has no health check")
             continue
         for key in ("interval", "timeout", "retries", "start_period", "start_interval"):
             missing = "" if check.get(key) else f"the health check of {name} has no {key}"

@@ -16,8 +16,8 @@ KEY_ORDER = (
     *("entrypoint", "command", "working_dir", "env_file", "environment", "secrets", "configs"),
     *("volumes", "tmpfs", "shm_size", "devices", "ulimits", "sysctls"),
     *("ports", "expose", "networks", "dns", "extra_hosts", "depends_on"),
-    *("healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj"),
-    *("logging", "labels", "deploy", "develop"),
+    *("labels", "healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj"),
+    *("logging", "deploy", "develop"),
 )
 COMMENTED = (".yml", ".yaml", ".sh", ".sql", ".conf", "Dockerfile")
 

@@ -1,8 +1,16 @@
 """The application's own unit tests: no service is needed, only the loopback interface."""
 
+from collections.abc import Iterator
+
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from netmon import settings
+
+_EXPORTED = InMemorySpanExporter()
 
 ENVIRON = {
     "DATABASE_URL": "postgresql://postgres:pw@db:5432/network_monitor",
@@ -26,3 +34,15 @@ def environ() -> dict[str, str]:
 @pytest.fixture
 def app_settings(environ: dict[str, str]) -> settings.Settings:
     return settings.load(environ)
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """Spans are recorded, and those that have ended are kept here."""
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(_EXPORTED))
+        trace.set_tracer_provider(provider)  # once a process, by the SDK's own rule
+    _EXPORTED.clear()
+    yield _EXPORTED
+    _EXPORTED.clear()

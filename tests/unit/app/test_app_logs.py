@@ -24,14 +24,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_line_has_its_members_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_has_its_members_in_order(spans: object, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api", "info")
-    with tracing.step(None) as context:
+    with tracing.span("test") as span:
         logs.logger("netmon.test").info("it happened", count=1)
     (line,) = lines(capsys)
     assert list(line)[:4] == ["timestamp", "level", "service", "message"]
     assert (line["level"], line["service"], line["message"], line["count"]) == ("info", "api", "it happened", 1)
-    assert line["trace_id"] == context.trace_id
+    assert line["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+    assert line["span_id"] == f"{span.get_span_context().span_id:016x}"
     assert line["timestamp"].endswith("Z")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from netmon import latest, tracing
+from netmon import latest
 from netmon.models import Outcome, Probe, Status
 from netmon.targets import parse_target
 from netmon.worker import Work
@@ -107,38 +107,3 @@ async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
     assert await carry_out(Recorder(), redelivered=True) == ["get", "probe", "finish", "publish"]
     queued = Probe.of(parse_target("http://a/"))
     assert await carry_out(Recorder(queued), redelivered=True) == ["get", "probe", "finish", "publish"]
-
-
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-
-
-def test_a_trace_is_continued_with_a_step_of_its_own() -> None:
-    with tracing.step(f"00-{TRACE}-{SPAN}-01") as context:
-        assert (context.trace_id, context.sampled) == (TRACE, True)
-        assert context.span_id != SPAN
-        assert tracing.headers() == {"traceparent": f"00-{TRACE}-{context.span_id}-01"}
-    assert tracing.headers() == {}
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        None,
-        "",
-        "junk",
-        f"ff-{TRACE}-{SPAN}-01",
-        f"00-{'0' * 32}-{SPAN}-01",
-        f"00-{TRACE}-{'0' * 16}-01",
-        f"00-{TRACE.upper()}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}-01-extra",
-        f"00-{TRACE}-{SPAN}",
-    ],
-)
-def test_an_invalid_context_starts_a_new_trace(header: str | None) -> None:
-    assert tracing.parse(header) is None
-    with tracing.step(header) as context:
-        assert context.trace_id != TRACE
-
-
-def test_a_later_version_may_say_more() -> None:
-    assert tracing.parse(f"01-{TRACE}-{SPAN}-00-more") == tracing.TraceContext(TRACE, SPAN, sampled=False)

@@ -31,6 +31,7 @@ class FakeDocker:
     cli: Docker
     calls: list[list[str]] = field(default_factory=list)
     environments: list[Mapping[str, str | None]] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
     _script: list[tuple[tuple[str, ...], Answer]] = field(default_factory=list)
 
     def on(self, *words: str, stdout: object = "", stderr: str = "", code: int = 0) -> None:
@@ -45,6 +46,11 @@ class FakeDocker:
         self.cli._configs.clear()
         self._script.insert(0, (words, by))
 
+    @staticmethod
+    def result(stdout: object) -> Result:
+        """A command that has printed a document and succeeded."""
+        return Result(0, json.dumps(stdout), "")
+
     def ran(self, *words: str) -> list[list[str]]:
         """The commands so far in which ``words`` stand in this order."""
         return [argv for argv in self.calls if _contains(argv, words)]
@@ -54,10 +60,12 @@ class FakeDocker:
         argv: Sequence[str],
         *,
         env: Mapping[str, str | None] | None = None,
+        stdin: str = "",
         **_options: object,
     ) -> Result:
         self.calls.append(list(argv))
         self.environments.append(env or {})
+        self.inputs.append(stdin)
         for words, by in self._script:
             if not _contains(argv, words):
                 continue

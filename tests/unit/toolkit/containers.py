@@ -48,7 +48,11 @@ def container(
         "State": state,
         "HostConfig": {"RestartPolicy": {"Name": policy}},
         "Config": {
-            "Labels": {"com.docker.compose.service": service, "com.docker.compose.container-number": str(number)}
+            "Labels": {
+                "com.docker.compose.service": service,
+                "com.docker.compose.container-number": str(number),
+                **more.get("labels", {}),
+            }
         },
         "NetworkSettings": {"Ports": more.get("ports", {})},
     }

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from toolkit import credentials
 from toolkit.compose import Result
-from toolkit.doctor import Finding, doctor, require_engine, require_free_ports, show
+from toolkit.doctor import Finding, doctor, require_engine, require_engine_folder, require_free_ports, show
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.setup import setup
@@ -46,7 +47,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture(autouse=True)
 def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A checkout, a machine and an engine with which everything is right; the services can be changed."""
-    setup(project, "dev", images="local")
+    setup(project, "dev", images="local", folder=str(INFO["DockerRootDir"]))
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -146,7 +147,7 @@ def test_without_an_engine_the_rest_is_still_looked_at(project: Project, docker:
         docker.on("docker", command, code=1, stderr=away)
     found = complaints(project, docker)
     assert [finding.check for finding in found if finding.level == "failed"] == ["engine"]
-    assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "containers"}
+    assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers"}
     assert all("not checked" in finding.what for finding in found if finding.level == "warning")
     assert {"systemctl start docker" in finding.fix for finding in found} == {True}
 
@@ -438,3 +439,27 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"ok +engine +Docker Engine 28", lines[1])
     assert lines[3].strip() == "fix: run: unset X"
+
+
+def test_the_engine_keeps_its_files_elsewhere(project: Project, docker: FakeDocker) -> None:
+    docker.on("info", stdout={**INFO, "DockerRootDir": "/srv/docker"})
+    found = only(project, docker, "engine files", "failed")
+    assert "/srv/docker" in found.what
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_what_reads_the_engines_files_needs_them_on_this_machine(docker: FakeDocker, readers: int) -> None:
+    docker.on("info", stdout="/nowhere/docker\n")
+    logs = {"volumes": [{"type": "bind", "source": "/nowhere/docker/containers", "target": "/logs"}]}
+    reconfigure(docker, {"app": {}, **({"otel-collector": logs} if readers else {})})
+    if readers:
+        with pytest.raises(ToolkitError, match="otel-collector cannot read the engine's files") as raised:
+            require_engine_folder(docker.cli)
+        assert "--without=monitoring" in raised.value.fix
+    else:
+        require_engine_folder(docker.cli)
+
+
+def test_the_engines_files_are_here(docker: FakeDocker, tmp_path: Path) -> None:
+    docker.on("info", stdout=str(tmp_path))
+    require_engine_folder(docker.cli)

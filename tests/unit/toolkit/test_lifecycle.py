@@ -10,12 +10,13 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
-from toolkit import doctor, envfile, images, lifecycle
+from toolkit import absent, doctor, envfile, images, lifecycle
 from toolkit.compose import Result
 from toolkit.errors import ToolkitError
 from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
+from toolkit.outcome import Outcome
 from toolkit.project import Project
-from toolkit.smoke import Check, Outcome, SmokeReport
+from toolkit.smoke import Check, SmokeReport
 
 QUICK = Options(timeout=2)
 PORTS = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}
@@ -42,6 +43,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps()
     monkeypatch.setattr(doctor, "require_engine", steps.note("engine"))
     monkeypatch.setattr(doctor, "require_free_ports", steps.note("ports"))
+    monkeypatch.setattr(doctor, "require_engine_folder", steps.note("folder"))
+    monkeypatch.setattr(lifecycle, "engine_folder", lambda _docker: "/var/lib/docker")
+    monkeypatch.setattr(absent, "show", steps.note("absent"))
     monkeypatch.setattr(lifecycle, "setup", steps.note("setup", ["created secrets/redis_password.txt"]))
     monkeypatch.setattr(images, "choose", steps.note("choose", "local"))
     monkeypatch.setattr(images, "provide", steps.note("provide"))
@@ -57,6 +61,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 ALL_STEPS = [
     "engine",
     "setup",
+    "folder",
     "ports",
     "choose",
     "provide",
@@ -65,6 +70,7 @@ ALL_STEPS = [
     "start",
     "smoke",
     "addresses",
+    "absent",
 ]
 
 

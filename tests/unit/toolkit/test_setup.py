@@ -6,10 +6,11 @@ import stat
 
 import pytest
 
+from tests.unit.toolkit.conftest import FakeDocker
 from toolkit import credentials, envfile, files
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.setup import settings, setup
+from toolkit.setup import engine_folder, settings, setup
 
 GOOD = "0123456789abcdef"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)
@@ -84,6 +85,7 @@ def test_a_half_written_env_is_removed(project: Project) -> None:
         (None, "mine", "mine"),
         ([], "monitoring,mine", "mine"),
         (["monitoring"], "mine", "monitoring,mine"),
+        (["jaeger", "monitoring"], None, "monitoring,jaeger"),
     ],
 )
 def test_groups(project: Project, groups: list[str] | None, before: str | None, after: str) -> None:
@@ -91,6 +93,34 @@ def test_groups(project: Project, groups: list[str] | None, before: str | None, 
         project.env_file.write_text(f"COMPOSE_PROFILES={before}\n")
     setup(project, None, groups=groups)
     assert project.env["COMPOSE_PROFILES"] == after
+
+
+def test_the_layer_of_a_group_comes_and_goes_with_it(project: Project) -> None:
+    setup(project, "dev", images="local", groups=["monitoring", "jaeger"])
+    assert project.env["COMPOSE_FILE"] == (
+        "docker-compose.yml:docker-compose.dev.yml:docker-compose.jaeger.yml:images/compose.yml"
+    )
+    setup(project, None, groups=["monitoring"])
+    assert project.env["COMPOSE_FILE"] == "docker-compose.yml:docker-compose.dev.yml:images/compose.yml"
+
+
+def test_the_engines_folder_is_written_where_it_is_not_the_usual_one(project: Project) -> None:
+    setup(project, None, folder="/var/lib/docker")
+    assert "DOCKER_ROOT_DIR" not in project.env
+    assert setup(project, None, folder="/srv/docker") == [".env: DOCKER_ROOT_DIR set"]
+    setup(project, None)
+    assert project.env["DOCKER_ROOT_DIR"] == "/srv/docker", "an engine that does not answer changes nothing"
+    setup(project, None, folder="/var/lib/docker")
+    assert project.env["DOCKER_ROOT_DIR"] == "/var/lib/docker"
+
+
+def test_the_engine_is_asked_for_its_folder(docker: FakeDocker) -> None:
+    docker.on("info", stdout="/srv/docker\n")
+    assert engine_folder(docker.cli) == "/srv/docker"
+    docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")
+    assert engine_folder(docker.cli) is None
+    docker.answer("info", by=ToolkitError("cannot run docker"))
+    assert engine_folder(docker.cli) is None
 
 
 def test_images_are_recorded_and_kept(project: Project) -> None:

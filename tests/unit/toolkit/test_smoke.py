@@ -6,24 +6,33 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
+from tests.unit.toolkit.httpserver import Route, server
 from toolkit import hostchecks
 from toolkit import smoke as module
+from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
-from toolkit.hostchecks import CheckError, Host, HostCheck
+from toolkit.hostchecks import Host, HostCheck
+from toolkit.observe import targets
+from toolkit.observe.result import Result
+from toolkit.observe.stack import Stack
+from toolkit.outcome import Outcome
+from toolkit.polling import CheckError
 from toolkit.project import Project
 from toolkit.setup import setup
-from toolkit.smoke import INSIDE_CHECKS, Check, Outcome, Plan, SmokeReport, read_line, smoke
+from toolkit.smoke import Check, Plan, SmokeReport, read_line, smoke
 
 OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
 PORTS = [{"target": 1}]
+# Every service of `services` that should run.
+RUNNING = ["app", "worker", "db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager"]
 
 
 def services(**changes: dict[str, Any] | None) -> dict[str, Any]:
@@ -61,8 +70,11 @@ def check(name: str) -> HostCheck:
         ("probe", plan(app=dict(OURS)), "publishes no port of app"),
         ("health", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), ""),
         ("kafka", plan(kafka={}), "publishes no port of kafka"),
-        ("prometheus", plan(off=("smoke", "prometheus")), "switched off (group monitoring)"),
-        ("prometheus", plan(prometheus=None), "has no service prometheus"),
+        ("targets", plan(off=("smoke", "prometheus")), "switched off (group monitoring)"),
+        ("targets", plan(prometheus=None), "has no service prometheus"),
+        ("targets", plan(prometheus={}), ""),
+        ("signals", plan(), "has no service otel-collector"),
+        ("targets", replace(plan(), absent=frozenset({"prometheus"})), "prometheus is not in the local images"),
     ],
 )
 def test_reasons_to_skip_a_check_from_the_host(name: str, given: Plan, reason: str) -> None:
@@ -105,6 +117,7 @@ class TestReport:
         ('{"check": "db", "ok": true, "ms": 12.5, "detail": "row"}', Check("db", "inside", Outcome.OK, 0.0125, "row")),
         ('{"check": "db", "ok": false, "ms": 1, "detail": "x"}', Check("db", "inside", Outcome.FAILED, 0.001, "x")),
         ('{"check": "db", "ok": "yes", "ms": 1, "detail": ""}', Check("db", "inside", Outcome.FAILED, 0.001, "")),
+        ('{"check": "x", "ok": null, "ms": 0, "detail": "no"}', Check("x", "inside", Outcome.SKIPPED, 0.0, "no")),
         ('{"check": "db", "ms": 1, "detail": ""}', None),
         ("Container smoke Created", None),
         ("[1]", None),
@@ -140,22 +153,44 @@ class TestSmoke:
         report = smoke(project, self.docker.cli, 5)
         return {(each.name, each.where): each.outcome.value for each in report.checks}
 
-    def test_all_checks_pass(self, project: Project) -> None:
-        self.reports(*INSIDE_CHECKS)
+    def test_every_service_that_should_run_is_asked_for(self, project: Project) -> None:
+        self.reports(*RUNNING)
         assert set(self.outcomes(project).values()) == {"ok"}
         [run] = self.docker.ran("compose", "run")
-        assert run[run.index("--only") + 1 :] == list(INSIDE_CHECKS)
+        assert run[run.index("--only") + 1 :] == RUNNING
         assert self.docker.ran("rm") == [], "the command has removed its own container"
 
-    def test_a_group_that_is_off_is_skipped_and_not_asked_for(self, project: Project) -> None:
+    def test_a_group_that_is_off_is_not_asked_for(self, project: Project) -> None:
         self.configure("prometheus", "alertmanager")
-        self.reports("db", "redis", "kafka", "rabbitmq")
-        found = self.outcomes(project)
-        assert found["prometheus", "inside"] == found["alertmanager", "inside"] == "skipped"
+        self.reports("app", "worker", "db", "redis", "kafka", "rabbitmq")
+        assert set(self.outcomes(project).values()) == {"ok"}
         assert "prometheus" not in self.docker.ran("compose", "run")[0]
 
+    def test_a_service_without_a_check_is_named_unless_another_check_uses_it(self, project: Project) -> None:
+        lines = [
+            json.dumps({"check": name, "ok": None if name in {"app", "db"} else True, "ms": 0, "detail": "none"})
+            for name in RUNNING
+        ]
+        self.docker.on("run", "--rm", "smoke", stdout="\n".join(lines))
+        found = self.outcomes(project)
+        assert ("app", "inside") not in found, "the check `health` is about it"
+        assert found["db", "inside"] == "skipped"
+
+    def test_what_the_images_lack_is_named(self, project: Project) -> None:
+        setup(project, "dev", images="local")
+        every = services(grafana={"profiles": ["absent"]})
+        here = {name: spec for name, spec in every.items() if name not in {"smoke", "grafana"}}
+        self.docker.answer("config", by=lambda _argv: self.docker.result(
+            {"name": "netmon", "services": every if self.docker.environments[-1] else here}))  # fmt: skip
+        self.docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": every})
+        self.reports(*RUNNING)
+        found = self.outcomes(project)
+        assert found.pop(("grafana", "inside")) == "skipped"
+        assert found.pop(("smoke", "inside")) == "skipped"
+        assert set(found.values()) == {"ok"}
+
     def test_what_did_not_report_has_failed(self, project: Project) -> None:
-        self.reports("db", "redis", "kafka", "rabbitmq", "prometheus", code=1)
+        self.reports(*RUNNING[:-1], code=1)
         found = self.outcomes(project)
         assert found.pop(("alertmanager", "inside")) == "failed"
         assert set(found.values()) == {"ok"}
@@ -164,7 +199,7 @@ class TestSmoke:
         self.reports(code=125, stderr="pull access denied\n")
         report = smoke(project, self.docker.cli, 5)
         inside = [each for each in report.checks if each.where == "inside"]
-        assert len(inside) == len(INSIDE_CHECKS)
+        assert [each.name for each in inside] == RUNNING
         assert {(each.outcome, each.detail) for each in inside} == {
             (Outcome.FAILED, "it did not report: pull access denied")
         }
@@ -189,7 +224,7 @@ class TestSmoke:
         def broken(_host: Host) -> str:
             raise error
 
-        self.reports(*INSIDE_CHECKS)
+        self.reports(*RUNNING)
         monkeypatch.setattr(hostchecks, "CHECKS", (HostCheck("health", ("app",), broken),))
         first = smoke(project, self.docker.cli, 5).checks[0]
         assert (first.outcome, first.detail) == (Outcome.FAILED, detail)
@@ -205,52 +240,18 @@ class TestSmoke:
             ended.set()
             return []
 
-        monkeypatch.setattr(module, "_from_host", interrupted)
+        monkeypatch.setattr(module, "_by_host", interrupted)
         monkeypatch.setattr(module, "_inside", inside)
         with pytest.raises(KeyboardInterrupt):
             smoke(project, self.docker.cli, 5)
         assert ended.is_set()
 
 
-Route = tuple[int, Any, dict[str, str]]
-
-
-@contextmanager
-def server(answer: Callable[[str, str, dict[str, str]], Route]) -> Iterator[int]:
-    """An HTTP server on the loopback interface; ``answer`` maps method, path and headers to an answer."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def _reply(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body, headers = answer(self.command, self.path, dict(self.headers))
-            text = body if isinstance(body, str) else json.dumps(body)
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with suppress(BrokenPipeError):  # a client that gave up
-                self.wfile.write(text.encode())
-
-        do_GET = do_POST = _reply  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield running.server_port
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
-
-
 def host(project: Project, port: int, service: str = "app", seconds: float = 5, **changes: dict[str, Any]) -> Host:
     ports = {"1/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
-    return Host(project, services(**changes), [state(service, ports=ports)], time.monotonic() + seconds,
-                threading.Event())  # fmt: skip
+    found = [state(service, ports=ports)]
+    stack = Stack(project.root, Docker(project.root), services(**changes), frozenset({service}))
+    return Host(project, stack.services, found, time.monotonic() + seconds, threading.Event(), stack)
 
 
 class App:
@@ -259,7 +260,7 @@ class App:
     def __init__(self, **routes: Route) -> None:
         self.routes, self.jobs = routes, 3
 
-    def __call__(self, method: str, path: str, _headers: dict[str, str]) -> Route:
+    def __call__(self, method: str, path: str, _headers: dict[str, str], _body: str) -> Route:
         probe = {"id": "p1", "target": "t", "requested_at": "2026-01-01T00:00:00Z", "status": "succeeded",
                  "http_status": 200, "error": None, "duration_ms": 12.0}  # fmt: skip
         name = {"/api/probes": "accept", "/api/probes/p1": "result", "/api/targets/t/latest": "latest",
@@ -343,7 +344,7 @@ def test_health_names_the_dependencies(project: Project) -> None:
 def test_rabbitmq_login(project: Project) -> None:
     setup(project, "dev")
 
-    def whoami(_method: str, _path: str, headers: dict[str, str]) -> Route:
+    def whoami(_method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
         return (200, {"name": "admin"}, {}) if headers.get("Authorization") else (401, {}, {})
 
     with server(whoami) as port:
@@ -362,32 +363,20 @@ def test_alertmanager_is_ready(project: Project) -> None:
         hostchecks.alertmanager(host(project, port, "alertmanager"))
 
 
-@pytest.mark.parametrize(
-    ("targets", "fine"),
-    [
-        ([("prometheus", "up")], True),
-        ([("prometheus", "up"), ("worker", "down")], False),
-        ([("prometheus", "unknown")], False),
-        ([("worker", "up")], False),
-        ([], False),
-    ],
-)
-def test_every_job_of_a_running_service_has_a_target(
-    project: Project, targets: list[tuple[str, str]], fine: bool
-) -> None:
-    active = [{"labels": {"job": job}, "health": health} for job, health in targets]
+SCRAPED = [Result.of("targets", "app app:3000", "")]
 
-    def answer(_method: str, path: str, _headers: dict[str, str]) -> Route:
-        pools = {"scrapePools": ["prometheus", "worker"]}
-        return 200, {"data": pools if path.endswith("scrape_pools") else {"activeTargets": active}}, {}
 
-    with server(answer) as port:
-        stack = host(project, port, "prometheus", seconds=0.5)
-        if fine:
-            assert hostchecks.prometheus(stack) == "targets of prometheus up"
-        else:
-            with pytest.raises(CheckError, match="waited"):
-                hostchecks.prometheus(stack)
+def test_every_target_is_waited_for(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [[*SCRAPED, Result.of("targets", "redis", "it runs, and no job scrapes it")], SCRAPED]
+    monkeypatch.setattr(targets, "check", lambda _stack: iter(looks.pop(0)))
+    assert hostchecks.scraped(host(project, 1)) == "1 targets and services"
+
+
+def test_a_target_that_stays_down_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    down = [*SCRAPED, Result.of("targets", "worker worker:3000", "connection refused")]
+    monkeypatch.setattr(targets, "check", lambda _stack: iter(down))
+    with pytest.raises(CheckError, match="worker worker:3000: connection refused"):
+        hostchecks.scraped(host(project, 1, seconds=0.1))
 
 
 def test_what_does_not_answer(project: Project) -> None:
@@ -419,8 +408,9 @@ def test_waiting_is_called_off(project: Project) -> None:
         hostchecks.until(stack, "nothing", lambda: None)
 
 
-def test_the_plan_is_read_from_both_configurations(docker: FakeDocker) -> None:
+def test_the_plan_is_read_from_both_configurations(project: Project, docker: FakeDocker) -> None:
     docker.on("config", stdout={"name": "netmon", "services": {"db": {}}})
     docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": {"db": {}, "jaeger": {}}})
-    name, found = Plan.read(docker.cli)
+    name, found = Plan.read(project, docker.cli)
     assert (name, set(found.on), set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})
+    assert found.wanted == ["db"]

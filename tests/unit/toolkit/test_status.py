@@ -11,6 +11,7 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit.errors import ToolkitError
+from toolkit.project import Project
 from toolkit.status import age, status
 
 
@@ -26,12 +27,12 @@ def line(output: str, service: str) -> list[str]:
     return next(re.split(r"\s{2,}", row.strip()) for row in output.splitlines() if row.startswith(service))
 
 
-def test_a_healthy_stack(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_healthy_stack(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     ports = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}
     job = container("migrate", "exited", None, policy="no")
     app = container("app", ports=ports, started=7300)
     stack(docker, configuration(app={}, db={}, migrate={}), app, container(health=None), job)
-    status(docker.cli)
+    status(project, docker.cli)
     shown = capsys.readouterr().out
     assert line(shown, "app") == ["app", "running", "healthy", "2 h", "127.0.0.1:23000", "12.5MiB"]
     assert line(shown, "db")[1:3] == ["running", "no check"]
@@ -49,35 +50,35 @@ def test_a_healthy_stack(docker: FakeDocker, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_what_is_not_healthy_fails(
-    docker: FakeDocker, capsys: pytest.CaptureFixture[str], given: dict[str, Any], cells: list[str]
+    project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str], given: dict[str, Any], cells: list[str]
 ) -> None:
     stack(docker, configuration(app={}, db={}), container("app"), container("db", **given))
     with pytest.raises(ToolkitError, match="not every service is healthy: network-monitor-db-1") as raised:
-        status(docker.cli)
+        status(project, docker.cli)
     assert raised.value.code == 1
     assert line(capsys.readouterr().out, "db")[1:3] == cells
 
 
-def test_a_missing_container_fails(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_container_fails(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     stack(docker, configuration(db={}, worker={"deploy": {"replicas": 2}}), container("worker"), container("db"))
     with pytest.raises(ToolkitError, match="worker: not created"):
-        status(docker.cli)
+        status(project, docker.cli)
     assert "not created" in capsys.readouterr().out
 
 
-def test_nothing_is_up(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_up(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     stack(docker, configuration(db={}))
     with pytest.raises(ToolkitError, match="the stack is not up"):
-        status(docker.cli)
+        status(project, docker.cli)
     assert line(capsys.readouterr().out, "db")[1] == "not created"
     assert docker.ran("stats") == []
 
 
 def test_containers_of_services_that_are_off_are_shown_and_do_not_fail(
-    docker: FakeDocker, capsys: pytest.CaptureFixture[str]
+    project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack(docker, configuration(db={}), container("db"), container("prometheus", "exited", code=1))
-    status(docker.cli)
+    status(project, docker.cli)
     assert line(capsys.readouterr().out, "prometheus")[1] == "exited (1)"
 
 

@@ -13,15 +13,18 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import doctor, lifecycle, logs, masking, setup, smoke, status, wait
+from toolkit import demo, doctor, lifecycle, logs, masking, reload, setup, smoke, status, wait
 from toolkit.errors import ToolkitError
+from toolkit.observe import check as observation
+from toolkit.observe.result import Result
+from toolkit.outcome import Outcome
 from toolkit.project import Project
-from toolkit.smoke import Check, Outcome, SmokeReport
+from toolkit.smoke import Check, SmokeReport
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull",
+    "images.list", "images.build", "images.pull", "observe.check", "demo", "reload",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -100,13 +103,13 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     assert invoke("smoke") == 0
     assert calls[-1].args[2] == 60
     assert invoke("--echo", "status") == 0
-    assert calls[-1].args[0].echo
+    assert calls[-1].args[1].echo
 
 
 @pytest.mark.parametrize("argv", [
     ("up", "--timeout=soon"), ("up", "--timeout=-5"), ("up", "--timeout=0"), ("up", "--timeout=nan"),
     ("up", "--timeout=inf"), ("wait", "--timeout=soon"), ("smoke", "--timeout="), ("logs", "--tail=-1"),
-    ("logs", "--tail=all"),
+    ("logs", "--tail=all"), ("demo", "--seconds=ever"), ("demo", "--rate=0"),
 ])  # fmt: skip
 def test_a_bad_number_is_refused(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], argv: tuple[str, str]
@@ -128,6 +131,28 @@ def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monke
     report = SmokeReport((Check("db", "inside", Outcome.FAILED, 0.1, "no"),))
     monkeypatch.setattr(smoke, "smoke", lambda *_arguments: report)
     assert invoke("smoke") == 1
+
+
+@pytest.mark.parametrize(("problem", "code"), [("", 0), ("it is missing", 1)])
+def test_observe_fails_with_a_failed_result(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, problem: str, code: int
+) -> None:
+    monkeypatch.setattr(observation, "check", lambda *_arguments: [Result.of("metrics", "up", problem)])
+    assert invoke("observe.check") == code
+
+
+def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[float, float]] = []
+
+    def visit(_docker: object, seconds: float, rate: float) -> demo.Summary:
+        given.append((seconds, rate))
+        return demo.Summary()
+
+    monkeypatch.setattr(demo, "demo", visit)
+    monkeypatch.setattr(reload, "reload", lambda *_arguments: None)
+    assert invoke("demo", "--seconds=2", "--rate=0.5") == 0
+    assert given == [(2.0, 0.5)]
+    assert invoke("reload") == 0
 
 
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])

@@ -245,3 +245,55 @@ def test_a_terminal_shows_one_table_that_changes(docker: FakeDocker, monkeypatch
     wait(docker.cli, 5)
     assert "✓" in screen.getvalue()
     assert "healthy" in screen.getvalue()
+
+
+class TestAskedFromOutside:
+    """A service that has no health check of its own."""
+
+    URL = "http://otel-collector:13133/"
+
+    @pytest.fixture(autouse=True)
+    def _configured(self, docker: FakeDocker) -> None:
+        configure(docker, **{"worker": {}, "otel-collector": {}})
+
+    def collector(self, **given: Any) -> dict[str, Any]:
+        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **given)
+
+    @staticmethod
+    def answers(docker: FakeDocker, *problems: str) -> None:
+        rest = list(problems)
+
+        def answer(_argv: list[str]) -> Result:
+            problem = rest.pop(0) if len(rest) > 1 else rest[0]
+            return docker.result([{"status": 0 if problem else 200, "headers": {}, "body": "", "error": problem}])
+
+        docker.answer("exec", "worker", by=answer)
+
+    def test_is_waited_for(self, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+        looks(docker, [container("worker"), self.collector(started=1)])
+        self.answers(docker, "connection refused", "")
+        wait(docker.cli, 5)
+        said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "otel" in line]
+        assert said == [["otel-collector", "starting"], ["otel-collector", "healthy"]]
+        assert self.URL in docker.inputs[-1]
+
+    def test_is_not_asked_while_others_start(self, docker: FakeDocker) -> None:
+        looks(docker, [container("worker", health="starting"), self.collector(started=1)])
+        with pytest.raises(ToolkitError, match="not everything is healthy"):
+            wait(docker.cli, 0.01)
+        assert docker.ran("exec") == []
+
+    def test_is_given_up_when_it_never_answers(self, docker: FakeDocker) -> None:
+        looks(docker, [container("worker"), self.collector(started=100)])
+        self.answers(docker, "connection refused")
+        with pytest.raises(ToolkitError, match="otel-collector cannot become healthy") as raised:
+            wait(docker.cli, 5)
+        assert "connection refused" in raised.value.why
+        assert "| hello" in raised.value.why
+
+    def test_cannot_be_asked_without_a_worker(self, docker: FakeDocker) -> None:
+        looks(docker, [self.collector(started=1)])
+        docker.on("exec", "worker", code=1, stderr='service "worker" is not running')
+        with pytest.raises(ToolkitError, match="not everything is healthy") as raised:
+            wait(docker.cli, 0.01, ["otel-collector"])
+        assert 'service "worker" is not running' in raised.value.why

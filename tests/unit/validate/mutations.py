@@ -10,8 +10,7 @@ from typing import NamedTuple
 BASE, DEV, PROD = "docker-compose.yml", "docker-compose.dev.yml", "docker-compose.prod.yml"
 SECRETS, SECURITY, IMAGES = "docker-compose.secrets.yml", "docker-compose.security.yml", "images/compose.yml"
 MANIFEST, EXAMPLE = "invoke.yaml", ".env.example"
-PROMETHEUS, RULES = "monitoring/prometheus/prometheus.yml", "monitoring/prometheus/rules/platform.yml"
-ALERTMANAGER = "monitoring/alertmanager/alertmanager.yml"
+PROMETHEUS, ALERTMANAGER = "monitoring/prometheus/prometheus.yml", "monitoring/alertmanager/alertmanager.yml"
 
 
 class Mutation(NamedTuple):
@@ -50,9 +49,9 @@ MUTATIONS = (
     Mutation("no processor limit", "services.limits", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no limit of cpus", "limits"),
     Mutation("waits for health that nobody checks", "services.dependencies", SECRETS, "  db:\n", "  db:\n    healthcheck:\n      disable: true\n", "waits for the health of db"),
     # Images.
-    Mutation("image without a tag", "images.pinned", BASE, "apache/kafka:4.3.1", "apache/kafka", "not pinned", "apache/kafka"),
+    Mutation("image without a tag", "images.pinned", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
     Mutation("image tagged latest", "images.pinned", BASE, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
-    Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/apache", "docker.io/apache", "REGISTRY", "apache/kafka"),
+    Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
     # Ports.
     Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "may publish a port", "ports:"),
@@ -98,34 +97,14 @@ MUTATIONS = (
     Mutation("volume without a name", "resources.volumes", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "the volume of /scratch has no name", "/scratch"),
     # invoke.yaml.
     Mutation("layer that does not exist", "manifest.files", MANIFEST, "local_images: images/compose.yml", "local_images: image/compose.yml", "image/compose.yml is not tracked by git", "image/compose.yml"),
-    Mutation("layer that no profile uses", "manifest.files", MANIFEST, "      - docker-compose.security.yml\n", "", "no profile of invoke.yaml uses this layer"),
+    Mutation("layer that no profile uses", "manifest.files", MANIFEST, "      - docker-compose.security.yml\n", "", "no profile and no group of invoke.yaml uses this layer"),
     Mutation("group that invoke.yaml does not know", "manifest.groups", BASE, "profiles: [monitoring]", "profiles: [observability]", "is in the group observability", "observability"),
     Mutation("group without a service", "manifest.groups", MANIFEST, "  groups:\n", "  groups:\n    tracing: {about: Traces}\n", "no service is in the group tracing", "tracing"),
     Mutation("address of an unknown service", "manifest.addresses", MANIFEST, "    prometheus: {port", "    prometeus: {port", "there is no service prometeus", "prometeus"),
     Mutation("time-out in words", "manifest.addresses", MANIFEST, "smoke: 60", "smoke: soon", "soon is not a number of seconds", "smoke: soon"),
-    # Monitoring.
-    Mutation("scrape of an unknown service", "monitoring.targets", PROMETHEUS, "rabbitmq:15692", "rabbit:15692", "rabbit is no service", "rabbit:15692"),
-    Mutation("scrape across networks", "monitoring.targets", PROMETHEUS, "rabbitmq:15692", "kafka:9404", "prometheus is on no network of kafka", "kafka:9404"),
-    Mutation("alerts to nobody", "monitoring.targets", PROMETHEUS, "alertmanager:9093", "alerts:9093", "alerts is no service", "alerts:9093"),
-    Mutation("rules that are not loaded", "monitoring.rules", PROMETHEUS, "rules/*.yml", "rule/*.yml", "loads this file"),
-    Mutation("alert without a severity", "monitoring.rules", RULES, "severity: critical", "level: critical", "TargetDown has no severity", "labels"),
-    Mutation("alert without a summary", "monitoring.rules", RULES, "summary: \"{{", "summery: \"{{", "TargetDown has no summary", "annotations"),
     # Style.
     Mutation("keys in another order", "style.key_order", BASE, "    restart: unless-stopped\n    # The append-only file is flushed on the way out.\n    stop_grace_period: 30s\n", "    stop_grace_period: 30s\n    restart: unless-stopped\n", "restart stands before stop_grace_period", "restart"),
     Mutation("key that the order lacks", "style.key_order", PROD, "  redis:\n", "  redis:\n    mac_address: 02:42:ac:11:00:02\n", "does not know mac_address", "mac_address"),
     Mutation("file without a header", "style.headers", ALERTMANAGER, "# Alertmanager: ", "route_: ", "has no header comment"),
-)
-
-# Seen by the programs themselves, in the images of their services.
-PROGRAM_MUTATIONS = (
-    Mutation("key that Prometheus does not know", "promtool-config", PROMETHEUS, "metrics_path:", "metric_path:", "metric_path", "metric_path"),
-    Mutation("interval without a unit", "promtool-config", PROMETHEUS, "evaluation_interval: 5s", "evaluation_interval: 5", "duration"),
-    Mutation("time-out above the interval", "promtool-config", PROMETHEUS, "scrape_timeout: 3s", "scrape_timeout: 30s", "scrape timeout greater"),
-    Mutation("two jobs of one name", "promtool-config", PROMETHEUS, "job_name: worker", "job_name: app", "multiple scrape configs"),
-    Mutation("expression that does not parse", "promtool-rules", RULES, "up == 0", "up === 0", "could not parse expression"),
-    Mutation("alert twice", "promtool-rules", RULES, "alert: TargetDown\n        expr: up == 0\n", "alert: Watchdog\n        expr: vector(1)\n        labels:\n          severity: none\n      - alert: Watchdog\n        expr: vector(1)\n", "duplicate rule"),
-    Mutation("template that does not parse", "promtool-rules", RULES, "{{ $labels.job }} cannot", "{{ $labels.job } cannot", "template"),
-    Mutation("route to no receiver", "amtool-config", ALERTMANAGER, "receiver: interface", "receiver: nobody", "undefined receiver"),
-    Mutation("key that Alertmanager does not know", "amtool-config", ALERTMANAGER, "group_wait:", "group_waits:", "group_waits", "group_waits"),
 )
 # fmt: on

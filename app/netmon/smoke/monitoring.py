@@ -1,0 +1,115 @@
+"""Smoke checks of the monitoring services: each is asked for what it is there for, or for its readiness."""
+
+import asyncio
+import re
+import time
+from functools import partial
+from typing import Any
+
+import aiohttp
+
+from netmon.settings import Settings
+from netmon.smoke.check import TIMEOUT, Check, SmokeError, expect
+
+RETRY = 0.25
+
+
+async def check_prometheus(settings: Settings, _token: str) -> str:
+    """Find every scrape target up; a target that was not scraped yet is waited for."""
+    async with _http() as http:
+        give_up = time.monotonic() + TIMEOUT - 1
+        while True:
+            answer = await _json(http, f"{settings.prometheus_url}/api/v1/targets?state=active")
+            targets = answer["data"]["activeTargets"]
+            down = [_told(target) for target in targets if target["health"] != "up"]
+            if targets and not down:
+                return f"{len(targets)} targets up"
+            if time.monotonic() > give_up:
+                raise SmokeError(f"not up: {', '.join(down)}" if targets else "it has no targets")
+            await asyncio.sleep(RETRY)
+
+
+def _told(target: dict[str, Any]) -> str:
+    reason = target["lastError"] or target["health"]
+    return f"{target['labels']['job']} {target['labels'].get('instance', '')} ({reason})"
+
+
+async def check_alertmanager(settings: Settings, _token: str) -> str:
+    """Find Alertmanager ready and its API answering."""
+    async with _http() as http, http.get(f"{settings.alertmanager_url}/-/ready") as response:
+        expect(response.status == 200, f"not ready: status {response.status}")
+        status = await _json(http, f"{settings.alertmanager_url}/api/v2/status")
+    return f"ready, version {status['versionInfo']['version']}"
+
+
+async def check_otel_collector(_settings: Settings, _token: str) -> str:
+    """Find the collector healthy and taking spans; it is sent none."""
+    async with _http() as http:
+        await _text(http, "http://otel-collector:13133/")
+        async with http.post("http://otel-collector:4318/v1/traces", json={"resourceSpans": []}) as response:
+            expect(response.status == 200, f"OTLP is answered with {response.status}")
+    return "healthy, takes spans over OTLP"
+
+
+async def _ready(url: str, _settings: Settings, _token: str) -> str:
+    """Find a readiness page answering; it is waited for, since some say no for seconds after their start."""
+    give_up = time.monotonic() + TIMEOUT - 1
+    async with _http() as http:
+        while True:
+            try:
+                await _text(http, url)
+            except (SmokeError, aiohttp.ClientError):
+                if time.monotonic() > give_up:
+                    raise
+                await asyncio.sleep(RETRY)
+            else:
+                return "ready"
+
+
+async def _metric(url: str, metric: str, least: float, _settings: Settings, _token: str) -> str:
+    """Find a metric on an exporter's page that says that the exporter sees what it exports."""
+    async with _http() as http:
+        page = await _text(http, url)
+    found = [float(value) for value in re.findall(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)", page, re.MULTILINE)]
+    expect(bool(found), f"its page has no {metric}")
+    expect(min(found) >= least, f"{metric} is {min(found):g}")
+    return f"{metric} is {min(found):g}"
+
+
+def _http() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+
+
+async def _text(http: aiohttp.ClientSession, url: str) -> str:
+    async with http.get(url) as response:
+        expect(response.status == 200, f"{url} answered {response.status}")
+        return await response.text()
+
+
+async def _json(http: aiohttp.ClientSession, url: str) -> Any:
+    async with http.get(url) as response:
+        expect(response.status == 200, f"{url} answered {response.status}")
+        return await response.json()
+
+
+CHECKS: dict[str, Check] = {
+    "prometheus": check_prometheus,
+    "alertmanager": check_alertmanager,
+    "grafana": partial(_ready, "http://grafana:3000/api/health"),
+    "loki": partial(_ready, "http://loki:3100/ready"),
+    "tempo": partial(_ready, "http://tempo:3200/ready"),
+    "otel-collector": check_otel_collector,
+    "postgres-exporter": partial(_metric, "http://postgres-exporter:9187/metrics", "pg_up", 1),
+    "redis-exporter": partial(_metric, "http://redis-exporter:9121/metrics", "redis_up", 1),
+    "kafka-exporter": partial(_metric, "http://kafka-exporter:9308/metrics", "kafka_brokers", 1),
+    "node-exporter": partial(_metric, "http://node-exporter:9100/metrics", "node_filesystem_size_bytes", 1),
+    "container-exporter": partial(_metric, "http://container-exporter:9101/metrics", "container_running", 0),
+    "blackbox-exporter": partial(
+        _metric,
+        "http://blackbox-exporter:9115/probe?module=http_2xx&target=http://prometheus:9090/-/ready",
+        "probe_success",
+        1,
+    ),
+    "jaeger": partial(_ready, "http://jaeger:13133/status"),
+    "victorialogs": partial(_ready, "http://victorialogs:9428/health"),
+}

@@ -1,0 +1,79 @@
+"""Smoke checks of the services that the application uses."""
+
+import aio_pika
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from psycopg import AsyncConnection
+
+from netmon.kafka import ensure_topic
+from netmon.latest import connect
+from netmon.settings import Settings
+from netmon.smoke.check import Check, expect
+
+
+async def check_db(settings: Settings, token: str) -> str:
+    """Write a row and read it back."""
+    async with await AsyncConnection.connect(settings.database_url, autocommit=True, connect_timeout=5) as connection:
+        await connection.execute("CREATE TEMPORARY TABLE smoke (token text NOT NULL)")
+        await connection.execute("INSERT INTO smoke VALUES (%s)", (token,))
+        row = await (await connection.execute("SELECT token FROM smoke")).fetchone()
+        expect(row == (token,), f"read back {row}")
+        version = connection.info.parameter_status("server_version")
+    return f"row written and read back, PostgreSQL {version}"
+
+
+async def check_redis(settings: Settings, token: str) -> str:
+    """Set a key that expires, get it, delete it."""
+    client = connect(settings.redis_url)
+    try:
+        await client.set(token, token, ex=60)
+        value, left = await client.get(token), await client.ttl(token)
+        expect(value == token.encode(), f"read back {value!r}")
+        expect(0 < left <= 60, f"the key was to expire within 60 s, its time to live is {left}")
+        expect(await client.delete(token) == 1, "the key was gone before it was deleted")
+    finally:
+        await client.aclose()
+    return "key set with expiry, read back, deleted"
+
+
+async def check_kafka(settings: Settings, token: str) -> str:
+    """Produce a record and consume that very record."""
+    servers = list(settings.kafka_brokers)
+    await ensure_topic(settings.kafka_brokers, "smoke", 1, {"retention.ms": "3600000"})
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    await producer.start()
+    try:
+        written = await producer.send_and_wait("smoke", token.encode(), partition=0)
+    finally:
+        await producer.stop()
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+    await consumer.start()
+    try:
+        partition = TopicPartition("smoke", 0)
+        consumer.assign([partition])
+        consumer.seek(partition, written.offset)
+        record = await consumer.getone()
+        expect(record.value == token.encode(), f"offset {written.offset} holds another record")
+    finally:
+        await consumer.stop()
+    return f"record produced and consumed, offset {written.offset}"
+
+
+async def check_rabbitmq(settings: Settings, token: str) -> str:
+    """Publish a message with a confirm and consume that very message."""
+    async with await aio_pika.connect(settings.rabbitmq_url, timeout=5) as connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        queue = await channel.declare_queue(token, exclusive=True, auto_delete=True)
+        await channel.default_exchange.publish(aio_pika.Message(token.encode()), routing_key=token, mandatory=True)
+        message = await queue.get(timeout=5, fail=True)
+        expect(message is not None and message.body == token.encode(), "another message came back")
+        if message is not None:
+            await message.ack()
+    return "message published with confirm and consumed"
+
+
+CHECKS: dict[str, Check] = {
+    "db": check_db,
+    "redis": check_redis,
+    "kafka": check_kafka,
+    "rabbitmq": check_rabbitmq,
+}

@@ -1,0 +1,36 @@
+"""From a line on a container's standard output until the log store returns it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from bench import line_to_query
+from tests.live.stack import Stack
+
+LINES = 40
+
+
+def rows(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Name and figure of each line."""
+    stack.invoke("up", timeout=900)
+    store = "loki" if "loki" in stack.services() else "victorialogs"
+    yield f"stdout → returned by {store}, idle, {LINES} lines", shown(measure(stack, store))
+    with stack.start("demo", "--seconds=120") as demo:
+        yield f"stdout → returned by {store}, under demo, {LINES} lines", shown(measure(stack, store))
+        demo.terminate()
+
+
+def measure(stack: Stack, store: str) -> list[float]:
+    """The seconds of each line."""
+    program = Path(line_to_query.__file__).read_text(encoding="utf-8")
+    worker = stack.container("worker")["Id"]
+    told: list[float] = json.loads(stack.docker("exec", worker, "python", "-c", program, store, str(LINES)))
+    return told
+
+
+def shown(seconds: list[float]) -> str:
+    """Median and maximum."""
+    return f"median {median(seconds):.2f} s, max {max(seconds):.2f} s"

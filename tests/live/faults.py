@@ -1,0 +1,288 @@
+"""Faults of a running stack, each made when its block is entered and mended when it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.live.stack import Stack, until
+
+PROBED = "http://app:3000/api/health/live"
+WATERMARK = "700MB"
+"""Of RabbitMQ's memory, see config/rabbitmq."""
+
+
+@contextlib.contextmanager
+def together(*several: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    """All of these at once."""
+    with contextlib.ExitStack() as made:
+        for fault in several:
+            made.enter_context(fault)
+        yield
+
+
+@contextlib.contextmanager
+def killed(stack: Stack, service: str) -> Iterator[None]:
+    """The main process is killed and, since that was asked of the engine, not started again."""
+    stack.compose("kill", service)
+    try:
+        yield
+    finally:
+        stack.compose("start", service)
+
+
+@contextlib.contextmanager
+def stopped(stack: Stack, service: str) -> Iterator[None]:
+    """The service is stopped as `docker compose stop` does it."""
+    stack.compose("stop", service)
+    try:
+        yield
+    finally:
+        stack.compose("start", service)
+
+
+@contextlib.contextmanager
+def frozen(container: dict[str, Any]) -> Iterator[None]:
+    """Stop every process of a container with SIGSTOP, from the host; the engine still sees it running.
+
+    Not ``docker pause``: that turns a container unhealthy without running its check.
+    """
+    main: int = container["State"]["Pid"]
+    # The main process first: stopped, it can start no other one that the list would lack.
+    os.kill(main, signal.SIGSTOP)
+    processes = [main, *descendants(main)]
+    for process in processes[1:]:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below ``pid``."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [each for child in children for each in (int(child), *descendants(int(child)))]
+
+
+@contextlib.contextmanager
+def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
+    """The service is made anew with another password than the one that its server knows."""
+    recreate = ("docker", "compose", "up", "--detach", "--no-deps", "--no-build", service)
+    stack.run(*recreate, env={variable: "wrong-password-0123"})
+    try:
+        yield
+    finally:
+        stack.run(*recreate)
+
+
+@contextlib.contextmanager
+def disconnected(stack: Stack, service: str, network: str) -> Iterator[None]:
+    """The service's container is taken off one of its networks."""
+    names = (f"{stack.name}_{network}", stack.container(service)["Id"])
+    stack.docker("network", "disconnect", *names)
+    try:
+        yield
+    finally:
+        stack.docker("network", "connect", "--alias", service, *names)
+
+
+@contextlib.contextmanager
+def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Iterator[None]:
+    """A file of the copy says something else; ``apply`` brings what it says into the running service."""
+    before = path.read_text(encoding="utf-8")
+    assert old in before, path
+    path.write_text(before.replace(old, new, 1), encoding="utf-8")
+    try:
+        apply()
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
+        apply()
+
+
+@contextlib.contextmanager
+def poison_message(stack: Stack) -> Iterator[None]:
+    """A job that no worker can read; what was put aside is thrown away afterwards."""
+    password = (stack.root / "secrets" / "rabbitmq_password.txt").read_text().strip()
+    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", password)
+    message = {"properties": {}, "routing_key": "probes", "payload": "not a probe", "payload_encoding": "string"}
+    answer = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
+    assert answer.json() == {"routed": True}, answer.text
+    try:
+        yield
+    finally:
+        requests.delete(f"{api}/queues/%2F/probes.dead/contents", auth=account, timeout=10).raise_for_status()
+
+
+@contextlib.contextmanager
+def memory_alarm(stack: Stack) -> Iterator[None]:
+    """RabbitMQ may use less memory than it does."""
+    limit = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl", "set_vm_memory_high_watermark", "absolute")
+    stack.docker(*limit, "1MB")
+    try:
+        yield
+    finally:
+        stack.docker(*limit, WATERMARK)
+
+
+@contextlib.contextmanager
+def writes_paused(stack: Stack) -> Iterator[None]:
+    """Redis answers every question and takes no write, while there are some to make: 150 probes are done meanwhile."""
+    redis(stack, "CLIENT", "PAUSE", "600000", "WRITE")
+    try:
+        for _ in range(150):
+            stack.probe(PROBED)
+        yield
+    finally:
+        redis(stack, "CLIENT", "UNPAUSE")
+
+
+@contextlib.contextmanager
+def full_volume(stack: Stack) -> Iterator[None]:
+    """No space is left where Redis keeps its data, and there is something to write."""
+    shell = ("exec", stack.container("redis")["Id"], "sh", "-c")
+    stack.docker(*shell, "dd if=/dev/zero of=/data/filling bs=64k", check=False)
+    try:
+        redis(stack, "SET", "drill", "x" * 100_000, check=False)
+        yield
+    finally:
+        stack.docker(*shell, "rm /data/filling")
+        until(lambda: "OK" in redis(stack, "SET", "drill", "", check=False), 30, "Redis to write again")
+
+
+def redis(stack: Stack, *command: str, check: bool = True) -> str:
+    """Run a command of Redis and return the answer."""
+    password = (stack.root / "secrets" / "redis_password.txt").read_text().strip()
+    client = ("exec", "--env", f"REDISCLI_AUTH={password}", stack.container("redis")["Id"], "redis-cli")
+    return stack.docker(*client, *command, check=check)
+
+
+@contextlib.contextmanager
+def small_disk(stack: Stack, folder: Path) -> Iterator[Path]:
+    """A disk of 64 MB is mounted on this host, and node-exporter sees it; not a fault yet."""
+    image, mounted = folder / "disk.img", folder / "disk"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+    try:
+        # It sees what was mounted when it was started.
+        stack.compose("restart", "node-exporter")
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+        stack.compose("restart", "node-exporter")
+
+
+@contextlib.contextmanager
+def full_disk(disk: Path) -> Iterator[None]:
+    """Nearly all the space of a file system is taken."""
+    filling = disk / "filling"
+    space = os.statvfs(disk)
+    with filling.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, int(space.f_bavail * space.f_frsize * 0.99))
+    try:
+        yield
+    finally:
+        filling.unlink()
+
+
+CONNECTIONS = """\
+import os, sys, psycopg
+opened = [psycopg.connect(os.environ["DATABASE_URL"]) for _ in range({count})]
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def connections_leaked(stack: Stack, count: int = 85) -> Iterator[None]:
+    """A client holds that many connections to the database and uses none."""
+    command = ["docker", "exec", "--interactive", stack.container("worker")["Id"], "python", "-c"]
+    with subprocess.Popen([*command, CONNECTIONS.format(count=count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True, cwd=stack.root, env=stack.environment) as client:  # fmt: skip
+        assert client.stdin
+        assert client.stdout
+        try:
+            assert client.stdout.readline() == "open\n"
+            yield
+        finally:
+            client.stdin.close()
+
+
+DEADLOCK = """\
+import os, threading, time, psycopg
+first, second = (psycopg.connect(os.environ["DATABASE_URL"]) for _ in range(2))
+first.execute("SELECT pg_advisory_xact_lock(1)")
+second.execute("SELECT pg_advisory_xact_lock(2)")
+waiting = threading.Thread(target=first.execute, args=["SELECT pg_advisory_xact_lock(2)"], daemon=True)
+waiting.start()
+time.sleep(0.2)
+try:
+    second.execute("SELECT pg_advisory_xact_lock(1)")
+except psycopg.errors.DeadlockDetected:
+    pass
+"""
+
+
+@contextlib.contextmanager
+def deadlock(stack: Stack) -> Iterator[None]:
+    """Two transactions wait for each other until the database ends one of them."""
+    stack.docker("exec", stack.container("worker")["Id"], "python", "-c", DEADLOCK)
+    yield
+
+
+@contextlib.contextmanager
+def out_of_memory(stack: Stack, service: str) -> Iterator[None]:
+    """A process in the container takes more memory than the container may have, and the kernel kills it."""
+    container = stack.container(service)
+    limit = container["HostConfig"]["Memory"]
+    done = stack.run("docker", "exec", container["Id"], "python", "-c", f"b'x' * {limit}", check=False)
+    assert done.returncode == 128 + signal.SIGKILL, done
+    yield
+
+
+@contextlib.contextmanager
+def crashing(stack: Stack, service: str, times: int = 4) -> Iterator[None]:
+    """The main process is killed again and again; each time the engine starts the service anew."""
+    for restarts in range(1, times + 1):
+        os.kill(stack.container(service)["State"]["Pid"], signal.SIGKILL)
+
+        def again(restarts: int = restarts) -> bool:
+            container = stack.container(service)
+            return bool(container["RestartCount"] >= restarts and container["State"]["Pid"])
+
+        until(again, 30, f"{service} to be started again")
+    yield
+
+
+@contextlib.contextmanager
+def requests_refused(stack: Stack) -> Iterator[None]:
+    """Whoever asks for probes meanwhile is refused, because the application cannot reach the queue."""
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.5):
+            with contextlib.suppress(requests.RequestException):
+                requests.post(stack.url("/api/probes"), json={"url": PROBED}, timeout=10)
+
+    with disconnected(stack, "app", "messaging-network"):
+        visitor = threading.Thread(target=ask)
+        visitor.start()
+        try:
+            yield
+        finally:
+            over.set()
+            visitor.join()

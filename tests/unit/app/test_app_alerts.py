@@ -1,0 +1,154 @@
+"""Alerts that Alertmanager delivers, with a database that can be away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import OperationalError
+
+from netmon import web
+from netmon.alerts import IN_MEMORY, Alert, ReceivedAlerts, router
+from netmon.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+class Database:
+    """Rows of alerts by key."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, dict[str, Any]] = {}
+        self.away = False
+
+    async def alerts(self, limit: int, status: str | None) -> list[dict[str, Any]]:
+        if self.away:
+            raise OperationalError("away")
+        return [row for row in self.rows.values() if status in (None, row["status"])][:limit]
+
+    async def put_alert(self, alert: dict[str, Any]) -> None:
+        if self.away:
+            raise OperationalError("away")
+        self.rows[alert["fingerprint"], alert["starts_at"]] = alert
+
+
+def delivered(name: str = "RedisDown", status: str = "firing", **changes: Any) -> dict[str, Any]:
+    return {
+        "status": status,
+        "labels": {"alertname": name, "severity": "critical", "service": "redis"},
+        "annotations": {"summary": "Redis is down"},
+        "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "2026-01-01T00:05:00Z",
+        "generatorURL": "http://prometheus:9090/graph",
+        "fingerprint": f"{name}-1",
+    } | changes
+
+
+def notification(*alerts: dict[str, Any]) -> dict[str, Any]:
+    return {"version": "4", "status": "firing", "receiver": "app", "groupLabels": {}, "alerts": alerts}
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+@pytest.fixture
+def received(database: Database) -> ReceivedAlerts:
+    return ReceivedAlerts(database)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def client(app_settings: Settings, received: ReceivedAlerts) -> AsyncIterator[httpx.AsyncClient]:
+    app = web.create_app(app_settings, title="test")
+    app.include_router(router(received))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        yield client
+
+
+async def test_an_alert_is_listed_and_resolved_in_place(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/api/alerts", json=notification(delivered()))).status_code == 204
+    [alert] = (await client.get("/api/alerts")).json()
+    assert (alert["alertname"], alert["severity"], alert["service"]) == ("RedisDown", "critical", "redis")
+    assert (alert["status"], alert["ends_at"]) == ("firing", None)
+    await client.post("/api/alerts", json=notification(delivered()))
+    await client.post("/api/alerts", json=notification(delivered(status="resolved")))
+    [alert] = (await client.get("/api/alerts")).json()
+    assert (alert["status"], alert["ends_at"]) == ("resolved", "2026-01-01T00:05:00Z")
+    assert (await client.get("/api/alerts", params={"status": "firing"})).json() == []
+
+
+async def test_a_late_notification_does_not_revive_a_resolved_alert(client: httpx.AsyncClient) -> None:
+    await client.post("/api/alerts", json=notification(delivered(status="resolved")))
+    await client.post("/api/alerts", json=notification(delivered()))
+    [alert] = (await client.get("/api/alerts")).json()
+    assert alert["status"] == "resolved"
+
+
+async def test_another_time_is_another_alert_and_the_newest_comes_first(client: httpx.AsyncClient) -> None:
+    await client.post("/api/alerts", json=notification(delivered(status="resolved")))
+    await client.post("/api/alerts", json=notification(delivered(startsAt="2026-01-02T00:00:00Z")))
+    alerts = (await client.get("/api/alerts")).json()
+    assert [alert["status"] for alert in alerts] == ["firing", "resolved"]
+    assert len((await client.get("/api/alerts", params={"limit": 1})).json()) == 1
+
+
+async def test_they_arrive_while_the_database_is_away_and_are_written_afterwards(
+    client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
+) -> None:
+    database.away = True
+    assert (await client.post("/api/alerts", json=notification(delivered("PostgresDown")))).status_code == 204
+    assert [alert["alertname"] for alert in (await client.get("/api/alerts")).json()] == ["PostgresDown"]
+    writing = asyncio.create_task(received.run())
+    await asyncio.sleep(0.05)
+    assert not database.rows
+    database.away = False
+    async with asyncio.timeout(5):
+        while not database.rows:
+            await asyncio.sleep(0.05)
+    writing.cancel()
+    [row] = database.rows.values()
+    assert row["alertname"] == "PostgresDown"
+
+
+async def test_what_another_process_wrote_is_listed(client: httpx.AsyncClient, database: Database) -> None:
+    from netmon.alerts import Delivered
+
+    alert = Alert.of(Delivered.model_validate(delivered("KafkaDown")))
+    await database.put_alert(alert.model_dump())
+    assert [alert["alertname"] for alert in (await client.get("/api/alerts")).json()] == ["KafkaDown"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"alerts": [{"status": "firing"}]},
+        notification(delivered(status="unknown")),
+        notification(delivered(startsAt="yesterday")),
+        notification(delivered(labels={"alertname": "x" * 5000})),
+        notification(*[delivered()] * 1001),
+    ],
+    ids=["empty", "no labels", "status", "time", "long", "many"],
+)
+async def test_what_is_no_notification_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    assert (await client.post("/api/alerts", json=body)).status_code == 422
+    assert (await client.get("/api/alerts")).json() == []
+
+
+async def test_a_notification_may_be_larger_than_other_bodies(client: httpx.AsyncClient) -> None:
+    many = notification(*(delivered(f"Alert{n}") for n in range(300)))
+    assert (await client.post("/api/alerts", json=many)).status_code == 204
+    too_large = notification(delivered(annotations={str(n): "x" * 4000 for n in range(300)}))
+    assert (await client.post("/api/alerts", json=too_large)).status_code == 413
+
+
+async def test_memory_is_bounded(received: ReceivedAlerts, database: Database) -> None:
+    from netmon.alerts import Delivered
+
+    database.away = True
+    for number in range(IN_MEMORY + 5):
+        received.receive(Alert.of(Delivered.model_validate(delivered(f"Alert{number}"))))
+    assert len(received._recent) == IN_MEMORY
+    assert len(received._unwritten) == IN_MEMORY

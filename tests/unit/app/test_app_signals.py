@@ -1,0 +1,53 @@
+"""Gauges of what lies outside: an old value is not told as if it were true."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from netmon import metrics, signals
+from netmon.health import HealthChecks
+
+pytestmark = pytest.mark.anyio
+
+
+async def once(work: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0.05)
+    task.cancel()
+
+
+async def test_dependencies_are_told_one_by_one() -> None:
+    async def well() -> None:
+        return None
+
+    async def away() -> None:
+        raise OSError("away")
+
+    await once(lambda: signals.dependencies(HealthChecks({"redis": well, "kafka": away}, timeout=0.02)))
+    values = {
+        sample.labels["dependency"]: sample.value for sample in next(iter(metrics.DEPENDENCY_UP.collect())).samples
+    }
+    assert values == {"redis": 1, "kafka": 0}
+
+
+async def test_what_cannot_be_asked_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics.QUEUE_MESSAGES.labels("probes").set(7)
+
+    class Link:
+        async def messages(self, _queue: str) -> int:
+            raise OSError("away")
+
+    await once(lambda: signals.queues(Link()))  # type: ignore[arg-type]
+    assert next(iter(metrics.QUEUE_MESSAGES.collect())).samples == []
+
+
+async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "TIMEOUT", 0.01)
+    forgotten: list[bool] = []
+
+    async def hang() -> None:
+        await asyncio.sleep(10)
+
+    await once(lambda: signals.watch(hang, lambda: forgotten.append(True)))
+    assert forgotten

@@ -1,0 +1,133 @@
+"""Traces: what is continued, handed on, kept quiet, and said when it cannot be delivered."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import httpx
+import pytest
+from fastapi import HTTPException
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from structlog.contextvars import get_contextvars
+
+from netmon import tracing, web
+from netmon.settings import Settings
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+def test_a_trace_is_continued_and_handed_on(spans: InMemorySpanExporter) -> None:
+    with tracing.span("process", SpanKind.CONSUMER, carrier={"traceparent": PARENT, "x-request-id": "abc"}):
+        ids = tracing.ids()
+        assert ids["trace_id"] == TRACE
+        assert tracing.carrier() == {"traceparent": f"00-{TRACE}-{ids['span_id']}-01", "x-request-id": "abc"}
+        assert tracing.exemplar() == {"trace_id": TRACE}
+        assert get_contextvars()["request_id"] == "abc"
+    assert tracing.carrier() == {}
+    assert tracing.ids() == {}
+    [span] = spans.get_finished_spans()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == SPAN
+
+
+@pytest.mark.parametrize(
+    "carrier",
+    [
+        {},
+        {"traceparent": "junk"},
+        {"traceparent": f"ff-{TRACE}-{SPAN}-01"},
+        {"traceparent": f"00-{'0' * 32}-{SPAN}-01"},
+        {"traceparent": 7},
+        {"traceparent": PARENT.encode()},
+    ],
+)
+def test_an_invalid_context_starts_a_new_trace(spans: InMemorySpanExporter, carrier: dict[str, object]) -> None:
+    with tracing.span("outside"), tracing.span("process", carrier=carrier):
+        pass
+    inner, outer = spans.get_finished_spans()
+    assert inner.parent is None, "not even the span around it is its parent"
+    assert f"{inner.context.trace_id:032x}" not in (TRACE, f"{outer.context.trace_id:032x}")
+
+
+def test_what_is_not_recorded_is_no_exemplar(spans: InMemorySpanExporter) -> None:
+    with tracing.span("process", carrier={"traceparent": f"00-{TRACE}-{SPAN}-00"}):
+        assert tracing.ids()["trace_id"] == TRACE
+        assert tracing.exemplar() is None
+    assert tracing.exemplar() is None
+
+
+@pytest.mark.parametrize("value", ["", "a b", "x" * 65, "ä", "a\nb"])
+def test_an_invalid_request_id_is_not_taken_over(spans: InMemorySpanExporter, value: str) -> None:
+    with tracing.span("process", carrier={"x-request-id": value}):
+        assert "request_id" not in get_contextvars()
+
+
+def test_an_exception_fails_the_span(spans: InMemorySpanExporter) -> None:
+    with pytest.raises(ValueError, match="broken"), tracing.span("work"):
+        raise ValueError("broken")
+    assert spans.get_finished_spans()[0].status.status_code is StatusCode.ERROR
+
+
+class Exporter(SpanExporter):
+    """Fails when told so."""
+
+    result = SpanExportResult.SUCCESS
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
+        return self.result
+
+
+def test_an_outage_of_the_collector_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="netmon")
+    exporter = Exporter()
+    reporting = tracing.ReportingExporter(exporter)
+    for exporter.result in (
+        SpanExportResult.SUCCESS, SpanExportResult.FAILURE, SpanExportResult.FAILURE, SpanExportResult.SUCCESS,
+    ):  # fmt: skip
+        reporting.export([])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.anyio
+async def test_requests_are_traced_and_health_checks_only_when_they_fail(
+    app_settings: Settings, spans: InMemorySpanExporter
+) -> None:
+    app = web.create_app(app_settings, title="test")
+
+    @app.get("/api/health/{what}")
+    async def health(what: str) -> dict[str, str]:
+        if what == "bad":
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE)
+        return tracing.ids()
+
+    @app.get("/api/things/{key}")
+    async def thing(key: str) -> dict[str, str]:
+        if key == "bad":
+            raise RuntimeError("broken")
+        return tracing.ids()
+
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/api/health/good")).json() == {}
+        assert spans.get_finished_spans() == ()
+
+        answer = await client.get("/api/things/1", headers={"traceparent": PARENT})
+        assert answer.json()["trace_id"] == TRACE
+        await client.get("/api/things/bad")
+        await client.get("/api/health/bad")
+        page = await client.get("/api/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        plain = await client.get("/api/metrics")
+
+    told = {span.name: span.status.status_code for span in spans.get_finished_spans()}
+    assert told["GET /api/health/{what}"] is StatusCode.ERROR
+    assert [span.status.status_code for span in spans.get_finished_spans() if span.name == "GET /api/things/{key}"] == [
+        StatusCode.UNSET,
+        StatusCode.ERROR,
+    ]
+    assert f'trace_id="{TRACE}"' in page.text
+    assert page.headers["content-type"].startswith("application/openmetrics-text")
+    assert TRACE not in plain.text

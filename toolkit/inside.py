@@ -1,0 +1,99 @@
+"""HTTP requests from inside the stack: the same in every profile, whatever is published to the host.
+
+They are sent by an interpreter in the container of `worker`, which is on every network that a service listens on, and
+is always the project's own image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit import requester
+from toolkit.compose import Docker, explain
+from toolkit.errors import ToolkitError
+
+SERVICE = "worker"
+TIMEOUT = 5.0
+"""Seconds for one answer, where a request does not say."""
+STARTING = 15.0
+"""Seconds for the interpreter to start on a machine that is busy."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to a service by its name in the stack; ``timeout`` in seconds."""
+
+    url: str
+    method: str = "GET"
+    body: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = TIMEOUT
+
+    @classmethod
+    def post(cls, url: str, document: Any = None, **options: Any) -> Request:
+        """A POST of a JSON document; without one, of nothing."""
+        if document is None:
+            return cls(url, "POST", "", **options)
+        return cls(url, "POST", json.dumps(document), {"Content-Type": "application/json"}, **options)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer; where none came the status is 0 and ``error`` says why. Header names are in lower case."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: str
+    error: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is one of success."""
+        return 200 <= self.status < 300
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, on one line; empty where nothing is."""
+        return "" if self.ok else self.error or f"status {self.status}: {' '.join(self.body.split())[:200]}"
+
+    def json(self) -> Any:
+        """The body's document; None where the body is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
+    """Send requests side by side and return the answers in the same order.
+
+    Raises:
+        ToolkitError: nothing can be sent, because no worker runs.
+    """
+    if not requests:
+        return []
+    batches = -(-len(requests) // requester.AT_ONCE)
+    told = json.dumps([asdict(request) for request in requests])
+    result = docker.compose(
+        "exec", "--no-TTY", SERVICE, "python", "-",
+        stdin=f"{Path(requester.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n",
+        timeout=STARTING + batches * max(request.timeout for request in requests),
+    )  # fmt: skip
+    try:
+        answers = json.loads(result.stdout)
+    except ValueError:
+        error = explain(f"ask from inside the stack (docker compose exec {SERVICE})", result)
+        raise ToolkitError(
+            error.what, error.why, error.fix or f"invoke status shows the state of {SERVICE}; invoke up starts it"
+        ) from None
+    return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
+
+
+def get(docker: Docker, *urls: str) -> list[Response]:
+    """`fetch` of plain addresses."""
+    return fetch(docker, [Request(url) for url in urls])

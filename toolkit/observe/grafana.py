@@ -1,0 +1,54 @@
+"""Whether Grafana has what the files provision, and reaches its data sources."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+
+import yaml
+
+from toolkit import credentials, dashboards
+from toolkit.inside import Request
+from toolkit.observe.result import Result
+from toolkit.observe.stack import Stack, url
+from toolkit.project import Project
+
+CHECK = "grafana"
+SOURCES = "monitoring/grafana/provisioning/datasources"
+GROUPS = "monitoring/grafana/groups"
+PROXIED = {"alertmanager": "/api/v2/status"}
+"""Data sources without a health check of their own: what is asked of each through Grafana."""
+
+
+def check(project: Project, stack: Stack) -> Iterator[Result]:
+    """Every provisioned data source answers through Grafana, and Grafana has every dashboard."""
+    uids = [str(model["uid"]) for model in dashboards.load(stack.root).values()]
+    if why := stack.why_not("grafana"):
+        yield Result.skipped(CHECK, f"its data sources and {len(uids)} dashboards", why)
+        return
+    subjects = {f"data source {uid}": _health(uid, kind) for uid, kind in _sources(stack)}
+    subjects |= {f"dashboard {uid}": f"/api/dashboards/uid/{uid}" for uid in uids}
+    answers = stack.fetch([Request(url("grafana", path), headers=login(project)) for path in subjects.values()])
+    for subject, answer in zip(subjects, answers, strict=True):
+        yield Result.of(CHECK, subject, answer.problem)
+
+
+def login(project: Project) -> dict[str, str]:
+    """The header with which a request is the administrator's."""
+    password = credentials.read(project)["GRAFANA_ADMIN_PASSWORD"]
+    return {"Authorization": f"Basic {b64encode(f'admin:{password}'.encode()).decode()}"}
+
+
+def _sources(stack: Stack) -> Iterator[tuple[str, str]]:
+    """The uid and type of every data source that is provisioned here."""
+    files = [*(stack.root / SOURCES).glob("*.yml")]
+    files += [path for path in (stack.root / GROUPS).glob("*/*.yml") if path.parent.name in stack.services]
+    for path in sorted(files):
+        for source in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("datasources") or []:
+            yield source["uid"], source["type"]
+
+
+def _health(uid: str, kind: str) -> str:
+    if kind in PROXIED:
+        return f"/api/datasources/proxy/uid/{uid}{PROXIED[kind]}"
+    return f"/api/datasources/uid/{uid}/health"

@@ -1,0 +1,77 @@
+"""Alertmanager's file: nobody is told by accident, nobody is forgotten, and no secret stands in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from toolkit.validate.checkout import Checkout
+from toolkit.validate.findings import Finding
+from toolkit.validate.source import Key
+
+FILE = "monitoring/alertmanager/alertmanager.yml"
+SECRET = re.compile(r"(password|secret|token|credentials|api_key|_key|slack_api_url|api_url)$")
+
+
+def receivers(checkout: Checkout) -> Iterator[Finding]:
+    """What matches no route is sent nowhere; every receiver that sends something has a route."""
+    source = checkout.source(FILE)
+    named = {receiver["name"]: receiver for receiver in source.data["receivers"]}
+    default = source.data["route"]["receiver"]
+    sends = [key for key in named.get(default, {}) if key.endswith("_configs")]
+    problem = f"the default receiver {default} sends something: {sends[0]}" if sends else ""
+    yield source.finding("route", "receiver", problem=problem)
+    used = {route.get("receiver") for _, route in _routes(source.data["route"])}
+    for number, name in enumerate(named):
+        problem = "" if name in used else f"no route leads to the receiver {name}"
+        yield source.finding("receivers", number, "name", problem=problem)
+
+
+def routes(checkout: Checkout) -> Iterator[Finding]:
+    """No route keeps an alert from the ones beside it: all but the last of those that choose a channel go on."""
+    source = checkout.source(FILE)
+    for keys, route in _routes(source.data["route"]):
+        children: Sequence[Mapping[str, Any]] = route.get("routes", [])
+        if not children or not all("receiver" in child for child in children):
+            continue
+        for number, child in enumerate(children):
+            swallows = number < len(children) - 1 and not child.get("continue")
+            problem = f"the route to {child['receiver']} keeps alerts from those behind it" if swallows else ""
+            yield source.finding("route", *keys, "routes", number, problem=problem)
+
+
+def secrets(checkout: Checkout) -> Iterator[Finding]:
+    """Passwords, keys and addresses that are secrets come from files; other addresses are of the stack."""
+    source = checkout.source(FILE)
+    services = {name for each in checkout.whole for name in each.services}
+    for keys, value in _leaves(source.data):
+        key, problem = str(keys[-1]), ""
+        if SECRET.search(key):
+            problem = f"{key} is a secret: {key}_file names the file that it is in"
+        elif key == "url" and urlsplit(str(value)).hostname not in services:
+            problem = "the address is of no service of the stack: url_file names the file that it is in"
+        yield source.finding(*keys, problem=problem)
+
+
+def _routes(
+    route: Mapping[str, Any], keys: tuple[Key, ...] = ()
+) -> Iterator[tuple[tuple[Key, ...], Mapping[str, Any]]]:
+    """A route and all below it, each with the keys that lead to it."""
+    yield keys, route
+    for number, child in enumerate(route.get("routes", [])):
+        yield from _routes(child, (*keys, "routes", number))
+
+
+def _leaves(node: Any, keys: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Any]]:
+    """Every value that is no mapping and no list, with the keys that lead to it."""
+    match node:
+        case dict():
+            for key, value in node.items():
+                yield from _leaves(value, (*keys, key))
+        case list():
+            for number, value in enumerate(node):
+                yield from _leaves(value, (*keys, number))
+        case _ if keys and isinstance(keys[-1], str):
+            yield keys, node
