@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -205,10 +206,13 @@ class Containers(Collector):
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until told to stop."""
+    stop = threading.Event()
+    # The first process of a container is not ended by a signal that it does not handle.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     REGISTRY.register(Containers(os.environ["COMPOSE_PROJECT_NAME"]))
     start_http_server(PORT)
-    threading.Event().wait()
+    stop.wait()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ MONITORING_MUTATIONS = (
     # What alerts say.
     Mutation("alert without a severity", "alerts.labels", REDIS, "severity: critical", "level: critical", "RedisDown: it has no severity", "labels"),
     Mutation("severity that no route knows", "alerts.labels", REDIS, "severity: critical", "severity: page", "the severity page is none of", "severity: page"),
-    Mutation("alert without a service", "alerts.labels", f"{TESTS}/containers_test.yml", "service: db", "component: db", "ContainerUnhealthy: it has no service"),
+    Mutation("alert without a service", "alerts.labels", f"{TESTS}/containers_test.yml", "service: db", "component: db", "ContainerStopped: it has no service"),
     Mutation("alert of an unknown service", "alerts.labels", REDIS, "service: redis", "service: cache", "there is no service cache", "cache"),
     Mutation("alert without a summary", "alerts.texts", REDIS, "summary: Redis is down", "title: Redis is down", "RedisDown: it has no summary", "annotations"),
     Mutation("alert without a description", "alerts.texts", PLATFORM, "description: It always", "details: It always", "Watchdog: it has no description", "annotations"),
@@ -107,7 +107,7 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("watchdog that nobody hears", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("field that notifications do not have", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
-    Mutation("module that the prober does not know", "blackbox", BLACKBOX, "prober: http", "prober: https", "https"),
+    Mutation("key that the prober does not know", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
     Mutation("component that the collector lacks", "otelcol", COLLECTOR, "receivers: [span_metrics]", "receivers: [spanmetric]", "spanmetric"),
     Mutation("key that the collector does not know", "otelcol-jaeger", COLLECTOR, "check_interval: 1s", "check_every: 1s", "check_every"),
     Mutation("key that Jaeger does not know", "jaeger", JAEGER, "max_traces:", "most_traces:", "most_traces"),
