@@ -36,7 +36,8 @@ class Connection:
         reader, writer = self._streams
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        assert head.startswith(b"http/1.1 200"), head
+        if not head.startswith(b"http/1.1 200"):
+            raise ConnectionError(f"{path}: {head.decode()}")
         _, _, length = head.partition(b"content-length:")
         await reader.readexactly(int(length.split(b"\r\n", 1)[0]))
 

@@ -53,7 +53,7 @@ MONITORING_MUTATIONS = (
     Mutation("page with another title", "alerts.pages", PAGE, "# RedisDown", "# Redis is down", "the title is not RedisDown"),
     Mutation("page that the index lacks", "alerts.pages", INDEX, "(RedisDown.md)", "(Redis.md)", "RedisDown is missing in this index"),
     Mutation("alert that no test has seen", "alerts.tests", REDIS, "alert: RedisDown", "alert: RedisAway", "RedisAway: no test has seen it firing or silent", "RedisAway"),
-    Mutation("rules that no healthy system is held against", "alerts.tests", f"{TESTS}/healthy_test.yml", "/redis.yml", "/slo.yml", "redis.yml is missing"),
+    Mutation("rules that no healthy system is held against", "alerts.tests", f"{TESTS}/healthy_test.yml", "../rules/*.yml", "../rules/slo.yml", "redis.yml is missing"),
     Mutation("for: that is too long", "alerts.timing", REDIS, "for: 3s", "for: 1m", "RedisDown: for: 1m is not between", "for: 1m"),
     Mutation("for: shorter than a scrape", "alerts.timing", REDIS, "for: 3s", "for: 1s", "RedisDown: for: 1s is not between", "for: 1s"),
     Mutation("availability that is looked at too rarely", "alerts.timing", REDIS, "interval: 1s", "interval: 15s", "RedisDown: the interval of its group", "interval"),

@@ -1,0 +1,62 @@
+"""Every line arrives, whatever is restarted on its way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.live.logstore import lines, store, writer
+from tests.live.stack import Stack, until
+
+Record = Callable[[str], None]
+
+LINES = 10_000
+PROGRAM = """
+import time
+for number in range({count}):
+    print(f"line {{number:06}} {{'-' * 150}}", flush=True)
+    time.sleep({pause})
+time.sleep(600)
+"""
+ROTATION = ("--log-opt", "max-size=600k", "--log-opt", "max-file=9")
+
+
+def test_no_line_is_lost(own_stack: Stack, record: Record) -> None:
+    """10,000 lines, while the files rotate and collector and log store are restarted and killed."""
+    own_stack.invoke("up", "--no-smoke", timeout=900)
+    with writer(own_stack, PROGRAM.format(count=LINES, pause=0.002), *ROTATION) as service:
+        time.sleep(4)
+        own_stack.compose("restart", "otel-collector")
+        time.sleep(4)
+        own_stack.compose("kill", "--signal", "KILL", "otel-collector")
+        time.sleep(3)
+        own_stack.compose("start", "otel-collector")
+        time.sleep(2)
+        own_stack.compose("restart", store(own_stack))
+        time.sleep(2)
+        own_stack.compose("kill", "--signal", "KILL", "otel-collector")
+        own_stack.compose("start", "otel-collector")
+
+        def complete() -> list[str] | None:
+            found = lines(own_stack, service, 3 * LINES)
+            return found if len(set(found)) >= LINES else None
+
+        found = until(complete, 120, f"{LINES} lines")
+    numbers = {int(line.split()[1]) for line in found}
+    assert numbers == set(range(LINES))
+    assert len(set(found)) == LINES
+    record(f"{LINES} lines written, {len(set(found))} distinct ones found, {len(found) - LINES} twice")
+
+
+def test_a_graceful_restart_repeats_no_line(own_stack: Stack, record: Record) -> None:
+    own_stack.invoke("up", "--no-smoke", timeout=900)
+    count = 3000
+    with writer(own_stack, PROGRAM.format(count=count, pause=0.003), *ROTATION) as service:
+        for _ in range(3):
+            time.sleep(3)
+            own_stack.compose("restart", "otel-collector")
+        until(lambda: len(set(lines(own_stack, service))) >= count, 60, f"{count} lines")
+        time.sleep(3)
+        found = lines(own_stack, service)
+    assert len(found) == len(set(found)) == count
+    record(f"{count} lines, {len(found)} found, three restarts")

@@ -1,0 +1,78 @@
+"""Log lines on their way from the output of a container to the log store."""
+
+from __future__ import annotations
+
+from tests.live.logstore import lines, writer
+from tests.live.stack import Stack, until
+
+HOSTILE = r"""
+import sys, time
+out = sys.stdout.buffer
+out.write(b'before\n')
+out.write(bytes(range(256)).replace(b'\n', b'') + b'\n')
+out.write(b'{"message": "half an obj\n')
+out.write(b'{"message": {"nested": [1, null]}, "level": 7, "trace_id": 12, "service": null}\n')
+out.write(b'[1, 2]\n')
+out.write(b'\n')
+out.write(b'x' * 40_000 + b'y\n')
+out.write(b'z' * 5_000_000 + b'\n')
+out.write(b'{"message": "after", "level": "error", "trace_id": "not one"}\n')
+out.flush()
+time.sleep(60)
+"""
+
+TRACE = """\
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+    main()
+ValueError: broken
+"""
+
+JAVA = """\
+java.lang.IllegalStateException: broken
+\tat org.example.Main.run(Main.java:7)
+\t... 12 more
+Caused by: java.io.IOException: gone
+\tat org.example.Disk.read(Disk.java:9)
+"""
+
+
+def test_hostile_lines_harm_nothing(stack: Stack) -> None:
+    """Binary, malformed, empty and huge ones arrive as far as they can, and what comes after them arrives."""
+    with writer(stack, HOSTILE) as service:
+        texts = until(lambda: found if "after" in (found := lines(stack, service)) else None, 20, "the last line")
+    assert "before" in texts
+    assert '{"message": "half an obj' in texts
+    assert "[1, 2]" in texts
+    assert "x" * 40_000 + "y" in texts, "a line that the engine cut is whole again"
+
+
+def test_a_stack_trace_is_one_record(stack: Stack) -> None:
+    program = (
+        f"import time; print('starting'); print({TRACE!r}, end='')\n"
+    program += "print('stopping', flush=True); time.sleep(1)\n"
+    )
+    program += f"print({JAVA!r}, end='', flush=True); time.sleep(60)"
+    with writer(stack, program) as service:
+        wanted = {"starting", TRACE.rstrip(), "stopping", JAVA.rstrip()}
+        until(lambda: wanted <= set(lines(stack, service)), 20, "both traces")
+        assert sorted(lines(stack, service)) == sorted(wanted)
+
+
+def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:
+    other = Stack(stack.root, "somebody-else")
+    image = stack.container("worker")["Config"]["Image"]
+    name = "somebody-else-writer"
+    stack.docker("rm", "--force", name)
+    stack.docker(
+        "run", "--detach", "--name", name, "--label", f"com.docker.compose.project={other.name}",
+        "--label", "com.docker.compose.service=writer-elsewhere",
+        "--log-opt", "labels=com.docker.compose.project,com.docker.compose.service",
+        "--entrypoint", "echo", image, "from elsewhere",
+    )  # fmt: skip
+    try:
+        with writer(stack, "print('ours', flush=True); import time; time.sleep(60)") as service:
+            until(lambda: lines(stack, service) == ["ours"], 20, "our own line")
+        assert lines(stack, "writer-elsewhere") == []
+    finally:
+        stack.docker("rm", "--force", name)
