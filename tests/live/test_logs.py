@@ -49,10 +49,9 @@ def test_hostile_lines_harm_nothing(stack: Stack) -> None:
 
 def test_a_stack_trace_is_one_record(stack: Stack) -> None:
     program = (
-        f"import time; print('starting'); print({TRACE!r}, end='')\n"
-    program += "print('stopping', flush=True); time.sleep(1)\n"
+        f"import time; print('starting'); print({TRACE!r}, end=''); print('stopping', flush=True); time.sleep(1)\n"
+        f"print({JAVA!r}, end='', flush=True); time.sleep(60)"
     )
-    program += f"print({JAVA!r}, end='', flush=True); time.sleep(60)"
     with writer(stack, program) as service:
         wanted = {"starting", TRACE.rstrip(), "stopping", JAVA.rstrip()}
         until(lambda: wanted <= set(lines(stack, service)), 20, "both traces")

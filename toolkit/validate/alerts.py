@@ -16,6 +16,8 @@ from toolkit.validate.scrapes import PROMETHEUS, SCRAPE
 from toolkit.validate.source import Source
 
 RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules")
+LOG_RULES = ("monitoring/loki/rules/",)
+"""Evaluated by Loki: LogQL, for which there is no tester, but what an alert says is held to the same rules."""
 TESTS = "monitoring/prometheus/tests/"
 PAGES = "docs/alerts/"
 INDEX = f"{PAGES}README.md"
@@ -57,9 +59,9 @@ class Rule(NamedTuple):
         return self.source.finding("groups", self.group, "rules", self.number, *keys, problem=message)
 
 
-def rules(checkout: Checkout) -> list[Rule]:
-    """Every rule of every tracked file."""
-    files = sorted(file for file in checkout.tracked if file.startswith(RULES) and file.endswith(".yml"))
+def rules(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
+    """Every rule of every tracked file: of Prometheus, or of other folders."""
+    files = sorted(file for file in checkout.tracked if file.startswith(folders) and file.endswith(".yml"))
     return [
         Rule(source, g, r, rule)
         for source in map(checkout.source, files)
@@ -68,16 +70,16 @@ def rules(checkout: Checkout) -> list[Rule]:
     ]
 
 
-def alerts(checkout: Checkout) -> list[Rule]:
+def alerts(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
     """The rules that are alerts."""
-    return [rule for rule in rules(checkout) if "alert" in rule.data]
+    return [rule for rule in rules(checkout, folders) if "alert" in rule.data]
 
 
 def labels(checkout: Checkout) -> Iterator[Finding]:
     """Every alert says how bad it is, and of which service: by itself, or by its series, as its tests show."""
     known = {HOST, *(name for each in checkout.whole for name in each.services)}
     inherited = _inherited(checkout)
-    for alert in alerts(checkout):
+    for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("labels", {})
         severity, service = given.get("severity"), str(given.get("service", ""))
         wrong = "" if severity in SEVERITIES else f"the severity {severity} is none of {', '.join(SEVERITIES)}"
@@ -102,7 +104,7 @@ def _inherited(checkout: Checkout) -> dict[str, bool]:
 
 def texts(checkout: Checkout) -> Iterator[Finding]:
     """Every alert says what has happened, a threshold's with its value, and leads to its dashboard and its page."""
-    for alert in alerts(checkout):
+    for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("annotations", {})
         for key in ("summary", "description"):
             yield alert.at("annotations", key, problem="" if given.get(key) else f"it has no {key}")
@@ -120,7 +122,7 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
 def pages(checkout: Checkout) -> Iterator[Finding]:
     """Every alert has a page with the four sections, named in the index; every page is of an alert."""
     index = _text(checkout, INDEX)
-    for alert in {alert.name: alert for alert in alerts(checkout)}.values():
+    for alert in {alert.name: alert for alert in alerts(checkout, RULES + LOG_RULES)}.values():
         file = f"{PAGES}{alert.name}.md"
         if file not in checkout.tracked:
             yield alert.at("annotations", "runbook_url", problem=f"{file} does not exist")
@@ -132,7 +134,7 @@ def pages(checkout: Checkout) -> Iterator[Finding]:
         yield Finding(file, 1, "" if titled else f"the title is not {alert.name}")
         listed = f"({alert.name}.md)" in index
         yield Finding(INDEX, 1, "" if listed else f"{alert.name} is missing in this index")
-    names = {alert.name for alert in alerts(checkout)}
+    names = {alert.name for alert in alerts(checkout, RULES + LOG_RULES)}
     for file in sorted(checkout.tracked):
         if file.startswith(PAGES) and file.endswith(".md") and file != INDEX:
             yield Finding(file, 1, "" if PurePath(file).stem in names else "no alert has this name")
