@@ -60,7 +60,7 @@ def validate(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit tests with coverage; no engine is needed."""
     install(session, "tests", app=True)
-    session.run("pytest", "tests/unit", "--cov", "--cov-report=term", *session.posargs)
+    session.run("pytest", "tests/unit", "--numprocesses=auto", "--cov", "--cov-report=term", *session.posargs)
 
 
 @nox.session

@@ -1,8 +1,9 @@
 """Alerts that Alertmanager delivers: kept in memory at once, in PostgreSQL as soon as it is there.
 
 An alert about the database must arrive while the database is away. So a notification is accepted into memory, and a
-background task writes it down. What one process has not written yet is not seen by its replicas, and is lost if the
-process ends before it can; Alertmanager repeats what goes on firing.
+background task writes it down. While the database is there, every replica lists the same alerts, except what another
+one has received within the last moment; without it each lists what it has itself received since its start, the last
+IN_MEMORY of them. What is not written down when a process ends is lost; Alertmanager repeats what goes on firing.
 """
 
 import asyncio
@@ -13,12 +14,11 @@ from http import HTTPStatus
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from psycopg import Error
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from netmon import metrics, tracing
-from netmon.database import Database
+from netmon.database import AWAY, Database
 from netmon.logs import logger
 from netmon.supervision import Backoff, describe
 
@@ -28,8 +28,11 @@ LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING}
 
 log = logger(__name__)
 
-Text = Annotated[str, Field(max_length=4096)]
+# PostgreSQL stores no null character, and no time that Python cannot read back in another time zone.
+Text = Annotated[str, Field(max_length=4096), AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
+Time = Annotated[AwareDatetime, Field(ge=datetime(1, 1, 1, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC))]
 Status = Literal["firing", "resolved"]
+Key = tuple[str, datetime]
 
 
 class Delivered(BaseModel):
@@ -38,9 +41,9 @@ class Delivered(BaseModel):
     status: Status
     labels: dict[Text, Text]
     annotations: dict[Text, Text] = Field(default_factory=dict)
-    fingerprint: Annotated[str, Field(min_length=1, max_length=64)]
-    starts_at: AwareDatetime = Field(alias="startsAt")
-    ends_at: AwareDatetime = Field(alias="endsAt")
+    fingerprint: Annotated[Text, Field(min_length=1, max_length=64)]
+    starts_at: Time = Field(alias="startsAt")
+    ends_at: Time = Field(alias="endsAt")
 
 
 class Notification(BaseModel):
@@ -78,9 +81,13 @@ class Alert(BaseModel):
         )
 
     @property
-    def key(self) -> tuple[str, datetime]:
+    def key(self) -> Key:
         """The same for every notification about one time that an alert fired."""
         return self.fingerprint, self.starts_at
+
+    def follows(self, other: "Alert") -> bool:
+        """Whether the other one has ended, although nobody said so, because this one has begun since."""
+        return other.fingerprint == self.fingerprint and other.starts_at < self.starts_at and other.status == "firing"
 
 
 class ReceivedAlerts:
@@ -88,34 +95,41 @@ class ReceivedAlerts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._recent: OrderedDict[tuple[str, datetime], Alert] = OrderedDict()
-        self._unwritten: set[tuple[str, datetime]] = set()
+        self._recent: OrderedDict[Key, Alert] = OrderedDict()
+        self._unwritten: set[Key] = set()
         self._more = asyncio.Event()
 
     def receive(self, alert: Alert) -> None:
         """Take an alert, in place of what was known about the same one; it is written down later."""
-        known = self._recent.pop(alert.key, None)
-        if known is not None and known.status == "resolved":
-            alert = known.model_copy(update={"received_at": alert.received_at})
-        self._recent[alert.key] = alert
-        self._unwritten.add(alert.key)
-        while len(self._recent) > IN_MEMORY:
-            key, _ = self._recent.popitem(last=False)
-            self._unwritten.discard(key)
-        self._more.set()
         metrics.ALERTS_RECEIVED.labels(alert.status).inc()
         level = LEVELS.get(alert.severity, logging.INFO) if alert.status == "firing" else logging.INFO
         log.log(level, f"alert {alert.status}", alert=alert.alertname, service_concerned=alert.service)
 
+        known = self._recent.pop(alert.key, None)
+        if known is not None and known.status == "resolved":
+            alert = known.model_copy(update={"received_at": alert.received_at})
+        for key in [key for key, other in self._recent.items() if alert.follows(other)]:
+            self._forget(key)
+        self._recent[alert.key] = alert
+        self._unwritten.add(alert.key)
+        while len(self._recent) > IN_MEMORY:
+            self._forget(next(iter(self._recent)))
+        self._more.set()
+
+    def _forget(self, key: Key) -> None:
+        del self._recent[key]
+        self._unwritten.discard(key)
+
     async def newest(self, limit: int, status: Status | None) -> list[Alert]:
         """At most `limit` alerts; without the database those that this process remembers."""
-        known = dict(self._recent)
         try:
-            for row in await self._database.alerts(limit, status):
-                written = Alert(**row)
-                known.setdefault(written.key, written)
-        except (OperationalError, TimeoutError) as error:
+            known = {alert.key: alert for alert in (Alert(**row) for row in await self._database.alerts(limit, status))}
+        except AWAY as error:
             log.debug("alerts told from memory", reason=describe(error))
+            known = dict(self._recent)
+        for key in self._unwritten:
+            if key not in known or known[key].status == "firing":
+                known[key] = self._recent[key]
         alerts = [alert for alert in known.values() if status in (None, alert.status)]
         return sorted(alerts, key=lambda alert: alert.received_at, reverse=True)[:limit]
 
@@ -134,11 +148,13 @@ class ReceivedAlerts:
             try:
                 with tracing.quiet():
                     await self._database.put_alert(alert.model_dump())
-            except (OperationalError, PoolTimeout, TimeoutError) as error:
+            except AWAY as error:
                 await backoff.failed(describe(error))
-            else:
-                if self._recent.get(key) == alert:
-                    self._unwritten.discard(key)
+                continue
+            except Error:
+                log.exception("alert not written down", alert=alert.alertname)
+            if self._recent.get(key) == alert:
+                self._unwritten.discard(key)
 
 
 def router(received: ReceivedAlerts) -> APIRouter:

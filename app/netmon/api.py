@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import OperationalError
+from psycopg.errors import UndefinedTable
 from pydantic import BaseModel, Field
 from redis import RedisError
 from starlette.exceptions import HTTPException
@@ -70,6 +71,7 @@ def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestS
 
     @app.exception_handler(QueueUnavailableError)
     @app.exception_handler(OperationalError)
+    @app.exception_handler(UndefinedTable)
     @app.exception_handler(TimeoutError)
     async def unavailable(_request: Request, error: Exception) -> JSONResponse:
         log.warning("request refused", reason=describe(error))
@@ -124,6 +126,7 @@ def _routes(database: Database, jobs: JobQueue, latest: LatestStates) -> APIRout
             log.debug("cache bypassed", reason=describe(error))
             probe, cache = None, "bypass"
         metrics.LATEST_LOOKUPS.labels(cache).inc()
+        tracing.annotate("netmon.cache", cache)
         if probe is None:
             probe = await database.latest(key)
             if probe is None:

@@ -55,7 +55,7 @@ def run_service(name: str) -> None:
 
     settings = load(os.environ)
     logs.configure(name, settings.log_level)
-    tracing.configure(SERVICE_NAMES[name], settings.version, settings.otlp_endpoint)
+    tracing.configure(SERVICE_NAMES[name], settings.version, export=settings.export_traces)
     uvloop.run(_to_the_end(_service(name, settings)))
 
 
@@ -75,7 +75,7 @@ async def _to_the_end(service: Coroutine[object, object, None]) -> None:
         logs.logger(__name__).critical("service failed", exc_info=True)
         code = 1
     with suppress(TimeoutError):
-        await deadline(asyncio.to_thread(tracing.shutdown), 2 * tracing.EXPORT_TIMEOUT)
+        await deadline(asyncio.to_thread(tracing.shutdown), tracing.STOP_TIMEOUT)
     sys.stdout.flush()
     os._exit(code)
 

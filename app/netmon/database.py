@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import make_conninfo
+from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
@@ -16,6 +17,8 @@ from netmon.models import Probe
 from netmon.supervision import Backoff, deadline, describe
 
 QUERY_TIMEOUT = 4.0
+AWAY = (OperationalError, UndefinedTable, TimeoutError)
+"""What a query raises while the database is away or has no schema yet."""
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -123,10 +126,15 @@ class Database:
         return await deadline(self._all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT)
 
     async def put_alert(self, alert: Row) -> None:
-        """Store an alert in place of what is known of the same one; those older than 30 days go."""
+        """Store an alert in place of what is known of the same one.
+
+        Those older than 30 days go, and those whose end was never told although they have begun anew.
+        """
         values = alert | {"labels": Jsonb(alert["labels"]), "annotations": Jsonb(alert["annotations"])}
         query = f"""
-            WITH outdated AS (DELETE FROM alerts WHERE received_at < now() - interval '30 days')
+            WITH outdated AS (
+                DELETE FROM alerts WHERE received_at < now() - interval '30 days'
+                OR fingerprint = %(fingerprint)s AND starts_at < %(starts_at)s AND status = 'firing')
             INSERT INTO alerts AS known ({", ".join(alert)}) VALUES ({", ".join(f"%({name})s" for name in alert)})
             ON CONFLICT (fingerprint, starts_at) DO UPDATE SET status = excluded.status, ends_at = excluded.ends_at,
             labels = excluded.labels, annotations = excluded.annotations, received_at = excluded.received_at
@@ -135,16 +143,16 @@ class Database:
 
     async def _run(self, query: str, parameters: Row) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(query.strip().encode(), parameters)
+            await connection.execute(query.strip(), parameters)
 
     async def _all(self, query: str, parameters: Row) -> list[Row]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query.strip().encode(), parameters)
+            cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchall()
 
     async def _one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query.strip().encode(), parameters)
+            cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchone()
 
 

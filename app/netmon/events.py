@@ -110,16 +110,17 @@ class Projection:
 
     async def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
         partitions = consumer.assignment()
-        ends = await consumer.end_offsets(partitions)
-        positions = [await consumer.committed(partition) for partition in partitions]
-        lag = sum(ends[partition] - (done or 0) for partition, done in zip(partitions, positions, strict=True))
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        # What Kafka has let go of unread, or never read by a new group, is no longer waited for.
+        done = [max(await consumer.committed(each) or 0, begins[each]) for each in partitions]
+        lag = sum(ends.values()) - sum(done)
         metrics.CONSUMER_LAG.labels(GROUP, RESULTS).set(lag)
 
     async def _apply(self, record: ConsumerRecord) -> None:
-        carrier = {name: value.decode(errors="replace") for name, value in record.headers}
+        carrier = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
         with tracing.span(f"process {RESULTS}", SpanKind.CONSUMER, MESSAGING, carrier):
             try:
-                probe = Probe.decode(record.value or b"")
+                probe = _finished(record.value or b"")
             except ValueError as error:
                 log.warning("unreadable event skipped", offset=record.offset, reason=describe(error))
                 metrics.PROJECTED.labels("unreadable").inc()
@@ -133,3 +134,10 @@ class Projection:
                     await backoff.failed(describe(error))
             metrics.PROJECTED.labels("applied" if applied else "stale").inc()
             log.debug("event projected", probe=str(probe.id), target=probe.target, applied=applied)
+
+
+def _finished(data: bytes) -> Probe:
+    probe = Probe.decode(data)
+    if probe.finished_at is None:
+        raise ValueError("the probe is not finished")
+    return probe

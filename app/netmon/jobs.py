@@ -49,6 +49,7 @@ class Link:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._check_channel: AbstractChannel | None = None
+        self._asking = asyncio.Lock()
         self._lost: asyncio.Future[str] | None = None
 
     @property
@@ -67,24 +68,26 @@ class Link:
         await keep_up("rabbitmq", lambda: self._session(prepare))
 
     async def check(self) -> None:
-        """Raise unless the channel is open and RabbitMQ answers on this connection that it has the queue.
-
-        It asks over a channel of its own, because a question that is given up closes the channel that it was asked on.
-        """
+        """Raise unless the channel is open and RabbitMQ answers on this connection that it has the queue."""
         await self.messages(QUEUE)
 
     async def messages(self, queue: str) -> int:
         """How many messages wait in a queue.
 
+        It is asked over a channel of its own, because a question that is given up closes the channel that it was asked
+        on, and one question at a time.
+
         Raises:
             QueueUnavailableError: there is no connection at the moment.
         """
-        if not self.channel or self._connection is None:
-            return 0
-        if self._check_channel is None or self._check_channel.is_closed:
-            self._check_channel = self._connection.channel(publisher_confirms=False)
-            await self._check_channel.initialize()
-        found = await self._check_channel.declare_queue(queue, passive=True)
+        async with self._asking:
+            if self._connection is None or self.channel.is_closed:
+                raise QueueUnavailableError("not connected to RabbitMQ")
+            if self._check_channel is None or self._check_channel.is_closed:
+                channel = self._connection.channel(publisher_confirms=False)
+                await channel.initialize()
+                self._check_channel = channel
+            found = await self._check_channel.declare_queue(queue, passive=True)
         return found.declaration_result.message_count or 0
 
     def drop(self, reason: str) -> None:

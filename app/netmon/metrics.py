@@ -32,7 +32,7 @@ JOBS_RETURNED = Counter("netmon_jobs_returned_total", "Jobs given back to the qu
 JOB_WAIT = Histogram(
     "netmon_job_wait_seconds", "Time from a probe's acceptance until a worker took it.", buckets=WAIT_BUCKETS
 )
-PROBES = counter("netmon_probes_total", "Probes carried out.", "outcome", ("succeeded",))
+PROBES = Counter("netmon_probes_total", "Probes carried out.", ["outcome"])
 PROBE_DURATION = Histogram("netmon_probe_duration_seconds", "Time a probe took.", buckets=BUCKETS)
 EVENTS_PUBLISHED = Counter("netmon_events_published_total", "Events that Kafka acknowledged.")
 EVENTS_UNPUBLISHED = Counter("netmon_event_publish_failures_total", "Attempts to publish an event that failed.")

@@ -29,6 +29,9 @@ _ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (ValueError, "protocol"),
 )
 
+OUTCOMES = tuple(dict.fromkeys(("succeeded", "http_status", *(code for _, code in _ERRORS))))
+"""What a probe can come to: success, or the code of an error."""
+
 
 class Prober:
     """Carries out probes; use it as an asynchronous context manager."""

@@ -35,7 +35,7 @@ class Settings:
     worker_concurrency: int
     prometheus_url: str
     alertmanager_url: str
-    otlp_endpoint: str
+    export_traces: bool
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -47,6 +47,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         SettingsError: naming every variable that is missing or invalid.
     """
     reader = _Reader(environ)
+    # Read again by the SDK: the second is of traces alone, and goes before the first.
+    endpoints = [reader.http_url(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", "TRACES_")]
     settings = Settings(
         database_url=reader.url(
             "DATABASE_URL", ("postgresql", "postgres"), file_variable="POSTGRES_PASSWORD_FILE", path_is="a database"
@@ -64,7 +66,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
-        otlp_endpoint=reader.http_url("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        export_traces=any(endpoints),
     )
     if reader.problems:
         raise SettingsError(reader.problems)
@@ -90,7 +92,14 @@ class _Reader:
     def http_url(self, name: str) -> str:
         """An address of an HTTP server, or nothing."""
         value = self.text(name, "")
-        if value and not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", value):
+        if not value:
+            return ""
+        try:
+            parts = urlsplit(value)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid or "@" in value or re.search(r"\s", value):
             self.problems.append(f"{name} must be a URL http://host:port without credentials, or empty")
         return value
 

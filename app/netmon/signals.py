@@ -11,7 +11,7 @@ from netmon.jobs import DEAD_QUEUE, QUEUE, Link
 from netmon.logs import logger
 from netmon.supervision import deadline, describe
 
-EVERY = 5.0
+EVERY = 3.0
 TIMEOUT = 3.0
 
 log = logger(__name__)

@@ -1,78 +1,132 @@
 """Traces: one probe is one trace, over HTTP, SQL, AMQP, Kafka and Redis. Only this module knows the OpenTelemetry SDK.
 
-Spans are made where the context is taken over or handed on (a request, a job, an event, a probe); the statements of
-PostgreSQL and Redis are instrumented by the libraries made for them, without their values. The context travels in W3C
-`traceparent` headers, and the id of the request with it. It is not handed to the targets that are probed: to them our
-ids mean nothing, and they are not to learn them.
+Spans are made where the context is taken over or handed on (a request, a job, an event, a probe) and where a state is
+put into Redis; the statements of PostgreSQL are instrumented by the library made for them, without their values. A read
+of the cache has no span of its own: nothing else happens in a request that the cache answers, and its span says so.
+
+The context travels in W3C `traceparent` headers, and the id of the request with it; baggage does not, since anyone
+could fill the queues with it. Nothing is handed to the targets that are probed: to them our ids mean nothing, and they
+are not to learn them.
 """
 
 import logging
+import os
 import re
+import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
-from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 REQUEST_ID = "x-request-id"
-EXPORT_TIMEOUT = 2.0
-"""Seconds for one batch, tries included: a stop waits no longer for a collector that is away."""
-EXPORT_EVERY = 1.0
+DEFAULTS = {
+    "OTEL_BSP_SCHEDULE_DELAY": "1000",  # milliseconds: a trace is to be found while one still looks at its cause
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, tries included
+}
+TRACES_A_SECOND = 100
+"""New traces that a process records at most, unless OTEL_TRACES_SAMPLER says otherwise."""
+STOP_TIMEOUT = 2.0
+"""Seconds that a stop waits for the last spans to be delivered."""
 
 _VALID_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _tracer = trace.get_tracer("netmon")
+_propagator = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
 
 
-def configure(service: str, version: str, endpoint: str) -> None:
-    """Record spans from now on and send them over OTLP/HTTP; without an endpoint they only give log lines their ids.
+def configure(service: str, version: str, *, export: bool) -> None:
+    """Record spans from now on. Everything but the arguments is set by the SDK's own variables (`OTEL_…`).
 
     Args:
-        service: the value of `service.name`.
-        version: the value of `service.version`.
-        endpoint: base URL of a collector, or empty. Further settings are the SDK's own variables, as
-            `OTEL_TRACES_SAMPLER`.
+        service: the value of `service.name`, unless the environment has another.
+        version: the value of `service.version`, likewise.
+        export: whether to send spans over OTLP/HTTP to the endpoint that the environment names; otherwise they only
+            give log lines their ids.
     """
     global _provider  # noqa: PLW0603 - the SDK's own provider is global as well
-    resource = Resource.create({"service.name": service, "service.namespace": "netmon", "service.version": version})
-    _provider = TracerProvider(resource=resource)
-    if endpoint:
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT)
-        _provider.add_span_processor(
-            BatchSpanProcessor(ReportingExporter(exporter), schedule_delay_millis=EXPORT_EVERY * 1000)
-        )
+    _complete_environment({"OTEL_SERVICE_NAME": service, **DEFAULTS})
+    own = Resource({"service.namespace": "netmon", "service.version": version})
+    sampler = None if OTEL_TRACES_SAMPLER in os.environ else ParentBased(LimitedSampler(TRACES_A_SECOND))
+    _provider = TracerProvider(sampler if export else ALWAYS_OFF, own.merge(Resource.create()))
+    if export:
+        _provider.add_span_processor(BatchSpanProcessor(ReportingExporter(OTLPSpanExporter())))
+        # Its thread encodes spans for milliseconds; requests need not wait for Python's own 5 ms to get their turn.
+        sys.setswitchinterval(0.0005)
     trace.set_tracer_provider(_provider)
-    # It logs every failed attempt; `ReportingExporter` says once that there is something wrong.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     PsycopgInstrumentor().instrument()
-    RedisInstrumentor().instrument()
+
+
+def _complete_environment(defaults: Mapping[str, str]) -> None:
+    """Where the SDK reads its settings: an empty variable counts as unset here too, and some defaults are ours."""
+    for name in [name for name, value in os.environ.items() if name.startswith("OTEL_") and not value]:
+        del os.environ[name]
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 def shutdown() -> None:
-    """Send what is recorded; takes up to about twice EXPORT_TIMEOUT where the collector is away."""
+    """Send what is recorded. Where the collector hangs, this takes longer than anyone should wait (STOP_TIMEOUT)."""
     if _provider is not None:
         _provider.shutdown()
 
 
+class LimitedSampler(Sampler):
+    """Records every new trace, up to so many a second.
+
+    To record them all under a load whose traces nobody could read would take a tenth of the throughput.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = self._left = per_second
+        self._at = time.monotonic()
+
+    def should_sample(self, *_args: Any, **_kwargs: Any) -> SamplingResult:
+        """Decide about a trace, whatever it is of."""
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._at) * self._per_second, self._per_second)
+        self._at = now
+        if self._left < 1:
+            return SamplingResult(Decision.DROP)
+        self._left -= 1
+        return SamplingResult(Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        """What it is called, see `Sampler`."""
+        return f"LimitedSampler({self._per_second:g}/s)"
+
+
 class ReportingExporter(SpanExporter):
-    """Says once that spans cannot be delivered, and once that they can again; until then they are dropped."""
+    """Says once that spans cannot be delivered, and once that they can again; until then they are dropped.
+
+    The SDK's exporter logs every failed attempt. Its first words on a batch become the reason that is given here.
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._delivered = True
+        self._said = _Memory()
+        for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):
+            talkative = logging.getLogger(name)
+            talkative.handlers, talkative.propagate = [self._said], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export a batch, see `SpanExporter`."""
+        self._said.messages.clear()
         result = self._exporter.export(spans)
         delivered = result is SpanExportResult.SUCCESS
         if delivered != self._delivered:
@@ -81,12 +135,24 @@ class ReportingExporter(SpanExporter):
             if delivered:
                 log.info("traces are delivered again")
             else:
-                log.warning("traces cannot be delivered and are dropped until they can")
+                reason = next(iter(self._said.messages), "no reason given")
+                log.warning("traces cannot be delivered and are dropped until they can: %s", reason)
         return result
 
     def shutdown(self) -> None:
         """End the export, see `SpanExporter`."""
         self._exporter.shutdown()
+
+
+class _Memory(logging.Handler):
+    """Keeps log messages instead of writing them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: deque[str] = deque(maxlen=10)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 @contextmanager
@@ -106,7 +172,7 @@ def span(
             then carry; what is missing or invalid in them begins anew.
     """
     headers = {key: value for key, value in (carrier or {}).items() if isinstance(value, str)}
-    context = None if carrier is None else propagate.extract(headers, Context())
+    context = None if carrier is None else _propagator.extract(headers, Context())
     known = request_id(headers)
     with (
         _tracer.start_as_current_span(name, context, kind, dict(attributes or {})) as current,
@@ -124,9 +190,14 @@ def request_id(carrier: Mapping[str, str]) -> str | None:
 def carrier() -> dict[str, str]:
     """The headers that hand the current trace and request id on to the next hop; none where there are none."""
     headers: dict[str, str] = {}
-    propagate.inject(headers)
+    _propagator.inject(headers)
     known = get_contextvars().get("request_id")
     return headers | ({REQUEST_ID: known} if known else {})
+
+
+def annotate(name: str, value: str) -> None:
+    """Add an attribute to the current span."""
+    trace.get_current_span().set_attribute(name, value)
 
 
 def failed(current: Span, reason: str) -> None:

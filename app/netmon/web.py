@@ -3,15 +3,15 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 from uuid import uuid4
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from opentelemetry.trace import SpanKind
 from prometheus_client import REGISTRY, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from starlette.datastructures import Headers, MutableHeaders
@@ -40,8 +40,8 @@ def create_app(settings: Settings, title: str) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        # A span for each request, made by FastAPI itself; the metrics are ours, and its inner steps tell nothing new.
-        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": is_quiet},
+        # `RequestContext` does this, at half the cost, and with the same names as metrics and log lines.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_middleware(RequestContext)
     problems.install(app)
@@ -59,13 +59,8 @@ def create_app(settings: Settings, title: str) -> FastAPI:
     return app
 
 
-def is_quiet(scope: Mapping[str, Any]) -> bool:
-    """Whether a request is a health check or a scrape: logged for debugging, traced only if it fails."""
-    return str(scope["path"]).startswith(QUIET_ROUTES)
-
-
 class RequestContext:
-    """Gives each request its id, bounds its body, counts it, and logs it once it is answered."""
+    """Gives each request its id and its span, bounds its body, counts it, and logs it once it is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,16 +71,22 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         headers = dict(Headers(scope=scope))
+        headers[tracing.REQUEST_ID] = tracing.request_id(headers) or uuid4().hex
         receive = _bounded(receive, LARGE_BODIES.get(scope["path"], MAX_BODY))
         request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
-        with bound_contextvars(request_id=tracing.request_id(headers) or uuid4().hex):
-            if not is_quiet(scope):
+        if request.path.startswith(QUIET_ROUTES):
+            # A health check or a scrape: logged for debugging, traced only if it fails.
+            with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.quiet():
                 await self._answer(request, scope, receive, send)
-                return
-            with tracing.quiet():
-                await self._answer(request, scope, receive, send)
-            if request.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if request.failed:
                 tracing.record_failure(request.name, request.seconds, request.attributes)
+            return
+        with tracing.span(request.method, SpanKind.SERVER, carrier=headers) as span:
+            await self._answer(request, scope, receive, send)
+            span.update_name(request.name)
+            span.set_attributes(request.attributes)
+            if request.failed:
+                tracing.failed(span, str(request.status))
 
     async def _answer(self, request: "_Request", scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -126,7 +127,13 @@ class _Request:
 
     @property
     def name(self) -> str:
+        """Of its span: few possible ones."""
         return f"{self.method} {self.route}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the fault is on this side."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def attributes(self) -> dict[str, str | int]:
@@ -136,6 +143,7 @@ class _Request:
             "http.route": self.route,
             "http.response.status_code": self.status,
             "url.path": self.path,
+            "url.scheme": "http",
         }
 
 
@@ -153,12 +161,21 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return bounded
 
 
-async def serve(app: ASGIApp, port: int, drain: Callable[[], Awaitable[None]]) -> None:
+def count_from_zero(app: FastAPI) -> None:
+    """Let the counts of each route begin at 0 for the answers that alerts look at."""
+    for route, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            for status in {*map(int, operation["responses"]), 500, 503}:
+                metrics.HTTP_REQUESTS.labels(method.upper(), route, status)
+
+
+async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -> None:
     """Serve `app` until SIGTERM or SIGINT.
 
     Then `drain` runs while requests are still answered, and once it has ended the server finishes what is open and
     closes. A second signal cuts the draining short.
     """
+    count_from_zero(app)
     config = uvicorn.Config(
         app,
         host="0.0.0.0",  # noqa: S104 - a container's own network namespace

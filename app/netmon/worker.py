@@ -15,7 +15,7 @@ from netmon.kafka import KafkaCheck
 from netmon.latest import LatestStates
 from netmon.logs import logger
 from netmon.models import Outcome, Probe
-from netmon.probing import Prober
+from netmon.probing import OUTCOMES, Prober
 from netmon.settings import Settings
 from netmon.supervision import Backoff, describe, running
 
@@ -66,6 +66,8 @@ class Work:
     """Carries out one job: probe, record, event."""
 
     def __init__(self, database: Database, prober: Prober, publisher: EventPublisher) -> None:
+        for outcome in OUTCOMES:
+            metrics.PROBES.labels(outcome)  # begins at 0
         self._database = database
         self._prober = prober
         self._publisher = publisher

@@ -87,14 +87,20 @@ def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disconnected(stack: Stack, service: str, network: str) -> Iterator[None]:
-    """The service's container is taken off one of its networks."""
-    names = (f"{stack.name}_{network}", stack.container(service)["Id"])
-    stack.docker("network", "disconnect", *names)
+def password_changed(stack: Stack) -> Iterator[None]:
+    """RabbitMQ knows another password than its clients, and asks all of them for it."""
+    ctl = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl")
+    stack.docker(*ctl, "change_password", "admin", "another-password-0123")
     try:
+        stack.docker(*ctl, "close_all_connections", "the password was changed")
         yield
     finally:
-        stack.docker("network", "connect", "--alias", service, *names)
+        stack.docker(*ctl, "change_password", "admin", rabbitmq_password(stack))
+
+
+def rabbitmq_password(stack: Stack) -> str:
+    """The password that RabbitMQ's clients have."""
+    return (stack.root / "secrets" / "rabbitmq_password.txt").read_text().strip()
 
 
 @contextlib.contextmanager
@@ -114,8 +120,7 @@ def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Itera
 @contextlib.contextmanager
 def poison_message(stack: Stack) -> Iterator[None]:
     """A job that no worker can read; what was put aside is thrown away afterwards."""
-    password = (stack.root / "secrets" / "rabbitmq_password.txt").read_text().strip()
-    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", password)
+    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", rabbitmq_password(stack))
     message = {"properties": {}, "routing_key": "probes", "payload": "not a probe", "payload_encoding": "string"}
     answer = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
     assert answer.json() == {"routed": True}, answer.text
@@ -269,8 +274,8 @@ def crashing(stack: Stack, service: str, times: int = 4) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def requests_refused(stack: Stack) -> Iterator[None]:
-    """Whoever asks for probes meanwhile is refused, because the application cannot reach the queue."""
+def visited(stack: Stack) -> Iterator[None]:
+    """Somebody asks for probes all the while, whatever the answer; no fault."""
     over = threading.Event()
 
     def ask() -> None:
@@ -278,11 +283,10 @@ def requests_refused(stack: Stack) -> Iterator[None]:
             with contextlib.suppress(requests.RequestException):
                 requests.post(stack.url("/api/probes"), json={"url": PROBED}, timeout=10)
 
-    with disconnected(stack, "app", "messaging-network"):
-        visitor = threading.Thread(target=ask)
-        visitor.start()
-        try:
-            yield
-        finally:
-            over.set()
-            visitor.join()
+    visitor = threading.Thread(target=ask)
+    visitor.start()
+    try:
+        yield
+    finally:
+        over.set()
+        visitor.join()

@@ -15,23 +15,11 @@ RETRY = 0.25
 
 
 async def check_prometheus(settings: Settings, _token: str) -> str:
-    """Find every scrape target up; a target that was not scraped yet is waited for."""
+    """Have a query answered from what was scraped."""
     async with _http() as http:
-        give_up = time.monotonic() + TIMEOUT - 1
-        while True:
-            answer = await _json(http, f"{settings.prometheus_url}/api/v1/targets?state=active")
-            targets = answer["data"]["activeTargets"]
-            down = [_told(target) for target in targets if target["health"] != "up"]
-            if targets and not down:
-                return f"{len(targets)} targets up"
-            if time.monotonic() > give_up:
-                raise SmokeError(f"not up: {', '.join(down)}" if targets else "it has no targets")
-            await asyncio.sleep(RETRY)
-
-
-def _told(target: dict[str, Any]) -> str:
-    reason = target["lastError"] or target["health"]
-    return f"{target['labels']['job']} {target['labels'].get('instance', '')} ({reason})"
+        await _waited_for(http, f"{settings.prometheus_url}/-/ready")
+        answer = await _json(http, f"{settings.prometheus_url}/api/v1/query?query=count(up) or vector(0)")
+    return f"ready, {answer['data']['result'][0]['value'][1]} targets scraped"
 
 
 async def check_alertmanager(settings: Settings, _token: str) -> str:
@@ -52,18 +40,10 @@ async def check_otel_collector(_settings: Settings, _token: str) -> str:
 
 
 async def _ready(url: str, _settings: Settings, _token: str) -> str:
-    """Find a readiness page answering; it is waited for, since some say no for seconds after their start."""
-    give_up = time.monotonic() + TIMEOUT - 1
+    """Find a readiness page answering."""
     async with _http() as http:
-        while True:
-            try:
-                await _text(http, url)
-            except (SmokeError, aiohttp.ClientError):
-                if time.monotonic() > give_up:
-                    raise
-                await asyncio.sleep(RETRY)
-            else:
-                return "ready"
+        await _waited_for(http, url)
+    return "ready"
 
 
 async def _metric(url: str, metric: str, least: float, _settings: Settings, _token: str) -> str:
@@ -74,6 +54,20 @@ async def _metric(url: str, metric: str, least: float, _settings: Settings, _tok
     expect(bool(found), f"its page has no {metric}")
     expect(min(found) >= least, f"{metric} is {min(found):g}")
     return f"{metric} is {min(found):g}"
+
+
+async def _waited_for(http: aiohttp.ClientSession, url: str) -> None:
+    """Ask until the answer is 200: some programs are not ready for seconds after their start."""
+    give_up = time.monotonic() + TIMEOUT - 1
+    while True:
+        try:
+            await _text(http, url)
+        except (SmokeError, aiohttp.ClientError):
+            if time.monotonic() > give_up:
+                raise
+            await asyncio.sleep(RETRY)
+        else:
+            return
 
 
 def _http() -> aiohttp.ClientSession:

@@ -98,6 +98,12 @@ def drill(watched: tuple[Stack, Catcher], record: Record) -> Drill:
     return Drill(*watched, record)
 
 
+def test_monitoring_comes_up_without_an_alarm(drill: Drill) -> None:
+    """It was switched on beside services that were well."""
+    quiet(drill.stack)
+    assert noise(told.about for told in drill.catcher.told()) == []
+
+
 def test_nothing_is_wrong_under_load(drill: Drill) -> None:
     """A false alarm is a defect. And the dead man's switch is held down."""
     quiet(drill.stack)
@@ -240,11 +246,12 @@ def test_what_is_remembered_for_minutes(drill: Drill, stack: Stack) -> None:
     )
 
 
-def test_queue_cannot_be_reached(drill: Drill, stack: Stack) -> None:
-    """The last one: the budget of errors that it burns is an alert for an hour."""
+def test_queue_broker_has_another_password(drill: Drill, stack: Stack) -> None:
+    """The last one: the budget of errors that the refused requests burn is an alert for an hour."""
     drill(
-        faults.requests_refused(stack),
+        faults.together(faults.visited(stack), faults.password_changed(stack)),
         ("DependencyDown", "app"),
+        ("DependencyDown", "worker"),
         ("JobPublishFailures", "app"),
         ("ApiErrorBurst", "app"),
     )

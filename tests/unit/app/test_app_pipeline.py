@@ -38,11 +38,11 @@ class FakeRedis:
     def __init__(self) -> None:
         self.hash: dict[str, dict[str, Any]] = {}
 
-    async def put(self, keys: list[str], args: list[Any]) -> int:
-        known = self.hash.get(keys[0])
-        if known and float(known["at"]) >= float(args[0]):
+    async def eval(self, _script: str, _keys: int, key: str, at: int, state: bytes, _seconds: int) -> int:
+        known = self.hash.get(key)
+        if known and float(known["at"]) >= float(at):
             return 0
-        self.hash[keys[0]] = {"at": args[0], "state": args[1]}
+        self.hash[key] = {"at": at, "state": state}
         return 1
 
     async def hget(self, key: str, field: str) -> Any:
@@ -51,7 +51,6 @@ class FakeRedis:
 
 async def test_an_older_event_never_replaces_a_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     states, redis = latest.LatestStates("redis://redis"), FakeRedis()
-    monkeypatch.setattr(states, "_put", redis.put)
     monkeypatch.setattr(states, "_redis", redis)
     old, new = finished(1), finished(1.000001, "failed")
     assert await states.put(old)

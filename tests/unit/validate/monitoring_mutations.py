@@ -70,7 +70,7 @@ MONITORING_MUTATIONS = (
     # The ways of logs and traces.
     Mutation("memory limiter at the end", "pipelines.collector", COLLECTOR, "processors: [memory_limiter, resource, batch]", "processors: [resource, batch, memory_limiter]", "the first processor of traces is resource", "processors"),
     Mutation("processor that nothing uses", "pipelines.collector", COLLECTOR, "processors:\n  #", "processors:\n  batch/spare:\n  #", "no pipeline uses batch/spare", "batch/spare"),
-    Mutation("reading that is forgotten", "pipelines.collector", COLLECTOR, "    max_log_size: 1MiB\n    storage: file_storage\n", "    max_log_size: 1MiB\n", "file_log does not keep on disk how far it has read"),
+    Mutation("reading that is forgotten", "pipelines.collector", COLLECTOR, "    storage: file_storage\n    # A pipeline", "    # A pipeline", "file_log does not keep on disk how far it has read"),
     Mutation("queue in memory", "pipelines.collector", COLLECTOR, "    sending_queue:\n      storage: file_storage\n", "    sending_queue:\n", "does not keep on disk what it cannot deliver"),
     Mutation("delivery that is tried once", "pipelines.collector", COLLECTOR, "    retry_on_failure:\n      # For ever", "    retry_on_failure:\n      enabled: false\n      # For ever", "otlp_http/logs does not try again", "retry_on_failure"),
     Mutation("store of the past", "pipelines.loki", LOKI, "store: tsdb", "store: boltdb-shipper", "the store is boltdb-shipper", "boltdb-shipper"),
