@@ -1,7 +1,8 @@
 """HTTP requests from inside the stack: the same in every profile, whatever is published to the host.
 
 They are sent by an interpreter in the container of `worker`, which is on every network that a service listens on, and
-is always the project's own image.
+is always the project's own image; where another application has made the worker superfluous, in the container of
+`container-exporter`, which has the same image and sees what belongs to monitoring.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from toolkit import requester
 from toolkit.compose import Docker, explain
 from toolkit.errors import ToolkitError
 
-SERVICE = "worker"
+CARRIERS = ("worker", "container-exporter")
+"""Whose container sends the requests; the second one where the first has no replica."""
 TIMEOUT = 5.0
 """Seconds for one answer, where a request does not say."""
 STARTING = 15.0
@@ -73,24 +75,26 @@ def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
     """Send requests side by side and return the answers in the same order.
 
     Raises:
-        ToolkitError: nothing can be sent, because no worker runs.
+        ToolkitError: nothing can be sent, because none of the carriers runs.
     """
     if not requests:
         return []
     batches = -(-len(requests) // requester.AT_ONCE)
     told = json.dumps([asdict(request) for request in requests])
-    result = docker.compose(
-        "exec", "--no-TTY", SERVICE, "python", "-",
-        stdin=f"{Path(requester.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n",
-        timeout=STARTING + batches * max(request.timeout for request in requests),
-    )  # fmt: skip
-    try:
-        answers = json.loads(result.stdout)
-    except ValueError:
-        error = explain(f"ask from inside the stack (docker compose exec {SERVICE})", result)
-        raise ToolkitError(
-            error.what, error.why, error.fix or f"invoke status shows the state of {SERVICE}; invoke up starts it"
-        ) from None
+    program = f"{Path(requester.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n"
+    timeout = STARTING + batches * max(request.timeout for request in requests)
+    failures = []
+    for carrier in CARRIERS:
+        result = docker.compose("exec", "--no-TTY", carrier, "python", "-", stdin=program, timeout=timeout)
+        try:
+            answers = json.loads(result.stdout)
+            break
+        except ValueError:
+            failures.append(explain(f"ask from inside the stack (docker compose exec {carrier})", result))
+    else:
+        first = failures[0]
+        fix = f"invoke status shows the state of {CARRIERS[0]}; invoke up starts it"
+        raise ToolkitError(first.what, first.why, first.fix or fix)
     return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import socket
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.stack import Stack, copy_checkout, free_ports
+from tests.live.stack import PORTS, Stack, copy_checkout, free_ports
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
@@ -22,7 +23,9 @@ def checkout(tmp_path: Path) -> Stack:
     """A checkout that was set up and has nothing running."""
     copy_checkout(tmp_path / "checkout")
     stack = Stack(tmp_path / "checkout", "netmon-bad")
-    (stack.root / ".env").write_text("COMPOSE_PROJECT_NAME=netmon-bad\n")
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    settings = {"COMPOSE_PROJECT_NAME": "netmon-bad"} | ports
+    (stack.root / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     stack.invoke("setup")
     return stack
 
@@ -102,8 +105,8 @@ def test_no_docker_program(checkout: Stack, tmp_path: Path) -> None:
 
 def test_port_taken(checkout: Stack) -> None:
     [port] = free_ports(1)
-    with (checkout.root / ".env").open("a") as settings:
-        settings.write(f"APP_PORT={port}\n")
+    path = checkout.root / ".env"
+    path.write_text(re.sub(r"^APP_PORT=.*$", f"APP_PORT={port}", path.read_text(), flags=re.MULTILINE))
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.live.logstore import lines, writer
 from tests.live.stack import Stack, until
 
@@ -21,20 +23,50 @@ out.flush()
 time.sleep(60)
 """
 
-TRACE = """\
+PYTHON = """\
 Traceback (most recent call last):
   File "a.py", line 1, in <module>
     main()
 ValueError: broken
-"""
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "a.py", line 3, in <module>
+    raise Refused from error
+shop.errors.Refused"""
 
 JAVA = """\
 java.lang.IllegalStateException: broken
 \tat org.example.Main.run(Main.java:7)
 \t... 12 more
-Caused by: java.io.IOException: gone
-\tat org.example.Disk.read(Disk.java:9)
-"""
+Caused by: java.io.IOException: "gone"
+\tat org.example.Disk.read(Disk.java:9)"""
+
+GO = """\
+panic: broken
+
+goroutine 1 [running]:
+main.(*disk).read(0xc00012, {0x1, 0x2})
+\t/src/disk.go:9 +0x1d
+main.main()
+\t/src/main.go:7 +0x2b
+
+goroutine 7 [select]:
+main.watch()
+\t/src/watch.go:3 +0x11
+created by main.main in goroutine 1
+\t/src/main.go:5 +0x1f"""
+
+SOON = 5.0
+"""Seconds from the output of a line to its being found: asking through `docker compose exec` is some of that."""
+
+
+def test_a_line_is_found_soon(stack: Stack) -> None:
+    with writer(stack, "import time\nwhile True: print(time.time(), flush=True); time.sleep(0.2)") as service:
+        until(lambda: lines(stack, service), 20, "the first line")
+        delays = [time.time() - max(map(float, lines(stack, service))) for _ in range(5)]
+    assert sorted(delays)[2] < SOON, delays
 
 
 def test_hostile_lines_harm_nothing(stack: Stack) -> None:
@@ -48,14 +80,11 @@ def test_hostile_lines_harm_nothing(stack: Stack) -> None:
 
 
 def test_a_stack_trace_is_one_record(stack: Stack) -> None:
-    program = (
-        f"import time; print('starting'); print({TRACE!r}, end=''); print('stopping', flush=True); time.sleep(1)\n"
-        f"print({JAVA!r}, end='', flush=True); time.sleep(60)"
-    )
-    with writer(stack, program) as service:
-        wanted = {"starting", TRACE.rstrip(), "stopping", JAVA.rstrip()}
-        until(lambda: wanted <= set(lines(stack, service)), 20, "both traces")
-        assert sorted(lines(stack, service)) == sorted(wanted)
+    """Between other lines, in one piece, and apart from its neighbours."""
+    written = ["starting", PYTHON, "between", JAVA, "between the others", GO, "stopping"]
+    with writer(stack, f"import time; print(*{written!r}, sep='\\n', flush=True); time.sleep(60)") as service:
+        until(lambda: "stopping" in lines(stack, service), 20, "the last line")
+        assert sorted(lines(stack, service)) == sorted(written)
 
 
 def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:

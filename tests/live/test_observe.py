@@ -52,6 +52,8 @@ def test_metrics_panels_and_one_request_are_what_the_files_say(visited: Stack) -
 def test_a_service_that_is_gone_is_missed(visited: Stack) -> None:
     visited.compose("stop", "redis-exporter")
     try:
+        query = visited.url('/api/v1/query?query=up{job="redis-exporter"}==0', "PROMETHEUS_PORT")
+        until(lambda: requests.get(query, timeout=5).json()["data"]["result"], 20, "Prometheus to miss it")
         done = visited.invoke("observe.check", check=False, timeout=120)
         assert done.returncode == 1
         assert re.search(r"targets +failed +redis-exporter", done.stdout), done.stdout

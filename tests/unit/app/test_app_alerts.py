@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import OperationalError
+from psycopg import DataError, OperationalError
+from psycopg.errors import UndefinedTable
+from structlog.testing import capture_logs
 
 from netmon import web
-from netmon.alerts import IN_MEMORY, Alert, ReceivedAlerts, router
+from netmon.alerts import IN_MEMORY, Alert, Delivered, ReceivedAlerts, router
 from netmon.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -20,16 +22,16 @@ class Database:
 
     def __init__(self) -> None:
         self.rows: dict[Any, dict[str, Any]] = {}
-        self.away = False
+        self.error: Exception | None = None
 
     async def alerts(self, limit: int, status: str | None) -> list[dict[str, Any]]:
-        if self.away:
-            raise OperationalError("away")
+        if self.error:
+            raise self.error
         return [row for row in self.rows.values() if status in (None, row["status"])][:limit]
 
     async def put_alert(self, alert: dict[str, Any]) -> None:
-        if self.away:
-            raise OperationalError("away")
+        if self.error:
+            raise self.error
         self.rows[alert["fingerprint"], alert["starts_at"]] = alert
 
 
@@ -43,6 +45,10 @@ def delivered(name: str = "RedisDown", status: str = "firing", **changes: Any) -
         "generatorURL": "http://prometheus:9090/graph",
         "fingerprint": f"{name}-1",
     } | changes
+
+
+def alert(name: str, **changes: Any) -> Alert:
+    return Alert.of(Delivered.model_validate(delivered(name, **changes)))
 
 
 def notification(*alerts: dict[str, Any]) -> dict[str, Any]:
@@ -94,16 +100,24 @@ async def test_another_time_is_another_alert_and_the_newest_comes_first(client: 
     assert len((await client.get("/api/alerts", params={"limit": 1})).json()) == 1
 
 
+async def test_one_that_has_begun_anew_takes_the_place_of_one_whose_end_nobody_told(client: httpx.AsyncClient) -> None:
+    for day in ("01", "02", "03"):
+        await client.post("/api/alerts", json=notification(delivered("Watchdog", startsAt=f"2026-01-{day}T00:00:00Z")))
+    [alert] = (await client.get("/api/alerts")).json()
+    assert alert["starts_at"] == "2026-01-03T00:00:00Z"
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), UndefinedTable("no schema yet"), TimeoutError()], ids=type)
 async def test_they_arrive_while_the_database_is_away_and_are_written_afterwards(
-    client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
+    client: httpx.AsyncClient, database: Database, received: ReceivedAlerts, error: Exception
 ) -> None:
-    database.away = True
+    database.error = error
     assert (await client.post("/api/alerts", json=notification(delivered("PostgresDown")))).status_code == 204
     assert [alert["alertname"] for alert in (await client.get("/api/alerts")).json()] == ["PostgresDown"]
     writing = asyncio.create_task(received.run())
     await asyncio.sleep(0.05)
     assert not database.rows
-    database.away = False
+    database.error = None
     async with asyncio.timeout(5):
         while not database.rows:
             await asyncio.sleep(0.05)
@@ -112,12 +126,42 @@ async def test_they_arrive_while_the_database_is_away_and_are_written_afterwards
     assert row["alertname"] == "PostgresDown"
 
 
-async def test_what_another_process_wrote_is_listed(client: httpx.AsyncClient, database: Database) -> None:
-    from netmon.alerts import Delivered
+async def test_an_alert_that_the_database_refuses_does_not_bar_the_others(
+    client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
+) -> None:
+    database.error = DataError("refused")
+    await client.post("/api/alerts", json=notification(delivered("Odd")))
+    with capture_logs() as lines:
+        writing = asyncio.create_task(received.run())
+        await asyncio.sleep(0.05)
+    assert [(line["event"], line["alert"]) for line in lines] == [("alert not written down", "Odd")]
+    database.error = None
+    await client.post("/api/alerts", json=notification(delivered("Even")))
+    await asyncio.sleep(0.05)
+    assert not writing.done()
+    writing.cancel()
+    assert [row["alertname"] for row in database.rows.values()] == ["Even"]
 
-    alert = Alert.of(Delivered.model_validate(delivered("KafkaDown")))
-    await database.put_alert(alert.model_dump())
-    assert [alert["alertname"] for alert in (await client.get("/api/alerts")).json()] == ["KafkaDown"]
+
+async def test_a_null_character_is_replaced_since_the_database_stores_none(client: httpx.AsyncClient) -> None:
+    body = notification(delivered(annotations={"summary": "a\0b"}))
+    assert (await client.post("/api/alerts", json=body)).status_code == 204
+    [alert] = (await client.get("/api/alerts")).json()
+    assert alert["annotations"]["summary"] == "a\ufffdb"
+
+
+async def test_what_another_process_wrote_is_listed(
+    client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
+) -> None:
+    await client.post("/api/alerts", json=notification(delivered("KafkaDown")))
+    writing = asyncio.create_task(received.run())
+    await asyncio.sleep(0.05)
+    writing.cancel()
+    assert database.rows
+    other = ReceivedAlerts(database)  # type: ignore[arg-type]
+    assert [alert.alertname for alert in await other.newest(10, None)] == ["KafkaDown"]
+    await database.put_alert(alert("KafkaDown", status="resolved").model_dump())
+    assert [alert["status"] for alert in (await client.get("/api/alerts")).json()] == ["resolved"]
 
 
 @pytest.mark.parametrize(
@@ -127,10 +171,12 @@ async def test_what_another_process_wrote_is_listed(client: httpx.AsyncClient, d
         {"alerts": [{"status": "firing"}]},
         notification(delivered(status="unknown")),
         notification(delivered(startsAt="yesterday")),
+        notification(delivered(startsAt="0001-01-01T00:00:00+05:00")),
+        notification(delivered(endsAt="9999-12-31T23:59:59-05:00")),
         notification(delivered(labels={"alertname": "x" * 5000})),
         notification(*[delivered()] * 1001),
     ],
-    ids=["empty", "no labels", "status", "time", "long", "many"],
+    ids=["empty", "no labels", "status", "time", "too early", "too late", "long", "many"],
 )
 async def test_what_is_no_notification_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     assert (await client.post("/api/alerts", json=body)).status_code == 422
@@ -145,10 +191,8 @@ async def test_a_notification_may_be_larger_than_other_bodies(client: httpx.Asyn
 
 
 async def test_memory_is_bounded(received: ReceivedAlerts, database: Database) -> None:
-    from netmon.alerts import Delivered
-
-    database.away = True
+    database.error = OperationalError("away")
     for number in range(IN_MEMORY + 5):
-        received.receive(Alert.of(Delivered.model_validate(delivered(f"Alert{number}"))))
+        received.receive(alert(f"Alert{number}"))
     assert len(received._recent) == IN_MEMORY
     assert len(received._unwritten) == IN_MEMORY

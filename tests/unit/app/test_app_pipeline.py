@@ -1,12 +1,14 @@
 """The record, its trace, and the order of the projection."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
-from netmon import latest
+from netmon import events, latest, metrics
 from netmon.models import Outcome, Probe, Status
 from netmon.targets import parse_target
 from netmon.worker import Work
@@ -106,3 +108,55 @@ async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
     assert await carry_out(Recorder(), redelivered=True) == ["get", "probe", "finish", "publish"]
     queued = Probe.of(parse_target("http://a/"))
     assert await carry_out(Recorder(queued), redelivered=True) == ["get", "probe", "finish", "publish"]
+
+
+@dataclass
+class Record:
+    """A record of Kafka, as far as the projection reads it."""
+
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    offset: int = 0
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"junk", Probe.of(parse_target("http://a/")).encode()], ids=["empty", "junk", "unfinished"]
+)
+async def test_an_event_that_is_no_state_is_skipped(value: bytes | None) -> None:
+    await events.Projection((), latest.LatestStates("redis://redis"))._apply(Record(value))
+
+
+async def test_an_event_is_applied_whatever_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, redis = latest.LatestStates("redis://redis"), FakeRedis()
+    monkeypatch.setattr(states, "_redis", redis)
+    headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
+    await events.Projection((), states)._apply(Record(finished(0).encode(), headers))
+    assert redis.hash
+
+
+class Consumer:
+    """Three partitions: one read to the end, one behind, one of which nothing was read and the beginning is gone."""
+
+    begins: ClassVar = {0: 0, 1: 0, 2: 90}
+    ends: ClassVar = {0: 50, 1: 50, 2: 100}
+    done: ClassVar = {0: 50, 1: 47, 2: None}
+
+    def assignment(self) -> set[int]:
+        return {0, 1, 2}
+
+    async def beginning_offsets(self, _partitions: object) -> dict[int, int]:
+        return self.begins
+
+    async def end_offsets(self, _partitions: object) -> dict[int, int]:
+        return self.ends
+
+    async def committed(self, partition: int) -> int | None:
+        return self.done[partition]
+
+
+async def test_the_lag_is_what_can_still_be_read() -> None:
+    projection = events.Projection((), latest.LatestStates("redis://redis"))
+    await projection._measure_lag(Consumer())
+    [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
+    assert sample.value == 0 + 3 + 10
+    assert sample.labels == {"group": "latest-state", "topic": "probe.results"}

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
+from netmon import tracing
 from netmon.models import Outcome
 from netmon.probing import MAX_BODY, MAX_REDIRECTS, Prober
 
@@ -66,6 +67,25 @@ async def test_the_status_decides(code: int, status: str) -> None:
         outcome = await probe(url)
     assert (outcome.status, outcome.http_status) == (status, code)
     assert outcome.error == ("http_status" if status == "failed" else None)
+
+
+async def test_the_target_learns_no_ids(spans: object) -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        with tracing.span("probe", carrier={"x-request-id": "mine"}):
+            await probe(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/")
+            assert "traceparent" in tracing.carrier(), "there is one that could have been sent"
+    [head] = heads
+    assert b"user-agent: network-monitor/test" in head
+    for word in (b"traceparent", b"tracestate", b"baggage", b"x-request-id", b"mine"):
+        assert word not in head
 
 
 async def test_a_redirect_loop_ends() -> None:

@@ -53,12 +53,33 @@ def test_a_missing_variable_is_named(environ: dict[str, str], name: str, value: 
         ("PROBE_TIMEOUT_SECONDS", "nan"),
         ("WORKER_CONCURRENCY", "0"),
         ("RELOAD", "1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel-collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://otel-collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:hidden@otel-collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:port"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://otel collector"),
     ],
 )
 def test_an_invalid_variable_is_named_without_its_value(environ: dict[str, str], name: str, value: str) -> None:
     (problem,) = problems({**environ, name: value})
     assert problem.startswith(name)
     assert "hid" not in problem
+
+
+@pytest.mark.parametrize(
+    ("variables", "export"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel-collector:4318/"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://[::1]/otlp/v1/traces"}, True),
+    ],
+)
+def test_traces_are_exported_where_there_is_an_endpoint(
+    environ: dict[str, str], variables: dict[str, str], export: bool
+) -> None:
+    assert load(environ | variables).export_traces is export
 
 
 def test_all_problems_are_told_at_once(environ: dict[str, str]) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from netmon import metrics, signals
+from netmon import metrics, signals, web
 from netmon.health import HealthChecks
+from netmon.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -51,3 +52,18 @@ async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
     await once(lambda: signals.watch(hang, lambda: forgotten.append(True)))
     assert forgotten
+
+
+async def test_counts_begin_at_zero(app_settings: Settings) -> None:
+    app = web.create_app(app_settings, title="test")
+
+    @app.post("/api/somethings", status_code=202)
+    async def something() -> None: ...
+
+    web.count_from_zero(app)
+    counts = {
+        (sample.labels["method"], sample.labels["status"]): sample.value
+        for sample in next(iter(metrics.HTTP_REQUESTS.collect())).samples
+        if sample.labels["route"] == "/api/somethings" and sample.name.endswith("_total")
+    }
+    assert counts == {("POST", "202"): 0, ("POST", "500"): 0, ("POST", "503"): 0}

@@ -1,15 +1,24 @@
 """Traces: what is continued, handed on, kept quiet, and said when it cannot be delivered."""
 
+import http.server
 import logging
-from collections.abc import Sequence
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
 from fastapi import HTTPException
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import SpanKind, StatusCode
 from structlog.contextvars import get_contextvars
 
@@ -60,6 +69,88 @@ def test_what_is_not_recorded_is_no_exemplar(spans: InMemorySpanExporter) -> Non
     assert tracing.exemplar() is None
 
 
+def test_baggage_is_not_handed_on(spans: InMemorySpanExporter) -> None:
+    with tracing.span("process", carrier={"traceparent": PARENT, "baggage": "key=value"}):
+        assert set(tracing.carrier()) == {"traceparent"}
+
+
+def test_new_traces_are_recorded_up_to_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    sampler = tracing.LimitedSampler(2)
+
+    def recorded(times: int) -> int:
+        return sum(sampler.should_sample().decision is Decision.RECORD_AND_SAMPLE for _ in range(times))
+
+    assert recorded(5) == 2
+    now += 0.5
+    assert recorded(5) == 1
+    now += 60
+    assert recorded(5) == 2, "seconds without a request are not saved up"
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Keeps the resource and the names of the spans that it is sent."""
+
+    received: ClassVar[list[tuple[dict[str, str], str]]] = []
+
+    def do_POST(self) -> None:
+        request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+        for group in request.resource_spans:
+            resource = {each.key: each.value.string_value for each in group.resource.attributes}
+            self.received.extend((resource, span.name) for scope in group.scope_spans for span in scope.spans)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[str]:
+    Collector.received.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+PROGRAM = """
+from netmon import tracing
+tracing.configure("netmon-app", "1.2", export=True)
+with tracing.span("work"):
+    print(tracing.ids()["trace_id"])
+tracing.shutdown()
+"""
+
+
+def run(**environ: str) -> str:
+    """What a process with these variables prints; the SDK keeps one provider a process."""
+    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_spans_are_exported_with_what_they_are_of(collector: str) -> None:
+    run(OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_TRACES_SAMPLER="", OTEL_BSP_SCHEDULE_DELAY="")
+    [(resource, name)] = Collector.received
+    assert name == "work"
+    assert (resource["service.name"], resource["service.namespace"], resource["service.version"]) == (
+        "netmon-app", "netmon", "1.2",
+    )  # fmt: skip
+
+
+def test_the_variables_of_the_sdk_are_obeyed(collector: str) -> None:
+    named = {"OTEL_SERVICE_NAME": "other", "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=theirs,team=a"}
+    run(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector}/v1/traces", **named)
+    [(resource, _)] = Collector.received
+    assert (resource["service.name"], resource["service.namespace"], resource["team"]) == ("other", "theirs", "a")
+    assert len(run(OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_TRACES_SAMPLER="always_off").strip()) == 32
+    assert len(Collector.received) == 1
+
+
 @pytest.mark.parametrize("value", ["", "a b", "x" * 65, "ä", "a\nb"])
 def test_an_invalid_request_id_is_not_taken_over(spans: InMemorySpanExporter, value: str) -> None:
     with tracing.span("process", carrier={"x-request-id": value}):
@@ -78,6 +169,9 @@ class Exporter(SpanExporter):
     result = SpanExportResult.SUCCESS
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
+        if self.result is SpanExportResult.FAILURE:
+            logging.getLogger("opentelemetry.exporter.test").error("nobody is there")
+            logging.getLogger("opentelemetry.exporter.test").error("gave up")
         return self.result
 
 
@@ -90,6 +184,7 @@ def test_an_outage_of_the_collector_is_said_once(caplog: pytest.LogCaptureFixtur
     ):  # fmt: skip
         reporting.export([])
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[0].endswith(": nobody is there")
 
 
 @pytest.mark.anyio

@@ -16,7 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.inside import Request, fetch, get
 
 
-def interpreter(docker: FakeDocker) -> None:
+def interpreter(docker: FakeDocker, carrier: str = "worker") -> None:
     """Let an interpreter of this machine stand for the one in the container."""
 
     def execute(_argv: list[str]) -> Result:
@@ -25,7 +25,7 @@ def interpreter(docker: FakeDocker) -> None:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    docker.answer("compose", "exec", "worker", "python", "-", by=execute)
+    docker.answer("compose", "exec", carrier, "python", "-", by=execute)
 
 
 def echo(method: str, path: str, headers: dict[str, str], body: str) -> Route:
@@ -60,6 +60,14 @@ def test_answers_come_back_in_the_order_of_the_requests(docker: FakeDocker) -> N
     assert (empty.json()["method"], empty.json()["body"]) == ("POST", "")
     assert nonsense.problem
     assert len(docker.ran("exec")) == 1, "one command for all of them"
+
+
+def test_without_a_worker_another_container_sends(docker: FakeDocker) -> None:
+    docker.answer("compose", "exec", "worker", by=Result(1, "", 'service "worker" is not running'))
+    interpreter(docker, "container-exporter")
+    with server(echo) as port:
+        [answer] = get(docker.cli, f"http://127.0.0.1:{port}/")
+    assert answer.ok
 
 
 def test_a_body_that_is_no_document(docker: FakeDocker) -> None:

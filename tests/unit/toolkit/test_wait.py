@@ -293,7 +293,7 @@ class TestAskedFromOutside:
 
     def test_cannot_be_asked_without_a_worker(self, docker: FakeDocker) -> None:
         looks(docker, [self.collector(started=1)])
-        docker.on("exec", "worker", code=1, stderr='service "worker" is not running')
+        docker.on("exec", code=1, stderr='service "worker" is not running')
         with pytest.raises(ToolkitError, match="not everything is healthy") as raised:
             wait(docker.cli, 0.01, ["otel-collector"])
         assert 'service "worker" is not running' in raised.value.why

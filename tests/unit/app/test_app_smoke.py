@@ -1,0 +1,84 @@
+"""Smoke checks of the monitoring services, against servers that are well, not well, and well a little later."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from netmon.settings import Settings
+from netmon.smoke import CHECKS, monitoring
+from netmon.smoke.check import Check, SmokeError
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def server(answer: Callable[[web.Request], web.Response]) -> AsyncIterator[str]:
+    async def handle(request: web.Request) -> web.Response:
+        return answer(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app) as running:
+        yield str(running.make_url("/"))
+
+
+def page(text: str, status: int = 200) -> Callable[[web.Request], web.Response]:
+    return lambda _request: web.Response(text=text, status=status)
+
+
+def pg_up(url: str) -> Check:
+    return partial(monitoring._metric, url, "pg_up", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pg_up 1\n", "pg_up is 1"),
+        ('# TYPE pg_up gauge\npg_up{server="a"} 1.0\npg_up{server="b"} 1\n', "pg_up is 1"),
+    ],
+)
+async def test_an_exporter_that_sees_its_service(app_settings: Settings, text: str, told: str) -> None:
+    async with server(page(text)) as url:
+        assert await pg_up(url)(app_settings, "") == told
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        ("pg_up 0\n", 200, "pg_up is 0"),
+        ('pg_up{server="a"} 1\npg_up{server="b"} 0\n', 200, "pg_up is 0"),
+        ("pg_upgrades 1\n", 200, "no pg_up"),
+        ("pg_up 1\n", 500, "answered 500"),
+    ],
+)
+async def test_an_exporter_that_does_not(app_settings: Settings, text: str, status: int, said: str) -> None:
+    async with server(page(text, status)) as url:
+        with pytest.raises(SmokeError, match=said):
+            await pg_up(url)(app_settings, "")
+
+
+async def test_readiness_is_waited_for(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def later(_request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=200 if asked > 2 else 503)
+
+    monkeypatch.setattr(monitoring, "RETRY", 0.01)
+    async with server(later) as url:
+        assert await monitoring._ready(url, app_settings, "") == "ready"
+    monkeypatch.setattr(monitoring, "TIMEOUT", 1.05)
+    async with server(page("", 503)) as url:
+        with pytest.raises(SmokeError, match="503"):
+            await monitoring._ready(url, app_settings, "")
+
+
+async def test_every_monitoring_service_has_a_check() -> None:
+    services = "prometheus alertmanager grafana loki tempo victorialogs otel-collector jaeger"
+    exporters = "postgres-exporter redis-exporter kafka-exporter node-exporter container-exporter blackbox-exporter"
+    assert set(f"{services} {exporters}".split()) <= set(CHECKS)
