@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,21 +175,24 @@ def redis(stack: Stack, *command: str, check: bool = True) -> str:
 
 
 @contextlib.contextmanager
-def small_disk(stack: Stack, folder: Path) -> Iterator[Path]:
+def small_disk(stack: Stack) -> Iterator[Path]:
     """A disk of 64 MB is mounted on this host, and node-exporter sees it; not a fault yet."""
-    image, mounted = folder / "disk.img", folder / "disk"
-    mounted.mkdir()
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
-    try:
-        # It sees what was mounted when it was started.
-        stack.compose("restart", "node-exporter")
-        yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", mounted], check=True)
-        stack.compose("restart", "node-exporter")
+    with tempfile.TemporaryDirectory() as folder:
+        # node-exporter has an account without rights, which must be able to enter.
+        Path(folder).chmod(0o755)
+        image, mounted = Path(folder) / "disk.img", Path(folder) / "disk"
+        mounted.mkdir()
+        with image.open("wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+        try:
+            # It sees what was mounted when it was started.
+            stack.compose("restart", "node-exporter")
+            yield mounted
+        finally:
+            subprocess.run(["umount", "--lazy", mounted], check=True)
+            stack.compose("restart", "node-exporter")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -206,8 +205,8 @@ def test_volume_full(drill: Drill, stack: Stack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
-def test_disk_of_the_host_full(drill: Drill, stack: Stack, tmp_path: Path) -> None:
-    with faults.small_disk(stack, tmp_path) as disk:
+def test_disk_of_the_host_full(drill: Drill, stack: Stack) -> None:
+    with faults.small_disk(stack) as disk:
         drill(faults.full_disk(disk), ("HostDiskFull", "host"))
 
 
