@@ -142,7 +142,7 @@ class ReceivedAlerts:
             for key in list(self._unwritten):
                 await self._write(key, backoff)
 
-    async def _write(self, key: tuple[str, datetime], backoff: Backoff) -> None:
+    async def _write(self, key: Key, backoff: Backoff) -> None:
         while key in self._unwritten:
             alert = self._recent[key]
             try:
