@@ -22,7 +22,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     fired: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
     over: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
     with Catcher.running(stack) as catcher:
-        stack.invoke("up", "--with=monitoring", timeout=900)
+        stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
         for about in ALERTS * ROUNDS:
             name, service = about
             quiet(stack)

@@ -26,7 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Name and figure of each line, after some traffic."""
-    stack.invoke("up", timeout=900)
+    stack.invoke("up", "--no-smoke", timeout=900)
     if "grafana" not in stack.services():
         yield "load time of each dashboard", "not run: grafana is not among the images in use"
         return

@@ -27,7 +27,7 @@ class Round:
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Name and figure of each line. The two take turns, each begins as often, and ratios are taken pair by pair."""
-    stack.invoke("up", timeout=900)
+    stack.invoke("up", "--no-smoke", timeout=900)
     pairs = []
     for number in range(ROUNDS):
         order = (True, False) if number % 2 else (False, True)

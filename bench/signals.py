@@ -15,7 +15,7 @@ LINES = 40
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Name and figure of each line."""
-    stack.invoke("up", timeout=900)
+    stack.invoke("up", "--no-smoke", timeout=900)
     store = "loki" if "loki" in stack.services() else "victorialogs"
     yield f"stdout → returned by {store}, idle, {LINES} lines", shown(measure(stack, store))
     with stack.start("demo", "--seconds=120") as demo:

@@ -25,6 +25,9 @@ SPANS_OF = frozenset(f"netmon-{name}" for name in PARTICIPANTS)
 SECONDS = 30.0
 """For the slowest of the three: a scrape, the collector's batches, the stores."""
 PAUSE = 1.0
+ANEW = 9.0
+"""Seconds without an exemplar after which the request is made anew: a bucket keeps the newest one only, and between two
+scrapes that may have become another request's."""
 
 
 @dataclass
@@ -102,6 +105,10 @@ def follow(stack: Stack, trail: Trail, wanted: Sequence[Signal], seconds: float,
     """
 
     def look() -> bool:
+        if "metrics" in {signal.name for signal in wanted} - trail.seen.keys() and time.time() - trail.began > ANEW:
+            again = send(stack)
+            trail.trace, trail.began = again.trace, again.began
+            trail.seen.clear()
         left = [signal for signal in wanted if signal.name not in trail.seen]
         answers = stack.fetch([signal.ask(trail) for signal in left])
         for signal, answer in zip(left, answers, strict=True):

@@ -278,6 +278,22 @@ class TestOneRequest:
         self.exemplar["labels"] = {"trace_id": "other"}
         assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
 
+    def test_a_request_whose_exemplar_was_replaced_is_made_anew(
+        self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(correlation, "SECONDS", 5.0)
+        monkeypatch.setattr(correlation, "ANEW", 0.01)
+        asked: list[Any] = []
+
+        def accepted(request: Any) -> Any:
+            asked.append(request)
+            self.exemplar["labels"] = {"trace_id": "abc" if len(asked) > 1 else "other"}
+            return {"id": "1"}
+
+        programs.on("app/api/probes", accepted)
+        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "ok"
+        assert len(asked) == 2
+
     def test_an_application_that_refuses_fails(self, programs: Programs, root: Path) -> None:
         programs.on("app/api/probes", 503)
         [found] = correlation.check(stack(programs.docker, root, *self.LOCAL))
