@@ -51,10 +51,10 @@ def test_a_probe_walks_the_whole_way(stack: Stack) -> None:
 
     def projected() -> requests.Response | None:
         answer = requests.get(stack.url(f"/api/targets/{result['target']}/latest"), timeout=5)
-        return answer if answer.headers.get("X-Cache") == "hit" else None
+        # Until this probe's event is read, an earlier probe of the same target may be the cached one.
+        return answer if answer.headers.get("X-Cache") == "hit" and answer.json()["id"] == result["id"] else None
 
-    latest = until(projected, 10, "the latest state of the target, from the cache")
-    assert latest.json()["id"] == result["id"]
+    until(projected, 10, "the latest state of the target, from the cache")
 
 
 def test_a_probe_of_a_dead_target_is_a_result_too(stack: Stack) -> None:
