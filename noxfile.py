@@ -60,14 +60,15 @@ def validate(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit tests with coverage; no engine is needed."""
     install(session, "tests", app=True)
-    session.run("pytest", "tests/unit", "--numprocesses=auto", "--cov", "--cov-report=term", *session.posargs)
+    session.run("pytest", "tests/unit", "--numprocesses=auto", "--cov", "--cov-report=term", "--durations=10",
+                *session.posargs)  # fmt: skip
 
 
 @nox.session
 def live(session: nox.Session) -> None:
     """The stack on this machine's engine, in projects of their own; without an engine this fails."""
     install(session, "live")
-    session.run("pytest", "tests/live", "-m", "not drill", *session.posargs)
+    session.run("pytest", "tests/live", "-m", "not drill", "--durations=25", *session.posargs)
 
 
 @nox.session

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+import yaml
+
 from bench.load import Answers, most, paced
 from tests.live.stack import Stack, until
 
 ROUNDS = 5
 SECONDS = 10.0
 CONNECTIONS = 8
+CORES = 0.5
+"""What the application may use: less than there is, so that its own work limits it, and not the machine, which it
+shares with the load and with the services of monitoring."""
 RATE = 100.0
 """Requests a second when latencies are measured: what one process bears easily."""
 TARGET = "http://app:3000/api/health/live"
@@ -27,6 +32,8 @@ class Round:
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Name and figure of each line. The two take turns, each begins as often, and ratios are taken pair by pair."""
+    override = {"services": {"app": {"deploy": {"resources": {"limits": {"cpus": str(CORES)}}}}}}
+    (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
     stack.invoke("up", "--no-smoke", timeout=900)
     pairs = []
     for number in range(ROUNDS):
@@ -35,7 +42,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
         pairs.append((measured[True], measured[False]))
     for name, which in (("with monitoring", 0), ("without", 1)):
         rounds = [pair[which] for pair in pairs]
-        yield f"requests a second, {name}", f"{median(each.fast.rate for each in rounds):.0f}"
+        yield f"requests a second from {CORES:g} cores, {name}", f"{median(each.fast.rate for each in rounds):.0f}"
         p50, p99 = (median(each.steady.quantile(share) for each in rounds) * 1000 for share in (0.5, 0.99))
         yield f"latency at {RATE:.0f} requests a second, {name}", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
     ratios = [on.fast.rate / off.fast.rate for on, off in pairs]

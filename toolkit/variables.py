@@ -26,11 +26,11 @@ OF_COMPOSE = (
 _REFERENCE = re.compile(r"\$\$|\$\{?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::?-(?P<default>[^${}]*)\})?")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Reads Compose's own tags (`!reset`, `!override`) as what they stand on."""
 
 
-def _construct_tagged(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+def _construct_tagged(loader: yaml.CSafeLoader, _suffix: str, node: yaml.Node) -> Any:
     match node:
         case yaml.MappingNode():
             return loader.construct_mapping(node, deep=True)

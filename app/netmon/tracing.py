@@ -38,7 +38,7 @@ DEFAULTS = {
     "OTEL_BSP_SCHEDULE_DELAY": "1000",  # milliseconds: a trace is to be found while one still looks at its cause
     "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, tries included
 }
-TRACES_A_SECOND = 100
+TRACES_A_SECOND = 25
 """New traces that a process records at most, unless OTEL_TRACES_SAMPLER says otherwise."""
 STOP_TIMEOUT = 2.0
 """Seconds that a stop waits for the last spans to be delivered."""
@@ -88,7 +88,8 @@ def shutdown() -> None:
 class LimitedSampler(Sampler):
     """Records every new trace, up to so many a second.
 
-    To record them all under a load whose traces nobody could read would take a tenth of the throughput.
+    To record them all under a load whose traces nobody could read would take a tenth of the throughput, and a request
+    that is answered while spans are encoded waits for that.
     """
 
     def __init__(self, per_second: float) -> None:

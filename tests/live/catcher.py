@@ -16,7 +16,9 @@ class Receiver(BaseHTTPRequestHandler):
         """Print the notification."""
         arrived = time.time()
         notification = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        print(json.dumps({"arrived": arrived, "path": self.path, **notification}), flush=True)
+        line = json.dumps({"arrived": arrived, "path": self.path, **notification})
+        # In one call, since others print at the same time.
+        print(f"{line}\n", end="", flush=True)
         self.send_response(204)
         self.end_headers()
 

@@ -16,7 +16,7 @@ from toolkit.validate.findings import BrokenFileError, Finding
 Key = str | int
 
 
-class Loader(yaml.SafeLoader):
+class Loader(CSafeLoader):
     """Plain YAML; an unknown tag says nothing about the value behind it."""
 
 
