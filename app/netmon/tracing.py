@@ -35,7 +35,9 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 REQUEST_ID = "x-request-id"
 DEFAULTS = {
-    "OTEL_BSP_SCHEDULE_DELAY": "1000",  # milliseconds: a trace is to be found while one still looks at its cause
+    # Milliseconds: a trace is to be found while one still looks at its cause. Every second would be too often: requests
+    # wait while spans are encoded and sent, and with as many of them waiting the p99 shows it.
+    "OTEL_BSP_SCHEDULE_DELAY": "3000",
     "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, tries included
 }
 TRACES_A_SECOND = 25
