@@ -26,7 +26,7 @@ OF_COMPOSE = (
 _REFERENCE = re.compile(r"\$\$|\$\{?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::?-(?P<default>[^${}]*)\})?")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Reads Compose's own tags (`!reset`, `!override`) as what they stand on."""
 
 

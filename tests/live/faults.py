@@ -170,8 +170,10 @@ def full_volume(stack: Stack) -> Iterator[None]:
 def redis(stack: Stack, *command: str, check: bool = True) -> str:
     """Run a command of Redis and return the answer."""
     password = (stack.root / "secrets" / "redis_password.txt").read_text().strip()
-    client = ("exec", "--env", f"REDISCLI_AUTH={password}", stack.container("redis")["Id"], "redis-cli")
-    return stack.docker(*client, *command, check=check)
+    client = ("redis-cli", "--user", "admin", *command)
+    return stack.docker(
+        "exec", "--env", f"REDISCLI_AUTH={password}", stack.container("redis")["Id"], *client, check=check
+    )
 
 
 @contextlib.contextmanager

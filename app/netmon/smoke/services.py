@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg import AsyncConnection
 
 from netmon.kafka import ensure_topic
-from netmon.latest import connect
+from netmon.latest import KEYS, connect
 from netmon.settings import Settings
 from netmon.smoke.check import Check, expect
 
@@ -23,13 +23,13 @@ async def check_db(settings: Settings, token: str) -> str:
 
 async def check_redis(settings: Settings, token: str) -> str:
     """Set a key that expires, get it, delete it."""
-    client = connect(settings.redis_url)
+    client, key = connect(settings.redis_url), f"{KEYS}{token}"
     try:
-        await client.set(token, token, ex=60)
-        value, left = await client.get(token), await client.ttl(token)
+        await client.set(key, token, ex=60)
+        value, left = await client.get(key), await client.ttl(key)
         expect(value == token.encode(), f"read back {value!r}")
         expect(0 < left <= 60, f"the key was to expire within 60 s, its time to live is {left}")
-        expect(await client.delete(token) == 1, "the key was gone before it was deleted")
+        expect(await client.delete(key) == 1, "the key was gone before it was deleted")
     finally:
         await client.aclose()
     return "key set with expiry, read back, deleted"
