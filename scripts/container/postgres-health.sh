@@ -3,6 +3,7 @@
 # Over the container's own address, since the image trusts every login from 127.0.0.1 and the socket. The socket is
 # only where psql starts from: it can read a password from its input for every connection but the first.
 set -eu
+# shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
 user=$(credential POSTGRES_MONITORING_USER)
 password=$(credential POSTGRES_MONITORING_PASSWORD)

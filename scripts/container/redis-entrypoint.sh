@@ -1,6 +1,7 @@
 #!/bin/sh
 # Redis' start: the accounts reach the server on standard input, no password is in its arguments or environment.
 set -eu
+# shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
 admin=$(credential REDIS_PASSWORD)
 netmon=$(credential REDIS_APP_PASSWORD)
