@@ -4,7 +4,7 @@ import aio_pika
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg import AsyncConnection
 
-from netmon.kafka import ensure_topic
+from netmon.kafka import access, ensure_topic
 from netmon.latest import KEYS, connect
 from netmon.settings import Settings
 from netmon.smoke.check import Check, expect
@@ -37,15 +37,15 @@ async def check_redis(settings: Settings, token: str) -> str:
 
 async def check_kafka(settings: Settings, token: str) -> str:
     """Produce a record and consume that very record."""
-    servers = list(settings.kafka_brokers)
-    await ensure_topic(settings.kafka_brokers, "smoke", 1, {"retention.ms": "3600000"})
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    brokers = access(settings)
+    await ensure_topic(brokers, "smoke", 1, {"retention.ms": "3600000"})
+    producer = AIOKafkaProducer(**brokers, acks="all")
     await producer.start()
     try:
         written = await producer.send_and_wait("smoke", token.encode(), partition=0)
     finally:
         await producer.stop()
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+    consumer = AIOKafkaConsumer(**brokers)
     await consumer.start()
     try:
         partition = TopicPartition("smoke", 0)
