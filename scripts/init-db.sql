@@ -1,5 +1,56 @@
--- Run once, by the first start on an empty volume. The application's own tables come from its migrations.
--- The marker is written last: a first start that was cut off leaves a volume without it, and the health check says so.
-CREATE SCHEMA platform;
-CREATE TABLE platform.initialisation (completed_at timestamptz NOT NULL);
-INSERT INTO platform.initialisation VALUES (now());
+-- The database's accounts, their rights, and the marker of a complete initialisation; the application's own tables come
+-- from its migrations. Run by the first start on an empty volume, and again by scripts/container/postgres-accounts.sh:
+-- it makes what is missing, and gives each user in use the password that the container has.
+\set ON_ERROR_STOP on
+\set admin_password `. /opt/netmon/credential.sh; credential POSTGRES_PASSWORD`
+\set app_user `. /opt/netmon/credential.sh; credential POSTGRES_APP_USER`
+\set app_password `. /opt/netmon/credential.sh; credential POSTGRES_APP_PASSWORD`
+\set monitoring_user `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_USER`
+\set monitoring_password `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_PASSWORD`
+
+BEGIN;
+-- The statements hold passwords: none of them, even a failing one, goes into the log.
+SET LOCAL log_statement = 'none';
+SET LOCAL log_min_duration_statement = -1;
+SET LOCAL log_min_error_statement = 'panic';
+
+-- PostgreSQL takes an empty password for none.
+SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password') AS incomplete \gset
+\if :incomplete
+  DO $$ BEGIN RAISE EXCEPTION 'a password of the database is empty'; END $$;
+\endif
+
+SELECT format('CREATE ROLE %I NOLOGIN', name)
+FROM unnest(ARRAY['netmon', 'netmon_a', 'netmon_b', 'monitoring', 'monitoring_a', 'monitoring_b']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
+GRANT netmon TO netmon_a, netmon_b;
+GRANT monitoring TO monitoring_a, monitoring_b;
+GRANT pg_monitor TO monitoring;
+-- What one of the two makes belongs to both.
+ALTER ROLE netmon_a SET role = 'netmon';
+ALTER ROLE netmon_b SET role = 'netmon';
+
+-- Of each pair the user in use; the other one keeps what it has, which is no password and no login at first.
+ALTER ROLE CURRENT_USER PASSWORD :'admin_password';
+ALTER ROLE :"app_user" LOGIN PASSWORD :'app_password';
+ALTER ROLE :"monitoring_user" LOGIN PASSWORD :'monitoring_password';
+
+-- Nothing by default; the rights that are used by name.
+REVOKE ALL ON DATABASE :"DBNAME", postgres, template1 FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT CONNECT, TEMPORARY ON DATABASE :"DBNAME" TO netmon;
+GRANT CONNECT ON DATABASE :"DBNAME" TO monitoring;
+GRANT USAGE, CREATE ON SCHEMA public TO netmon;
+
+-- What was made on an older volume, when the application had the superuser's account.
+SELECT format('ALTER TABLE %s OWNER TO netmon', oid::regclass)
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND relowner = CURRENT_USER::regrole \gexec
+
+-- A first start that was cut off leaves a volume without the marker, and the health check says so.
+CREATE SCHEMA IF NOT EXISTS platform;
+CREATE TABLE IF NOT EXISTS platform.initialisation (completed_at timestamptz NOT NULL);
+GRANT USAGE ON SCHEMA platform TO monitoring;
+GRANT SELECT ON platform.initialisation TO monitoring;
+INSERT INTO platform.initialisation SELECT now() WHERE NOT EXISTS (SELECT FROM platform.initialisation);
+COMMIT;

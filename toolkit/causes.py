@@ -42,9 +42,16 @@ CAUSES = (
         final=True,
     ),
     Cause(
-        r"password authentication failed|invalid credentials|WRONGPASS|NOAUTH|401 Unauthorized",
-        "the password in secrets/ is not the one that the volume was made with",
-        f"put the old password back into secrets/ and run invoke up; {FORGET}",
+        r'role "(?:netmon|monitoring)_[ab]" does not exist',
+        "its volume was made before application and monitoring had accounts of their own",
+        "make them: docker compose exec db /opt/netmon/postgres-accounts.sh; then run invoke up",
+        final=True,
+    ),
+    Cause(
+        r"password authentication failed|is not permitted to log in|invalid credentials|WRONGPASS|NOAUTH"
+        r"|401 Unauthorized",
+        "the password in secrets/ is not the one that the service knows",
+        "invoke secrets.check names it, and how the service is made to take it",
         final=True,
     ),
     Cause(

@@ -6,25 +6,28 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit import files
 from toolkit.errors import ToolkitError
-from toolkit.project import Project
+from toolkit.project import Project, Secret
 
 RULE = "letters, digits, '-' and '_', starting with a letter or a digit, 16 to 128 characters"
 # What .env holds in the place of a password where the containers read the files themselves.
 UNUSED = "unused"
 
 
-def problem(value: str) -> str | None:
-    """Why ``value`` is refused as a credential, or None.
+def problem(value: str, users: Sequence[str] = ()) -> str | None:
+    """Why ``value`` is refused as a password or, where there are ``users`` to choose from, as one of them; else None.
 
     Every value is used as it is in URLs, configuration files, command lines and .env, each with characters of its own
     that would have to be escaped: the rule allows what is the same in all of them.
     """
     if not value:
         return "it is empty"
+    if users:
+        return None if value in users else f"it names none of the users {', '.join(users)}"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
         return f"it contains a character that is not allowed; the rule: {RULE}"
     if not value[0].isalnum():
@@ -35,7 +38,7 @@ def problem(value: str) -> str | None:
 
 
 def generate() -> str:
-    """A new credential: 43 characters, 256 bits of chance."""
+    """A new password: 43 characters, 256 bits of chance."""
     while True:
         value = secrets.token_urlsafe(32)
         if problem(value) is None:
@@ -47,15 +50,15 @@ def path_of(project: Project, name: str) -> Path:
     return project.secrets_dir / f"{name}.txt"
 
 
-def load(path: Path) -> str:
-    """The credential in a file: its content without one trailing newline.
+def load(project: Project, secret: Secret) -> str:
+    """The credential in its file: the content without one trailing newline.
 
     Raises:
         ToolkitError: the file is missing, unreadable, empty or breaks the rule; the value is not shown.
     """
-    name = f"{path.parent.name}/{path.name}"
+    name = secret.file
     try:
-        value = path.read_bytes().decode().removesuffix("\n")
+        value = path_of(project, secret.name).read_bytes().decode().removesuffix("\n")
     except FileNotFoundError as error:
         raise ToolkitError(f"{name} is missing", fix="run: invoke setup") from error
     except OSError as error:
@@ -64,9 +67,10 @@ def load(path: Path) -> str:
     except UnicodeDecodeError as error:
         why = f"it is not plain text; the rule: {RULE}"
         raise ToolkitError(f"{name} is refused", why, f"write a valid password into {name}") from error
-    broken = problem(value)
+    broken = problem(value, secret.users)
     if broken:
-        fix = f"write a valid password into {name}, or delete the file where no volume knows it and run: invoke setup"
+        valid = "the user in use" if secret.users else "a valid password"
+        fix = f"write {valid} into {name}, or delete the file where no volume knows it and run: invoke setup"
         raise ToolkitError(f"{name} is refused", broken, fix)
     return value
 
@@ -77,13 +81,23 @@ def read(project: Project) -> dict[str, str]:
     Raises:
         ToolkitError: one of them cannot be used, see `load`.
     """
-    return {variable: load(path_of(project, name)) for name, variable in project.secrets.items()}
+    return {secret.variable: load(project, secret) for secret in project.secrets.values()}
+
+
+def user_of(project: Project, secret: Secret) -> str:
+    """The user that a password belongs to.
+
+    Raises:
+        ToolkitError: the file that names the user cannot be used, see `load`.
+    """
+    return load(project, project.secrets[secret.user_file]) if secret.user_file else secret.user
 
 
 def ensure(project: Project) -> list[str]:
     """Create the credentials that are missing, from .env where it has the value, else from chance.
 
-    Everything that exists is checked before anything is written, and no file that exists is touched.
+    Of the users of an account the first is in use. Everything that exists is checked before anything is written, and
+    no file that exists is touched.
 
     Returns:
         The names of those that were created.
@@ -91,49 +105,49 @@ def ensure(project: Project) -> list[str]:
     Raises:
         ToolkitError: a value breaks the rule, .env and secrets/ disagree, or a file cannot be written.
     """
-    settled = {name: _settle(project, name, variable) for name, variable in project.secrets.items()}
+    settled = {secret.name: _settle(project, secret) for secret in project.secrets.values()}
     missing = {name: value for name, value in settled.items() if value is not None}
     _make_private(project.secrets_dir)
     for name in project.secrets:
         files.remove_temporaries(path_of(project, name))
     for name, value in missing.items():
-        files.create(path_of(project, name), f"{value}\n")
+        files.create(path_of(project, name), value)
     return list(missing)
 
 
-def _settle(project: Project, name: str, variable: str) -> str | None:
+def _settle(project: Project, secret: Secret) -> str | None:
     """The value that a credential without a file gets, or None where there is one."""
-    if os.path.lexists(path_of(project, name)):
-        agreed(project, name, variable)
+    if os.path.lexists(path_of(project, secret.name)):
+        agreed(project, secret)
         return None
-    value = in_env(project, variable)
-    broken = problem(value) if value else None
+    value = in_env(project, secret)
+    broken = problem(value, secret.users) if value else None
     if broken:
+        variable = secret.variable
         raise ToolkitError(f"{variable} in .env is refused", broken, f"choose another {variable} in .env")
-    return value or generate()
+    return value or next(iter(secret.users), "") or generate()
 
 
-def agreed(project: Project, name: str, variable: str) -> str:
+def agreed(project: Project, secret: Secret) -> str:
     """A credential that has a file, which .env does not contradict.
 
     Raises:
         ToolkitError: the file cannot be used, or .env has another value.
     """
-    path = path_of(project, name)
-    value = load(path)
-    if in_env(project, variable) not in {"", value}:
+    value = load(project, secret)
+    if in_env(project, secret) not in {"", value}:
         raise ToolkitError(
-            f"secrets/{path.name} and {variable} in .env differ",
-            "only one of them can be the password that the volumes were made with",
-            f"put the right one into secrets/{path.name}, delete the line of {variable} in .env, "
+            f"{secret.file} and {secret.variable} in .env differ",
+            "only one of them can be the one that the services know",
+            f"put the right one into {secret.file}, delete the line of {secret.variable} in .env, "
             "then run: invoke setup",
         )
     return value
 
 
-def in_env(project: Project, variable: str) -> str:
-    """The password that .env holds, empty where it holds none."""
-    value = project.env.get(variable, "")
+def in_env(project: Project, secret: Secret) -> str:
+    """The credential that .env holds, empty where it holds none."""
+    value = project.env.get(secret.variable, "")
     return "" if value == UNUSED else value
 
 
@@ -150,12 +164,12 @@ def protect(project: Project) -> list[str]:
         ToolkitError: the permissions of a file cannot be changed.
     """
     changed = []
-    for name in project.secrets:
-        path = path_of(project, name)
+    for secret in project.secrets.values():
+        path = path_of(project, secret.name)
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o444 != 0o444:
             _chmod(path, mode | 0o444)
-            changed.append(f"secrets/{path.name}: made readable for the containers")
+            changed.append(f"{secret.file}: made readable for the containers")
     return changed
 
 

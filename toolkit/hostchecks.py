@@ -250,8 +250,8 @@ def values(client: Any) -> list[bytes]:
 
 def rabbitmq(host: Host) -> str:
     """Log in to the management API."""
-    password = credentials.read(host.project)["RABBITMQ_PASSWORD"]
-    body = expect(host.get("rabbitmq", "/api/whoami", auth=("admin", password)), 200).json()
+    password = credentials.read(host.project)["RABBITMQ_MONITORING_PASSWORD"]
+    body = expect(host.get("rabbitmq", "/api/whoami", auth=("monitoring", password)), 200).json()
     return f"logged in as {body['name']}"
 
 

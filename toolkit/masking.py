@@ -27,11 +27,12 @@ def masked_config(project: Project, docker: Docker) -> str:
 
 
 def known_secrets(project: Project) -> set[str]:
-    """Every value of a credential, in .env and in secrets/; those that cannot be read are not known."""
-    values = {project.env.get(variable, "") for variable in project.secrets.values()}
-    for name in project.secrets:
+    """Every password, in .env and in secrets/; those that cannot be read are not known, and users are no secret."""
+    passwords = [secret for secret in project.secrets.values() if not secret.users]
+    values = {project.env.get(secret.variable, "") for secret in passwords}
+    for secret in passwords:
         try:
-            values.add(credentials.load(credentials.path_of(project, name)))
+            values.add(credentials.load(project, secret))
         except ToolkitError:
             continue
     return values - {"", credentials.UNUSED}

@@ -40,6 +40,30 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A file in secrets/: the password of a user of ``service``, or which of several ``users`` is in use.
+
+    The user is ``user``, or the one that the secret ``user_file`` names.
+    """
+
+    name: str
+    service: str = ""
+    user: str = ""
+    user_file: str = ""
+    users: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The variable of .env that the secret fills where the containers do not read the file."""
+        return self.name.upper()
+
+    @property
+    def file(self) -> str:
+        """The file, as it is named from the checkout."""
+        return f"secrets/{self.name}.txt"
+
+
+@dataclass(frozen=True)
 class Project:
     """A checkout. ``data`` is the ``stack`` section of its invoke.yaml."""
 
@@ -87,11 +111,13 @@ class Project:
         """The variables of .env as they are now."""
         return envfile.read(self.env_file)
 
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """Name of each secret file (without ``.txt``) → the variable that it fills."""
-        secrets: Mapping[str, str] = self.data["secrets"]
-        return secrets
+    @cached_property
+    def secrets(self) -> dict[str, Secret]:
+        """The credentials of the stack by name."""
+        return {
+            name: Secret(name, **{**spec, "users": tuple(spec.get("users", ()))})
+            for name, spec in self.data["secrets"].items()
+        }
 
     @cached_property
     def groups(self) -> dict[str, Group]:

@@ -80,12 +80,15 @@ def settings(
 
 
 def passwords(project: Project, profile: str) -> dict[str, str]:
-    """What .env has to say for each credential: the value, or nothing of it where the containers read the files.
+    """What .env has to say for each credential that a compose file takes from there.
+
+    That is the value, or nothing of it where the containers read the files.
 
     Raises:
         ToolkitError: a credential cannot be used.
     """
-    values = credentials.read(project)
+    used = variables_used(project)
+    values = {name: value for name, value in credentials.read(project).items() if name in used}
     return dict.fromkeys(values, credentials.UNUSED) if reads_files(project, profile) else values
 
 

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from netmon import alerts, health, metrics, signals, tracing, web
 from netmon.database import Database
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
-from netmon.kafka import KafkaCheck
+from netmon.kafka import KafkaCheck, access
 from netmon.latest import LatestStates
 from netmon.logs import logger
 from netmon.models import Probe
@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
     database = Database(settings.database_url, application="netmon-api")
     latest = LatestStates(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-api")
-    kafka = KafkaCheck(settings.kafka_brokers)
+    kafka = KafkaCheck(access(settings))
     lifecycle = health.Lifecycle()
 
     app = web.create_app(settings, title="Network Monitor")

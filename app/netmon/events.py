@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 from redis import RedisError
 
 from netmon import metrics, signals, tracing
-from netmon.kafka import PARTITIONS, RESULTS, ensure_topic
+from netmon.kafka import PARTITIONS, RESULTS, Access, ensure_topic
 from netmon.latest import LatestStates
 from netmon.logs import logger
 from netmon.models import Probe
@@ -25,8 +25,8 @@ log = logger(__name__)
 class EventPublisher:
     """Publishes events at least once: it does not return before Kafka has acknowledged one."""
 
-    def __init__(self, brokers: tuple[str, ...]) -> None:
-        self._brokers = brokers
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._producer: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
         self._failed = asyncio.Event()
 
@@ -52,10 +52,8 @@ class EventPublisher:
                     return
 
     async def _session(self) -> None:
-        await ensure_topic(self._brokers, RESULTS, PARTITIONS, TOPIC)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=list(self._brokers), acks="all", enable_idempotence=True, request_timeout_ms=5000
-        )
+        await ensure_topic(self._access, RESULTS, PARTITIONS, TOPIC)
+        producer = AIOKafkaProducer(**self._access, acks="all", enable_idempotence=True, request_timeout_ms=5000)
         await producer.start()
         try:
             self._failed.clear()
@@ -71,8 +69,8 @@ class EventPublisher:
 class Projection:
     """Feeds the latest states from the events; the workers share the partitions as one consumer group."""
 
-    def __init__(self, brokers: tuple[str, ...], latest: LatestStates) -> None:
-        self._brokers = brokers
+    def __init__(self, access: Access, latest: LatestStates) -> None:
+        self._access = access
         self._latest = latest
 
     async def run(self) -> None:
@@ -80,10 +78,10 @@ class Projection:
         await keep_up("kafka", self._session)
 
     async def _session(self) -> None:
-        await ensure_topic(self._brokers, RESULTS, PARTITIONS, TOPIC)
+        await ensure_topic(self._access, RESULTS, PARTITIONS, TOPIC)
         consumer = AIOKafkaConsumer(
             RESULTS,
-            bootstrap_servers=list(self._brokers),
+            **self._access,
             group_id=GROUP,
             # Offsets are committed after the state is in Redis: an event is applied at least once, and applying it
             # twice changes nothing.

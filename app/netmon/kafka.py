@@ -1,10 +1,13 @@
 """Clients of Kafka: what every one of them is told, the topic, the health check."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from netmon.settings import Settings
 from netmon.supervision import deadline
 
 RESULTS = "probe.results"
@@ -14,13 +17,31 @@ REPLICATION_FACTOR = 1
 """The stack has one broker; a topic that is there already keeps its own."""
 
 
-async def ensure_topic(brokers: tuple[str, ...], topic: str, partitions: int, config: dict[str, str]) -> None:
+Access = Mapping[str, Any]
+"""How a client reaches the brokers: arguments that every class of aiokafka takes. A password is among them."""
+
+
+def access(settings: Settings) -> Access:
+    """How the brokers are reached: with an account where there is one, else without."""
+    brokers = {"bootstrap_servers": list(settings.kafka_brokers)}
+    if settings.kafka_username is None:
+        return brokers
+    return {
+        **brokers,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": settings.kafka_username,
+        "sasl_plain_password": settings.kafka_password,
+    }
+
+
+async def ensure_topic(access: Access, topic: str, partitions: int, config: dict[str, str]) -> None:
     """Create `topic` unless it is there.
 
     Raises:
         KafkaError: Kafka is away, or refused.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=5000)
+    admin = AIOKafkaAdminClient(**access, request_timeout_ms=5000)
     await admin.start()
     try:
         answer = await admin.create_topics([NewTopic(topic, partitions, REPLICATION_FACTOR, topic_configs=config)])
@@ -35,8 +56,8 @@ async def ensure_topic(brokers: tuple[str, ...], topic: str, partitions: int, co
 class KafkaCheck:
     """Asks a broker for the cluster's metadata over a connection that is kept."""
 
-    def __init__(self, brokers: tuple[str, ...]) -> None:
-        self._brokers = brokers
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._admin: AIOKafkaAdminClient | None = None
 
     async def check(self) -> None:
@@ -44,7 +65,7 @@ class KafkaCheck:
         admin, self._admin = self._admin, None
         try:
             if admin is None:
-                admin = AIOKafkaAdminClient(bootstrap_servers=list(self._brokers), request_timeout_ms=700)
+                admin = AIOKafkaAdminClient(**self._access, request_timeout_ms=700)
                 await admin.start()
             await admin.describe_cluster()
         except BaseException:

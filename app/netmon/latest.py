@@ -8,6 +8,8 @@ from redis.backoff import NoBackoff
 from netmon import tracing
 from netmon.models import Probe
 
+KEYS = "netmon:"
+"""What the keys of the application begin with: its account has no right to others."""
 TIME_TO_LIVE = 24 * 3600
 """Seconds a state is kept without a new event; the record has it for longer."""
 
@@ -63,4 +65,4 @@ class LatestStates:
 
 
 def _key(target: str) -> str:
-    return f"latest:{target}"
+    return f"{KEYS}latest:{target}"

@@ -25,6 +25,8 @@ class Settings:
     redis_url: str = field(repr=False)
     rabbitmq_url: str = field(repr=False)
     kafka_brokers: tuple[str, ...]
+    kafka_username: str | None
+    kafka_password: str | None = field(repr=False)
     environment: str
     version: str
     log_level: str
@@ -49,13 +51,18 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     # Read again by the SDK: the second is of traces alone, and goes before the first.
     endpoints = [reader.http_url(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", "TRACES_")]
+    kafka = reader.account("KAFKA")
+    if (kafka.user is None) != (kafka.password is None):
+        reader.problems.append("KAFKA_USER_FILE and KAFKA_PASSWORD_FILE belong together: set both or neither")
     settings = Settings(
         database_url=reader.url(
-            "DATABASE_URL", ("postgresql", "postgres"), file_variable="POSTGRES_PASSWORD_FILE", path_is="a database"
+            "DATABASE_URL", ("postgresql", "postgres"), reader.account("POSTGRES"), path_is="a database"
         ),
-        redis_url=reader.url("REDIS_URL", ("redis", "rediss"), file_variable="REDIS_PASSWORD_FILE"),
-        rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), file_variable="RABBITMQ_PASSWORD_FILE"),
+        redis_url=reader.url("REDIS_URL", ("redis", "rediss"), reader.account("REDIS")),
+        rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), reader.account("RABBITMQ")),
         kafka_brokers=reader.brokers("KAFKA_BROKERS"),
+        kafka_username=kafka.user,
+        kafka_password=kafka.password,
         environment=reader.text("NODE_ENV", "production"),
         version=reader.text("APP_VERSION", "dev"),
         log_level=reader.choice("LOG_LEVEL", LOG_LEVELS, "info"),
@@ -71,6 +78,14 @@ def load(environ: Mapping[str, str]) -> Settings:
     if reader.problems:
         raise SettingsError(reader.problems)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What the files of a service's account say; None where there is no file."""
+
+    user: str | None
+    password: str | None
 
 
 class _Reader:
@@ -134,10 +149,13 @@ class _Reader:
                 break
         return brokers
 
-    def url(self, name: str, schemes: tuple[str, ...], *, file_variable: str, path_is: str = "") -> str:
-        """Read a service's URL; a password from the file that the variable `file_variable` names replaces its own."""
+    def account(self, service: str) -> _Account:
+        """The account in the files that the variables `<service>_USER_FILE` and `<service>_PASSWORD_FILE` name."""
+        return _Account(self._secret(f"{service}_USER_FILE"), self._secret(f"{service}_PASSWORD_FILE"))
+
+    def url(self, name: str, schemes: tuple[str, ...], account: _Account, *, path_is: str = "") -> str:
+        """Read a service's URL; a user and a password of `account` replace its own."""
         value = self._required(name)
-        password = self._secret(file_variable)
         if not value:
             return ""
         try:
@@ -152,10 +170,9 @@ class _Reader:
         if path_is and not parts.path.strip("/"):
             self.problems.append(f"{name} must name {path_is}, as in {schemes[0]}://user@host:port/name")
             return ""
-        password = unquote(parts.password or "") if password is None else password
-        credentials = quote(unquote(parts.username or ""), safe="") + (
-            f":{quote(password, safe='')}" if password else ""
-        )
+        user = unquote(parts.username or "") if account.user is None else account.user
+        password = unquote(parts.password or "") if account.password is None else account.password
+        credentials = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         netloc = f"{credentials}@" * bool(credentials) + host + (f":{port}" if port else "")
         return parts._replace(netloc=netloc).geturl()

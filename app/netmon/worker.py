@@ -11,7 +11,7 @@ from netmon import health, metrics, signals, tracing, web
 from netmon.database import Database
 from netmon.events import EventPublisher, Projection
 from netmon.jobs import JobConsumer, Link
-from netmon.kafka import KafkaCheck
+from netmon.kafka import KafkaCheck, access
 from netmon.latest import LatestStates
 from netmon.logs import logger
 from netmon.models import Outcome, Probe
@@ -32,9 +32,9 @@ async def run(settings: Settings) -> None:
     database = Database(settings.database_url, application="netmon-worker")
     latest = LatestStates(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-worker")
-    publisher = EventPublisher(settings.kafka_brokers)
-    projection = Projection(settings.kafka_brokers, latest)
-    kafka = KafkaCheck(settings.kafka_brokers)
+    publisher = EventPublisher(access(settings))
+    projection = Projection(access(settings), latest)
+    kafka = KafkaCheck(access(settings))
     lifecycle = health.Lifecycle()
 
     app = web.create_app(settings, title="Network Monitor worker")

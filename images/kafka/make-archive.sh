@@ -10,6 +10,8 @@ export KAFKA_LISTENERS=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
 export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:9092
 export KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 export KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093
+# Accounts are made and rights are listed in production: what that takes is in the archive as well.
+export KAFKA_AUTHORIZER_CLASS_NAME=org.apache.kafka.metadata.authorizer.StandardAuthorizer KAFKA_SUPER_USERS=User:ANONYMOUS
 export KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0
 export KAFKA_HEAP_OPTS=-Xmx512m
 
@@ -29,6 +31,8 @@ tool kafka-console-producer.sh --topic archive <<<'message'
 tool kafka-console-consumer.sh --topic archive --group archive --from-beginning --max-messages 1 --timeout-ms 20000
 tool kafka-consumer-groups.sh --describe --group archive
 tool kafka-configs.sh --describe --entity-type topics --entity-name archive
+tool kafka-configs.sh --alter --entity-type users --entity-name archive --add-config 'SCRAM-SHA-512=[password=archive]'
+tool kafka-acls.sh --add --consumer --allow-principal User:archive --topic archive --group archive
 kill -TERM "$broker"
 wait "$broker" || [[ $? == 143 ]]
 

@@ -1,8 +1,14 @@
 #!/bin/sh
-# Healthy: a client on the network logs in with the password and finds the first initialisation complete.
-# Over the container's own address, since the image trusts every login from 127.0.0.1 and the socket.
+# Healthy: a client on the network logs in with a password and finds the first initialisation complete.
+# Over the container's own address, since the image trusts every login from 127.0.0.1 and the socket. The socket is
+# only where psql starts from: it can read a password from its input for every connection but the first.
 set -eu
-PGPASSWORD=${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:-/dev/null}")}
-export PGPASSWORD PGCONNECT_TIMEOUT=2
-exec psql --quiet --tuples-only --no-psqlrc --host "$(hostname)" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
-  --command 'SELECT completed_at FROM platform.initialisation'
+# shellcheck source=scripts/container/credential.sh
+. /opt/netmon/credential.sh
+user=$(credential POSTGRES_MONITORING_USER)
+password=$(credential POSTGRES_MONITORING_PASSWORD)
+export PGCONNECT_TIMEOUT=2
+exec psql --quiet --tuples-only --no-psqlrc --set ON_ERROR_STOP=1 --username "$user" --dbname "$POSTGRES_DB" <<SQL
+\connect -reuse-previous=on "host=$(hostname) password=$password"
+SELECT completed_at FROM platform.initialisation;
+SQL

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Healthy: the account logs in to the management API and no local alarm blocks publishers.
+# Healthy: the account monitoring logs in to the management API and no local alarm blocks publishers.
 # Spoken over bash's own TCP, so that the password is in no argument list and no Erlang machine is started for it.
 set -euo pipefail
-password=${RABBITMQ_PASSWORD:-$(<"${RABBITMQ_PASSWORD_FILE:-/dev/null}")}
-account=$(printf 'admin:%s' "$password" | base64 | tr -d '\n')
+# shellcheck source=scripts/container/credential.sh
+. /opt/netmon/credential.sh
+password=$(credential RABBITMQ_MONITORING_PASSWORD)
+account=$(printf 'monitoring:%s' "$password" | base64 | tr -d '\n')
 exec 3<>"/dev/tcp/$(hostname)/15672"
 printf 'GET /api/health/checks/local-alarms HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$account" >&3
 read -r -t 2 status <&3

@@ -1,12 +1,16 @@
 #!/bin/sh
-# Redis' start: the password reaches the server on standard input, not in its arguments or environment.
+# Redis' start: the accounts reach the server on standard input, no password is in its arguments or environment.
 set -eu
-password=${REDIS_PASSWORD:-$(cat "${REDIS_PASSWORD_FILE:-/dev/null}")}
-if [ -z "$password" ]; then
-  echo 'error: the Redis password is empty; run "invoke setup" and check secrets/redis_password.txt' >&2
-  exit 78
-fi
-unset REDIS_PASSWORD
+# shellcheck source=scripts/container/credential.sh
+. /opt/netmon/credential.sh
+admin=$(credential REDIS_PASSWORD)
+netmon=$(credential REDIS_APP_PASSWORD)
+monitoring=$(credential REDIS_MONITORING_PASSWORD)
+unset REDIS_PASSWORD REDIS_APP_PASSWORD REDIS_MONITORING_PASSWORD
+# monitoring: what the exporter and the health check ask, and no key.
 exec docker-entrypoint.sh redis-server /etc/redis/redis.conf - <<CONFIG
-requirepass "$password"
+user default off
+user admin on >$admin ~* &* +@all
+user netmon on >$netmon $REDIS_APP_RIGHTS
+user monitoring on >$monitoring +ping +info +client|setname +config|get +latency|latest +latency|histogram +slowlog|len +slowlog|get
 CONFIG

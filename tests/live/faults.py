@@ -89,19 +89,20 @@ def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def password_changed(stack: Stack) -> Iterator[None]:
-    """RabbitMQ knows another password than its clients, and asks all of them for it."""
+    """RabbitMQ knows another password than the application, and asks it for that."""
     ctl = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl")
-    stack.docker(*ctl, "change_password", "admin", "another-password-0123")
+    user = secret(stack, "rabbitmq_app_user")
+    stack.docker(*ctl, "change_password", user, "another-password-0123")
     try:
         stack.docker(*ctl, "close_all_connections", "the password was changed")
         yield
     finally:
-        stack.docker(*ctl, "change_password", "admin", rabbitmq_password(stack))
+        stack.docker(*ctl, "change_password", user, secret(stack, "rabbitmq_app_password"))
 
 
-def rabbitmq_password(stack: Stack) -> str:
-    """The password that RabbitMQ's clients have."""
-    return (stack.root / "secrets" / "rabbitmq_password.txt").read_text().strip()
+def secret(stack: Stack, name: str) -> str:
+    """A credential of the stack."""
+    return (stack.root / "secrets" / f"{name}.txt").read_text().strip()
 
 
 @contextlib.contextmanager
@@ -121,7 +122,7 @@ def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Itera
 @contextlib.contextmanager
 def poison_message(stack: Stack) -> Iterator[None]:
     """A job that no worker can read; what was put aside is thrown away afterwards."""
-    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", rabbitmq_password(stack))
+    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", secret(stack, "rabbitmq_password"))
     message = {"properties": {}, "routing_key": "probes", "payload": "not a probe", "payload_encoding": "string"}
     answer = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
     assert answer.json() == {"routed": True}, answer.text
@@ -170,8 +171,10 @@ def full_volume(stack: Stack) -> Iterator[None]:
 def redis(stack: Stack, *command: str, check: bool = True) -> str:
     """Run a command of Redis and return the answer."""
     password = (stack.root / "secrets" / "redis_password.txt").read_text().strip()
-    client = ("exec", "--env", f"REDISCLI_AUTH={password}", stack.container("redis")["Id"], "redis-cli")
-    return stack.docker(*client, *command, check=check)
+    client = ("redis-cli", "--user", "admin", *command)
+    return stack.docker(
+        "exec", "--env", f"REDISCLI_AUTH={password}", stack.container("redis")["Id"], *client, check=check
+    )
 
 
 @contextlib.contextmanager

@@ -55,9 +55,9 @@ def test_own_health_check_fails_when_the_service_hangs(stack: Stack, services: l
 @pytest.mark.parametrize(
     ("service", "command", "variable"),
     [
-        ("db", ["/opt/netmon/postgres-health.sh"], "POSTGRES_PASSWORD"),
-        ("redis", ["/opt/netmon/redis-health.sh"], "REDIS_PASSWORD"),
-        ("rabbitmq", ["bash", "/opt/netmon/rabbitmq-health.sh"], "RABBITMQ_PASSWORD"),
+        ("db", ["/opt/netmon/postgres-health.sh"], "POSTGRES_MONITORING_PASSWORD"),
+        ("redis", ["/opt/netmon/redis-health.sh"], "REDIS_MONITORING_PASSWORD"),
+        ("rabbitmq", ["bash", "/opt/netmon/rabbitmq-health.sh"], "RABBITMQ_MONITORING_PASSWORD"),
     ],
 )
 def test_own_health_check_fails_on_a_wrong_password(

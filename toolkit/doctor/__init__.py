@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.compose import Docker
 from toolkit.console import table
-from toolkit.doctor.checkout import compose_files, mounts, secrets, settings, shell
+from toolkit.doctor.checkout import compose_files, mounts, settings, shell
 from toolkit.doctor.engine import (
     buildx,
     compose,
@@ -20,6 +20,7 @@ from toolkit.doctor.engine import (
 )
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.doctor.ports import ports, require_free_ports
+from toolkit.doctor.secrets import secrets
 from toolkit.doctor.stack import containers
 from toolkit.errors import ToolkitError
 from toolkit.project import Project

@@ -1,4 +1,4 @@
-"""The checkout: its .env and secrets, the shell around it, its compose files, and what the containers read of it."""
+"""The checkout: its .env, the shell around it, its compose files, and what the containers read of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit import credentials, setup
+from toolkit import setup
 from toolkit.compose import explain
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
@@ -51,35 +51,10 @@ def _unknown(env: dict[str, str], known: set[str]) -> Iterator[Finding]:
         yield Finding("settings", "warning", f"nothing reads {name} in .env", f"{meant}correct or delete its line")
 
 
-def secrets(subject: Subject) -> Iterator[Finding]:
-    """Every credential is there, keeps the rule, agrees with .env, and is readable to containers and nobody else."""
-    project = subject.project
-    complaints = []
-    for name, variable in project.secrets.items():
-        try:
-            value = credentials.agreed(project, name, variable)
-        except ToolkitError as error:
-            complaints.append(Finding.of("secrets", error))
-            continue
-        path = credentials.path_of(project, name)
-        if path.stat().st_mode & 0o444 != 0o444:
-            what = f"the containers' accounts cannot read secrets/{path.name}"
-            complaints.append(Finding("secrets", "failed", what, SETUP))
-        if not project.profile:
-            continue
-        files = setup.reads_files(project, project.profile)
-        if project.env.get(variable) != (credentials.UNUSED if files else value):
-            needs = "should hold no password in this profile" if files else "is not set"
-            complaints.append(Finding("secrets", "failed", f"{variable} in .env {needs}", SETUP))
-    if project.secrets_dir.exists() and stat.S_IMODE(project.secrets_dir.stat().st_mode) & 0o077:
-        complaints.append(Finding("secrets", "warning", "other users of this machine can enter secrets/", SETUP))
-    yield from complaints or [Finding("secrets", "ok", f"{len(project.secrets)} credentials")]
-
-
 def shell(subject: Subject) -> Iterator[Finding]:
     """No variable of the shell takes the place of what .env or the compose files say."""
     project = subject.project
-    passwords = set(project.secrets.values())
+    passwords = {secret.variable for secret in project.secrets.values()}
     said = {**dict.fromkeys(OF_SETUP, ""), **subject.variables, **project.env}
     shadowing = [
         name

@@ -12,7 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.variables import variables_used
 
-Level = Literal["ok", "warning", "failed"]
+Level = Literal["ok", "skipped", "warning", "failed"]
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Checkout:
             env={
                 **dict.fromkeys(self.variables),
                 **dict.fromkeys(("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PROJECT_NAME")),
-                **{name: self.credential(name) for name in self.project.secrets.values()},
+                **{each.variable: self.credential(each.variable) for each in self.project.secrets.values()},
                 "COMPOSE_DISABLE_ENV_FILE": "1",
             },
         )

@@ -1,4 +1,4 @@
-"""Passwords: one source each, and in production none where `docker inspect` shows it."""
+"""Credentials: one source each, given to those who use it, and in production none where `docker inspect` shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.validate.checkout import Checkout
+from toolkit.validate.checkout import VARIABLE, Checkout, Configuration
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import elements, items
 
@@ -16,6 +16,7 @@ IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 # Grafana reads the file that its setting names.
 FROM_FILE = re.compile(r"^\$+__file\{/run/secrets/\w+\}$")
 NAMED = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY)$")
+MOUNTED = re.compile(r"/run/secrets/(\w+)")
 
 
 def declared(checkout: Checkout) -> Iterator[Finding]:
@@ -38,29 +39,74 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
         elif name not in used:
             problem = f"no service uses {name}"
         yield layer.finding("secrets", name, problem=problem)
-    for name, variable in checkout.project.secrets.items():
+    for name in checkout.project.secrets:
         problem = "" if name in secrets else f"{SECRETS_LAYER} has no secret {name}"
-        if not problem and variable not in checkout.variables:
-            problem = f"no compose file uses {variable}"
         yield manifest.finding("stack", "secrets", name, problem=problem)
+
+
+def accounts(checkout: Checkout) -> Iterator[Finding]:
+    """A secret of invoke.yaml is a password of a service's user, or names the user to whom such a password belongs."""
+    manifest, secrets = checkout.source("invoke.yaml"), checkout.project.secrets
+    services = {name.value for name, _ in items(checkout.source(checkout.base).node_at("services"))}
+    named = {secret.user_file for secret in secrets.values()}
+    for secret in secrets.values():
+        problem = ""
+        if secret.users:
+            problem = "" if secret.name in named else f"{secret.name} names the user of no password"
+        elif secret.service not in services:
+            problem = f"{secret.name} opens no service of {checkout.base}"
+        elif bool(secret.user) == bool(secret.user_file):
+            problem = f"{secret.name} must have either a user or a user_file"
+        elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):
+            problem = f"{secret.user_file}, the user_file of {secret.name}, has no users"
+        yield manifest.finding("stack", "secrets", secret.name, problem=problem)
+
+
+def supplied(checkout: Checkout) -> Iterator[Finding]:
+    """Every variable that the compose files require is one that `invoke setup` writes: a secret of invoke.yaml."""
+    supplied = {secret.variable for secret in checkout.project.secrets.values()}
+    for source in checkout.layers:
+        for scalar in source.scalars():
+            for name, operator, _ in VARIABLE.findall(scalar.value):
+                if "?" in operator:
+                    problem = "" if name in supplied else f"invoke.yaml has no secret {name.lower()}"
+                    yield source.at(scalar, problem)
+
+
+def granted(checkout: Checkout) -> Iterator[Finding]:
+    """With the secrets layer a service has the secrets whose files it is told to read, and no other one."""
+    for each, name, service in _secret(checkout):
+        told = {secret for path, value in _texts(service) if path[0] != "secrets" for secret in MOUNTED.findall(value)}
+        given = {secret["source"] for secret in service.get("secrets", [])}
+        problem = ""
+        if unread := sorted(given - told):
+            problem = f"{name} has {', '.join(unread)} and is not told to read it"
+        elif missing := sorted(told - given):
+            problem = f"{name} is told to read {', '.join(missing)} and does not have it"
+        yield checkout.place(each.files, "services", name, "secrets", problem=problem)
 
 
 def hidden(checkout: Checkout) -> Iterator[Finding]:
     """Where the secrets layer is used, no password is in the effective configuration."""
-    passwords = {checkout.credential(variable) for variable in checkout.project.secrets.values()}
+    passwords = {checkout.credential(secret.variable) for secret in checkout.project.secrets.values()}
+    for each, name, service in _secret(checkout):
+        yield checkout.place(each.files, "services", name)
+        for path, value in _texts(service):
+            if any(password in value for password in passwords) or IN_URL.search(value):
+                problem = f"{name} shows a password in {'.'.join(map(str, path))}"
+            elif path[0] == "environment" and NAMED.search(str(path[-1])) and value and not FROM_FILE.match(value):
+                problem = f"{name} has a password in its environment: {path[-1]}"
+            else:
+                continue
+            yield checkout.place(each.files, "services", name, *path, problem=problem)
+
+
+def _secret(checkout: Checkout) -> Iterator[tuple[Configuration, str, dict[str, Any]]]:
+    """The services of every configuration with the secrets layer."""
     for each in checkout.whole:
-        if SECRETS_LAYER not in each.files:
-            continue
-        for name, service in each.services.items():
-            yield checkout.place(each.files, "services", name)
-            for path, value in _texts(service):
-                if any(password in value for password in passwords) or IN_URL.search(value):
-                    problem = f"{name} shows a password in {'.'.join(map(str, path))}"
-                elif path[0] == "environment" and NAMED.search(str(path[-1])) and value and not FROM_FILE.match(value):
-                    problem = f"{name} has a password in its environment: {path[-1]}"
-                else:
-                    continue
-                yield checkout.place(each.files, "services", name, *path, problem=problem)
+        if SECRETS_LAYER in each.files:
+            for name, service in each.services.items():
+                yield each, name, service
 
 
 def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -4,8 +4,8 @@ import aio_pika
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg import AsyncConnection
 
-from netmon.kafka import ensure_topic
-from netmon.latest import connect
+from netmon.kafka import access, ensure_topic
+from netmon.latest import KEYS, connect
 from netmon.settings import Settings
 from netmon.smoke.check import Check, expect
 
@@ -23,13 +23,13 @@ async def check_db(settings: Settings, token: str) -> str:
 
 async def check_redis(settings: Settings, token: str) -> str:
     """Set a key that expires, get it, delete it."""
-    client = connect(settings.redis_url)
+    client, key = connect(settings.redis_url), f"{KEYS}{token}"
     try:
-        await client.set(token, token, ex=60)
-        value, left = await client.get(token), await client.ttl(token)
+        await client.set(key, token, ex=60)
+        value, left = await client.get(key), await client.ttl(key)
         expect(value == token.encode(), f"read back {value!r}")
         expect(0 < left <= 60, f"the key was to expire within 60 s, its time to live is {left}")
-        expect(await client.delete(token) == 1, "the key was gone before it was deleted")
+        expect(await client.delete(key) == 1, "the key was gone before it was deleted")
     finally:
         await client.aclose()
     return "key set with expiry, read back, deleted"
@@ -37,15 +37,15 @@ async def check_redis(settings: Settings, token: str) -> str:
 
 async def check_kafka(settings: Settings, token: str) -> str:
     """Produce a record and consume that very record."""
-    servers = list(settings.kafka_brokers)
-    await ensure_topic(settings.kafka_brokers, "smoke", 1, {"retention.ms": "3600000"})
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    brokers = access(settings)
+    await ensure_topic(brokers, "smoke", 1, {"retention.ms": "3600000"})
+    producer = AIOKafkaProducer(**brokers, acks="all")
     await producer.start()
     try:
         written = await producer.send_and_wait("smoke", token.encode(), partition=0)
     finally:
         await producer.stop()
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+    consumer = AIOKafkaConsumer(**brokers)
     await consumer.start()
     try:
         partition = TopicPartition("smoke", 0)

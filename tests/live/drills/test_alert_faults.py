@@ -132,7 +132,7 @@ def test_queue_broker_stopped(drill: Drill, stack: Stack) -> None:
 
 
 def test_exporter_has_a_wrong_password(drill: Drill, stack: Stack) -> None:
-    drill(faults.wrong_password(stack, "postgres-exporter", "POSTGRES_PASSWORD"), ("PostgresDown", "db"))
+    drill(faults.wrong_password(stack, "postgres-exporter", "POSTGRES_MONITORING_PASSWORD"), ("PostgresDown", "db"))
 
 
 def test_consumers_stopped(drill: Drill, stack: Stack) -> None:

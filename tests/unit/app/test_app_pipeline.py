@@ -123,14 +123,14 @@ class Record:
     "value", [None, b"junk", Probe.of(parse_target("http://a/")).encode()], ids=["empty", "junk", "unfinished"]
 )
 async def test_an_event_that_is_no_state_is_skipped(value: bytes | None) -> None:
-    await events.Projection((), latest.LatestStates("redis://redis"))._apply(Record(value))
+    await events.Projection({}, latest.LatestStates("redis://redis"))._apply(Record(value))
 
 
 async def test_an_event_is_applied_whatever_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     states, redis = latest.LatestStates("redis://redis"), FakeRedis()
     monkeypatch.setattr(states, "_redis", redis)
     headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
-    await events.Projection((), states)._apply(Record(finished(0).encode(), headers))
+    await events.Projection({}, states)._apply(Record(finished(0).encode(), headers))
     assert redis.hash
 
 
@@ -155,7 +155,7 @@ class Consumer:
 
 
 async def test_the_lag_is_what_can_still_be_read() -> None:
-    projection = events.Projection((), latest.LatestStates("redis://redis"))
+    projection = events.Projection({}, latest.LatestStates("redis://redis"))
     await projection._measure_lag(Consumer())
     [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
     assert sample.value == 0 + 3 + 10

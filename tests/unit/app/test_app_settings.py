@@ -105,6 +105,28 @@ def test_a_password_file_is_joined_with_the_url(environ: dict[str, str], tmp_pat
     assert settings.rabbitmq_url.endswith("@[::1]:5672/")
 
 
+def test_a_user_file_replaces_the_user_of_the_url(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "user"
+    file.write_text("netmon_b")
+    environ |= {"DATABASE_URL": "postgresql://db:5432/network_monitor", "POSTGRES_USER_FILE": str(file)}
+    assert load(environ).database_url == "postgresql://netmon_b@db:5432/network_monitor"
+    environ |= {"RABBITMQ_USER_FILE": str(file)}
+    assert load(environ).rabbitmq_url == "amqp://netmon_b:pw@rabbitmq:5672/"
+
+
+def test_the_account_of_kafka(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = load(environ)
+    assert (settings.kafka_username, settings.kafka_password) == (None, None)
+    for name in ("user", "password"):
+        (tmp_path / name).write_text(f"kafka-{name}\n")
+    environ["KAFKA_USER_FILE"] = str(tmp_path / "user")
+    assert "belong together" in problems(environ)[0]
+    environ["KAFKA_PASSWORD_FILE"] = str(tmp_path / "password")
+    settings = load(environ)
+    assert (settings.kafka_username, settings.kafka_password) == ("kafka-user", "kafka-password")
+    assert "kafka-password" not in repr(settings)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
 def test_an_unusable_password_file_is_named(environ: dict[str, str], tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "password"

@@ -12,6 +12,7 @@ from toolkit.causes import CAUSES, KILLED, OUT_OF_MEMORY, STOPPED, cause, final
 MARKER = 'ERROR:  relation "platform.initialisation" does not exist'
 SAMPLES = {
     MARKER: "first initialisation",
+    'FATAL:  role "monitoring_a" does not exist': "accounts of their own",
     'FATAL:  password authentication failed for user "postgres"': "password",
     "PLAIN login refused: user 'admin' - invalid credentials": "password",
     "The database cluster was initialized by PostgreSQL version 17, which is not compatible": "another version",

@@ -44,14 +44,19 @@ def test_generated_values_keep_the_rule_and_differ() -> None:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "some_password.txt"
+def path(project: Project) -> Path:
+    project.secrets_dir.mkdir()
+    return credentials.path_of(project, "redis_password")
+
+
+def loaded(project: Project, name: str = "redis_password") -> str:
+    return credentials.load(project, project.secrets[name])
 
 
 @pytest.mark.parametrize("content", [GOOD, f"{GOOD}\n"])
-def test_one_trailing_newline_is_no_part_of_the_value(path: Path, content: str) -> None:
+def test_one_trailing_newline_is_no_part_of_the_value(project: Project, path: Path, content: str) -> None:
     path.write_text(content)
-    assert credentials.load(path) == GOOD
+    assert loaded(project) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -62,23 +67,43 @@ def test_one_trailing_newline_is_no_part_of_the_value(path: Path, content: str) 
         (f"{GOOD}\n\n".encode(), "not allowed"),
         (f"{GOOD}\r\n".encode(), "not allowed"),
         (b"\xff\xfe" + GOOD.encode(), "not plain text"),
+        (GOOD.encode() * 65536, "too long"),
     ],
 )
-def test_a_file_that_breaks_the_rule_is_named_and_its_value_is_not(path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_breaks_the_rule_is_named_and_its_value_is_not(
+    project: Project, path: Path, content: bytes, said: str
+) -> None:
     path.write_bytes(content)
     with pytest.raises(ToolkitError, match=said) as error:
-        credentials.load(path)
-    assert "some_password.txt" in error.value.what
+        loaded(project)
+    assert "secrets/redis_password.txt" in error.value.what
     assert GOOD not in str(error.value)
     assert error.value.fix
 
 
-def test_a_missing_or_unreadable_file_is_named(path: Path) -> None:
-    with pytest.raises(ToolkitError, match=r"some_password\.txt is missing"):
-        credentials.load(path)
+def test_a_missing_or_unreadable_file_is_named(project: Project, path: Path) -> None:
+    with pytest.raises(ToolkitError, match=r"redis_password\.txt is missing"):
+        loaded(project)
     path.mkdir()
-    with pytest.raises(ToolkitError, match=r"cannot read .*some_password\.txt"):
-        credentials.load(path)
+    with pytest.raises(ToolkitError, match=r"cannot read .*redis_password\.txt"):
+        loaded(project)
+
+
+def test_of_an_account_with_two_users_the_first_is_in_use(project: Project) -> None:
+    credentials.ensure(project)
+    secret = project.secrets["postgres_app_password"]
+    assert credentials.user_of(project, secret) == "netmon_a"
+    credentials.path_of(project, "postgres_app_user").write_text("netmon_b\n")
+    assert credentials.user_of(project, secret) == "netmon_b"
+    assert credentials.user_of(project, project.secrets["redis_password"]) == "admin"
+
+
+@pytest.mark.parametrize("content", ["", "postgres", "netmon_c", "netmon_a netmon_b", "-netmon_a"])
+def test_a_user_that_the_account_has_not_is_refused(project: Project, content: str) -> None:
+    credentials.ensure(project)
+    credentials.path_of(project, "postgres_app_user").write_text(content)
+    with pytest.raises(ToolkitError, match=r"secrets/postgres_app_user\.txt is refused"):
+        credentials.ensure(project)
 
 
 def content(project: Project) -> dict[str, str]:
@@ -92,7 +117,8 @@ def test_missing_credentials_are_created(project: Project) -> None:
     assert stat.S_IMODE(project.secrets_dir.stat().st_mode) == 0o700
     for name in project.secrets:
         assert stat.S_IMODE(credentials.path_of(project, name).stat().st_mode) == 0o644
-    assert credentials.read(project).keys() == set(project.secrets.values())
+        assert not credentials.path_of(project, name).read_text().endswith("\n")
+    assert credentials.read(project).keys() == {secret.variable for secret in project.secrets.values()}
 
 
 def test_existing_credentials_stay(project: Project) -> None:
@@ -103,11 +129,24 @@ def test_existing_credentials_stay(project: Project) -> None:
     assert content(project) == before
 
 
+def test_a_checkout_with_fewer_credentials_is_completed(project: Project) -> None:
+    project.secrets_dir.mkdir()
+    old = ["postgres_password", "redis_password", "rabbitmq_password", "grafana_admin_password"]
+    for name in old:
+        credentials.path_of(project, name).write_text(f"{credentials.generate()}\n")
+    before = content(project)
+    assert credentials.ensure(project) == [name for name in project.secrets if name not in old]
+    assert before.items() <= content(project).items()
+
+
 def test_a_value_that_only_env_has_becomes_the_secret(project: Project) -> None:
-    project.env_file.write_text(f"REDIS_PASSWORD={GOOD}\nPOSTGRES_PASSWORD=unused\nRABBITMQ_PASSWORD=\n")
+    project.env_file.write_text(
+        f"REDIS_PASSWORD={GOOD}\nPOSTGRES_PASSWORD=unused\nRABBITMQ_PASSWORD=\nPOSTGRES_APP_USER=netmon_b\n"
+    )
     credentials.ensure(project)
     values = credentials.read(project)
     assert values["REDIS_PASSWORD"] == GOOD
+    assert values["POSTGRES_APP_USER"] == "netmon_b"
     assert values["POSTGRES_PASSWORD"] not in {"unused", ""}
 
 

@@ -17,6 +17,7 @@ from toolkit.setup import setup
 def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: FakeDocker) -> None:
     setup(project, "dev")
     secrets = credentials.read(project)
+    users = {secrets.pop(secret.variable) for secret in project.secrets.values() if secret.users}
     password = secrets["REDIS_PASSWORD"]
     app = {
         "environment": {
@@ -24,6 +25,7 @@ def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: Fak
             "NOTE": f"the password is {password}",
             "REDIS_PASSWORD": password,
             "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password",
+            "DATABASE_USER": "netmon_a",
             "LOG_LEVEL": "info",
             "EMPTY": None,
         },
@@ -37,6 +39,7 @@ def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: Fak
     assert environment["REDIS_URL"] == f"redis://:{MASK}@redis:6379/0"
     assert environment["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
     assert environment["LOG_LEVEL"] == "info"
+    assert environment["DATABASE_USER"] in users, "who logs in is no secret"
     assert list(environment) == list(app["environment"])  # type: ignore[call-overload]
 
 

@@ -10,7 +10,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from toolkit import credentials, envfile, files
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.setup import engine_folder, settings, setup
+from toolkit.setup import engine_folder, passwords, settings, setup
 
 GOOD = "0123456789abcdef"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)
@@ -24,8 +24,10 @@ def test_a_fresh_checkout(project: Project) -> None:
         "COMPOSE_FILE": "docker-compose.yml:docker-compose.dev.yml",
         "COMPOSE_PROFILES": "monitoring",
         "NETMON_PROFILE": "dev",
-        **credentials.read(project),
+        **passwords(project, "dev"),
     }
+    assert "POSTGRES_APP_PASSWORD" in project.env
+    assert "KAFKA_APP_PASSWORD" not in project.env, "no compose file takes it from there"
     assert stat.S_IMODE(project.env_file.stat().st_mode) == 0o600
 
 
@@ -42,14 +44,14 @@ def test_the_users_lines_stay(project: Project) -> None:
 
 def test_a_profile_with_the_secrets_layer_keeps_passwords_out_of_env(project: Project) -> None:
     setup(project, "dev")
-    before = credentials.read(project)
+    before = passwords(project, "dev")
     setup(project, "prod")
     assert {project.env[variable] for variable in before} == {"unused"}
     assert "docker-compose.secrets.yml" in project.env["COMPOSE_FILE"]
     setup(project, None)
     assert project.profile == "prod", "the profile stays until another one is asked for"
     setup(project, "dev")
-    assert credentials.read(project) == before
+    assert passwords(project, "dev") == before
     assert before.items() <= project.env.items()
 
 
@@ -63,10 +65,10 @@ def test_a_run_that_was_cut_off_between_secrets_and_env_is_completed(
         patched.setattr(envfile, "update", kill)
         with pytest.raises(KeyboardInterrupt):
             setup(project, None)
-    before = credentials.read(project)
+    before = passwords(project, "dev")
     assert not project.env_file.exists()
     setup(project, None)
-    assert credentials.read(project) == before
+    assert passwords(project, "dev") == before
     assert before.items() <= project.env.items()
 
 

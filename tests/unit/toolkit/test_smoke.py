@@ -345,10 +345,10 @@ def test_rabbitmq_login(project: Project) -> None:
     setup(project, "dev")
 
     def whoami(_method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
-        return (200, {"name": "admin"}, {}) if headers.get("Authorization") else (401, {}, {})
+        return (200, {"name": "monitoring"}, {}) if headers.get("Authorization") else (401, {}, {})
 
     with server(whoami) as port:
-        assert hostchecks.rabbitmq(host(project, port, "rabbitmq")) == "logged in as admin"
+        assert hostchecks.rabbitmq(host(project, port, "rabbitmq")) == "logged in as monitoring"
     with (
         server(lambda *_request: (401, {"error": "not_authorized"}, {})) as port,
         pytest.raises(CheckError, match="401"),

@@ -1,0 +1,203 @@
+"""Least privilege, tried: each account does what it is for, and is refused what is not its own."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.live.stack import Stack
+
+DENIED = "permission denied"
+
+
+def secret(stack: Stack, name: str) -> str:
+    """The content of a file in secrets/."""
+    return (stack.root / "secrets" / f"{name}.txt").read_text()
+
+
+def fed(stack: Stack, service: str, *command: str, given: str) -> str:
+    """What a command in a service's container says when it is given this to read."""
+    argv = ["docker", "exec", "--interactive", stack.container(service)["Id"], *command]
+    done = subprocess.run(argv, input=given, cwd=stack.root, env=stack.environment, capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def sql(stack: Stack, account: str, statement: str) -> str:
+    """What PostgreSQL answers an account of the network."""
+    user, password = secret(stack, f"postgres_{account}_user"), secret(stack, f"postgres_{account}_password")
+    login = f'\\connect -reuse-previous=on "host=db user={user} password={password}"\n'
+    psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--tuples-only",
+            "--no-align")  # fmt: skip
+    return fed(stack, "db", *psql, given=f"{login}{statement};\n").strip()
+
+
+def redis(stack: Stack, account: str, *commands: str) -> list[str]:
+    """What Redis answers an account, a line for each command."""
+    user, name = {"app": ("netmon", "redis_app_password"), "monitoring": ("monitoring", "redis_monitoring_password")}[
+        account
+    ]
+    login = f"AUTH {user} {secret(stack, name)}\n"
+    return fed(stack, "redis", "redis-cli", given=login + "\n".join(commands) + "\n").splitlines()[1:]
+
+
+def test_the_application_is_a_login_of_its_own_and_no_superuser(stack: Stack) -> None:
+    attributes = "SELECT session_user, current_user, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+    found = sql(stack, "app", f"{attributes} FROM pg_roles WHERE rolname = session_user")
+    assert found == "netmon_a|netmon|f|f|f|f|f"
+    used = "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'netmon-%'"
+    assert sql(stack, "monitoring", used) == "netmon_a", "it is whom app and worker log in as"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM pg_authid",
+        "SELECT * FROM platform.initialisation",
+        "CREATE ROLE another",
+        "ALTER ROLE netmon_a SUPERUSER",
+        "ALTER ROLE monitoring_a PASSWORD 'another-password-0'",
+        "SET SESSION AUTHORIZATION postgres",
+        "SET ROLE monitoring",
+        "CREATE DATABASE another",
+        "CREATE SCHEMA another",
+        "CREATE EXTENSION file_fdw",
+        "COPY probes TO PROGRAM 'cat'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "ALTER SYSTEM SET log_statement = 'all'",
+        "\\connect postgres",
+    ],
+)
+def test_the_application_may_not(stack: Stack, statement: str) -> None:
+    answer = sql(stack, "app", statement)
+    assert DENIED in answer or "must be" in answer, answer
+
+
+def test_the_application_owns_what_its_migrations_made(stack: Stack) -> None:
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    assert sql(stack, "app", owners) == "netmon"
+    made = "CREATE TABLE made_by_test (id int); DROP TABLE made_by_test; CREATE TEMPORARY TABLE own (id int)"
+    assert sql(stack, "app", made) == ""
+
+
+def test_monitoring_sees_activity_and_no_data(stack: Stack) -> None:
+    assert sql(stack, "monitoring", "SELECT count(*) > 0 FROM pg_stat_activity WHERE query <> ''") == "t"
+    assert sql(stack, "monitoring", "SELECT completed_at IS NOT NULL FROM platform.initialisation") == "t"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM probes",
+        "SELECT * FROM alerts",
+        "DELETE FROM probes",
+        "DELETE FROM platform.initialisation",
+        "SELECT * FROM pg_authid",
+        "SET ROLE netmon",
+        "CREATE TABLE another (id int)",
+        "CREATE TEMPORARY TABLE another (id int)",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'netmon_a'",
+    ],
+)
+def test_monitoring_may_not(stack: Stack, statement: str) -> None:
+    assert DENIED in sql(stack, "monitoring", statement)
+
+
+@pytest.mark.parametrize("user", ["netmon_b", "monitoring_b"])
+def test_the_user_that_is_not_in_use_cannot_log_in(stack: Stack, user: str) -> None:
+    login = f'\\connect -reuse-previous=on "host=db user={user} password=another-password-0"\n'
+    answer = fed(stack, "db", "psql", "--username=postgres", "--dbname=network_monitor", given=login)
+    assert "password authentication failed" in answer or "not permitted to log in" in answer
+
+
+def test_a_volume_without_accounts_gets_them_in_one_step(stack: Stack) -> None:
+    """As one that an earlier version made: the superuser owns the tables, and there are no other accounts."""
+    psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--quiet", "--set=ON_ERROR_STOP=1")
+    stack.compose("stop", "app", "worker")
+    forget = ("REASSIGN OWNED BY netmon TO postgres; DROP OWNED BY netmon, monitoring; "
+              "DROP ROLE netmon_a, netmon_b, monitoring_a, monitoring_b; DROP ROLE netmon, monitoring")  # fmt: skip
+    try:
+        assert fed(stack, "db", *psql, given=f"{forget};\n") == ""
+        check = stack.run("docker", "exec", stack.container("db")["Id"], "/opt/netmon/postgres-health.sh", check=False)
+        assert 'role "monitoring_a" does not exist' in check.stderr
+    finally:
+        stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+        stack.compose("start", "app", "worker")
+    stack.invoke("wait")
+    test_the_application_owns_what_its_migrations_made(stack)
+
+
+def test_no_password_of_an_account_is_logged(stack: Stack) -> None:
+    stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+    for service in ("db", "redis"):
+        done = stack.run("docker", "logs", stack.container(service)["Id"])
+        for name in ("postgres", "postgres_app", "postgres_monitoring", "redis", "redis_app", "redis_monitoring"):
+            assert secret(stack, f"{name}_password") not in done.stdout + done.stderr, (service, name)
+
+
+def test_redis_answers_nobody_without_an_account(stack: Stack) -> None:
+    for command in ("PING", "GET netmon:x", f"AUTH {secret(stack, 'redis_password')}"):
+        answer = fed(stack, "redis", "redis-cli", given=f"{command}\n")
+        assert answer.startswith(("NOAUTH", "WRONGPASS")), answer
+
+
+def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
+    assert redis(stack, "app", "SET netmon:test 1 EX 60", "GET netmon:test", "DEL netmon:test") == ["OK", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CONFIG GET maxmemory", "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "ACL LIST", "ACL SETUSER netmon +@all",
+        "CLIENT LIST", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "SAVE", "MONITOR", "REPLICAOF localhost 1", "INFO",
+        "GET other", "SET other 1", "DEL other", "EVAL 'return redis.call(\"GET\", \"other\")' 0",
+        "EVAL 'return redis.call(\"FLUSHALL\")' 0",
+    ],
+)  # fmt: skip
+def test_the_application_may_not_in_redis(stack: Stack, command: str) -> None:
+    [answer, *_] = redis(stack, "app", command)
+    assert "NOPERM" in answer or "can't run this command" in answer or "No permissions" in answer, answer
+
+
+@pytest.mark.parametrize("command", ["GET netmon:test", "SET netmon:test 1", "SCAN 0", "FLUSHALL", "CONFIG SET dir /",
+                                     "ACL LIST", "EVAL 'return 1' 0", "CLIENT LIST"])  # fmt: skip
+def test_monitoring_may_not_in_redis(stack: Stack, command: str) -> None:
+    [answer, *_] = redis(stack, "monitoring", command)
+    assert "NOPERM" in answer, answer
+
+
+def test_the_exporters_are_let_in_and_miss_nothing(stack: Stack) -> None:
+    wget = ("wget", "-q", "-O", "-")
+    found = stack.compose("exec", "--no-TTY", "redis-exporter", *wget, "http://127.0.0.1:9121/metrics")
+    for metric in ("redis_up 1", "redis_memory_max_bytes", "redis_slowlog_length", "redis_db_keys", "redis_max_clients",
+                   "redis_exporter_last_scrape_error{err=\"\"} 0"):  # fmt: skip
+        assert metric in found, metric
+    found = stack.compose("exec", "--no-TTY", "postgres-exporter", *wget, "http://127.0.0.1:9187/metrics")
+    assert "pg_up 1" in found
+    assert "pg_stat_database_xact_commit" in found
+    assert not [
+        line for line in found.splitlines() if line.startswith("pg_scrape_collector_success") and line[-1] == "0"
+    ]
+    assert "NOPERM" not in stack.compose("logs", "redis-exporter")
+    assert DENIED not in stack.compose("logs", "postgres-exporter")
+
+
+def test_every_password_opens_its_service(stack: Stack) -> None:
+    shown = stack.invoke("secrets.check").stdout
+    assert "db accepts it" in shown
+    assert "redis accepts it" in shown
+
+
+def test_a_password_that_drifted_is_named_with_its_fix(stack: Stack) -> None:
+    other = "ALTER ROLE monitoring_a PASSWORD 'another-password-0'"
+    stack.compose("exec", "--no-TTY", "db", "psql", "--username=postgres", "--command", other)
+    try:
+        done = stack.invoke("secrets.check", check=False)
+        assert done.returncode == 1
+        assert "failed   postgres_monitoring_password" in done.stdout, done.stdout
+        assert "postgres-accounts.sh" in done.stdout
+    finally:
+        stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+    stack.invoke("wait")
+    stack.invoke("secrets.check")

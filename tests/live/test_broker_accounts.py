@@ -1,0 +1,268 @@
+"""The brokers let each account do what it is there for, and nothing else; production's layers, the brokers' clients."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.live.faults import secret
+from tests.live.stack import Stack, until
+
+SERVICES = ("db", "redis", "kafka", "rabbitmq", "app", "worker")
+INSIDE, HOST, ADMIN = "kafka:29092", "localhost:9092", "localhost:29091"
+FOREIGN = "foreign"
+"""A topic and a queue that are not the application's."""
+ACCOUNT = """
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";
+"""
+NOBODY = "security.protocol=PLAINTEXT\n"
+IMPATIENT = "request.timeout.ms=2000\ndefault.api.timeout.ms=3000\n"
+
+# The client's own program: one operation with one account; says how it ended.
+AMQP = """
+import asyncio, sys
+import aio_pika
+url, operation, name = sys.argv[1:]
+
+async def main():
+    async with await aio_pika.connect(url, timeout=5) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        match operation:
+            case "declare":
+                await channel.declare_queue(name, durable=True)
+            case "exchange":
+                await channel.declare_exchange(name)
+            case "read":
+                await (await channel.get_queue(name, ensure=False)).get(fail=False)
+            case "publish":
+                exchange = await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
+                await exchange.publish(aio_pika.Message(b"{}"), routing_key="probes")
+            case "delete":
+                await channel.queue_delete(name)
+
+try:
+    asyncio.run(main())
+    print("done")
+except Exception as error:
+    print(type(error).__name__)
+"""
+HTTP = """
+import base64, sys, urllib.error, urllib.request
+account, method, path = sys.argv[1:]
+login = base64.b64encode(account.encode()).decode()
+body = {"method": method, "headers": {"Authorization": f"Basic {login}", "Content-Type": "application/json"}}
+request = urllib.request.Request(f"http://rabbitmq:15672/api{path}", b'{"password": "x", "tags": ""}', **body)
+try:
+    print(urllib.request.urlopen(request).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The application and what it needs, as in production."""
+    stack = Stack.create(tmp_path_factory.mktemp("brokers") / "checkout", "netmon-brokers")
+    try:
+        stack.invoke("setup", "--profile=prod")
+        stack.invoke("images.prepare", timeout=900)
+        stack.compose("up", "--detach", "--wait", *SERVICES, timeout=300)
+        kafka(stack, "topics", "--create", "--topic", FOREIGN, at=ADMIN)
+        assert amqp(stack, "admin", "declare", FOREIGN) == "done"
+        yield stack
+    finally:
+        stack.destroy()
+
+
+def replace(stack: Stack, name: str, value: str) -> None:
+    """Put another credential into the place of one, as a rotation does: by rename."""
+    path = stack.root / "secrets" / f"{name}.txt"
+    new = Path(f"{path}.new")
+    new.write_text(value, encoding="utf-8")
+    new.rename(path)
+
+
+def account(stack: Stack, user: str) -> str:
+    """How a Kafka client logs in as ``netmon`` or ``monitoring``."""
+    if user == "netmon":
+        return ACCOUNT.format(secret(stack, "kafka_app_user"), secret(stack, "kafka_app_password"))
+    return ACCOUNT.format(user, secret(stack, f"kafka_{user}_password"))
+
+
+def kafka(stack: Stack, tool: str, *args: str, at: str = INSIDE, login: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one of Kafka's own tools beside the broker, over one of its listeners; ``login`` is the client's part."""
+    settings = '--command-config <(printf %s "$login")'
+    script = f'login=$1; shift; exec /opt/kafka/bin/kafka-{tool}.sh --bootstrap-server {at} {settings} "$@" </dev/null'
+    environment = ("--env=KAFKA_HEAP_OPTS=-Xmx128m", "--env=KAFKA_OPTS=")
+    container = str(stack.container("kafka")["Id"])
+    return stack.run("docker", "exec", *environment, container, "bash", "-c", script, "kafka", IMPATIENT + login, *args,
+                     check=at == ADMIN, timeout=60)  # fmt: skip
+
+
+def client(stack: Stack, program: str, *args: str) -> str:
+    """The last line that a program says in the application's container."""
+    return stack.docker("exec", str(stack.container("app")["Id"]), "python", "-c", program, *args).split()[-1]
+
+
+def amqp(stack: Stack, user: str, operation: str, name: str) -> str:
+    """How an operation of a RabbitMQ client ended: ``done``, or the kind of error."""
+    return client(stack, AMQP, f"amqp://{rabbitmq_login(stack, user)}@rabbitmq/", operation, name)
+
+
+def rabbitmq_login(stack: Stack, user: str) -> str:
+    """User and password of one of RabbitMQ's accounts."""
+    match user:
+        case "netmon":
+            return f"{secret(stack, 'rabbitmq_app_user')}:{secret(stack, 'rabbitmq_app_password')}"
+        case "monitoring":
+            return f"monitoring:{secret(stack, 'rabbitmq_monitoring_password')}"
+        case "admin":
+            return f"admin:{secret(stack, 'rabbitmq_password')}"
+        case _:
+            return f"{user}:{user}"
+
+
+def logs_in(stack: Stack, user: str, password: str) -> bool:
+    """Whether RabbitMQ takes the password for the user's."""
+    ctl = ("exec", str(stack.container("rabbitmq")["Id"]), "rabbitmqctl", "authenticate_user", user, password)
+    return stack.run("docker", *ctl, check=False).returncode == 0
+
+
+def smoke(stack: Stack) -> None:
+    """The application's own smoke checks of both brokers."""
+    said = stack.compose("run", "--rm", "--no-deps", "smoke", "smoke", "--only", "kafka", "rabbitmq")
+    assert said.count('"ok": true') == 2, said
+
+
+def test_the_application_gets_by_with_its_rights(brokers: Stack) -> None:
+    smoke(brokers)
+    for service in ("app", "worker"):
+        log = brokers.docker("logs", str(brokers.container(service)["Id"]))
+        for dependency in ("kafka", "rabbitmq"):
+            assert service == "app" or f'"connected", "dependency": "{dependency}"' in log or dependency in log
+
+
+@pytest.mark.parametrize("listener", [INSIDE, HOST])
+def test_kafka_asks_for_a_login(brokers: Stack, listener: str) -> None:
+    user, password = secret(brokers, "kafka_app_user"), secret(brokers, "kafka_app_password")
+    right = kafka(brokers, "topics", "--list", at=listener, login=account(brokers, "netmon"))
+    assert right.returncode == 0, right.stderr
+    assert "probe.results" in right.stdout
+    assert FOREIGN not in right.stdout
+    for login, said in (
+        (ACCOUNT.format(user, f"{password}x"), "SaslAuthenticationException"),
+        (ACCOUNT.format("admin", password), "SaslAuthenticationException"),
+        (NOBODY, "Timed out"),
+    ):
+        wrong = kafka(brokers, "topics", "--list", at=listener, login=login)
+        assert wrong.returncode != 0, login
+        assert said in wrong.stdout + wrong.stderr
+
+
+USERS = ("configs", "--alter", "--entity-type", "users", "--entity-name", "mallory",
+         "--add-config", "SCRAM-SHA-512=[password=mallory]")  # fmt: skip
+RETENTION = ("configs", "--alter", "--entity-type", "topics", "--add-config", "retention.ms=1")
+READ = ("console-consumer", "--timeout-ms", "4000", "--max-messages", "1", "--from-beginning")
+REFUSED_TO_ALL = (
+    (USERS, "ClusterAuthorizationException"),
+    (("acls", "--list"), "ClusterAuthorizationException"),
+    (("configs", "--alter", "--entity-type", "brokers", "--entity-name", "1", "--add-config", "log.cleaner.threads=2"),
+     "ClusterAuthorizationException"),
+    (("topics", "--create", "--topic", "other"), "TopicAuthorizationException"),
+    (("topics", "--delete", "--topic", "probe.results"), "TopicAuthorizationException"),
+    ((*RETENTION, "--entity-name", "probe.results"), "TopicAuthorizationException"),
+    ((*READ, "--topic", FOREIGN), "TopicAuthorizationException"),
+)  # fmt: skip
+REFUSED = (
+    *(("netmon", *each) for each in REFUSED_TO_ALL),
+    ("netmon", (*READ, "--topic", "probe.results", "--group", FOREIGN), "GroupAuthorizationException"),
+    *(("monitoring", *each) for each in REFUSED_TO_ALL),
+    ("monitoring", (*READ, "--topic", "probe.results"), "TopicAuthorizationException"),
+    ("monitoring", ("consumer-groups", "--delete", "--group", "latest-state"), "GroupAuthorizationException"),
+)
+
+
+@pytest.mark.parametrize(("user", "command", "said"), REFUSED)
+def test_kafka_refuses_what_is_not_listed(brokers: Stack, user: str, command: Sequence[str], said: str) -> None:
+    done = kafka(brokers, *command, login=account(brokers, user))
+    assert said in done.stdout + done.stderr, done
+
+
+def test_kafka_shows_monitoring_what_it_exports(brokers: Stack) -> None:
+    login = account(brokers, "monitoring")
+    topics = kafka(brokers, "topics", "--describe", login=login).stdout
+    assert {"probe.results", FOREIGN} <= set(topics.split())
+    groups = kafka(brokers, "consumer-groups", "--describe", "--all-groups", login=login).stdout
+    assert "latest-state" in groups
+
+
+@pytest.mark.parametrize(
+    ("user", "operation", "name", "outcome"),
+    [
+        ("netmon", "declare", "other", "ChannelAccessRefused"),
+        ("netmon", "declare", "probes.other", "ChannelAccessRefused"),
+        ("netmon", "exchange", "other", "ChannelAccessRefused"),
+        ("netmon", "read", FOREIGN, "ChannelAccessRefused"),
+        ("netmon", "delete", FOREIGN, "ChannelAccessRefused"),
+        ("netmon", "publish", "amq.topic", "ChannelAccessRefused"),
+        ("netmon", "read", "probes", "done"),
+        # It may enter no virtual host at all.
+        ("monitoring", "read", "probes", "ConnectionNotAllowed"),
+    ],
+)
+def test_rabbitmq_refuses_what_is_not_an_account_s_own(
+    brokers: Stack, user: str, operation: str, name: str, outcome: str
+) -> None:
+    assert amqp(brokers, user, operation, name) == outcome
+
+
+@pytest.mark.parametrize(
+    ("user", "method", "path", "status"),
+    [
+        ("netmon", "GET", "/overview", 401),
+        ("netmon", "PUT", "/users/mallory", 401),
+        ("monitoring", "GET", "/overview", 200),
+        ("monitoring", "GET", "/queues", 200),
+        ("monitoring", "PUT", "/users/mallory", 401),
+        ("monitoring", "DELETE", "/queues/%2F/probes", 401),
+        ("monitoring", "GET", "/definitions", 401),
+        ("guest", "GET", "/overview", 401),
+        ("admin", "GET", "/users", 200),
+    ],
+)
+def test_rabbitmq_s_management_api(brokers: Stack, user: str, method: str, path: str, status: int) -> None:
+    assert client(brokers, HTTP, rabbitmq_login(brokers, user), method, path) == str(status)
+
+
+def test_a_start_takes_over_the_credentials_and_refuses_those_of_before(brokers: Stack) -> None:
+    names = ("rabbitmq_password", "rabbitmq_monitoring_password", "rabbitmq_app_password", "kafka_app_password")
+    before = {name: secret(brokers, name) for name in names}
+    old_login = account(brokers, "netmon")
+    for name in names:
+        replace(brokers, name, secrets.token_urlsafe(32).replace("-", "x"))
+    for name in ("rabbitmq_app_user", "kafka_app_user"):
+        assert secret(brokers, name) == "netmon_a"
+        replace(brokers, name, "netmon_b")
+    brokers.compose("restart", "kafka", "rabbitmq", "app", "worker", timeout=180)
+    for service in SERVICES:
+        healthy(brokers, service)
+
+    for user, name in (("admin", names[0]), ("monitoring", names[1]), ("netmon_b", names[2])):
+        assert logs_in(brokers, user, secret(brokers, name)), user
+        assert not logs_in(brokers, user, before[name]), user
+    for password in (before["rabbitmq_app_password"], secret(brokers, "rabbitmq_app_password")):
+        assert not logs_in(brokers, "netmon_a", password)
+    assert kafka(brokers, "topics", "--list", login=account(brokers, "netmon")).returncode == 0
+    assert "SaslAuthenticationException" in kafka(brokers, "topics", "--list", login=old_login).stderr
+    smoke(brokers)
+
+
+def healthy(stack: Stack, service: str) -> None:
+    """Wait until a service is."""
+    until(lambda: stack.container(service)["State"]["Health"]["Status"] == "healthy", 90, f"{service} to be healthy")

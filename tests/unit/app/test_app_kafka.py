@@ -1,0 +1,25 @@
+"""How Kafka's brokers are reached: with the account that the files name, or without one."""
+
+from pathlib import Path
+
+from netmon.kafka import access
+from netmon.settings import load
+
+
+def test_without_an_account(environ: dict[str, str]) -> None:
+    assert access(load({**environ, "KAFKA_BROKERS": "a:1,b:2"})) == {"bootstrap_servers": ["a:1", "b:2"]}
+
+
+def test_with_an_account(environ: dict[str, str], tmp_path: Path) -> None:
+    for name, content in (("user", "netmon_b\n"), ("password", "p@ss=word\n")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        environ[f"KAFKA_{name.upper()}_FILE"] = str(tmp_path / name)
+    settings = load(environ)
+    assert access(settings) == {
+        "bootstrap_servers": ["kafka:29092"],
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "netmon_b",
+        "sasl_plain_password": "p@ss=word",
+    }
+    assert "p@ss" not in repr(settings)

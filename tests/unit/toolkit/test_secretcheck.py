@@ -1,0 +1,242 @@
+"""Looking over the credentials: what is bad is named, refused where it cannot work, and never shown."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.containers import container
+from toolkit import credentials, secretcheck
+from toolkit.compose import Result
+from toolkit.errors import ToolkitError
+from toolkit.lifecycle import Options, up
+from toolkit.project import Project
+from toolkit.secretcheck import Row, bits, check, show
+from toolkit.setup import setup
+
+BAD = {
+    "empty": b"",
+    "only a newline": b"\n",
+    "newline inside": b"0123456789\nabcdefghij",
+    "two newlines": b"0123456789abcdefghij\n\n",
+    "1 MB": b"x" * 1_000_000,
+    "NUL": b"0123456789\0abcdefghij",
+    "double quote": b'0123456789"abcdefghij',
+    "single quote": b"0123456789'abcdefghij",
+    "dollar sign": b"0123456789$abcdefghij",
+    "percent sign": b"0123456789%abcdefghij",
+    "not ASCII": "0123456789éabcdefghij".encode(),
+    "not text": b"\xff\xfe0123456789abcdefghij",
+    "leading dash": b"-0123456789abcdefghij",
+    "leading newline": b"\n0123456789abcdefghij",
+    "too short": b"0123456789",
+}
+SERVICES = ("db", "redis", "rabbitmq", "grafana")
+
+
+@pytest.fixture(autouse=True)
+def stack(project: Project, docker: FakeDocker) -> None:
+    """A checkout that is set up, and a stack in which every password opens its service."""
+    setup(project, "dev")
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {}})
+    docker.on("ps", stdout="one two")
+    docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
+    docker.on("compose", "exec")
+    docker.on("compose", "exec", "redis", stdout="OK\nPONG\n")
+
+
+def row(project: Project, docker: FakeDocker, name: str) -> Row:
+    [found] = [each for each in check(project, docker.cli) if each.name == name]
+    return found
+
+
+def write(project: Project, name: str, content: bytes) -> Path:
+    path = credentials.path_of(project, name)
+    path.write_bytes(content)
+    return path
+
+
+def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = check(project, docker.cli)
+    assert [row.name for row in rows] == list(project.secrets)
+    assert {row.level for row in rows} == {"ok"}
+    assert show(rows)
+    shown = capsys.readouterr().out
+    assert "db: netmon_a" in shown
+    assert "redis accepts it" in shown
+    assert "kafka asks nobody for it in this profile" in shown
+    assert not any(value in shown for value in credentials.read(project).values() if len(value) > 20)
+
+
+def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: FakeDocker) -> None:
+    check(project, docker.cli)
+    passwords = [credentials.load(project, each) for each in project.secrets.values() if each.service in SERVICES]
+    logins = docker.ran("compose", "exec")
+    assert len(logins) == len(passwords)
+    for password in passwords:
+        assert not any(password in word for argv in docker.calls for word in argv)
+        assert not any(password in (value or "") for env in docker.environments for value in env.values())
+        assert sum(password in given for given in docker.inputs) == 1
+
+
+def test_what_does_not_run_is_not_tried(project: Project, docker: FakeDocker) -> None:
+    docker.on("container", "inspect", stdout=[container("db", status="exited")])
+    found = row(project, docker, "postgres_app_password")
+    assert found.level == "skipped"
+    assert found.findings[0].what == "not tried: db does not run"
+    assert not docker.ran("compose", "exec")
+    docker.on("ps", code=1, stderr="Cannot connect to the Docker daemon")
+    assert "not tried: cannot list the containers" in row(project, docker, "redis_password").findings[0].what
+    assert show(check(project, docker.cli)), "what was not tried has not failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "result", "said", "fix"),
+    [
+        (
+            "postgres_monitoring_password",
+            "db",
+            Result(3, "", 'psql:<stdin>:1: error: FATAL:  password authentication failed for user "monitoring_a"\n'),
+            "db does not accept it: psql:<stdin>:1: error: FATAL: password authentication failed",
+            "/opt/netmon/postgres-accounts.sh",
+        ),
+        (
+            "redis_app_password",
+            "redis",
+            Result(0, "WRONGPASS invalid username-password pair or user is disabled.\nNOAUTH required.\n", ""),
+            "redis does not accept it: NOAUTH required.",
+            "--force-recreate redis",
+        ),
+        ("grafana_admin_password", "grafana", Result(22, "", ""), "exit code 22", "reset-admin-password"),
+        ("rabbitmq_app_password", "rabbitmq", Result(65, "", "Error: failed\n"), "Error: failed", "rabbitmq"),
+    ],
+)
+def test_a_password_that_opens_nothing(
+    project: Project, docker: FakeDocker, name: str, service: str, result: Result, said: str, fix: str
+) -> None:
+    docker.answer("compose", "exec", service, by=result)
+    found = row(project, docker, name)
+    assert found.level == "failed"
+    assert said in found.findings[-1].what
+    assert fix in found.findings[-1].fix
+    assert not show([found])
+
+
+def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
+    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
+    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].what
+
+
+def test_a_password_that_a_program_repeats_is_not_shown(project: Project, docker: FakeDocker) -> None:
+    password = credentials.load(project, project.secrets["postgres_password"])
+    docker.on("compose", "exec", "db", code=3, stderr=f'syntax error at "{password}"')
+    assert password not in row(project, docker, "postgres_password").findings[0].what
+
+
+def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: FakeDocker) -> None:
+    setup(project, "prod")
+    docker.on("container", "inspect", stdout=[container("kafka")])
+    docker.on("compose", "exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
+    found = row(project, docker, "kafka_app_password")
+    assert found.account == "kafka: netmon_a"
+    assert "Authentication failed" in found.findings[0].what
+    [given] = [each for each in docker.inputs if 'username="netmon_a"' in each]
+    assert credentials.load(project, project.secrets["kafka_app_password"]) in given
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("name", ["redis_app_password", "postgres_app_user"])
+def test_a_bad_secret_is_refused_before_anything_starts(
+    project: Project, docker: FakeDocker, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project, name, content)
+    before = project.env_file.read_text()
+    rows = check(project, docker.cli)
+    [found] = [each for each in rows if each.name == name]
+    assert found.level == "failed"
+    assert found.findings[0].fix
+    assert not show(rows)
+    for start in (lambda: setup(project, None), lambda: up(project, docker.cli, Options(60))):
+        docker.on("version", stdout="28.5.2")
+        docker.on("compose", "version", stdout="2.40.3")
+        docker.on("buildx", "version", stdout="buildx v0.29.1")
+        docker.on("info", stdout="/var/lib/docker")
+        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is refused"):
+            start()
+    assert project.env_file.read_text() == before
+    assert not docker.ran("compose", "up")
+    text = content.decode(errors="replace").strip()
+    assert not text or text[:18] not in capsys.readouterr().out
+
+
+def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: FakeDocker) -> None:
+    value = credentials.load(project, project.secrets["redis_password"])
+    write(project, "redis_password", f"{value}\n".encode())
+    found = row(project, docker, "redis_password")
+    assert (found.level, found.findings[0].fix) == ("warning", "run: truncate --size=-1 secrets/redis_password.txt")
+    assert setup(project, None) == []
+
+
+def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
+    credentials.path_of(project, "postgres_app_user").unlink()
+    rows = {each.name: each for each in check(project, docker.cli)}
+    assert rows["postgres_app_user"].findings[0].what == "secrets/postgres_app_user.txt is missing"
+    assert rows["postgres_app_password"].account == "db: ?"
+    assert "postgres_app_user.txt is missing" in rows["postgres_app_password"].findings[0].what
+
+
+@pytest.mark.parametrize(
+    ("mode", "level", "said"),
+    [(0o600, "failed", "cannot read secrets/redis_password.txt"), (0o664, "warning", "can write")],
+)
+def test_permissions_of_a_file(project: Project, docker: FakeDocker, mode: int, level: str, said: str) -> None:
+    credentials.path_of(project, "redis_password").chmod(mode)
+    found = row(project, docker, "redis_password")
+    assert found.level == level
+    assert said in found.findings[0].what
+
+
+def test_permissions_of_the_folder(project: Project, docker: FakeDocker) -> None:
+    project.secrets_dir.chmod(0o750)
+    found = row(project, docker, "secrets/")
+    assert (found.level, found.account) == ("warning", "")
+    assert show([found])
+
+
+def test_an_old_password(project: Project, docker: FakeDocker) -> None:
+    path = credentials.path_of(project, "redis_password")
+    for days, level in ((90.5, "ok"), (91.5, "warning")):
+        written = time.time() - days * 86400
+        os.utime(path, (written, written))
+        found = row(project, docker, "redis_password")
+        assert (found.age, found.level) == (int(days), level)
+    assert "91 days old" in found.findings[0].what
+
+
+@pytest.mark.parametrize("weak", ["a" * 64, "0123456789abcdef", "password12345678", "Summer2026-netmon"])
+def test_a_weak_password(project: Project, docker: FakeDocker, weak: str) -> None:
+    write(project, "rabbitmq_password", weak.encode())
+    project.env_file.write_text("".join(
+        line for line in project.env_file.read_text().splitlines(True) if "RABBITMQ_PASSWORD" not in line
+    ))  # fmt: skip
+    setup(project, None)
+    found = row(project, docker, "rabbitmq_password")
+    assert found.level == "warning"
+    assert "it can be guessed" in found.findings[0].what
+    assert weak not in found.findings[0].what
+
+
+def test_what_set_up_makes_is_strong() -> None:
+    assert bits(credentials.generate()) > 100
+    assert bits("g7gUnpolft4hP3Bl") >= secretcheck.WEAK, "16 random characters are enough"
+
+
+def test_one_password_for_two_accounts(project: Project, docker: FakeDocker) -> None:
+    value = credentials.load(project, project.secrets["postgres_password"])
+    write(project, "kafka_app_password", value.encode())
+    assert row(project, docker, "postgres_password").findings[0].what == "it is the same as kafka_app_password"
+    assert row(project, docker, "kafka_app_password").level == "warning"

@@ -1,0 +1,81 @@
+"""Whether a password still opens its service: tried in the service's own container, and given to a program's input.
+
+So no container sees a password that it has no use for, and none is in an argument list or an environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit import credentials
+from toolkit.compose import Docker
+from toolkit.masking import MASK
+from toolkit.project import Project, Secret
+
+TIMEOUT = 30.0
+"""Seconds for one login: Kafka's and RabbitMQ's tools start a machine of their own, on a host that may be busy."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A command that logs in, what it reads, and how the service is made to take another password.
+
+    ``{user}`` is filled in everywhere, ``{password}`` in what the command reads. Where ``welcome`` is empty, its exit
+    code tells whether it was let in; else what it prints last. ``open_without`` the secrets layer: nobody logs in then.
+    """
+
+    command: tuple[str, ...]
+    reads: str
+    take: str
+    welcome: str = ""
+    open_without: bool = False
+
+
+RECREATE = "docker compose up --detach --force-recreate"
+
+LOGINS = {
+    "db": Login(
+        ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+        # Over the network: the image trusts whoever comes over the socket, as the first connection does.
+        '\\connect -reuse-previous=on "host=db user={user} password={password} connect_timeout=5"\n',
+        f"{RECREATE} db, then: docker compose exec db /opt/netmon/postgres-accounts.sh",
+    ),
+    "redis": Login(("redis-cli",), "AUTH {user} {password}\nPING\n", f"{RECREATE} redis", welcome="PONG"),
+    "rabbitmq": Login(
+        ("rabbitmqctl", "--quiet", "authenticate_user", "{user}"), "{password}\n", f"{RECREATE} rabbitmq"
+    ),
+    "kafka": Login(
+        # The heap that the container's environment asks for is the broker's.
+        ("env", "KAFKA_HEAP_OPTS=-Xmx128m", "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server=kafka:29092",
+         "--command-config=/dev/stdin", "--list"),
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n"
+        "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
+        'username="{user}" password="{password}";\n',
+        f"{RECREATE} kafka",
+        open_without=True,
+    ),
+    "grafana": Login(
+        ("curl", "--config=-", "--silent", "--show-error", "--fail", "--location", "--output=/dev/null",
+         "http://127.0.0.1:3000/api/org"),
+        'user = "{user}:{password}"\n',
+        "docker compose exec --no-TTY grafana grafana cli admin reset-admin-password --password-from-stdin"
+        " <secrets/grafana_admin_password.txt",
+    ),
+}  # fmt: skip
+
+
+def refusal(project: Project, docker: Docker, secret: Secret) -> str:
+    """Why the running service of a password does not let its user in; empty where it does.
+
+    Raises:
+        ToolkitError: a credential cannot be used, or the service did not answer in time.
+    """
+    login = LOGINS[secret.service]
+    user, password = credentials.user_of(project, secret), credentials.load(project, secret)
+    command = [word.format(user=user) for word in login.command]
+    reads = login.reads.format(user=user, password=password)
+    result = docker.compose("exec", "--no-TTY", secret.service, *command, stdin=reads, timeout=TIMEOUT)
+    lines = [" ".join(line.split()) for line in f"{result.stdout}\n{result.stderr}".splitlines() if line.strip()]
+    said = lines[-1].replace(password, MASK) if lines else f"exit code {result.code}"
+    let_in = result.code == 0 and (not login.welcome or said == login.welcome)
+    return "" if let_in else said
