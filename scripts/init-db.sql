@@ -25,7 +25,7 @@ FROM unnest(ARRAY['netmon', 'netmon_a', 'netmon_b', 'monitoring', 'monitoring_a'
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 GRANT netmon TO netmon_a, netmon_b;
 GRANT monitoring TO monitoring_a, monitoring_b;
-GRANT pg_monitor TO monitoring;
+GRANT pg_monitor, pg_use_reserved_connections TO monitoring;
 -- What one of the two makes belongs to both.
 ALTER ROLE netmon_a SET role = 'netmon';
 ALTER ROLE netmon_b SET role = 'netmon';

@@ -43,9 +43,9 @@ CAUSES = (
     ),
     Cause(
         r'role "(?:netmon|monitoring)_[ab]" does not exist',
-        "its volume was made before application and monitoring had accounts of their own",
+        "its volume was made before application and monitoring had accounts of their own, or its first initialisation "
+        "was cut off before it made them",
         "make them: docker compose exec db /opt/netmon/postgres-accounts.sh; then run invoke up",
-        final=True,
     ),
     Cause(
         r"password authentication failed|is not permitted to log in|invalid credentials|WRONGPASS|NOAUTH"

@@ -35,9 +35,9 @@ RECREATE = "docker compose up --detach --force-recreate"
 
 LOGINS = {
     "db": Login(
-        ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
+        ("psql", "--username=postgres", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
         # Over the network: the image trusts whoever comes over the socket, as the first connection does.
-        '\\connect -reuse-previous=on "host=db user={user} password={password} connect_timeout=5"\n',
+        '\\connect "host=db user={user} password={password} dbname=network_monitor connect_timeout=5"\n',
         f"{RECREATE} db, then: docker compose exec db /opt/netmon/postgres-accounts.sh",
     ),
     "redis": Login(("redis-cli",), "AUTH {user} {password}\nPING\n", f"{RECREATE} redis", welcome="PONG"),

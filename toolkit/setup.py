@@ -80,14 +80,14 @@ def settings(
 
 
 def passwords(project: Project, profile: str) -> dict[str, str]:
-    """What .env has to say for each credential that a compose file takes from there.
+    """What .env has to say for each credential that a compose file of the profile takes from there.
 
     That is the value, or nothing of it where the containers read the files.
 
     Raises:
         ToolkitError: a credential cannot be used.
     """
-    used = variables_used(project)
+    used = variables_used(project, project.layers(profile))
     values = {name: value for name, value in credentials.read(project).items() if name in used}
     return dict.fromkeys(values, credentials.UNUSED) if reads_files(project, profile) else values
 

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Healthy: a client on the network logs in with a password and finds the first initialisation complete.
 # Over the container's own address, since the image trusts every login from 127.0.0.1 and the socket. The socket is
-# only where psql starts from: it can read a password from its input for every connection but the first.
+# only where psql starts from: it reads a password from its input for every connection but the first.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
 user=$(credential POSTGRES_MONITORING_USER)
 password=$(credential POSTGRES_MONITORING_PASSWORD)
 export PGCONNECT_TIMEOUT=2
-exec psql --quiet --tuples-only --no-psqlrc --set ON_ERROR_STOP=1 --username "$user" --dbname "$POSTGRES_DB" <<SQL
-\connect -reuse-previous=on "host=$(hostname) password=$password"
+exec psql --quiet --tuples-only --no-psqlrc --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres <<SQL
+\connect "host=$(hostname) user=$user password=$password dbname=$POSTGRES_DB"
 SELECT completed_at FROM platform.initialisation;
 SQL

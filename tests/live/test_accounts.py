@@ -27,9 +27,8 @@ def fed(stack: Stack, service: str, *command: str, given: str) -> str:
 def sql(stack: Stack, account: str, statement: str) -> str:
     """What PostgreSQL answers an account of the network."""
     user, password = secret(stack, f"postgres_{account}_user"), secret(stack, f"postgres_{account}_password")
-    login = f'\\connect -reuse-previous=on "host=db user={user} password={password}"\n'
-    psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--tuples-only",
-            "--no-align")  # fmt: skip
+    login = f'\\connect "host=db user={user} password={password} dbname=network_monitor"\n'
+    psql = ("psql", "--username=postgres", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
     return fed(stack, "db", *psql, given=f"{login}{statement};\n").strip()
 
 
@@ -83,6 +82,8 @@ def test_the_application_owns_what_its_migrations_made(stack: Stack) -> None:
 
 def test_monitoring_sees_activity_and_no_data(stack: Stack) -> None:
     assert sql(stack, "monitoring", "SELECT count(*) > 0 FROM pg_stat_activity WHERE query <> ''") == "t"
+    reserved = "SELECT pg_has_role('pg_use_reserved_connections', 'MEMBER')"
+    assert sql(stack, "monitoring", reserved) == "t", "it gets in where the application has taken every connection"
     assert sql(stack, "monitoring", "SELECT completed_at IS NOT NULL FROM platform.initialisation") == "t"
 
 
@@ -106,8 +107,8 @@ def test_monitoring_may_not(stack: Stack, statement: str) -> None:
 
 @pytest.mark.parametrize("user", ["netmon_b", "monitoring_b"])
 def test_the_user_that_is_not_in_use_cannot_log_in(stack: Stack, user: str) -> None:
-    login = f'\\connect -reuse-previous=on "host=db user={user} password=another-password-0"\n'
-    answer = fed(stack, "db", "psql", "--username=postgres", "--dbname=network_monitor", given=login)
+    login = f'\\connect "host=db user={user} password=another-password-0 dbname=network_monitor"\n'
+    answer = fed(stack, "db", "psql", "--username=postgres", given=login)
     assert "password authentication failed" in answer or "not permitted to log in" in answer
 
 
@@ -120,7 +121,8 @@ def test_a_volume_without_accounts_gets_them_in_one_step(stack: Stack) -> None:
     try:
         assert fed(stack, "db", *psql, given=f"{forget};\n") == ""
         check = stack.run("docker", "exec", stack.container("db")["Id"], "/opt/netmon/postgres-health.sh", check=False)
-        assert 'role "monitoring_a" does not exist' in check.stderr
+        assert "password authentication failed" in check.stderr
+        assert 'Role "monitoring_a" does not exist' in stack.compose("logs", "db")
     finally:
         stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
         stack.compose("start", "app", "worker")

@@ -166,8 +166,7 @@ def test_broken_yaml_in_a_layer(checkout: Stack, layer: str, broken: str) -> Non
 def test_broken_yaml_in_a_production_layer(checkout: Stack, concern: str) -> None:
     layer = f"docker-compose.{concern}.yml"
     (checkout.root / layer).write_text("services: [")
-    checkout.invoke("setup", "--profile=prod")
-    fails(checkout, ["config"], "error:", layer)
+    fails(checkout, ["setup", "--profile=prod"], "error:", layer)
 
 
 def test_broken_invoke_yaml(checkout: Stack) -> None:
