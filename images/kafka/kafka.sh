@@ -9,7 +9,7 @@ server_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancy
 
 options=("${tool_options[@]}")
 case "${0##*/}" in
-  kafka-acls.sh) program=(kafka.admin.AclCommand) ;;
+  kafka-acls.sh) program=(org.apache.kafka.tools.AclCommand) ;;
   kafka-configs.sh) program=(kafka.admin.ConfigCommand) ;;
   kafka-console-consumer.sh) program=(org.apache.kafka.tools.consumer.ConsoleConsumer) ;;
   kafka-console-producer.sh) program=(org.apache.kafka.tools.ConsoleProducer) ;;

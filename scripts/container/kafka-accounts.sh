@@ -22,7 +22,7 @@ tool() { "/opt/kafka/bin/kafka-$1.sh" --bootstrap-server "$ADMIN_HOST:$ADMIN_POR
 # set_password ACCOUNT PASSWORD: the tool reads it from a pipe, so it is in no argument list, environment or file.
 set_password() {
   tool configs --alter --entity-type users --entity-name "$1" \
-    --add-config-file <(printf 'SCRAM-SHA-512=[password=%s]\n' "$2")
+    --add-config-file <(printf 'SCRAM-SHA-512=password=%s\n' "$2")
 }
 
 # each OPTION LIST: the option with each word of a list that is separated by commas.
