@@ -64,15 +64,15 @@ setting() {
 
 # Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
 check_ports() {
-  local service variable default port ours label=com.docker.compose.project.working_dir
+  local variable default port ours label=com.docker.compose.project.working_dir
   ours=$(docker ps --filter "label=$label=$root" --format '{{.Ports}}' 2>/dev/null) || ours=
-  while read -r service variable default; do
+  while read -r variable default; do
     port=$(setting "$variable")
     port=${port:-$default}
     [[ "$ours" != *":$port->"* ]] || continue
     ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
-      problem "port $port, for $service, is taken" "stop what listens there, or set $variable in .env to another one"
-  done < <(sed -n 's/^ *\([a-z-]*\): {port: \([A-Z_]*\), default: \([0-9]*\),.*/\1 \2 \3/p' invoke.yaml)
+      problem "port $port ($variable) is taken" "stop what listens there, or set $variable in .env to another one"
+  done < <(sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p' docker-compose.dev.yml)
 }
 
 preflight() {

@@ -22,6 +22,7 @@ T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORTS = (
     "APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT",
+    "PROXY_HTTP_PORT", "PROXY_HTTPS_PORT",
 )  # fmt: skip
 
 
@@ -54,6 +55,8 @@ class Stack:
     root: Path
     name: str
     settings: dict[str, str] = field(default_factory=dict)
+    said: str = ""
+    """What its first `up` printed, where a fixture has kept it."""
 
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
@@ -68,7 +71,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_")
+        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
