@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from statistics import median
 
 from bench.load import Answers, Tls, most, paced
-from tests.live.front import Front
 from tests.live.stack import Stack
 
 SETTINGS = {"DOMAIN": "netmon.localhost"}
@@ -32,7 +31,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Name and figure of each line; the two take turns, and differences are taken pair by pair."""
     (stack.root / "docker-compose.override.yml").write_text(PUBLISHED)
     stack.invoke("up", "--profile=prod", "--no-smoke", timeout=900)
-    front = Front.of(stack).proxy
+    front = stack.front()
     probe = stack.probe(TARGET)
     paths = (f"/api/targets/{stack.result(probe)['target']}/latest", f"/api/probes/{probe}")
 

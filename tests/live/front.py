@@ -20,7 +20,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
 
 from tests.live.stack import Stack
-from toolkit.proxy import ROOT, Proxy
+from toolkit.proxy import Proxy
 
 SECONDS = 15.0
 
@@ -40,14 +40,6 @@ class Front:
 
     stack: Stack
     proxy: Proxy
-
-    @classmethod
-    def of(cls, stack: Stack) -> Front:
-        """At the ports of its settings, with the certificate of its own authority."""
-        domain, port = stack.settings["DOMAIN"], stack.settings["PROXY_HTTPS_PORT"]
-        root = stack.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
-        plain = int(stack.settings["PROXY_HTTP_PORT"])
-        return cls(stack, Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, int(port), root))
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, *, plain: bool = False,
             host: str | None = None, **headers: str) -> Answer:  # fmt: skip

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from toolkit.proxy import ROOT, Proxy
+
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -136,6 +138,13 @@ class Stack:
     def url(self, path: str = "", port: str = "APP_PORT") -> str:
         """An address of a published service."""
         return f"http://127.0.0.1:{self.settings[port]}{path}"
+
+    def front(self) -> Proxy:
+        """The proxy of a production stack, at the ports of the settings, with its own authority's certificate."""
+        domain, plain = self.settings["DOMAIN"], int(self.settings["PROXY_HTTP_PORT"])
+        port = int(self.settings["PROXY_HTTPS_PORT"])
+        authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
+        return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
     def probe(self, url: str) -> str:
         """Ask for a probe and return its id."""

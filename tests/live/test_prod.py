@@ -21,7 +21,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def front(prod_stack: Stack) -> Front:
-    return Front.of(prod_stack)
+    return Front(prod_stack, prod_stack.front())
 
 
 def test_every_service_is_healthy(prod_stack: Stack) -> None:
