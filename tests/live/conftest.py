@@ -36,7 +36,11 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     root = tmp_path_factory.mktemp("prod") / "checkout"
     stack = Stack.create(root, "netmon-prod", DOMAIN="netmon.localhost")
     try:
-        stack.said = stack.invoke("up", "--profile=prod", timeout=900).stdout
+        stack.invoke("setup", "--profile=prod")
+        stack.invoke("images.prepare", timeout=900)
+        # Its code is in the image, which may be of an earlier state of this checkout.
+        stack.compose("build", "app", timeout=900)
+        stack.said = stack.invoke("up", timeout=900).stdout
         yield stack
     finally:
         stack.destroy()
