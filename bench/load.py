@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -22,19 +24,29 @@ class Answers:
         return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)]
 
 
+@dataclass(frozen=True)
+class Tls:
+    """How a client comes by HTTPS: the certificates that it trusts, and the name that it asks for."""
+
+    trust: ssl.SSLContext
+    name: str
+
+
 class Connection:
     """One connection for GET requests; every answer must be a 200."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: Tls | None = None) -> None:
         self._host, self._port = host, port
+        self._name = tls.name if tls else host
+        self._encryption: dict[str, Any] = {"ssl": tls.trust, "server_hostname": tls.name} if tls else {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> None:
         """Send a request and read its answer."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
+            self._streams = await asyncio.open_connection(self._host, self._port, **self._encryption)
         reader, writer = self._streams
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._name}\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if not head.startswith(b"http/1.1 200"):
             raise ConnectionError(f"{path}: {head.decode()}")
@@ -48,12 +60,12 @@ class Connection:
             await self._streams[1].wait_closed()
 
 
-def most(base: str, paths: Sequence[str], connections: int, seconds: float) -> Answers:
+def most(base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None = None) -> Answers:
     """Ask again as soon as an answer is there, on every connection."""
-    return asyncio.run(_most(base, paths, connections, seconds))
+    return asyncio.run(_most(base, paths, connections, seconds, tls))
 
 
-async def _most(base: str, paths: Sequence[str], connections: int, seconds: float) -> Answers:
+async def _most(base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None) -> Answers:
     turns, latencies = itertools.cycle(paths), list[float]()
     ends = time.perf_counter() + seconds
 
@@ -62,20 +74,20 @@ async def _most(base: str, paths: Sequence[str], connections: int, seconds: floa
             await connection.get(next(turns))
             latencies.append(time.perf_counter() - began)
 
-    opened = _connections(base, connections)
+    opened = _connections(base, connections, tls)
     await asyncio.gather(*map(ask, opened))
     await asyncio.gather(*(each.close() for each in opened))
     return Answers(len(latencies) / seconds, sorted(latencies))
 
 
-def paced(base: str, paths: Sequence[str], rate: float, seconds: float) -> Answers:
+def paced(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None = None) -> Answers:
     """Ask so many times a second, whether or not earlier answers are there; waiting for a connection counts."""
-    return asyncio.run(_paced(base, paths, rate, seconds))
+    return asyncio.run(_paced(base, paths, rate, seconds, tls))
 
 
-async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float) -> Answers:
+async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None) -> Answers:
     turns, latencies = itertools.cycle(paths), list[float]()
-    opened = _connections(base, 32)
+    opened = _connections(base, 32, tls)
     free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
     for connection in opened:
         free.put_nowait(connection)
@@ -94,6 +106,6 @@ async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float) -
     return Answers(len(latencies) / seconds, sorted(latencies))
 
 
-def _connections(base: str, count: int) -> list[Connection]:
+def _connections(base: str, count: int, tls: Tls | None) -> list[Connection]:
     address = urlsplit(base)
-    return [Connection(str(address.hostname), int(address.port or 80)) for _ in range(count)]
+    return [Connection(str(address.hostname), int(address.port or 80), tls) for _ in range(count)]

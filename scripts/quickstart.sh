@@ -2,8 +2,9 @@
 # Bring the development profile up on this machine, and prove that it works. Run it again whenever you like:
 # what is there already is kept, and a run that was cut off is completed.
 #
-# usage: quickstart.sh [--yes] [--images auto|pull|local]
+# usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local]
 #
+#   --profile  prod   the production profile (docs/deployment.md); it needs an engine that runs, none is installed
 #   --yes      install and start a Docker Engine where none answers, without asking
 #   --images   auto   the published images, or locally built ones where no registry is reached (default)
 #              pull   the published images
@@ -21,11 +22,17 @@ trap 'printf "\ninterrupted; %s completes what is missing\n" "$0" >&2; exit 130'
 
 YES=
 IMAGES=auto
+PROFILE=dev
 
 parse() {
   while (($#)); do
     case "$1" in
       --yes) YES=yes ;;
+      --profile=*) PROFILE=${1#*=} ;;
+      --profile)
+        PROFILE=${2:-}
+        shift
+        ;;
       --images=*) IMAGES=${1#*=} ;;
       --images)
         IMAGES=${2:-}
@@ -41,6 +48,7 @@ parse() {
   done
   [[ "$IMAGES" == auto || "$IMAGES" == pull || "$IMAGES" == local ]] ||
     wrong_usage "--images takes auto, pull or local, not '$IMAGES'"
+  [[ "$PROFILE" == dev || "$PROFILE" == prod ]] || wrong_usage "--profile takes dev or prod, not '$PROFILE'"
 }
 
 consent() {
@@ -64,25 +72,32 @@ setting() {
 
 # Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
 check_ports() {
-  local service variable default port ours label=com.docker.compose.project.working_dir
+  local variable default port ours label=com.docker.compose.project.working_dir
   ours=$(docker ps --filter "label=$label=$root" --format '{{.Ports}}' 2>/dev/null) || ours=
-  while read -r service variable default; do
+  while read -r variable default; do
     port=$(setting "$variable")
     port=${port:-$default}
     [[ "$ours" != *":$port->"* ]] || continue
     ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
-      problem "port $port, for $service, is taken" "stop what listens there, or set $variable in .env to another one"
-  done < <(sed -n 's/^ *\([a-z-]*\): {port: \([A-Z_]*\), default: \([0-9]*\),.*/\1 \2 \3/p' invoke.yaml)
+      problem "port $port ($variable) is taken" "stop what listens there, or set $variable in .env to another one"
+  done < <(sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p' "docker-compose.$PROFILE.yml")
+}
+
+# Production depends on an engine that the machine starts and its distribution updates: that is for its owner to choose.
+require_engine() {
+  "$here/engine.sh" status ||
+    problem "production needs a Docker Engine that runs; none is installed here" \
+      "install Docker Engine 28 or newer from your distribution or from Docker, and have systemd start it"
 }
 
 preflight() {
   phase "preflight" "looks, changes nothing"
   check_system
-  check_engine
+  if [[ "$PROFILE" == prod ]]; then require_engine; else check_engine; fi
   check_python
   check_ports
-  [[ "$(setting NETMON_PROFILE)" != prod ]] ||
-    problem "this folder is set up for production" "invoke up brings it up; a clone of its own is for development"
+  [[ "$PROFILE" == prod || "$(setting NETMON_PROFILE)" != prod ]] ||
+    problem "this folder is set up for production" "--profile=prod brings it up; a clone of its own is for development"
   conclude_preflight
 }
 
@@ -93,7 +108,7 @@ main() {
   python_environment
   # From here on the task says what an interruption leaves.
   trap 'exit 130' INT
-  .venv/bin/invoke up --profile=dev --images="$IMAGES"
+  .venv/bin/invoke up --profile="$PROFILE" --images="$IMAGES"
   phase "ready" "in $SECONDS s, at the addresses above"
   say "stop it:  .venv/bin/invoke down     its data stays"
   say "more:     .venv/bin/invoke --list   or activate the environment: . .venv/bin/activate"

@@ -1,4 +1,4 @@
-"""The smoke checks that this host does: over the ports that the profile publishes, or by requests from inside."""
+"""The smoke checks that this host does: over what the profile publishes, the proxy too, or by requests from inside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import requests
 
-from toolkit import credentials, polling
+from toolkit import credentials, polling, proxy
 from toolkit.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.result import Result
@@ -23,6 +23,7 @@ from toolkit.observe.stack import Stack
 from toolkit.outcome import Outcome
 from toolkit.polling import CheckError
 from toolkit.project import Project
+from toolkit.proxy import Proxy
 
 REQUEST_TIMEOUT = 5.0
 STEP_TIMEOUT = 15.0
@@ -46,11 +47,27 @@ class Host:
     deadline: float
     stop: threading.Event
     stack: Stack
+    front: Proxy | None = None
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
         return max(self.deadline - time.monotonic(), 0.1)
+
+    @property
+    def proxied(self) -> bool:
+        """Whether clients reach the application through the proxy only."""
+        return not self.services["app"].get("ports")
+
+    def running_front(self) -> Proxy:
+        """The proxy.
+
+        Raises:
+            CheckError: it does not run.
+        """
+        if self.front is None:
+            raise CheckError(f"{proxy.SERVICE} is not running, so that its ports are not published")
+        return self.front
 
     def address(self, service: str) -> str:
         """Host and port at which a service is published.
@@ -68,17 +85,24 @@ class Host:
         return self.request("GET", service, path, **options)
 
     def request(self, method: str, service: str, path: str, **options: Any) -> requests.Response:
-        """An HTTP request to a published service; no proxy of the environment comes between.
+        """An HTTP request to a published service, to the application perhaps through the stack's own proxy.
+
+        No proxy of the environment comes between.
 
         Raises:
             CheckError: there is no answer.
         """
-        address = self.address(service)
+        through = self.running_front() if service == "app" and self.proxied else None
+        address = through.url if through else self.address(service)
         seconds = min(REQUEST_TIMEOUT, self.left)
         try:
+            if through:
+                return through.request(method, path, timeout=seconds, **options)
             with requests.Session() as session:
                 session.trust_env = False
                 return session.request(method, f"http://{address}{path}", timeout=seconds, **options)
+        except requests.exceptions.SSLError as error:
+            raise CheckError(f"{address}: {error}") from error
         except requests.Timeout as error:
             raise CheckError(f"{address}{path} does not answer within {seconds:.0f} s") from error
         except requests.RequestException as error:
@@ -97,8 +121,16 @@ def expect(response: requests.Response, status: int) -> requests.Response:
     return response
 
 
+def edge(host: Host) -> str:
+    """The proxy, as the clients of all its protocols use it."""
+    return proxy.check(host.running_front(), min(REQUEST_TIMEOUT, host.left))
+
+
 def health(host: Host) -> str:
-    """Every dependency as the application sees it."""
+    """Every dependency as the application sees it; where its proxy hides that, what the proxy says for it."""
+    if host.proxied:
+        expect(host.get("app", proxy.HEALTH), 200)
+        return f"ready, as {proxy.HEALTH} tells load balancers"
     response = host.get("app", "/api/health")
     checks = response.json().get("checks", {}) if "json" in response.headers.get("Content-Type", "") else {}
     if bad := [f"{name}: {state}" for name, state in checks.items() if state != "ok"]:
@@ -111,7 +143,10 @@ def health(host: Host) -> str:
 
 def probe(host: Host) -> str:
     """One real probe along the whole way: queue, worker, database, event, cache, metric."""
-    metered = str(host.services["app"].get("environment", {}).get("ENABLE_METRICS", "true")).lower() != "false"
+    metered = (
+        not host.proxied
+        and str(host.services["app"].get("environment", {}).get("ENABLE_METRICS", "true")).lower() != "false"
+    )
     with events(host) as event_of:
         before = published_jobs(host) if metered else 0
         accepted = expect(host.request("POST", "app", "/api/probes", json={"url": TARGET}), 202).json()
@@ -289,7 +324,7 @@ def signals(host: Host) -> str:
 class HostCheck:
     """A check by this host: it needs ``services``, and perhaps our own application.
 
-    The first of the services must be published, unless the check sends its requests from ``inside``.
+    The first of the services must be reached from outside, unless the check sends its requests from ``inside``.
     """
 
     name: str
@@ -300,6 +335,7 @@ class HostCheck:
 
 
 CHECKS = (
+    HostCheck("proxy", ("proxy",), edge),
     HostCheck("probe", ("app", "worker", "kafka", "redis"), probe, ours=True),
     HostCheck("health", ("app",), health),
     HostCheck("kafka", ("kafka",), kafka),

@@ -47,13 +47,13 @@ class Listed:
     created: str | None
 
 
-def images_of(project: Project, docker: Docker, chosen: str) -> list[Image]:
-    """The images that one set needs for the groups that are on.
+def images_of(project: Project, docker: Docker, chosen: str, profile: str | None = None) -> list[Image]:
+    """The images that one set needs for the groups that are on, in a profile (default: the one of the set-up).
 
     Raises:
-        ToolkitError: the compose files cannot be read.
+        ToolkitError: the compose files cannot be read, or there is no such profile (exit code 2).
     """
-    files, env = settings(project, images=chosen)["COMPOSE_FILE"], project.env
+    files, env = settings(project, profile, images=chosen)["COMPOSE_FILE"], project.env
     in_use = files == env.get("COMPOSE_FILE")
     return _images(docker.effective(env=None if in_use else {"COMPOSE_FILE": files}), env)
 
@@ -179,8 +179,10 @@ def _probe(project: Project, docker: Docker, images: Sequence[Image]) -> str | N
     return f"the registry {f'does not give {name}' if refused else 'cannot be reached'} ({reason})"
 
 
-def provide(project: Project, docker: Docker) -> None:
-    """Pull or build what the set in use lacks; a set that is complete costs one look.
+def provide(project: Project, docker: Docker, profile: str | None = None) -> None:
+    """Pull or build what the set in use lacks, for a profile (default: the one of the set-up).
+
+    A set that is complete costs one look.
 
     Raises:
         ToolkitError: no set was chosen yet, or an image cannot be made available.
@@ -188,9 +190,9 @@ def provide(project: Project, docker: Docker) -> None:
     if project.images is None:
         raise ToolkitError("no images were chosen yet", fix="run: invoke up")
     with exclusive(project.lock_file, "provide the images"):
-        lacking = missing(docker, images_of(project, docker, project.images))
+        lacking = missing(docker, images_of(project, docker, project.images, profile))
         _pull(docker, [image for image in lacking if not image.built])
-        _build(project, docker, [image for image in lacking if image.built])
+        _build(project, docker, [image for image in lacking if image.built], profile)
 
 
 def build(project: Project, docker: Docker) -> None:
@@ -224,10 +226,10 @@ def _pull(docker: Docker, images: Sequence[Image]) -> None:
     side_by_side([image.name for image in images], one, "pulled")
 
 
-def _build(project: Project, docker: Docker, images: Sequence[Image]) -> None:
+def _build(project: Project, docker: Docker, images: Sequence[Image], profile: str | None = None) -> None:
     if not images:
         return
-    environment = {"COMPOSE_FILE": settings(project)["COMPOSE_FILE"]}
+    environment = {"COMPOSE_FILE": settings(project, profile)["COMPOSE_FILE"]}
     if project.images == LOCAL:
         _build_bases(project)
         # Other builders do not see the images that these start from.

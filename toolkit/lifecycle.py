@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import absent, console, doctor, files, health, images
+from toolkit import absent, console, doctor, files, health, images, proxy
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.project import Project, known
+from toolkit.proxy import Proxy
 from toolkit.setup import engine_folder, settings, setup
 from toolkit.smoke import smoke
 from toolkit.wait import wait
@@ -134,7 +135,13 @@ def show_addresses(project: Project, docker: Docker) -> None:
     """Print where the services are found that are really published, and what to type next."""
     found = health.states(docker)
     console.say("")
+    if front := Proxy.find(docker, docker.effective()["services"], found):
+        console.address(front.url, "Network Monitor API")
+        if any(state.service == "grafana" for state in found):
+            console.address(f"{front.url}/grafana/", "Grafana dashboards")
     for address in project.addresses:
+        if address.service == proxy.SERVICE:
+            continue
         scheme = "" if address.service == "kafka" else "http://"
         for port in dict.fromkeys(port for state in found if state.service == address.service for port in state.ports):
             console.address(f"{scheme}{port.address}", address.what)

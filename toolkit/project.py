@@ -156,7 +156,7 @@ class Project:
         files = self.layers(profile)
         files += [group.layer for group in self.groups.values() if group.layer and group.name in groups]
         if images == LOCAL:
-            files.append(self.data["local_images"])
+            files += self.data["local_images"][profile]
         if (self.root / self.data["override"]).exists():
             files.append(self.data["override"])
         return files
@@ -166,7 +166,12 @@ class Project:
         """Every compose file of the project: the layers of every profile and group, and the local images."""
         layers = [name for profile in self.data["profiles"] for name in self.layers(profile)]
         layers += [group.layer for group in self.groups.values() if group.layer]
-        return list(dict.fromkeys([*layers, self.data["local_images"]]))
+        return list(dict.fromkeys([*layers, *self.local_image_files]))
+
+    @property
+    def local_image_files(self) -> list[str]:
+        """The compose files that put the local images in the place of the published ones, in any profile."""
+        return list(dict.fromkeys(name for files in self.data["local_images"].values() for name in files))
 
     @property
     def profile(self) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from toolkit import absent, console, hostchecks
+from toolkit import absent, console, hostchecks, proxy
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.health import states
@@ -21,6 +21,7 @@ from toolkit.observe.stack import Stack
 from toolkit.outcome import Outcome
 from toolkit.polling import CheckError
 from toolkit.project import Project
+from toolkit.proxy import Proxy
 
 HOST, INSIDE = "host", "inside"
 
@@ -107,12 +108,17 @@ class Plan:
         contexts = [(service.get("build") or {}).get("context") for service in (app, ours)]
         return app["image"] != ours["image"] or contexts[0] != contexts[1]
 
+    def published(self, service: str) -> bool:
+        """Whether a client outside reaches a service: at a port of its own, or the application through its proxy."""
+        ways = (service, proxy.SERVICE) if service == "app" else (service,)
+        return any(self.services.get(way, {}).get("ports") for way in ways)
+
     def reason_to_skip(self, check: hostchecks.HostCheck) -> str:
         """Why a check from the host cannot be done; empty where it can."""
         for service in check.services:
             if reason := self.absence(service):
                 return reason
-        if not check.inside and not self.services[check.services[0]].get("ports"):
+        if not check.inside and not self.published(check.services[0]):
             return f"the profile publishes no port of {check.services[0]}"
         if check.ours and self.foreign_app():
             return "another application is in the place of ours (APP_IMAGE, APP_CONTEXT)"
@@ -137,11 +143,14 @@ def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
     stop = threading.Event()
     found = states(docker, name)
     stack = Stack.of(project, docker, found, plan.absent)
-    host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack)
-    with ThreadPoolExecutor(len(hostchecks.CHECKS) + 1) as pool:
+    front = Proxy.find(docker, plan.services, found)
+    host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack, front)
+    # What the profile does not have at all is not missed.
+    checks = [check for check in hostchecks.CHECKS if check.services[0] in plan.services]
+    with ThreadPoolExecutor(len(checks) + 1) as pool:
         try:
             inside = pool.submit(_inside, docker, name, plan, timeout, stop)
-            outside = [pool.submit(_by_host, check, host, plan) for check in hostchecks.CHECKS]
+            outside = [pool.submit(_by_host, check, host, plan) for check in checks]
             return SmokeReport((*(each.result() for each in outside), *inside.result()))
         finally:
             stop.set()

@@ -62,6 +62,21 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
     return found
 
 
+def port_variables(project: Project, service: str) -> dict[str, str]:
+    """The variables that the layers of any profile take a service's published ports from, with their defaults."""
+    return {
+        variable: default
+        for profile in project.data["profiles"]
+        for name in project.layers(profile)
+        for variable, default in _references(_published(_parse(project.root / name), service))
+        if variable.endswith("_PORT")
+    }
+
+
+def _published(layer: Any, service: str) -> Any:
+    return ((layer.get("services") or {}).get(service) or {}).get("ports") or []
+
+
 def _parse(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)

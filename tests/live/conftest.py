@@ -1,4 +1,4 @@
-"""One running stack for the live tests; those that need it broken or gone make one of their own."""
+"""Running stacks for the live tests, one a profile; those that need one broken or gone make one of their own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack.create(tmp_path_factory.mktemp("live") / "checkout", "netmon-live")
     try:
         stack.invoke("up", "--profile=dev", timeout=900)
+        yield stack
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture(scope="session")
+def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A production stack, up, healthy and smoke-checked; shared, so whoever breaks it mends it."""
+    root = tmp_path_factory.mktemp("prod") / "checkout"
+    stack = Stack.create(root, "netmon-prod", DOMAIN="netmon.localhost")
+    try:
+        stack.invoke("setup", "--profile=prod")
+        stack.invoke("images.prepare", timeout=900)
+        # Its code is in the image, which may be of an earlier state of this checkout.
+        stack.compose("build", "app", timeout=900)
+        stack.said = stack.invoke("up", timeout=900).stdout
         yield stack
     finally:
         stack.destroy()

@@ -17,11 +17,14 @@ from typing import Any, TypeVar
 
 import requests
 
+from toolkit.proxy import ROOT, Proxy
+
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORTS = (
     "APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT",
+    "PROXY_HTTP_PORT", "PROXY_HTTPS_PORT",
 )  # fmt: skip
 
 
@@ -54,6 +57,8 @@ class Stack:
     root: Path
     name: str
     settings: dict[str, str] = field(default_factory=dict)
+    said: str = ""
+    """What its first `up` printed, where a fixture has kept it."""
 
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
@@ -68,7 +73,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_")
+        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
@@ -133,6 +138,13 @@ class Stack:
     def url(self, path: str = "", port: str = "APP_PORT") -> str:
         """An address of a published service."""
         return f"http://127.0.0.1:{self.settings[port]}{path}"
+
+    def front(self) -> Proxy:
+        """The proxy of a production stack, at the ports of the settings, with its own authority's certificate."""
+        domain, plain = self.settings["DOMAIN"], int(self.settings["PROXY_HTTP_PORT"])
+        port = int(self.settings["PROXY_HTTPS_PORT"])
+        authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
+        return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
     def probe(self, url: str) -> str:
         """Ask for a probe and return its id."""

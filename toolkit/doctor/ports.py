@@ -15,6 +15,7 @@ from toolkit.compose import Docker
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
+from toolkit.variables import port_variables
 
 LISTENING = "0A"
 
@@ -97,10 +98,9 @@ def _refusal(published: Published) -> int | None:
 
 def _variable(project: Project, published: Published) -> str | None:
     """The variable of .env that this port comes from."""
-    for address in project.addresses:
-        value = os.environ.get(address.variable) or project.env.get(address.variable) or str(address.default)
-        if address.service == published.service and value == str(published.port):
-            return address.variable
+    for variable, default in port_variables(project, published.service).items():
+        if str(published.port) == (os.environ.get(variable) or project.env.get(variable) or default):
+            return variable
     return None
 
 

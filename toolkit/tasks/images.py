@@ -55,13 +55,14 @@ def pull(c: Context) -> None:
 @task(
     help={
         "images": "auto, pull or local, as for up",
+        "profile": "complete them for this profile; default: the one of the last set-up",
         "yes": "agree to put other images on volumes that exist",
     },
 )
-def prepare(c: Context, images: str = "auto", yes: bool = False) -> None:
+def prepare(c: Context, images: str = "auto", profile: str | None = None, yes: bool = False) -> None:
     """Settle which set is used, as `up` does, and pull or build what is missing of it."""
     from toolkit.images import choose, provide
 
     project, docker = checkout(c)
     choose(project, docker, images, yes)
-    provide(project, docker)
+    provide(project, docker, profile)

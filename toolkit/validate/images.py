@@ -24,7 +24,7 @@ def pinned(checkout: Checkout) -> Iterator[Finding]:
 
 def registry(checkout: Checkout) -> Iterator[Finding]:
     """What is pulled comes through ${REGISTRY…}; what is not is built, and the local set has names of its own."""
-    local = checkout.project.data["local_images"]
+    local = checkout.project.local_image_files
     for source in checkout.layers:
         for name, _ in items(source.node_at("services")):
             image = source.node_at("services", name.value, "image")
@@ -32,7 +32,7 @@ def registry(checkout: Checkout) -> Iterator[Finding]:
                 continue
             built = source.node_at("services", name.value, "build") is not None
             problem = ""
-            if source.file == local:
+            if source.file in local:
                 if not LOCAL.match(image.value):
                     problem = f"the local image of {name.value} is not named netmon-local/…: {image.value}"
             elif not built and not image.value.startswith("${REGISTRY"):

@@ -14,9 +14,10 @@ MANIFEST = "invoke.yaml"
 def files(checkout: Checkout) -> Iterator[Finding]:
     """Every compose file that invoke.yaml names exists and is tracked by git; every compose file is named."""
     source, data = checkout.source(MANIFEST), checkout.project.data
-    named: list[tuple[tuple[Key, ...], str]] = [(("local_images",), data["local_images"])]
-    for profile, layers in data["profiles"].items():
-        named += [(("profiles", profile, number), file) for number, file in enumerate(layers)]
+    named: list[tuple[tuple[Key, ...], str]] = []
+    for section in ("profiles", "local_images"):
+        for profile, layers in data[section].items():
+            named += [((section, profile, number), file) for number, file in enumerate(layers)]
     named += [
         (("groups", group.name, "layer"), group.layer) for group in checkout.project.groups.values() if group.layer
     ]

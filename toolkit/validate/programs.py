@@ -18,7 +18,6 @@ from toolkit.project import LOCAL, PULLED
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
-PROFILE = "dev"
 SECONDS = 180
 LONGEST = 2000
 """Characters of what a program says."""
@@ -51,6 +50,8 @@ class Program:
     """With which groups on the service is configured."""
     loaded: bool = True
     """Whether the files are what the service loads, and not tests of that."""
+    profile: str = "dev"
+    """A profile that has the service."""
 
     def paths(self, checkout: Checkout) -> list[str]:
         """The files to judge: all that there are, since the program reads those that git does not know too."""
@@ -121,6 +122,12 @@ def _shell(calls: Iterator[tuple[Sequence[str], str]]) -> Sequence[str]:
     return ["sh", "-c", "\n".join(["failed=0", *lines, "exit $failed"])]
 
 
+def _adapted(situation: Situation) -> Sequence[str]:
+    """The Caddyfile becomes a configuration that can be loaded; what that writes is kept out of the way."""
+    [caddyfile] = situation.files.values()
+    return ["env", "XDG_DATA_HOME=/tmp", "caddy", "validate", "--adapter", "caddyfile", "--config", caddyfile]
+
+
 COLLECTOR = ("monitoring/otel-collector/*.yml",)
 PROGRAMS = (
     Program("promtool-config", "prometheus",
@@ -134,6 +141,7 @@ PROGRAMS = (
     Program("amtool-routes", "alertmanager", _routing, (ROUTING_TESTS,)),
     Program("amtool-templates", "alertmanager", _rendered, (ALERTING, "monitoring/alertmanager/templates/*.tmpl")),
     Program("blackbox", "blackbox-exporter", _started(then=["--config.check"]), ("monitoring/blackbox/*.yml",)),
+    Program("caddy", "proxy", _adapted, ("config/caddy/Caddyfile",), profile="prod"),
     Program("otelcol", "otel-collector", _started("validate"), COLLECTOR, groups=("monitoring",)),
     Program("otelcol-jaeger", "otel-collector", _started("validate"), COLLECTOR),
     Program("jaeger", "jaeger", _started("validate"), ("monitoring/jaeger/jaeger.yml",)),
@@ -146,7 +154,7 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
     """Run one program in its service's image on the files that the service mounts; one finding for each file."""
     docker = Docker(checkout.root)
     why = ""
-    for configuration in _candidates(checkout, program.groups):
+    for configuration in _candidates(checkout, program):
         service = configuration.services[program.service]
         if service.get("profiles") == [checkout.project.data["absent"]]:
             why = f"{program.service} is {absent.REASON}"
@@ -159,10 +167,10 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
     yield Skipped(program.name, why)
 
 
-def _candidates(checkout: Checkout, groups: tuple[str, ...]) -> list[Configuration]:
+def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:
     """The configuration of the image set in use; while none was chosen, that of either set."""
-    chosen = checkout.project.images
-    wanted = [checkout.files(PROFILE, images, groups) for images in ([chosen] if chosen else [PULLED, LOCAL])]
+    chosen, groups = checkout.project.images, program.groups
+    wanted = [checkout.files(program.profile, images, groups) for images in ([chosen] if chosen else [PULLED, LOCAL])]
     every = checkout.whole if groups == EVERY_GROUP else checkout.configurations
     return [each for each in every if each.files in wanted and each.groups == groups]
 
@@ -182,6 +190,7 @@ def _run(checkout: Checkout, docker: Docker, program: Program, service: dict[str
     call = (
         *("run", "--rm", "--name", container, "--network", "none", "--read-only", "--tmpfs", "/tmp"),  # noqa: S108
         *("--cap-drop", "ALL", "--user", service["user"]),
+        *(f"--cap-add={name}" for name in service.get("cap_add") or ()),
         *(f"--env={name}={value}" for name, value in (service.get("environment") or {}).items()),
         *(f"--volume={checkout.root / source}:{target}:ro" for target, source in mounts.items()),
         *(("--entrypoint", entrypoint) if entrypoint else ()),

@@ -19,7 +19,7 @@ KEY_ORDER = (
     *("labels", "healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj"),
     *("logging", "deploy", "develop"),
 )
-COMMENTED = (".yml", ".yaml", ".sh", ".sql", ".conf", "Dockerfile")
+COMMENTED = (".yml", ".yaml", ".sh", ".sql", ".conf", "Dockerfile", "Caddyfile")
 
 
 def key_order(checkout: Checkout) -> Iterator[Finding]:

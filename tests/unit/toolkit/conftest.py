@@ -92,9 +92,10 @@ def project(tmp_path: Path) -> Project:
     """A checkout that was not set up: invoke.yaml and the compose files."""
     root = tmp_path / "checkout"
     (root / "images").mkdir(parents=True)
-    for name in ("invoke.yaml", "images/compose.yml", *(path.name for path in CHECKOUT.glob("docker-compose*.yml"))):
-        if name != "docker-compose.override.yml":
-            shutil.copy(CHECKOUT / name, root / name)
+    layers = (*CHECKOUT.glob("docker-compose*.yml"), *CHECKOUT.glob("images/compose*.yml"))
+    for path in (CHECKOUT / "invoke.yaml", *layers):
+        if path.name != "docker-compose.override.yml":
+            shutil.copy(path, root / path.relative_to(CHECKOUT))
     return Project.load(root)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,9 @@ Route = tuple[int, Any, dict[str, str]]
 
 
 @contextmanager
-def server(answer: Callable[[str, str, dict[str, str], str], Route]) -> Iterator[int]:
+def server(
+    answer: Callable[[str, str, dict[str, str], str], Route], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """A server on the loopback interface; ``answer`` maps method, path, headers and body to an answer.
 
     Yields:
@@ -38,6 +41,8 @@ def server(answer: Callable[[str, str, dict[str, str], str], Route]) -> Iterator
             pass
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        running.socket = tls.wrap_socket(running.socket, server_side=True)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

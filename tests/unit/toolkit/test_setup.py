@@ -130,7 +130,7 @@ def test_images_are_recorded_and_kept(project: Project) -> None:
     setup(project, None, images="local")
     setup(project, "prod")
     assert project.images == "local"
-    assert project.env["COMPOSE_FILE"].endswith(":images/compose.yml")
+    assert project.env["COMPOSE_FILE"].endswith(":images/compose.yml:images/compose.prod.yml")
     setup(project, "dev", images="pulled")
     assert project.env["COMPOSE_FILE"] == "docker-compose.yml:docker-compose.dev.yml"
 

@@ -15,7 +15,7 @@ COLLECTOR, LOKI, TEMPO = (
 GRAFANA, BLACKBOX = "monitoring/grafana/grafana.ini", "monitoring/blackbox/blackbox.yml"
 ROUTING, TEMPLATE = "monitoring/alertmanager/routing_tests.yml", "monitoring/alertmanager/templates/netmon.tmpl"
 PAGE, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
-JAEGER = "monitoring/jaeger/jaeger.yml"
+JAEGER, CADDYFILE = "monitoring/jaeger/jaeger.yml", "config/caddy/Caddyfile"
 
 # fmt: off
 MONITORING_MUTATIONS = (
@@ -108,6 +108,8 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("field that notifications do not have", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("key that the prober does not know", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
+    Mutation("directive that Caddy does not know", "caddy", CADDYFILE, "request_body {", "request_bodies {", "request_bodies", "request_bodies"),
+    Mutation("ports that Caddy cannot tell apart", "caddy", CADDYFILE, "https_port 8443", "https_port 84430", "84430"),
     Mutation("component that the collector lacks", "otelcol", COLLECTOR, "receivers: [span_metrics]", "receivers: [spanmetric]", "spanmetric"),
     Mutation("key that the collector does not know", "otelcol-jaeger", COLLECTOR, "check_interval: 1s", "check_every: 1s", "check_every"),
     Mutation("key that Jaeger does not know", "jaeger", JAEGER, "max_traces:", "most_traces:", "most_traces"),

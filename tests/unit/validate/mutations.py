@@ -55,7 +55,10 @@ MUTATIONS = (
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
     # Ports.
     Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "may publish a port", "ports:"),
-    Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "may publish a port", "ports:"),
+    Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "only proxy may publish a port", "ports:"),
+    Mutation("proxy on every address", "ports.published", PROD, "${PROXY_BIND_ADDRESS:-127.0.0.1}:${PROXY_HTTP_PORT", "${PROXY_HTTP_PORT", "is published as", "PROXY_HTTP_PORT"),
+    Mutation("proxy that is public by default", "ports.published", PROD, "${PROXY_BIND_ADDRESS:-127.0.0.1}:${PROXY_HTTPS_PORT:-443}:8443/udp", "${PROXY_BIND_ADDRESS:-0.0.0.0}:${PROXY_HTTPS_PORT:-443}:8443/udp", "is published as", "udp"),
+    Mutation("published service without an address", "ports.addresses", MANIFEST, "    jaeger: {port: JAEGER_PORT, default: 16686, what: Jaeger traces}\n", "", "jaeger is published, and missing here", "addresses:"),
     Mutation("port on every address", "ports.published", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "is published as", "APP_PORT"),
     Mutation("public default address", "ports.published", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "is published as", "KAFKA_PORT"),
     Mutation("port that cannot be chosen", "ports.published", DEV, "${PROMETHEUS_PORT:-9090}", "9090", "is published as", "9090:9090"),
@@ -102,7 +105,7 @@ MUTATIONS = (
     Mutation("volume that nobody mounts", "resources.volumes", BASE, "volumes:\n  postgres_data:\n", "volumes:\n  postgres_data:\n  spare_data:\n", "no service uses spare_data", "spare_data"),
     Mutation("volume without a name", "resources.volumes", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "the volume of /scratch has no name", "/scratch"),
     # invoke.yaml.
-    Mutation("layer that does not exist", "manifest.files", MANIFEST, "local_images: images/compose.yml", "local_images: image/compose.yml", "image/compose.yml is not tracked by git", "image/compose.yml"),
+    Mutation("layer that does not exist", "manifest.files", MANIFEST, "      - images/compose.yml", "      - image/compose.yml", "image/compose.yml is not tracked by git", "image/compose.yml"),
     Mutation("layer that no profile uses", "manifest.files", MANIFEST, "      - docker-compose.security.yml\n", "", "no profile and no group of invoke.yaml uses this layer"),
     Mutation("group that invoke.yaml does not know", "manifest.groups", BASE, "profiles: [monitoring]", "profiles: [observability]", "is in the group observability", "observability"),
     Mutation("group without a service", "manifest.groups", MANIFEST, "  groups:\n", "  groups:\n    tracing: {about: Traces}\n", "no service is in the group tracing", "tracing"),

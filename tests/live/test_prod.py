@@ -1,0 +1,175 @@
+"""The production profile: it comes up, is reached through its proxy alone, and shows outsiders what it should."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.live.front import Front
+from tests.live.stack import Stack, until
+from tests.live.test_stack import SERVICES
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def front(prod_stack: Stack) -> Front:
+    return Front(prod_stack, prod_stack.front())
+
+
+def test_every_service_is_healthy(prod_stack: Stack) -> None:
+    assert prod_stack.services() == SERVICES | {"proxy"}
+    for service in prod_stack.services() - {"otel-collector"}:  # asked from outside
+        assert prod_stack.container(service)["State"]["Health"]["Status"] == "healthy", service
+
+
+def test_up_has_proven_it_through_the_proxy(prod_stack: Stack, front: Front) -> None:
+    for check in ("proxy", "probe", "health", "targets", "signals"):
+        assert re.search(rf"^{check}\b.*\bok\b", prod_stack.said, re.MULTILINE), prod_stack.said
+    assert "failed" not in prod_stack.said
+    assert front.proxy.url in prod_stack.said
+
+
+def test_only_the_proxy_is_published(prod_stack: Stack) -> None:
+    published = {
+        (service, inside, binding["HostIp"])
+        for service in prod_stack.services()
+        for inside, bindings in prod_stack.container(service)["NetworkSettings"]["Ports"].items()
+        for binding in bindings or ()
+    }
+    assert published == {("proxy", port, "127.0.0.1") for port in ("8080/tcp", "8443/tcp", "8443/udp")}
+
+
+def test_the_proxy_can_do_no_more_than_listen(prod_stack: Stack) -> None:
+    process = prod_stack.container("proxy")["State"]["Pid"]
+    status = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE))
+    assert status["Uid"].split() == ["65534"] * 4
+    assert int(status["CapBnd"], 16) == 1 << 10, "NET_BIND_SERVICE alone, see docker-compose.security.yml"
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_plain_http_leads_to_https(front: Front) -> None:
+    answer = front.ask("/api/probes?limit=1", "POST", plain=True, host="anything.example")
+    assert (answer.status, answer.headers["location"]) == (308, f"{front.proxy.url}/api/probes?limit=1")
+
+
+def test_the_api_is_used_through_it(front: Front) -> None:
+    body = json.dumps({"url": "http://app:3000/api/health/live"}).encode()
+    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json")
+    assert accepted.status == 202, accepted
+    path = f"/api/probes/{json.loads(accepted.body)['id']}"
+    until(lambda: json.loads(front.ask(path).body)["status"] == "succeeded", 20, "the probe to succeed")
+
+
+def test_http_2_and_3(front: Front) -> None:
+    assert front.proxy.negotiated(5) == "h2"
+    assert front.over_http3("/healthz") == 200
+    assert front.ask("/healthz").headers["alt-svc"] == f'h3=":{front.proxy.encrypted}"; ma=86400'
+
+
+@pytest.mark.parametrize("path", ["/api/targets/none/latest", "/api/metrics", "/grafana/"])
+def test_headers_of_every_answer(front: Front, path: str) -> None:
+    headers = front.ask(path).headers
+    assert headers["strict-transport-security"] == "max-age=31536000"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
+    assert not {"server", "via", "x-powered-by"} & headers.keys()
+
+
+@pytest.mark.parametrize("path", [
+    "/api/metrics", "/api/metrics/", "/api/alerts", "/api/health", "/api/health/live", "/api/health/ready",
+    "/API/Metrics", "//api/metrics", "/api//metrics", "/api/./metrics", "/x/../api/metrics", "/api/%6detrics",
+    "/api%2fmetrics", "/api/metrics?x=1", "/api/metrics%2f", "/./api/health", "/grafana/metrics", "/grafana//metrics",
+    "/grafana/../api/metrics", "/grafana/%2e%2e/api/metrics",
+])  # fmt: skip
+def test_what_is_for_the_inside_is_not_there(front: Front, path: str) -> None:
+    answer = front.ask(path)
+    assert (answer.status, answer.body) == (404, "404 Not Found"), answer
+    assert front.ask(path, "POST", b"{}").status == 404
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_health_for_load_balancers_tells_no_details(front: Front, plain: bool) -> None:
+    answer = front.ask("/healthz", plain=plain, host="192.0.2.1" if plain else None)
+    assert (answer.status, answer.body) == (200, "ready")
+
+
+def test_another_name_is_refused(front: Front) -> None:
+    assert front.ask("/", host="other.example").status == 421
+    with pytest.raises(ssl.SSLError):
+        replace(front.proxy, domain="other.example").negotiated(5)
+
+
+def test_large_requests_are_refused(front: Front) -> None:
+    assert front.ask("/api/probes", "POST", b"x" * 10 * MEGABYTE).status == 413
+    assert front.ask("/api/probes", Cookie="x" * 40_000).status == 431
+
+
+def test_access_log_is_json_and_holds_no_secret(front: Front) -> None:
+    secret = "s3cret-0f-a-client"
+    front.ask(f"/api/targets/logged/latest?token={secret}", Authorization=f"Bearer {secret}", Cookie=f"id={secret}",
+              X_Api_Key=secret, User_Agent="live test")  # fmt: skip
+    front.ask(f"/grafana/logged?auth_token={secret}", Authorization=f"Bearer {secret}")  # an error is logged as well
+
+    def written() -> list[object]:
+        return [line for line in front.logged() if line.get("request", {}).get("uri") == "/api/targets/logged/latest"]
+
+    line = until(written, 5, "the access log")[0]
+    assert isinstance(line, dict)
+    assert {"timestamp", "level", "message", "status", "duration"} <= line.keys()
+    assert (line["status"], line["request"]["method"], line["user_agent"]) == (404, "GET", "live test")
+    until(lambda: "/grafana/logged" in front.said(), 5, "the log of the second request")
+    assert secret not in front.said()
+
+
+def test_grafana_that_is_not_there_is_a_plain_answer(front: Front) -> None:
+    answer = front.ask("/grafana/login")
+    assert (answer.status, answer.body) == (502, "502 Bad Gateway") or (answer.status == 503), answer
+    assert answer.headers["retry-after"] == "5"
+    assert front.ask("/grafana").headers["location"] == "/grafana/"
+
+
+def test_addresses_of_clients_are_not_believed(front: Front) -> None:
+    front.ask("/api/targets/spoofed/latest", X_Forwarded_For="203.0.113.9")
+    lines = until(lambda: [each for each in front.logged() if "spoofed" in str(each)], 5, "the access log")
+    assert "203.0.113.9" not in json.dumps(lines)
+
+
+def test_the_configuration_is_read_again_without_a_restart(front: Front) -> None:
+    before = front.stack.container("proxy")["State"]["StartedAt"]
+    front.stack.compose("exec", "--no-TTY", "proxy", "caddy", "reload", "--config", "/etc/caddy/Caddyfile",
+                        "--address", "unix//run/caddy/admin.sock", "--force")  # fmt: skip
+    assert front.ask("/healthz").status == 200
+    assert front.stack.container("proxy")["State"]["StartedAt"] == before
+
+
+def test_requests_wait_while_the_application_is_replaced(front: Front) -> None:
+    """Its only replica is stopped and started again, under requests."""
+    answers: Counter[int] = Counter()
+    over = threading.Event()
+
+    def use() -> None:
+        while not over.is_set():
+            answers[front.ask("/api/targets/none/latest").status] += 1
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for user in users:
+        user.start()
+    try:
+        front.stack.docker("restart", *front.stack.containers("app"))
+        front.stack.invoke("wait")
+        until(lambda: front.ask("/healthz").status == 200, 10, "the application to be ready")
+    finally:
+        over.set()
+        for user in users:
+            user.join()
+    assert answers.keys() == {404}, answers
