@@ -190,7 +190,7 @@ def provide(project: Project, docker: Docker) -> None:
     with exclusive(project.lock_file, "provide the images"):
         lacking = missing(docker, images_of(project, docker, project.images))
         _pull(docker, [image for image in lacking if not image.built])
-        _build(project, docker, [image for image in lacking if image.built])
+        make(project, docker, [image for image in lacking if image.built])
 
 
 def build(project: Project, docker: Docker) -> None:
@@ -201,7 +201,7 @@ def build(project: Project, docker: Docker) -> None:
     """
     with exclusive(project.lock_file, "build the images"):
         chosen = project.images or choose(project, docker, "local", yes=False)
-        _build(project, docker, [image for image in images_of(project, docker, chosen) if image.built])
+        make(project, docker, [image for image in images_of(project, docker, chosen) if image.built])
 
 
 def pull(project: Project, docker: Docker) -> None:
@@ -224,7 +224,12 @@ def _pull(docker: Docker, images: Sequence[Image]) -> None:
     side_by_side([image.name for image in images], one, "pulled")
 
 
-def _build(project: Project, docker: Docker, images: Sequence[Image]) -> None:
+def make(project: Project, docker: Docker, images: Sequence[Image]) -> None:
+    """Build images, whether or not they are here; what the builder printed is kept in .netmon/build-SERVICE.log.
+
+    Raises:
+        ToolkitError: one of them cannot be built.
+    """
     if not images:
         return
     environment = {"COMPOSE_FILE": settings(project)["COMPOSE_FILE"]}

@@ -13,7 +13,7 @@ from toolkit import credentials, setup
 from toolkit.compose import explain
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
-from toolkit.variables import OF_COMPOSE, OF_SETUP
+from toolkit.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
 
 SETUP = "run: invoke setup"
 
@@ -30,11 +30,8 @@ def settings(subject: Subject) -> Iterator[Finding]:
         return
     complaints = [
         *(Finding("settings", "warning", what, SETUP) for what in _differences(env, wanted)),
-        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_COMPOSE}),
+        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_TASKS, *OF_COMPOSE}),
     ]
-    if stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
-        what = ".env, which holds passwords, can be read by other users of this machine"
-        complaints.append(Finding("settings", "warning", what, "run: chmod 600 .env"))
     yield from complaints or [Finding("settings", "ok", f"set up for the profile {profile}")]
 
 
@@ -51,8 +48,21 @@ def _unknown(env: dict[str, str], known: set[str]) -> Iterator[Finding]:
         yield Finding("settings", "warning", f"nothing reads {name} in .env", f"{meant}correct or delete its line")
 
 
+def permissions(subject: Subject) -> Iterator[Finding]:
+    """Settings and secrets are their owner's alone."""
+    project = subject.project
+    complaints = []
+    if project.env_file.exists() and stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
+        what = "other users of this machine can read .env, which may hold passwords"
+        complaints.append(Finding("permissions", "warning", what, "run: chmod 600 .env"))
+    if project.secrets_dir.exists() and stat.S_IMODE(project.secrets_dir.stat().st_mode) & 0o077:
+        what = "other users of this machine can enter secrets/"
+        complaints.append(Finding("permissions", "warning", what, SETUP))
+    yield from complaints or [Finding("permissions", "ok", "settings and secrets are their owner's alone")]
+
+
 def secrets(subject: Subject) -> Iterator[Finding]:
-    """Every credential is there, keeps the rule, agrees with .env, and is readable to containers and nobody else."""
+    """Every credential is there, keeps the rule, agrees with .env, and the containers can read it."""
     project = subject.project
     complaints = []
     for name, variable in project.secrets.items():
@@ -71,8 +81,6 @@ def secrets(subject: Subject) -> Iterator[Finding]:
         if project.env.get(variable) != (credentials.UNUSED if files else value):
             needs = "should hold no password in this profile" if files else "is not set"
             complaints.append(Finding("secrets", "failed", f"{variable} in .env {needs}", SETUP))
-    if project.secrets_dir.exists() and stat.S_IMODE(project.secrets_dir.stat().st_mode) & 0o077:
-        complaints.append(Finding("secrets", "warning", "other users of this machine can enter secrets/", SETUP))
     yield from complaints or [Finding("secrets", "ok", f"{len(project.secrets)} credentials")]
 
 
