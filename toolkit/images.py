@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,14 +53,14 @@ def images_of(project: Project, docker: Docker, chosen: str) -> list[Image]:
     Raises:
         ToolkitError: the compose files cannot be read.
     """
-    files, env = settings(project, images=chosen)["COMPOSE_FILE"], project.env
+    files, env = settings(project, images=chosen)["COMPOSE_FILE"], {**project.env, **docker.env}
     in_use = files == env.get("COMPOSE_FILE")
     return _images(docker.effective(env=None if in_use else {"COMPOSE_FILE": files}), env)
 
 
-def _images(config: dict[str, Any], env: dict[str, str]) -> list[Image]:
+def _images(config: dict[str, Any], env: Mapping[str, str | None]) -> list[Image]:
     # An image that is named for the application without a folder to build it from comes from elsewhere.
-    foreign = "" if env.get("APP_CONTEXT") else env.get("APP_IMAGE", "")
+    foreign = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
     services: dict[str, list[str]] = {}
     built: set[str] = set()
     for name, service in config["services"].items():

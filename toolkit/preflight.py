@@ -25,8 +25,13 @@ PRODUCTION = "prod"
 BLOCKERS = frozenset({"memory", "permissions", "limits"})
 """Checks of the doctor whose warnings are no matter of taste in production."""
 
-WORDS = ("password", "passwort", "secret", "changeme", "change-me", "admin", "guest", "netmon", "monitor", "postgres",
-         "redis", "rabbit", "kafka", "grafana", "qwerty", "letmein", "default", "example", "12345", "abcde")  # fmt: skip
+WORDS = (
+    "password", "passwort", "secret", "changeme", "change-me", "admin", "guest", "netmon", "monitor", "network",
+    "postgres", "redis", "rabbitmq", "rabbit", "kafka", "grafana", "qwerty", "letmein", "default", "example", "abcdef",
+)  # fmt: skip
+LOOKALIKES = str.maketrans("0134@5$", "oleaass")
+REMAINDER = 8
+"""So many letters at least besides these words."""
 DISTINCT = 10
 """So many different characters at least; one in a million values of chance has fewer."""
 
@@ -103,13 +108,10 @@ def passwords(subject: Subject) -> Iterator[Finding]:
 
 def weakness(password: str) -> str:
     """Why a password can be guessed; empty where it cannot."""
-    plain = password.lower().translate(str.maketrans("0134@57$", "oleaasts"))
-    for text in (password.lower(), plain):
-        if word := next((word for word in WORDS if word in text and 3 * len(word) > len(text)), None):
-            return f"is made of the word {word}"
-    if len(set(password)) < DISTINCT:
-        return f"has fewer than {DISTINCT} different characters"
-    return ""
+    for text in (password.lower(), password.lower().translate(LOOKALIKES)):
+        if len(re.sub(rf"{'|'.join(WORDS)}|[^a-z]", "", text)) < REMAINDER:
+            return "is made of common words and digits"
+    return f"has fewer than {DISTINCT} different characters" if len(set(password)) < DISTINCT else ""
 
 
 def domain(subject: Subject) -> Iterator[Finding]:
@@ -157,12 +159,16 @@ def receivers(subject: Subject) -> Iterator[Finding]:
     named = _setting(subject, "ALERT_RECEIVERS")
     on = [name.strip() for name in ("app" if named is None else named).split(",") if name.strip()]
     folder = subject.project.secrets_dir / "alertmanager"
+    empty = [name for name in on if name in CHANNEL_FILES and not _filled(folder / CHANNEL_FILES[name])]
     complaints = [
-        Finding("alert receivers", "failed", f"{name} is switched on, and secrets/alertmanager/{CHANNEL_FILES[name]} is "
-                "missing or empty", "secrets/alertmanager/README.md says what goes in there")
-        for name in on
-        if name in CHANNEL_FILES and not _filled(folder / CHANNEL_FILES[name])
-    ]  # fmt: skip
+        Finding(
+            "alert receivers",
+            "failed",
+            f"{name} is switched on, and secrets/alertmanager/{CHANNEL_FILES[name]} is missing or empty",
+            "secrets/alertmanager/README.md says what goes in there",
+        )
+        for name in empty
+    ]
     if "alertmanager" not in subject.configuration["services"]:
         what, fix = "monitoring is switched off: nobody is told of anything", "run: invoke up --with=monitoring"
         complaints.append(Finding("alert receivers", "failed", what, fix))

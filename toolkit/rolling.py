@@ -63,7 +63,9 @@ class _Roll:
     def one_by_one(self, new: set[str]) -> None:
         for dead in [state for state in self.found() if state.status != "running" and state.id not in new]:
             self._remove(dead)  # Compose would start it again instead of making a new one
-        self._await([state for state in self.found() if state.id in new])
+        found = self.found()
+        if any(state.id not in new for state in found):
+            self._await([state for state in found if state.id in new])
         while True:
             found = self.found()
             old = [state for state in found if state.id not in new]
@@ -94,12 +96,17 @@ class _Roll:
             for state in made:
                 self._remove(state)
             self._docker.check(started, f"start another {self._service}")
-        self._await(made)
+        try:
+            self._await(made)
+        except ToolkitError:
+            for state in made:
+                self._remove(state)
+            raise
         say(f"  {', '.join(state.container for state in made)}: healthy after {time.monotonic() - begun:.1f} s")
         return {state.id for state in made}
 
     def _await(self, made: Sequence[ServiceState]) -> None:
-        """Return once these containers are healthy; where one cannot become so, it is removed and the error raised."""
+        """Return once these containers are healthy; where one cannot become so, keep their logs and raise why."""
         if not made:
             return
         try:
@@ -107,9 +114,6 @@ class _Roll:
         except ToolkitError as error:
             path = self._project.lock_file.with_name(f"{self._service}.log")
             files.write_atomically(path, "".join(self._log(state) for state in made), mode=0o600)
-            if not self.fixed_port:
-                for state in made:
-                    self._remove(state)
             raise ToolkitError(error.what, error.why, f"{error.fix}\n       the whole log is in {path}") from error
 
     def _log(self, state: ServiceState) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from toolkit.compose import Docker
@@ -10,48 +10,50 @@ from toolkit.errors import ToolkitError
 from toolkit.inside import Request, Response, fetch
 from toolkit.observe.stack import url
 
+EXPIRED = "expired"
 
-def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: str) -> str:
+
+def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: str) -> None:
     """Silence the alerts whose labels match, from now on and for ``length`` at most.
 
     Args:
         docker: Docker in the project's folder.
         matchers: For each label a regular expression, anchored.
         length: After which the silence ends by itself.
-        why: What Alertmanager shows beside it.
-
-    Returns:
-        The silence's id.
+        why: What Alertmanager shows beside it, and what `expire` finds it by.
 
     Raises:
         ToolkitError: Alertmanager does not take it.
     """
     now = datetime.now(UTC)
     document = {
-        "matchers": [{"name": name, "value": value, "isRegex": True, "isEqual": True}
-                     for name, value in matchers.items()],
+        "matchers": [
+            {"name": name, "value": value, "isRegex": True, "isEqual": True} for name, value in matchers.items()
+        ],
         "startsAt": now.isoformat(),
         "endsAt": (now + length).isoformat(),
         "createdBy": "invoke",
         "comment": why,
-    }  # fmt: skip
-    answer = fetch(docker, [Request.post(url("alertmanager", "/api/v2/silences"), document)])[0]
-    created = answer.json()
-    if answer.problem or not isinstance(created, dict):
-        raise _error("create a silence", answer)
-    return str(created["silenceID"])
+    }
+    _asked(docker, "create a silence", [Request.post(url("alertmanager", "/api/v2/silences"), document)])
 
 
-def expire(docker: Docker, silence: str) -> None:
-    """End a silence now; one that is over, or unknown, is left alone.
+def expire(docker: Docker, why: str) -> None:
+    """End every silence that was created for this reason, whoever was killed before it could note that it had done so.
 
     Raises:
         ToolkitError: Alertmanager does not do it.
     """
-    answer = fetch(docker, [Request(url("alertmanager", f"/api/v2/silence/{silence}"), "DELETE")])[0]
-    if not answer.ok and answer.status != 404 and "already expired" not in answer.body:
-        raise _error("end a silence", answer)
+    [listed] = _asked(docker, "list the silences", [Request(url("alertmanager", "/api/v2/silences"))])
+    ours = [each["id"] for each in listed.json() or [] if each["comment"] == why and each["status"]["state"] != EXPIRED]
+    ends = [Request(url("alertmanager", f"/api/v2/silence/{identifier}"), "DELETE") for identifier in ours]
+    _asked(docker, "end a silence", ends)
 
 
-def _error(doing: str, answer: Response) -> ToolkitError:
-    return ToolkitError(f"cannot {doing}", f"Alertmanager: {answer.problem}", "invoke logs --service=alertmanager")
+def _asked(docker: Docker, doing: str, requests: Sequence[Request]) -> list[Response]:
+    answers = fetch(docker, requests)
+    for answer in answers:
+        if answer.problem:
+            why, fix = f"Alertmanager: {answer.problem}", "invoke logs --service=alertmanager"
+            raise ToolkitError(f"cannot {doing}", why, fix)
+    return answers

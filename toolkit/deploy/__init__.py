@@ -59,15 +59,13 @@ def deploy(
         journal = Journal(planned.settings, release.tags(before))
         journal.write(project)
         try:
-            journal = _put_in_force(project, docker, planned, journal, timeout)
+            _put_in_force(project, docker, planned, journal, timeout)
         except (ToolkitError, KeyboardInterrupt) as error:
             raise _rolled_back(project, docker, timeout, planned.name, former, error) from error
         _end(project, docker, journal)
         release.forget(project, docker, {planned.name, former})
-        say(
-            f"\nrelease {planned.name} is in force; to go back to the one before: invoke deploy --release={former}",
-            "ok",
-        )
+        say(f"\nrelease {planned.name} is in force; back to the one before: invoke deploy --release={former}", "ok")
+        preflight.announce(project, docker)
 
 
 def recover(project: Project, docker: Docker, timeout: float) -> None:
@@ -86,7 +84,7 @@ def recover(project: Project, docker: Docker, timeout: float) -> None:
         _end(project, docker, journal)
 
 
-def _put_in_force(project: Project, docker: Docker, planned: Release, journal: Journal, timeout: float) -> Journal:
+def _put_in_force(project: Project, docker: Docker, planned: Release, journal: Journal, timeout: float) -> None:
     candidate = docker.using(**planned.settings)
     with phase("images", f"release {planned.name}"):
         release.retain(docker, docker.project_name(), journal.former)
@@ -95,7 +93,7 @@ def _put_in_force(project: Project, docker: Docker, planned: Release, journal: J
         with phase("migrate", "the schema of the database; migrations only add, so that both releases work on it"):
             _migrate(project, candidate)
     with phase("silence", "in Alertmanager, for the alerts that replacing containers raises"):
-        journal = _silence(project, candidate, planned, journal)
+        _silence(project, candidate, planned.name)
     with phase("replace", "the containers of worker and application, one at a time"):
         for service in release.services(candidate):
             if service == APP:
@@ -107,7 +105,6 @@ def _put_in_force(project: Project, docker: Docker, planned: Release, journal: J
         report.show()
         report.require()
     envfile.update(project.env_file, planned.settings)
-    return journal
 
 
 def _rolled_back(
@@ -164,11 +161,11 @@ def _of_the_right_image(docker: Docker, service: str) -> set[str]:
 
 def _end(project: Project, docker: Docker, journal: Journal) -> None:
     """End the silence and close the journal."""
-    if journal.silence:
+    if not Stack.read(project, docker).why_not("alertmanager"):
         try:
-            silences.expire(docker, journal.silence)
+            silences.expire(docker, _reason(journal.settings[VARIABLE]))
         except ToolkitError as error:
-            say(f"  the silence {journal.silence} ends by itself: {error.what}: {error.why}", "warning")
+            say(f"  the silence ends by itself: {error.what}: {error.why}", "warning")
     journals.remove(project)
 
 
@@ -214,18 +211,19 @@ def _migrate(project: Project, docker: Docker) -> None:
         raise ToolkitError(error.what, error.why, f"correct the migration; its whole log is in {log}")
 
 
-def _silence(project: Project, docker: Docker, planned: Release, journal: Journal) -> Journal:
-    stack = Stack.read(project, docker)
-    if reason := stack.why_not("alertmanager"):
+def _silence(project: Project, docker: Docker, name: str) -> None:
+    if reason := Stack.read(project, docker).why_not("alertmanager"):
         say(f"  skipped: {reason}", "skipped")
-        return journal
+        return
     matchers = {"alertname": "|".join(ALERTS), "service": "|".join(release.services(docker))}
     try:
-        made = silences.create(docker, matchers, LONGEST, f"deploy of release {planned.name}")
+        silences.create(docker, matchers, LONGEST, _reason(name))
     except ToolkitError as error:
         say(f"  {error.what}: {error.why}; alerts are sent", "warning")
-        return journal
-    return journal.with_silence(project, made)
+
+
+def _reason(name: str) -> str:
+    return f"deploy of release {name}"
 
 
 def _require_version(project: Project, docker: Docker, name: str) -> None:

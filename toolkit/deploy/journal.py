@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from toolkit.files import write_atomically
@@ -13,24 +13,17 @@ from toolkit.project import Project
 
 @dataclass(frozen=True)
 class Journal:
-    """``settings`` select the new release, ``former`` are names and ids of the images before, ``silence`` is an id.
+    """``settings`` select the new release, ``former`` are names and ids of the images before.
 
     Whether the deploy came through is not written here: .env, which changes in one step, says so.
     """
 
     settings: Mapping[str, str]
     former: Mapping[str, str]
-    silence: str = ""
 
     def committed(self, project: Project) -> bool:
         """Whether the new release is the one in force."""
         return self.settings.items() <= project.env.items()
-
-    def with_silence(self, project: Project, silence: str) -> Journal:
-        """The same with a silence, written."""
-        journal = replace(self, silence=silence)
-        journal.write(project)
-        return journal
 
     def write(self, project: Project) -> None:
         """Put it on disk."""
