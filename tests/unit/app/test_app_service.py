@@ -134,6 +134,16 @@ def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) 
     assert all(json.loads(line)["service"] == "api" for line in out.splitlines())
 
 
+def test_a_migration_that_cannot_be_done_ends_with_the_reason(hostile: dict[str, str]) -> None:
+    with service("migrate", hostile, free_port()) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, "")
+    [line] = map(json.loads, out.splitlines())
+    assert line["message"] == "schema not migrated"
+    assert "refused" in line["reason"]
+    assert "hidden" not in out
+
+
 def test_smoke_reports_each_check_and_fails(hostile: dict[str, str]) -> None:
     away = {
         "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
