@@ -43,6 +43,7 @@ def create_app(settings: Settings, title: str) -> FastAPI:
         # `RequestContext` does this, at half the cost, and with the same names as metrics and log lines.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.draining = False
     app.add_middleware(RequestContext)
     problems.install(app)
     disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -95,7 +96,11 @@ class RequestContext:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 request.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if scope["app"].state.draining:
+                    # A proxy that kept the connection might send its next request just when it is closed.
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -196,6 +201,7 @@ async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -
     async def stopping() -> None:
         await stop.wait()
         log.info("stopping")
+        app.state.draining = True
         try:
             await drain()
         finally:

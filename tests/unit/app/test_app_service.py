@@ -1,5 +1,6 @@
 """The services as processes, with every dependency away: they start, say so, stay, and stop when told."""
 
+import http.client
 import json
 import os
 import signal
@@ -114,6 +115,29 @@ def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> Non
             assert status == 503
             said.add(body["status"])
         assert get(port, "/api/health/live")[0] == 200
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
+    port = free_port()
+    with service("api", hostile, port) as process:
+        await_live(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/api/health/live")
+        kept = connection.getresponse()
+        kept.read()
+        assert not kept.will_close
+        process.send_signal(signal.SIGTERM)
+        closing = False
+        while not closing:  # answered over connections that are kept until the signal has arrived
+            connection.request("GET", "/api/health/live")
+            answer = connection.getresponse()
+            answer.read()
+            closing = answer.will_close
+        assert answer.status == 200
+        assert get(port, "/api/health/live")[0] == 200, "others are still answered"
+        connection.close()
         process.communicate(timeout=20)
     assert process.returncode == 0
 
