@@ -174,8 +174,10 @@ def count_from_zero(app: FastAPI) -> None:
                 metrics.HTTP_REQUESTS.labels(method.upper(), route, status)
 
 
-async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -> None:
-    """Serve `app` until SIGTERM or SIGINT.
+async def serve(
+    app: FastAPI, port: int, drain: Callable[[], Awaitable[None]], prepare: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Listen once `prepare` has ended, and serve `app` until SIGTERM or SIGINT.
 
     Then `drain` runs while requests are still answered, and once it has ended the server finishes what is open and
     closes. A second signal cuts the draining short.
@@ -209,6 +211,8 @@ async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -
 
     waiting = asyncio.create_task(stopping())
     try:
+        if prepare:
+            await prepare()
         await server.serve()
     finally:
         waiting.cancel()
