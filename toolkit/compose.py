@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -122,17 +122,26 @@ def _output(
 
 @dataclass(frozen=True)
 class Docker:
-    """Docker as seen from one checkout; ``echo`` prints every command before it runs."""
+    """Docker as seen from one checkout.
+
+    ``echo`` prints every command before it runs; ``env`` is set for every one of them, and wins over .env.
+    """
 
     root: Path
     echo: bool = False
+    env: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     _configs: dict[object, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
         """Run ``docker ARGS`` and return its result, whatever its exit code; the options are those of `run`."""
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
+        options["env"] = {**self.env, **(options.get("env") or {})}
         return run(["docker", *args], cwd=self.root, **options)
+
+    def using(self, **env: str) -> Docker:
+        """The same with variables that win over .env, so that every function works on what they describe."""
+        return replace(self, env={**self.env, **env}, _configs={})
 
     def compose(self, *args: str, **options: Unpack[Options]) -> Result:
         """Run ``docker compose ARGS``; .env says which files and groups it acts on."""
@@ -189,6 +198,11 @@ class Docker:
         """The Compose project that this checkout's containers, networks and volumes belong to."""
         name: str = self.effective()["name"]
         return name
+
+    def image_id(self, name: str) -> str | None:
+        """The id of an image that the engine has, or None."""
+        result = self("image", "inspect", "--format", "{{.Id}}", name)
+        return result.stdout.strip() if result.code == 0 else None
 
 
 def explain(doing: str, result: Result) -> ToolkitError:

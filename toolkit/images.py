@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,14 +53,14 @@ def images_of(project: Project, docker: Docker, chosen: str, profile: str | None
     Raises:
         ToolkitError: the compose files cannot be read, or there is no such profile (exit code 2).
     """
-    files, env = settings(project, profile, images=chosen)["COMPOSE_FILE"], project.env
+    files, env = settings(project, profile, images=chosen)["COMPOSE_FILE"], {**project.env, **docker.env}
     in_use = files == env.get("COMPOSE_FILE")
     return _images(docker.effective(env=None if in_use else {"COMPOSE_FILE": files}), env)
 
 
-def _images(config: dict[str, Any], env: dict[str, str]) -> list[Image]:
+def _images(config: dict[str, Any], env: Mapping[str, str | None]) -> list[Image]:
     # An image that is named for the application without a folder to build it from comes from elsewhere.
-    foreign = "" if env.get("APP_CONTEXT") else env.get("APP_IMAGE", "")
+    foreign = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
     services: dict[str, list[str]] = {}
     built: set[str] = set()
     for name, service in config["services"].items():
@@ -192,7 +192,7 @@ def provide(project: Project, docker: Docker, profile: str | None = None) -> Non
     with exclusive(project.lock_file, "provide the images"):
         lacking = missing(docker, images_of(project, docker, project.images, profile))
         _pull(docker, [image for image in lacking if not image.built])
-        _build(project, docker, [image for image in lacking if image.built], profile)
+        make(project, docker, [image for image in lacking if image.built], profile)
 
 
 def build(project: Project, docker: Docker) -> None:
@@ -203,7 +203,7 @@ def build(project: Project, docker: Docker) -> None:
     """
     with exclusive(project.lock_file, "build the images"):
         chosen = project.images or choose(project, docker, "local", yes=False)
-        _build(project, docker, [image for image in images_of(project, docker, chosen) if image.built])
+        make(project, docker, [image for image in images_of(project, docker, chosen) if image.built])
 
 
 def pull(project: Project, docker: Docker) -> None:
@@ -226,7 +226,12 @@ def _pull(docker: Docker, images: Sequence[Image]) -> None:
     side_by_side([image.name for image in images], one, "pulled")
 
 
-def _build(project: Project, docker: Docker, images: Sequence[Image], profile: str | None = None) -> None:
+def make(project: Project, docker: Docker, images: Sequence[Image], profile: str | None = None) -> None:
+    """Build images, whether or not they are here; what the builder printed is kept in .netmon/build-SERVICE.log.
+
+    Raises:
+        ToolkitError: one of them cannot be built.
+    """
     if not images:
         return
     environment = {"COMPOSE_FILE": settings(project, profile)["COMPOSE_FILE"]}

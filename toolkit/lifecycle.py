@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import absent, console, doctor, files, health, images, proxy
+from toolkit import absent, console, deploy, doctor, files, health, images, preflight, proxy
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.project import Project, known
@@ -61,6 +61,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             with console.phase("images", "images in Docker, pulled or built where they are missing"):
                 images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
+            deploy.recover(project, docker, project.timeout("replica"))
             with console.phase("up", "containers, networks and volumes of the project"):
                 remove_switched_off(docker)
                 end_restarts(docker)
@@ -71,6 +72,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     report.show()
             show_addresses(project, docker)
             absent.show(project, docker)
+            preflight.announce(project, docker)
             if options.smoke:
                 report.require()
     except KeyboardInterrupt as error:

@@ -15,6 +15,9 @@ from toolkit.project import Project
 # Written by `invoke setup` and read by docker compose or by the tasks, not by the files.
 OF_SETUP = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")
 
+# Read by the tasks alone.
+OF_TASKS = ("BACKUP_TARGET",)
+
 # Read by docker compose itself, wherever it runs.
 OF_COMPOSE = (
     "COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DISABLE_ENV_FILE", "COMPOSE_ENV_FILES", "COMPOSE_EXPERIMENTAL",

@@ -152,6 +152,34 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
             time.sleep(PAUSE)
 
 
+def wait_for(docker: Docker, project: str, service: str, containers: Sequence[str], timeout: float) -> None:
+    """Wait until some containers of one service are healthy, whatever becomes of its others.
+
+    Args:
+        docker: Docker in the project's folder.
+        project: The Compose project.
+        service: The service that they belong to.
+        containers: Their ids; one-off containers are none.
+        timeout: Seconds.
+
+    Raises:
+        ToolkitError: one of them cannot become healthy any more, is gone, or the time is up.
+    """
+    watch = Watch()
+    deadline = time.monotonic() + timeout
+    while True:
+        found = tuple(state for state in states(docker, project) if state.id in containers)
+        looked = Service(service, len(containers), found)
+        watch.look([looked])
+        if stuck := watch.hopeless([looked], starting=False):
+            raise failure(docker, stuck)
+        if looked.ready:
+            return
+        if time.monotonic() > deadline:
+            raise late([looked], timeout)
+        time.sleep(PAUSE)
+
+
 def _look(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
     """The containers; what is asked from outside is asked once nothing else is starting, since asking takes CPU."""
     found = states(docker, project)

@@ -1,6 +1,7 @@
 """The API: accepts probes, tells results and latest states, reports health."""
 
 import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -29,6 +30,8 @@ from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 DRAIN_SECONDS = 1.0
 """How long a stopping API still answers while it says that it is not ready, so that a proxy turns to another."""
 ACCEPT_TIMEOUT = 5.0
+PATIENCE = 3.0
+"""How long a starting API waits for database and queue before it listens without them."""
 
 log = logger(__name__)
 
@@ -60,10 +63,28 @@ async def run(settings: Settings) -> None:
         lifecycle.draining = True
         await asyncio.sleep(0 if settings.reload else DRAIN_SECONDS)
 
+    async def prepare() -> None:
+        # Clients find a new replica by its name as soon as it listens: it must be able to serve them then.
+        with suppress(TimeoutError):
+            await deadline(usable(database.check, link.check), PATIENCE)
+
     async with running(database.prepare(), link.run(), received.run(), signals.dependencies(checks)):
-        await web.serve(app, settings.port, drain)
+        await web.serve(app, settings.port, drain, prepare)
     for close in (database.close, latest.close, kafka.close):
         await close()
+
+
+async def usable(*checks: health.Check) -> None:
+    """Return once every check has passed, however often it has to be asked."""
+    for check in checks:
+        while True:
+            try:
+                await check()
+            except Exception as error:
+                log.debug("not usable yet", reason=describe(error))
+                await asyncio.sleep(0.05)
+            else:
+                break
 
 
 def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestStates) -> None:

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("api", help="serve the HTTP API")
     commands.add_parser("worker", help="carry out queued probes and keep the latest states")
+    commands.add_parser("migrate", help="bring the schema of the database up to date, and end")
     smoke = commands.add_parser("smoke", help="one client operation for each service, as JSON lines")
     smoke.add_argument("--only", nargs="+", metavar="NAME", help="these checks only")
     options = parser.parse_args(arguments)
@@ -38,9 +39,28 @@ def main(arguments: Sequence[str]) -> int:
         from netmon.smoke import main as run_smoke
 
         return run_smoke(settings, options.only)
+    if options.command == "migrate":
+        return _migrate(settings)
     if settings.reload:
         return _reloading(options.command)
     run_service(options.command)
+    return 0
+
+
+def _migrate(settings: Settings) -> int:
+    """Bring the schema up to date; 1 where that fails, with the reason in the log."""
+    from psycopg import Error
+
+    from netmon import logs
+    from netmon.database import Database
+    from netmon.supervision import describe
+
+    logs.configure("migrate", settings.log_level)
+    try:
+        asyncio.run(Database(settings.database_url, application="netmon-migrate").migrate())
+    except Error as error:
+        logs.logger(__name__).critical("schema not migrated", reason=describe(error))
+        return 1
     return 0
 
 

@@ -66,11 +66,19 @@ class Database:
         backoff = Backoff("database")
         while not self._migrated:
             try:
-                async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                    await migrations.apply(connection)
-                self._migrated = True
+                await self.migrate()
             except OperationalError as error:
                 await backoff.failed(describe(error))
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date.
+
+        Raises:
+            psycopg.Error: the database is away, or refuses a migration, of which nothing is left then.
+        """
+        async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+            await migrations.apply(connection)
+        self._migrated = True
 
     async def close(self) -> None:
         """Close the pool, without waiting for connections that hang."""

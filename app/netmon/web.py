@@ -43,6 +43,7 @@ def create_app(settings: Settings, title: str) -> FastAPI:
         # `RequestContext` does this, at half the cost, and with the same names as metrics and log lines.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.draining = False
     app.add_middleware(RequestContext)
     problems.install(app)
     disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -95,7 +96,11 @@ class RequestContext:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 request.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if scope["app"].state.draining:
+                    # A proxy that kept the connection might send its next request just when it is closed.
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -169,8 +174,10 @@ def count_from_zero(app: FastAPI) -> None:
                 metrics.HTTP_REQUESTS.labels(method.upper(), route, status)
 
 
-async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -> None:
-    """Serve `app` until SIGTERM or SIGINT.
+async def serve(
+    app: FastAPI, port: int, drain: Callable[[], Awaitable[None]], prepare: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Listen once `prepare` has ended, and serve `app` until SIGTERM or SIGINT.
 
     Then `drain` runs while requests are still answered, and once it has ended the server finishes what is open and
     closes. A second signal cuts the draining short.
@@ -196,6 +203,7 @@ async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -
     async def stopping() -> None:
         await stop.wait()
         log.info("stopping")
+        app.state.draining = True
         try:
             await drain()
         finally:
@@ -203,6 +211,8 @@ async def serve(app: FastAPI, port: int, drain: Callable[[], Awaitable[None]]) -
 
     waiting = asyncio.create_task(stopping())
     try:
+        if prepare:
+            await prepare()
         await server.serve()
     finally:
         waiting.cancel()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.compose import Docker
 from toolkit.console import table
-from toolkit.doctor.checkout import compose_files, mounts, settings, shell
+from toolkit.doctor.checkout import compose_files, mounts, permissions, settings, shell
 from toolkit.doctor.engine import (
     buildx,
     compose,
@@ -25,19 +25,35 @@ from toolkit.doctor.stack import containers
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
 
-__all__ = ["Finding", "doctor", "require_engine", "require_engine_folder", "require_free_ports", "show"]
+__all__ = [
+    "CHECKS",
+    "Finding",
+    "Subject",
+    "doctor",
+    "examine",
+    "require_engine",
+    "require_engine_folder",
+    "require_free_ports",
+    "show",
+]
 
-CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    engine, compose, buildx, limits, memory, disk, engine_files, settings, secrets, shell, compose_files, mounts, ports,
-    containers,
+Check = Callable[[Subject], Iterator[Finding]]
+
+CHECKS: Sequence[Check] = (
+    engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
+    mounts, ports, containers,
 )  # fmt: skip
 
 
 def doctor(project: Project, docker: Docker) -> list[Finding]:
-    """Every check's findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
-    subject = Subject(project, docker)
+    """The findings of every check."""
+    return examine(Subject(project, docker), CHECKS)
+
+
+def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
+    """The checks' findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
     findings: list[Finding] = []
-    for check in CHECKS:
+    for check in checks:
         try:
             findings += check(subject)
         except ToolkitError as error:

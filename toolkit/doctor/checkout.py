@@ -13,7 +13,7 @@ from toolkit import setup
 from toolkit.compose import explain
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
-from toolkit.variables import OF_COMPOSE, OF_SETUP
+from toolkit.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
 
 SETUP = "run: invoke setup"
 
@@ -30,11 +30,8 @@ def settings(subject: Subject) -> Iterator[Finding]:
         return
     complaints = [
         *(Finding("settings", "warning", what, SETUP) for what in _differences(env, wanted)),
-        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_COMPOSE}),
+        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_TASKS, *OF_COMPOSE}),
     ]
-    if stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
-        what = ".env, which holds passwords, can be read by other users of this machine"
-        complaints.append(Finding("settings", "warning", what, "run: chmod 600 .env"))
     yield from complaints or [Finding("settings", "ok", f"set up for the profile {profile}")]
 
 
@@ -49,6 +46,16 @@ def _unknown(env: dict[str, str], known: set[str]) -> Iterator[Finding]:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         yield Finding("settings", "warning", f"nothing reads {name} in .env", f"{meant}correct or delete its line")
+
+
+def permissions(subject: Subject) -> Iterator[Finding]:
+    """Settings are their owner's alone."""
+    project = subject.project
+    if project.env_file.exists() and stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
+        what = "other users of this machine can read .env, which may hold passwords"
+        yield Finding("permissions", "warning", what, "run: chmod 600 .env")
+    else:
+        yield Finding("permissions", "ok", "settings are their owner's alone")
 
 
 def shell(subject: Subject) -> Iterator[Finding]:

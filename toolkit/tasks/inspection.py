@@ -56,3 +56,15 @@ def doctor(c: Context) -> None:
 
     if not show(doctor(*checkout(c))):
         raise Exit(code=1)
+
+
+@task(help={"profile": "prod; what is looked at need not be set up yet"})
+def preflight(c: Context, profile: str = "prod") -> None:
+    """List what is not ready for production, each with its fix; exit code 1 where anything is a blocker."""
+    from invoke.exceptions import Exit
+
+    from toolkit.doctor import show
+    from toolkit.preflight import preflight
+
+    if not show(preflight(*checkout(c), profile)):
+        raise Exit(code=1)

@@ -68,6 +68,22 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 
 
 @task(
+    help={
+        "release": "an earlier release whose images are still here; default: a new one of this checkout as it is",
+        "image": "the application's image from now on, where it is made elsewhere (APP_IMAGE)",
+        "timeout": "seconds for each new container to become healthy",
+    }
+)
+def deploy(c: Context, release: str | None = None, image: str | None = None, timeout: str | None = None) -> None:
+    """Put a new release of application and worker in force without a gap, or go back by itself."""
+    from toolkit.deploy import deploy
+
+    project, docker = checkout(c)
+    limit = seconds("timeout", timeout, project.timeout("replica"))
+    deploy(project, docker, timeout=limit, name=release, image=image)
+
+
+@task(
     iterable=["service"],
     help={"service": SERVICE, "timeout": "seconds"},
 )

@@ -13,7 +13,7 @@ from psycopg import OperationalError
 from redis import RedisError
 
 from netmon import web
-from netmon.api import add_routes
+from netmon.api import add_routes, usable
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Outcome, Probe
 from netmon.settings import Settings, load
@@ -188,3 +188,14 @@ async def test_metrics_have_routes_not_paths(client: httpx.AsyncClient) -> None:
 async def test_metrics_can_be_off(environ: dict[str, str], services: Any) -> None:
     async with connected(load({**environ, "ENABLE_METRICS": "false"}), services) as client:
         is_problem(await client.get("/api/metrics"), 404)
+
+
+async def test_what_is_needed_is_asked_until_it_answers() -> None:
+    answers = {"database": [False, False, True], "queue": [True]}
+
+    async def check(name: str) -> None:
+        if not answers[name].pop(0):
+            raise OperationalError("away")
+
+    await usable(lambda: check("database"), lambda: check("queue"))
+    assert answers == {"database": [], "queue": []}

@@ -1,5 +1,6 @@
 """The services as processes, with every dependency away: they start, say so, stay, and stop when told."""
 
+import http.client
 import json
 import os
 import signal
@@ -118,6 +119,29 @@ def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> Non
     assert process.returncode == 0
 
 
+def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
+    port = free_port()
+    with service("api", hostile, port) as process:
+        await_live(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/api/health/live")
+        kept = connection.getresponse()
+        kept.read()
+        assert not kept.will_close
+        process.send_signal(signal.SIGTERM)
+        closing = False
+        while not closing:  # answered over connections that are kept until the signal has arrived
+            connection.request("GET", "/api/health/live")
+            answer = connection.getresponse()
+            answer.read()
+            closing = answer.will_close
+        assert answer.status == 200
+        assert get(port, "/api/health/live")[0] == 200, "others are still answered"
+        connection.close()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_a_stop_during_the_start_is_obeyed(hostile: dict[str, str]) -> None:
     with service("api", hostile, free_port()) as process:
         time.sleep(0.15)
@@ -132,6 +156,16 @@ def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) 
     assert process.returncode not in {0, None}
     assert any("address already in use" in line for line in out.splitlines())
     assert all(json.loads(line)["service"] == "api" for line in out.splitlines())
+
+
+def test_a_migration_that_cannot_be_done_ends_with_the_reason(hostile: dict[str, str]) -> None:
+    with service("migrate", hostile, free_port()) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, "")
+    [line] = map(json.loads, out.splitlines())
+    assert line["message"] == "schema not migrated"
+    assert "refused" in line["reason"]
+    assert "hidden" not in out
 
 
 def test_smoke_reports_each_check_and_fails(hostile: dict[str, str]) -> None:

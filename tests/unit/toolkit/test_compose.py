@@ -104,3 +104,21 @@ def test_the_configuration_is_asked_for_again_when_the_settings_have_changed(doc
 def test_nothing_is_asked_about_no_container(docker: FakeDocker) -> None:
     assert docker.cli.inspect() == []
     assert docker.calls == []
+
+
+def test_variables_that_win_over_the_settings(docker: FakeDocker) -> None:
+    docker.answer("config", by=lambda _: docker.result({"name": str(docker.environments[-1].get("X", "of .env"))}))
+    candidate = docker.cli.using(X="1").using(Y="2")
+    assert candidate.project_name() == "1"
+    assert docker.environments[-1] == {"X": "1", "Y": "2"}
+    assert docker.cli.project_name() == "of .env"
+    docker.on("info")
+    candidate("info", env={"X": "3"})
+    assert docker.environments[-1] == {"X": "3", "Y": "2"}
+
+
+def test_the_id_of_an_image(docker: FakeDocker) -> None:
+    docker.on("image", "inspect", stdout="sha256:1\n")
+    assert docker.cli.image_id("app:1") == "sha256:1"
+    docker.on("image", "inspect", code=1, stderr="No such image")
+    assert docker.cli.image_id("app:1") is None

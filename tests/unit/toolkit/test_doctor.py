@@ -97,8 +97,8 @@ def test_all_is_well(project: Project, docker: FakeDocker) -> None:
     findings = doctor(project, docker.cli)
     assert {finding.level for finding in findings} == {"ok"}
     assert {finding.check for finding in findings} >= {
-        "engine", "compose", "buildx", "limits", "memory", "disk", "settings", "secrets", "shell", "compose files",
-        "mounts", "ports", "containers",
+        "engine", "compose", "buildx", "limits", "memory", "disk", "settings", "permissions", "secrets", "shell",
+        "compose files", "mounts", "ports", "containers",
     }  # fmt: skip
 
 
@@ -314,7 +314,7 @@ def test_a_public_bind_address(project: Project, docker: FakeDocker) -> None:
 
 def test_settings_that_others_can_read(project: Project, docker: FakeDocker) -> None:
     project.env_file.chmod(0o640)
-    assert only(project, docker, "settings", "warning").fix == "run: chmod 600 .env"
+    assert only(project, docker, "permissions", "warning").fix == "run: chmod 600 .env"
 
 
 @pytest.mark.parametrize("content", [None, "", "p@ss:word/0123456789", "short"])
@@ -352,7 +352,7 @@ def test_a_credential_that_containers_cannot_read(project: Project, docker: Fake
 
 def test_a_secrets_folder_that_others_can_enter(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o755)
-    assert "can enter secrets/" in only(project, docker, "secrets", "warning").what
+    assert "can enter secrets/" in only(project, docker, "permissions", "warning").what
 
 
 @pytest.mark.parametrize(

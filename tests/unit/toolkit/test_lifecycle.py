@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
-from toolkit import absent, doctor, envfile, images, lifecycle
+from toolkit import absent, deploy, doctor, envfile, images, lifecycle
 from toolkit.compose import Result
 from toolkit.errors import ToolkitError
 from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
@@ -49,6 +49,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(lifecycle, "setup", steps.note("setup", ["created secrets/redis_password.txt"]))
     monkeypatch.setattr(images, "choose", steps.note("choose", "local"))
     monkeypatch.setattr(images, "provide", steps.note("provide"))
+    monkeypatch.setattr(deploy, "recover", steps.note("recover"))
     monkeypatch.setattr(lifecycle, "remove_switched_off", steps.note("switch off"))
     monkeypatch.setattr(lifecycle, "end_restarts", steps.note("end restarts"))
     monkeypatch.setattr(lifecycle, "start", steps.note("start"))
@@ -65,6 +66,7 @@ ALL_STEPS = [
     "ports",
     "choose",
     "provide",
+    "recover",
     "switch off",
     "end restarts",
     "start",

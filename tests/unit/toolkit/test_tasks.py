@@ -13,7 +13,8 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, doctor, lifecycle, logs, masking, reload, setup, smoke, status, wait
+from toolkit import demo, deploy, doctor, lifecycle, logs, masking, preflight, reload, setup, smoke, status, wait
+from toolkit.doctor.findings import Level
 from toolkit.errors import ToolkitError
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
@@ -25,6 +26,7 @@ from toolkit.tasks import seconds, whole_number
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
     "images.list", "images.build", "images.pull", "observe.check", "demo", "reload",
+    "deploy", "preflight",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -55,6 +57,7 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     monkeypatch.setattr(Project, "load", staticmethod(lambda: project))
     record(lifecycle, "up")
     record(lifecycle, "down")
+    record(deploy, "deploy")
     record(wait, "wait")
     record(logs, "logs")
     record(status, "status")
@@ -92,6 +95,10 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     assert calls[-1].args[1:] == (5.0, ["db", "app"])
     assert invoke("down", "--volumes", "--yes") == 0
     assert calls[-1].kwargs == {"volumes": True, "yes": True}
+    assert invoke("deploy") == 0
+    assert calls[-1].kwargs == {"timeout": 90.0, "name": None, "image": None}
+    assert invoke("deploy", "--release=r1", "--image=theirs:2", "--timeout=5") == 0
+    assert calls[-1].kwargs == {"timeout": 5.0, "name": "r1", "image": "theirs:2"}
     assert invoke("logs", "--service=db", "--follow", "--tail=5", "--since=1h") == 0
     assert calls[-1].args[1:] == (["db"],)
     assert calls[-1].kwargs == {"follow": True, "tail": 5, "since": "1h"}
@@ -110,6 +117,7 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     ("up", "--timeout=soon"), ("up", "--timeout=-5"), ("up", "--timeout=0"), ("up", "--timeout=nan"),
     ("up", "--timeout=inf"), ("wait", "--timeout=soon"), ("smoke", "--timeout="), ("logs", "--tail=-1"),
     ("logs", "--tail=all"), ("demo", "--seconds=ever"), ("demo", "--rate=0"),
+    ("deploy", "--timeout=soon"),
 ])  # fmt: skip
 def test_a_bad_number_is_refused(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], argv: tuple[str, str]
@@ -131,6 +139,22 @@ def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monke
     report = SmokeReport((Check("db", "inside", Outcome.FAILED, 0.1, "no"),))
     monkeypatch.setattr(smoke, "smoke", lambda *_arguments: report)
     assert invoke("smoke") == 1
+
+
+@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("failed", 1)])
+def test_preflight_fails_with_a_blocker(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, level: Level, code: int
+) -> None:
+    asked: list[str] = []
+
+    def found(_project: object, _docker: object, profile: str) -> list[doctor.Finding]:
+        asked.append(profile)
+        return [doctor.Finding("domain", level, "localhost")]
+
+    monkeypatch.setattr(preflight, "preflight", found)
+    assert invoke("preflight") == code
+    assert invoke("preflight", "--profile=dev") == code
+    assert asked == ["prod", "dev"]
 
 
 @pytest.mark.parametrize(("problem", "code"), [("", 0), ("it is missing", 1)])

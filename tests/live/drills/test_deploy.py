@@ -1,0 +1,143 @@
+"""Deploys under load: every kind of broken release, and a run that is killed at each of its steps.
+
+What counts is what clients met: requests sent, requests failed, and whether every accepted probe was carried out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.live import releases
+from tests.live.load import Load, untrusting
+from tests.live.releases import Broken
+from tests.live.stack import Stack
+
+Record = Callable[[str], None]
+
+STEPS = ("images", "migrate", "silence", "replace", "verify")
+
+
+@pytest.fixture
+def load(prod_stack: Stack) -> Load:
+    """Clients of the proxy."""
+    return Load(prod_stack.public, session=untrusting)
+
+
+@pytest.fixture(autouse=True)
+def _whole(prod_stack: Stack) -> Iterator[None]:
+    """Whatever a drill has left undone is put right for the next one."""
+    yield
+    prod_stack.invoke("up", "--no-smoke")
+
+
+def whole(stack: Stack) -> None:
+    """One release everywhere, and nothing of a deploy left."""
+    assert releases.versions(stack) == {releases.release(stack)}
+    assert not releases.journal(stack).exists()
+    named = stack.docker("ps", "--all", "--format", "{{.Names}}")
+    assert f"{stack.name}-app-candidate" not in named
+
+
+def test_good(prod_stack: Stack, load: Load, record: Record) -> None:
+    before = releases.release(prod_stack)
+    done = releases.deploy(prod_stack, load)
+    assert done.code == 0, done.output
+    assert releases.release(prod_stack) != before
+    whole(prod_stack)
+    assert load.unfinished(60) == []
+    record(f"{load}; {done.seconds:.0f} s")
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("broken", releases.ALL, ids=lambda broken: broken.name.replace(" ", "-"))
+def test_broken(prod_stack: Stack, load: Load, record: Record, broken: Broken) -> None:
+    before = releases.release(prod_stack)
+    with releases.in_checkout(prod_stack, broken):
+        done = releases.deploy(prod_stack, load, "--timeout=60")
+    assert done.code == 1, done.output
+    assert broken.says in done.output, done.output
+    assert "Traceback" not in done.output.partition("its log")[0] or broken is not releases.BAD_MIGRATION
+    assert releases.release(prod_stack) == before
+    whole(prod_stack)
+    assert load.unfinished(60) == []
+    record(f"{load}; {done.seconds:.0f} s")
+    assert load.failures == []
+
+
+def test_to_an_earlier_release(prod_stack: Stack, load: Load, record: Record) -> None:
+    first = releases.release(prod_stack)
+    prod_stack.invoke("deploy", timeout=900)
+    done = releases.deploy(prod_stack, load, f"--release={first}")
+    assert done.code == 0, done.output
+    assert releases.release(prod_stack) == first
+    whole(prod_stack)
+    record(f"{load}; {done.seconds:.0f} s")
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("resume", ["deploy", "up"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("after", [0.2, 3.0], ids="after-{}-s".format)
+def test_killed(prod_stack: Stack, load: Load, record: Record, step: str, after: float, resume: str) -> None:
+    """SIGKILL some time after a step has begun, and then the same again, or `up`."""
+    with load.running():
+        process = prod_stack.start("deploy")
+        assert process.stdout
+        output = []
+        for line in process.stdout:
+            output.append(line)
+            if line.startswith(f"▶ {step}"):
+                break
+        reader = threading.Thread(target=lambda: output.extend(process.stdout or ()))
+        reader.start()
+        time.sleep(after)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        reader.join()
+        began = time.monotonic()
+        again = prod_stack.invoke(resume, timeout=900, check=False)
+        seconds = time.monotonic() - began
+        time.sleep(3)
+    assert again.returncode == 0, "".join(output) + again.stdout + again.stderr
+    whole(prod_stack)
+    assert load.unfinished(60) == []
+    ended = "killed" if process.returncode == -signal.SIGKILL else "it had ended"
+    record(f"{ended}; {load}; the next {resume} took {seconds:.0f} s")
+    assert load.failures == []
+
+
+def test_two_at_once(prod_stack: Stack, load: Load, record: Record) -> None:
+    with load.running():
+        both = [prod_stack.start("deploy"), prod_stack.start("deploy")]
+        outputs = [each.communicate(timeout=900)[0] for each in both]
+    assert sorted(each.returncode for each in both) == [0, 1], outputs
+    assert any("another run of the toolkit" in output for output in outputs)
+    whole(prod_stack)
+    record(f"one ended with 0, one was refused; {load}")
+    assert load.failures == []
+
+
+def test_ctrl_c(prod_stack: Stack, load: Load, record: Record) -> None:
+    """Goes back at once, and says so."""
+    before = releases.release(prod_stack)
+    with load.running():
+        process = prod_stack.start("deploy")
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("▶ replace"):
+                break
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=300)[0]
+    assert process.returncode == 130, output
+    assert "Traceback" not in output, output
+    assert releases.release(prod_stack) == before
+    whole(prod_stack)
+    record(f"{load}")
+    assert load.failures == []

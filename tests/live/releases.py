@@ -1,0 +1,127 @@
+"""Releases that are broken in one way each, and the deploy of one under a load."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.live.load import Load
+from tests.live.stack import Stack
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An edit of the application's source; ``says`` is a part of what the deploy has to say of it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    says: str
+
+
+NEVER_HEALTHY = Broken(
+    "never healthy",
+    "app/netmon/health.py",
+    'healthy = not lifecycle.draining and "error" not in verdicts.values()',
+    "healthy = False",
+    "not everything is healthy",
+)
+CRASHES = Broken(
+    "crashes", "app/netmon/api.py", "    lifecycle = health.Lifecycle()", '    raise SystemExit("broken")', "exited"
+)
+WORKER_CRASHES = Broken(
+    "worker crashes",
+    "app/netmon/worker.py",
+    "    lifecycle = health.Lifecycle()",
+    '    raise SystemExit("broken")',
+    "keeps restarting",
+)
+FAILS_REQUESTS = Broken(
+    "healthy but fails requests",
+    "app/netmon/api.py",
+    "        try:\n            target = parse_target(body.url)",
+    '        raise RuntimeError("broken")\n        try:\n            target = parse_target(body.url)',
+    "/api/probes is answered with status 500",
+)
+FAILS_JOBS = Broken(
+    "healthy but fails jobs",
+    "app/netmon/worker.py",
+    "        probe = await self._known(job) if redelivered else None",
+    '        raise RuntimeError("broken")',
+    "probe to be carried out",
+)
+BAD_MIGRATION = Broken(
+    "migration fails",
+    "app/netmon/migrations/0002_alerts.sql",
+    "",
+    "ALTER TABLE nothing ADD COLUMN broken integer;\n",
+    "migrate",
+)
+ALL = (NEVER_HEALTHY, CRASHES, WORKER_CRASHES, FAILS_REQUESTS, FAILS_JOBS, BAD_MIGRATION)
+
+
+@contextmanager
+def in_checkout(stack: Stack, broken: Broken) -> Iterator[None]:
+    """The source says so while the block runs. A migration is a new one."""
+    path = stack.root / broken.file
+    if broken is BAD_MIGRATION:
+        path = path.with_name("9999_broken.sql")
+        path.write_text(broken.new)
+        try:
+            yield
+        finally:
+            path.unlink()
+        return
+    before = path.read_text()
+    assert broken.old in before, path
+    path.write_text(before.replace(broken.old, broken.new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """How a deploy ended, and what the load met meanwhile."""
+
+    code: int
+    output: str
+    seconds: float
+    load: Load
+
+
+def deploy(stack: Stack, load: Load, *options: str, settle: float = 3) -> Deployed:
+    """Deploy under a load that begins before and ends after it."""
+    with load.running():
+        time.sleep(settle)
+        begun = time.monotonic()
+        done: subprocess.CompletedProcess[str] = stack.invoke("deploy", *options, timeout=900, check=False)
+        seconds = time.monotonic() - begun
+        time.sleep(settle)
+    return Deployed(done.returncode, done.stdout + done.stderr, seconds, load)
+
+
+def release(stack: Stack) -> str:
+    """The release in force, by .env."""
+    lines = (stack.root / ".env").read_text().splitlines()
+    return next((line.partition("=")[2] for line in lines if line.startswith("NETMON_RELEASE=")), "dev")
+
+
+def versions(stack: Stack) -> set[str]:
+    """What the containers of app and worker were built as; each service has as many as it should."""
+    found = set()
+    for service in ("app", "worker"):
+        variables = stack.container(service)["Config"]["Env"]
+        found.add(next(each.partition("=")[2] for each in variables if each.startswith("APP_VERSION=")))
+    return found
+
+
+def journal(stack: Stack) -> Path:
+    """Where a deploy that has not ended is recorded."""
+    return stack.root / ".netmon" / "deploy.json"

@@ -1,0 +1,54 @@
+"""A new release under a steady load: a good one comes into force, a broken one does not, and no request fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.live import releases
+from tests.live.load import Load, untrusting
+from tests.live.stack import Stack
+
+
+@pytest.fixture
+def load(prod_stack: Stack) -> Load:
+    """Clients of the proxy."""
+    return Load(prod_stack.public, session=untrusting)
+
+
+def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:
+    before = releases.release(prod_stack)
+    done = releases.deploy(prod_stack, load)
+    assert done.code == 0, done.output
+    assert releases.release(prod_stack) not in {before, "dev"}
+    assert releases.versions(prod_stack) == {releases.release(prod_stack)}
+    assert not releases.journal(prod_stack).exists()
+    assert load.failures == []
+    assert load.unfinished(30) == [], "every accepted probe is carried out"
+    assert [silence for silence in silences(prod_stack) if silence["status"]["state"] == "active"] == []
+
+
+def test_a_broken_release_does_not(prod_stack: Stack, load: Load) -> None:
+    """Healthy, but its API fails: found out before a client meets it."""
+    before = releases.release(prod_stack), releases.versions(prod_stack)
+    with releases.in_checkout(prod_stack, releases.FAILS_REQUESTS):
+        done = releases.deploy(prod_stack, load)
+    assert done.code == 1, done.output
+    assert releases.FAILS_REQUESTS.says in done.output
+    assert str(prod_stack.root / ".netmon" / "app.log") in done.output
+    assert "broken" in (prod_stack.root / ".netmon" / "app.log").read_text()
+    assert (releases.release(prod_stack), releases.versions(prod_stack)) == before
+    assert not releases.journal(prod_stack).exists()
+    assert load.failures == []
+    assert load.unfinished(30) == [], "every accepted probe is carried out"
+
+
+def silences(stack: Stack) -> list[dict[str, dict[str, str]]]:
+    """Every silence that Alertmanager knows."""
+    program = "import urllib.request as r; print(r.urlopen('http://alertmanager:9093/api/v2/silences').read().decode())"
+    found: list[dict[str, dict[str, str]]] = json.loads(
+        stack.docker("exec", stack.container("worker")["Id"], "python", "-c", program)
+    )
+    assert found, "the deploy made none"
+    return found

@@ -1,0 +1,243 @@
+"""Putting a new release of application and worker in force without a gap, or going back to the one before.
+
+.env names the release in force (NETMON_RELEASE) and is changed last, in one step: until then every command here works
+with the new settings in its environment. So whatever ends a deploy, the release in force is the one that .env names,
+and to finish and to undo are the same: to bring what runs in line with it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from toolkit import doctor, envfile, files, preflight, rolling, silences
+from toolkit.compose import Docker, TimedOutError, explain
+from toolkit.console import phase, say
+from toolkit.deploy import journal as journals
+from toolkit.deploy import rehearsal, release
+from toolkit.deploy.journal import Journal
+from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
+from toolkit.errors import ToolkitError
+from toolkit.health import Verdict, states
+from toolkit.inside import get
+from toolkit.observe.stack import Stack
+from toolkit.project import Project
+from toolkit.smoke import Plan, smoke
+from toolkit.wait import replicas
+
+ALERTS = (
+    "TargetDown", "TargetAbsent", "EndpointDown", "DependencyDown", "ContainerStopped", "ContainerRestarting",
+    "ContainerMetricsMissing",
+)  # fmt: skip
+"""What a replica that comes or goes can raise. Errors and latencies that clients see are told as ever."""
+
+LONGEST = timedelta(minutes=30)
+"""After which the silence ends by itself, should nobody come to end it."""
+
+
+def deploy(
+    project: Project, docker: Docker, *, timeout: float, name: str | None = None, image: str | None = None
+) -> None:
+    """Provide the images, migrate, replace worker and application, prove it; on any failure go back.
+
+    Args:
+        project: The checkout.
+        docker: Docker in its folder.
+        timeout: Seconds for each new replica to become healthy.
+        name: An earlier release whose images are still here; default: a new one of the present state of the checkout.
+        image: The application's image from now on, where it is made elsewhere.
+
+    Raises:
+        ToolkitError: the release is not in force; what failed, where its log is, and that the one before is back.
+    """
+    with files.exclusive(project.lock_file, "deploy"):
+        doctor.require_engine(docker)
+        recover(project, docker, timeout)
+        before = _running(docker)
+        planned = Release.plan(project, docker, name, image)
+        former = project.env.get(VARIABLE) or "dev"
+        journal = Journal(planned.settings, release.tags(before))
+        journal.write(project)
+        try:
+            _put_in_force(project, docker, planned, journal, timeout)
+        except (ToolkitError, KeyboardInterrupt) as error:
+            raise _rolled_back(project, docker, timeout, planned.name, former, error) from error
+        _end(project, docker, journal)
+        release.forget(project, docker, {planned.name, former})
+        say(f"\nrelease {planned.name} is in force; back to the one before: invoke deploy --release={former}", "ok")
+        preflight.announce(project, docker)
+
+
+def recover(project: Project, docker: Docker, timeout: float) -> None:
+    """Finish or undo what a deploy has begun that was cut off; nothing where none was.
+
+    Where the services below are not up, only what Docker holds is put right: `up` starts the containers anew.
+
+    Raises:
+        ToolkitError: a container of the release in force cannot become healthy; the journal stays.
+    """
+    if (journal := journals.read(project)) is None:
+        return
+    done = journal.committed(project)
+    with phase("recover", "a deploy that was cut off is " + ("finished" if done else "undone")):
+        _bring_in_line(project, docker, journal, timeout)
+        _end(project, docker, journal)
+
+
+def _put_in_force(project: Project, docker: Docker, planned: Release, journal: Journal, timeout: float) -> None:
+    candidate = docker.using(**planned.settings)
+    with phase("images", f"release {planned.name}"):
+        release.retain(docker, docker.project_name(), journal.former)
+        planned.provide(project, candidate)
+    if not planned.retained:
+        with phase("migrate", "the schema of the database; migrations only add, so that both releases work on it"):
+            _migrate(project, candidate)
+    with phase("silence", "in Alertmanager, for the alerts that replacing containers raises"):
+        _silence(project, candidate, planned.name)
+    with phase("replace", "the containers of worker and application, one at a time"):
+        for service in release.services(candidate):
+            if service == APP:
+                rehearsal.rehearse(project, candidate, planned.name, timeout)
+            rolling.replace(project, candidate, service, timeout=timeout)
+    with phase("verify", "the new release as its clients see it"):
+        _require_version(project, candidate, planned.name)
+        report = smoke(project, candidate, project.timeout("smoke"))
+        report.show()
+        report.require()
+    envfile.update(project.env_file, planned.settings)
+
+
+def _rolled_back(
+    project: Project, docker: Docker, timeout: float, name: str, former: str, error: BaseException
+) -> ToolkitError:
+    """The release before, in force again; what to tell the user."""
+    if not isinstance(error, ToolkitError):
+        error = ToolkitError("stopped", code=130)
+    say(f"\n{error.what}", "failed")
+    journal = journals.read(project)
+    if journal and journal.committed(project):
+        return ToolkitError("stopped", f"release {name} is in force", "run invoke deploy or invoke up to clean up", 130)
+    try:
+        with phase("roll back", f"release {former}"):
+            if journal:
+                _bring_in_line(project, docker, journal, timeout)
+                _end(project, docker, journal)
+    except (ToolkitError, KeyboardInterrupt) as second:
+        why = second.render() if isinstance(second, ToolkitError) else "stopped"
+        fix = "run invoke deploy or invoke up: it goes on from here"
+        return ToolkitError(f"release {name} failed, and going back to {former} did not end", why, fix, error.code)
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    return ToolkitError(f"release {name} was refused, {former} is in force", why, error.fix, error.code)
+
+
+def _bring_in_line(project: Project, docker: Docker, journal: Journal, timeout: float) -> None:
+    """Let every container have the image of the release that .env names."""
+    rehearsal.remove(docker, docker.project_name())
+    order = release.services(docker)
+    if not journal.committed(project):
+        release.restore(docker, journal.former)
+        order.reverse()
+    for service in order:
+        if _upheld(docker, service):
+            rolling.replace(project, docker, service, timeout=timeout, keep=_of_the_right_image(docker, service))
+        else:
+            say(f"  {service}: left to invoke up, since it or what it needs is not running", "warning")
+
+
+def _upheld(docker: Docker, service: str) -> bool:
+    """Whether a container of the service runs, and those of all that it depends on are well."""
+    config = docker.effective()
+    found = states(docker, config["name"])
+    well = {state.service for state in found if state.verdict is Verdict.OK}
+    needed = {name for name in config["services"][service].get("depends_on") or {} if name in config["services"]}
+    return needed <= well and any(state.service == service and state.status == "running" for state in found)
+
+
+def _of_the_right_image(docker: Docker, service: str) -> set[str]:
+    config = docker.effective()
+    wanted = docker.image_id(config["services"][service]["image"])
+    return {container["Id"] for container in docker.containers(config["name"]) if container["Image"] == wanted}
+
+
+def _end(project: Project, docker: Docker, journal: Journal) -> None:
+    """End the silence and close the journal."""
+    if not Stack.read(project, docker).why_not("alertmanager"):
+        try:
+            silences.expire(docker, _reason(journal.settings[VARIABLE]))
+        except ToolkitError as error:
+            say(f"  the silence ends by itself: {error.what}: {error.why}", "warning")
+    journals.remove(project)
+
+
+def _running(docker: Docker) -> list[dict[str, Any]]:
+    """The containers of application and worker.
+
+    Raises:
+        ToolkitError: there are none, or none that runs: nothing is there to be replaced.
+    """
+    config = docker.effective()
+    wanted = replicas(config).keys() & {APP, WORKER}
+    found = [
+        container
+        for container in docker.containers(config["name"])
+        if container["Config"]["Labels"]["com.docker.compose.service"] in wanted
+    ]
+    if not any(container["State"]["Running"] for container in found):
+        raise ToolkitError("there is nothing to replace", "neither application nor worker runs", "run: invoke up")
+    return found
+
+
+def _migrate(project: Project, docker: Docker) -> None:
+    """Run the migrations of the new release in a container of their own.
+
+    Raises:
+        ToolkitError: one failed; nothing of it is left in the database.
+    """
+    config = docker.effective()
+    if WORKER not in replicas(config):
+        say(f"  skipped: {WORKER} has no replicas, so the schema is not ours", "skipped")
+        return
+    container, log = f"{config['name']}-migrate", project.lock_file.with_name("migrate.log")
+    docker("rm", "--force", container)
+    try:
+        arguments = ("run", "--rm", "--no-deps", "--no-TTY", "--name", container, WORKER, "migrate")
+        result = docker.compose(*arguments, timeout=project.timeout("migration"))
+    except TimedOutError:
+        docker("rm", "--force", container)
+        raise
+    files.write_atomically(log, result.stdout + result.stderr, mode=0o600)
+    if result.code:
+        error = explain("migrate the database", result)
+        raise ToolkitError(error.what, error.why, f"correct the migration; its whole log is in {log}")
+
+
+def _silence(project: Project, docker: Docker, name: str) -> None:
+    if reason := Stack.read(project, docker).why_not("alertmanager"):
+        say(f"  skipped: {reason}", "skipped")
+        return
+    matchers = {"alertname": "|".join(ALERTS), "service": "|".join(release.services(docker))}
+    try:
+        silences.create(docker, matchers, LONGEST, _reason(name))
+    except ToolkitError as error:
+        say(f"  {error.what}: {error.why}; alerts are sent", "warning")
+
+
+def _reason(name: str) -> str:
+    return f"deploy of release {name}"
+
+
+def _require_version(project: Project, docker: Docker, name: str) -> None:
+    """Return if every container of ours says that it is of this release.
+
+    Raises:
+        ToolkitError: one does not.
+    """
+    project_name, plan = Plan.read(project, docker)
+    ours = {WORKER} if plan.foreign_app() else {APP, WORKER}
+    found = [state for state in states(docker, project_name) if state.service in ours]
+    answers = get(docker, *(f"http://{state.container}:3000/api/health" for state in found))
+    for state, answer in zip(found, answers, strict=True):
+        told = answer.json()
+        version = told.get("version") if isinstance(told, dict) else answer.problem
+        if version != name:
+            raise ToolkitError(f"{state.container} is not of release {name}", f"it says: {version}")
