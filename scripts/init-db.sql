@@ -13,6 +13,8 @@ BEGIN;
 SET LOCAL log_statement = 'none';
 SET LOCAL log_min_duration_statement = -1;
 SET LOCAL log_min_error_statement = 'panic';
+-- What is there already is no news.
+SET LOCAL client_min_messages = 'warning';
 
 -- PostgreSQL takes an empty password for none.
 SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password') AS incomplete \gset

