@@ -6,7 +6,7 @@ set -euo pipefail
 . /opt/netmon/credential.sh
 
 ADMIN_HOST=localhost ADMIN_PORT=29091
-# Says what the accounts were made from; the health check waits for it.
+# Says what the accounts were made from; empty while they are being made, and the health check waits for the end of that.
 MADE=$KAFKA_LOG_DIRS/netmon-accounts
 # The broker's own settings are too large for a tool that lives for a second.
 export KAFKA_HEAP_OPTS=-Xmx128m KAFKA_JVM_PERFORMANCE_OPTS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1'
@@ -31,13 +31,13 @@ each() { tr , '\n' <<<"$2" | sed "s/^/$1=/"; }
 make_accounts() {
   local user unused own
   user=$(credential KAFKA_APP_USER)
-  # The application uses one of two accounts; the other one gets a password that nobody knows.
   unused=netmon_a
   [[ $user == netmon_b ]] || unused=netmon_b
   # The topic smoke is that of smoke checks.
   mapfile -t own < <(each --topic "$KAFKA_APP_TOPICS,smoke" && each --group "$KAFKA_APP_GROUPS")
-  set_password "$user" "$(credential KAFKA_APP_PASSWORD)" &&
-    set_password "$unused" "$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')" &&
+  # The application uses one of two accounts; if there is the other one, it gets a password that nobody knows.
+  { [[ ! $again ]] || set_password "$unused" "$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')"; } &&
+    set_password "$user" "$(credential KAFKA_APP_PASSWORD)" &&
     set_password monitoring "$(credential KAFKA_MONITORING_PASSWORD)" &&
     tool acls --add --producer --consumer --allow-principal User:netmon_a --allow-principal User:netmon_b "${own[@]}" &&
     tool acls --add --operation Describe --allow-principal User:monitoring --topic '*' --group '*'
@@ -45,7 +45,9 @@ make_accounts() {
 
 sources=$(sources)
 [[ $sources != "$(cat "$MADE" 2>/dev/null)" ]] || exit 0
-rm -f "$MADE"
+again=''
+[[ ! -e $MADE ]] || again=1
+: >"$MADE"
 until (exec 3<>"/dev/tcp/$ADMIN_HOST/$ADMIN_PORT") 2>/dev/null; do sleep 0.2; done
 until make_accounts; do sleep 1; done
 echo "$sources" >"$MADE"
