@@ -7,11 +7,12 @@ and to finish and to undo are the same: to bring what runs in line with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from toolkit import doctor, envfile, files, preflight, rolling, silences
-from toolkit.compose import Docker, TimedOutError, explain
+from toolkit.compose import Docker, explain
 from toolkit.console import phase, say
 from toolkit.deploy import journal as journals
 from toolkit.deploy import rehearsal, release
@@ -200,14 +201,15 @@ def _migrate(project: Project, docker: Docker) -> None:
     container, log = f"{config['name']}-migrate", project.lock_file.with_name("migrate.log")
     docker("rm", "--force", container)
     try:
-        arguments = ("run", "--rm", "--no-deps", "--no-TTY", "--name", container, WORKER, "migrate")
+        arguments = ("run", "--no-deps", "--no-TTY", "--name", container, WORKER, "migrate")
         result = docker.compose(*arguments, timeout=project.timeout("migration"))
-    except TimedOutError:
+        # Of what a container that ends at once prints, `docker compose run` sometimes sees nothing.
+        said = docker("logs", container)
+    finally:
         docker("rm", "--force", container)
-        raise
-    files.write_atomically(log, result.stdout + result.stderr, mode=0o600)
+    files.write_atomically(log, said.stdout + said.stderr, mode=0o600)
     if result.code:
-        error = explain("migrate the database", result)
+        error = explain("migrate the database", replace(said, stderr=said.stderr or said.stdout or result.stderr))
         raise ToolkitError(error.what, error.why, f"correct the migration; its whole log is in {log}")
 
 

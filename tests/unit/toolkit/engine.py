@@ -44,7 +44,7 @@ class Engine:
             ("docker", "container", "inspect"): self._inspect,
             ("docker", "stop"): self._stop,
             ("docker", "rm"): self._remove,
-            ("docker", "logs"): lambda argv: Result(0, f"2026-01-01T00:00:00Z log of {argv[-1]}\n", ""),
+            ("docker", "logs"): self._logs,
             ("docker", "image", "inspect"): self._image,
             ("docker", "tag"): self._tag,
         }
@@ -123,6 +123,11 @@ class Engine:
         here = self.containers | self.oneoffs
         found = [here[name] for name in argv[3:] if name in here]
         return Result(0, json.dumps(found), "")
+
+    def _logs(self, argv: list[str]) -> Result:
+        if argv[-1].endswith("-migrate"):
+            return Result(0, self.migration.stderr, "")
+        return Result(0, f"2026-01-01T00:00:00Z log of {argv[-1]}\n", "")
 
     def _stop(self, argv: list[str]) -> Result:
         self.log.append(f"stopped {argv[-1]}")
