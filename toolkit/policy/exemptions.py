@@ -44,6 +44,4 @@ def load(root: Path) -> tuple[Exemption, ...]:
         raise BrokenPolicyError(f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
         keys = "service, rule, reason and, where the rule asks for it, of"
-        raise ToolkitError(
-            f"{path} is no list of exceptions", str(error), f"the keys of an entry are {keys}"
-        ) from error
+        raise BrokenPolicyError(f"{path} is no list of exceptions", str(error), f"an entry has {keys}") from error

@@ -148,5 +148,10 @@ HARDENING_MUTATIONS = (
     Mutation("network that reaches the host", "reachability.isolated", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
     Mutation("way out that is closed", "reachability.isolated", SECURITY, "  egress-network:\n", "  egress-network:\n    internal: true\n", "is internal", "internal"),
     Mutation("way out that is a way to each other", "reachability.isolated", SECURITY, 'enable_icc: "false"', 'enable_icc: "true"', "the members of egress-network are apart", "driver_opts"),
+    # What the documentation says of both.
+    Mutation("table that says something else", "documents.tables", "docs/security.md", "a limit of memory", "no limit of memory", "the table controls is out of date", "made: controls"),
+    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: What each container uses", "reason: What every container uses", "the table exceptions is out of date", "made: exceptions"),
+    Mutation("connection that the documentation lacks", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
+    Mutation("limit that the documentation lacks", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
 )
 # fmt: on
