@@ -85,23 +85,17 @@ def matrix(checkout: Checkout) -> str:
     """Every pair: allowed on some port, open but unused, or closed."""
     found = Matrix.load(checkout.root)
     names = list(dict.fromkeys(entry.to for entry in found.entries if entry.to not in OUTSIDE))
-    names += sorted({each.source for each in found.allowed} - {*names, *OUTSIDE})
-    columns = [name for name in names if found.ports(name)] + [HOST, WORLD]
+    names += [*sorted({each.source for each in found.allowed} - {*names, *OUTSIDE}), HOST, WORLD]
+    columns = [name for name in names if name in OUTSIDE or found.ports(name)]
     allowed, unused = (_pairs(each) for each in (found.allowed, found.unused))
-    rows = []
-    for number, source in enumerate([*names, HOST, WORLD], 1):
-        marks = (
-            ALLOWED
-            if (source, to) in allowed
-            else UNUSED
-            if (source, to) in unused
-            else ""
-            if source != to
-            else NEITHER
-            for to in columns
-        )
-        rows.append((f"{number} {source}", *marks))
-    return table(("from \\ to", *(str([*names, HOST, WORLD].index(name) + 1) for name in columns)), rows)
+
+    def mark(source: str, to: str) -> str:
+        if source == to:
+            return NEITHER
+        return ALLOWED if (source, to) in allowed else UNUSED if (source, to) in unused else ""
+
+    rows = [(f"{number} {source}", *(mark(source, to) for to in columns)) for number, source in enumerate(names, 1)]
+    return table(("from \\ to", *(str(names.index(name) + 1) for name in columns)), rows)
 
 
 def hardened(checkout: Checkout) -> list[Service]:

@@ -85,7 +85,8 @@ def test_what_the_kernel_says(host: Host) -> None:
     assert found.name == "app"
     assert found.limits == Limits(memory=67108864, cpus=0.5, pids=20)
     [process] = found.processes
-    assert (process.pid, process.users) == (42, {10001})
+    assert process.pid == 42
+    assert process.users == {10001}
     assert not process.capabilities
     assert process.no_new_privileges
     assert process.filtered
