@@ -60,12 +60,14 @@ def test_every_container_listens_where_it_may_be_reached_and_nowhere_else(runnin
 
 
 @root_only
-def test_sockets_of_the_host_are_hidden(running: Stack) -> None:
-    """Who sees the host's files sees none of the sockets in /run."""
+def test_sockets_and_containers_of_the_host_are_hidden(running: Stack) -> None:
+    """Who sees the host's files sees none of the sockets in /run, and none of the engine's files."""
     main = running.container("node-exporter")["State"]["Pid"]
     seen = Path(f"/proc/{main}/root/host")
     assert (seen / "etc").is_dir()
     assert list((seen / "run").iterdir()) == []
+    engine = running.docker("info", "--format", "{{.DockerRootDir}}").strip().lstrip("/")
+    assert list((seen / engine).iterdir()) == []
 
 
 # A container that keeps every rule, as flags of `docker run`.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from toolkit.policy.rule import Service, Violation
-from toolkit.policy.running import Container
+from toolkit.policy.running import Container, real
 
 SOCKETS = tuple(map(PurePath, ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")))
 """Of engines: whoever can write to one is root on the host, a read-only mount or not."""
@@ -68,9 +68,10 @@ def writable(service: Service) -> Iterator[Violation]:
 
 
 def writable_now(container: Container) -> Iterator[Violation]:
+    # What the host mounts later appears here as well, and is not read-only; below a tmpfs nobody gets to it.
     own = {*container.tmpfs, *container.targets("volume")}
     for mount in container.mounts:
-        if mount.writable and mount.target not in own and below(mount.target, container.targets("bind")):
+        if mount.writable and not below(mount.target, own) and below(mount.target, container.targets("bind")):
             yield Violation(f"can write to the host's files at {mount.target}", of=mount.target)
 
 
@@ -116,9 +117,9 @@ def socket_now(container: Container) -> Iterator[Violation]:
 
 def _shows_socket(source: str, target: str, hidden: Iterable[str]) -> bool:
     """Whether a mount has the socket of an engine in it, where no tmpfs lies over."""
-    real = PurePath(re.sub("^/var/run(?=/|$)", "/run", source))
-    inside = [PurePath(target) / socket.relative_to(real) for socket in SOCKETS if socket.is_relative_to(real)]
-    return real.name.endswith("docker.sock") or not all(below(str(path), hidden) for path in inside)
+    folder = PurePath(real(source))
+    inside = [PurePath(target) / socket.relative_to(folder) for socket in SOCKETS if socket.is_relative_to(folder)]
+    return folder.name.endswith("docker.sock") or not all(below(str(path), hidden) for path in inside)
 
 
 def below(path: str, folders: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ The kernel is asked on this machine (/proc and /sys/fs/cgroup): nothing has to b
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ class Container:
     @property
     def tmpfs(self) -> Mapping[str, str]:
         """Where a tmpfs was asked for, and its options."""
-        return self.host.get("Tmpfs") or {}
+        return {real(target): options for target, options in (self.host.get("Tmpfs") or {}).items()}
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -162,16 +163,21 @@ def _limits(groups: Mapping[str, Path]) -> Limits:
 
 
 def _processes(proc: Path, groups: Mapping[str, Path], main: int) -> Iterator[Process]:
-    """The main process and every other one of the container."""
-    listed = (groups["pids"] / "cgroup.procs").read_text().split()
-    for pid in dict.fromkeys([main, *map(int, listed)]):
+    """The main process and those below it: what the engine starts beside it is not what it will be at first."""
+    statuses: dict[int, dict[str, str]] = {}
+    for pid in {main, *map(int, (groups["pids"] / "cgroup.procs").read_text().split())}:
         try:
             lines = (proc / str(pid) / "status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             if pid == main:
                 raise
-            continue  # a health check that has ended meanwhile
-        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+            continue  # it has ended meanwhile
+        statuses[pid] = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    own = [main]
+    for parent in own:
+        own += [pid for pid, status in statuses.items() if int(status["PPid"]) == parent]
+    for pid in own:
+        status = statuses[pid]
         yield Process(
             pid=pid,
             users=frozenset(map(int, status["Uid"].split())),
@@ -220,6 +226,11 @@ def _listening(net: Path, proc: Path) -> Iterator[str]:
                 continue
             if protocol == "tcp" or not low <= number <= high:
                 yield f"{number}/{protocol}"
+
+
+def real(path: str) -> str:
+    """A path without the link that is in every image and on every host."""
+    return re.sub("^/var/run(?=/|$)", "/run", path)
 
 
 def address(text: str) -> IPv4Address | IPv6Address:

@@ -83,5 +83,6 @@ def _place(
                 if str(node.value).partition(":")[0] == violation.of:
                     return source.at(node, problem)
     written = any(checkout.source(file).node_at(*keys) for file in configuration.files)
-    lacking = rule.scope is Scope.HARDENED and not written
+    known = checkout.source(SECURITY_LAYER).node_at("services", service.name)
+    lacking = rule.scope is Scope.HARDENED and known and not written
     return checkout.place((SECURITY_LAYER,) if lacking else configuration.files, *keys, problem=problem)

@@ -14,6 +14,7 @@ from toolkit.policy.rules import RULES
 from toolkit.policy.running import Container, Limits, look
 
 STATUS = """Name:\tpython
+PPid:\t7
 Uid:\t10001\t10001\t10001\t10001
 NoNewPrivs:\t1
 Seccomp:\t2
@@ -111,8 +112,9 @@ def test_first_version_of_control_groups(host: Host) -> None:
     assert host.look().limits == Limits(memory=None, cpus=None, pids=20)
 
 
-def test_every_process_counts_but_those_that_have_ended(host: Host) -> None:
-    host.group("docker/abc", cgroup__procs="42\n43\n44")
+def test_every_process_counts_but_health_checks_and_those_that_have_ended(host: Host) -> None:
+    host.group("docker/abc", cgroup__procs="42\n43\n44\n45")
+    host.write("44/status", STATUS)
     host.write(
         "43/status", STATUS.replace("10001", "0").replace("CapEff:\t0000000000000000", "CapEff:\t0000000000202000")
     )
