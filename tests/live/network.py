@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -73,6 +73,22 @@ def own_addresses() -> set[str]:
     listed = json.loads(subprocess.run(["ip", "-json", "-4", "addr"], capture_output=True, check=True).stdout)
     found = {address["local"] for interface in listed for address in interface["addr_info"]}
     return {address for address in found if not address.startswith("127.")}
+
+
+@contextmanager
+def unanswered(containers: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """What this host has no route for is not passed on: there are gateways that answer for whomever one asks."""
+    networks = [network for container in containers for network in container["NetworkSettings"]["Networks"].values()]
+    subnets = {str(ip_network(f"{each['IPAddress']}/{each['IPPrefixLen']}", strict=False)) for each in networks}
+    # The last of all routes: a bridge that has an address on this host comes first.
+    routes = [["unreachable", subnet, "metric", "4294967294"] for subnet in sorted(subnets)]
+    for route in routes:
+        subprocess.run(["ip", "route", "replace", *route], check=True)
+    try:
+        yield
+    finally:
+        for route in routes:
+            subprocess.run(["ip", "route", "delete", *route], check=True)
 
 
 @contextmanager

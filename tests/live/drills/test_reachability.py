@@ -68,7 +68,9 @@ def drawn(prod_stack: Stack) -> Iterator[Map]:
     client = prod_stack.compose("run", "--detach", "--rm", "--no-deps", "--entrypoint", "sleep", "smoke", "600").strip()
     try:
         with network.neighbour() as beside, published(prod_stack, HERE), network.listening_host() as port:
-            yield draw(prod_stack, client, beside, port)
+            inspected = json.loads(prod_stack.docker("inspect", *prod_stack.containers(), client))
+            with network.unanswered(inspected):
+                yield draw(prod_stack, inspected, beside, port)
     finally:
         prod_stack.docker("rm", "--force", client)
 
@@ -84,9 +86,8 @@ def published(stack: Stack, address: str) -> Iterator[None]:
         stack.run(*recreate)
 
 
-def draw(stack: Stack, client: str, beside: Neighbour, port: int) -> Map:
+def draw(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
     """Look at every container; ``port`` is open on the host."""
-    inspected: list[dict[str, Any]] = json.loads(stack.docker("inspect", *stack.containers(), client))
     image = stack.container("worker")["Config"]["Image"]
     drawn = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
     for engine in inspected:

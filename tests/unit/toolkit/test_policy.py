@@ -115,9 +115,8 @@ def test_first_version_of_control_groups(host: Host) -> None:
 def test_every_process_counts_but_health_checks_and_those_that_have_ended(host: Host) -> None:
     host.group("docker/abc", cgroup__procs="42\n43\n44\n45")
     host.write("44/status", STATUS)
-    host.write(
-        "43/status", STATUS.replace("10001", "0").replace("CapEff:\t0000000000000000", "CapEff:\t0000000000202000")
-    )
+    root = STATUS.replace("10001", "0").replace("PPid:\t7", "PPid:\t42")
+    host.write("43/status", root.replace("CapEff:\t0000000000000000", "CapEff:\t0000000000202000"))
     found = host.look()
     assert [process.pid for process in found.processes] == [42, 43]
     assert found.processes[1].users == {0}
