@@ -59,7 +59,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "published-ports": (
         _seen("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes its port 5432/tcp", "ports"),
-        _seen("metrics published by a layer of all", BASE, "    networks:\n      - app-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - monitoring-network\n    healthcheck", "postgres-exporter publishes its port 9187/tcp", "ports"),
+        _seen("metrics published by a layer of all", BASE, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes its port 9187/tcp", "ports"),
     ),
     "public-ports": (
         _seen("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes its port 3000/tcp to other machines", "ports"),
@@ -132,7 +132,7 @@ HARDENING_MUTATIONS = (
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
     Mutation("way out joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
     Mutation("network of one's own", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
-    Mutation("network left", "reachability.members", BASE, "      - messaging-network\n      - monitoring-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "      - messaging-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "kafka does not join monitoring-network", "kafka"),
+    Mutation("network left", "reachability.members", BASE, "      - messaging-network\n      - scrape-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "      - messaging-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "kafka does not join scrape-network", "kafka"),
     Mutation("member that does not exist", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "no service kafka-importer"),
     Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host is on no network"),
     Mutation("connection without a network", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db", "grafana"),

@@ -46,7 +46,7 @@ MUTATIONS = (
     Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
     # Ports.
-    Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "may publish a port", "ports:"),
+    Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "may publish a port", "ports:"),
     Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "may publish a port", "ports:"),
     Mutation("port on every address", "ports.published", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "is published as", "APP_PORT"),
     Mutation("public default address", "ports.published", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "is published as", "KAFKA_PORT"),
