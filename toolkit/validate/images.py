@@ -1,4 +1,4 @@
-"""Images are pinned, and a mirror of the registry is one setting."""
+"""A mirror of the registry is one setting."""
 
 from __future__ import annotations
 
@@ -9,17 +9,7 @@ from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import items
 
-PINNED = re.compile(r"^[\w./:-]*/?[\w.-]+(:(?!latest$)[\w.-]+)(@sha256:[0-9a-f]{64})?$")
 LOCAL = re.compile(r"^(\$\{\w+:-)?netmon-local/")
-
-
-def pinned(checkout: Checkout) -> Iterator[Finding]:
-    """Every image has a tag, and none is `latest`."""
-    for each in checkout.whole:
-        for name, service in each.services.items():
-            image = service.get("image", "")
-            problem = "" if PINNED.match(image) else f"the image of {name} is not pinned by a tag: {image or 'none'}"
-            yield checkout.place(each.files, "services", name, "image", problem=problem)
 
 
 def registry(checkout: Checkout) -> Iterator[Finding]:

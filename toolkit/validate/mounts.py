@@ -1,4 +1,4 @@
-"""What is mounted from the checkout is there for everyone who clones it, and cannot be changed from inside."""
+"""What is mounted from the checkout is there for everyone who clones it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.validate.findings import Finding
 
 
 def sources(checkout: Checkout) -> Iterator[Finding]:
-    """Every bind-mounted file or folder of the checkout exists, is tracked by git and is mounted read-only."""
+    """Every bind-mounted file or folder of the checkout exists and is tracked by git; none is made by the engine."""
     for each in checkout.whole:
         for name, service in each.services.items():
             mounts = [mount for mount in service.get("volumes", []) if mount["type"] == "bind"]
@@ -19,8 +19,6 @@ def sources(checkout: Checkout) -> Iterator[Finding]:
                 problem = ""
                 if source.is_relative_to(checkout.root):
                     problem = _problem(checkout, str(source.relative_to(checkout.root)))
-                if not problem and not mount.get("read_only"):
-                    problem = "is not mounted read-only"
                 if not problem and mount.get("bind", {}).get("create_host_path"):
                     problem = "would be created as an empty folder where it is missing (create_host_path)"
                 yield checkout.mount(each.files, name, mount["target"], problem and f"{name}: {source.name} {problem}")

@@ -1,4 +1,4 @@
-"""What every service of the stack states: its health, its end, its log, its limits, what it waits for."""
+"""What every service of the stack states: how its health is asked, what its log says, what it waits for."""
 
 from __future__ import annotations
 
@@ -29,51 +29,28 @@ def _probed(checkout: Checkout) -> set[str]:
 
 
 def health(checkout: Checkout) -> Iterator[Finding]:
-    """Every long-running service has a health check that is asked often while it starts, or is asked from outside."""
+    """The health of every long-running service is asked often while it starts, or by a scrape job from outside."""
     probed = _probed(checkout)
     for each, name, service in _services(checkout, jobs=False):
         check = service.get("healthcheck", {})
         path = ("services", name, "healthcheck")
         if check.get("disable") or check.get("test", ["NONE"]) in (["NONE"], []):
-            if url := service.get("labels", {}).get(HEALTH_URL):
-                problem = "" if url in probed else f"no scrape job of {PROBES} probes {url}"
-                yield checkout.place(each.files, "services", name, "labels", HEALTH_URL, problem=problem)
-            else:
-                yield checkout.place(each.files, *path, problem=f"{name} has no health check")
+            url = service.get("labels", {}).get(HEALTH_URL)
+            problem = "" if url is None or url in probed else f"no scrape job of {PROBES} probes {url}"
+            yield checkout.place(each.files, "services", name, "labels", HEALTH_URL, problem=problem)
             continue
         for key in ("interval", "timeout", "retries", "start_period", "start_interval"):
             missing = "" if check.get(key) else f"the health check of {name} has no {key}"
             yield checkout.place(each.files, *path, key, problem=missing)
 
 
-def restart(checkout: Checkout) -> Iterator[Finding]:
-    """Every long-running service is started again when it ends."""
-    for each, name, service in _services(checkout, jobs=False):
-        policy = service.get("restart", "no")
-        problem = f"{name} is not started again when it ends" if policy == "no" else ""
-        yield checkout.place(each.files, "services", name, "restart", problem=problem)
-
-
 def logging(checkout: Checkout) -> Iterator[Finding]:
-    """Every service logs to bounded json-files that name the service."""
+    """The log of every service says of which one it is."""
     for each, name, service in _services(checkout, jobs=True):
-        path = ("services", name, "logging")
-        log = service.get("logging", {})
-        if log.get("driver") != "json-file":
-            yield checkout.place(each.files, *path, "driver", problem=f"{name} does not log to json-file")
-            continue
-        for key in ("max-size", "max-file", "labels"):
-            missing = "" if log.get("options", {}).get(key) else f"the log of {name} has no {key}"
-            yield checkout.place(each.files, *path, "options", key, problem=missing)
-
-
-def limits(checkout: Checkout) -> Iterator[Finding]:
-    """Every service has a limit of memory and of processor time."""
-    for each, name, service in _services(checkout, jobs=True):
-        limit = service.get("deploy", {}).get("resources", {}).get("limits", {})
-        for key in ("memory", "cpus"):
-            missing = "" if limit.get(key) else f"{name} has no limit of {key}"
-            yield checkout.place(each.files, "services", name, "deploy", "resources", "limits", key, problem=missing)
+        missing = (
+            "" if service.get("logging", {}).get("options", {}).get("labels") else f"the log of {name} has no labels"
+        )
+        yield checkout.place(each.files, "services", name, "logging", "options", "labels", problem=missing)
 
 
 def dependencies(checkout: Checkout) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.validate.mutations import ALERTMANAGER, BASE, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
+from tests.unit.validate.mutations import ALERTMANAGER, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
 
 RULES, SCRAPE, TESTS = "monitoring/prometheus/rules", "monitoring/prometheus/scrape", "monitoring/prometheus/tests"
 PLATFORM, REDIS, SLO = f"{RULES}/platform.yml", f"{RULES}/redis.yml", f"{RULES}/slo.yml"
@@ -36,7 +36,6 @@ MONITORING_MUTATIONS = (
     Mutation("alert of an absent service among others", "scrapes.apart", REDIS, "service: redis", "service: loki", "belongs into loki.yml", "service: loki"),
     Mutation("scrapes that come too rarely", "scrapes.intervals", PROMETHEUS, "scrape_interval: 3s", "scrape_interval: 15s", "every 15s is too rare", "scrape_interval"),
     Mutation("collector that nobody asks for its health", "services.health", f"{SCRAPE}/blackbox.yml", "http://otel-collector:13133/", "http://otel-collector:13133/health", "probes http://otel-collector:13133/"),
-    Mutation("collector without a label for its health", "services.health", BASE, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
     # What alerts say.
     Mutation("alert without a severity", "alerts.labels", REDIS, "severity: critical", "level: critical", "RedisDown: it has no severity", "labels"),
     Mutation("severity that no route knows", "alerts.labels", REDIS, "severity: critical", "severity: page", "the severity page is none of", "severity: page"),

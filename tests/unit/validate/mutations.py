@@ -38,23 +38,15 @@ MUTATIONS = (
     Mutation("variable without a default", "layers.combinations", BASE, "${LOG_LEVEL:-info}", "${LOG_LEVEL}", "LOG_LEVEL", "LOG_LEVEL"),
     Mutation("obsolete version", "layers.combinations", PROD, "services:", "version: \"3.8\"\nservices:", "version"),
     # Services.
-    Mutation("no health check", "services.health", BASE, "    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"/opt/netmon/redis-health.sh\"]\n", "", "redis has no health check", "redis:"),
-    Mutation("health check switched off", "services.health", DEV, "  kafka:\n", "  kafka:\n    healthcheck:\n      disable: true\n", "kafka has no health check", "healthcheck"),
     Mutation("no start_interval", "services.health", BASE, "  start_interval: 1s\n", "", "no start_interval"),
     Mutation("no start_period", "services.health", BASE, "  start_period: 60s\n", "", "no start_period"),
-    Mutation("no restart policy", "services.restart", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis is not started again", "redis:"),
-    Mutation("unbounded log", "services.logging", BASE, "    max-size: 10m\n", "", "no max-size"),
-    Mutation("another log driver", "services.logging", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
-    Mutation("no memory limit", "services.limits", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no limit of memory", "limits"),
-    Mutation("no processor limit", "services.limits", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no limit of cpus", "limits"),
     Mutation("waits for health that nobody checks", "services.dependencies", SECRETS, "  db:\n", "  db:\n    healthcheck:\n      disable: true\n", "waits for the health of db"),
+    Mutation("log without the service's name", "services.logging", BASE, "    labels: com.docker.compose.project,com.docker.compose.service\n", "", "the log of app has no labels"),
     # Images.
-    Mutation("image without a tag", "images.pinned", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
-    Mutation("image tagged latest", "images.pinned", BASE, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
     Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
     # Ports.
-    Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - monitoring-network\n    healthcheck", "may publish a port", "ports:"),
+    Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "may publish a port", "ports:"),
     Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "only proxy may publish a port", "ports:"),
     Mutation("proxy on every address", "ports.published", PROD, "${PROXY_BIND_ADDRESS:-127.0.0.1}:${PROXY_HTTP_PORT", "${PROXY_HTTP_PORT", "is published as", "PROXY_HTTP_PORT"),
     Mutation("proxy that is public by default", "ports.published", PROD, "${PROXY_BIND_ADDRESS:-127.0.0.1}:${PROXY_HTTPS_PORT:-443}:8443/udp", "${PROXY_BIND_ADDRESS:-0.0.0.0}:${PROXY_HTTPS_PORT:-443}:8443/udp", "is published as", "udp"),
@@ -67,7 +59,6 @@ MUTATIONS = (
     # Mounts.
     Mutation("mount of a missing folder", "mounts.sources", BASE, "source: ./config/redis", "source: ./config/rediss", "rediss does not exist", "/etc/redis"),
     Mutation("mount of a folder that git ignores", "mounts.sources", BASE, "source: ./config/redis", "source: ./.netmon", "is not tracked by git", "/etc/redis"),
-    Mutation("mount that can be written", "mounts.sources", DEV, "        read_only: true\n", "", "is not mounted read-only", "/srv/app"),
     Mutation("mount that the engine would make", "mounts.sources", BASE, "create_host_path: false", "create_host_path: true", "create_host_path", "/opt/netmon"),
     # Variables.
     Mutation("environment as a list", "environment.mappings", SECURITY, "  alertmanager:\n", "  alertmanager:\n    environment: [TZ=UTC]\n", "environment of alertmanager is not a mapping", "TZ=UTC"),
@@ -90,15 +81,7 @@ MUTATIONS = (
     Mutation("password in a command", "credentials.hidden", BASE, "command: [\"worker\"]", "command: [\"worker\", \"${REDIS_PASSWORD:?run invoke setup}\"]", "worker shows a password in command.1", "command"),
     Mutation("password written down", "credentials.hidden", PROD, "&prod-environment\n", "&prod-environment\n  ADMIN_PASSWORD: letmein\n", "app has a password in its environment", "ADMIN_PASSWORD"),
     # Isolation.
-    Mutation("privileged container", "isolation.namespaces", BASE, "    hostname: rabbitmq\n", "    hostname: rabbitmq\n    privileged: true\n", "must not have privileged", "privileged"),
-    Mutation("network of the host", "isolation.namespaces", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "must not have network_mode", "network_mode"),
-    Mutation("processes of the host", "isolation.namespaces", BASE, "    hostname: rabbitmq\n", "    hostname: rabbitmq\n    pid: host\n", "must not have pid", "pid: host"),
-    Mutation("fixed name", "isolation.namespaces", PROD, "  redis:\n", "  redis:\n    container_name: redis\n", "must not have container_name", "container_name"),
-    Mutation("the engine's socket", "isolation.namespaces", BASE, "      - redis_data:/data", "      - redis_data:/data\n      - /var/run/docker.sock:/var/run/docker.sock:ro", "the engine's socket", "docker.sock"),
-    Mutation("service that is not hardened", "isolation.hardening", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis is not hardened: cap_drop", "redis:"),
-    Mutation("writable root file system", "isolation.hardening", SECURITY, "  read_only: true\n", "", "read_only must be True"),
-    Mutation("capabilities kept", "isolation.hardening", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be ['ALL']", "cap_drop"),
-    Mutation("privilege gain", "isolation.hardening", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "security_opt must be"),
+    Mutation("fixed name", "isolation.coupling", PROD, "  redis:\n", "  redis:\n    container_name: redis\n", "must not have container_name", "container_name"),
     # Networks and volumes.
     Mutation("service on the default network", "resources.networks", DEV, "  smoke:\n", "  smoke:\n    networks: !reset null\n", "smoke names no network", "networks"),
     Mutation("network that nobody joins", "resources.networks", BASE, "networks:\n  #", "networks:\n  spare-network:\n    driver: bridge\n  #", "no service uses spare-network", "spare-network"),

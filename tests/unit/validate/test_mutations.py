@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
+from tests.unit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
 from tests.unit.validate.monitoring_mutations import MONITORING_MUTATIONS
 from tests.unit.validate.mutations import MANIFEST, MUTATIONS, Mutation
 from tests.unit.validate.seeding import expect, seeded
+from toolkit.policy.rules import RULES
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.runner import CHECKS, name, run
 
@@ -30,7 +32,9 @@ def test_the_repository_is_clean(sound: Checkout) -> None:
     assert report.checks == len(CHECKS)
 
 
-@pytest.mark.parametrize("mutation", [*MUTATIONS, *MONITORING_MUTATIONS], ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize(
+    "mutation", [*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS], ids=lambda mutation: mutation.name
+)
 def test_mistake_is_found(clone: Path, sound: Checkout, mutation: Mutation) -> None:
     with seeded(clone, mutation):
         checkout = Checkout(clone)
@@ -41,6 +45,12 @@ def test_mistake_is_found(clone: Path, sound: Checkout, mutation: Mutation) -> N
 
 
 def test_every_check_has_been_seen_to_fail() -> None:
-    seeded_for = {mutation.check for mutation in (*MUTATIONS, *MONITORING_MUTATIONS, *DASHBOARD_MUTATIONS)}
+    seeded_for = {
+        mutation.check for mutation in (*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS, *DASHBOARD_MUTATIONS)
+    }
     # The schema sees what Compose lets through, and that differs between its versions: tested by itself.
     assert BY_NAME.keys() - seeded_for == {"layers.schema"}
+
+
+def test_every_rule_has_been_seen_to_be_broken() -> None:
+    assert {rule.name for rule in RULES} == BY_RULE.keys()

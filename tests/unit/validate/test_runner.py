@@ -23,7 +23,7 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.runner import run
 from toolkit.validate.source import Source
 
-MISTAKE = next(mutation for mutation in MUTATIONS if mutation.check == "images.pinned")
+MISTAKE = next(mutation for mutation in MUTATIONS if mutation.check == "images.registry")
 
 
 class Engine:

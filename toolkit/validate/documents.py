@@ -1,0 +1,150 @@
+"""Tables of docs/security.md, made from what is checked: ``python -m toolkit.validate.documents`` makes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from toolkit.policy import exemptions
+from toolkit.policy.exemptions import Exemption
+from toolkit.policy.rule import Rule, Scope, Service, violations
+from toolkit.policy.rules import RULES
+from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.validate.checkout import Checkout, is_job
+from toolkit.validate.findings import Finding
+from toolkit.validate.policy import is_hardened
+
+DOCUMENT = "docs/security.md"
+PART = re.compile(r"(<!-- made: (?P<name>\w+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
+ALLOWED, UNUSED, NEITHER = "●", "○", "-"
+MIB = 1024 * 1024
+
+
+def tables(checkout: Checkout) -> Iterator[Finding]:
+    """The tables are those that the command would make."""
+    text = (checkout.root / DOCUMENT).read_text(encoding="utf-8")
+    for part in PART.finditer(text):
+        stale = part["text"] != MAKERS[part["name"]](checkout)
+        problem = f"the table {part['name']} is out of date: python -m toolkit.validate.documents" if stale else ""
+        yield Finding(DOCUMENT, text.count("\n", 0, part.start()) + 1, problem)
+
+
+def make(checkout: Checkout) -> None:
+    """Write the tables anew."""
+    path = checkout.root / DOCUMENT
+    text = path.read_text(encoding="utf-8")
+    path.write_text(PART.sub(lambda part: part[1] + MAKERS[part["name"]](checkout) + part[4], text), encoding="utf-8")
+
+
+def controls(checkout: Checkout) -> str:
+    """Every rule beside the benchmark's control."""
+    exempt = exemptions.load(checkout.root)
+    return table(
+        ("CIS", "rule", "what holds", "where", "except"),
+        (
+            (rule.control, f"`{rule.name}`", rule.demands, rule.scope.value, _names(rule, exempt))
+            for rule in RULES
+        ),
+    )  # fmt: skip
+
+
+def services(checkout: Checkout) -> str:
+    """What production has of each service: its values where a rule asks for one, else whether it is exempt."""
+    rules = [rule for rule in RULES if rule.scope is not Scope.OPEN]
+    exempt = exemptions.load(checkout.root)
+    rows = [(service.name, *(_cell(rule, service, exempt) for rule in rules)) for service in hardened(checkout)]
+    return table(("service", *(f"`{rule.name}`" for rule in rules)), rows)
+
+
+def exceptions(checkout: Checkout) -> str:
+    """The exceptions with their numbers and reasons."""
+    entries = exemptions.load(checkout.root)
+    return table(
+        ("", "service", "rule", "reason"),
+        (
+            (f"E{number}", entry.service, f"`{entry.rule}`" + (f": `{entry.of}`" if entry.of else ""), entry.reason)
+            for number, entry in enumerate(entries, 1)
+        ),
+    )
+
+
+def connections(checkout: Checkout) -> str:
+    """Who may reach what, and what for."""
+    return table(
+        ("to", "from", "what for"),
+        (
+            (f"{entry.to} {entry.port.removesuffix('/tcp')}".strip(), ", ".join(entry.sources) or "nobody",
+             entry.because.strip())
+            for entry in Matrix.load(checkout.root).entries
+        ),
+    )  # fmt: skip
+
+
+def matrix(checkout: Checkout) -> str:
+    """Every pair: allowed on some port, open but unused, or closed."""
+    found = Matrix.load(checkout.root)
+    names = list(dict.fromkeys(entry.to for entry in found.entries if entry.to not in OUTSIDE))
+    names += [*sorted({each.source for each in found.allowed} - {*names, *OUTSIDE}), HOST, WORLD]
+    columns = [name for name in names if name in OUTSIDE or found.ports(name)]
+    allowed, unused = (_pairs(each) for each in (found.allowed, found.unused))
+
+    def mark(source: str, to: str) -> str:
+        if source == to:
+            return NEITHER
+        return ALLOWED if (source, to) in allowed else UNUSED if (source, to) in unused else ""
+
+    rows = [(f"{number} {source}", *(mark(source, to) for to in columns)) for number, source in enumerate(names, 1)]
+    return table(("from \\ to", *(str(names.index(name) + 1) for name in columns)), rows)
+
+
+def hardened(checkout: Checkout) -> list[Service]:
+    """Every service of production, whichever images are in use."""
+    tools = checkout.project.data["tools"]
+    found: dict[str, Service] = {}
+    for each in filter(is_hardened, checkout.whole):
+        for name, config in each.services.items():
+            found.setdefault(name, Service(name, config, checkout.root, is_job(each, name, tools)))
+    return list(found.values())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _names(rule: Rule, exempt: Iterable[Exemption]) -> str:
+    return ", ".join(dict.fromkeys(entry.service for entry in exempt if entry.rule == rule.name))
+
+
+def _cell(rule: Rule, service: Service, exempt: Sequence[Exemption]) -> str:
+    if service.job and rule.name in {"restart", "health"}:
+        return NEITHER
+    entries = [entry for entry in exempt if (entry.service, entry.rule) == (service.name, rule.name)]
+    numbers = " ".join(f"E{exempt.index(entry) + 1}" for entry in entries)
+    if value := VALUES.get(rule.name):
+        return f"{value(service)} {numbers}".strip()
+    return numbers or ("✓" if not list(violations([rule], service, hardened=True)) else "✗")
+
+
+def _pairs(connections: Iterable[Connection]) -> set[tuple[str, str]]:
+    return {(each.source, each.to) for each in connections}
+
+
+VALUES: Mapping[str, Callable[[Service], str]] = {
+    "user": lambda service: str(service.config["user"]),
+    "memory-limit": lambda service: f"{int(service.limits['memory']) // MIB} MiB",
+    "cpu-limit": lambda service: str(service.limits["cpus"]),
+    "pids-limit": lambda service: str(service.limits["pids"]),
+}
+MAKERS: Mapping[str, Callable[[Checkout], str]] = {
+    "controls": controls,
+    "services": services,
+    "exceptions": exceptions,
+    "connections": connections,
+    "matrix": matrix,
+}
+
+if __name__ == "__main__":
+    make(Checkout(Path(__file__).parents[2]))

@@ -1,0 +1,88 @@
+"""The rules of hardening hold in every profile, but for the exceptions of policy.yml, and each of these is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.policy import exemptions
+from toolkit.policy.exemptions import FILE, Exemption
+from toolkit.policy.rule import Rule, Scope, Service, Violation, broken, violations
+from toolkit.policy.rules import RULES
+from toolkit.validate.checkout import Checkout, Configuration, is_job
+from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.source import elements
+
+SECURITY_LAYER = "docker-compose.security.yml"
+
+
+def rules(checkout: Checkout) -> Iterator[Finding]:
+    """Every service of every combination of layers keeps every rule that holds there."""
+    exempt = _exemptions(checkout)
+    for each, service in _services(checkout):
+        yield checkout.place(each.files, "services", service.name)
+        for rule, violation in broken(RULES, service, exempt, hardened=is_hardened(each)):
+            yield _place(checkout, each, service, rule, violation)
+
+
+def exceptions(checkout: Checkout) -> Iterator[Finding]:
+    """Every entry of policy.yml is of a service and a rule that there are, has a reason, and is still needed."""
+    source, exempt = checkout.source(FILE), _exemptions(checkout)
+    services = {service.name for _, service in _services(checkout)}
+    needed = {
+        (service.name, rule.name, violation.of)
+        for each, service in _services(checkout)
+        for rule, violation in violations(RULES, service, hardened=is_hardened(each))
+    }
+    for number, entry in enumerate(exempt):
+        what = (entry.service, entry.rule, entry.of)
+        problem = ""
+        if entry.service not in services:
+            problem = f"there is no service {entry.service}"
+        elif entry.rule not in {rule.name for rule in RULES}:
+            problem = f"there is no rule {entry.rule}"
+        elif not entry.reason.strip():
+            problem = "there is no reason"
+        elif any((other.service, other.rule, other.of) == what for other in exempt[:number]):
+            problem = f"{entry.service} is exempt from {entry.rule} twice"
+        elif what not in needed:
+            of = f" of {entry.of}" if entry.of else ""
+            problem = f"{entry.service} keeps the rule {entry.rule}{of}: the exception is not needed"
+        yield source.finding("exceptions", number, problem=problem)
+
+
+def is_hardened(configuration: Configuration) -> bool:
+    """Whether the security layer is among the layers."""
+    return SECURITY_LAYER in configuration.files
+
+
+def _services(checkout: Checkout) -> Iterator[tuple[Configuration, Service]]:
+    tools = checkout.project.data["tools"]
+    for each in checkout.whole:
+        for name, config in each.services.items():
+            yield each, Service(name, config, checkout.root, is_job(each, name, tools))
+
+
+def _exemptions(checkout: Checkout) -> tuple[Exemption, ...]:
+    try:
+        return exemptions.load(checkout.root)
+    except exemptions.BrokenPolicyError as error:
+        raise BrokenFileError(Finding(FILE, 1, error.why)) from error
+
+
+def _place(
+    checkout: Checkout, configuration: Configuration, service: Service, rule: Rule, violation: Violation
+) -> Finding:
+    """Where the layers have what breaks a rule; what the security layer lacks is said there."""
+    problem = f"{service.name} {violation.problem}"
+    if violation.keys[0] == "volumes":
+        return checkout.mount(configuration.files, service.name, violation.keys[1], problem)
+    keys = ("services", service.name, *violation.keys)
+    if violation.keys == ("tmpfs",):
+        for source in map(checkout.source, configuration.files):
+            for node in elements(source.node_at(*keys)):
+                if str(node.value).partition(":")[0] == violation.of:
+                    return source.at(node, problem)
+    written = any(checkout.source(file).node_at(*keys) for file in configuration.files)
+    known = checkout.source(SECURITY_LAYER).node_at("services", service.name)
+    lacking = rule.scope is Scope.HARDENED and known and not written
+    return checkout.place((SECURITY_LAYER,) if lacking else configuration.files, *keys, problem=problem)
