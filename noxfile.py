@@ -42,7 +42,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("yamllint", "--strict", *files(session, "*.yml", "*.yaml", ".yamllint"))
+    session.run("yamllint", "--strict", *files(session, "*.yml", "*.yaml", "*.lock", ".yamllint"))
     session.run("shellcheck", "-x", *files(session, "*.sh", ".ci/run"))
     session.run("hadolint", *files(session, "Dockerfile"))
     session.run("actionlint", *files(session, ".github/workflows/*.yml"))

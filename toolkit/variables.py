@@ -57,12 +57,17 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
     """
     found: dict[str, str] = {}
     for name in project.shipped_files if names is None else names:
-        for variable, default in _references(_parse(project.root / name)):
+        for variable, default in _references(parse(project.root / name)):
             found[variable] = found.get(variable) or default
     return found
 
 
-def _parse(path: Path) -> Any:
+def parse(path: Path) -> Any:
+    """A compose file as plain objects; Compose's own tags count for nothing.
+
+    Raises:
+        ToolkitError: it cannot be read or is not YAML.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
