@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from os.path import relpath
+from pathlib import Path
 
 from toolkit import digests
 from toolkit.validate.checkout import Checkout
@@ -40,6 +42,26 @@ def registry(checkout: Checkout) -> Iterator[Finding]:
             elif not built and not image.value.startswith("${REGISTRY"):
                 problem = f"the image of {name.value} is neither built nor taken from ${{REGISTRY…}}"
             yield source.at(image, problem)
+
+
+def unprivileged(checkout: Checkout) -> Iterator[Finding]:
+    """Every image that is built for a service ends as a user that is not root, whatever the compose files say."""
+    files = {
+        relpath(Path(build["context"], build.get("dockerfile", "Dockerfile")), checkout.root)
+        for each in checkout.whole
+        for service in each.services.values()
+        if (build := service.get("build"))
+    }
+    for file in sorted(files):
+        line, user = 1, ""
+        for number, text in enumerate((checkout.root / file).read_text(encoding="utf-8").splitlines(), 1):
+            match text.split():
+                case ["FROM", *_]:
+                    line, user = number, ""
+                case ["USER", user]:
+                    line = number
+        fine = re.fullmatch(r"[1-9]\d*(:\d+)?", user)
+        yield Finding(file, line, "" if fine else f"the image runs as {user or 'root'}: USER takes a number above 0")
 
 
 def locked(checkout: Checkout) -> Iterator[Finding]:

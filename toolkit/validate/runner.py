@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     services.dependencies,
     images.pinned,
     images.registry,
+    images.unprivileged,
     images.locked,
     ports.published,
     ports.addresses,

@@ -54,6 +54,8 @@ MUTATIONS = (
     Mutation("image tagged latest", "images.pinned", BASE, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
     Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
+    Mutation("image that runs as root", "images.unprivileged", "app/Dockerfile", "USER 10001:10001", "USER root", "the image runs as root", "USER root"),
+    Mutation("image without a user", "images.unprivileged", "monitoring/kafka/Dockerfile", "USER 1000:1000\n", "", "the image runs as root", "FROM ${KAFKA_IMAGE}"),
     Mutation("lock of another tag", "images.locked", LOCK, "redis:8.10.2-alpine@", "redis:8.0.0-alpine@", "is locked, but docker-compose.yml names ${REGISTRY:-docker.io}/library/redis:8.10.2", "redis:8.0.0"),
     Mutation("lock without a digest", "images.locked", LOCK, "redis:8.10.2-alpine@sha256:00", "redis:8.10.2-alpine@sha256:zz", "has no digest", "sha256:zz"),
     Mutation("lock of a service that is gone", "images.locked", LOCK, "  db:\n", "  database:\n", "services.database.image is no image that docker-compose.yml names", "image:"),
