@@ -34,11 +34,6 @@ _IMAGE = re.compile(r"(^|_)image$", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^{}]*)\}")
 
 
-def layers(project: Project) -> list[str]:
-    """The compose files that published images can stand in."""
-    return [name for name in project.shipped_files if name != project.data["local_images"]]
-
-
 def published(project: Project) -> dict[str, Pins]:
     """The published images by layer, as they are written there: those of services, and those that builds start from.
 
@@ -47,7 +42,7 @@ def published(project: Project) -> dict[str, Pins]:
     Raises:
         ToolkitError: a compose file cannot be read.
     """
-    found = {layer: _pins(parse(project.root / layer)) for layer in layers(project)}
+    found = {layer: _pins(parse(project.root / layer)) for layer in project.shipped_files}
     return {layer: pins for layer, pins in found.items() if pins}
 
 
@@ -87,7 +82,7 @@ def lock(project: Project, docker: Docker) -> list[str]:
     with exclusive(project.lock_file, "lock the images"):
         wanted = _resolved(project, docker)
         changes = _changes(project, wanted)
-        for layer in layers(project):
+        for layer in project.shipped_files:
             write(project, layer, wanted.get(layer, {}))
         if project.profile and project.images == PULLED:
             setup(project, None)
@@ -175,7 +170,7 @@ def _digest(project: Project, docker: Docker, name: str) -> str:
 def _changes(project: Project, wanted: Mapping[str, Pins]) -> list[str]:
     """How the locks as they are differ from how they should be."""
     lines = []
-    for layer in layers(project):
+    for layer in project.shipped_files:
         old, new = recorded(project, layer), wanted.get(layer, {})
         for keys in dict.fromkeys([*new, *old]):
             before, after = old.get(keys, ""), new.get(keys, "")

@@ -76,9 +76,9 @@ def test_a_moved_tag_is_seen_and_a_registry_that_is_gone_changes_nothing(registr
 
 LOCKED = """
 from pathlib import Path
-from toolkit.validate import images
+from toolkit.validate import supply
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.runner import run
-report = run(Checkout(Path.cwd()), [images.locked, images.pinned])
+report = run(Checkout(Path.cwd()), [supply.locked])
 assert not report.problems, report.problems
 """

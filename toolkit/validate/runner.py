@@ -25,6 +25,7 @@ from toolkit.validate import (
     scrapes,
     services,
     style,
+    supply,
 )
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -45,8 +46,8 @@ CHECKS: tuple[Check, ...] = (
     services.dependencies,
     images.pinned,
     images.registry,
-    images.unprivileged,
-    images.locked,
+    supply.locked,
+    supply.unprivileged,
     ports.published,
     ports.addresses,
     mounts.sources,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.validate import images
+from toolkit.validate import supply
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.runner import run
 
@@ -16,7 +16,7 @@ def problems(root: Path, tracked: frozenset[str] = frozenset()) -> list[str]:
     """What the check says of a checkout."""
     checkout = Checkout(root)
     checkout.tracked = checkout.tracked | tracked
-    return [str(problem) for problem in run(checkout, [images.locked]).problems]
+    return [str(problem) for problem in run(checkout, [supply.locked]).problems]
 
 
 @pytest.fixture
