@@ -13,7 +13,7 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, doctor, lifecycle, logs, masking, reload, setup, smoke, status, wait
+from toolkit import demo, digests, doctor, lifecycle, logs, masking, reload, setup, smoke, status, wait
 from toolkit.errors import ToolkitError
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
@@ -24,7 +24,7 @@ from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull", "observe.check", "demo", "reload",
+    "images.list", "images.build", "images.pull", "images.lock", "observe.check", "demo", "reload",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -153,6 +153,18 @@ def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], mon
     assert invoke("demo", "--seconds=2", "--rate=0.5") == 0
     assert given == [(2.0, 0.5)]
     assert invoke("reload") == 0
+
+
+@pytest.mark.parametrize(("changes", "code"), [([], 0), (["redis: changed"], 1)])
+def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    changes: list[str], code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(digests, "check", lambda *_arguments: changes)
+    monkeypatch.setattr(digests, "lock", lambda *_arguments: changes)
+    assert invoke("images.lock", "--check") == code
+    assert all(change in capsys.readouterr().out for change in changes)
+    assert invoke("images.lock") == 0
 
 
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])
