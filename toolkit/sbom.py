@@ -66,7 +66,7 @@ def _component(package: Package, system: dict[str, str]) -> Component:
         name=package.name,
         version=package.version,
         purl=url,
-        bom_ref=f"{url}#{package.path}",
+        bom_ref="#".join(filter(None, (str(url), package.path))),
         licenses=[LicenseFactory().make_from_string(package.license)] if package.license else (),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=package.sha256)] if package.sha256 else (),
         properties=[
