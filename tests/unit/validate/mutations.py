@@ -82,7 +82,7 @@ MUTATIONS = (
     Mutation("password of nobody", "credentials.accounts", MANIFEST, "{service: redis, user: admin}", "{service: redis}", "redis_password must have either a user", "redis_password:"),
     Mutation("user from a file of none", "credentials.accounts", MANIFEST, "user_file: postgres_app_user", "user_file: redis_password", "has no users", "postgres_app_password:"),
     Mutation("variable that set-up does not write", "credentials.supplied", BASE, "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?", "POSTGRES_PASSWORD: ${POSTGRES_PASSWORT:?", "invoke.yaml has no secret postgres_passwort", "POSTGRES_PASSWORT"),
-    Mutation("secret for whom it is not", "credentials.granted", SECRETS, "      - redis_monitoring_password\n\n", "      - redis_monitoring_password\n      - redis_password\n\n", "has redis_password and is not told to read it"),
+    Mutation("secret for whom it is not", "credentials.granted", SECRETS, "      - postgres_monitoring_password\n\n  redis-exporter:", "      - postgres_monitoring_password\n      - redis_password\n\n  redis-exporter:", "postgres-exporter has redis_password and is not told to read it"),
     Mutation("secret that is not given", "credentials.granted", SECRETS, "  - postgres_app_user\n", "", "app is told to read postgres_app_user and does not have it"),
     Mutation("password left in production", "credentials.hidden", SECRETS, "      REDIS_PASSWORD: !reset null\n", "", "redis shows a password"),
     Mutation("password in a URL", "credentials.hidden", SECRETS, "postgresql://db", "postgresql://netmon:netmon@db", "app shows a password in environment.DATABASE_URL", "postgresql://"),
