@@ -352,7 +352,7 @@ def test_a_credential_that_containers_cannot_read(project: Project, docker: Fake
 
 def test_a_secrets_folder_that_others_can_enter(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o755)
-    assert "can enter secrets/" in only(project, docker, "permissions", "warning").what
+    assert "can enter secrets/" in only(project, docker, "secrets", "warning").what
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.variables import OF_SETUP, port_variables, variables_used
+from toolkit.variables import OF_SETUP, OF_TASKS, port_variables, variables_used
 
 
 def test_every_form_of_a_reference_is_found(project: Project) -> None:
@@ -38,7 +38,7 @@ def test_an_unusable_file_is_named(project: Project, content: str | None) -> Non
 def test_the_example_has_exactly_the_variables_of_all_layers_with_their_defaults(project: Project) -> None:
     example = dict(re.findall(r"^#(\w+)=(.*)$", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     used = variables_used(project)
-    assert example.keys() == {*used, *OF_SETUP}
+    assert example.keys() == {*used, *OF_SETUP, *OF_TASKS}
     assert {name: example[name] for name in used if name not in OF_SETUP} == {
         name: default for name, default in used.items() if name not in OF_SETUP
     }

@@ -48,11 +48,6 @@ MUTATIONS = (
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
     Mutation("image that runs as root", "supply.unprivileged", "app/Dockerfile", "USER 10001:10001", "USER root", "the image runs as root", "USER root"),
     Mutation("image without a user", "supply.unprivileged", "monitoring/kafka/Dockerfile", "USER 1000:1000\n", "", "the image runs as root", "FROM ${KAFKA_IMAGE}"),
-    Mutation("lock of another tag", "supply.locked", LOCK, "redis:8.10.2-alpine@", "redis:8.0.0-alpine@", "is locked, but docker-compose.yml names ${REGISTRY:-docker.io}/library/redis:8.10.2", "redis:8.0.0"),
-    Mutation("lock without a digest", "supply.locked", LOCK, "redis:8.10.2-alpine@sha256:00", "redis:8.10.2-alpine@sha256:zz", "has no digest", "sha256:zz"),
-    Mutation("lock of a service that is gone", "supply.locked", LOCK, "  db:\n", "  database:\n", "services.database.image is no image that docker-compose.yml names", "image:"),
-    Mutation("more than images in a lock", "supply.locked", LOCK, "  db:\n", "  db:\n    privileged: true\n", "services.db.privileged is no image", "privileged"),
-    Mutation("image that is not locked", "supply.locked", BASE, "MAVEN_IMAGE: ", "JDK_IMAGE: ${REGISTRY:-docker.io}/library/jdk:21\n        MAVEN_IMAGE: ", "library/jdk:21 is missing in images.lock", "JDK_IMAGE"),
     # Ports.
     Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "may publish a port", "ports:"),
     Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "only proxy may publish a port", "ports:"),
@@ -106,5 +101,12 @@ MUTATIONS = (
     Mutation("keys in another order", "style.key_order", BASE, "    restart: unless-stopped\n    # The append-only file is flushed on the way out.\n    stop_grace_period: 30s\n", "    stop_grace_period: 30s\n    restart: unless-stopped\n", "restart stands before stop_grace_period", "restart"),
     Mutation("key that the order lacks", "style.key_order", PROD, "  redis:\n", "  redis:\n    mac_address: 02:42:ac:11:00:02\n", "does not know mac_address", "mac_address"),
     Mutation("file without a header", "style.headers", ALERTMANAGER, "# Alertmanager: ", "route_: ", "has no header comment"),
+)
+LOCK_MUTATIONS = (
+    Mutation("lock of another tag", "supply.locked", LOCK, "redis:8.10.2-alpine@", "redis:8.0.0-alpine@", "is locked, but docker-compose.yml names ${REGISTRY:-docker.io}/library/redis:8.10.2", "redis:8.0.0"),
+    Mutation("lock without a digest", "supply.locked", LOCK, "redis:8.10.2-alpine@sha256:00", "redis:8.10.2-alpine@sha256:zz", "has no digest", "sha256:zz"),
+    Mutation("lock of a service that is gone", "supply.locked", LOCK, "  db:\n", "  database:\n", "services.database.image is no image that docker-compose.yml names", "image:"),
+    Mutation("more than images in a lock", "supply.locked", LOCK, "  db:\n", "  db:\n    privileged: true\n", "services.db.privileged is no image", "privileged"),
+    Mutation("image that is not locked", "supply.locked", BASE, "MAVEN_IMAGE: ", "JDK_IMAGE: ${REGISTRY:-docker.io}/library/jdk:21\n        MAVEN_IMAGE: ", "library/jdk:21 is missing in images.lock", "JDK_IMAGE"),
 )
 # fmt: on

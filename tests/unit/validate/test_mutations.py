@@ -9,7 +9,7 @@ import pytest
 from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
 from tests.unit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
 from tests.unit.validate.monitoring_mutations import MONITORING_MUTATIONS
-from tests.unit.validate.mutations import MANIFEST, MUTATIONS, Mutation
+from tests.unit.validate.mutations import LOCK_MUTATIONS, MANIFEST, MUTATIONS, Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit.policy.rules import RULES
 from toolkit.validate.checkout import Checkout
@@ -46,7 +46,9 @@ def test_mistake_is_found(clone: Path, sound: Checkout, mutation: Mutation) -> N
 
 def test_every_check_has_been_seen_to_fail() -> None:
     seeded_for = {
-        mutation.check for mutation in (*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS, *DASHBOARD_MUTATIONS)
+        mutation.check
+        for mutations in (MUTATIONS, LOCK_MUTATIONS, HARDENING_MUTATIONS, MONITORING_MUTATIONS, DASHBOARD_MUTATIONS)
+        for mutation in mutations
     }
     # The schema sees what Compose lets through, and that differs between its versions: tested by itself.
     assert BY_NAME.keys() - seeded_for == {"layers.schema"}
