@@ -68,11 +68,21 @@ class Proxy:
         Raises:
             requests.RequestException: there is no answer, or the certificate is not trusted.
         """
-        with requests.Session() as session:
-            session.trust_env = False
-            session.mount("https://", _ByName(self.domain, self.trust()))
-            headers = {"Host": self.url.removeprefix("https://"), **options.pop("headers", {})}
-            return session.request(method, f"https://{self.host}:{self.encrypted}{path}", headers=headers, **options)
+        with self.session() as session:
+            return session.request(method, f"{self.address}{path}", **options)
+
+    @property
+    def address(self) -> str:
+        """Where a session of `session` finds it."""
+        return f"https://{self.host}:{self.encrypted}"
+
+    def session(self) -> requests.Session:
+        """A client that asks for its name wherever it connects to."""
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", _ByName(self.domain, self.trust()))
+        session.headers["Host"] = self.url.removeprefix("https://")
+        return session
 
     def leads_to(self, seconds: float) -> str | None:
         """Where plain HTTP is redirected to.

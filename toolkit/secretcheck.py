@@ -25,7 +25,7 @@ WEAK = 50
 AT_ONCE = 4
 """Logins tried side by side."""
 
-REPLACE = "run: invoke secrets.rotate {}"
+REPLACE = "run: invoke secrets.rotate --name={}"
 
 SEVERITY: Sequence[Level] = ("ok", "skipped", "warning", "failed")
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import requests
-import urllib3
 
 PROBED = "http://prometheus:9090/-/ready"
 PATIENCE = 30.0
@@ -102,12 +101,3 @@ class Load:
             f"{self.sent} requests in {self.seconds:.0f} s, {len(self.failures)} failed, slowest {self.slowest:.2f} s; "
             f"{len(self.accepted)} probes accepted"
         )
-
-
-def untrusting() -> requests.Session:
-    """A session that takes any certificate: the proxy's own authority is known to nobody on this machine."""
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    session = requests.Session()
-    session.verify = False
-    session.trust_env = False
-    return session

@@ -7,14 +7,15 @@ import json
 import pytest
 
 from tests.live import releases
-from tests.live.load import Load, untrusting
+from tests.live.load import Load
 from tests.live.stack import Stack
 
 
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    return Load(prod_stack.public, session=untrusting)
+    proxy = prod_stack.front()
+    return Load(proxy.address, session=proxy.session)
 
 
 def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:

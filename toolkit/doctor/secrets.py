@@ -34,7 +34,7 @@ def of_rotation(project: Project) -> Iterator[Finding]:
     """Whether a rotation was cut off."""
     if staged := staging.read(project):
         what = f"the rotation of {staged.account.name} is unfinished"
-        yield Finding("rotation", "warning", what, "run: invoke secrets.rotate")
+        yield Finding("rotation", "warning", what, staged.resume)
 
 
 def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:

@@ -27,8 +27,6 @@ from toolkit.rotation.staging import Staged
 PATIENCE = 15.0
 """Seconds in which a change of passwords has to reach every part of a service."""
 
-GO_ON = "run invoke secrets.rotate: it goes on from here"
-
 
 def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, yes: bool = False) -> None:
     """Replace a credential, or every one whose service runs, one after another; complete an unfinished one before.
@@ -61,18 +59,18 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
                 if not unfinished or account != unfinished.account:
                     _begin(project, docker, account, timeout).complete()
         except KeyboardInterrupt as error:
-            raise ToolkitError("stopped", _state(project), GO_ON, code=130) from error
+            raise _unfinished(project, ToolkitError("stopped", code=130)) from error
         except ToolkitError as error:
-            if not (staged := staging.read(project)):
-                raise
-            fix = f"{error.fix}\n       then {GO_ON}" if error.fix else GO_ON
-            why = f"{error.what}: {error.why}" if error.why else error.what
-            raise ToolkitError(f"the rotation of {staged.account.name} is unfinished", why, fix) from error
+            raise _unfinished(project, error) from error
 
 
-def _state(project: Project) -> str:
-    staged = staging.read(project)
-    return f"the rotation of {staged.account.name} is unfinished; everything works meanwhile" if staged else ""
+def _unfinished(project: Project, error: ToolkitError) -> ToolkitError:
+    """The error, with what it has left behind and how that is completed."""
+    if not (staged := staging.read(project)):
+        return error
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    fix = f"{error.fix}\n       then {staged.resume}" if error.fix else staged.resume
+    return ToolkitError(f"the rotation of {staged.account.name} is unfinished", why, fix, error.code)
 
 
 def _possible(project: Project, docker: Docker, wanted: Iterable[Account], *, insist: bool) -> Iterable[Account]:

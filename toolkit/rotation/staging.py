@@ -28,6 +28,11 @@ class Staged:
     after: Mapping[str, str]
 
     @property
+    def resume(self) -> str:
+        """The command that completes it."""
+        return f"run: invoke secrets.rotate --name={self.account.name}"
+
+    @property
     def old(self) -> Credential:
         """What is to be refused in the end."""
         return self.account.credential(self.before)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.live import releases
-from tests.live.load import Load, untrusting
+from tests.live.load import Load
 from tests.live.releases import Broken
 from tests.live.stack import Stack
 
@@ -26,7 +26,8 @@ STEPS = ("images", "migrate", "silence", "replace", "verify")
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    return Load(prod_stack.public, session=untrusting)
+    proxy = prod_stack.front()
+    return Load(proxy.address, session=proxy.session)
 
 
 @pytest.fixture(autouse=True)
