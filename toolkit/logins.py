@@ -41,9 +41,7 @@ LOGINS = {
         f"{RECREATE} db, then: docker compose exec db /opt/netmon/postgres-accounts.sh",
     ),
     "redis": Login(("redis-cli",), "AUTH {user} {password}\nPING\n", f"{RECREATE} redis", welcome="PONG"),
-    "rabbitmq": Login(
-        ("rabbitmqctl", "--quiet", "authenticate_user", "{user}"), "{password}\n", f"{RECREATE} rabbitmq"
-    ),
+    "rabbitmq": Login(("/opt/netmon/rabbitmq-login.sh", "{user}"), "{password}\n", f"{RECREATE} rabbitmq"),
     "kafka": Login(
         # The heap that the container's environment asks for is the broker's.
         ("env", "KAFKA_HEAP_OPTS=-Xmx128m", "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server=kafka:29092",

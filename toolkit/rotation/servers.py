@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import math
+import re
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -120,18 +122,39 @@ class RabbitMQ(Server):
 
     def grant(self) -> None:
         """See `Server`."""
-        new = self.staged.new
-        self._ctl(f"give {new.user} its password", "change_password", new.user, stdin=f"{new.password}\n")
+        self._set_hash(self.staged.new.user, _rabbitmq_hash(self.staged.new.password))
 
     def revoke(self) -> None:
-        """See `Server`."""
+        """See `Server`. Without a hash no password is the right one."""
         if self._other_user:
-            self._ctl(f"take its password from {self._other_user}", "clear_password", self._other_user)
+            self._set_hash(self._other_user, "")
         old = self.staged.old.user
-        self._ctl(f"close the connections of {old}", "close_all_user_connections", old, "the password was replaced")
+        self._ask(f"close the connections of {old}", "DELETE", f"/api/connections/username/{old}")
 
-    def _ctl(self, doing: str, *command: str, stdin: str = "") -> None:
-        self._run(doing, "rabbitmqctl", "--quiet", *command, stdin=stdin)
+    def _set_hash(self, user: str, password_hash: str) -> None:
+        doing, path = f"change the password of {user}", f"/api/users/{user}"
+        tags = ",".join(json.loads(self._ask(doing, "GET", path))["tags"])
+        hashed = {"password_hash": password_hash, "hashing_algorithm": "rabbit_password_hashing_sha256"}
+        self._ask(doing, "PUT", path, json.dumps({"tags": tags, **hashed}))
+
+    def _ask(self, doing: str, method: str, path: str, body: str = "") -> str:
+        """The body of what the management API answers the administrator."""
+        admin = self.project.secrets["rabbitmq_password"]
+        known = [credentials.load(self.project, admin)]
+        if self.staged.new.user == admin.user:
+            known = [self.staged.old.password, self.staged.new.password]
+        status = ""
+        for password in known:
+            login = base64.b64encode(f"{admin.user}:{password}".encode()).decode()
+            lines = [f"{method} {path} HTTP/1.0", f"Authorization: Basic {login}", "Content-Type: application/json",
+                     f"Content-Length: {len(body)}", "", body]  # fmt: skip
+            connect = 'exec 3<>"/dev/tcp/$(hostname)/15672" && cat >&3 && exec cat <&3'
+            answer = self._run(doing, "bash", "-c", connect, stdin="\r\n".join(lines))
+            head, _, answered = answer.replace("\r\n", "\n").partition("\n\n")
+            status = head.partition("\n")[0]
+            if re.match(r"HTTP/\S+ 2", status):
+                return answered
+        raise ToolkitError(f"cannot {doing}", f"rabbitmq: {status}", "run: invoke secrets.check")
 
 
 class Kafka(Server):
@@ -183,6 +206,12 @@ def verifier(password: str) -> str:
     stored, server = hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
     shown = [base64.b64encode(each).decode() for each in (salt, stored, server)]
     return f"SCRAM-SHA-256${iterations}:{shown[0]}${shown[1]}:{shown[2]}"
+
+
+def _rabbitmq_hash(password: str) -> str:
+    """A salt of 4 bytes and the SHA-256 of salt and password, as RabbitMQ keeps them."""
+    salt = secrets.token_bytes(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _hash(password: str) -> str:

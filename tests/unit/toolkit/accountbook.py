@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -34,19 +35,29 @@ class AccountBook:
                 return any(_verifies(each, password) for each in known)
             case "redis":
                 return hashlib.sha256(password.encode()).hexdigest() in known
+            case "rabbitmq":
+                return any(_salted(base64.b64decode(each)[:4], password) == each for each in known)
             case _:
                 return password in known
 
     def add(self, service: str, user: str, password: str) -> None:
         """An account from before."""
-        kept = {"db": _verifier, "redis": lambda word: hashlib.sha256(word.encode()).hexdigest()}
-        self.known[service][user] = {kept.get(service, str)(password)}
+        match service:
+            case "db":
+                kept = _verifier(password)
+            case "redis":
+                kept = hashlib.sha256(password.encode()).hexdigest()
+            case "rabbitmq":
+                kept = _salted(b"salt", password)
+            case _:
+                kept = password
+        self.known[service][user] = {kept}
 
     def tool(self, service: str, command: list[str], given: str) -> Result:
         """What a program in the service's container does with its input."""
         if command[0] == "sh":
             return FINE  # the mounted file is the one of the host
-        return {"db": self._psql, "redis": self._redis_cli, "rabbitmq": self._rabbitmqctl, "kafka": self._kafka,
+        return {"db": self._psql, "redis": self._redis_cli, "rabbitmq": self._rabbitmq, "kafka": self._kafka,
                 "grafana": self._grafana}[service](command, given)  # fmt: skip
 
     def _psql(self, _command: list[str], given: str) -> Result:
@@ -80,19 +91,20 @@ class AccountBook:
                 answers.append("PONG")
         return Result(0, "\n".join(answers) + "\n", "")
 
-    def _rabbitmqctl(self, command: list[str], given: str) -> Result:
-        _, _, verb, user, *_ = command
-        password = given.removesuffix("\n")
-        match verb:
-            case "authenticate_user":
-                return FINE if self.lets_in("rabbitmq", user, password) else NO
-            case "change_password":
-                self.known["rabbitmq"][user] = {password}
-            case "clear_password":
-                self.known["rabbitmq"][user] = set()
-            case "close_all_user_connections":
-                self.ended.append(user)
-        return FINE
+    def _rabbitmq(self, command: list[str], given: str) -> Result:
+        if command[0] == "/opt/netmon/rabbitmq-login.sh":
+            return FINE if self.lets_in("rabbitmq", command[1], given.removesuffix("\n")) else NO
+        head, _, body = given.partition("\r\n\r\n")
+        method, path, _ = head.split(" ", 2)
+        [login] = re.findall(r"Basic (\S+)", head)
+        if not self.lets_in("rabbitmq", *base64.b64decode(login).decode().split(":")):
+            return Result(0, "HTTP/1.1 401 Unauthorized\r\n\r\n{}", "")
+        user = path.rpartition("/")[2]
+        if method == "DELETE":
+            self.ended.append(user)
+        elif method == "PUT":
+            self.known["rabbitmq"][user] = {json.loads(body)["password_hash"]} - {""}
+        return Result(0, 'HTTP/1.1 200 OK\r\n\r\n{"tags": ["monitoring"]}', "")
 
     def _kafka(self, command: list[str], given: str) -> Result:
         if login := re.search(r'username="(\w+)" password="(.*)"', given):
@@ -108,6 +120,10 @@ class AccountBook:
         assert command == ["grafana", "cli", "admin", "reset-admin-password", "--password-from-stdin"]
         self.known["grafana"]["admin"] = {given}
         return FINE
+
+
+def _salted(salt: bytes, password: str) -> str:
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _verifier(password: str, salt: bytes = b"salt", iterations: int = 1) -> str:
