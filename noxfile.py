@@ -1,4 +1,4 @@
-"""The sessions that prove the repository: `nox` runs lint, validate, tests and live; drills and bench are on demand."""
+"""The sessions that prove the repository: `nox` runs lint, validate, tests and live; the others are on demand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("yamllint", "--strict", *files(session, "*.yml", "*.yaml", ".yamllint"))
+    session.run("yamllint", "--strict", *files(session, "*.yml", "*.yaml", "*.lock", ".yamllint"))
     session.run("shellcheck", "-x", *files(session, "*.sh", ".ci/run"))
     session.run("hadolint", *files(session, "Dockerfile"))
     session.run("actionlint", *files(session, ".github/workflows/*.yml"))
@@ -76,6 +76,31 @@ def drills(session: nox.Session) -> None:
     """Long fault runs, with a table of their outcomes at the end."""
     install(session, "live")
     session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """What is in the image of the application, as CycloneDX: sbom.cdx.json, or `-- FILE`."""
+    install(session, "sbom")
+    session.run("python", "-m", "toolkit.sbom", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities in the Python packages of app and toolkit; `-- --ignore-vuln ID` is passed on.
+
+    The service that knows them is asked first for one that it must know: without that, nothing found means nothing.
+    """
+    install(session, "audit")
+    command = ("pip-audit", "--vulnerability-service=osv", "--progress-spinner=off", *session.posargs)
+    known = Path(session.create_tmp(), "known.txt")
+    known.write_text("jinja2==2.4.1\n", encoding="utf-8")
+    asked = ("--no-deps", "--disable-pip", "--format=json", f"--requirement={known}")
+    answer = str(session.run(*command, *asked, silent=True, success_codes=[0, 1]))
+    if '"vulns": [{' not in answer:
+        session.skip(f"nothing was audited: the data cannot be reached ({answer.strip().splitlines()[-1]})")
+    session.run(*command, "--strict", "--require-hashes", "--disable-pip", "--requirement=app/requirements.txt")
+    session.run(*command, "--strict", "--local")
 
 
 @nox.session

@@ -151,15 +151,23 @@ class Project:
     def compose_files(self, profile: str, images: str | None, groups: Iterable[str] = ()) -> list[str]:
         """The value of COMPOSE_FILE, as a list.
 
-        The layers of the profile and of the groups that are on, the local images where they are in use, the override.
+        The layers of the profile and of the groups that are on, the local images or the digests of the published ones,
+        the override.
         """
         files = self.layers(profile)
         files += [group.layer for group in self.groups.values() if group.layer and group.name in groups]
         if images == LOCAL:
             files += self.data["local_images"][profile]
+        elif images == PULLED:
+            files += [lock for lock in map(self.lock_of, files) if (self.root / lock).exists()]
         if (self.root / self.data["override"]).exists():
             files.append(self.data["override"])
         return files
+
+    @staticmethod
+    def lock_of(layer: str) -> str:
+        """The file with the digests of the images that a layer names, see `toolkit.digests`."""
+        return f"images{Path(layer).stem.removeprefix('docker-compose')}.lock"
 
     @property
     def shipped_files(self) -> list[str]:

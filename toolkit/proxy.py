@@ -62,27 +62,27 @@ class Proxy:
             context.load_verify_locations(cadata=self.authority)
         return context
 
+    @property
+    def address(self) -> str:
+        """Where a `session` sends its requests."""
+        return f"https://{self.host}:{self.encrypted}"
+
+    def session(self) -> requests.Session:
+        """A client over HTTPS. The name is not looked up, and the certificate has to be one for it."""
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", _ByName(self.domain, self.trust()))
+        session.headers["Host"] = self.url.removeprefix("https://")
+        return session
+
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """A request over HTTPS. The name is not looked up, and the certificate has to be one for it.
+        """One request of a `session`.
 
         Raises:
             requests.RequestException: there is no answer, or the certificate is not trusted.
         """
         with self.session() as session:
             return session.request(method, f"{self.address}{path}", **options)
-
-    @property
-    def address(self) -> str:
-        """Where a session of `session` finds it."""
-        return f"https://{self.host}:{self.encrypted}"
-
-    def session(self) -> requests.Session:
-        """A client that asks for its name wherever it connects to."""
-        session = requests.Session()
-        session.trust_env = False
-        session.mount("https://", _ByName(self.domain, self.trust()))
-        session.headers["Host"] = self.url.removeprefix("https://")
-        return session
 
     def leads_to(self, seconds: float) -> str | None:
         """Where plain HTTP is redirected to.

@@ -122,7 +122,7 @@ def require_loopback(project: Project, profile: str) -> None:
 
 def _with_own_files(project: Project, layers: list[str]) -> list[str]:
     """The layers, and in front of the override the files that the user added to COMPOSE_FILE."""
-    ours = {*project.shipped_files, project.data["override"]}
+    ours = {*project.shipped_files, *map(project.lock_of, project.shipped_files), project.data["override"]}
     own = [
         name
         for name in project.env.get("COMPOSE_FILE", "").split(":")

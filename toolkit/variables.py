@@ -60,7 +60,7 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
     """
     found: dict[str, str] = {}
     for name in project.shipped_files if names is None else names:
-        for variable, default in _references(_parse(project.root / name)):
+        for variable, default in _references(parse(project.root / name)):
             found[variable] = found.get(variable) or default
     return found
 
@@ -71,7 +71,7 @@ def port_variables(project: Project, service: str) -> dict[str, str]:
         variable: default
         for profile in project.data["profiles"]
         for name in project.layers(profile)
-        for variable, default in _references(_published(_parse(project.root / name), service))
+        for variable, default in _references(_published(parse(project.root / name), service))
         if variable.endswith("_PORT")
     }
 
@@ -80,7 +80,12 @@ def _published(layer: Any, service: str) -> Any:
     return ((layer.get("services") or {}).get(service) or {}).get("ports") or []
 
 
-def _parse(path: Path) -> Any:
+def parse(path: Path) -> Any:
+    """A compose file as plain objects; Compose's own tags count for nothing.
+
+    Raises:
+        ToolkitError: it cannot be read or is not YAML.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:

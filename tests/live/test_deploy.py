@@ -14,8 +14,8 @@ from tests.live.stack import Stack
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    proxy = prod_stack.front()
-    return Load(proxy.address, session=proxy.session)
+    front = prod_stack.front()
+    return Load(front.address, session=front.session)
 
 
 def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:

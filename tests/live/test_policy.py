@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -81,7 +82,7 @@ SOUND: Flags = {
     "pids-limit": "20",
     "restart": "unless-stopped",
     "log-driver": "json-file",
-    "log-opt": ["max-size=1m", "max-file=1"],
+    "log-opt": ["max-size=1m", "max-file=2"],
     "health-cmd": "true",
     "tmpfs": "/tmp:size=1m",
 }
@@ -90,7 +91,7 @@ CHECKOUT = "/opt/checkout"
 WEAK: tuple[tuple[str, Flags], ...] = (
     ("user", {"user": "0:0"}),
     ("log", {"log-driver": "local"}),
-    ("log", {"log-opt": "max-file=1"}),
+    ("log", {"log-opt": "max-file=2"}),
     ("confinement", {"security-opt": ["no-new-privileges:true", "seccomp=unconfined"]}),
     ("confinement", {"security-opt": ["no-new-privileges:true", "systempaths=unconfined"]}),
     ("capabilities", {"cap-add": "NET_RAW"}),
@@ -128,20 +129,25 @@ def image(stack: Stack) -> str:
 
 
 @contextmanager
-def started(of: str, flags: Flags, **more: str | list[str] | None) -> Iterator[Container]:
+def started(of: str, flags: Flags) -> Iterator[Container]:
     """A container with these flags, looked at and removed."""
-    words = ["--detach", "--label", f"com.docker.compose.project.working_dir={CHECKOUT}", "--entrypoint", "sleep"]
-    for flag, values in {**SOUND, **flags, **more}.items():
+    name = f"weak-{uuid4().hex[:8]}"
+    words = ["--detach", "--name", name, "--label", f"com.docker.compose.project.working_dir={CHECKOUT}"]
+    for flag, values in {**SOUND, **flags}.items():
         words += [f"--{flag}={value}" for value in ([values] if isinstance(values, str) else values or [])]
-    made = subprocess.run(["docker", "run", *words, of, "300"], capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-    container = made.stdout.strip()
     try:
-        inspected = subprocess.run(["docker", "inspect", container], capture_output=True, text=True, check=True)
-        engine: list[dict[str, Any]] = json.loads(inspected.stdout)
+        docker("run", *words, "--entrypoint", "sleep", of, "300")
+        engine: list[dict[str, Any]] = json.loads(docker("inspect", name))
         yield look(engine[0])
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=True)
+        docker("rm", "--force", "--volumes", name)
+
+
+def docker(*words: str) -> str:
+    """The output of a docker command."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def rules_broken(container: Container, *, hardened: bool = True) -> set[str]:

@@ -66,3 +66,24 @@ def prepare(c: Context, images: str = "auto", profile: str | None = None, yes: b
     project, docker = checkout(c)
     choose(project, docker, images, yes)
     provide(project, docker, profile)
+
+
+@task(
+    help={
+        "check": "write nothing: say what is missing and what has changed; exit code 1 where anything is",
+    },
+)
+def lock(c: Context, check: bool = False) -> None:
+    """Write the digests that the registries have for the published images to images.lock."""
+    from toolkit import digests
+    from toolkit.console import say
+    from toolkit.errors import ToolkitError
+
+    project, docker = checkout(c)
+    changes = digests.check(project, docker) if check else digests.lock(project, docker)
+    for line in changes:
+        say(line)
+    if check and changes:
+        fix = "review what has changed, then run: invoke images.lock"
+        raise ToolkitError("the locks of the images are not up to date", fix=fix)
+    say("images: every digest is up to date" if not changes else "images: locked; commit the change")

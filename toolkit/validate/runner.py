@@ -28,6 +28,7 @@ from toolkit.validate import (
     scrapes,
     services,
     style,
+    supply,
 )
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -45,6 +46,8 @@ CHECKS: tuple[Check, ...] = (
     services.logging,
     services.dependencies,
     images.registry,
+    supply.locked,
+    supply.unprivileged,
     ports.published,
     ports.addresses,
     mounts.sources,

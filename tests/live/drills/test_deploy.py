@@ -26,8 +26,8 @@ STEPS = ("images", "migrate", "silence", "replace", "verify")
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    proxy = prod_stack.front()
-    return Load(proxy.address, session=proxy.session)
+    front = prod_stack.front()
+    return Load(front.address, session=front.session)
 
 
 @pytest.fixture(autouse=True)

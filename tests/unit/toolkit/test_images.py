@@ -242,6 +242,14 @@ def test_the_pulled_set_is_pulled_and_the_application_built(project: Project, en
     assert ready(project, engine.docker.cli)
 
 
+def test_another_profile_is_provided_for(project: Project, engine: Engine) -> None:
+    setup(project, "dev", images="local")
+    provide(project, engine.docker.cli, "prod")
+    files = [environment.get("COMPOSE_FILE") or "" for environment in engine.docker.environments]
+    assert any(name.endswith("images/compose.prod.yml") for name in files)
+    assert project.profile == "dev"
+
+
 def test_nothing_is_provided_before_a_set_was_chosen(project: Project, engine: Engine) -> None:
     with pytest.raises(ToolkitError, match="no images were chosen"):
         provide(project, engine.docker.cli)

@@ -222,6 +222,23 @@ class TestStart:
         assert "http://127.0.0.1:23000" in shown
         assert "9090" not in shown
 
+    def test_addresses_of_production_are_the_proxys(
+        self, project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = {"environment": {"PUBLIC_URL": "https://netmon.example", "DOMAIN": "netmon.example"}}
+        docker.on("config", stdout=configuration(proxy=told, app={}, grafana={}))
+        docker.on("exec", "proxy", "cat", code=1)
+        ports = {
+            "8080/tcp": [{"HostIp": "192.0.2.1", "HostPort": "80"}],
+            "8443/tcp": [{"HostIp": "192.0.2.1", "HostPort": "443"}],
+        }
+        containers(docker, container("proxy", ports=ports), container("app"), container("grafana"))
+        lifecycle.show_addresses(project, docker.cli)
+        shown = capsys.readouterr().out
+        assert "https://netmon.example " in shown
+        assert "https://netmon.example/grafana/ " in shown
+        assert "http://" not in shown
+
 
 class TestDown:
     """`down`, with an engine that holds what the test says."""

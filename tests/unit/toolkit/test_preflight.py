@@ -41,7 +41,6 @@ class Usage(NamedTuple):
 @pytest.fixture(autouse=True)
 def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A checkout that is ready for production; the services can be changed."""
-    (project.root / "docker-compose.override.yml").write_text("x-read: ${DOMAIN} ${PROXY_BIND_ADDRESS}\n")
     setup(project, "prod", images="pulled", folder="/")
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     envfile.update(project.env_file, READY)

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pytest
+import requests
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
@@ -26,6 +28,7 @@ from toolkit.observe.stack import Stack
 from toolkit.outcome import Outcome
 from toolkit.polling import CheckError
 from toolkit.project import Project
+from toolkit.proxy import Proxy
 from toolkit.setup import setup
 from toolkit.smoke import Check, Plan, SmokeReport, read_line, smoke
 
@@ -69,6 +72,8 @@ def check(name: str) -> HostCheck:
         ("probe", plan(worker={**OURS, "deploy": {"replicas": 0}}), "worker has no replicas"),
         ("probe", plan(app=dict(OURS)), "publishes no port of app"),
         ("health", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), ""),
+        ("health", plan(app=dict(OURS), proxy={"ports": PORTS}), ""),
+        ("kafka", plan(kafka={}, proxy={"ports": PORTS}), "publishes no port of kafka"),
         ("kafka", plan(kafka={}), "publishes no port of kafka"),
         ("targets", plan(off=("smoke", "prometheus")), "switched off (group monitoring)"),
         ("targets", plan(prometheus=None), "has no service prometheus"),
@@ -159,6 +164,13 @@ class TestSmoke:
         [run] = self.docker.ran("compose", "run")
         assert run[run.index("--only") + 1 :] == RUNNING
         assert self.docker.ran("rm") == [], "the command has removed its own container"
+
+    def test_what_the_profile_does_not_have_is_not_missed(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hostchecks, "CHECKS", (*hostchecks.CHECKS, HostCheck("proxy", ("proxy",), hostchecks.edge)))
+        self.reports(*RUNNING)
+        assert ("proxy", "host") not in self.outcomes(project)
 
     def test_a_group_that_is_off_is_not_asked_for(self, project: Project) -> None:
         self.configure("prometheus", "alertmanager")
@@ -339,6 +351,37 @@ def test_health_fails(project: Project, route: Route, said: str) -> None:
 def test_health_names_the_dependencies(project: Project) -> None:
     with server(App()) as port:
         assert hostchecks.health(host(project, port)) == "database, redis reachable"
+
+
+class Through(Proxy):
+    """A proxy that hands on to the application, hides what is for the inside, and notes what it was asked."""
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        self.asked.append(path)
+        return requests.request(method, f"http://127.0.0.1:{self.encrypted}{path}", **{"timeout": 5, **options})  # noqa: S113
+
+    @cached_property
+    def asked(self) -> list[str]:
+        return []
+
+
+def test_behind_a_proxy_everything_goes_through_it(project: Project) -> None:
+    def app(method: str, path: str, headers: dict[str, str], body: str) -> Route:
+        return (200, "ready", {}) if path == "/healthz" else App()(method, path, headers, body)
+
+    with server(app) as port:
+        front = Through("https://x", "x", "127.0.0.1", port, port, None)
+        behind = replace(host(project, 1, app=dict(OURS), **UNPUBLISHED), front=front)
+        assert "counted" not in hostchecks.probe(behind), "metrics are for the inside"
+        assert hostchecks.health(behind) == "ready, as /healthz tells load balancers"
+    assert set(front.asked) == {"/api/probes", "/api/probes/p1", "/api/targets/t/latest", "/healthz"}
+
+
+def test_a_proxy_that_does_not_run_is_named(project: Project) -> None:
+    behind = host(project, 1, app=dict(OURS))
+    for check_ in (hostchecks.health, hostchecks.edge):
+        with pytest.raises(CheckError, match="proxy is not running"):
+            check_(behind)
 
 
 def test_rabbitmq_login(project: Project) -> None:

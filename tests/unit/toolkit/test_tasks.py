@@ -13,7 +13,21 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, deploy, doctor, lifecycle, logs, masking, preflight, reload, setup, smoke, status, wait
+from toolkit import (
+    demo,
+    deploy,
+    digests,
+    doctor,
+    lifecycle,
+    logs,
+    masking,
+    preflight,
+    reload,
+    setup,
+    smoke,
+    status,
+    wait,
+)
 from toolkit.doctor.findings import Level
 from toolkit.errors import ToolkitError
 from toolkit.observe import check as observation
@@ -26,7 +40,7 @@ from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull", "observe.check", "demo", "reload",
+    "images.list", "images.build", "images.pull", "images.lock", "observe.check", "demo", "reload",
     "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
@@ -187,6 +201,18 @@ def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], mon
     assert invoke("demo", "--seconds=2", "--rate=0.5") == 0
     assert given == [(2.0, 0.5)]
     assert invoke("reload") == 0
+
+
+@pytest.mark.parametrize(("changes", "code"), [([], 0), (["redis: changed"], 1)])
+def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    changes: list[str], code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(digests, "check", lambda *_arguments: changes)
+    monkeypatch.setattr(digests, "lock", lambda *_arguments: changes)
+    assert invoke("images.lock", "--check") == code
+    assert all(change in capsys.readouterr().out for change in changes)
+    assert invoke("images.lock") == 0
 
 
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])

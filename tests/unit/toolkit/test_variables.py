@@ -9,7 +9,7 @@ import pytest
 from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.variables import OF_SETUP, variables_used
+from toolkit.variables import OF_SETUP, port_variables, variables_used
 
 
 def test_every_form_of_a_reference_is_found(project: Project) -> None:
@@ -42,3 +42,9 @@ def test_the_example_has_exactly_the_variables_of_all_layers_with_their_defaults
     assert {name: example[name] for name in used if name not in OF_SETUP} == {
         name: default for name, default in used.items() if name not in OF_SETUP
     }
+
+
+def test_ports_are_found_in_every_profile(project: Project) -> None:
+    assert port_variables(project, "app") == {"APP_PORT": "3000"}
+    assert port_variables(project, "proxy") == {"PROXY_HTTP_PORT": "80", "PROXY_HTTPS_PORT": "443"}
+    assert port_variables(project, "db") == {}

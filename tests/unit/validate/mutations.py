@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 BASE, DEV, PROD = "docker-compose.yml", "docker-compose.dev.yml", "docker-compose.prod.yml"
 SECRETS, SECURITY, IMAGES = "docker-compose.secrets.yml", "docker-compose.security.yml", "images/compose.yml"
+LOCK = "images.lock"
 MANIFEST, EXAMPLE = "invoke.yaml", ".env.example"
 PROMETHEUS, ALERTMANAGER = "monitoring/prometheus/prometheus.yml", "monitoring/alertmanager/alertmanager.yml"
 
@@ -45,6 +46,13 @@ MUTATIONS = (
     # Images.
     Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
+    Mutation("image that runs as root", "supply.unprivileged", "app/Dockerfile", "USER 10001:10001", "USER root", "the image runs as root", "USER root"),
+    Mutation("image without a user", "supply.unprivileged", "monitoring/kafka/Dockerfile", "USER 1000:1000\n", "", "the image runs as root", "FROM ${KAFKA_IMAGE}"),
+    Mutation("lock of another tag", "supply.locked", LOCK, "redis:8.10.2-alpine@", "redis:8.0.0-alpine@", "is locked, but docker-compose.yml names ${REGISTRY:-docker.io}/library/redis:8.10.2", "redis:8.0.0"),
+    Mutation("lock without a digest", "supply.locked", LOCK, "redis:8.10.2-alpine@sha256:00", "redis:8.10.2-alpine@sha256:zz", "has no digest", "sha256:zz"),
+    Mutation("lock of a service that is gone", "supply.locked", LOCK, "  db:\n", "  database:\n", "services.database.image is no image that docker-compose.yml names", "image:"),
+    Mutation("more than images in a lock", "supply.locked", LOCK, "  db:\n", "  db:\n    privileged: true\n", "services.db.privileged is no image", "privileged"),
+    Mutation("image that is not locked", "supply.locked", BASE, "MAVEN_IMAGE: ", "JDK_IMAGE: ${REGISTRY:-docker.io}/library/jdk:21\n        MAVEN_IMAGE: ", "library/jdk:21 is missing in images.lock", "JDK_IMAGE"),
     # Ports.
     Mutation("port in the base", "ports.published", BASE, "    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"15672:15672\"\n    networks:\n      - messaging-network\n      - scrape-network\n    healthcheck", "may publish a port", "ports:"),
     Mutation("port in production", "ports.published", PROD, "  redis:\n", "  redis:\n    ports:\n      - \"${BIND_ADDRESS:-127.0.0.1}:${REDIS_PORT:-6379}:6379\"\n", "only proxy may publish a port", "ports:"),
@@ -74,7 +82,7 @@ MUTATIONS = (
     Mutation("password of nobody", "credentials.accounts", MANIFEST, "{service: redis, user: admin}", "{service: redis}", "redis_password must have either a user", "redis_password:"),
     Mutation("user from a file of none", "credentials.accounts", MANIFEST, "user_file: postgres_app_user", "user_file: redis_password", "has no users", "postgres_app_password:"),
     Mutation("variable that set-up does not write", "credentials.supplied", BASE, "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?", "POSTGRES_PASSWORD: ${POSTGRES_PASSWORT:?", "invoke.yaml has no secret postgres_passwort", "POSTGRES_PASSWORT"),
-    Mutation("secret for whom it is not", "credentials.granted", SECRETS, "      - redis_monitoring_password\n\n", "      - redis_monitoring_password\n      - redis_password\n\n", "has redis_password and is not told to read it"),
+    Mutation("secret for whom it is not", "credentials.granted", SECRETS, "      - postgres_monitoring_password\n\n  redis-exporter:", "      - postgres_monitoring_password\n      - redis_password\n\n  redis-exporter:", "postgres-exporter has redis_password and is not told to read it"),
     Mutation("secret that is not given", "credentials.granted", SECRETS, "  - postgres_app_user\n", "", "app is told to read postgres_app_user and does not have it"),
     Mutation("password left in production", "credentials.hidden", SECRETS, "      REDIS_PASSWORD: !reset null\n", "", "redis shows a password"),
     Mutation("password in a URL", "credentials.hidden", SECRETS, "postgresql://db", "postgresql://netmon:netmon@db", "app shows a password in environment.DATABASE_URL", "postgresql://"),

@@ -1,0 +1,267 @@
+"""The search for secrets outside of secrets/: everywhere that a running stack, its images and its tasks show something.
+
+Each place is a function that yields what it looked at, a name and a content, so that a place where nothing was found
+is known from a place where nothing was looked at.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from tests.live.needles import Needle, Stream, search
+from tests.live.stack import Stack
+
+Content = bytes | Stream
+Place = Callable[[Stack], Iterator[tuple[str, Content]]]
+
+WATCHED = 12.0
+"""Seconds in which processes come and go: longer than the interval of most health checks."""
+
+APIS = {
+    "prometheus": (9090, ("status/config", "status/flags", "status/runtimeinfo", "targets", "rules", "alerts",
+                          "alertmanagers", "targets/metadata", 'series?match[]={__name__=~".%2B"}')),
+    "alertmanager": (9093, ("status", "alerts", "silences", "receivers")),
+    "grafana": (3000, ("frontend/settings", "health")),
+}  # fmt: skip
+"""Port and paths of what is asked inside the container; Prometheus' and Alertmanager's are below a version."""
+ROOTS = {"prometheus": "/api/v1/", "alertmanager": "/api/v2/", "grafana": "/api/"}
+
+
+@dataclass(frozen=True, order=True)
+class Leak:
+    """A secret that stands where it must not; what it is says only secrets/."""
+
+    kind: str
+    place: str
+    secret: str
+    form: str
+
+
+@dataclass
+class Report:
+    """What was found, and how many bytes of each kind of place were looked at."""
+
+    leaks: set[Leak] = field(default_factory=set)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lines = [f"{leak.kind}: {leak.place}: {leak.secret} ({leak.form})" for leak in sorted(self.leaks)]
+        return "\n".join([*lines, *(f"{kind}: {size} bytes" for kind, size in self.bytes.items())])
+
+
+def find(stack: Stack, wanted: Iterable[Needle], places: Iterable[str] = ()) -> Report:
+    """Look for the needles in all places, or in some."""
+    wanted, report = list(wanted), Report()
+    for kind in places or PLACES:
+        report.bytes[kind] = 0
+        for place, content in PLACES[kind](stack):
+            stream = io.BytesIO(content) if isinstance(content, bytes) else content
+            found, size = search(wanted, stream)
+            report.bytes[kind] += size
+            report.leaks |= {Leak(kind, _without(found, place), needle.secret, needle.form) for needle in found}
+    return report
+
+
+def inspected(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """`docker inspect` of every container, image, network and volume, and the history of every image."""
+    for container in _containers(stack):
+        yield from _values(f"container {container['Name']}", container)
+    for image in _images(stack):
+        yield from _values(f"image {image}", json.loads(stack.docker("image", "inspect", image)))
+        history = stack.docker("history", "--no-trunc", "--format", "{{json .}}", image)
+        for number, line in enumerate(history.splitlines()):
+            yield f"history of {image}, step {number}", line.encode()
+    for kind in ("network", "volume"):
+        label = f"label=com.docker.compose.project={stack.name}"
+        if names := stack.docker(kind, "ls", "--quiet", "--filter", label).split():
+            yield from _values(kind, json.loads(stack.docker(kind, "inspect", *names)))
+
+
+def processes(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """Arguments and environment of every process in a container, of those too that live for a moment only."""
+    names = {container["Id"]: container["Name"] for container in _containers(stack)}
+    seen: dict[str, int] = {}
+    deadline = time.monotonic() + WATCHED
+    while time.monotonic() < deadline:
+        present = {path.name for path in Path("/proc").iterdir() if path.name.isdigit()}
+        seen = {pid: times for pid, times in seen.items() if pid in present}
+        for pid in present:
+            # Three times, because a process is a copy of its parent until it becomes the new program.
+            seen[pid] = times = seen.get(pid, 0) + 1
+            if times <= 3:
+                yield from _process(pid, names)
+        time.sleep(0.01)
+
+
+def _process(pid: str, names: dict[str, str]) -> Iterator[tuple[str, Content]]:
+    folder = Path("/proc", pid)
+    try:
+        container = re.search(r"[0-9a-f]{64}", (folder / "cgroup").read_text())
+        if container and container[0] in names:
+            program = (folder / "comm").read_text().strip()
+            for what in ("cmdline", "environ"):
+                yield f"{what} of {program} in {names[container[0]]}", (folder / what).read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended
+
+
+def configuration(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """What `docker compose config` prints, groups that are off and one-off tools included."""
+    yield from _values("effective", _config(stack))
+    yield "as YAML", stack.compose("--profile", "*", "config").encode()
+
+
+def container_logs(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """Everything that the containers have printed."""
+    for container in _containers(stack):
+        with _output("docker", "logs", container["Id"]) as stream:
+            yield f"log of {container['Name']}", stream
+
+
+def engine_log(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """What the engine has logged: in a file beside its data, where it was started by scripts/engine.sh."""
+    log = Path(stack.docker("info", "--format", "{{.DockerRootDir}}").strip(), "engine.log")
+    command = ["cat", str(log)] if log.exists() else ["journalctl", "--unit=docker", "--unit=containerd"]
+    with _output(*command) as stream:
+        yield "log of the engine", stream
+
+
+def layers(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """Every file of every layer of the images that are built here, also of one that a later layer removes."""
+    services = _config(stack)["services"].values()
+    built = {service["image"] for service in services if "build" in service} & set(_images(stack))
+    with _output("docker", "save", *sorted(built)) as stream, tarfile.open(fileobj=stream, mode="r|") as saved:
+        for entry in saved:
+            content = saved.extractfile(entry) if entry.isreg() else None
+            if content is None:
+                continue
+            data = io.BytesIO(content.read())
+            if not tarfile.is_tarfile(data):
+                yield f"{entry.name} of the images", data
+                continue
+            with tarfile.open(fileobj=data) as layer:
+                for file in layer:
+                    yield f"name of a file in layer {entry.name}", file.name.encode()
+                    if file.isreg() and (text := layer.extractfile(file)):
+                        yield f"/{file.name} in layer {entry.name}", text
+
+
+def apis(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """What Prometheus, Alertmanager and Grafana answer to whoever reaches them."""
+    for service in APIS.keys() & stack.services():
+        port, paths = APIS[service]
+        for path in (*(ROOTS[service] + path for path in paths), "/metrics"):
+            address = f"http://127.0.0.1:{port}{path}"
+            fetch = ("exec", "--no-TTY", service, "wget", "-q", "-T", "20", "-O", "-", address)
+            yield f"{service} {path}", stack.compose(*fetch).encode()
+
+
+def tasks(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """What the tasks print, with every command that they run."""
+    for task in ("config", "status", "doctor", "smoke"):
+        done = stack.invoke("--echo", task, check=False)
+        yield f"invoke --echo {task}", (done.stdout + done.stderr).encode()
+
+
+def settings(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """The settings that are written down."""
+    yield ".env", (stack.root / ".env").read_bytes()
+
+
+def files(stack: Stack) -> Iterator[tuple[str, Content]]:
+    """The files of volumes, of folders of the checkout that are mounted, and what containers wrote beside them.
+
+    The stores of the services are volumes too: what they keep of a password is a hash of it.
+    """
+    folders: dict[Path, str] = {}
+    for container in _containers(stack):
+        upper = (container.get("GraphDriver") or {}).get("Data") or {}
+        if "UpperDir" in upper:
+            folders[Path(upper["UpperDir"])] = f"written by {container['Name']}"
+        for mount in container["Mounts"]:
+            source = Path(mount["Source"])
+            ours = source.is_relative_to(stack.root) and not source.is_relative_to(stack.root / "secrets")
+            if mount["Type"] == "volume" or ours:
+                folders[source] = mount.get("Name") or str(source.relative_to(stack.root))
+    for folder, name in folders.items():
+        for path in [folder] if folder.is_file() else folder.rglob("*"):
+            try:
+                yield f"name of {name}: {path.relative_to(folder)}", path.name.encode()
+                if path.is_file() and not path.is_symlink():
+                    with path.open("rb") as stream:
+                        yield f"{name}: {path.relative_to(folder)}", stream
+            except FileNotFoundError:
+                continue  # a service at work replaces its files
+
+
+PLACES: dict[str, Place] = {
+    "docker inspect": inspected,
+    "processes": processes,
+    "compose config": configuration,
+    "container logs": container_logs,
+    "engine log": engine_log,
+    "image layers": layers,
+    "APIs": apis,
+    "tasks": tasks,
+    ".env": settings,
+    "files": files,
+}
+
+
+def _without(found: Iterable[Needle], place: str) -> str:
+    """The name of a place, which can be a secret itself: a key, a file's name."""
+    for needle in found:
+        place = place.replace(needle.data.decode(), "…")
+    return place
+
+
+@contextmanager
+def _output(*argv: str) -> Iterator[IO[bytes]]:
+    """What a command prints on both of its outputs, while it runs; it has to succeed."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        yield process.stdout
+        while process.stdout.read(1 << 20):
+            pass  # so that it can end
+    assert process.returncode == 0, f"{argv} ended with {process.returncode}"
+
+
+def _containers(stack: Stack) -> list[dict[str, Any]]:
+    ids = stack.containers()
+    found: list[dict[str, Any]] = json.loads(stack.docker("container", "inspect", *ids)) if ids else []
+    return found
+
+
+def _images(stack: Stack) -> list[str]:
+    """The images that the project's containers were made of, by the names that they were given."""
+    return sorted({container["Config"]["Image"] for container in _containers(stack)})
+
+
+def _config(stack: Stack) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(stack.compose("--profile", "*", "config", "--format", "json"))
+    return config
+
+
+def _values(place: str, node: Any) -> Iterator[tuple[str, Content]]:
+    """Every key and value below a node, each with where it stands."""
+    match node:
+        case dict():
+            for key, value in node.items():
+                yield f"{place}, a key", str(key).encode()
+                yield from _values(f"{place}.{key}", value)
+        case list():
+            for number, value in enumerate(node):
+                yield from _values(f"{place}[{number}]", value)
+        case _:
+            yield place, str(node).encode()

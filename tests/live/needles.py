@@ -1,0 +1,75 @@
+"""What a secret looks like once it has been somewhere: as it is, in base64 with whatever stands around it, in a URL."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+CHUNK = 1 << 20
+"""Bytes that are looked at in one go."""
+
+
+class Stream(Protocol):
+    """What can be read from, piece by piece."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+
+
+@dataclass(frozen=True)
+class Needle:
+    """One form of one secret; the bytes are not for showing."""
+
+    secret: str
+    form: str
+    data: bytes = field(repr=False)
+
+
+def secrets_of(folder: Path) -> dict[str, str]:
+    """The values in a secrets folder by name; names of accounts (``…_user.txt``) are no secrets."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in {"README.md", ".gitignore"}]
+    return {path.stem: path.read_text().strip() for path in files if not path.stem.endswith("_user")}
+
+
+def needles(secrets: Mapping[str, str]) -> list[Needle]:
+    """Every form of every secret, each once."""
+    found: dict[bytes, Needle] = {}
+    for name, value in secrets.items():
+        assert len(value) >= 8, f"{name} is too short to be looked for"
+        for form, text in _forms(value):
+            found.setdefault(text.encode(), Needle(name, form, text.encode()))
+    return list(found.values())
+
+
+def _forms(value: str) -> Iterator[tuple[str, str]]:
+    yield "as it is", value
+    # What stands before it (`user:`) moves it by 0, 1 or 2 bytes against the groups of three that base64 encodes.
+    for shift in range(3):
+        encoded = b64encode(b"\0" * shift + value.encode()).decode()
+        # Only the characters that are made of nothing but the value.
+        text = encoded[-(-8 * shift // 6) : 8 * (shift + len(value.encode())) // 6]
+        yield f"base64, shifted by {shift}", text
+        yield f"base64 of URLs, shifted by {shift}", text.replace("+", "-").replace("/", "_")
+    encoded = quote(value, safe="")
+    yield "URL-encoded", encoded
+    every = encoded.replace("-", "%2D").replace("_", "%5F")
+    yield "URL-encoded", every
+    yield "URL-encoded", every.replace("%2D", "%2d").replace("%5F", "%5f")
+
+
+def search(wanted: Iterable[Needle], stream: Stream) -> tuple[set[Needle], int]:
+    """The needles in a stream, those across two pieces too, and the number of bytes that it had."""
+    missing = set(wanted)
+    overlap = max((len(needle.data) for needle in missing), default=1) - 1
+    found: set[Needle] = set()
+    size, tail = 0, b""
+    while piece := stream.read(CHUNK):
+        size += len(piece)
+        text = tail + piece
+        found |= {needle for needle in missing - found if needle.data in text}
+        tail = text[-overlap:] if overlap else b""
+    return found, size
