@@ -75,6 +75,14 @@ def load(project: Project, secret: Secret) -> str:
     return value
 
 
+def stored(project: Project, name: str) -> str | None:
+    """What the file of a credential says, valid or not; None where it cannot be read."""
+    try:
+        return path_of(project, name).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def read(project: Project) -> dict[str, str]:
     """Every credential, by the variable that it fills.
 

@@ -34,6 +34,29 @@ def create(path: Path, text: str, mode: int = 0o644) -> None:
         path.hardlink_to(temporary)
 
 
+def overwrite(path: Path, text: str) -> None:
+    """Put other text into the file that is there: whoever has it mounted sees it, which a file in its place is not.
+
+    A text of another length is seen half written by whoever reads at that moment, and after a crash: the caller has it
+    elsewhere, and does it again. A file that says so already is not touched.
+
+    Raises:
+        ToolkitError: the file cannot be written.
+    """
+    data = text.encode()
+    try:
+        with path.open("r+b") as stream:
+            if stream.read() == data:
+                return
+            stream.seek(0)
+            stream.write(data)
+            stream.truncate()
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def remove_temporaries(path: Path) -> None:
     """Remove what a killed process left of ``write_atomically`` or ``create``; only under a lock that both hold."""
     for left in path.parent.glob(f".{path.name}.*"):
@@ -53,10 +76,15 @@ def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
             os.fsync(stream.fileno())
         yield Path(temporary)
     except OSError as error:
-        raise ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path)) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> ToolkitError:
+    """The error of a file that cannot be written."""
+    return ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path))
 
 
 def fix_for(error: OSError, path: Path) -> str:
@@ -86,7 +114,7 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
         lock.parent.mkdir(exist_ok=True)
         stream = lock.open("a", encoding="utf-8")
     except OSError as error:
-        raise ToolkitError(f"cannot write {lock}", error.strerror or str(error), fix_for(error, lock)) from error
+        raise unwritable(lock, error) from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from toolkit import absent, console, deploy, doctor, files, health, images, preflight, proxy
 from toolkit.compose import Docker
+from toolkit.doctor.secrets import of_rotation
 from toolkit.errors import ToolkitError
 from toolkit.project import Project, known
 from toolkit.proxy import Proxy
@@ -73,6 +74,8 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             show_addresses(project, docker)
             absent.show(project, docker)
             preflight.announce(project, docker)
+            for finding in of_rotation(project):
+                console.say(f"\n{finding.what}; {finding.fix}", finding.level)
             if options.smoke:
                 report.require()
     except KeyboardInterrupt as error:

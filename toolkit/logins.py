@@ -41,9 +41,7 @@ LOGINS = {
         f"{RECREATE} db, then: docker compose exec db /opt/netmon/postgres-accounts.sh",
     ),
     "redis": Login(("redis-cli",), "AUTH {user} {password}\nPING\n", f"{RECREATE} redis", welcome="PONG"),
-    "rabbitmq": Login(
-        ("rabbitmqctl", "--quiet", "authenticate_user", "{user}"), "{password}\n", f"{RECREATE} rabbitmq"
-    ),
+    "rabbitmq": Login(("/opt/netmon/rabbitmq-login.sh", "{user}"), "{password}\n", f"{RECREATE} rabbitmq"),
     "kafka": Login(
         # The heap that the container's environment asks for is the broker's.
         ("env", "KAFKA_HEAP_OPTS=-Xmx128m", "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server=kafka:29092",
@@ -70,11 +68,19 @@ def refusal(project: Project, docker: Docker, secret: Secret) -> str:
     Raises:
         ToolkitError: a credential cannot be used, or the service did not answer in time.
     """
-    login = LOGINS[secret.service]
-    user, password = credentials.user_of(project, secret), credentials.load(project, secret)
+    return attempt(docker, secret.service, credentials.user_of(project, secret), credentials.load(project, secret))
+
+
+def attempt(docker: Docker, service: str, user: str, password: str) -> str:
+    """Why a running service does not let a user in with a password; empty where it does.
+
+    Raises:
+        ToolkitError: the service did not answer in time.
+    """
+    login = LOGINS[service]
     command = [word.format(user=user) for word in login.command]
     reads = login.reads.format(user=user, password=password)
-    result = docker.compose("exec", "--no-TTY", secret.service, *command, stdin=reads, timeout=TIMEOUT)
+    result = docker.compose("exec", "--no-TTY", service, *command, stdin=reads, timeout=TIMEOUT)
     lines = [" ".join(line.split()) for line in f"{result.stdout}\n{result.stderr}".splitlines() if line.strip()]
     said = lines[-1].replace(password, MASK) if lines else f"exit code {result.code}"
     let_in = result.code == 0 and (not login.welcome or said == login.welcome)

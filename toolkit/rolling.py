@@ -47,6 +47,15 @@ def replace(
         roll.one_by_one(set(keep))
 
 
+def recreate(project: Project, docker: Docker, service: str, *, timeout: float) -> None:
+    """Stop the containers of a service and start new ones; it does not answer meanwhile. Arguments as in `replace`.
+
+    Raises:
+        ToolkitError: they cannot become healthy.
+    """
+    _Roll(project, docker, service, timeout).recreate()
+
+
 class _Roll:
     def __init__(self, project: Project, docker: Docker, service: str, timeout: float) -> None:
         config = docker.effective()

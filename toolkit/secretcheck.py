@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from toolkit import console, credentials, setup
 from toolkit.compose import Docker
 from toolkit.doctor.findings import Finding, Level, Subject
-from toolkit.doctor.secrets import of_file, of_folder
+from toolkit.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.errors import ToolkitError
 from toolkit.logins import LOGINS, refusal
 from toolkit.project import Project, Secret
@@ -25,7 +25,7 @@ WEAK = 50
 AT_ONCE = 4
 """Logins tried side by side."""
 
-REPLACE = "secrets/README.md says how a password is replaced"
+REPLACE = "run: invoke secrets.rotate --name={}"
 
 SEVERITY: Sequence[Level] = ("ok", "skipped", "warning", "failed")
 
@@ -47,7 +47,7 @@ class Row:
 
 
 def check(project: Project, docker: Docker) -> list[Row]:
-    """Every credential in the order of invoke.yaml, and the folder where something is wrong with it."""
+    """Every credential in the order of invoke.yaml, then what is wrong with the folder or unfinished."""
     subject = Subject(project, docker)
     running = _Running.of(docker)
     values = _passwords(project)
@@ -69,7 +69,8 @@ def check(project: Project, docker: Docker) -> list[Row]:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         rows = list(pool.map(row, project.secrets.values()))
-    return rows + [Row(finding.check, "", None, None, (finding,)) for finding in of_folder(project)]
+    whole = [*of_folder(project), *of_rotation(project)]
+    return rows + [Row(finding.check, "", None, None, (finding,)) for finding in whole]
 
 
 def bits(password: str) -> int:
@@ -153,13 +154,13 @@ def _qualities(project: Project, secret: Secret, strength: int, passwords: dict[
     """What makes a valid password a bad one."""
     if strength < WEAK:
         what = f"it can be guessed: {strength} bits, where {WEAK} are the least"
-        yield Finding(secret.name, "warning", what, REPLACE)
+        yield Finding(secret.name, "warning", what, REPLACE.format(secret.name))
     same = [name for name, value in passwords.items() if value == passwords[secret.name] and name != secret.name]
     if same:
-        yield Finding(secret.name, "warning", f"it is the same as {', '.join(same)}", REPLACE)
+        yield Finding(secret.name, "warning", f"it is the same as {', '.join(same)}", REPLACE.format(secret.name))
     age = _age(project, secret)
     if age is not None and age > OLD:
-        yield Finding(secret.name, "warning", f"it is {age} days old, more than {OLD}", REPLACE)
+        yield Finding(secret.name, "warning", f"it is {age} days old, more than {OLD}", REPLACE.format(secret.name))
 
 
 def _login(project: Project, docker: Docker, secret: Secret, running: _Running) -> Finding:

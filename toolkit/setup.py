@@ -10,6 +10,7 @@ from toolkit import credentials, envfile, files
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.project import LOCAL, PULLED, Project, known
+from toolkit.rotation import staging
 from toolkit.variables import variables_used
 
 ENGINE_FOLDER, USUAL_FOLDER = "DOCKER_ROOT_DIR", "/var/lib/docker"
@@ -43,6 +44,7 @@ def setup(
         before = project.env
         if folder and (folder != USUAL_FOLDER or ENGINE_FOLDER in before):
             wanted[ENGINE_FOLDER] = folder
+        staging.settle(project)
         created = credentials.ensure(project)
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])

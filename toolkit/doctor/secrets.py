@@ -10,6 +10,7 @@ from toolkit import credentials, setup
 from toolkit.doctor.findings import Finding, Subject
 from toolkit.errors import ToolkitError
 from toolkit.project import Project, Secret
+from toolkit.rotation import staging
 
 SETUP = "run: invoke setup"
 
@@ -17,7 +18,8 @@ SETUP = "run: invoke setup"
 def secrets(subject: Subject) -> Iterator[Finding]:
     """Every credential is there, keeps the rule, agrees with .env, and is readable to containers and nobody else."""
     project = subject.project
-    found = [*(each for secret in project.secrets.values() for each in of_file(subject, secret)), *of_folder(project)]
+    found = [each for secret in project.secrets.values() for each in of_file(subject, secret)]
+    found += [*of_folder(project), *of_rotation(project)]
     complaints = [replace(finding, check="secrets") for finding in found]
     yield from complaints or [Finding("secrets", "ok", f"{len(project.secrets)} credentials")]
 
@@ -26,6 +28,13 @@ def of_folder(project: Project) -> Iterator[Finding]:
     """What is wrong with secrets/ itself."""
     if project.secrets_dir.exists() and stat.S_IMODE(project.secrets_dir.stat().st_mode) & 0o077:
         yield Finding("secrets/", "warning", "other users of this machine can enter secrets/", SETUP)
+
+
+def of_rotation(project: Project) -> Iterator[Finding]:
+    """Whether a rotation was cut off."""
+    if staged := staging.read(project):
+        what = f"the rotation of {staged.account.name} is unfinished"
+        yield Finding("rotation", "warning", what, staged.resume)
 
 
 def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:

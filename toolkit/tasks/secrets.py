@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
-from toolkit.tasks import checkout
+from toolkit.tasks import checkout, seconds
 
 
 @task
@@ -17,3 +17,18 @@ def check(c: Context) -> None:
 
     if not show(check(*checkout(c))):
         raise Exit(code=1)
+
+
+@task(
+    help={
+        "name": "postgres_app, redis_app_password, … as invoke.yaml knows them; default: all, one after another",
+        "yes": "agree to replace it, and the containers that use it",
+        "timeout": "seconds for each new container to become healthy",
+    },
+)
+def rotate(c: Context, name: str | None = None, yes: bool = False, timeout: str | None = None) -> None:
+    """Replace a credential of the running stack without a failed request; completes a rotation that was cut off."""
+    from toolkit.rotation.rotate import rotate
+
+    project, docker = checkout(c)
+    rotate(project, docker, name or "", timeout=seconds("timeout", timeout, project.timeout("replica")), yes=yes)

@@ -34,13 +34,14 @@ from toolkit.observe import check as observation
 from toolkit.observe.result import Result
 from toolkit.outcome import Outcome
 from toolkit.project import Project
+from toolkit.rotation import rotate as rotation
 from toolkit.smoke import Check, SmokeReport
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
     "images.list", "images.build", "images.pull", "images.lock", "observe.check", "demo", "reload",
-    "deploy", "preflight",
+    "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -72,6 +73,7 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     record(lifecycle, "up")
     record(lifecycle, "down")
     record(deploy, "deploy")
+    record(rotation, "rotate")
     record(wait, "wait")
     record(logs, "logs")
     record(status, "status")
@@ -132,6 +134,7 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     ("up", "--timeout=inf"), ("wait", "--timeout=soon"), ("smoke", "--timeout="), ("logs", "--tail=-1"),
     ("logs", "--tail=all"), ("demo", "--seconds=ever"), ("demo", "--rate=0"),
     ("deploy", "--timeout=soon"),
+    ("secrets.rotate", "--timeout=soon"),
 ])  # fmt: skip
 def test_a_bad_number_is_refused(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], argv: tuple[str, str]
@@ -139,6 +142,13 @@ def test_a_bad_number_is_refused(
     assert invoke(*argv) == 2
     assert f"error: {argv[1]} is refused" in capsys.readouterr().err
     assert calls == []
+
+
+def test_a_rotation_of_one_or_all(calls: list[SimpleNamespace]) -> None:
+    assert invoke("secrets.rotate", "--name=postgres_app", "--yes") == 0
+    assert invoke("secrets.rotate", "--timeout=5") == 0
+    assert [(call.args[2], call.kwargs["yes"]) for call in calls] == [("postgres_app", True), ("", False)]
+    assert calls[1].kwargs["timeout"] == 5
 
 
 def test_numbers() -> None:

@@ -1,0 +1,30 @@
+"""What a rotation is looked at by: the values in secrets/, and whom a service lets in."""
+
+from __future__ import annotations
+
+from tests.live.stack import Stack
+from toolkit.compose import Docker
+from toolkit.logins import attempt
+from toolkit.project import Project
+from toolkit.rotation import staging
+from toolkit.rotation.accounts import Account, Credential, accounts
+
+
+def all_of(stack: Stack) -> dict[str, Account]:
+    """The accounts by name."""
+    return {account.name: account for account in accounts(Project.load(stack.root))}
+
+
+def in_use(stack: Stack, account: Account) -> Credential:
+    """What secrets/ says."""
+    return account.credential(account.current(Project.load(stack.root)))
+
+
+def lets_in(stack: Stack, account: Account, credential: Credential) -> bool:
+    """Whether the service accepts it."""
+    return not attempt(Docker(stack.root), account.service, credential.user, credential.password)
+
+
+def unfinished(stack: Stack) -> bool:
+    """Whether a rotation has left its journal."""
+    return staging.folder(Project.load(stack.root)).exists()

@@ -1,0 +1,387 @@
+"""A rotation: both credentials open meanwhile, the old one is refused in the end, whatever killed a run on its way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.unit.toolkit.accountbook import AccountBook
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.engine import Engine
+from toolkit import credentials, doctor, envfile, files, rolling, wait
+from toolkit.compose import Result
+from toolkit.doctor.secrets import of_rotation
+from toolkit.errors import ToolkitError
+from toolkit.project import Project
+from toolkit.rotation import rotate as module
+from toolkit.rotation import staging
+from toolkit.rotation.accounts import Account, accounts, named
+from toolkit.rotation.rotate import rotate
+from toolkit.setup import setup
+
+SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana")
+CLIENTS = {
+    "worker": ("postgres_app", "redis_app", "rabbitmq_app", "kafka_app"),
+    "app": ("postgres_app", "redis_app", "rabbitmq_app", "kafka_app"),
+    "postgres-exporter": ("postgres_monitoring",),
+    "redis-exporter": ("redis_monitoring",),
+    "kafka-exporter": ("kafka_monitoring",),
+}
+NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
+         "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
+         "kafka_monitoring_password", "grafana_admin_password")  # fmt: skip
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+class Stack:
+    """A stack that is up and knows its credentials."""
+
+    def __init__(self, project: Project, docker: FakeDocker, profile: str) -> None:
+        setup(project, profile, images="local")
+        self.project, self.docker, self.profile = project, docker, profile
+        self.book = AccountBook(docker)
+        self.engine = Engine(docker, {name: self._spec(name) for name in (*CLIENTS, *SERVERS)})
+        for name in self.engine.services:
+            self.start(name)
+        docker.answer("compose", "up", by=self._up)
+        docker.answer("compose", "config", by=self._config)
+        for account in accounts(project):
+            present = account.credential(account.current(project))
+            self.book.add(account.service, present.user, present.password)
+        self.engine.log.clear()
+
+    def rotate(self, name: str = "", **options: Any) -> None:
+        rotate(self.project, self.docker.cli, name, **{"timeout": 1, "yes": True, **options})
+
+    def start(self, service: str) -> None:
+        made = self.engine.containers[self.engine.start(service)]
+        made["State"]["StartedAt"] = datetime.now(UTC).isoformat()
+        made["Config"]["Env"] = [f"{k}={v}" for k, v in self._environment(service).items()]
+        made["read"] = credentials.read(self.project)
+
+    def in_use(self, name: str) -> dict[str, str]:
+        return named(self.project, name).current(self.project)
+
+    def opens(self, account: Account, values: dict[str, str]) -> bool:
+        credential = account.credential(values)
+        return self.book.lets_in(account.service, credential.user, credential.password)
+
+    def every_client_is_let_in(self, account: Account) -> bool:
+        """With what each container has read at its start."""
+        read = [each["read"] for service, uses in CLIENTS.items() for name, each in self.engine.containers.items()
+                if name.startswith(f"{service}-") and account.name.removesuffix("_password") in uses]  # fmt: skip
+        return all(self.opens(account, {key.lower(): value for key, value in each.items()}) for each in read)
+
+    def _spec(self, service: str) -> dict[str, Any]:
+        used = [secret.name for secret in self.project.secrets.values() if self._has(service, secret.name)]
+        image = {} if service in {"app", "worker"} else {"image": f"{service}:1"}
+        if self.profile == "prod":
+            return image | {"secrets": [{"source": name, "target": name} for name in used]}
+        return image | {"environment": self._environment(service)}
+
+    def _has(self, service: str, secret: str) -> bool:
+        asks = {
+            each.name for account in accounts(self.project) if account.service == service for each in account.secrets
+        }
+        return secret in asks or secret.startswith(CLIENTS.get(service, ("-",)))
+
+    def _environment(self, service: str) -> dict[str, str]:
+        if self.profile == "prod":
+            return {}
+        env = self.project.env
+        return {each.variable: env[each.variable] for each in self.project.secrets.values()
+                if self._has(service, each.name) and each.variable in env}  # fmt: skip
+
+    def _config(self, argv: list[str]) -> Result:
+        self.engine.services = {name: self._spec(name) for name in self.engine.services}
+        return self.engine._config(argv)
+
+    def _up(self, argv: list[str]) -> Result:
+        service = argv[-1]
+        before = set(self.engine.containers)
+        for name in [name for name in before if name.startswith(f"{service}-") and "--force-recreate" in argv]:
+            del self.engine.containers[name]
+        time.sleep(0.002)  # files and containers are told apart by their times
+        self.start(service)
+        [made] = set(self.engine.containers) - before
+        self.engine.log.append(f"made {made}")
+        return Result(0, "", "")
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    """Nothing waits, and the machine is fine."""
+    monkeypatch.setattr(rolling, "SETTLE", 0)
+    monkeypatch.setattr(wait, "PAUSE", 0)
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
+    project.lock_file.parent.mkdir()
+
+
+@pytest.fixture(params=["prod", "dev"])
+def stack(project: Project, docker: FakeDocker, request: pytest.FixtureRequest) -> Stack:
+    return Stack(project, docker, request.param)
+
+
+@pytest.fixture
+def prod(project: Project, docker: FakeDocker) -> Stack:
+    return Stack(project, docker, "prod")
+
+
+def test_every_account_can_be_rotated(project: Project) -> None:
+    assert tuple(account.name for account in accounts(project)) == NAMES
+    assert {account.service for account in accounts(project)} == set(SERVERS)
+    assert named(project, "postgres_app_password") == named(project, "postgres_app")
+    with pytest.raises(ToolkitError, match="unknown secret 'x': known: postgres_password, postgres_app") as caught:
+        named(project, "x")
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_new_one_opens_and_the_old_one_is_refused(stack: Stack, name: str) -> None:
+    if name.startswith("kafka") and stack.profile == "dev":
+        pytest.skip("Kafka asks nobody there")
+    account, before = named(stack.project, name), stack.in_use(name)
+    stack.rotate(name)
+    after = stack.in_use(name)
+    assert all(before[key] != after[key] for key in after)
+    assert stack.opens(account, after)
+    assert not stack.opens(account, before)
+    assert stack.every_client_is_let_in(account)
+    assert [path.name for path in stack.project.secrets_dir.glob(".rotation*")] == []
+    assert setup(stack.project, None) == [], ".env agrees"
+    stack.rotate(name)
+    assert not stack.opens(account, after)
+    if account.users:
+        assert stack.in_use(name)[account.users.name] == before[account.users.name], "the two users take turns"
+
+
+def test_no_password_is_in_an_argument_or_a_variable(stack: Stack) -> None:
+    seen = set(credentials.read(stack.project).values())
+    stack.rotate()
+    seen |= set(credentials.read(stack.project).values())
+    passwords = {value for value in seen if len(value) > 20}
+    assert passwords
+    assert not any(value in word for value in passwords for argv in stack.docker.calls for word in argv)
+    assert not any(value in (each or "") for value in passwords for env in stack.docker.environments
+                   for each in env.values())  # fmt: skip
+
+
+def test_nothing_that_need_not_is_started_again(prod: Stack) -> None:
+    """With files, the health check in the service's own container reads the new value by itself."""
+    prod.rotate("postgres_app")
+    assert prod.engine.log == ["made worker-11", "stopped worker-1", "removed worker-1", "made app-12", "stopped app-2",
+                               "removed app-2"]  # fmt: skip
+    prod.engine.log.clear()
+    prod.rotate("redis_monitoring_password")
+    assert prod.engine.log == ["made redis-exporter-13"]
+    prod.engine.log.clear()
+    prod.rotate("rabbitmq_monitoring_password")
+    prod.rotate("redis_password")
+    assert prod.engine.log == []
+
+
+def test_a_file_that_was_replaced_is_not_seen_by_the_service(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.rotate("postgres_monitoring")
+    assert "made db-12" in prod.engine.log
+    assert "db is started again" in capsys.readouterr().out
+
+
+def test_what_a_credential_has_opened_is_ended(prod: Stack) -> None:
+    prod.rotate("postgres_app")
+    prod.rotate("redis_app_password")
+    prod.rotate("rabbitmq_app")
+    assert prod.book.ended == ["netmon_a", "netmon", "netmon_a"]
+
+
+def kills(stack: Stack, at: int) -> Callable[[], None]:
+    """Let the process die before its command of this number; what is returned lets it live again."""
+    fake, count = type(stack.docker).__call__, iter(range(10_000))
+
+    def call(self: FakeDocker, *args: Any, **kwargs: Any) -> Result:
+        if next(count) == at:
+            raise Killed
+        return fake(self, *args, **kwargs)
+
+    type(stack.docker).__call__ = call  # type: ignore[method-assign]
+
+    def live() -> None:
+        type(stack.docker).__call__ = fake  # type: ignore[method-assign]
+
+    return live
+
+
+@pytest.mark.parametrize("name", ["postgres_app", "redis_app_password", "redis_password", "rabbitmq_app",
+                                  "kafka_monitoring_password", "kafka_app"])  # fmt: skip
+def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, name: str) -> None:
+    account, at, killed = named(prod.project, name), 0, True
+    while killed:
+        before = prod.in_use(name)
+        live = kills(prod, at)
+        try:
+            prod.rotate(name)
+            killed = False
+        except Killed:
+            pass
+        finally:
+            live()
+        staged = staging.read(prod.project)
+        if account.users or account.service == "redis":
+            assert prod.every_client_is_let_in(account), f"killed at {at}"
+        setup(prod.project, None)
+        assert prod.in_use(name) in ((before, staged.after) if staged else (before, prod.in_use(name)))
+        if staged:
+            [finding] = of_rotation(prod.project)
+            assert f"the rotation of {name} is unfinished" in finding.what
+        prod.rotate(name)
+        assert staging.read(prod.project) is None
+        assert not prod.opens(account, before)
+        assert prod.opens(account, prod.in_use(name))
+        assert prod.every_client_is_let_in(account)
+        if staged:
+            assert prod.in_use(name) == staged.after, "it was completed, and not done twice"
+        at += 1
+    assert at > 8
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_files_that_are_half_written_are_completed_by_set_up(
+    stack: Stack, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = files.overwrite, iter(range(10))
+
+    def overwrite(path: Any, text: str) -> None:
+        if next(count) == written:
+            raise Killed
+        real(path, text)
+
+    def env(*_args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "overwrite", overwrite)
+        patch.setattr(envfile, "update", env)
+        with pytest.raises(Killed):
+            stack.rotate("postgres_app")
+    staged = staging.read(stack.project)
+    assert staged
+    setup(stack.project, None)
+    assert stack.in_use("postgres_app") == (staged.after if written else staged.before)
+    if stack.profile == "dev":
+        assert stack.project.env["POSTGRES_APP_PASSWORD"] == stack.in_use("postgres_app")["postgres_app_password"]
+    stack.rotate("postgres_app")
+    assert stack.in_use("postgres_app") == staged.after
+
+
+@pytest.mark.parametrize("operation", ["begin", "end"])
+def test_a_kill_while_the_journal_comes_or_goes(
+    prod: Stack, operation: str, monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    before = prod.in_use("redis_app_password")
+    killing = {"begin": (files, "write_atomically"), "end": (shutil, "rmtree")}[operation]
+    count = iter(range(10))
+
+    def kill(*_args: Any, **_options: Any) -> None:
+        if operation == "begin" or next(count) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*killing, kill)
+        with pytest.raises(Killed):
+            prod.rotate("redis_app_password")
+    assert staging.read(project) is None
+    assert list(project.secrets_dir.glob(".rotation.part"))
+    assert (prod.in_use("redis_app_password") == before) is (operation == "begin")
+    setup(project, None)
+    assert not list(project.secrets_dir.glob(".rotation*"))
+
+
+def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
+    prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
+    staging.begin(prod.project, named(prod.project, "postgres_app"))
+    folder = staging.folder(prod.project)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        f"{name}.{kind}": 0o600 for name in ("postgres_app_user", "postgres_app_password") for kind in ("old", "new")
+    }
+
+
+def test_ctrl_c_says_what_is_next(prod: Stack) -> None:
+    prod.docker.answer("compose", "up", by=KeyboardInterrupt())
+    with pytest.raises(ToolkitError, match="the rotation of postgres_app is unfinished: stopped") as caught:
+        prod.rotate("postgres_app")
+    assert (caught.value.code, caught.value.fix) == (130, "run: invoke secrets.rotate --name=postgres_app")
+    prod.docker.answer("compose", "up", by=prod._up)
+    prod.rotate("postgres_app")
+
+
+def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    staged = staging.begin(prod.project, named(prod.project, "redis_app_password"))
+    before = prod.in_use("postgres_password")
+    prod.rotate("postgres_password")
+    assert prod.in_use("redis_app_password") == staged.after
+    assert prod.in_use("postgres_password") != before
+    shown = capsys.readouterr().out
+    assert shown.index("rotate redis_app_password") < shown.index("rotate postgres_password")
+
+
+def test_a_password_that_drifted_is_not_rotated(prod: Stack) -> None:
+    prod.book.known["redis"]["netmon"].clear()
+    before = prod.in_use("redis_app_password")
+    with pytest.raises(ToolkitError, match="redis does not accept the present one"):
+        prod.rotate("redis_app_password")
+    assert prod.in_use("redis_app_password") == before
+    assert staging.read(prod.project) is None
+
+
+def test_a_service_that_does_not_take_the_new_one(prod: Stack) -> None:
+    before = prod.in_use("rabbitmq_app")
+    prod.docker.on("compose", "exec", "rabbitmq", "bash", stdout='HTTP/1.1 200 OK\r\n\r\n{"tags": []}')
+    with pytest.raises(ToolkitError, match="rabbitmq does not accept the new credential: refused"):
+        prod.rotate("rabbitmq_app")
+    assert prod.in_use("rabbitmq_app") == before
+
+
+def test_a_service_that_does_not_refuse_the_old_one(prod: Stack) -> None:
+    prod.docker.on("compose", "exec", "kafka", "--entity-name=netmon_a")
+    with pytest.raises(ToolkitError, match="kafka still accepts the old credential") as caught:
+        prod.rotate("kafka_app")
+    assert caught.value.fix == "run: invoke secrets.rotate --name=kafka_app"
+
+
+def test_what_does_not_run_is_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    del stack.engine.containers[next(name for name in stack.engine.containers if name.startswith("grafana"))]
+    before = stack.in_use("grafana_admin_password"), stack.in_use("kafka_app")
+    stack.rotate()
+    shown = capsys.readouterr().out
+    assert "grafana_admin_password: skipped, grafana does not run" in shown
+    assert ("kafka_app: skipped, kafka asks nobody for it in this profile" in shown) is (stack.profile == "dev")
+    assert stack.in_use("grafana_admin_password") == before[0]
+    assert (stack.in_use("kafka_app") == before[1]) is (stack.profile == "dev")
+    with pytest.raises(ToolkitError, match="cannot rotate grafana_admin_password: grafana does not run"):
+        stack.rotate("grafana_admin_password")
+
+
+def test_consent(prod: Stack) -> None:
+    before = prod.in_use("redis_password")
+    with pytest.raises(ToolkitError, match="consent is missing to replace redis_password"):
+        prod.rotate("redis_password", yes=False)
+    assert prod.in_use("redis_password") == before
+
+
+def test_the_configuration_of_a_client_is_never_shown(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.rotate()
+    shown = capsys.readouterr()
+    values = {value for value in credentials.read(stack.project).values() if len(value) > 20}
+    assert not any(value in shown.out + shown.err for value in values)
+    assert json.dumps(sorted(values)) not in shown.out

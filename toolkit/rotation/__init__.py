@@ -1,0 +1,1 @@
+"""Replacing the credentials of a running stack."""
