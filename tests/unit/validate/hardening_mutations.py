@@ -137,7 +137,7 @@ HARDENING_MUTATIONS = (
     Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host is on no network"),
     Mutation("connection without a network", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db", "grafana"),
     Mutation("connection from outside that is not published", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db", "world"),
-    Mutation("member that says nothing", "reachability.needed", MATRIX, "from: [worker, alertmanager, blackbox-exporter]\n    because: targets", "from: [worker, blackbox-exporter]\n    because: targets", "alertmanager has nothing to say on egress-network"),
+    Mutation("member that says nothing", "reachability.needed", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has nothing to say on egress-network"),
     Mutation("open connections without a reason", "reachability.needed", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must say why"),
     Mutation("reason for nothing", "reachability.needed", MATRIX, "[worker, alertmanager, blackbox-exporter, host]", "[worker, alertmanager, blackbox-exporter]", "there is nothing unused"),
     Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "no service database", "database"),

@@ -87,7 +87,7 @@ def test_a_problem_is_named_by_file_and_line(clone: Path, engine: Engine, capsys
     line = text[: text.index(MISTAKE.new)].count("\n") + 1
     problem, _, summary = capsys.readouterr().out.splitlines()
     assert problem.startswith(f"{MISTAKE.file}:{line}: ")
-    assert problem.endswith("[images.pinned]")
+    assert problem.endswith(f"[{MISTAKE.check}]")
     assert ", 1 problem, " in summary
 
 
