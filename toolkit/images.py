@@ -195,15 +195,18 @@ def provide(project: Project, docker: Docker, profile: str | None = None) -> Non
         make(project, docker, [image for image in lacking if image.built], profile)
 
 
-def build(project: Project, docker: Docker) -> None:
+def build(project: Project, docker: Docker, profile: str | None = None) -> None:
     """Build, through the builder's cache, everything of the set in use that is built here; local, if none was chosen.
+
+    For a profile; default: the one of the set-up.
 
     Raises:
         ToolkitError: an image cannot be built.
     """
     with exclusive(project.lock_file, "build the images"):
         chosen = project.images or choose(project, docker, "local", yes=False)
-        make(project, docker, [image for image in images_of(project, docker, chosen) if image.built])
+        made_here = [image for image in images_of(project, docker, chosen, profile) if image.built]
+        make(project, docker, made_here, profile)
 
 
 def pull(project: Project, docker: Docker) -> None:

@@ -31,12 +31,12 @@ def list_(c: Context) -> None:
     table(("service", "image", "set", "here", "size", "created (UTC)"), rows)
 
 
-@task
-def build(c: Context) -> None:
+@task(help={"profile": "for this profile; default: the one of the last set-up"})
+def build(c: Context, profile: str | None = None) -> None:
     """Build the images that are made here (of the set in use; local, if none was chosen yet)."""
     from toolkit.images import build
 
-    build(*checkout(c))
+    build(*checkout(c), profile)
 
 
 @task
