@@ -52,14 +52,13 @@ class Entry:
 class Network:
     """A network of the compose files: its members, the host among them where it is the way to the ``world``.
 
-    Where members are ``apart``, none of them sees another one. ``unused`` is why more is open than is allowed.
+    ``unused`` is why more is open than is allowed.
     """
 
     name: str
     members: tuple[str, ...]
     unused: str = ""
     world: bool = False
-    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Matrix:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
             entries = tuple(Entry.read(entry) for entry in data["connections"])
             networks = tuple(
-                Network(name, tuple(each["members"]), *(each.get(key, "") for key in ("unused", "world", "apart")))
+                Network(name, tuple(each["members"]), *(each.get(key, "") for key in ("unused", "world")))
                 for name, each in data["networks"].items()
             )
         except OSError as error:
@@ -114,7 +113,7 @@ class Matrix:
 
     def opened(self, network: Network) -> frozenset[Connection]:
         """Every connection that a network makes possible."""
-        pairs = [pair for pair in permutations(network.members, 2) if not network.apart or not OUTSIDE.isdisjoint(pair)]
+        pairs = permutations(network.members, 2)
         between = {Connection(source, to, port) for source, to in pairs for port in self.ports(to) or {""}}
         out = {Connection(member, WORLD) for member in network.members if network.world and member not in OUTSIDE}
         return frozenset(between | out)

@@ -25,6 +25,8 @@ from tests.live.stack import Stack
 Content = bytes | Stream
 Place = Callable[[Stack], Iterator[tuple[str, Content]]]
 
+NEW = 0.5
+"""Seconds that a process is looked at."""
 WATCHED = 12.0
 """Seconds in which processes come and go: longer than the interval of most health checks."""
 
@@ -91,15 +93,14 @@ def inspected(stack: Stack) -> Iterator[tuple[str, Content]]:
 def processes(stack: Stack) -> Iterator[tuple[str, Content]]:
     """Arguments and environment of every process in a container, of those too that live for a moment only."""
     names = {container["Id"]: container["Name"] for container in _containers(stack)}
-    seen: dict[str, int] = {}
+    since: dict[str, float] = {}
     deadline = time.monotonic() + WATCHED
     while time.monotonic() < deadline:
         present = {path.name for path in Path("/proc").iterdir() if path.name.isdigit()}
-        seen = {pid: times for pid, times in seen.items() if pid in present}
+        since = {pid: since.get(pid, time.monotonic()) for pid in present}
         for pid in present:
-            # Three times, because a process is a copy of its parent until it becomes the new program.
-            seen[pid] = times = seen.get(pid, 0) + 1
-            if times <= 3:
+            # More than once, because a process is a copy of its parent until it becomes the new program.
+            if time.monotonic() - since[pid] < NEW:
                 yield from _process(pid, names)
         time.sleep(0.01)
 

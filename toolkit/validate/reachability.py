@@ -12,7 +12,6 @@ from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.policy import SECURITY_LAYER, is_hardened
 
 GATEWAY = "com.docker.network.bridge.gateway_mode_ipv4"
-BETWEEN = "com.docker.network.bridge.enable_icc"
 
 
 def matrix(checkout: Checkout) -> Iterator[Finding]:
@@ -97,7 +96,7 @@ def needed(checkout: Checkout) -> Iterator[Finding]:
 
 
 def isolated(checkout: Checkout) -> Iterator[Finding]:
-    """Only the networks that lead to the world do; no other one reaches the host; members that are apart are."""
+    """Only the networks that lead to the world do; no other one reaches the host."""
     found = _load(checkout)
     for each in _hardened(checkout):
         for network in found.networks:
@@ -120,9 +119,6 @@ def _leaks(network: Network, config: dict[str, Any]) -> Iterator[tuple[str, str]
         yield "internal", f"{network.name} leads to the world: internal must be true"
     elif options.get(GATEWAY) != "isolated":
         yield "driver_opts", f"{network.name} leads to the ports of the host: {GATEWAY} must be isolated"
-    if (options.get(BETWEEN) == "false") != bool(network.apart):
-        state = "apart" if network.apart else "together"
-        yield "driver_opts", f"the members of {network.name} are {state} in {FILE}, but not by {BETWEEN}"
 
 
 def _strangers(network: Network, used: frozenset[Connection]) -> list[tuple[str, str]]:

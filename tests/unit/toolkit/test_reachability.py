@@ -17,7 +17,7 @@ connections:
   - {to: world, from: [app], because: updates}
 networks:
   inner: {members: [app, db], unused: coarse}
-  outer: {members: [app, proxy, host], world: true, apart: true, unused: coarse}
+  outer: {members: [app, proxy, host], world: true, unused: coarse}
 """
 
 
@@ -36,7 +36,8 @@ def test_what_is_open_without_being_allowed(matrix: Matrix) -> None:
     assert Connection("app", "db", "5432/tcp") in matrix.allowed
     assert matrix.unused == {
         Connection("db", "app", "3000/tcp"),
-        # Apart from each other, not from the host and the world.
+        *(Connection("app", "proxy", port) for port in ("8443/udp", "8080/tcp")),
+        Connection("proxy", "app", "3000/tcp"),
         *(Connection("host", "proxy", port) for port in ("8443/udp", "8080/tcp")),
         Connection("host", "app", "3000/tcp"),
         Connection("app", "host"),

@@ -146,8 +146,7 @@ HARDENING_MUTATIONS = (
     Mutation("connection to no port", "reachability.matrix", MATRIX, "to: db:5432", "to: db", "db has no port", "to: db"),
     Mutation("network with a way out", "reachability.isolated", SECURITY, "  app-network:\n    internal: true\n", "  app-network:\n", "app-network leads to the world"),
     Mutation("network that reaches the host", "reachability.isolated", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
-    Mutation("way out that is closed", "reachability.isolated", SECURITY, "  egress-network:\n", "  egress-network:\n    internal: true\n", "is internal", "internal"),
-    Mutation("way out that is a way to each other", "reachability.isolated", SECURITY, 'enable_icc: "false"', 'enable_icc: "true"', "the members of egress-network are apart", "driver_opts"),
+    Mutation("way out that is closed", "reachability.isolated", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
     # What the documentation says of both.
     Mutation("table that says something else", "documents.tables", "docs/security.md", "a limit of memory", "no limit of memory", "the table controls is out of date", "made: controls"),
     Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: What each container uses", "reason: What every container uses", "the table exceptions is out of date", "made: exceptions"),
