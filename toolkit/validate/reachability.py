@@ -80,7 +80,7 @@ def needed(checkout: Checkout) -> Iterator[Finding]:
     for network in found.networks:
         opened = found.opened(network)
         used = opened & found.allowed
-        talking = {name for connection in used for name in (connection.source, connection.to)}
+        talking = {name for each in used if _is_for(network, each) for name in (each.source, each.to)}
         for number, member in enumerate(network.members):
             idle = member not in talking and member not in OUTSIDE and not _published(checkout, member)
             problem = f"{member} has nothing to say on {network.name}, and nobody has anything to say to it"
@@ -119,6 +119,11 @@ def _leaks(network: Network, config: dict[str, Any]) -> Iterator[tuple[str, str]
         yield "internal", f"{network.name} leads to the world: internal must be true"
     elif options.get(GATEWAY) != "isolated":
         yield "driver_opts", f"{network.name} leads to the ports of the host: {GATEWAY} must be isolated"
+
+
+def _is_for(network: Network, connection: Connection) -> bool:
+    """Whether a connection is what the network is there for: on a way to the world only what leads out or comes in."""
+    return not network.world or not OUTSIDE.isdisjoint((connection.source, connection.to))
 
 
 def _strangers(network: Network, used: frozenset[Connection]) -> list[tuple[str, str]]:

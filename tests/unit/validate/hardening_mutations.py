@@ -139,7 +139,7 @@ HARDENING_MUTATIONS = (
     Mutation("connection from outside that is not published", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db", "world"),
     Mutation("member that says nothing", "reachability.needed", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has nothing to say on egress-network"),
     Mutation("open connections without a reason", "reachability.needed", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must say why"),
-    Mutation("reason for nothing", "reachability.needed", MATRIX, "[worker, alertmanager, blackbox-exporter, host]", "[worker, alertmanager, blackbox-exporter]", "there is nothing unused"),
+    Mutation("reason for nothing", "reachability.needed", MATRIX, "members: [proxy, host]", "members: [proxy]", "there is nothing unused"),
     Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "no service database", "database"),
     Mutation("connection twice", "reachability.matrix", MATRIX, "to: kafka:9404", "to: kafka:9092", "stands twice", "kafka:9092"),
     Mutation("connection without a reason", "reachability.matrix", MATRIX, "because: SQL", 'because: ""', "there is no reason"),
