@@ -19,15 +19,15 @@ CHECK = "one request"
 TARGET = "http://app:3000/api/health/live"
 """What the request has probed: inside the stack, so that it needs no internet."""
 
-ROUTE = 'http_request_duration_seconds_bucket{job="app"}'
+ROUTE = 'http_request_duration_seconds_bucket{job="app", method="POST", route="/api/probes"}'
 PARTICIPANTS = frozenset({"app", "worker"})
 SPANS_OF = frozenset(f"netmon-{name}" for name in PARTICIPANTS)
 SECONDS = 30.0
 """For the slowest of the three: a scrape, the collector's batches, the stores."""
 PAUSE = 1.0
-ANEW = 9.0
-"""Seconds without an exemplar after which the request is made anew: a bucket keeps the newest one only, and between two
-scrapes that may have become another request's."""
+OWN = 6.0
+"""Seconds, two scrapes, in which the exemplar of our own request is waited for. A bucket keeps the newest one only, and
+where others ask as well that is one of theirs: then it is theirs that is followed, since the way is the same."""
 
 
 @dataclass
@@ -103,12 +103,14 @@ def follow(stack: Stack, trail: Trail, wanted: Sequence[Signal], seconds: float,
     Raises:
         CheckError: some were not found in time.
     """
+    followed = time.monotonic()
 
     def look() -> bool:
-        if "metrics" in {signal.name for signal in wanted} - trail.seen.keys() and time.time() - trail.began > ANEW:
-            again = send(stack)
-            trail.trace, trail.began = again.trace, again.began
-            trail.seen.clear()
+        nonlocal followed
+        if any(signal.name == "metrics" for signal in wanted) and time.monotonic() - followed > OWN:
+            followed = time.monotonic()
+            [answer] = stack.fetch([_exemplars(trail)])
+            take_over(trail, answer)
         left = [signal for signal in wanted if signal.name not in trail.seen]
         answers = stack.fetch([signal.ask(trail) for signal in left])
         for signal, answer in zip(left, answers, strict=True):
@@ -117,6 +119,15 @@ def follow(stack: Stack, trail: Trail, wanted: Sequence[Signal], seconds: float,
         return len(trail.seen) == len(wanted)
 
     until("its signals", look, seconds, PAUSE, stop)
+
+
+def take_over(trail: Trail, answer: Response) -> None:
+    """Follow the request of the newest exemplar from now on, unless there is none or it is the one that is followed."""
+    found = [exemplar for series in data(answer) or () for exemplar in series["exemplars"]]
+    newest = max(found, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
+    if newest and newest["labels"].get("trace_id", trail.trace) != trail.trace:
+        trail.trace = newest["labels"]["trace_id"]
+        trail.seen.clear()
 
 
 def _exemplars(trail: Trail) -> Request:

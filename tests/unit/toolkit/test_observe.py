@@ -231,7 +231,7 @@ class TestOneRequest:
         monkeypatch.setattr(correlation, "PAUSE", 0.001)
         monkeypatch.setattr(correlation, "SECONDS", 0.05)
         monkeypatch.setattr(secrets, "token_hex", lambda _size: "abc")
-        self.exemplar = {"labels": {"trace_id": "abc"}, "value": "0.012"}
+        self.exemplar = {"labels": {"trace_id": "abc"}, "value": "0.012", "timestamp": 1.0}
         programs.on("app/api/probes", {"id": "1"})
         programs.on("prometheus/api/v1/query_exemplars", lambda _asked: prometheus(
             [{"seriesLabels": {"method": "POST", "route": "/api/probes"}, "exemplars": [self.exemplar]}]))  # fmt: skip
@@ -274,25 +274,24 @@ class TestOneRequest:
         assert found.pop(signal) == "failed"
         assert set(found.values()) == {"ok"}
 
-    def test_another_requests_exemplar_is_not_enough(self, programs: Programs, root: Path) -> None:
+    def test_another_requests_exemplar_is_not_ours(self, programs: Programs, root: Path) -> None:
         self.exemplar["labels"] = {"trace_id": "other"}
         assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
 
-    def test_a_request_whose_exemplar_was_replaced_is_made_anew(
+    def test_the_request_whose_exemplar_took_the_place_of_ours_is_followed(
         self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(correlation, "SECONDS", 5.0)
-        monkeypatch.setattr(correlation, "ANEW", 0.01)
-        asked: list[Any] = []
+        monkeypatch.setattr(correlation, "OWN", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
+        assert set(told(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
 
-        def accepted(request: Any) -> Any:
-            asked.append(request)
-            self.exemplar["labels"] = {"trace_id": "abc" if len(asked) > 1 else "other"}
-            return {"id": "1"}
-
-        programs.on("app/api/probes", accepted)
-        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "ok"
-        assert len(asked) == 2
+    def test_it_has_to_be_found_as_a_whole(
+        self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(correlation, "OWN", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
+        programs.on("jaeger/api/traces/abc", 404)
+        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
 
     def test_an_application_that_refuses_fails(self, programs: Programs, root: Path) -> None:
         programs.on("app/api/probes", 503)
