@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -185,6 +186,12 @@ class Stack:
         label = f"label=com.docker.compose.project={self.name}"
         listings = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
+
+
+def kill(process: subprocess.Popen[str]) -> str:
+    """End a command that `Stack.start` has started and all that it has started itself; what it had still to say."""
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate(timeout=60)[0]
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.live import rotations
 from tests.live.load import Load
-from tests.live.stack import Stack, until
+from tests.live.stack import Stack, kill, until
 from toolkit.rotation.accounts import Account, Credential
 
 Record = Callable[[str], None]
@@ -90,8 +90,7 @@ def test_killed(prod_stack: Stack, load: Load, record: Record, name: str, step: 
     with load.running():
         process = prod_stack.start("secrets.rotate", f"--name={name}", "--yes")
         read_until(process, STEPS[step].format(service=account.service))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
+        kill(process)
         unfinished = rotations.unfinished(prod_stack)
         time.sleep(3)
         begun = time.monotonic()
