@@ -57,6 +57,8 @@ def deploy(
         before = _running(docker)
         planned = Release.plan(project, docker, name, image)
         former = project.env.get(VARIABLE) or "dev"
+        # From now on a release, which `up` builds no more: what is refused must not come into force that way.
+        envfile.update(project.env_file, {VARIABLE: former})
         journal = Journal(planned.settings, release.tags(before))
         journal.write(project)
         try:
