@@ -31,6 +31,7 @@ BAD = {
     "double quote": b'0123456789"abcdefghij',
     "single quote": b"0123456789'abcdefghij",
     "dollar sign": b"0123456789$abcdefghij",
+    **{f"a {sign} inside": f"0123456789{sign}abcdefghij".encode() for sign in "@:/?#` \\&=\t"},
     "percent sign": b"0123456789%abcdefghij",
     "not ASCII": "0123456789éabcdefghij".encode(),
     "not text": b"\xff\xfe0123456789abcdefghij",
