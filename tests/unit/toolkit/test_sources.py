@@ -68,11 +68,11 @@ def test_settings_of_the_build_count(checkout: Path) -> None:
 
 
 def test_every_context_counts(checkout: Path) -> None:
-    more = {"additional_contexts": {"agent": str(checkout / "more")}}
-    before = of(checkout, **more)
+    more = {"agent": str(checkout / "more")}
+    before = of(checkout, additional_contexts=more)
     assert before != of(checkout)
     (checkout / "more/pom.xml").write_text("other")
-    assert of(checkout, **more) != before
+    assert of(checkout, additional_contexts=more) != before
 
 
 def test_local_images_stand_on_their_bases(checkout: Path) -> None:
