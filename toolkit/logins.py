@@ -53,7 +53,8 @@ LOGINS = {
         open_without=True,
     ),
     "grafana": Login(
-        ("curl", "--config=-", "--silent", "--show-error", "--fail", "--location", "--output=/dev/null",
+        # A value is a word of its own: most versions of curl know no "=".
+        ("curl", "--config", "-", "--silent", "--show-error", "--fail", "--location", "--output", "/dev/null",
          "http://127.0.0.1:3000/api/org"),
         'user = "{user}:{password}"\n',
         "docker compose exec --no-TTY grafana grafana cli admin reset-admin-password --password-from-stdin"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from toolkit import console, deploy, doctor, files, health, rolling, setup
+from toolkit import console, deploy, doctor, files, health, rolling, setup, silences
 from toolkit.compose import Docker
 from toolkit.console import say
 from toolkit.deploy import release
@@ -114,13 +115,16 @@ class _Rotation:
         """Every step, whether or not it was done before; each says what holds once it has ended."""
         service, old, new = self._account.service, self._staged.old, self._staged.new
         user = f"{old.user} → {new.user}" if old.user != new.user else new.user
-        with console.phase(f"rotate {self._account.name}", f"{user}, in {service}"):
+        with console.phase(f"rotate {self._account.name}", f"{user}, in {service}"), self._silence():
             self._server.grant()
             self._require(new)
             say(f"  {service} accepts the new one")
             staging.install(self._project, self._staged)
             say(f"  {', '.join(each.file for each in self._account.secrets)} say it")
-            for client in self._clients():
+            clients = self._clients()
+            if clients:
+                silences.begin(self._project, self._docker, self._reason, clients)
+            for client in clients:
                 self._replace(client)
             self._reach_server()
             say("  every client uses it")
@@ -129,6 +133,18 @@ class _Rotation:
             self._refuse(old)
             say(f"  {service} refuses the old one")
             staging.end(self._project)
+
+    @property
+    def _reason(self) -> str:
+        return f"rotation of {self._account.name}"
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """End, however the block ends, what was silenced in it, and by a run before that was killed."""
+        try:
+            yield
+        finally:
+            silences.end(self._project, self._docker, self._reason)
 
     def _require(self, credential: Credential) -> None:
         """Return once the service lets it in.
@@ -203,6 +219,8 @@ class _Rotation:
             return
         if self._files or self._outdated(service):
             say(f"  {service} is started again, to read the new value: it does not answer meanwhile", "warning")
+            affected = [service, *release.services(self._docker)]
+            silences.begin(self._project, self._docker, self._reason, affected, [*silences.REPLACING, ".+Down"])
             rolling.recreate(self._project, self._docker, service, timeout=self._timeout)
 
     def _shows(self, service: str, secret: str) -> bool:

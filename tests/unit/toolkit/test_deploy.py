@@ -114,6 +114,15 @@ def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch)
     return Stack(project, docker)
 
 
+def test_what_was_in_force_before_the_first_deploy_is_a_release_from_then_on(stack: Stack) -> None:
+    """`up` builds it no more: the state that was refused would come into force that way."""
+    envfile.update(stack.project.env_file, {"NETMON_RELEASE": ""})
+    stack.docker.on("compose", "build", code=1, stderr="no such file")
+    with pytest.raises(ToolkitError, match="dev is in force"):
+        stack.deploy()
+    assert stack.in_force == "dev"
+
+
 def test_a_good_release(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     stack.deploy()
     new = stack.in_force

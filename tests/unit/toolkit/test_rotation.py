@@ -14,7 +14,8 @@ import pytest
 from tests.unit.toolkit.accountbook import AccountBook
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials, doctor, envfile, files, rolling, wait
+from tests.unit.toolkit.programs import Programs
+from toolkit import credentials, doctor, envfile, files, rolling, silences, wait
 from toolkit.compose import Result
 from toolkit.doctor.secrets import of_rotation
 from toolkit.errors import ToolkitError
@@ -202,6 +203,75 @@ def test_what_a_credential_has_opened_is_ended(prod: Stack) -> None:
     prod.rotate("redis_app_password")
     prod.rotate("rabbitmq_app")
     assert prod.book.ended == ["netmon_a", "netmon", "netmon_a"]
+
+
+class Alertmanager:
+    """Alertmanager of a stack, asked from its worker's container."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.silences: list[dict[str, Any]] = []
+        stack.engine.services["alertmanager"] = {"image": "alertmanager:1"}
+        stack.start("alertmanager")
+        self.programs = Programs(stack.docker)
+        self.programs.on("alertmanager/api/v2/silences", self._answer)
+        for number in range(9):
+            self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
+
+    def _answer(self, _parameters: Any) -> Any:
+        request = self.programs.asked[-1]
+        if request["method"] == "GET":
+            return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
+                    for number, each in enumerate(self.silences)]  # fmt: skip
+        self.silences.append(json.loads(request["body"]) | {"state": "active"})
+        return {"silenceID": str(len(self.silences) - 1)}
+
+    def _expire(self, number: int) -> str:
+        self.silences[number]["state"] = "expired"
+        return ""
+
+    def silenced(self) -> list[dict[str, list[str]]]:
+        """What each silence matches."""
+        return [{each["name"]: each["value"].split("|") for each in one["matchers"]} for one in self.silences]
+
+
+def test_the_alerts_that_it_causes_are_silent_meanwhile(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("postgres_app")
+    [silence] = alertmanager.silenced()
+    assert silence == {"alertname": list(silences.REPLACING), "service": ["worker", "app"]}
+    assert [(each["comment"], each["state"]) for each in alertmanager.silences] == [
+        ("rotation of postgres_app", "expired")
+    ]
+
+
+def test_where_no_container_is_replaced_nothing_is_silenced(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("redis_password")
+    assert alertmanager.silences == []
+
+
+def test_a_service_that_is_started_again_is_silent_too(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.rotate("postgres_monitoring")
+    clients, server = alertmanager.silenced()
+    assert clients["service"] == ["postgres-exporter"]
+    assert server["service"] == ["db", "worker", "app"]
+    assert ".+Down" in server["alertname"]
+    assert {each["state"] for each in alertmanager.silences} == {"expired"}
+
+
+def test_the_silence_ends_with_a_rotation_that_fails(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.engine.sick = lambda service, _image: service == "app"
+    with pytest.raises(ToolkitError, match="unfinished"):
+        prod.rotate("postgres_app")
+    assert [each["state"] for each in alertmanager.silences] == ["expired"]
+
+
+def test_a_rotation_needs_no_alertmanager(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.rotate("postgres_app")
+    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
 
 
 def kills(stack: Stack, at: int) -> Callable[[], None]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container
+from tests.unit.toolkit.httpserver import Route, server
 from toolkit import credentials, secretcheck
 from toolkit.compose import Result
 from toolkit.errors import ToolkitError
@@ -28,6 +31,7 @@ BAD = {
     "double quote": b'0123456789"abcdefghij',
     "single quote": b"0123456789'abcdefghij",
     "dollar sign": b"0123456789$abcdefghij",
+    **{f"a {sign} inside": f"0123456789{sign}abcdefghij".encode() for sign in "@:/?#` \\&=\t"},
     "percent sign": b"0123456789%abcdefghij",
     "not ASCII": "0123456789éabcdefghij".encode(),
     "not text": b"\xff\xfe0123456789abcdefghij",
@@ -124,6 +128,37 @@ def test_a_password_that_opens_nothing(
     assert said in found.findings[-1].what
     assert fix in found.findings[-1].fix
     assert not show([found])
+
+
+def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> None:
+    """By the command that its container runs, which is sent to a server of the same answers."""
+    right = credentials.load(project, project.secrets["grafana_admin_password"])
+
+    def grafana(method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        login = headers.get("Authorization", "").removeprefix("Basic ")
+        if (method, path) == ("GET", "/api/org") and b64decode(login).decode() == f"admin:{right}":
+            return 200, {"id": 1, "name": "Main Org."}, {}
+        return 401, {"message": "Invalid username or password"}, {}
+
+    with server(grafana) as port:
+
+        def run(argv: list[str]) -> Result:
+            command = [word.replace(":3000", f":{port}") for word in argv[argv.index("grafana") + 1 :]]
+            # Other services are asked at the same time.
+            given = [each for each in docker.inputs if each.startswith('user = "admin:')][-1]
+            done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+            return Result(done.returncode, done.stdout, done.stderr)
+
+        docker.answer("compose", "exec", "grafana", by=run)
+        assert row(project, docker, "grafana_admin_password").findings[0].what == "grafana accepts it"
+        write(project, "grafana_admin_password", credentials.generate().encode())
+        found = row(project, docker, "grafana_admin_password")
+        assert found.level == "failed"
+        assert "grafana does not accept it" in found.findings[-1].what
+        assert "401" in found.findings[-1].what
+        assert "reset-admin-password" in found.findings[-1].fix
+        write(project, "grafana_admin_password", right.encode())
+        assert row(project, docker, "grafana_admin_password").level == "ok"
 
 
 def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
