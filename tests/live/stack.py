@@ -146,9 +146,14 @@ class Stack:
         authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
         return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
+    def access(self) -> dict[str, str]:
+        """The header that lets a request write, with the token that is in use now."""
+        token = (self.root / "secrets/api_token.txt").read_text().partition("\n")[0]
+        return {"Authorization": f"Bearer {token}"}
+
     def probe(self, url: str) -> str:
         """Ask for a probe and return its id."""
-        answer = requests.post(self.url("/api/probes"), json={"url": url}, timeout=10)
+        answer = requests.post(self.url("/api/probes"), json={"url": url}, headers=self.access(), timeout=10)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 

@@ -121,8 +121,9 @@ class _Rotation:
             say(f"  {', '.join(each.file for each in self._account.secrets)} say it")
             for client in self._clients():
                 self._replace(client)
-            self._reach_server()
-            say("  every client uses it")
+            if not self._server.reads_itself:
+                self._reach_server()
+                say("  every client uses it")
             self._server.revoke()
             self._require(new)
             self._refuse(old)
@@ -196,8 +197,6 @@ class _Rotation:
         container's environment stays there: such a container is made anew.
         """
         service = self._account.service
-        if self._server.reads_itself:
-            return
         spec = self._docker.effective()["services"][service]
         if not self._uses(spec):
             return

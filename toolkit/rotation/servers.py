@@ -38,7 +38,7 @@ class Server(ABC):
     """A running service that asks for passwords, and the rotation of one of them.
 
     ``timeout`` in seconds, for a container that is made anew. Where the service ``reads_itself`` what the file says, a
-    login shows whether it has.
+    login shows whether it has, and who its clients are is not known here.
     """
 
     project: Project

@@ -20,9 +20,9 @@ Record = Callable[[str], None]
 NAMES = (
     "postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
     "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
-    "kafka_monitoring_password", "grafana_admin_password",
+    "kafka_monitoring_password", "grafana_admin_password", "api_token",
 )  # fmt: skip
-KINDS = ("postgres_app", "redis_app_password", "rabbitmq_app", "kafka_app", "postgres_monitoring")
+KINDS = ("api_token", "postgres_app", "redis_app_password", "rabbitmq_app", "kafka_app", "postgres_monitoring")
 STEPS = {
     "begun": "▶ rotate",
     "accepted": "  {service} accepts",
@@ -38,7 +38,7 @@ STEPS = {
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
     proxy = prod_stack.front()
-    return Load(proxy.address, session=proxy.session)
+    return Load(proxy.address, prod_stack.access, session=proxy.session)
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ MUTATIONS = (
     Mutation("password of nobody", "credentials.accounts", MANIFEST, "{service: redis, user: admin}", "{service: redis}", "redis_password must have a user", "redis_password:"),
     Mutation("token of somebody", "credentials.accounts", MANIFEST, "{service: app, token: true}", "{service: app, token: true, user: admin}", "api_token must have a user or a user_file, or be a token", "api_token:"),
     Mutation("token of nothing", "credentials.accounts", MANIFEST, "{service: app, token: true}", "{service: app}", "api_token must have a user", "api_token:"),
-    Mutation("token in the environment of production", "credentials.hidden", SECRETS, '      API_TOKEN: ""\n', "", "app shows a password in environment.API_TOKEN", "  app:"),
+    Mutation("token in the environment of production", "credentials.hidden", SECRETS, '      API_TOKEN: ""\n', "", "app shows a password in environment.API_TOKEN"),
     Mutation("user from a file of none", "credentials.accounts", MANIFEST, "user_file: postgres_app_user", "user_file: redis_password", "has no users", "postgres_app_password:"),
     Mutation("variable that set-up does not write", "credentials.supplied", BASE, "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?", "POSTGRES_PASSWORD: ${POSTGRES_PASSWORT:?", "invoke.yaml has no secret postgres_passwort", "POSTGRES_PASSWORT"),
     Mutation("secret for whom it is not", "credentials.granted", SECRETS, "      - postgres_monitoring_password\n\n  redis-exporter:", "      - postgres_monitoring_password\n      - redis_password\n\n  redis-exporter:", "postgres-exporter has redis_password and is not told to read it"),
