@@ -73,7 +73,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN")
+        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN", "API_TOKEN")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
