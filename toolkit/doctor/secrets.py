@@ -58,7 +58,7 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
         what = f"{secret.file} ends with a newline, which another program may take for a part of the value"
         yield Finding(name, "warning", what, f"run: truncate --size=-1 {secret.file}")
     if others and staging.read(project) is None:
-        what = f"{others} more {'is' if others == 1 else 'are'} accepted beside the token in use"
+        what = f"{secret.file} holds {others} more beside the token in use"
         yield Finding(name, "warning", what, f"delete the other lines of {secret.file}, or run: {ROTATE.format(name)}")
     if project.profile and secret.variable in subject.variables:
         files = setup.reads_files(project, project.profile)

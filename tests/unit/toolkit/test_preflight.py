@@ -131,7 +131,7 @@ def test_a_weak_token_beside_a_strong_one(project: Project, docker: FakeDocker) 
     path.write_text(f"{path.read_text()}\npassword-password")
     said = [each.what for each in complaints(project, docker)]
     assert said == [
-        "1 more is accepted beside the token in use",
+        "secrets/api_token.txt holds 1 more beside the token in use",
         "secrets/api_token.txt is made of common words and digits",
     ]
 

@@ -180,7 +180,10 @@ def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> N
     assert row(project, docker, "api_token").account == "app"
     write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
     found = row(project, docker, "api_token")
-    assert [each.what for each in found.findings] == ["1 more is accepted beside the token in use", "app accepts it"]
+    assert [each.what for each in found.findings] == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "app accepts it",
+    ]
     write(project, "api_token", f"{used}\npassword12345678".encode())
     assert any("it can be guessed" in each.what for each in row(project, docker, "api_token").findings)
 
