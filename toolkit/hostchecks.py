@@ -149,7 +149,9 @@ def probe(host: Host) -> str:
     )
     with events(host) as event_of:
         before = published_jobs(host) if metered else 0
-        accepted = expect(host.request("POST", "app", "/api/probes", json={"url": TARGET}), 202).json()
+        access = credentials.authorization(host.project)
+        posted = host.request("POST", "app", "/api/probes", json={"url": TARGET}, headers=access)
+        accepted = expect(posted, 202).json()
         path = f"/api/probes/{accepted['id']}"
         result = until(host, "the probe to finish", lambda: finished(host, path))
         if result.get("http_status") != 200 or result.get("error"):

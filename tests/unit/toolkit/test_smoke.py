@@ -17,7 +17,7 @@ import requests
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit import hostchecks
+from toolkit import credentials, hostchecks
 from toolkit import smoke as module
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
@@ -261,9 +261,14 @@ class TestSmoke:
 
 def host(project: Project, port: int, service: str = "app", seconds: float = 5, **changes: dict[str, Any]) -> Host:
     ports = {"1/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    project.secrets_dir.mkdir(exist_ok=True)
+    credentials.path_of(project, "api_token").write_text(TOKEN)
     found = [state(service, ports=ports)]
-    stack = Stack(project.root, Docker(project.root), services(**changes), frozenset({service}))
+    stack = Stack(project, Docker(project.root), services(**changes), frozenset({service}))
     return Host(project, stack.services, found, time.monotonic() + seconds, threading.Event(), stack)
+
+
+TOKEN = "0123456789-the-token"
 
 
 class App:
@@ -272,7 +277,9 @@ class App:
     def __init__(self, **routes: Route) -> None:
         self.routes, self.jobs = routes, 3
 
-    def __call__(self, method: str, path: str, _headers: dict[str, str], _body: str) -> Route:
+    def __call__(self, method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        if method == "POST" and headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {}, {}
         probe = {"id": "p1", "target": "t", "requested_at": REQUESTED, "finished_at": FINISHED, "status": "succeeded",
                  "http_status": 200, "error": None, "duration_ms": 12.0}  # fmt: skip
         name = {"/api/probes": "accept", "/api/probes/p1": "result", "/api/targets/t/latest": "latest",
