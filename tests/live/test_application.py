@@ -89,6 +89,8 @@ def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stac
     finally:
         stack.compose("start", "rabbitmq")
         stack.invoke("wait")
+        # The application is ready without its broker, and connects to it again a moment after that is healthy.
+        until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "the broker to be used")
     count = "SELECT count(*) FROM probes WHERE status = 'queued'"
     database = stack.container("db")["Id"]
     queued = stack.docker("exec", database, "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)

@@ -60,8 +60,9 @@ except Exception as error:
 PROBE = """
 import json, time, urllib.request
 url = "http://127.0.0.1:3000/api"
+token = open("/run/secrets/api_token").readline().strip()
 request = urllib.request.Request(f"{url}/probes", b'{"url": "http://app:3000/api/health/live"}',
-                                 {"Content-Type": "application/json"})
+                                 {"Content-Type": "application/json", "Authorization": f"Bearer {token}"})
 target = json.load(urllib.request.urlopen(request))["target"]
 for _ in range(100):
     time.sleep(0.1)
