@@ -11,6 +11,9 @@ from netmon.settings import Settings
 from netmon.supervision import deadline
 
 RESULTS = "probe.results"
+"""Each finished probe, keyed by its target."""
+STATES = "monitor.state"
+"""Each time that a target came into another state, keyed by the target."""
 PARTITIONS = 6
 """More than the workers that one machine runs: consumers of one group share the partitions."""
 REPLICATION_FACTOR = 1
