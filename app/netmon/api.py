@@ -21,9 +21,10 @@ from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck, access
 from netmon.latest import LatestStates
 from netmon.logs import logger
-from netmon.models import Probe
+from netmon.models import Job, Plan, Probe
 from netmon.problems import problem
 from netmon.settings import Settings
+from netmon.specs import HttpSpec
 from netmon.supervision import deadline, describe, running
 from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
@@ -116,13 +117,14 @@ def _routes(database: Database, jobs: JobQueue, latest: LatestStates) -> APIRout
             target = parse_target(body.url)
         except InvalidTargetError as error:
             raise RequestValidationError([{"loc": ("body", "url"), "msg": str(error)}]) from None
-        probe = Probe.of(target, trace_id=tracing.ids().get("trace_id"))
+        job = Job.of(Plan(spec=HttpSpec(url=target.url)), target.key, tracing.ids().get("trace_id"))
+        probe = job.probe
 
         async def accept() -> None:
             # The row becomes visible only if RabbitMQ has confirmed the job. Should the commit fail after that, the
             # job is carried out all the same, and its worker stores the whole record.
             async with database.queueing(probe):
-                await jobs.publish(probe)
+                await jobs.publish(job, urgent=True)
 
         await deadline(accept(), ACCEPT_TIMEOUT)
         log.info("probe accepted", probe=str(probe.id), target=probe.target)

@@ -59,7 +59,7 @@ CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic      text NOT NULL,
     key        text NOT NULL,
-    value      bytea NOT NULL,
+    value      text NOT NULL,
     headers    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );

@@ -15,7 +15,7 @@ from redis import RedisError
 from netmon import web
 from netmon.api import add_routes, usable
 from netmon.jobs import QueueUnavailableError
-from netmon.models import Outcome, Probe
+from netmon.models import Job, Outcome, Probe
 from netmon.settings import Settings, load
 
 pytestmark = pytest.mark.anyio
@@ -38,9 +38,10 @@ class Services:
         yield
         self.rows[probe.id] = probe
 
-    async def publish(self, probe: Probe) -> None:
+    async def publish(self, job: Job, *, urgent: bool) -> None:
+        assert urgent, "somebody waits for it"
         self._need("queue", QueueUnavailableError)
-        self.jobs.append(probe)
+        self.jobs.append(job.probe)
 
     async def latest(self, target: str) -> Probe | None:
         self._need("database", OperationalError)
