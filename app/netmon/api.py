@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import OperationalError
@@ -15,10 +15,11 @@ from pydantic import BaseModel, Field
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
-from netmon import alerts, health, metrics, signals, tracing, web
+from netmon import access, alerts, health, metrics, signals, tracing, web
 from netmon.database import Database
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
-from netmon.kafka import KafkaCheck, access
+from netmon.kafka import KafkaCheck
+from netmon.kafka import access as kafka_access
 from netmon.latest import LatestStates
 from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
@@ -48,7 +49,7 @@ async def run(settings: Settings) -> None:
     database = Database(settings.database_url, application="netmon-api")
     latest = LatestStates(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-api")
-    kafka = KafkaCheck(access(settings))
+    kafka = KafkaCheck(kafka_access(settings))
     lifecycle = health.Lifecycle()
 
     app = web.create_app(settings, title="Network Monitor")
@@ -56,7 +57,9 @@ async def run(settings: Settings) -> None:
         {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
     )
     app.include_router(health.router(settings, checks, lifecycle, needed=["database"]))
-    add_routes(app, database, JobQueue(link), latest)
+    writer = access.Writer(settings)
+    app.include_router(access.router(writer))
+    add_routes(app, database, JobQueue(link), latest, writer)
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
 
@@ -88,7 +91,7 @@ async def usable(*checks: health.Check) -> None:
                 break
 
 
-def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestStates) -> None:
+def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestStates, writer: access.Writer) -> None:
     """Give `app` the routes of probes and targets, and the answers for what they need being away."""
 
     @app.exception_handler(QueueUnavailableError)
@@ -104,13 +107,19 @@ def add_routes(app: FastAPI, database: Database, jobs: JobQueue, latest: LatestS
                 detail = "The job queue did not confirm the probe; it may be carried out even so."
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
-    app.include_router(_routes(database, jobs, latest))
+    app.include_router(_routes(database, jobs, latest, writer))
 
 
-def _routes(database: Database, jobs: JobQueue, latest: LatestStates) -> APIRouter:
+def _routes(database: Database, jobs: JobQueue, latest: LatestStates, writer: access.Writer) -> APIRouter:
     routes = APIRouter(prefix="/api")
 
-    @routes.post("/probes", status_code=HTTPStatus.ACCEPTED, tags=["probes"])
+    @routes.post(
+        "/probes",
+        status_code=HTTPStatus.ACCEPTED,
+        tags=["probes"],
+        dependencies=[Depends(writer)],
+        responses=access.RESPONSES,
+    )
     async def request_probe(body: ProbeRequest, response: Response) -> Probe:
         """Accept a probe: it is stored and queued, and will be carried out."""
         try:

@@ -12,7 +12,7 @@ import pytest
 from psycopg import OperationalError
 from redis import RedisError
 
-from netmon import web
+from netmon import access, web
 from netmon.api import add_routes, usable
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Probe
@@ -89,13 +89,14 @@ async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.A
 @asynccontextmanager
 async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
     app = web.create_app(settings, "test")
-    add_routes(app, services, services, Cache(services))  # type: ignore[arg-type]
+    add_routes(app, services, services, Cache(services), access.Writer(settings))  # type: ignore[arg-type]
 
     @app.get("/api/broken")
     async def broken() -> None:
         raise ZeroDivisionError("a secret detail")
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app") as client:
+    transport, token = httpx.ASGITransport(app=app), {"Authorization": f"Bearer {settings.api_token}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://app", headers=token) as client:
         yield client
 
 
@@ -116,6 +117,14 @@ async def test_a_probe_is_accepted(client: httpx.AsyncClient, services: Database
     assert (body["url"], body["target"], body["status"]) == ("https://example.org/", "https:example.org:443", "queued")
     assert services.jobs == list(services.rows.values())
     assert (await client.get(response.headers["location"])).json() == body
+
+
+async def test_a_probe_needs_a_token_and_reading_none(client: httpx.AsyncClient, services: Database) -> None:
+    accepted = await client.post("/api/probes", json={"url": "http://a/"})
+    del client.headers["authorization"]
+    assert "token" in is_problem(await client.post("/api/probes", json={"url": "http://a/"}), 401)["detail"]
+    assert len(services.jobs) == 1
+    assert (await client.get(accepted.headers["location"])).status_code == 200
 
 
 @pytest.mark.parametrize(("away", "detail"), [("queue", "no probe was queued"), ("database", "database")])
