@@ -52,6 +52,9 @@ STATE_CHANGES = counter(
 LATEST_LOOKUPS = counter(
     "netmon_latest_lookups_total", "Where latest states were read from.", "cache", ("hit", "miss", "bypass")
 )
+CACHE_LOOKUPS = Counter(
+    "netmon_cache_lookups_total", "Where answers about targets were read from.", ["answer", "cache"]
+)
 ALERTS_RECEIVED = counter(
     "netmon_alerts_received_total", "Alerts that Alertmanager delivered.", "status", ("firing", "resolved")
 )

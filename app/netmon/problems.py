@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457)."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -8,6 +9,35 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
+ABOUT: dict[int, str] = {
+    401: "No token, or a wrong one",
+    404: "There is none",
+    409: "It does not go together with what is there",
+    413: "The body is too large",
+    422: "The request is not valid; `errors` says where and why",
+    429: "Too many are asked for; `Retry-After` says when to ask again",
+    500: "A mistake of the service",
+    503: "Something that is needed is away; `Retry-After` says when to ask again",
+}
+SCHEMA: dict[str, Any] = {
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["at", "message"],
+                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
 
 
 def problem(status: int, detail: str | None = None, **members: object) -> JSONResponse:
@@ -17,6 +47,11 @@ def problem(status: int, detail: str | None = None, **members: object) -> JSONRe
         body["detail"] = detail
     headers = {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return JSONResponse({**body, **members}, status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the description of a route: what it may answer instead, each as a problem."""
+    return {status: {"description": ABOUT[status], "content": {MEDIA_TYPE: {"schema": SCHEMA}}} for status in statuses}
 
 
 def install(app: FastAPI) -> None:

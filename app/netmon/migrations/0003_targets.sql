@@ -41,6 +41,7 @@ CREATE TABLE incidents (
 
 CREATE UNIQUE INDEX incidents_open ON incidents (target) WHERE ended_at IS NULL;
 CREATE INDEX incidents_newest ON incidents (started_at DESC);
+CREATE INDEX incidents_of_target ON incidents (target, started_at DESC);
 
 -- The results of five minutes of a target: kept when the results themselves are deleted.
 CREATE TABLE rollups (
