@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 ABOUT: dict[int, str] = {
+    400: "The body cannot be read",
     401: "No token, or a wrong one",
     404: "There is none",
     409: "It does not go together with what is there",
@@ -88,6 +89,9 @@ def _describe(document: dict[str, Any]) -> None:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in document["paths"].values():
         for operation in operations.values():
+            if "requestBody" in operation:
+                for unreadable in (400, 413):
+                    operation["responses"].setdefault(str(unreadable), {"description": ABOUT[unreadable]})
             for status, response in operation["responses"].items():
                 if int(status) == HTTPStatus.UNPROCESSABLE_ENTITY:
                     response["description"] = ABOUT[422]
