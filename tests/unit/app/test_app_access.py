@@ -32,8 +32,8 @@ async def served(environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def bearer(token: str | bytes) -> dict[str, bytes]:
-    return {"Authorization": b"Bearer " + (token if isinstance(token, bytes) else token.encode())}
+def bearer(token: str | bytes) -> dict[bytes, bytes]:
+    return {b"Authorization": b"Bearer " + (token if isinstance(token, bytes) else token.encode())}
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_the_token_lets_write(environ: dict[str, str]) -> None:
 async def test_everything_else_does_not(
     environ: dict[str, str],
     capsys: pytest.CaptureFixture[str],
-    headers: dict[str, str],
+    headers: dict[bytes, bytes],
     detail: str,
     challenge: str,
     method: str,
