@@ -72,6 +72,8 @@ class SharedCache:
     def __init__(self, url: str) -> None:
         self._redis = connect(url)
         self._loads: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
+        self._untold: set[str] = set()
+        """Keys that were to be forgotten while Redis was away, which may come back with what it had."""
 
     async def get(self, key: str, seconds: float, load: Load) -> tuple[bytes | None, Cache]:
         """The answer under a key, loaded where there is none that was loaded within `seconds`.
@@ -80,6 +82,8 @@ class SharedCache:
             psycopg.OperationalError, TimeoutError: there is none, and the database is away.
         """
         try:
+            if key in self._untold:
+                await self._mark(key)
             content = await self._redis.get(_name(key))
         except (RedisError, OSError) as error:
             log.debug("cache bypassed", key=key, reason=describe(error))
@@ -109,15 +113,20 @@ class SharedCache:
         for key in keys:
             for known in [known for known in self._loads if known[0] == key]:
                 del self._loads[known]
+        self._untold.update(keys)
         try:
             for key in keys:
-                await self._redis.set(_name(key), _Entry.of(b"", 0).content, ex=KEEP)
+                await self._mark(key)
         except (RedisError, OSError) as error:
-            log.warning("cache not told of a change", keys=keys, reason=describe(error))
+            log.warning("cache not told of a change yet", keys=keys, reason=describe(error))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+    async def _mark(self, key: str) -> None:
+        await self._redis.set(_name(key), _Entry.of(b"", 0).content, ex=KEEP)
+        self._untold.discard(key)
 
     def _once(self, key: str, line: bytes, load: Load) -> "asyncio.Task[bytes | None]":
         """One load for all who have found the same under a key; it goes on even if the first of them goes away."""

@@ -147,6 +147,17 @@ async def test_without_redis_the_record_answers(cache: SharedCache, redis: FakeR
     assert await cache.get("a", 60, record.load) == (b"1", "bypass")
 
 
+async def test_a_change_while_redis_was_away_is_told_when_it_is_back(cache: SharedCache, redis: FakeRedis) -> None:
+    record = Record()
+    await cache.get("a", 60, record.load)
+    redis.away = True
+    record.version = b"2"
+    await cache.forget("a")
+    redis.away = False
+    assert await cache.get("a", 60, record.load) == (b"2", "miss")
+    assert await cache.get("a", 60, record.load) == (b"2", "hit")
+
+
 async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedis) -> None:
     async def nothing() -> None:
         return None
