@@ -35,6 +35,8 @@ class Settings:
     reload: bool
     probe_timeout_seconds: float
     worker_concurrency: int
+    on_demand_probes_per_second: float
+    results_retention_days: float
     prometheus_url: str
     alertmanager_url: str
     export_traces: bool
@@ -81,6 +83,8 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
         reload=reader.flag("RELOAD", default=False),
         probe_timeout_seconds=reader.number("PROBE_TIMEOUT_SECONDS", 10, low=0.1, high=60),
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
+        results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
+        on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
         export_traces=any(endpoints),
