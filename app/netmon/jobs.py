@@ -267,7 +267,8 @@ class JobConsumer:
                 await self._put_aside(message, f"failed {DELIVERY_LIMIT} times, at last with {describe(error)}")
                 return
             await asyncio.sleep(1)  # so that a job that always fails does not spin
-            await message.nack(requeue=True)
+            # Rejected, it counts as delivered; what is given back by `nack` does not, since RabbitMQ 4.3.
+            await message.reject(requeue=True)
         else:
             await message.ack()
 
@@ -290,6 +291,6 @@ class JobConsumer:
 
 
 def _deliveries(message: AbstractIncomingMessage) -> int:
-    """How often a message has been delivered, this time included."""
+    """How often a message has been delivered and failed, or its worker was lost, this time included."""
     before = message.headers.get("x-delivery-count", 0)
     return 1 + (before if isinstance(before, int) else 0)
