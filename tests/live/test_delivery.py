@@ -213,3 +213,38 @@ def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: St
     [letter] = until(lambda: watching.dead_letters(stack), 60, "the job to be put aside")
     assert str(probe) in letter["body"]
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
+
+
+RETAIN = """
+import asyncio, os
+from netmon.database import Database
+from netmon.retention import Retention
+from netmon.settings import load
+
+async def main():
+    database = Database(load(os.environ).database_url, "test")
+    await database.prepare()
+    return sum(await asyncio.gather(*(Retention(database, 14).delete() for _ in range(2))))
+
+print("deleted", asyncio.run(main()))
+"""
+
+
+def test_old_results_go_and_what_was_made_of_them_stays(stack: Stack, answers: watching.Answers) -> None:
+    target = watching.watch(stack, answers.url)
+    try:
+        until(lambda: finished(stack, target), 10, "a result")
+        watching.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
+        rows = "INSERT INTO probes (id, target, url, status, requested_at, finished_at) SELECT gen_random_uuid(), "
+        for status, days, count in (("'failed'", 15, 4500), ("'failed'", 13, 3), ("'queued'", 2, 5)):
+            at = f"now() - interval '{days} days'"
+            ended = at if status == "'failed'" else "NULL"
+            watching.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
+        said = stack.docker("exec", stack.containers("worker")[0], "python", "-c", RETAIN).splitlines()[-1]
+        assert int(said.split()[1]) >= 4505
+        left = watching.probes(stack, target)
+        assert [probe["status"] for probe in left][:3] == ["failed"] * 3
+        assert all(probe["status"] != "queued" for probe in left)
+        assert watching.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
+    finally:
+        watching.forget(stack, target)
