@@ -196,10 +196,10 @@ async def _publish(channel: AbstractChannel, message: Message, queue: str) -> No
 class JobConsumer:
     """Takes jobs from the queue, several at a time, and acknowledges each once its handler has returned."""
 
-    def __init__(self, link: Link, handler: Handler, concurrency: int) -> None:
+    def __init__(self, link: Link, handler: Handler, prefetch: int) -> None:
         self._link = link
         self._handler = handler
-        self._concurrency = concurrency
+        self._prefetch = prefetch
         self._jobs: set[asyncio.Task[None]] = set()
         self._tag: str | None = None
         self._stopping = False
@@ -228,7 +228,7 @@ class JobConsumer:
     async def _consume(self, channel: AbstractChannel) -> None:
         if self._stopping:
             return
-        await channel.set_qos(prefetch_count=self._concurrency)
+        await channel.set_qos(prefetch_count=self._prefetch)
         queue = await channel.get_queue(QUEUE, ensure=False)
         self._tag = await queue.consume(self._accept)
 
