@@ -110,6 +110,12 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Connection]:
+        """A transaction whose statements do not wait for each other's results, unless these are asked for."""
+        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
         """A connection of its own, for what lasts as long as one: locks, notifications."""
         async with await AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row) as connection:

@@ -196,10 +196,10 @@ async def _publish(channel: AbstractChannel, message: Message, queue: str) -> No
 class JobConsumer:
     """Takes jobs from the queue, several at a time, and acknowledges each once its handler has returned."""
 
-    def __init__(self, link: Link, handler: Handler, concurrency: int) -> None:
+    def __init__(self, link: Link, handler: Handler, prefetch: int) -> None:
         self._link = link
         self._handler = handler
-        self._concurrency = concurrency
+        self._prefetch = prefetch
         self._jobs: set[asyncio.Task[None]] = set()
         self._tag: str | None = None
         self._stopping = False
@@ -228,7 +228,7 @@ class JobConsumer:
     async def _consume(self, channel: AbstractChannel) -> None:
         if self._stopping:
             return
-        await channel.set_qos(prefetch_count=self._concurrency)
+        await channel.set_qos(prefetch_count=self._prefetch)
         queue = await channel.get_queue(QUEUE, ensure=False)
         self._tag = await queue.consume(self._accept)
 
@@ -267,7 +267,8 @@ class JobConsumer:
                 await self._put_aside(message, f"failed {DELIVERY_LIMIT} times, at last with {describe(error)}")
                 return
             await asyncio.sleep(1)  # so that a job that always fails does not spin
-            await message.nack(requeue=True)
+            # Rejected, it counts as delivered; what is given back by `nack` does not, since RabbitMQ 4.3.
+            await message.reject(requeue=True)
         else:
             await message.ack()
 
@@ -290,6 +291,6 @@ class JobConsumer:
 
 
 def _deliveries(message: AbstractIncomingMessage) -> int:
-    """How often a message has been delivered, this time included."""
+    """How often a message has been delivered and failed, or its worker was lost, this time included."""
     before = message.headers.get("x-delivery-count", 0)
     return 1 + (before if isinstance(before, int) else 0)

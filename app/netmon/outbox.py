@@ -22,7 +22,7 @@ from netmon.supervision import Backoff, deadline, describe, keep_up
 
 LOCK = 0x6F7574626F78
 """Key of the advisory lock of the relay that leads: "outbox" in ASCII."""
-BATCH = 500
+BATCH = 200
 POLL = 1.0
 """Seconds after which a relay looks again: for the lead, or for events of which it was not notified."""
 PATIENCE = 5.0
@@ -44,7 +44,14 @@ class Relay:
 
     async def _session(self) -> None:
         await ensure_own_topics(self._access)
-        producer = AIOKafkaProducer(**self._access, acks="all", enable_idempotence=True, request_timeout_ms=5000)
+        producer = AIOKafkaProducer(
+            **self._access,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=5000,
+            # The producer takes all events of a batch at once, even if they are of one partition and Kafka is away.
+            max_batch_size=1_000_000,
+        )
         await producer.start()
         try:
             log.info("connected", dependency="kafka")

@@ -12,11 +12,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
+from psycopg import AsyncCursor
+
 from netmon import histograms, tracing
-from netmon.database import AWAY, OUTBOX, Connection, Database, stored
+from netmon.database import AWAY, OUTBOX, Connection, Database, Row, stored
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT, Point, Probe, Standing, StateChange
 from netmon.states import next_state
@@ -108,27 +110,28 @@ async def _store(database: Database, results: Sequence[Finished]) -> dict[UUID, 
     given: dict[UUID, Finished] = {}
     for result in results:
         given.setdefault(result.probe.id, result)
-    async with database.transaction() as connection:
-        first = await _finish(connection, [result.probe for result in given.values()])
+    async with database.pipeline() as connection:
+        finishing = await _finish(connection, [result.probe for result in given.values()])
+        watching = await _watch(connection, {result.probe.target for result in given.values()})
+        first = {row["id"] async for row in finishing}
+        transaction = _Transaction({str(row["id"]): _Watched.of(row) async for row in watching})
         known = given.keys() - first
         records = {probe.id: probe for probe in await stored(connection, known)} if known else {}
-        transaction = _Transaction(await _watched(connection, {given[each].probe.target for each in first}))
         for result in sorted((given[each] for each in first), key=lambda each: _finished_at(each.probe)):
             records[result.probe.id] = transaction.add(result)
         await transaction.write(connection)
     return records
 
 
-async def _finish(connection: Connection, probes: Iterable[Probe]) -> set[UUID]:
-    """Those of which this is the first result; the rows of all are there afterwards."""
+async def _finish(connection: Connection, probes: Iterable[Probe]) -> AsyncCursor[Row]:
+    """The ids of those of which this is the first result; the rows of all are there afterwards."""
     query = f"""
         INSERT INTO probes AS stored ({", ".join(_COLUMNS)})
         SELECT {", ".join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::probes, %s::jsonb) ORDER BY id
         ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT)}
         WHERE stored.status = 'queued' RETURNING id"""  # noqa: S608 - the names are this code's own
     records = f"[{','.join(probe.model_dump_json(exclude={'standing'}) for probe in probes)}]"
-    cursor = await connection.execute(query.strip(), (records,))
-    return {row["id"] async for row in cursor}
+    return await connection.execute(query.strip(), (records,))
 
 
 @dataclass(slots=True)
@@ -141,6 +144,12 @@ class _Watched:
     window: int
     standing: Standing
 
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """What a row says."""
+        standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
+        return cls(row["id"], row["name"], row["failures"], row["window"], standing)
+
     def take(self, probe: Probe) -> None:
         """Let a result change the standing."""
         before, at = self.standing, _finished_at(probe)
@@ -149,29 +158,16 @@ class _Watched:
         self.standing = Standing(state=state, since=before.since if state == before.state else at, recent=recent)
 
 
-async def _watched(connection: Connection, keys: Iterable[str]) -> dict[str, _Watched]:
+async def _watch(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
     """The targets with these keys that are watched, their standings locked.
 
     The others are URLs that were probed once, and targets that have been deleted.
     """
-    ids = [target for target in map(_uuid, keys) if target]
-    if not ids:
-        return {}
     query = """
         SELECT targets.id, targets.name, failures, "window", state, since, recent
         FROM standings JOIN targets ON targets.id = standings.target
         WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""
-    cursor = await connection.execute(query.strip(), (ids,))
-    return {
-        str(row["id"]): _Watched(
-            row["id"],
-            row["name"],
-            row["failures"],
-            row["window"],
-            Standing(state=row["state"], since=row["since"], recent=row["recent"]),
-        )
-        async for row in cursor
-    }
+    return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))
 
 
 def _uuid(key: str) -> UUID | None:

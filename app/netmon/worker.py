@@ -25,6 +25,9 @@ from netmon.supervision import Backoff, describe, running
 STOP_TIMEOUT = 20.0
 """How long a stopping worker finishes its jobs (seconds); the others are given back to the queue."""
 
+AHEAD = 2
+"""Jobs that a worker takes, to one that it probes: while results are stored, others are probed."""
+
 T = TypeVar("T")
 
 log = logger(__name__)
@@ -54,8 +57,8 @@ async def run(settings: Settings) -> None:
     retention = Retention(database, settings.results_retention_days)
 
     async with Prober(settings.probe_timeout_seconds, settings.version) as prober:
-        work = Work(Recorder(database), database, prober)
-        consumer = JobConsumer(link, work.carry_out, settings.worker_concurrency)
+        work = Work(Recorder(database), database, prober, settings.worker_concurrency)
+        consumer = JobConsumer(link, work.carry_out, AHEAD * settings.worker_concurrency)
 
         async def on_the_schema() -> None:
             await database.prepare()
@@ -76,12 +79,13 @@ async def run(settings: Settings) -> None:
 class Work:
     """Carries out one job: the target is probed, the result is stored."""
 
-    def __init__(self, recorder: Recorder, database: Database, prober: Prober) -> None:
+    def __init__(self, recorder: Recorder, database: Database, prober: Prober, concurrency: int) -> None:
         for outcome in OUTCOMES:
             metrics.PROBES.labels(outcome)  # begins at 0
         self._recorder = recorder
         self._database = database
         self._prober = prober
+        self._slots = asyncio.Semaphore(concurrency)
 
     async def carry_out(self, job: Job, redelivered: bool) -> None:
         """Probe the target and store the result; return when that is done.
@@ -91,9 +95,11 @@ class Work:
         if redelivered and await self._finished(job):
             log.info("job delivered again, its result is known", probe=str(job.id), target=job.target)
             return
-        if not redelivered:
-            metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
-        finished = job.probe.finished(await self._probe(job))
+        async with self._slots:
+            if not redelivered:
+                metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
+            outcome = await self._probe(job)
+        finished = job.probe.finished(outcome)
         probe = await _patiently(lambda: self._recorder.store(finished))
         log.info(
             "probe finished",

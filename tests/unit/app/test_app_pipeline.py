@@ -96,7 +96,7 @@ class Calls:
 
 
 async def carry_out(calls: Any, redelivered: bool) -> list[str]:
-    await Work(calls, calls, calls).carry_out(job(), redelivered)
+    await Work(calls, calls, calls, 1).carry_out(job(), redelivered)
     return list(calls.calls)
 
 

@@ -52,6 +52,7 @@ def test_a_missing_variable_is_named(environ: dict[str, str], name: str, value: 
         ("PORT", "http"),
         ("PROBE_TIMEOUT_SECONDS", "nan"),
         ("WORKER_CONCURRENCY", "0"),
+        ("RESULTS_RETENTION_DAYS", "0"),
         ("RELOAD", "1"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel-collector:4318"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://otel-collector:4317"),
