@@ -97,7 +97,9 @@ def router(reading: Reading, received: Alerts, version: str) -> APIRouter:
         except AWAY as error:
             return pages.unavailable(request, error)
         statistics, incidents, alerts = await asyncio.gather(
-            _uptimes(reading, targets), _known(reading.incidents(None, INCIDENTS)), _known(received.newest(ALERTS, None))
+            _uptimes(reading, targets),
+            _known(reading.incidents(None, INCIDENTS)),
+            _known(received.newest(ALERTS, None)),
         )
         return pages.show(
             request,

@@ -15,7 +15,7 @@ Shown = State | Literal["paused"]
 
 ORDER: tuple[Shown, ...] = ("down", "degraded", "unknown", "up", "paused")
 """What needs somebody comes first."""
-NOTHING = "–"
+NOTHING = "–"  # noqa: RUF001 - where a figure is not known
 
 KINDS = {"http": "HTTP", "tcp": "TCP", "dns": "DNS", "ping": "Ping"}
 
@@ -134,7 +134,7 @@ def state_rule(target: Target) -> str:
 
 @dataclass(frozen=True)
 class Sparkline:
-    """Recent results as paths of an SVG picture of `width` × `height`; the newest is on the right."""
+    """Recent results as paths of an SVG picture of `width` by `height`; the newest is on the right."""
 
     width: int
     height: int

@@ -5,7 +5,7 @@ let timer;
 let wait = EVERY;
 
 function localise(root) {
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const format = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   for (const time of root.querySelectorAll("time[data-local]")) {
     time.title = time.textContent;
     time.textContent = format.format(new Date(time.dateTime));
