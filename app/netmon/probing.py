@@ -8,7 +8,8 @@ from typing import Self
 
 import aiohttp
 
-from netmon.models import Outcome
+from netmon.models import Outcome, Plan
+from netmon.specs import HttpSpec
 from netmon.supervision import describe
 
 MAX_REDIRECTS = 5
@@ -58,8 +59,9 @@ class Prober:
     ) -> None:
         await self._session.close()
 
-    async def probe(self, url: str) -> Outcome:
-        """Request `url` and say how it went: a status of 400 and above, or no complete answer, is a failure."""
+    async def probe(self, plan: Plan) -> Outcome:
+        """Request the URL of a plan and say how it went: a status of 400 and above, or no answer, is a failure."""
+        url = plan.spec.url if isinstance(plan.spec, HttpSpec) else ""
         started = time.perf_counter()
         http_status, error, detail = None, None, None
         try:

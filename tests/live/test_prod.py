@@ -62,7 +62,9 @@ def test_plain_http_leads_to_https(front: Front) -> None:
 
 def test_the_api_is_used_through_it(front: Front) -> None:
     body = json.dumps({"url": "http://app:3000/api/health/live"}).encode()
-    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json")
+    assert front.ask("/api/probes", "POST", body, Content_Type="application/json").status == 401
+    access = front.stack.access()["Authorization"]
+    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
     assert accepted.status == 202, accepted
     path = f"/api/probes/{json.loads(accepted.body)['id']}"
     until(lambda: json.loads(front.ask(path).body)["status"] == "succeeded", 20, "the probe to succeed")

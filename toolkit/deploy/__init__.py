@@ -134,6 +134,7 @@ def _rolled_back(
 def _bring_in_line(project: Project, docker: Docker, journal: Journal, timeout: float) -> None:
     """Let every container have the image of the release that .env names."""
     rehearsal.remove(docker, docker.project_name())
+    docker("rm", "--force", _migration(docker.project_name()))
     order = release.services(docker)
     if not journal.committed(project):
         release.restore(docker, journal.former)
@@ -198,7 +199,7 @@ def _migrate(project: Project, docker: Docker) -> None:
     if WORKER not in replicas(config):
         say(f"  skipped: {WORKER} has no replicas, so the schema is not ours", "skipped")
         return
-    container, log = f"{config['name']}-migrate", project.lock_file.with_name("migrate.log")
+    container, log = _migration(config["name"]), project.lock_file.with_name("migrate.log")
     docker("rm", "--force", container)
     try:
         arguments = ("run", "--no-deps", "--no-TTY", "--name", container, WORKER, "migrate")
@@ -211,6 +212,11 @@ def _migrate(project: Project, docker: Docker) -> None:
     if result.code:
         error = explain("migrate the database", replace(said, stderr=said.stderr or said.stdout or result.stderr))
         raise ToolkitError(error.what, error.why, f"correct the migration; its whole log is in {log}")
+
+
+def _migration(project: str) -> str:
+    """The name of the container that migrates; fixed, so that whoever cleans up finds it."""
+    return f"{project}-migrate"
 
 
 def _silence(project: Project, docker: Docker, name: str) -> None:

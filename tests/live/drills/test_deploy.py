@@ -27,7 +27,7 @@ STEPS = ("images", "migrate", "silence", "replace", "verify")
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
     front = prod_stack.front()
-    return Load(front.address, session=front.session)
+    return Load(front.address, prod_stack.access, session=front.session)
 
 
 @pytest.fixture(autouse=True)

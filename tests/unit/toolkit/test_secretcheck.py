@@ -35,17 +35,19 @@ BAD = {
     "leading newline": b"\n0123456789abcdefghij",
     "too short": b"0123456789",
 }
-SERVICES = ("db", "redis", "rabbitmq", "grafana")
+SERVICES = ("db", "redis", "rabbitmq", "grafana", "app")
 
 
 @pytest.fixture(autouse=True)
 def stack(project: Project, docker: FakeDocker) -> None:
     """A checkout that is set up, and a stack in which every password opens its service."""
     setup(project, "dev")
-    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {}})
+    ours = {"image": "network-monitor:dev"}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": ours, "smoke": ours}})
     docker.on("ps", stdout="one two")
     docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
     docker.on("compose", "exec")
+    docker.on("exec", "--interactive", stdout="status 204\n")
     docker.on("compose", "exec", "redis", stdout="OK\nPONG\n")
 
 
@@ -75,7 +77,7 @@ def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.Captur
 def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: FakeDocker) -> None:
     check(project, docker.cli)
     passwords = [credentials.load(project, each) for each in project.secrets.values() if each.service in SERVICES]
-    logins = docker.ran("compose", "exec")
+    logins = docker.ran("exec")
     assert len(logins) == len(passwords)
     for password in passwords:
         assert not any(password in word for argv in docker.calls for word in argv)
@@ -171,6 +173,40 @@ def test_a_bad_secret_is_refused_before_anything_starts(
     assert not docker.ran("compose", "up")
     text = content.decode(errors="replace").strip()
     assert not text or text[:18] not in capsys.readouterr().out
+
+
+def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> None:
+    used = credentials.load(project, project.secrets["api_token"])
+    assert row(project, docker, "api_token").account == "app"
+    write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
+    found = row(project, docker, "api_token")
+    assert [each.what for each in found.findings] == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "app accepts it",
+    ]
+    write(project, "api_token", f"{used}\npassword12345678".encode())
+    assert any("it can be guessed" in each.what for each in row(project, docker, "api_token").findings)
+
+
+def test_every_replica_is_asked_for_its_token(project: Project, docker: FakeDocker) -> None:
+    docker.on("container", "inspect", stdout=[container("app", number=number, id=f"app-{number}") for number in (1, 3)])
+    docker.on("exec", "app-3", stdout="status 401\n")
+    found = row(project, docker, "api_token")
+    assert found.findings[0].what == "app does not accept it: status 401"
+    docker.on("exec", "app-3", stdout="status 204\n")
+    assert row(project, docker, "api_token").level == "ok"
+    docker.on("exec", "app-1", code=1, stderr="ConnectionRefusedError: [Errno 111] Connection refused\n")
+    assert "Connection refused" in row(project, docker, "api_token").findings[0].what
+
+
+def test_another_application_asks_for_no_token(project: Project, docker: FakeDocker) -> None:
+    services = {"app": {"image": "yours:1"}, "smoke": {"image": "network-monitor:dev"}}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": services})
+    found = row(project, docker, "api_token")
+    assert (found.level, found.findings[0].what) == (
+        "ok",
+        "app is another application than ours, which asks nobody for it",
+    )
 
 
 def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: FakeDocker) -> None:
