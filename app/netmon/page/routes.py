@@ -4,25 +4,25 @@ import asyncio
 from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from netmon.alerts import Alert, Status
+from netmon.cache import Cache
 from netmon.database import AWAY
+from netmon.history import Span, Window
 from netmon.logs import logger
-from netmon.models import Incident, Series, Statistics, TargetView
+from netmon.models import Incident, Statistics, TargetView
 from netmon.page import views
 from netmon.page.assets import TEXT, WORTH_COMPRESSING, Asset, Assets
 from netmon.supervision import describe
 
 T = TypeVar("T")
-Cache = Literal["hit", "miss", "bypass"]
-Window = Literal["1h", "24h"]
 
-SPANS: tuple[str, ...] = get_args(Series.model_fields["span"].annotation)
+SPANS: tuple[str, ...] = get_args(Span)
 INCIDENTS = 20
 ALERTS = 20
 AT_ONCE = 16

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor
-from typing import Literal
+from typing import Any, Literal
 
 from netmon.models import Point, Statistics, Target, TargetSettings, TargetView
 from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
@@ -29,7 +29,7 @@ _BLANK_SPECS: dict[str, object] = {
 _BLANK = TargetSettings.model_construct(name="")
 
 
-def form(target: TargetView | None) -> dict[str, object]:
+def form(target: TargetView | None) -> dict[str, Any]:
     """What the form has in its fields: those of `target`, or the defaults."""
     chosen = target.spec.kind if target else "http"
     specs = _BLANK_SPECS | ({chosen: target.spec} if target else {})
