@@ -26,7 +26,7 @@ from netmon.settings import Settings
 MAX_BODY = 64 * 1024
 LARGE_BODIES = {"/api/alerts": 1024 * 1024}
 """Alertmanager puts all alerts of a group into one request."""
-QUIET_ROUTES = ("/api/health", "/api/metrics")
+QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 TAGS = {

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
-from netmon import access, alerts, health, signals, web
+from netmon import access, alerts, health, page, signals, web
 from netmon.api import incidents, probes, targets
 from netmon.api.on_demand import Allowance, OnDemand
 from netmon.cache import SharedCache
@@ -54,6 +54,7 @@ async def run(settings: Settings) -> None:
     add_routes(app, Services(database, Watched(database), reading, on_demand, writer))
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
+    app.include_router(page.router(reading, received, settings.version))
 
     async def drain() -> None:
         lifecycle.draining = True
