@@ -1,10 +1,12 @@
 """What a target is probed with: one model a kind, each with everything that the probe itself needs to know."""
 
 import re
-from typing import Annotated, Literal
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from netmon import zone
 from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MASK = "•••"
@@ -17,10 +19,12 @@ _UNSUITABLE_HEADERS = frozenset(
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
-def _host(text: str) -> str:
-    """A host's name or address, without what a URL would put around it."""
-    from ipaddress import ip_address
+def normal_host(text: str) -> str:
+    """A host's name or address, without what a URL would put around it.
 
+    Raises:
+        ValueError: it is neither.
+    """
     name = text.strip().removeprefix("[").removesuffix("]")
     try:
         return str(ip_address(name))
@@ -38,7 +42,7 @@ def _name(text: str) -> str:
     return name
 
 
-Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_host)]
+Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
 HeaderValue = Annotated[str, StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
@@ -51,7 +55,7 @@ class _Spec(BaseModel):
 
 
 class HttpSpec(_Spec):
-    """One request over HTTP or HTTPS; redirects are followed."""
+    """One request over HTTP or HTTPS; redirects are followed, unless one of them is what is expected."""
 
     kind: Literal["http"] = "http"
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
@@ -84,6 +88,12 @@ class HttpSpec(_Spec):
             raise ValueError("a header stands there twice")
         return headers
 
+    @model_validator(mode="after")
+    def _with_a_body(self) -> Self:
+        if self.method == "HEAD" and self.body_contains is not None:
+            raise ValueError("the answer to HEAD has no body that could contain anything")
+        return self
+
     @property
     def address(self) -> str:
         """What is probed, as a URL."""
@@ -115,6 +125,12 @@ class DnsSpec(_Spec):
     record: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"] = "A"
     expected: list[Text] = Field(default_factory=list, max_length=32)
     """Values that must be among the answers, as a zone file writes them; empty: any answer."""
+
+    @model_validator(mode="after")
+    def _valid_values(self) -> Self:
+        for value in self.expected:
+            zone.parse(self.record, value)
+        return self
 
     @property
     def address(self) -> str:
