@@ -56,7 +56,7 @@ async def run(settings: Settings) -> None:
     scheduler = Scheduler(database, JobQueue(link))
     retention = Retention(database, settings.results_retention_days)
 
-    async with Prober(settings.probe_timeout_seconds, settings.version) as prober:
+    async with Prober(settings.guard, settings.version) as prober:
         work = Work(Recorder(database), database, prober, settings.worker_concurrency)
         consumer = JobConsumer(link, work.carry_out, AHEAD * settings.worker_concurrency)
 

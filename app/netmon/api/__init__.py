@@ -15,6 +15,7 @@ from netmon.api import incidents, probes, targets
 from netmon.api.on_demand import Allowance, OnDemand
 from netmon.cache import SharedCache
 from netmon.database import Database
+from netmon.guard import Guard
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
@@ -51,7 +52,18 @@ async def run(settings: Settings) -> None:
     app.include_router(access.router(writer))
     reading = Reading(database, latest, cache)
     on_demand = OnDemand(database, JobQueue(link), Allowance(settings.on_demand_probes_per_second))
-    add_routes(app, Services(database, Watched(database), reading, on_demand, writer))
+    add_routes(
+        app,
+        Services(
+            database,
+            Watched(database),
+            reading,
+            on_demand,
+            writer,
+            settings.guard,
+            settings.probe_timeout_seconds,
+        ),
+    )
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
     app.include_router(page.router(reading, received, settings.version))
@@ -93,6 +105,9 @@ class Services:
     reading: Reading
     on_demand: OnDemand
     writer: access.Writer
+    guard: Guard
+    probe_timeout_seconds: float
+    """Of a probe of a URL that nobody watches."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -113,7 +128,8 @@ def add_routes(app: FastAPI, services: Services) -> None:
 
     targets.install(app)
     reading, on_demand, writer = services.reading, services.on_demand, services.writer
-    app.include_router(probes.router(services.database, on_demand, writer))
-    # The guard comes with the prober.
-    app.include_router(targets.router(reading, services.watched, on_demand, writer, lambda _spec: None))
+    app.include_router(
+        probes.router(services.database, on_demand, writer, services.guard, services.probe_timeout_seconds)
+    )
+    app.include_router(targets.router(reading, services.watched, on_demand, writer, services.guard.refuses))
     app.include_router(incidents.router(reading))

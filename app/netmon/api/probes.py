@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from netmon import access
 from netmon.api.on_demand import OnDemand
 from netmon.database import Database
+from netmon.guard import Guard
 from netmon.models import Plan, Probe
 from netmon.problems import responses
 from netmon.specs import HttpSpec
@@ -24,7 +25,9 @@ class ProbeRequest(BaseModel):
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
 
 
-def router(database: Database, on_demand: OnDemand, writer: access.Writer) -> APIRouter:
+def router(
+    database: Database, on_demand: OnDemand, writer: access.Writer, guard: Guard, timeout_seconds: float
+) -> APIRouter:
     """`POST /api/probes` and `GET /api/probes/{probe_id}`."""
     routes = APIRouter(prefix="/api/probes", tags=["probes"])
 
@@ -40,7 +43,10 @@ def router(database: Database, on_demand: OnDemand, writer: access.Writer) -> AP
             target = parse_target(body.url)
         except InvalidTargetError as error:
             raise RequestValidationError([{"loc": ("body", "url"), "msg": str(error)}]) from None
-        probe = await on_demand.request(Plan(spec=HttpSpec(url=target.url)), target.key)
+        plan = Plan(spec=HttpSpec(url=target.url), timeout_seconds=timeout_seconds)
+        if refusal := guard.refuses(plan.spec):
+            raise RequestValidationError([{"loc": ("body", "url"), "msg": refusal}])
+        probe = await on_demand.request(plan, target.key)
         response.headers["Location"] = f"/api/probes/{probe.id}"
         return probe
 

@@ -150,7 +150,11 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     app = web.create_app(settings, "test")
     reading: Any = Reading(services, Cache(services), Answers(services))  # type: ignore[arg-type]
     on_demand = OnDemand(services, services, Allowance(settings.on_demand_probes_per_second))
-    add_routes(app, Routed(services, Targets(services), reading, on_demand, access.Writer(settings)))  # type: ignore[arg-type]
+    watched: Any = Targets(services)
+    writer = access.Writer(settings)
+    add_routes(
+        app, Routed(services, watched, reading, on_demand, writer, settings.guard, settings.probe_timeout_seconds)
+    )
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -206,6 +210,17 @@ async def test_what_cannot_be_queued_is_not_stored(
 async def test_an_invalid_request_is_a_problem(client: httpx.AsyncClient, body: bytes) -> None:
     problem = is_problem(await client.post("/api/probes", content=body, headers=JSON), 422)
     assert problem["errors"][0]["at"].startswith("body")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:192.168.1.1]"])
+async def test_a_private_address_is_refused_before_anything_is_queued(client: httpx.AsyncClient, host: str) -> None:
+    for path, body in (
+        ("/api/probes", {"url": f"http://{host}/"}),
+        ("/api/targets", {"name": "inside", "spec": {"kind": "http", "url": f"http://{host}/"}}),
+    ):
+        response = await client.post(path, json=body)
+        assert response.status_code == 422
+        assert "is not a public address" in response.text
 
 
 async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
