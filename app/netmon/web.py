@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ LARGE_BODIES = {"/api/alerts": 1024 * 1024}
 """Alertmanager puts all alerts of a group into one request."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+LAST_REQUESTS = 0.5
+"""Seconds in which whoever has connected before the server refuses others can send a request; a proxy does so at once,
+unless it waits for the processor."""
 
 TAGS = {
     "targets": "What is watched, and what is known of it. Reading is open, writing needs a token.",
@@ -190,8 +194,8 @@ async def serve(
 ) -> None:
     """Listen once `prepare` has ended, and serve `app` until SIGTERM or SIGINT.
 
-    Then `drain` runs while requests are still answered, and once it has ended the server finishes what is open and
-    closes. A second signal cuts the draining short.
+    Then `drain` runs while requests are still answered, and once it has ended the server lets nobody in any more,
+    finishes what is open and closes. A second signal cuts the draining short.
     """
     count_from_zero(app)
     config = uvicorn.Config(
@@ -235,3 +239,10 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to `serve`."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse new connections, and close the others only after a while: a request may be on its way on each."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_REQUESTS)
+        await super().shutdown(sockets)

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,31 @@ def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
         assert answer.status == 200
         assert get(port, "/api/health/live")[0] == 200, "others are still answered"
         connection.close()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_stopping_api_answers_whoever_had_connected(hostile: dict[str, str]) -> None:
+    """A proxy that has connected and not yet sent its request must not send it again: it may change something."""
+    port = free_port()
+    with service("api", hostile, port) as process, ExitStack() as opened:
+        await_live(port)
+
+        def connect() -> http.client.HTTPConnection:
+            connection = opened.enter_context(closing(http.client.HTTPConnection("127.0.0.1", port)))
+            connection.connect()
+            return connection
+
+        connections = [connect()]
+        process.send_signal(signal.SIGTERM)
+        with suppress(ConnectionRefusedError):
+            while True:
+                connections.append(connect())
+                time.sleep(0.02)
+        for connection in (connections[0], connections[-1]):
+            connection.request("GET", "/api/health/live")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read(), answer.will_close) == (200, b'{"status":"alive"}', True)
         process.communicate(timeout=20)
     assert process.returncode == 0
 
