@@ -16,6 +16,8 @@ from tests.live import watching
 from tests.live.stack import Stack, until
 
 INTERVAL = 5
+QUEUE_COUNTS = 6
+"""Seconds after which the counts of a quorum queue are current: RabbitMQ renews them every five."""
 
 
 @pytest.fixture
@@ -98,6 +100,8 @@ def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: wa
     try:
         stack.invoke("wait")
         watching.publish(stack, *(job for job in jobs for _ in range(3)))
+        until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
+        time.sleep(QUEUE_COUNTS)
         until(lambda: queued(stack) == (0, 0), 60, "all to be acknowledged")
         assert answers.requests > len(jobs), "no job was carried out twice, so nothing is shown"
         assert len(finished(stack, target)) == len(jobs)
@@ -151,7 +155,7 @@ def test_results_are_stored_while_kafka_is_away_and_told_afterwards(stack: Stack
             until(lambda: watching.standing(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
             single = stack.probe(answers.url)
             assert stack.result(single)["status"] == "succeeded"
-            until(lambda: queued(stack)[1] == 0, 2, "the jobs to be acknowledged")
+            until(lambda: queued(stack)[1] == 0, 2 * QUEUE_COUNTS, "the jobs to be acknowledged")
             [waiting] = watching.sql(stack, "SELECT count(*) AS events FROM outbox")
             assert waiting["events"] >= 5, "the results and changes since then wait"
             assert len(finished(stack, target)) >= before + 2
