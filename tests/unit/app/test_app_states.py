@@ -22,6 +22,11 @@ def rules(draw: st.DrawFn, least: int = 1) -> tuple[int, int]:
     return draw(st.integers(least, window)), window
 
 
+def times(verdict: Verdict, count: int) -> list[Verdict]:
+    """The same result again and again."""
+    return [verdict] * count
+
+
 def walk(history: list[Verdict], rule: tuple[int, int], state: State = "unknown") -> list[State]:
     """The states after each result."""
     states = []
@@ -34,7 +39,7 @@ def walk(history: list[Verdict], rule: tuple[int, int], state: State = "unknown"
 @PROPERTY
 @given(HISTORY, rules(least=2), st.sampled_from(["bad", "poor"]))
 def test_a_single_result_never_ends_up(before: list[Verdict], rule: tuple[int, int], single: Verdict) -> None:
-    history: list[Verdict] = [*before, *(["good"] * WINDOW_LIMIT), single]
+    history: list[Verdict] = [*before, *times("good", WINDOW_LIMIT), single]
     *_, settled, after = walk(history, rule)
     assert settled == after == "up"
 
@@ -60,14 +65,14 @@ def test_a_window_of_good_results_is_up_whatever_was_before(before: list[Verdict
 @PROPERTY
 @given(HISTORY, rules())
 def test_recovery_is_monotone(before: list[Verdict], rule: tuple[int, int]) -> None:
-    states = walk([*before, *(["good"] * 2 * WINDOW_LIMIT)], rule)[len(before) :]
+    states = walk([*before, *times("good", 2 * WINDOW_LIMIT)], rule)[len(before) :]
     assert [RANK[state] for state in states] == sorted((RANK[state] for state in states), reverse=True)
 
 
 @PROPERTY
 @given(HISTORY, rules())
 def test_worsening_is_monotone(before: list[Verdict], rule: tuple[int, int]) -> None:
-    states = walk([*before, *(["bad"] * 2 * WINDOW_LIMIT)], rule)[max(len(before) - 1, 0) :]
+    states = walk([*before, *times("bad", 2 * WINDOW_LIMIT)], rule)[max(len(before) - 1, 0) :]
     assert [RANK[state] for state in states] == sorted(RANK[state] for state in states)
 
 
