@@ -2,7 +2,8 @@
 -- from its migrations. Run by the first start on an empty volume, and again by scripts/container/postgres-accounts.sh:
 -- it makes what is missing, and gives each user in use the password that the container has.
 \set ON_ERROR_STOP on
-\set admin_password `. /opt/netmon/credential.sh; credential POSTGRES_PASSWORD`
+-- At the first start $POSTGRES_PASSWORD is not the real one (scripts/container/postgres-entrypoint.sh).
+\set admin_password `. /opt/netmon/credential.sh; credential "${SUPERUSER_CREDENTIAL:-POSTGRES_PASSWORD}"`
 \set app_user `. /opt/netmon/credential.sh; credential POSTGRES_APP_USER`
 \set app_password `. /opt/netmon/credential.sh; credential POSTGRES_APP_PASSWORD`
 \set monitoring_user `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_USER`

@@ -36,8 +36,6 @@ main() {
   phase "images" "Docker's images"
   .venv/bin/invoke images.prepare
   .venv/bin/invoke images.prepare --profile=prod
-  # Those that are here may be of an earlier state of this checkout.
-  .venv/bin/invoke images.build --profile=prod
   phase "tests" "nox with its default sessions; the stack they start is one of their own"
   .venv/bin/nox -s lint
   # What the local images lack is not validated here, and said so; anything else that is skipped is a failure.

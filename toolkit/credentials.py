@@ -51,14 +51,23 @@ def path_of(project: Project, name: str) -> Path:
 
 
 def load(project: Project, secret: Secret) -> str:
-    """The credential in its file: the content without one trailing newline.
+    """The credential in its file, the one in use where there are several.
 
     Raises:
         ToolkitError: the file is missing, unreadable, empty or breaks the rule; the value is not shown.
     """
+    return every(project, secret)[0]
+
+
+def every(project: Project, secret: Secret) -> list[str]:
+    """Every value in the file of a credential: its content without one trailing newline, of a token each line.
+
+    Raises:
+        ToolkitError: as `load`.
+    """
     name = secret.file
     try:
-        value = path_of(project, secret.name).read_bytes().decode().removesuffix("\n")
+        content = path_of(project, secret.name).read_bytes().decode().removesuffix("\n")
     except FileNotFoundError as error:
         raise ToolkitError(f"{name} is missing", fix="run: invoke setup") from error
     except OSError as error:
@@ -67,18 +76,19 @@ def load(project: Project, secret: Secret) -> str:
     except UnicodeDecodeError as error:
         why = f"it is not plain text; the rule: {RULE}"
         raise ToolkitError(f"{name} is refused", why, f"write a valid password into {name}") from error
-    broken = problem(value, secret.users)
+    values = content.split("\n") if secret.token else [content]
+    broken = next(filter(None, (problem(value, secret.users) for value in values)), None)
     if broken:
         valid = "the user in use" if secret.users else "a valid password"
         fix = f"write {valid} into {name}, or delete the file where no volume knows it and run: invoke setup"
         raise ToolkitError(f"{name} is refused", broken, fix)
-    return value
+    return values
 
 
 def stored(project: Project, name: str) -> str | None:
-    """What the file of a credential says, valid or not; None where it cannot be read."""
+    """What the first line in the file of a credential says, valid or not; None where it cannot be read."""
     try:
-        return path_of(project, name).read_text(encoding="utf-8").removesuffix("\n")
+        return path_of(project, name).read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError):
         return None
 
@@ -99,6 +109,15 @@ def user_of(project: Project, secret: Secret) -> str:
         ToolkitError: the file that names the user cannot be used, see `load`.
     """
     return load(project, project.secrets[secret.user_file]) if secret.user_file else secret.user
+
+
+def authorization(project: Project) -> dict[str, str]:
+    """The header that lets a request write to the API.
+
+    Raises:
+        ToolkitError: the token cannot be used, see `load`.
+    """
+    return {"Authorization": f"Bearer {load(project, project.secrets['api_token'])}"}
 
 
 def ensure(project: Project) -> list[str]:

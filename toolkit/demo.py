@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
 
-from toolkit import console, inside, requester
+from toolkit import console, credentials, inside, requester
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.health import ServiceState, states
 from toolkit.inside import Request, Response
+from toolkit.project import Project
 
 ALIVE = "http://app:3000/api/health/live"
 TARGETS = (ALIVE, "http://worker:3000/api/health/live", "http://rabbitmq:15672/")
@@ -52,10 +53,14 @@ class Summary:
 
 @dataclass
 class Visitor:
-    """Decides what is asked next; ``probe`` is the newest one that was accepted, ``target`` what it was of."""
+    """Decides what is asked next, with ``access`` as the header of what is written.
+
+    ``probe`` is the newest one that was accepted, ``target`` what it was of.
+    """
 
     base: str
     targets: Sequence[str]
+    access: Mapping[str, str]
     probe: str = ""
     target: str = ""
 
@@ -105,14 +110,15 @@ class Visitor:
         return Request(f"{self.base}{path}")
 
     def _post(self, address: str) -> Request:
-        return Request.post(f"{self.base}/api/probes", {"url": address})
+        return Request.post(f"{self.base}/api/probes", {"url": address}, headers=self.access)
 
 
-def demo(docker: Docker, seconds: float, rate: float) -> Summary:
+def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summary:
     """Use the application for a while, over its published port or else from inside; Ctrl-C ends it before its time.
 
     Args:
-        docker: Docker in the project's folder.
+        project: The checkout; its token is what the visitor writes with.
+        docker: Docker in its folder.
         seconds: For how long.
         rate: Requests a second.
 
@@ -120,7 +126,7 @@ def demo(docker: Docker, seconds: float, rate: float) -> Summary:
         What was sent.
 
     Raises:
-        ToolkitError: the application does not run, or answers nothing at first.
+        ToolkitError: the application does not run, or answers nothing at first, or the token cannot be used.
     """
     found = states(docker)
     running = {state.service for state in found if state.status == "running"}
@@ -128,7 +134,7 @@ def demo(docker: Docker, seconds: float, rate: float) -> Summary:
         raise ToolkitError("there is nobody to visit", "app does not run", "run: invoke up")
     base, send = _way(docker, found)
     targets = (*TARGETS, SLOW) if "prometheus" in running else TARGETS
-    visitor, summary, began = Visitor(base, targets), Summary(), time.monotonic()
+    visitor, summary, began = Visitor(base, targets, credentials.authorization(project)), Summary(), time.monotonic()
     visits = visitor.requests()
     with suppress(KeyboardInterrupt), progress(seconds) as show:
         while (elapsed := time.monotonic() - began) < seconds:

@@ -149,13 +149,15 @@ def probe(host: Host) -> str:
     )
     with events(host) as event_of:
         before = published_jobs(host) if metered else 0
-        accepted = expect(host.request("POST", "app", "/api/probes", json={"url": TARGET}), 202).json()
+        access = credentials.authorization(host.project)
+        posted = host.request("POST", "app", "/api/probes", json={"url": TARGET}, headers=access)
+        accepted = expect(posted, 202).json()
         path = f"/api/probes/{accepted['id']}"
         result = until(host, "the probe to finish", lambda: finished(host, path))
         if result.get("http_status") != 200 or result.get("error"):
             raise CheckError(f"{TARGET} was probed with the result {result.get('error') or result.get('http_status')}")
         event = event_of(str(accepted["id"]))
-        until(host, "the latest state in the cache", lambda: cached(host, accepted["target"], result["requested_at"]))
+        until(host, "the latest state in the cache", lambda: cached(host, accepted["target"], result["finished_at"]))
         if metered and published_jobs(host) <= before:
             raise CheckError("netmon_jobs_published_total in /api/metrics did not grow")
     return f"{TARGET} probed in {result['duration_ms']:.0f} ms, stored, {event}cached{', counted' if metered else ''}"
@@ -168,10 +170,10 @@ def finished(host: Host, path: str) -> dict[str, Any] | None:
 
 
 def cached(host: Host, target: str, since: str) -> bool:
-    """Whether the latest state of the target comes from the cache and is not older than ``since``."""
+    """Whether the latest state of the target comes from the cache and was found no earlier than ``since``."""
     response = host.get("app", f"/api/targets/{target}/latest")
     hit = response.status_code == 200 and response.headers.get("X-Cache") == "hit"
-    return hit and datetime.fromisoformat(response.json()["requested_at"]) >= datetime.fromisoformat(since)
+    return hit and datetime.fromisoformat(response.json()["finished_at"]) >= datetime.fromisoformat(since)
 
 
 def published_jobs(host: Host) -> float:

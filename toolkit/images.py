@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from toolkit import compose
+from toolkit import compose, sources
 from toolkit.compose import Docker, Result, TimedOutError, explain
 from toolkit.console import say
 from toolkit.errors import ToolkitError
@@ -30,11 +30,15 @@ REFUSALS = ("manifest", "not found", "denied", "unauthorized", "toomanyrequests"
 
 @dataclass(frozen=True)
 class Image:
-    """An image that services use; ``built`` where it is made here instead of pulled."""
+    """An image that services use; ``built`` where it is made here instead of pulled.
+
+    ``source`` is the digest of what it is built from now; empty where the image may be of another state.
+    """
 
     name: str
     services: tuple[str, ...]
     built: bool
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,30 @@ def images_of(project: Project, docker: Docker, chosen: str, profile: str | None
     Raises:
         ToolkitError: the compose files cannot be read, or there is no such profile (exit code 2).
     """
-    files, env = settings(project, profile, images=chosen)["COMPOSE_FILE"], {**project.env, **docker.env}
-    in_use = files == env.get("COMPOSE_FILE")
-    return _images(docker.effective(env=None if in_use else {"COMPOSE_FILE": files}), env)
-
-
-def _images(config: dict[str, Any], env: Mapping[str, str | None]) -> list[Image]:
+    layers, env = settings(project, profile, images=chosen)["COMPOSE_FILE"], {**project.env, **docker.env}
+    in_use = layers == env.get("COMPOSE_FILE")
+    config = docker.effective(env=None if in_use else {"COMPOSE_FILE": layers})
     # An image that is named for the application without a folder to build it from comes from elsewhere.
     foreign = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
+    release = env.get("NETMON_RELEASE")
     services: dict[str, list[str]] = {}
-    built: set[str] = set()
+    built: dict[str, dict[str, Any]] = {}
     for name, service in config["services"].items():
         image = service["image"]
         services.setdefault(image, []).append(name)
         if "build" in service and (name, image) != ("app", foreign):
-            built.add(image)
-    return [Image(name, tuple(users), name in built) for name, users in services.items()]
+            built.setdefault(image, service["build"])
+
+    def source(name: str) -> str:
+        # A release stays what it was made of, whatever has become of the checkout.
+        if name not in built or (release and name.endswith(f":{release}")):
+            return ""
+        try:
+            return sources.digest(project.root, built[name], local=chosen == LOCAL)
+        except OSError as error:
+            raise ToolkitError(f"cannot read {error.filename}", error.strerror or str(error)) from error
+
+    return [Image(name, tuple(users), name in built, source(name)) for name, users in services.items()]
 
 
 def missing(docker: Docker, images: Sequence[Image]) -> list[Image]:
@@ -80,6 +92,22 @@ def missing(docker: Docker, images: Sequence[Image]) -> list[Image]:
     if not images or _inspect(docker, *(image.name for image in images)).code == 0:
         return []
     return [image for image in images if _inspect(docker, image.name).code]
+
+
+def stale(docker: Docker, images: Sequence[Image]) -> list[Image]:
+    """Those of ``images`` that the engine has and that were built from another state of the checkout.
+
+    Raises:
+        ToolkitError: the engine does not answer.
+    """
+    known_of = [image for image in images if image.source]
+    if not known_of:
+        return []
+    found = json.loads(_inspect(docker, *(image.name for image in known_of)).stdout or "[]")
+    carried = {
+        name: (each["Config"].get("Labels") or {}).get(sources.LABEL) for each in found for name in each["RepoTags"]
+    }
+    return [image for image in known_of if image.name in carried and carried[image.name] != image.source]
 
 
 def _inspect(docker: Docker, *names: str) -> Result:
@@ -180,9 +208,9 @@ def _probe(project: Project, docker: Docker, images: Sequence[Image]) -> str | N
 
 
 def provide(project: Project, docker: Docker, profile: str | None = None) -> None:
-    """Pull or build what the set in use lacks, for a profile (default: the one of the set-up).
+    """Pull or build what the set in use lacks or has of an earlier state, for a profile (default: that of the set-up).
 
-    A set that is complete costs one look.
+    A set that is complete costs two looks.
 
     Raises:
         ToolkitError: no set was chosen yet, or an image cannot be made available.
@@ -190,9 +218,13 @@ def provide(project: Project, docker: Docker, profile: str | None = None) -> Non
     if project.images is None:
         raise ToolkitError("no images were chosen yet", fix="run: invoke up")
     with exclusive(project.lock_file, "provide the images"):
-        lacking = missing(docker, images_of(project, docker, project.images, profile))
+        wanted = images_of(project, docker, project.images, profile)
+        lacking = missing(docker, wanted)
         _pull(docker, [image for image in lacking if not image.built])
-        make(project, docker, [image for image in lacking if image.built], profile)
+        outdated = stale(docker, wanted)
+        if outdated:
+            say(f"  of an earlier state of this checkout: {', '.join(image.name for image in outdated)}", "dim")
+        make(project, docker, [image for image in lacking if image.built] + outdated, profile)
 
 
 def build(project: Project, docker: Docker, profile: str | None = None) -> None:
@@ -237,7 +269,8 @@ def make(project: Project, docker: Docker, images: Sequence[Image], profile: str
     """
     if not images:
         return
-    environment = {"COMPOSE_FILE": settings(project, profile)["COMPOSE_FILE"]}
+    layers = settings(project, profile)["COMPOSE_FILE"]
+    environment = {"COMPOSE_FILE": f"{layers}:{_labels(project, images)}"}
     if project.images == LOCAL:
         _build_bases(project)
         # Other builders do not see the images that these start from.
@@ -255,6 +288,14 @@ def make(project: Project, docker: Docker, images: Sequence[Image], profile: str
             raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
 
     side_by_side(list(service), one, "built")
+
+
+def _labels(project: Project, images: Sequence[Image]) -> str:
+    """A compose file that has each image say what it was built from; its name from the checkout."""
+    build = {image.services[0]: {"build": {"labels": {sources.LABEL: image.source}}} for image in images}
+    path = project.lock_file.with_name("labels.yml")
+    write_atomically(path, json.dumps({"services": build}))
+    return str(path.relative_to(project.root))
 
 
 def _build_bases(project: Project) -> None:

@@ -36,11 +36,13 @@ class Request:
     timeout: float = TIMEOUT
 
     @classmethod
-    def post(cls, url: str, document: Any = None, **options: Any) -> Request:
+    def post(
+        cls, url: str, document: Any = None, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+    ) -> Request:
         """A POST of a JSON document; without one, of nothing."""
-        if document is None:
-            return cls(url, "POST", "", **options)
-        return cls(url, "POST", json.dumps(document), {"Content-Type": "application/json"}, **options)
+        kind = {} if document is None else {"Content-Type": "application/json"}
+        body = "" if document is None else json.dumps(document)
+        return cls(url, "POST", body, {**kind, **(headers or {})}, timeout)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from toolkit.polling import CheckError, until
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
 RULES = ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")
-SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml")
+SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/proxy/scrape*.yml")
 SECONDS = 20.0
 """For a program to act on a new configuration: Prometheus takes 5 s to see the targets of a new job."""
 
@@ -137,7 +137,8 @@ def _differences(what: str, wanted: Set[str], live: Set[str]) -> list[str]:
 def _seen(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     """The files of these patterns that Prometheus sees.
 
-    The folder of a group is mounted where it is on; a file that something else is mounted over is not seen.
+    The folder of a group is mounted where it is on, that of a profile there; a file that something else is mounted over
+    is not seen.
     """
     mounts = {
         PurePath(mount["target"]): Path(mount["source"])

@@ -92,17 +92,18 @@ def passwords(subject: Subject) -> Iterator[Finding]:
         if secret.users:
             continue
         try:
-            value = credentials.load(project, secret)
+            values = credentials.every(project, secret)
         except ToolkitError as error:
             complaints.append(Finding.of("passwords", error))
             continue
         fix = f"delete secrets/{name}.txt and run invoke setup, where no volume knows it yet; else change it"
-        if weak := weakness(value):
-            complaints.append(Finding("passwords", "failed", f"secrets/{name}.txt {weak}", fix))
-        if value in seen:
-            what = f"secrets/{name}.txt and secrets/{seen[value]}.txt are the same"
-            complaints.append(Finding("passwords", "failed", what, fix))
-        seen[value] = name
+        for value in values:
+            if weak := weakness(value):
+                complaints.append(Finding("passwords", "failed", f"secrets/{name}.txt {weak}", fix))
+            if value in seen:
+                what = f"secrets/{name}.txt and secrets/{seen[value]}.txt are the same"
+                complaints.append(Finding("passwords", "failed", what, fix))
+            seen[value] = name
     yield from complaints or [Finding("passwords", "ok", f"{len(seen)}, none of which can be guessed")]
 
 

@@ -43,7 +43,8 @@ class Address:
 class Secret:
     """A file in secrets/: the password of a user of ``service``, or which of several ``users`` is in use.
 
-    The user is ``user``, or the one that the secret ``user_file`` names.
+    The user is ``user``, or the one that the secret ``user_file`` names. A ``token`` is nobody's: its file may hold
+    several, one a line. The first is in use, and the service accepts each.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Secret:
     user: str = ""
     user_file: str = ""
     users: tuple[str, ...] = ()
+    token: bool = False
 
     @property
     def variable(self) -> str:

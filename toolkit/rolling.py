@@ -17,6 +17,9 @@ SETTLE = 3.0
 """Seconds in which a new replica and the old one serve together: whoever keeps what the service's name resolves to
 (the proxy for 1 s, Prometheus for 2 s) learns of the new one before the old one goes."""
 
+LEAVING = "no"
+"""The restart policy of a replica that is told to stop: the only mark that a running container can be given."""
+
 UP = ("--progress", "quiet", "up", "--detach", "--no-deps", "--no-build", "--pull", "never")
 
 
@@ -26,7 +29,8 @@ def replace(
     """Start one more replica, wait until it is healthy, stop and remove an old one, until all are new.
 
     A service that publishes a fixed port cannot have two replicas: it is stopped and started, and does not answer
-    meanwhile. What a run that was cut off has replaced is named in ``keep`` by the next one.
+    meanwhile. What a run that was cut off has replaced is named in ``keep`` by the next one; a container that is
+    stopped, or that was told to stop, is replaced even so.
 
     Args:
         project: The checkout.
@@ -65,11 +69,16 @@ class _Roll:
         self.fixed_port = publishes_fixed_port(config["services"][service])
 
     def found(self) -> list[ServiceState]:
-        """The containers of the service, those that do not run first, then the oldest first."""
-        found = [state for state in states(self._docker, self._name) if state.service == self._service]
+        """The containers of the service that stay unless they are removed: those that do not run first, then by age."""
+        found = [
+            state
+            for state in states(self._docker, self._name)
+            if state.service == self._service and state.status != "removing"
+        ]
         return sorted(found, key=lambda state: (state.status == "running", state.replica))
 
     def one_by_one(self, new: set[str]) -> None:
+        new -= {state.id for state in self.found() if _leaving(state)}
         for dead in [state for state in self.found() if state.status != "running" and state.id not in new]:
             self._remove(dead)  # Compose would start it again instead of making a new one
         found = self.found()
@@ -130,14 +139,23 @@ class _Roll:
         return result.stdout + result.stderr
 
     def _retire(self, state: ServiceState) -> None:
-        """Let a replica finish what it has begun, for as long as its stop_grace_period allows, and remove it."""
+        """Let a replica finish what it has begun, for as long as its stop_grace_period allows, and remove it.
+
+        Until it has ended it looks like any other, also to the next run should this one be cut off: so it is marked.
+        """
         begun = time.monotonic()
+        self._docker("update", f"--restart={LEAVING}", state.id)
         self._docker.check(self._docker("stop", state.id), f"stop {state.container}")
         self._remove(state)
         say(f"  {state.container}: drained in {time.monotonic() - begun:.1f} s, removed")
 
     def _remove(self, state: ServiceState) -> None:
         self._docker.check(self._docker("rm", "--force", state.id), f"remove {state.container}")
+
+
+def _leaving(state: ServiceState) -> bool:
+    """Whether it does not serve any more, or will not in a moment."""
+    return state.status in {"created", "exited", "dead"} or state.one_shot
 
 
 def publishes_fixed_port(spec: Mapping[str, Any]) -> bool:

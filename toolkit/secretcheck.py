@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from toolkit import console, credentials, setup
+from toolkit import console, credentials
 from toolkit.compose import Docker
 from toolkit.doctor.findings import Finding, Level, Subject
 from toolkit.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.errors import ToolkitError
-from toolkit.logins import LOGINS, refusal
+from toolkit.logins import LOGINS, refusal, unasked
 from toolkit.project import Project, Secret
 
 OLD = 90
@@ -55,7 +55,7 @@ def check(project: Project, docker: Docker) -> list[Row]:
     def row(secret: Secret) -> Row:
         findings = list(of_file(subject, secret))
         value = values.get(secret.name)
-        strength = None if value is None else bits(value)
+        strength = None if value is None else min(map(bits, credentials.every(project, secret)))
         if value is not None and strength is not None:
             findings += _qualities(project, secret, strength, values)
             findings.append(_login(project, docker, secret, running))
@@ -135,9 +135,11 @@ def _passwords(project: Project) -> dict[str, str]:
 
 
 def _account(project: Project, secret: Secret) -> str:
-    """The service and the user of a password."""
+    """The service and the user of a password; the service alone of a token."""
     if secret.users:
         return ""
+    if secret.token:
+        return secret.service
     try:
         return f"{secret.service}: {credentials.user_of(project, secret)}"
     except ToolkitError:
@@ -165,16 +167,18 @@ def _qualities(project: Project, secret: Secret, strength: int, passwords: dict[
 
 def _login(project: Project, docker: Docker, secret: Secret, running: _Running) -> Finding:
     """Whether a valid password opens its service, where that can be tried."""
-    service, login = secret.service, LOGINS[secret.service]
-    if login.open_without and not (project.profile and setup.reads_files(project, project.profile)):
-        return Finding(secret.name, "ok", f"{service} asks nobody for it in this profile")
-    if running.problem or service not in running.services:
-        return Finding(secret.name, "skipped", f"not tried: {running.problem or f'{service} does not run'}")
+    service = secret.service
+    if running.problem:
+        return Finding(secret.name, "skipped", f"not tried: {running.problem}")
     try:
+        if why := unasked(project, docker, service):
+            return Finding(secret.name, "ok", why)
+        if service not in running.services:
+            return Finding(secret.name, "skipped", f"not tried: {service} does not run")
         said = refusal(project, docker, secret)
     except ToolkitError as error:
         said = error.what
     if not said:
         return Finding(secret.name, "ok", f"{service} accepts it")
-    fix = f"put the value that {service} knows back into {secret.file}, or let it take this one: {login.take}"
+    fix = f"put the value that {service} knows back into {secret.file}, or let it take this one: {LOGINS[service].take}"
     return Finding(secret.name, "failed", f"{service} does not accept it: {said}", fix)

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from toolkit.compose import Docker
+from toolkit.console import say
 from toolkit.errors import ToolkitError
 from toolkit.inside import Request, Response, fetch
-from toolkit.observe.stack import url
+from toolkit.observe.stack import Stack, url
+from toolkit.project import Project
+
+REPLACING = (
+    "TargetDown", "TargetAbsent", "EndpointDown", "DependencyDown", "ContainerStopped", "ContainerRestarting",
+    "ContainerMetricsMissing",
+)  # fmt: skip
+"""What a container that comes or goes can raise. Errors and latencies that clients see are told as ever."""
+
+LONGEST = timedelta(minutes=30)
+"""After which a silence ends by itself, should nobody come to end it."""
 
 EXPIRED = "expired"
+
+
+def begin(
+    project: Project, docker: Docker, why: str, services: Iterable[str], alerts: Iterable[str] = REPLACING
+) -> None:
+    """Silence what replacing containers raises; where Alertmanager is not there or refuses, that is said and no more.
+
+    Args:
+        project: The checkout.
+        docker: Docker in its folder.
+        why: What Alertmanager shows beside it, and what `end` finds it by.
+        services: Those whose containers are replaced.
+        alerts: Regular expressions of their names.
+    """
+    if reason := Stack.read(project, docker).why_not("alertmanager"):
+        say(f"  skipped: {reason}", "skipped")
+        return
+    try:
+        create(docker, {"alertname": "|".join(alerts), "service": "|".join(services)}, LONGEST, why)
+    except ToolkitError as error:
+        say(f"  {error.what}: {error.why}; alerts are sent", "warning")
+
+
+def end(project: Project, docker: Docker, why: str) -> None:
+    """End what was silenced for this reason, by whichever run; where that cannot be done it is said."""
+    try:
+        if not Stack.read(project, docker).why_not("alertmanager"):
+            expire(docker, why)
+    except ToolkitError as error:
+        say(f"  the silence ends by itself: {error.what}: {error.why}", "warning")
 
 
 def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: str) -> None:

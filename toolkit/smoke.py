@@ -17,6 +17,7 @@ from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 from toolkit.health import states
 from toolkit.hostchecks import Host
+from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack
 from toolkit.outcome import Outcome
 from toolkit.polling import CheckError
@@ -104,9 +105,7 @@ class Plan:
 
     def foreign_app(self) -> bool:
         """Whether another application stands in the place of ours."""
-        app, ours = self.services["app"], self.services["smoke"]
-        contexts = [(service.get("build") or {}).get("context") for service in (app, ours)]
-        return app["image"] != ours["image"] or contexts[0] != contexts[1]
+        return is_foreign(self.services)
 
     def published(self, service: str) -> bool:
         """Whether a client outside reaches a service: at a port of its own, or the application through its proxy."""

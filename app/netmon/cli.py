@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     try:
-        settings = load(os.environ)
+        settings = load(os.environ, api=options.command == "api")
     except SettingsError as error:
         for problem in error.problems:
             print(f"netmon: {problem}", file=sys.stderr)

@@ -1,8 +1,8 @@
 """PostgreSQL, the record: a pool that survives the server's absence, the migrations, the queries."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
@@ -20,12 +20,27 @@ QUERY_TIMEOUT = 4.0
 AWAY = (OperationalError, UndefinedTable, TimeoutError)
 """What a query raises while the database is away or has no schema yet."""
 
+OUTBOX = "outbox"
+"""The channel on which new events in the outbox are notified of."""
+
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM probes"  # noqa: S608 - the names are this code's own
 _VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
+
+
+class Backlog(NamedTuple):
+    """What waits to be done: seconds, but for `events`, which is a count."""
+
+    unfinished: float
+    """Age of the oldest probe without a result, beyond the time that its attempts may take."""
+    due: float
+    """For how long a target has been due."""
+    events: float
+    """In the outbox."""
+    oldest_event: float
 
 
 class Database:
@@ -95,6 +110,18 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Connection]:
+        """A transaction whose statements do not wait for each other's results, unless these are asked for."""
+        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection of its own, for what lasts as long as one: locks, notifications."""
+        async with await AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def queueing(self, *probes: Probe) -> AsyncIterator[None]:
         """Store queued probes if the block succeeds, nothing at all if it fails."""
         async with self.transaction() as connection:
@@ -112,11 +139,25 @@ class Database:
         row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT)
         return Probe(**row) if row else None
 
-    async def oldest_unfinished(self) -> float:
-        """Age in seconds of the oldest accepted probe without a result; 0 if there is none."""
-        query = "SELECT extract(epoch FROM now() - min(requested_at)) AS age FROM probes WHERE status = 'queued'"
-        row = await self.one(query, ())
-        return max(float(row["age"]), 0) if row and row["age"] is not None else 0
+    async def backlog(self) -> Backlog:
+        """What waits to be done."""
+        query = """
+            SELECT
+                (SELECT max(extract(epoch FROM now() - requested_at) - coalesce(timeout_seconds * (retries + 1), 0))
+                 FROM probes LEFT JOIN targets ON targets.id::text = probes.target
+                 WHERE status = 'queued') AS unfinished,
+                (SELECT extract(epoch FROM now() - min(due_at)) FROM targets WHERE enabled) AS due,
+                (SELECT count(*) FROM outbox) AS events,
+                (SELECT extract(epoch FROM now() - min(created_at)) FROM outbox) AS oldest_event"""
+        row = await self.one(query, ()) or {}
+        return Backlog(*(max(float(value or 0), 0) for value in row.values()))
+
+    async def states(self) -> dict[str, int]:
+        """How many targets there are, by state."""
+        query = """
+            SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS targets
+            FROM targets JOIN standings ON standings.target = targets.id GROUP BY 1"""
+        return {row["state"]: row["targets"] for row in await self.all(query, ())}
 
     async def alerts(self, limit: int, status: str | None) -> list[Row]:
         """The alerts received last, newest first."""
@@ -157,6 +198,12 @@ class Database:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchone()
+
+
+async def stored(connection: Connection, ids: Collection[UUID]) -> list[Probe]:
+    """The probes with these ids."""
+    cursor = await connection.execute(f"{_SELECT} WHERE id = ANY(%s)", (list(ids),))
+    return [Probe(**row) async for row in cursor]
 
 
 async def queue(connection: Connection, probes: Sequence[Probe]) -> None:

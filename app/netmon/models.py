@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from netmon.specs import Spec
+from netmon.specs import HttpSpec, Spec
 from netmon.states import WINDOW_LIMIT, State, Verdict
 
 Status = Literal["queued", "succeeded", "failed"]
@@ -197,6 +197,10 @@ class Target(TargetSettings):
         """From one probe to the next."""
         return timedelta(seconds=self.interval_seconds)
 
+    def masked(self) -> Self:
+        """The same without the values of its headers."""
+        return self.model_copy(update={"spec": self.spec.masked()}) if isinstance(self.spec, HttpSpec) else self
+
 
 class TargetView(Target):
     """A target with what is known of it. The values of headers are masked: reading is open to everybody inside."""
@@ -204,6 +208,12 @@ class TargetView(Target):
     standing: Standing
     latest: Probe | None = None
     """The last finished probe, its standing left out."""
+
+    @classmethod
+    def of_known(cls, target: Target, standing: Standing, latest: Probe | None) -> Self:
+        """What is told of a target: nothing that is a secret, and nothing twice."""
+        alone = latest and latest.model_copy(update={"standing": None})
+        return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone)
 
 
 class StateChange(BaseModel):

@@ -1,6 +1,15 @@
 """When a target is due: on a grid of its own, so that a late probe does not shift the next one."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000
+
+
+def own_grid(target: UUID) -> datetime:
+    """A time on the grid of a target: the ids are random, so that those added together are not due together."""
+    return _EPOCH + timedelta(milliseconds=target.int % _DAY)
 
 
 def next_due(due: datetime, interval: timedelta, now: datetime) -> datetime:

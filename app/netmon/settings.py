@@ -37,16 +37,24 @@ class Settings:
     reload: bool
     probe_timeout_seconds: float
     worker_concurrency: int
+    on_demand_probes_per_second: float
+    results_retention_days: float
     guard: Guard
     prometheus_url: str
     alertmanager_url: str
     export_traces: bool
+    api_token: str | None = field(repr=False)
+    api_token_file: Path | None
 
 
-def load(environ: Mapping[str, str]) -> Settings:
+def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
     """Read the settings from `environ`.
 
     An empty variable counts as unset, as Compose passes `X: ${X:-}`.
+
+    Args:
+        environ: The environment.
+        api: Whether it is for the API, which needs to know the token that it asks for.
 
     Raises:
         SettingsError: naming every variable that is missing or invalid.
@@ -57,6 +65,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     kafka = reader.account("KAFKA")
     if (kafka.user is None) != (kafka.password is None):
         reader.problems.append("KAFKA_USER_FILE and KAFKA_PASSWORD_FILE belong together: set both or neither")
+    token_file = reader.tokens("API_TOKEN_FILE")
+    token = None if token_file else reader.text("API_TOKEN", "") or None
+    if api and not token_file and not token:
+        reader.problems.append("API_TOKEN_FILE is not set, nor is API_TOKEN: one of them has the token for writing")
     settings = Settings(
         database_url=reader.url(
             "DATABASE_URL", ("postgresql", "postgres"), reader.account("POSTGRES"), path_is="a database"
@@ -74,10 +86,14 @@ def load(environ: Mapping[str, str]) -> Settings:
         reload=reader.flag("RELOAD", default=False),
         probe_timeout_seconds=reader.number("PROBE_TIMEOUT_SECONDS", 10, low=0.1, high=60),
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
+        results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
+        on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
         guard=reader.guard("ALLOW_PRIVATE_TARGETS"),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
         export_traces=any(endpoints),
+        api_token=token,
+        api_token_file=token_file,
     )
     if reader.problems:
         raise SettingsError(reader.problems)
@@ -160,6 +176,12 @@ class _Reader:
                 break
         return brokers
 
+    def tokens(self, name: str) -> Path | None:
+        """A file of tokens, one a line at least."""
+        self._secret(name)
+        path = self.text(name, "")
+        return Path(path) if path else None
+
     def account(self, service: str) -> _Account:
         """The account in the files that the variables `<service>_USER_FILE` and `<service>_PASSWORD_FILE` name."""
         return _Account(self._secret(f"{service}_USER_FILE"), self._secret(f"{service}_PASSWORD_FILE"))
@@ -198,6 +220,6 @@ class _Reader:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             self.problems.append(f"{name}: cannot read {path}: {reason}")
             return None
-        if not secret:
+        if not secret.strip():
             self.problems.append(f"{name}: {path} is empty")
         return secret

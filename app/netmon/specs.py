@@ -44,7 +44,9 @@ def _name(text: str) -> str:
 
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
-HeaderValue = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[\t\x20-\x7e]*$")]
+HeaderValue = Annotated[str, StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
+"""What PostgreSQL can store, which has no null character."""
 StatusCode = Annotated[int, Field(ge=100, le=599)]
 
 
@@ -61,7 +63,7 @@ class HttpSpec(_Spec):
     headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=32)
     expected_status: list[StatusCode] = Field(default_factory=list, max_length=32)
     """Those that are a success; empty: everything below 400."""
-    body_contains: Annotated[str, Field(max_length=1024)] | None = None
+    body_contains: Text | None = None
     """Text that the first mebibyte of the answer's body must contain."""
     certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
     """A certificate that is valid for fewer days than this is a warning."""
@@ -121,7 +123,7 @@ class DnsSpec(_Spec):
     kind: Literal["dns"] = "dns"
     name: Name
     record: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"] = "A"
-    expected: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(default_factory=list, max_length=32)
+    expected: list[Text] = Field(default_factory=list, max_length=32)
     """Values that must be among the answers, as a zone file writes them; empty: any answer."""
 
     @model_validator(mode="after")

@@ -9,7 +9,17 @@ credentials='POSTGRES_PASSWORD POSTGRES_APP_USER POSTGRES_APP_PASSWORD POSTGRES_
 for name in $credentials; do
   credential "$name" >/dev/null
 done
-docker-ensure-initdb.sh "$@"
+(
+  # initdb and the server that runs init-db.sql have the password in their environment too. They get one for nothing
+  # but that, and init-db.sql reads the file under another name and sets the real one before anybody can connect.
+  if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
+    export SUPERUSER_CREDENTIAL=POSTGRES_REAL_PASSWORD POSTGRES_REAL_PASSWORD_FILE="$POSTGRES_PASSWORD_FILE"
+    unset POSTGRES_PASSWORD_FILE
+    POSTGRES_PASSWORD=$(head -c 24 /dev/urandom | base64)
+    export POSTGRES_PASSWORD
+  fi
+  docker-ensure-initdb.sh "$@"
+)
 for name in $credentials; do
   unset "$name"
 done

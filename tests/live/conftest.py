@@ -38,8 +38,6 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         stack.invoke("setup", "--profile=prod")
         stack.invoke("images.prepare", timeout=900)
-        # Its code is in the image, which may be of an earlier state of this checkout.
-        stack.compose("build", "app", timeout=900)
         stack.said = stack.invoke("up", timeout=900).stdout
         yield stack
     finally:

@@ -23,6 +23,8 @@ class Load:
     """
 
     base: str
+    access: Callable[[], dict[str, str]]
+    """The header that lets a request write, as it is at this moment."""
     rate: float = 20
     clients: int = 8
     session: Callable[[], requests.Session] = requests.Session
@@ -63,7 +65,8 @@ class Load:
         begun = time.monotonic()
         try:
             if turn % 10 == 0:
-                answer = session.post(f"{self.base}/api/probes", json={"url": PROBED}, timeout=PATIENCE)
+                access = self.access()
+                answer = session.post(f"{self.base}/api/probes", json={"url": PROBED}, headers=access, timeout=PATIENCE)
                 problem = "" if answer.status_code == 202 else f"POST: {answer.status_code} {answer.text[:200]}"
             else:
                 answer = session.get(f"{self.base}/api/probes/{self._some_probe()}", timeout=PATIENCE)

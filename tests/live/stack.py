@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -73,7 +74,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN")
+        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN", "API_TOKEN")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
@@ -146,9 +147,14 @@ class Stack:
         authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
         return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
+    def access(self) -> dict[str, str]:
+        """The header that lets a request write, with the token that is in use now."""
+        token = (self.root / "secrets/api_token.txt").read_text().partition("\n")[0]
+        return {"Authorization": f"Bearer {token}"}
+
     def probe(self, url: str) -> str:
         """Ask for a probe and return its id."""
-        answer = requests.post(self.url("/api/probes"), json={"url": url}, timeout=10)
+        answer = requests.post(self.url("/api/probes"), json={"url": url}, headers=self.access(), timeout=10)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
@@ -185,6 +191,12 @@ class Stack:
         label = f"label=com.docker.compose.project={self.name}"
         listings = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
+
+
+def kill(process: subprocess.Popen[str]) -> str:
+    """End a command that `Stack.start` has started and all that it has started itself; what it had still to say."""
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate(timeout=60)[0]
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:

@@ -81,7 +81,9 @@ def test_api_drains_before_it_stops(stack: Stack) -> None:
 def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stack: Stack) -> None:
     stack.compose("stop", "rabbitmq")
     try:
-        answer = requests.post(stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, timeout=15)
+        answer = requests.post(
+            stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, headers=stack.access(), timeout=15
+        )
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
     finally:
@@ -91,6 +93,24 @@ def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stac
     database = stack.container("db")["Id"]
     queued = stack.docker("exec", database, "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
     assert queued.strip() == "0"
+
+
+def test_writing_needs_the_token_and_reading_none(stack: Stack) -> None:
+    def ask(method: str, path: str, **headers: str) -> requests.Response:
+        body = {"url": "http://app:3000/api/health/live"} if method == "POST" else None
+        return requests.request(method, stack.url(path), json=body, headers=headers, timeout=10)
+
+    right, wrong = stack.access(), {"Authorization": f"Bearer {'x' * 43}"}
+    for method, path, fine in (("POST", "/api/probes", 202), ("GET", "/api/access", 204)):
+        missing = ask(method, path)
+        assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert ask(method, path, **wrong).status_code == 401
+        assert ask(method, path, **right).status_code == fine
+    accepted = ask("POST", "/api/probes", **right)
+    for path in ("/api/health", accepted.headers["Location"], "/api/alerts", "/api/openapi.json"):
+        assert ask("GET", path).status_code == 200, path
+    said = stack.docker("logs", stack.container("app")["Id"])
+    assert right["Authorization"].removeprefix("Bearer ") not in said
 
 
 def test_a_change_of_the_source_is_live_in_development(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -18,16 +19,23 @@ from tests.live.stack import PORTS, Stack, copy_checkout, free_ports
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Stack:
-    """A checkout that was set up and has nothing running."""
-    copy_checkout(tmp_path / "checkout")
-    stack = Stack(tmp_path / "checkout", "netmon-bad")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout that was set up, to be copied."""
+    root = tmp_path_factory.mktemp("bad") / "checkout"
+    copy_checkout(root)
+    stack = Stack(root, "netmon-bad")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     settings = {"COMPOSE_PROJECT_NAME": "netmon-bad"} | ports
-    (stack.root / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    (root / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     stack.invoke("setup")
-    return stack
+    return root
+
+
+@pytest.fixture
+def checkout(prepared: Path, tmp_path: Path) -> Stack:
+    """A checkout that was set up and has nothing running."""
+    return Stack(shutil.copytree(prepared, tmp_path / "checkout"), "netmon-bad")
 
 
 def fails(stack: Stack, task: list[str], *said: str, code: int = 1, env: dict[str, str] | None = None) -> str:
@@ -115,18 +123,15 @@ def test_port_taken(checkout: Stack) -> None:
     assert checkout.containers() == []
 
 
+# Every other kind is a unit test's, see test_secretcheck.py.
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda path: path.write_text(""), "empty"),
-        (lambda path: path.write_text("short"), "16"),
-        (lambda path: path.write_text("-leading-dash-0123456789"), "letter or a digit"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00 0123456789012345"), "redis_password"),
-        *[
-            (lambda path, bad=bad: path.write_text(f"0123456789{bad}0123456789"), "letters, digits")
-            for bad in "@:/?#%$'\"` \\&=\t\nä"
-        ],
+        (lambda path: path.write_text("0123456789$0123456789"), "letters, digits"),
     ],
+    ids=["empty", "not text", "$"],
 )
 def test_a_password_that_cannot_work_everywhere_is_refused(
     checkout: Stack, damage: Callable[[Path], object], said: str
@@ -155,8 +160,14 @@ def test_a_missing_secret_is_not_replaced_behind_a_known_password(checkout: Stac
     assert path.read_text().strip() == before.strip()
 
 
-@pytest.mark.parametrize("layer", ["docker-compose.yml", "docker-compose.dev.yml", "images/compose.yml"])
-@pytest.mark.parametrize("broken", ["services: [", "services:\n\tapp:\n", "services:\n  app:\n    imgae: x\n"])
+@pytest.mark.parametrize(
+    ("layer", "broken"),
+    [
+        ("docker-compose.yml", "services: ["),
+        ("docker-compose.dev.yml", "services:\n\tapp:\n"),
+        ("images/compose.yml", "services:\n  app:\n    imgae: x\n"),
+    ],
+)
 def test_broken_yaml_in_a_layer(checkout: Stack, layer: str, broken: str) -> None:
     (checkout.root / layer).write_text(broken)
     fails(checkout, ["up", "--images=local"], "error:")

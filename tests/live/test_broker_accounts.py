@@ -261,6 +261,25 @@ def test_rabbitmq_s_management_api(brokers: Stack, user: str, method: str, path:
     assert client(brokers, HTTP, rabbitmq_login(brokers, user), method, path) == str(status)
 
 
+def test_a_file_that_says_something_else_is_seen(brokers: Stack) -> None:
+    """Each service goes on with what it has read at its start."""
+    drifted = {f"{service}_app_password": secret(brokers, f"{service}_app_password")
+               for service in ("postgres", "redis", "rabbitmq", "kafka")}  # fmt: skip
+    try:
+        for name in drifted:
+            replace(brokers, name, secrets.token_hex(32))
+        done = brokers.invoke("secrets.check", check=False)
+    finally:
+        for name, value in drifted.items():
+            replace(brokers, name, value)
+    assert done.returncode == 1
+    assert {line.split()[1] for line in done.stdout.splitlines() if line.startswith("failed")} == drifted.keys()
+    for service in ("db", "redis", "rabbitmq", "kafka"):
+        assert f"{service} does not accept it" in done.stdout
+        assert f"up --detach --force-recreate {service}" in done.stdout
+    assert "failed" not in brokers.invoke("secrets.check").stdout
+
+
 def test_a_start_takes_over_the_credentials_and_refuses_those_of_before(brokers: Stack) -> None:
     names = ("rabbitmq_password", "rabbitmq_monitoring_password", "rabbitmq_app_password", "kafka_app_password")
     before = {name: secret(brokers, name) for name in names}

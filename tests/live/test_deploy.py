@@ -15,7 +15,7 @@ from tests.live.stack import Stack
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
     front = prod_stack.front()
-    return Load(front.address, session=front.session)
+    return Load(front.address, prod_stack.access, session=front.session)
 
 
 def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:

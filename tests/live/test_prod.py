@@ -6,9 +6,11 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -62,7 +64,9 @@ def test_plain_http_leads_to_https(front: Front) -> None:
 
 def test_the_api_is_used_through_it(front: Front) -> None:
     body = json.dumps({"url": "http://app:3000/api/health/live"}).encode()
-    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json")
+    assert front.ask("/api/probes", "POST", body, Content_Type="application/json").status == 401
+    access = front.stack.access()["Authorization"]
+    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
     assert accepted.status == 202, accepted
     path = f"/api/probes/{json.loads(accepted.body)['id']}"
     until(lambda: json.loads(front.ask(path).body)["status"] == "succeeded", 20, "the probe to succeed")
@@ -101,6 +105,15 @@ def test_what_is_for_the_inside_is_not_there(front: Front, path: str) -> None:
 def test_health_for_load_balancers_tells_no_details(front: Front, plain: bool) -> None:
     answer = front.ask("/healthz", plain=plain, host="192.0.2.1" if plain else None)
     assert (answer.status, answer.body) == (200, "ready")
+
+
+def test_prometheus_sees_it_answer_and_when_its_certificate_ends(prod_stack: Stack) -> None:
+    query = '{service="proxy",__name__=~"probe_success|probe_ssl_earliest_cert_expiry"}'
+    address = f"http://127.0.0.1:9090/api/v1/query?query={quote(query)}"
+    answer = prod_stack.compose("exec", "--no-TTY", "prometheus", "wget", "-q", "-O", "-", address)
+    found = {each["metric"]["__name__"]: float(each["value"][1]) for each in json.loads(answer)["data"]["result"]}
+    assert found["probe_success"] == 1
+    assert found["probe_ssl_earliest_cert_expiry"] > time.time()
 
 
 def test_another_name_is_refused(front: Front) -> None:

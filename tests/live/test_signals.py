@@ -62,7 +62,7 @@ def target(stack: Stack) -> Iterator[tuple[str, list[dict[str, str]]]]:
 def ask(stack: Stack, url: str, request: str = "") -> tuple[str, str, float]:
     """Ask for a probe under a trace id of our own: the trace, the probe, the seconds until it was accepted."""
     trace = secrets.token_hex(16)
-    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-Id": request}
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-Id": request, **stack.access()}
     began = time.perf_counter()
     answer = requests.post(stack.url("/api/probes"), json={"url": url}, headers=headers, timeout=10)
     assert answer.status_code == 202, answer.text

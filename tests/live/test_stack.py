@@ -76,7 +76,8 @@ def test_logs_are_one_json_object_a_line(stack: Stack) -> None:
 def test_one_trace_id_from_the_request_to_the_worker(stack: Stack) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     answer = requests.post(stack.url("/api/probes"), json={"url": "http://prometheus:9090/-/ready"},
-                           headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}, timeout=10)  # fmt: skip
+                           headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01", **stack.access()},
+                           timeout=10)  # fmt: skip
     stack.result(answer.json()["id"])
     for service in ("app", "worker"):
         assert trace in stack.docker("logs", stack.container(service)["Id"]), service

@@ -26,7 +26,8 @@ def checkout(stack: Stack) -> Path:
 
 
 def test_nothing_is_refused_and_only_what_is_absent_is_skipped(checkout: Path) -> None:
-    report = run(Checkout(checkout), [], PROGRAMS)
+    """Without the tests of rules, which take a minute: `nox -s validate` runs them."""
+    report = run(Checkout(checkout), [], [program for program in PROGRAMS if program.name != "promtool-tests"])
     assert not report.problems
     assert all(absent.REASON in skip.why for skip in report.skipped), report.skipped
 

@@ -8,7 +8,6 @@ and to finish and to undo are the same: to bring what runs in line with it.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from toolkit import doctor, envfile, files, preflight, rolling, silences
@@ -21,19 +20,9 @@ from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
 from toolkit.errors import ToolkitError
 from toolkit.health import Verdict, states
 from toolkit.inside import get
-from toolkit.observe.stack import Stack
 from toolkit.project import Project
 from toolkit.smoke import Plan, smoke
 from toolkit.wait import replicas
-
-ALERTS = (
-    "TargetDown", "TargetAbsent", "EndpointDown", "DependencyDown", "ContainerStopped", "ContainerRestarting",
-    "ContainerMetricsMissing",
-)  # fmt: skip
-"""What a replica that comes or goes can raise. Errors and latencies that clients see are told as ever."""
-
-LONGEST = timedelta(minutes=30)
-"""After which the silence ends by itself, should nobody come to end it."""
 
 
 def deploy(
@@ -57,6 +46,8 @@ def deploy(
         before = _running(docker)
         planned = Release.plan(project, docker, name, image)
         former = project.env.get(VARIABLE) or "dev"
+        # From now on a release, which `up` builds no more: what is refused must not come into force that way.
+        envfile.update(project.env_file, {VARIABLE: former})
         journal = Journal(planned.settings, release.tags(before))
         journal.write(project)
         try:
@@ -94,7 +85,7 @@ def _put_in_force(project: Project, docker: Docker, planned: Release, journal: J
         with phase("migrate", "the schema of the database; migrations only add, so that both releases work on it"):
             _migrate(project, candidate)
     with phase("silence", "in Alertmanager, for the alerts that replacing containers raises"):
-        _silence(project, candidate, planned.name)
+        silences.begin(project, candidate, _reason(planned.name), release.services(candidate))
     with phase("replace", "the containers of worker and application, one at a time"):
         for service in release.services(candidate):
             if service == APP:
@@ -134,6 +125,7 @@ def _rolled_back(
 def _bring_in_line(project: Project, docker: Docker, journal: Journal, timeout: float) -> None:
     """Let every container have the image of the release that .env names."""
     rehearsal.remove(docker, docker.project_name())
+    docker("rm", "--force", _migration(docker.project_name()))
     order = release.services(docker)
     if not journal.committed(project):
         release.restore(docker, journal.former)
@@ -162,11 +154,7 @@ def _of_the_right_image(docker: Docker, service: str) -> set[str]:
 
 def _end(project: Project, docker: Docker, journal: Journal) -> None:
     """End the silence and close the journal."""
-    if not Stack.read(project, docker).why_not("alertmanager"):
-        try:
-            silences.expire(docker, _reason(journal.settings[VARIABLE]))
-        except ToolkitError as error:
-            say(f"  the silence ends by itself: {error.what}: {error.why}", "warning")
+    silences.end(project, docker, _reason(journal.settings[VARIABLE]))
     journals.remove(project)
 
 
@@ -198,7 +186,7 @@ def _migrate(project: Project, docker: Docker) -> None:
     if WORKER not in replicas(config):
         say(f"  skipped: {WORKER} has no replicas, so the schema is not ours", "skipped")
         return
-    container, log = f"{config['name']}-migrate", project.lock_file.with_name("migrate.log")
+    container, log = _migration(config["name"]), project.lock_file.with_name("migrate.log")
     docker("rm", "--force", container)
     try:
         arguments = ("run", "--no-deps", "--no-TTY", "--name", container, WORKER, "migrate")
@@ -213,15 +201,9 @@ def _migrate(project: Project, docker: Docker) -> None:
         raise ToolkitError(error.what, error.why, f"correct the migration; its whole log is in {log}")
 
 
-def _silence(project: Project, docker: Docker, name: str) -> None:
-    if reason := Stack.read(project, docker).why_not("alertmanager"):
-        say(f"  skipped: {reason}", "skipped")
-        return
-    matchers = {"alertname": "|".join(ALERTS), "service": "|".join(release.services(docker))}
-    try:
-        silences.create(docker, matchers, LONGEST, _reason(name))
-    except ToolkitError as error:
-        say(f"  {error.what}: {error.why}; alerts are sent", "warning")
+def _migration(project: str) -> str:
+    """The name of the container that migrates; fixed, so that whoever cleans up finds it."""
+    return f"{project}-migrate"
 
 
 def _reason(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from toolkit import files, health, polling, wait
+from toolkit import credentials, files, health, polling, wait
 from toolkit.compose import Docker
 from toolkit.console import say
 from toolkit.deploy.release import APP
@@ -38,7 +38,7 @@ def rehearse(project: Project, docker: Docker, version: str, timeout: float) -> 
     begun = time.monotonic()
     with _candidate(project, docker, name, timeout) as host:
         try:
-            done = _use(docker, host, version) if not plan.foreign_app() else _healthy(docker, host)
+            done = _use(project, docker, host, version) if not plan.foreign_app() else _healthy(docker, host)
         except CheckError as error:
             raise ToolkitError(f"the new {APP} does not work", str(error)) from error
     say(f"  {APP} of {version}, asked beside the one in use: {done} ({time.monotonic() - begun:.1f} s)")
@@ -102,13 +102,14 @@ def _healthy(docker: Docker, host: str) -> str:
     return "healthy"
 
 
-def _use(docker: Docker, host: str, version: str) -> str:
+def _use(project: Project, docker: Docker, host: str, version: str) -> str:
     """Every kind of request that clients make; the probe takes the whole way through the worker."""
     _healthy(docker, host)
     told = _document(_ask(docker, Request(f"http://{host}:3000/api/health"))).get("version")
     if told != version:
         raise CheckError(f"it calls itself version {told} instead of {version}")
-    accepted = _document(_ask(docker, Request.post(f"http://{host}:3000/api/probes", {"url": TARGET})), 202)
+    wish = Request.post(f"http://{host}:3000/api/probes", {"url": TARGET}, headers=credentials.authorization(project))
+    accepted = _document(_ask(docker, wish), 202)
 
     def finished() -> dict[str, Any] | None:
         probe = _document(_ask(docker, Request(f"http://{host}:3000/api/probes/{accepted['id']}")))

@@ -13,6 +13,7 @@ from toolkit.project import Project, Secret
 from toolkit.rotation import staging
 
 SETUP = "run: invoke setup"
+ROTATE = "invoke secrets.rotate --name={}"
 
 
 def secrets(subject: Subject) -> Iterator[Finding]:
@@ -42,6 +43,7 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
     project, name = subject.project, secret.name
     try:
         value = credentials.agreed(project, secret)
+        others = len(credentials.every(project, secret)) - 1
     except ToolkitError as error:
         yield Finding.of(name, error)
         return
@@ -55,6 +57,9 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
     if path.read_bytes().endswith(b"\n"):
         what = f"{secret.file} ends with a newline, which another program may take for a part of the value"
         yield Finding(name, "warning", what, f"run: truncate --size=-1 {secret.file}")
+    if others and staging.read(project) is None:
+        what = f"{secret.file} holds {others} more beside the token in use"
+        yield Finding(name, "warning", what, f"delete the other lines of {secret.file}, or run: {ROTATE.format(name)}")
     if project.profile and secret.variable in subject.variables:
         files = setup.reads_files(project, project.profile)
         if project.env.get(secret.variable) != (credentials.UNUSED if files else value):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit import credentials
 from toolkit.inside import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
@@ -89,9 +90,9 @@ def send(stack: Stack) -> Trail:
         CheckError: the application does not accept it.
     """
     trail = Trail(secrets.token_hex(16), time.time())
-    headers = {"Content-Type": "application/json", "traceparent": f"00-{trail.trace}-{secrets.token_hex(8)}-01"}
-    body = json.dumps({"url": TARGET})
-    [answer] = stack.fetch([Request(url("app", "/api/probes"), "POST", body, headers)])
+    traced = {"traceparent": f"00-{trail.trace}-{secrets.token_hex(8)}-01"}
+    headers = credentials.authorization(stack.project) | traced
+    [answer] = stack.fetch([Request.post(url("app", "/api/probes"), {"url": TARGET}, headers=headers)])
     if answer.problem:
         raise CheckError(f"the application does not accept a probe: {answer.problem}")
     return trail

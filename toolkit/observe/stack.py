@@ -33,11 +33,16 @@ PORTS = {
 class Stack:
     """The services that are switched on, those of them that run, and those that the images in use do not have."""
 
-    root: Path
+    project: Project
     docker: Docker
     services: Mapping[str, Mapping[str, Any]]
     running: frozenset[str]
     absent: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the checkout."""
+        return self.project.root
 
     @classmethod
     def read(cls, project: Project, docker: Docker) -> Stack:
@@ -54,7 +59,7 @@ class Stack:
         """The stack with containers that were looked up already, and with what its images do not have."""
         services = docker.effective()["services"]
         running = {state.service for state in found if state.status == "running"}
-        return cls(project.root, docker, services, frozenset(running & services.keys()), tuple(sorted(lacking)))
+        return cls(project, docker, services, frozenset(running & services.keys()), tuple(sorted(lacking)))
 
     def fetch(self, requests: Sequence[Request]) -> list[Response]:
         """Send requests from inside, see `toolkit.inside.fetch`."""

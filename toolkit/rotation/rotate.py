@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from toolkit import console, deploy, doctor, files, health, rolling, setup
+from toolkit import console, deploy, doctor, files, health, rolling, setup, silences
 from toolkit.compose import Docker
 from toolkit.console import say
 from toolkit.deploy import release
 from toolkit.errors import ToolkitError
-from toolkit.logins import LOGINS, attempt
+from toolkit.logins import attempt, attempts, unasked
 from toolkit.project import Project
 from toolkit.rotation import staging
 from toolkit.rotation.accounts import Account, Credential, accounts, named
@@ -76,13 +77,12 @@ def _unfinished(project: Project, error: ToolkitError) -> ToolkitError:
 def _possible(project: Project, docker: Docker, wanted: Iterable[Account], *, insist: bool) -> Iterable[Account]:
     """Those whose service runs and asks for them; the others are told, or refused where the user insists."""
     up = {state.service for state in health.states(docker) if state.status == "running"}
-    files_read = setup.reads_files(project, project.require_setup())
+    project.require_setup()
     for account in wanted:
-        if LOGINS[account.service].open_without and not files_read:
-            why = f"{account.service} asks nobody for it in this profile"
-        elif account.service not in up:
+        why = unasked(project, docker, account.service)
+        if not why and account.service not in up:
             why = f"{account.service} does not run"
-        else:
+        if not why:
             yield account
             continue
         if insist:
@@ -107,28 +107,47 @@ class _Rotation:
     def __init__(self, project: Project, docker: Docker, staged: Staged, timeout: float) -> None:
         self._project, self._docker, self._timeout = project, docker, timeout
         self._staged, self._account = staged, staged.account
-        self._server = SERVERS[self._account.service](project, docker, staged)
+        self._server = SERVERS[self._account.service](project, docker, staged, timeout)
         self._files = setup.reads_files(project, project.require_setup())
 
     def complete(self) -> None:
         """Every step, whether or not it was done before; each says what holds once it has ended."""
         service, old, new = self._account.service, self._staged.old, self._staged.new
         user = f"{old.user} → {new.user}" if old.user != new.user else new.user
-        with console.phase(f"rotate {self._account.name}", f"{user}, in {service}"):
+        with (
+            console.phase(f"rotate {self._account.name}", f"{user}, in {service}" if user else f"in {service}"),
+            self._silence(),
+        ):
             self._server.grant()
             self._require(new)
             say(f"  {service} accepts the new one")
-            staging.install(self._project, self._staged)
+            self._server.install()
             say(f"  {', '.join(each.file for each in self._account.secrets)} say it")
-            for client in self._clients():
+            clients = self._clients()
+            if clients:
+                silences.begin(self._project, self._docker, self._reason, clients)
+            for client in clients:
                 self._replace(client)
-            self._reach_server()
-            say("  every client uses it")
+            if not self._server.reads_itself:
+                self._reach_server()
+                say("  every client uses it")
             self._server.revoke()
             self._require(new)
             self._refuse(old)
             say(f"  {service} refuses the old one")
             staging.end(self._project)
+
+    @property
+    def _reason(self) -> str:
+        return f"rotation of {self._account.name}"
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """End, however the block ends, what was silenced in it, and by a run before that was killed."""
+        try:
+            yield
+        finally:
+            silences.end(self._project, self._docker, self._reason)
 
     def _require(self, credential: Credential) -> None:
         """Return once the service lets it in.
@@ -144,7 +163,7 @@ class _Rotation:
 
     def _refuse(self, credential: Credential) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not attempt(self._docker, self._account.service, credential.user, credential.password):
+        while "" in attempts(self._docker, self._account.service, credential.user, credential.password):
             if time.monotonic() > deadline:
                 raise ToolkitError(f"{self._account.service} still accepts the old credential")
             time.sleep(0.5)
@@ -155,7 +174,8 @@ class _Rotation:
         up = {state.service for state in health.states(self._docker, config["name"])}
         found = [name for name, spec in config["services"].items() if name in up and self._uses(spec)]
         ours = [name for name in release.services(self._docker) if name in found]
-        return [*ours, *(name for name in found if name not in {*ours, self._account.service})]
+        others = [name for name in found if name not in ours]
+        return [name for name in (*ours, *others) if name != self._account.service]
 
     def _uses(self, spec: dict[str, Any]) -> bool:
         names = {each.name for each in self._account.secrets}
@@ -203,6 +223,8 @@ class _Rotation:
             return
         if self._files or self._outdated(service):
             say(f"  {service} is started again, to read the new value: it does not answer meanwhile", "warning")
+            affected = [service, *release.services(self._docker)]
+            silences.begin(self._project, self._docker, self._reason, affected, [*silences.REPLACING, ".+Down"])
             rolling.recreate(self._project, self._docker, service, timeout=self._timeout)
 
     def _shows(self, service: str, secret: str) -> bool:

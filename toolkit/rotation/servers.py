@@ -18,9 +18,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolkit import credentials
+from toolkit import credentials, files, rolling, setup
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
+from toolkit.logins import attempt
 from toolkit.project import Project
 from toolkit.rotation import staging
 from toolkit.rotation.staging import Staged
@@ -28,19 +29,32 @@ from toolkit.rotation.staging import Staged
 TIMEOUT = 60.0
 """Seconds for one tool: some start a machine of their own, on a host that may be busy."""
 
+OVERLAP = 3.0
+"""Seconds in which a client that has read the old token sends its request."""
+
 
 @dataclass(frozen=True)
 class Server(ABC):
-    """A running service that asks for passwords, and the rotation of one of them."""
+    """A running service that asks for passwords, and the rotation of one of them.
+
+    ``timeout`` in seconds, for a container that is made anew. Where the service ``reads_itself`` what the file says, a
+    login shows whether it has, and who its clients are is not known here.
+    """
 
     project: Project
     docker: Docker
     staged: Staged
+    timeout: float
     service: ClassVar[str]
+    reads_itself: ClassVar[bool] = False
 
     @abstractmethod
     def grant(self) -> None:
         """Let the new credential in beside the old one; in its place where a user can have one password only."""
+
+    def install(self) -> None:
+        """Let the files say the new one to whoever reads them from now on."""
+        staging.install(self.project, self.staged)
 
     @abstractmethod
     def revoke(self) -> None:
@@ -195,7 +209,47 @@ class Grafana(Server):
         """See `Server`: it was refused from the moment on when the new one was set."""
 
 
-SERVERS: dict[str, type[Server]] = {each.service: each for each in (Postgres, Redis, RabbitMQ, Kafka, Grafana)}
+class Application(Server):
+    """Any number of tokens, which each replica reads from the file whenever it is shown one.
+
+    Without the secrets layer there is one, in the environment: a replica with the new one does not know the old one.
+    """
+
+    service, reads_itself = "app", True
+
+    def grant(self) -> None:
+        """See `Server`. Clients use the first line: it changes once every replica knows the second."""
+        old, new = self.staged.old.password, self.staged.new.password
+        if not self._in_file:
+            staging.install(self.project, self.staged)
+        elif credentials.stored(self.project, self.staged.account.name) != new:
+            self._write(old, new)
+        if attempt(self.docker, self.service, "", new):
+            # In its environment is the old one, or what it has mounted is no longer the file.
+            rolling.replace(self.project, self.docker, self.service, timeout=self.timeout)
+
+    def install(self) -> None:
+        """See `Server`."""
+        if self._in_file:
+            self._write(self.staged.new.password, self.staged.old.password)
+
+    def revoke(self) -> None:
+        """See `Server`."""
+        if self._in_file:
+            time.sleep(OVERLAP)
+            staging.install(self.project, self.staged)
+
+    @property
+    def _in_file(self) -> bool:
+        return setup.reads_files(self.project, self.project.require_setup())
+
+    def _write(self, *tokens: str) -> None:
+        files.overwrite(credentials.path_of(self.project, self.staged.account.name), "\n".join(tokens))
+
+
+SERVERS: dict[str, type[Server]] = {
+    each.service: each for each in (Postgres, Redis, RabbitMQ, Kafka, Grafana, Application)
+}
 
 
 def verifier(password: str) -> str:

@@ -24,8 +24,7 @@ def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
     """Use the application for a while, failures included, so that the dashboards live; Ctrl-C ends it."""
     from toolkit.demo import demo
 
-    _, docker = checkout(c)
-    demo(docker, positive("seconds", seconds, "seconds"), positive("rate", rate, "requests a second")).show()
+    demo(*checkout(c), positive("seconds", seconds, "seconds"), positive("rate", rate, "requests a second")).show()
 
 
 @task(name="reload")

@@ -45,7 +45,7 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
 
 
 def accounts(checkout: Checkout) -> Iterator[Finding]:
-    """A secret of invoke.yaml is a password of a service's user, or names the user to whom such a password belongs."""
+    """A secret of invoke.yaml is a token, a password of a service's user, or names the user whose password it is."""
     manifest, secrets = checkout.source("invoke.yaml"), checkout.project.secrets
     services = {name.value for name, _ in items(checkout.source(checkout.base).node_at("services"))}
     named = {secret.user_file for secret in secrets.values()}
@@ -55,8 +55,8 @@ def accounts(checkout: Checkout) -> Iterator[Finding]:
             problem = "" if secret.name in named else f"{secret.name} names the user of no password"
         elif secret.service not in services:
             problem = f"{secret.name} opens no service of {checkout.base}"
-        elif bool(secret.user) == bool(secret.user_file):
-            problem = f"{secret.name} must have either a user or a user_file"
+        elif [bool(secret.user), bool(secret.user_file), secret.token].count(True) != 1:
+            problem = f"{secret.name} must have a user or a user_file, or be a token"
         elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):
             problem = f"{secret.user_file}, the user_file of {secret.name}, has no users"
         yield manifest.finding("stack", "secrets", secret.name, problem=problem)

@@ -132,7 +132,7 @@ COLLECTOR = ("monitoring/otel-collector/*.yml",)
 PROGRAMS = (
     Program("promtool-config", "prometheus",
             _on_files("promtool", "check", "config", "--lint=all", "--lint-fatal"),
-            ("monitoring/prometheus/prometheus.yml",)),
+            ("monitoring/prometheus/prometheus.yml",), profile="prod"),
     Program("promtool-rules", "prometheus",
             _on_files("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
             ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")),

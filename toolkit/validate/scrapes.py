@@ -11,13 +11,17 @@ from yaml.nodes import Node
 
 from toolkit.durations import seconds
 from toolkit.observe.expectations import FILE
-from toolkit.validate.checkout import Checkout, is_job
+from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import Source, elements, items
 
 PROMETHEUS = "monitoring/prometheus/prometheus.yml"
 # Where the container has the folders that Prometheus reads.
-MOUNTED = {"monitoring/prometheus": "/etc/prometheus", "monitoring/jaeger": "/etc/prometheus-jaeger"}
+MOUNTED = {
+    "monitoring/prometheus": "/etc/prometheus",
+    "monitoring/jaeger": "/etc/prometheus-jaeger",
+    "monitoring/proxy": "/etc/prometheus-proxy",
+}
 PROBER = "blackbox-exporter"
 SCRAPE = 5.0
 """Seconds between two scrapes at most: an alert that a service is down takes one to notice and one to be sure."""
@@ -56,13 +60,17 @@ def jobs(checkout: Checkout) -> list[Job]:
 
 
 def targets(checkout: Checkout) -> Iterator[Finding]:
-    """Whatever is scraped, probed or told of alerts is a service on a network of the one that asks."""
+    """Whatever is scraped, probed or told of alerts is a service on a network of the one that asks.
+
+    Where the folder of a file is not mounted, nothing is asked.
+    """
     for source in map(checkout.source, (PROMETHEUS, *_files(checkout, "scrape"))):
+        asking_in = [each for each in checkout.whole if _mounted(each, source.file)]
         for node in _addresses(source):
             probed = "://" in node.value
             asking = PROBER if probed else "prometheus"
             host = urlsplit(node.value if probed else f"//{node.value}").hostname
-            for each in checkout.whole:
+            for each in asking_in:
                 service = each.services.get(host or "")
                 problem = "" if service or host == "localhost" else f"{host} is no service of the stack"
                 if service and not set(each.services[asking]["networks"]) & set(service["networks"]):
@@ -144,10 +152,15 @@ def _rare(interval: str) -> str:
 
 
 def _files(checkout: Checkout, kind: str) -> list[str]:
-    """The tracked files of ``rules`` or ``scrape`` jobs, those of groups among them."""
-    ours = f"monitoring/prometheus/{kind}/"
-    group = f"monitoring/jaeger/{kind}"
-    return sorted(file for file in checkout.tracked if file.startswith((ours, group)) and file.endswith(".yml"))
+    """The tracked files of ``rules`` or ``scrape`` jobs, those of groups and profiles among them."""
+    folders = tuple(f"{folder}/{kind}" for folder in MOUNTED)
+    return sorted(file for file in checkout.tracked if file.startswith(folders) and file.endswith(".yml"))
+
+
+def _mounted(each: Configuration, file: str) -> bool:
+    """Whether Prometheus has the folder of a file."""
+    [target] = (to for at, to in MOUNTED.items() if file.startswith(f"{at}/"))
+    return any(volume["target"] == target for volume in each.services["prometheus"]["volumes"])
 
 
 def _addresses(source: Source) -> Iterator[Node]:

@@ -41,6 +41,7 @@ CREATE TABLE incidents (
 
 CREATE UNIQUE INDEX incidents_open ON incidents (target) WHERE ended_at IS NULL;
 CREATE INDEX incidents_newest ON incidents (started_at DESC);
+CREATE INDEX incidents_of_target ON incidents (target, started_at DESC);
 
 -- The results of five minutes of a target: kept when the results themselves are deleted.
 CREATE TABLE rollups (
@@ -59,7 +60,7 @@ CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic      text NOT NULL,
     key        text NOT NULL,
-    value      bytea NOT NULL,
+    value      text NOT NULL,
     headers    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );

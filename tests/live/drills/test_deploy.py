@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ import pytest
 from tests.live import releases
 from tests.live.load import Load
 from tests.live.releases import Broken
-from tests.live.stack import Stack
+from tests.live.stack import Stack, kill
 
 Record = Callable[[str], None]
 
@@ -27,7 +27,7 @@ STEPS = ("images", "migrate", "silence", "replace", "verify")
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
     front = prod_stack.front()
-    return Load(front.address, session=front.session)
+    return Load(front.address, prod_stack.access, session=front.session)
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,21 @@ def whole(stack: Stack) -> None:
     """One release everywhere, and nothing of a deploy left."""
     assert releases.versions(stack) == {releases.release(stack)}
     assert not releases.journal(stack).exists()
-    named = stack.docker("ps", "--all", "--format", "{{.Names}}")
-    assert f"{stack.name}-app-candidate" not in named
+    assert {stack.container(service)["State"]["Health"]["Status"] for service in ("app", "worker")} == {"healthy"}
+    named = stack.docker("ps", "--all", "--format", "{{.Names}}").split()
+    assert not {f"{stack.name}-app-candidate", f"{stack.name}-migrate"} & set(named)
+
+
+def await_stopping(stack: Stack, service: str) -> None:
+    """Return at the moment in which a container of the service is told to stop."""
+    project = f"label=com.docker.compose.project={stack.name}"
+    filters = ("event=kill", project, f"label=com.docker.compose.service={service}",
+               "label=com.docker.compose.oneoff=False")  # fmt: skip
+    words = [word for each in filters for word in ("--filter", each)]
+    with subprocess.Popen(["docker", "events", *words], stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout
+        assert events.stdout.readline()
+        events.kill()
 
 
 def test_good(prod_stack: Stack, load: Load, record: Record) -> None:
@@ -95,12 +108,8 @@ def test_killed(prod_stack: Stack, load: Load, record: Record, step: str, after:
             output.append(line)
             if line.startswith(f"▶ {step}"):
                 break
-        reader = threading.Thread(target=lambda: output.extend(process.stdout or ()))
-        reader.start()
         time.sleep(after)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
-        reader.join()
+        output.append(kill(process))
         began = time.monotonic()
         again = prod_stack.invoke(resume, timeout=900, check=False)
         seconds = time.monotonic() - began
@@ -110,6 +119,44 @@ def test_killed(prod_stack: Stack, load: Load, record: Record, step: str, after:
     assert load.unfinished(60) == []
     ended = "killed" if process.returncode == -signal.SIGKILL else "it had ended"
     record(f"{ended}; {load}; the next {resume} took {seconds:.0f} s")
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("resume", ["deploy", "up"])
+@pytest.mark.parametrize("service", ["worker", "app"])
+def test_killed_while_an_old_one_stops(
+    prod_stack: Stack, load: Load, record: Record, service: str, resume: str
+) -> None:
+    """It is healthy still, and will be gone in a moment."""
+    before = releases.release(prod_stack)
+    with load.running():
+        process = prod_stack.start("deploy")
+        await_stopping(prod_stack, service)
+        output = kill(process)
+        again = prod_stack.invoke(resume, timeout=900, check=False)
+        time.sleep(3)
+    assert again.returncode == 0, output + again.stdout + again.stderr
+    assert (releases.release(prod_stack) == before) == (resume == "up")
+    whole(prod_stack)
+    assert load.unfinished(60) == []
+    record(f"{load}")
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("service", ["worker", "app"])
+def test_ctrl_c_while_an_old_one_stops(prod_stack: Stack, load: Load, record: Record, service: str) -> None:
+    before = releases.release(prod_stack)
+    with load.running():
+        process = prod_stack.start("deploy")
+        await_stopping(prod_stack, service)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=300)[0]
+        time.sleep(3)
+    assert process.returncode == 130, output
+    assert releases.release(prod_stack) == before
+    whole(prod_stack)
+    assert load.unfinished(60) == []
+    record(f"{load}")
     assert load.failures == []
 
 

@@ -38,7 +38,7 @@ def settled(stack: Stack, load: Load, record: Record, what: str, since: float) -
 @pytest.mark.parametrize("seed", range(3))
 def test_every_container_in_random_order(stack: Stack, record: Record, seed: int) -> None:
     """As the engine does it: without regard to what depends on what, all at nearly the same time."""
-    load = Load(stack.url(), rate=40)
+    load = Load(stack.url(), stack.access, rate=40)
     accepted_jobs(stack, load)
     names = stack.containers()
     random.Random(seed).shuffle(names)  # noqa: S311 - an order, no secret
@@ -52,7 +52,7 @@ def test_every_container_in_random_order(stack: Stack, record: Record, seed: int
 @pytest.mark.parametrize("first", ["app", "worker", "db"])
 def test_one_starts_long_before_the_others(stack: Stack, record: Record, first: str) -> None:
     """What depends on others is up for some time before they are, or they before it."""
-    load = Load(stack.url(), rate=40)
+    load = Load(stack.url(), stack.access, rate=40)
     accepted_jobs(stack, load)
     since = time.monotonic()
     names = stack.containers()
@@ -67,7 +67,7 @@ def test_the_engine_itself(stack: Stack, record: Record) -> None:
     """Stops and starts the engine; only where nobody else uses it."""
     others = others_on_the_engine(stack)
     assert others == [], f"the engine is not restarted under the containers of others: {', '.join(others)}"
-    load = Load(stack.url(), rate=40)
+    load = Load(stack.url(), stack.access, rate=40)
     accepted_jobs(stack, load)
     # Without this the engine leaves the worker alone: it was stopped on purpose.
     stack.compose("start", "worker")

@@ -17,6 +17,7 @@ ENVIRON = {
     "REDIS_URL": "redis://:pw@redis:6379/0",
     "KAFKA_BROKERS": "kafka:29092",
     "RABBITMQ_URL": "amqp://admin:pw@rabbitmq:5672/",
+    "API_TOKEN": "the-token-of-the-tests",
 }
 
 

@@ -52,6 +52,7 @@ def test_a_missing_variable_is_named(environ: dict[str, str], name: str, value: 
         ("PORT", "http"),
         ("PROBE_TIMEOUT_SECONDS", "nan"),
         ("WORKER_CONCURRENCY", "0"),
+        ("RESULTS_RETENTION_DAYS", "0"),
         ("RELOAD", "1"),
         ("ALLOW_PRIVATE_TARGETS", "yes"),
         ("ALLOW_PRIVATE_TARGETS", "app:3000,hid"),

@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.unit.toolkit.conftest import FakeDocker
@@ -23,9 +24,12 @@ class AccountBook:
     docker: FakeDocker
     known: dict[str, dict[str, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     ended: list[str] = field(default_factory=list)
+    tokens: Callable[[str], set[str]] = lambda _container: set()
+    """Those that a container of the application accepts."""
 
     def __post_init__(self) -> None:
         self.docker.answer("compose", "exec", by=lambda argv: self.tool(argv[4], argv[5:], self.docker.inputs[-1]))
+        self.docker.answer("exec", "--interactive", by=lambda argv: self._api(argv[3], self.docker.inputs[-1]))
 
     def lets_in(self, service: str, user: str, password: str) -> bool:
         """Whether a login works."""
@@ -59,6 +63,10 @@ class AccountBook:
             return FINE  # the mounted file is the one of the host
         return {"db": self._psql, "redis": self._redis_cli, "rabbitmq": self._rabbitmq, "kafka": self._kafka,
                 "grafana": self._grafana}[service](command, given)  # fmt: skip
+
+    def _api(self, container: str, given: str) -> Result:
+        [shown] = re.findall(r"Bearer ([\w-]+)", given)
+        return Result(0, f"status {204 if shown in self.tokens(container) else 401}\n", "")
 
     def _psql(self, _command: list[str], given: str) -> Result:
         if login := re.search(r"user=(\S+) password=(\S+)", given):

@@ -83,7 +83,7 @@ def _contains(argv: Sequence[str], words: Sequence[str]) -> bool:
 @pytest.fixture(autouse=True)
 def _no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "BIND_")):
+        if name.startswith(("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "BIND_", "API_TOKEN")):
             monkeypatch.delenv(name)
 
 

@@ -29,6 +29,8 @@ class Engine:
     sick: Callable[[str, str], bool] = lambda _service, _image: False
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
     oneoffs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stopped: str = "exited"
+    """The status of a container that was told to stop; ``running`` while it finishes what it has begun."""
     migration: Result = FINE
     log: list[str] = field(default_factory=list)
     serving: list[int] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Engine:
             ("compose", "build"): self._build,
             ("docker", "ps"): lambda _: Result(0, "\n".join(self.containers), ""),
             ("docker", "container", "inspect"): self._inspect,
+            ("docker", "update"): self._update,
             ("docker", "stop"): self._stop,
             ("docker", "rm"): self._remove,
             ("docker", "logs"): self._logs,
@@ -129,11 +132,16 @@ class Engine:
             return Result(0, self.migration.stderr, "")
         return Result(0, f"2026-01-01T00:00:00Z log of {argv[-1]}\n", "")
 
+    def _update(self, argv: list[str]) -> Result:
+        self.containers[argv[-1]]["HostConfig"]["RestartPolicy"]["Name"] = argv[2].removeprefix("--restart=")
+        return FINE
+
     def _stop(self, argv: list[str]) -> Result:
         self.log.append(f"stopped {argv[-1]}")
         service = argv[-1].rpartition("-")[0]
         running = [each for name, each in self.containers.items() if name.startswith(f"{service}-")]
         self.serving.append(sum(each["State"]["Health"]["Status"] == "healthy" for each in running) - 1)
+        self.containers[argv[-1]]["State"] |= {"Status": self.stopped, "Running": self.stopped == "running"}
         return FINE
 
     def _remove(self, argv: list[str]) -> Result:

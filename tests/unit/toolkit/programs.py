@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.unit.toolkit.conftest import FakeDocker
 from toolkit.compose import Result
 from toolkit.observe.stack import Stack
+from toolkit.project import Project
 
 Parameters = dict[str, str]
 Answer = Callable[[Parameters], Any]
@@ -56,4 +57,5 @@ def prometheus(data: Any) -> dict[str, Any]:
 
 def stack(docker: FakeDocker, root: Path, *running: str, absent: tuple[str, ...] = ()) -> Stack:
     """A stack in which these services run."""
-    return Stack(root, docker.cli, {name: {} for name in running}, frozenset(running), absent)
+    project = Project(root, Project.load().data)
+    return Stack(project, docker.cli, {name: {} for name in running}, frozenset(running), absent)

@@ -10,6 +10,7 @@ import pytest
 from toolkit import credentials
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
+from toolkit.setup import setup
 
 GOOD = "0123456789abcdef"
 
@@ -41,6 +42,28 @@ def test_generated_values_keep_the_rule_and_differ() -> None:
     values = {credentials.generate() for _ in range(500)}
     assert len(values) == 500
     assert {credentials.problem(value) for value in values} == {None}
+
+
+def test_a_file_of_tokens_has_one_a_line_and_the_first_is_in_use(project: Project) -> None:
+    setup(project, "dev")
+    secret, other = project.secrets["api_token"], "9" * 16
+    path = credentials.path_of(project, secret.name)
+    for end in ("", "\n"):
+        path.write_text(f"{GOOD}\n{other}{end}")
+        assert credentials.every(project, secret) == [GOOD, other]
+        assert credentials.load(project, secret) == credentials.stored(project, secret.name) == GOOD
+        assert credentials.authorization(project) == {"Authorization": f"Bearer {GOOD}"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\n", f"{GOOD}\n\n{GOOD}", f"{GOOD}\nshort", f"{GOOD} {GOOD}", f"{GOOD}\r\n{GOOD}"]
+)
+def test_every_token_of_a_file_keeps_the_rule(project: Project, content: str) -> None:
+    setup(project, "dev")
+    credentials.path_of(project, "api_token").write_bytes(content.encode())
+    with pytest.raises(ToolkitError, match=r"secrets/api_token\.txt is refused") as caught:
+        credentials.load(project, project.secrets["api_token"])
+    assert GOOD not in str(caught.value)
 
 
 @pytest.fixture

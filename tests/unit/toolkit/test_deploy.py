@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
+from toolkit import credentials, doctor, envfile, images, rolling, wait
 from toolkit import deploy as package
-from toolkit import doctor, envfile, images, rolling, wait
 from toolkit.compose import Result
 from toolkit.deploy import deploy, journal, recover, rehearsal
 from toolkit.errors import ToolkitError
@@ -44,6 +44,7 @@ class Stack:
         self.silences: dict[str, str] = {}
         self.healthy = 200
         self.accepts = 202
+        self.access = credentials.authorization(project)["Authorization"]
         docker.answer("compose", "exec", by=self._exec)
         docker.answer("git", by=ToolkitError("cannot run git", "the program is not installed"))
         docker.on("image", "ls", stdout="")
@@ -67,12 +68,12 @@ class Stack:
 
     def _exec(self, _argv: list[str]) -> Result:
         literal = self.docker.inputs[-1].rpartition("main(json.loads(")[2].strip().removesuffix("))")
-        answers = [self._answer(each["method"], each["url"].removeprefix("http://"), each["body"])
+        answers = [self._answer(each["method"], each["url"].removeprefix("http://"), each["body"], each["headers"])
                    for each in json.loads(ast.literal_eval(literal))]  # fmt: skip
         told = [{"status": status, "body": json.dumps(body), "headers": {}, "error": ""} for status, body in answers]
         return FakeDocker.result(told)
 
-    def _answer(self, method: str, address: str, body: str | None) -> tuple[int, Any]:
+    def _answer(self, method: str, address: str, body: str | None, headers: dict[str, str]) -> tuple[int, Any]:
         host, _, path = address.partition("/")
         match method, host, path:
             case "POST", "alertmanager:9093", "api/v2/silences":
@@ -90,7 +91,8 @@ class Stack:
                 image = (here | self.engine.oneoffs)[name]["Config"]["Image"]
                 return self.healthy, {"version": image.rpartition(":")[2], "checks": {}}
             case "POST", _, "api/probes":
-                return self.accepts, {"id": "1", "target": "t"}
+                knows = headers.get("Authorization") == self.access
+                return self.accepts if knows else 401, {"id": "1", "target": "t"}
             case _:
                 return 200, {"status": "succeeded", "http_status": 200}
 
@@ -112,6 +114,15 @@ def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(images, "_build_bases", lambda _project: None)
     monkeypatch.setattr(images, "_package_index", lambda _project: [])
     return Stack(project, docker)
+
+
+def test_what_was_in_force_before_the_first_deploy_is_a_release_from_then_on(stack: Stack) -> None:
+    """`up` builds it no more: the state that was refused would come into force that way."""
+    envfile.update(stack.project.env_file, {"NETMON_RELEASE": ""})
+    stack.docker.on("compose", "build", code=1, stderr="no such file")
+    with pytest.raises(ToolkitError, match="dev is in force"):
+        stack.deploy()
+    assert stack.in_force == "dev"
 
 
 def test_a_good_release(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +173,8 @@ def test_without_monitoring_the_silence_is_skipped_by_name(stack: Stack, capsys:
 
 def test_a_silence_that_is_refused_stops_nothing(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     inner = stack._answer
-    stack._answer = lambda method, address, body: (  # type: ignore[method-assign]
-        (500, "full") if "silence" in address else inner(method, address, body)
+    stack._answer = lambda method, address, body, headers: (  # type: ignore[method-assign]
+        (500, "full") if "silence" in address else inner(method, address, body, headers)
     )
     stack.deploy()
     assert stack.whole(stack.in_force)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit import envfile
+from toolkit import envfile, sources
 from toolkit.compose import Result, TimedOutError
 from toolkit.errors import ToolkitError
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
@@ -36,6 +38,8 @@ class Engine:
 
     docker: FakeDocker
     images: set[str] = field(default_factory=set)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    contexts: dict[str, str] = field(default_factory=dict)
     volumes: str = ""
     registry: Result | TimedOutError = NO_HOST
 
@@ -49,8 +53,14 @@ class Engine:
         self.docker.on(str(self.docker.cli.root / "scripts" / "base-image.sh"))
 
     def _config(self, _argv: list[str]) -> Result:
-        files = self._files()
-        return Result(0, json.dumps(BUILT if "images/compose.yml" in files else PUBLISHED), "")
+        return Result(0, json.dumps({"name": "network-monitor", "services": self._services()}), "")
+
+    def _services(self) -> dict[str, Any]:
+        """The services of the files in use, with the contexts that a test names."""
+        services = copy.deepcopy(BUILT if "images/compose.yml" in self._files() else PUBLISHED)["services"]
+        for name, context in self.contexts.items():
+            services[name]["build"] = {"context": context}
+        return dict(services)
 
     def _files(self) -> str:
         """What Compose would read: the environment goes before .env."""
@@ -58,7 +68,12 @@ class Engine:
         return self.docker.environments[-1].get("COMPOSE_FILE") or settings.get("COMPOSE_FILE", "")
 
     def _inspect(self, argv: list[str]) -> Result:
-        found = [{"Size": 100, "Created": "2026-01-02T03:04:05Z"} for name in argv[3:] if name in self.images]
+        about = {"Size": 100, "Created": "2026-01-02T03:04:05Z"}
+        found = [
+            {**about, "RepoTags": [name], "Config": {"Labels": self.labels.get(name)}}
+            for name in argv[3:]
+            if name in self.images
+        ]
         lacking = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
         return Result(1 if lacking else 0, json.dumps(found), "\n".join(lacking))
 
@@ -70,9 +85,10 @@ class Engine:
         return self.registry
 
     def _build(self, argv: list[str]) -> Result:
-        files = self._files()
-        services = (BUILT if "images/compose.yml" in files else PUBLISHED)["services"]
-        self.images.add(services[argv[-1]]["image"])
+        image = self._services()[argv[-1]]["image"]
+        self.images.add(image)
+        added = json.loads((self.docker.cli.root / self._files().split(":")[-1]).read_text())["services"]
+        self.labels[image] = added[argv[-1]]["build"]["labels"]
         return Result(0, "", "")
 
 
@@ -276,6 +292,63 @@ def test_a_build_that_fails_shows_the_end_of_its_log_and_keeps_all_of_it(project
     log = project.root / ".netmon" / "build-db.log"
     assert str(log) in error.value.fix
     assert log.read_text() == output
+
+
+@pytest.fixture
+def current(project: Project, engine: Engine) -> Engine:
+    """An engine with every local image, those of the application and of Redis built from folders of the checkout."""
+    setup(project, None, images="local")
+    for service, folder in (("app", "app"), ("redis", "images/redis")):
+        (project.root / folder).mkdir(parents=True)
+        (project.root / folder / "Dockerfile").write_text("FROM scratch")
+        engine.contexts[service] = str(project.root / folder)
+    for base in sources.BASES:
+        (project.root / base).mkdir()
+    provide(project, engine.docker.cli)
+    engine.docker.calls.clear()
+    return engine
+
+
+def test_what_was_built_from_this_state_is_kept(project: Project, current: Engine) -> None:
+    provide(project, current.docker.cli)
+    assert current.docker.ran("build") == []
+    assert len(current.docker.ran("image", "inspect")) == 2
+
+
+def test_what_was_built_from_another_state_is_built_again(
+    project: Project, current: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.root / "images/redis/Dockerfile").write_text("FROM other")
+    provide(project, current.docker.cli)
+    assert [argv[-1] for argv in current.docker.ran("compose", "build")] == ["redis"]
+    assert f"of an earlier state of this checkout: {LOCAL_REDIS}\n" in capsys.readouterr().out
+    current.docker.calls.clear()
+    provide(project, current.docker.cli)
+    assert current.docker.ran("build") == []
+
+
+def test_what_docker_compose_built_by_itself_is_of_an_unknown_state(project: Project, current: Engine) -> None:
+    del current.labels[LOCAL_APP]
+    provide(project, current.docker.cli)
+    assert [argv[-1] for argv in current.docker.ran("compose", "build")] == ["app"]
+
+
+def test_a_release_stays_what_it_was_made_of(project: Project, current: Engine) -> None:
+    envfile.update(project.env_file, {"NETMON_RELEASE": "dev"})
+    (project.root / "app/Dockerfile").write_text("FROM other")
+    provide(project, current.docker.cli)
+    assert current.docker.ran("build") == []
+
+
+def test_a_context_that_cannot_be_read_is_named(
+    project: Project, current: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", "app/Dockerfile")
+
+    monkeypatch.setattr(sources, "digest", refuse)
+    with pytest.raises(ToolkitError, match="cannot read app/Dockerfile: Permission denied"):
+        provide(project, current.docker.cli)
 
 
 def test_a_base_that_cannot_be_built_ends_it(project: Project, engine: Engine) -> None:

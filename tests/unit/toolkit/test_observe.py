@@ -20,6 +20,7 @@ from toolkit.outcome import Outcome
 from toolkit.project import Project
 from toolkit.setup import setup
 
+TOKEN = "0123456789-the-token"
 EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}
 
 
@@ -227,10 +228,12 @@ class TestOneRequest:
     PULLED = ("app", "worker", "otel-collector", "prometheus", "tempo", "loki")
 
     @pytest.fixture(autouse=True)
-    def _all_is_well(self, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _all_is_well(self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(correlation, "PAUSE", 0.001)
         monkeypatch.setattr(correlation, "SECONDS", 0.05)
         monkeypatch.setattr(secrets, "token_hex", lambda _size: "abc")
+        (root / "secrets").mkdir()
+        (root / "secrets/api_token.txt").write_text(TOKEN)
         self.exemplar = {"labels": {"trace_id": "abc"}, "value": "0.012", "timestamp": 1.0}
         programs.on("app/api/probes", {"id": "1"})
         programs.on("prometheus/api/v1/query_exemplars", lambda _asked: prometheus(
@@ -255,6 +258,7 @@ class TestOneRequest:
             ("logs", "ok", "2 lines of app, worker"),
         ]
         assert programs.asked[0]["headers"]["traceparent"] == "00-abc-abc-01"
+        assert programs.asked[0]["headers"]["Authorization"] == f"Bearer {TOKEN}"
 
     @pytest.mark.parametrize(
         ("address", "answer", "signal"),

@@ -126,6 +126,16 @@ def test_a_weak_password(project: Project, docker: FakeDocker) -> None:
     assert only(project, docker, "passwords") == "secrets/redis_password.txt is made of common words and digits"
 
 
+def test_a_weak_token_beside_a_strong_one(project: Project, docker: FakeDocker) -> None:
+    path = credentials.path_of(project, "api_token")
+    path.write_text(f"{path.read_text()}\npassword-password")
+    said = [each.what for each in complaints(project, docker)]
+    assert said == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "secrets/api_token.txt is made of common words and digits",
+    ]
+
+
 def test_one_password_for_two_doors(project: Project, docker: FakeDocker) -> None:
     value = credentials.path_of(project, "redis_password").read_text()
     credentials.path_of(project, "postgres_password").write_text(value)

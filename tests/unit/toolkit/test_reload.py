@@ -66,7 +66,7 @@ class Live:
         mounts = {"/etc/prometheus": "monitoring/prometheus", "/etc/prometheus/scrape/loki.yml": "empty.yml"}
         volumes = [{"type": "bind", "source": str(root / at), "target": to} for to, at in mounts.items()]
         services: dict[str, Any] = {name: {} for name in PROGRAMS} | {"prometheus": {"volumes": volumes}}
-        self.stack = Stack(root, docker.cli, services, frozenset(PROGRAMS))
+        self.stack = Stack(project, docker.cli, services, frozenset(PROGRAMS))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_collector_that_does_not_come_back(live: Live) -> None:
 
 
 def test_without_monitoring_there_is_nothing_to_do(project: Project, docker: FakeDocker, live: Live) -> None:
-    live.stack = Stack(project.root, docker.cli, {"app": {}}, frozenset({"app"}))
+    live.stack = Stack(project, docker.cli, {"app": {}}, frozenset({"app"}))
     with pytest.raises(ToolkitError, match="nothing to reload"):
         reload(project, docker.cli)
 

@@ -75,6 +75,32 @@ def test_a_dead_one_is_removed_and_not_started_again(project: Project, engine: E
     assert engine.log == ["removed app-1", "made app-2"]
 
 
+@pytest.mark.parametrize("status", ["created", "exited", "dead"])
+def test_a_kept_one_that_is_stopped_is_replaced(project: Project, engine: Engine, status: str) -> None:
+    """As after a run that was killed while the old one was stopping, when the new one is undone."""
+    kept = engine.start("app", status=status)
+    engine.start("app")
+    replace(project, engine, keep={kept})
+    assert engine.log == ["removed app-1", "made app-3", "stopped app-2", "removed app-2"]
+
+
+def test_a_kept_one_that_is_stopping_is_replaced(project: Project, engine: Engine) -> None:
+    """It looks healthy until it has ended."""
+    kept, other = engine.start("app"), engine.start("app")
+    engine.docker.answer("docker", "stop", by=ToolkitError("stopped", code=130))
+    with pytest.raises(ToolkitError, match="stopped"):
+        replace(project, engine, keep={other})
+    engine.docker.answer("docker", "stop", by=engine._stop)
+    replace(project, engine, keep={kept})
+    assert engine.log == [f"stopped {kept}", f"removed {kept}", "made app-3", f"stopped {other}", f"removed {other}"]
+
+
+def test_one_that_is_being_removed_is_left_alone(project: Project, engine: Engine) -> None:
+    engine.start("app", status="removing")
+    replace(project, engine, keep={engine.start("app")})
+    assert engine.log == []
+
+
 def test_a_new_one_that_does_not_become_healthy_is_removed(project: Project, engine: Engine) -> None:
     engine.start("app")
     engine.sick = lambda _service, _image: True

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +15,19 @@ import pytest
 from tests.unit.toolkit.accountbook import AccountBook
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials, doctor, envfile, files, rolling, wait
+from tests.unit.toolkit.programs import Programs
+from toolkit import credentials, doctor, envfile, files, rolling, silences, wait
 from toolkit.compose import Result
 from toolkit.doctor.secrets import of_rotation
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.rotation import rotate as module
-from toolkit.rotation import staging
+from toolkit.rotation import servers, staging
 from toolkit.rotation.accounts import Account, accounts, named
 from toolkit.rotation.rotate import rotate
 from toolkit.setup import setup
 
-SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana")
+SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana", "app")
 CLIENTS = {
     "worker": ("postgres_app", "redis_app", "rabbitmq_app", "kafka_app"),
     "app": ("postgres_app", "redis_app", "rabbitmq_app", "kafka_app"),
@@ -35,7 +37,7 @@ CLIENTS = {
 }
 NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
          "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
-         "kafka_monitoring_password", "grafana_admin_password")  # fmt: skip
+         "kafka_monitoring_password", "grafana_admin_password", "api_token")  # fmt: skip
 
 
 class Killed(BaseException):
@@ -49,14 +51,17 @@ class Stack:
         setup(project, profile, images="local")
         self.project, self.docker, self.profile = project, docker, profile
         self.book = AccountBook(docker)
-        self.engine = Engine(docker, {name: self._spec(name) for name in (*CLIENTS, *SERVERS)})
+        self.book.tokens = self._tokens
+        self.engine = Engine(docker, {name: self._spec(name) for name in dict.fromkeys((*CLIENTS, *SERVERS))})
         for name in self.engine.services:
             self.start(name)
+        self.engine.services["smoke"] = {"profiles": ["tools"]}
         docker.answer("compose", "up", by=self._up)
         docker.answer("compose", "config", by=self._config)
         for account in accounts(project):
             present = account.credential(account.current(project))
-            self.book.add(account.service, present.user, present.password)
+            if account.service != "app":
+                self.book.add(account.service, present.user, present.password)
         self.engine.log.clear()
 
     def rotate(self, name: str = "", **options: Any) -> None:
@@ -67,12 +72,16 @@ class Stack:
         made["State"]["StartedAt"] = datetime.now(UTC).isoformat()
         made["Config"]["Env"] = [f"{k}={v}" for k, v in self._environment(service).items()]
         made["read"] = credentials.read(self.project)
+        made["mounted"] = str(credentials.path_of(self.project, "api_token"))
 
     def in_use(self, name: str) -> dict[str, str]:
         return named(self.project, name).current(self.project)
 
     def opens(self, account: Account, values: dict[str, str]) -> bool:
+        """With any container of the service."""
         credential = account.credential(values)
+        if account.service == "app":
+            return any(credential.password in self._tokens(name) for name in self._api())
         return self.book.lets_in(account.service, credential.user, credential.password)
 
     def every_client_is_let_in(self, account: Account) -> bool:
@@ -80,6 +89,19 @@ class Stack:
         read = [each["read"] for service, uses in CLIENTS.items() for name, each in self.engine.containers.items()
                 if name.startswith(f"{service}-") and account.name.removesuffix("_password") in uses]  # fmt: skip
         return all(self.opens(account, {key.lower(): value for key, value in each.items()}) for each in read)
+
+    def every_replica_accepts(self, token: str) -> bool:
+        return all(token in self._tokens(name) for name in self._api())
+
+    def _api(self) -> list[str]:
+        return [name for name in self.engine.containers if name.startswith("app-")]
+
+    def _tokens(self, container: str) -> set[str]:
+        """What a container accepts: the lines of the file as it was mounted, or the one of its environment."""
+        made = self.engine.containers[container]
+        if self.profile == "prod":
+            return set(Path(made["mounted"]).read_text().split())
+        return {made["read"]["API_TOKEN"]}
 
     def _spec(self, service: str) -> dict[str, Any]:
         used = [secret.name for secret in self.project.secrets.values() if self._has(service, secret.name)]
@@ -102,7 +124,8 @@ class Stack:
                 if self._has(service, each.name) and each.variable in env}  # fmt: skip
 
     def _config(self, argv: list[str]) -> Result:
-        self.engine.services = {name: self._spec(name) for name in self.engine.services}
+        services = {name: self._spec(name) for name in self.engine.services if name != "smoke"}
+        self.engine.services = services | {"smoke": self.engine.services["smoke"]}
         return self.engine._config(argv)
 
     def _up(self, argv: list[str]) -> Result:
@@ -123,6 +146,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     monkeypatch.setattr(rolling, "SETTLE", 0)
     monkeypatch.setattr(wait, "PAUSE", 0)
     monkeypatch.setattr(module, "PATIENCE", 0)
+    monkeypatch.setattr(servers, "OVERLAP", 0)
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
     project.lock_file.parent.mkdir()
 
@@ -204,6 +228,75 @@ def test_what_a_credential_has_opened_is_ended(prod: Stack) -> None:
     assert prod.book.ended == ["netmon_a", "netmon", "netmon_a"]
 
 
+class Alertmanager:
+    """Alertmanager of a stack, asked from its worker's container."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.silences: list[dict[str, Any]] = []
+        stack.engine.services["alertmanager"] = {"image": "alertmanager:1"}
+        stack.start("alertmanager")
+        self.programs = Programs(stack.docker)
+        self.programs.on("alertmanager/api/v2/silences", self._answer)
+        for number in range(9):
+            self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
+
+    def _answer(self, _parameters: Any) -> Any:
+        request = self.programs.asked[-1]
+        if request["method"] == "GET":
+            return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
+                    for number, each in enumerate(self.silences)]  # fmt: skip
+        self.silences.append(json.loads(request["body"]) | {"state": "active"})
+        return {"silenceID": str(len(self.silences) - 1)}
+
+    def _expire(self, number: int) -> str:
+        self.silences[number]["state"] = "expired"
+        return ""
+
+    def silenced(self) -> list[dict[str, list[str]]]:
+        """What each silence matches."""
+        return [{each["name"]: each["value"].split("|") for each in one["matchers"]} for one in self.silences]
+
+
+def test_the_alerts_that_it_causes_are_silent_meanwhile(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("postgres_app")
+    [silence] = alertmanager.silenced()
+    assert silence == {"alertname": list(silences.REPLACING), "service": ["worker", "app"]}
+    assert [(each["comment"], each["state"]) for each in alertmanager.silences] == [
+        ("rotation of postgres_app", "expired")
+    ]
+
+
+def test_where_no_container_is_replaced_nothing_is_silenced(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("redis_password")
+    assert alertmanager.silences == []
+
+
+def test_a_service_that_is_started_again_is_silent_too(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.rotate("postgres_monitoring")
+    clients, server = alertmanager.silenced()
+    assert clients["service"] == ["postgres-exporter"]
+    assert server["service"] == ["db", "worker", "app"]
+    assert ".+Down" in server["alertname"]
+    assert {each["state"] for each in alertmanager.silences} == {"expired"}
+
+
+def test_the_silence_ends_with_a_rotation_that_fails(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.engine.sick = lambda service, _image: service == "app"
+    with pytest.raises(ToolkitError, match="unfinished"):
+        prod.rotate("postgres_app")
+    assert [each["state"] for each in alertmanager.silences] == ["expired"]
+
+
+def test_a_rotation_needs_no_alertmanager(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.rotate("postgres_app")
+    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+
+
 def kills(stack: Stack, at: int) -> Callable[[], None]:
     """Let the process die before its command of this number; what is returned lets it live again."""
     fake, count = type(stack.docker).__call__, iter(range(10_000))
@@ -222,7 +315,7 @@ def kills(stack: Stack, at: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("name", ["postgres_app", "redis_app_password", "redis_password", "rabbitmq_app",
-                                  "kafka_monitoring_password", "kafka_app"])  # fmt: skip
+                                  "kafka_monitoring_password", "kafka_app", "api_token"])  # fmt: skip
 def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, name: str) -> None:
     account, at, killed = named(prod.project, name), 0, True
     while killed:
@@ -238,6 +331,8 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
         staged = staging.read(prod.project)
         if account.users or account.service == "redis":
             assert prod.every_client_is_let_in(account), f"killed at {at}"
+        if name == "api_token":
+            assert prod.every_replica_accepts(prod.in_use(name)[name]), f"killed at {at}"
         setup(prod.project, None)
         assert prod.in_use(name) in ((before, staged.after) if staged else (before, prod.in_use(name)))
         if staged:
@@ -252,6 +347,72 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
             assert prod.in_use(name) == staged.after, "it was completed, and not done twice"
         at += 1
     assert at > 8
+
+
+def test_a_token_is_accepted_before_it_is_used_and_after(prod: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client reads at any time is accepted by every replica, also if it is shown a moment later."""
+    path, held = credentials.path_of(prod.project, "api_token"), []
+    old, real = path.read_text(), files.overwrite
+
+    def overwrite(written: Any, text: str) -> None:
+        shown = path.read_text().partition("\n")[0]
+        real(written, text)
+        held.append(path.read_text())
+        assert prod.every_replica_accepts(shown) or len(held) == 3, "what was read a moment ago"
+        assert prod.every_replica_accepts(path.read_text().partition("\n")[0])
+
+    monkeypatch.setattr(files, "overwrite", overwrite)
+    prod.rotate("api_token")
+    new = path.read_text()
+    assert held == [f"{old}\n{new}", f"{new}\n{old}", new]
+    assert prod.engine.log == [], "no container was touched"
+
+
+def test_a_token_in_the_environment_takes_another_container(project: Project, docker: FakeDocker) -> None:
+    stack = Stack(project, docker, "dev")
+    stack.rotate("api_token")
+    assert [entry.split()[0] for entry in stack.engine.log] == ["made", "stopped", "removed"]
+    assert stack.project.env["API_TOKEN"] == credentials.stored(stack.project, "api_token")
+
+
+def test_a_token_s_file_that_was_replaced_is_mounted_anew(prod: Stack) -> None:
+    """The container has the file that its name stood for at its start."""
+    path = credentials.path_of(prod.project, "api_token")
+    old, mounted = path.read_text(), path.with_suffix(".mounted")
+    path.rename(mounted)
+    path.write_text(old)
+    for name in prod._api():
+        prod.engine.containers[name]["mounted"] = str(mounted)
+    prod.rotate("api_token")
+    assert [entry.split()[0] for entry in prod.engine.log] == ["made", "stopped", "removed"]
+    assert prod.every_replica_accepts(path.read_text())
+    assert not prod.every_replica_accepts(old)
+
+
+def test_the_other_tokens_of_the_file_end_with_a_rotation(prod: Stack) -> None:
+    path = credentials.path_of(prod.project, "api_token")
+    path.write_text(f"{path.read_text()}\nanother-token-of-somebody")
+    prod.rotate("api_token")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_replica_that_goes_on_accepting_the_old_token(prod: Stack) -> None:
+    prod.start("app")
+    stale = prod.project.secrets_dir / "stale"
+    real = prod._tokens
+    stale.write_text(credentials.path_of(prod.project, "api_token").read_text())
+    one = prod._api()[0]
+    prod.book.tokens = lambda name: real(name) | ({stale.read_text()} if name == one else set())
+    with pytest.raises(ToolkitError, match="app still accepts the old credential"):
+        prod.rotate("api_token")
+
+
+def test_another_application_asks_for_no_token(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.engine.services["smoke"] |= {"image": "network-monitor:other"}
+    before = prod.in_use("api_token")
+    prod.rotate()
+    assert "api_token: skipped, app is another application than ours" in capsys.readouterr().out
+    assert prod.in_use("api_token") == before
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])

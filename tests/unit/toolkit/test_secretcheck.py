@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container
+from tests.unit.toolkit.httpserver import Route, server
 from toolkit import credentials, secretcheck
 from toolkit.compose import Result
 from toolkit.errors import ToolkitError
@@ -28,6 +31,7 @@ BAD = {
     "double quote": b'0123456789"abcdefghij',
     "single quote": b"0123456789'abcdefghij",
     "dollar sign": b"0123456789$abcdefghij",
+    **{f"a {sign} inside": f"0123456789{sign}abcdefghij".encode() for sign in "@:/?#` \\&=\t"},
     "percent sign": b"0123456789%abcdefghij",
     "not ASCII": "0123456789éabcdefghij".encode(),
     "not text": b"\xff\xfe0123456789abcdefghij",
@@ -35,17 +39,19 @@ BAD = {
     "leading newline": b"\n0123456789abcdefghij",
     "too short": b"0123456789",
 }
-SERVICES = ("db", "redis", "rabbitmq", "grafana")
+SERVICES = ("db", "redis", "rabbitmq", "grafana", "app")
 
 
 @pytest.fixture(autouse=True)
 def stack(project: Project, docker: FakeDocker) -> None:
     """A checkout that is set up, and a stack in which every password opens its service."""
     setup(project, "dev")
-    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {}})
+    ours = {"image": "network-monitor:dev"}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": ours, "smoke": ours}})
     docker.on("ps", stdout="one two")
     docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
     docker.on("compose", "exec")
+    docker.on("exec", "--interactive", stdout="status 204\n")
     docker.on("compose", "exec", "redis", stdout="OK\nPONG\n")
 
 
@@ -75,7 +81,7 @@ def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.Captur
 def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: FakeDocker) -> None:
     check(project, docker.cli)
     passwords = [credentials.load(project, each) for each in project.secrets.values() if each.service in SERVICES]
-    logins = docker.ran("compose", "exec")
+    logins = docker.ran("exec")
     assert len(logins) == len(passwords)
     for password in passwords:
         assert not any(password in word for argv in docker.calls for word in argv)
@@ -126,6 +132,37 @@ def test_a_password_that_opens_nothing(
     assert not show([found])
 
 
+def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> None:
+    """By the command that its container runs, which is sent to a server of the same answers."""
+    right = credentials.load(project, project.secrets["grafana_admin_password"])
+
+    def grafana(method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        login = headers.get("Authorization", "").removeprefix("Basic ")
+        if (method, path) == ("GET", "/api/org") and b64decode(login).decode() == f"admin:{right}":
+            return 200, {"id": 1, "name": "Main Org."}, {}
+        return 401, {"message": "Invalid username or password"}, {}
+
+    with server(grafana) as port:
+
+        def run(argv: list[str]) -> Result:
+            command = [word.replace(":3000", f":{port}") for word in argv[argv.index("grafana") + 1 :]]
+            # Other services are asked at the same time.
+            given = [each for each in docker.inputs if each.startswith('user = "admin:')][-1]
+            done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+            return Result(done.returncode, done.stdout, done.stderr)
+
+        docker.answer("compose", "exec", "grafana", by=run)
+        assert row(project, docker, "grafana_admin_password").findings[0].what == "grafana accepts it"
+        write(project, "grafana_admin_password", credentials.generate().encode())
+        found = row(project, docker, "grafana_admin_password")
+        assert found.level == "failed"
+        assert "grafana does not accept it" in found.findings[-1].what
+        assert "401" in found.findings[-1].what
+        assert "reset-admin-password" in found.findings[-1].fix
+        write(project, "grafana_admin_password", right.encode())
+        assert row(project, docker, "grafana_admin_password").level == "ok"
+
+
 def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
     docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
     assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].what
@@ -171,6 +208,40 @@ def test_a_bad_secret_is_refused_before_anything_starts(
     assert not docker.ran("compose", "up")
     text = content.decode(errors="replace").strip()
     assert not text or text[:18] not in capsys.readouterr().out
+
+
+def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> None:
+    used = credentials.load(project, project.secrets["api_token"])
+    assert row(project, docker, "api_token").account == "app"
+    write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
+    found = row(project, docker, "api_token")
+    assert [each.what for each in found.findings] == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "app accepts it",
+    ]
+    write(project, "api_token", f"{used}\npassword12345678".encode())
+    assert any("it can be guessed" in each.what for each in row(project, docker, "api_token").findings)
+
+
+def test_every_replica_is_asked_for_its_token(project: Project, docker: FakeDocker) -> None:
+    docker.on("container", "inspect", stdout=[container("app", number=number, id=f"app-{number}") for number in (1, 3)])
+    docker.on("exec", "app-3", stdout="status 401\n")
+    found = row(project, docker, "api_token")
+    assert found.findings[0].what == "app does not accept it: status 401"
+    docker.on("exec", "app-3", stdout="status 204\n")
+    assert row(project, docker, "api_token").level == "ok"
+    docker.on("exec", "app-1", code=1, stderr="ConnectionRefusedError: [Errno 111] Connection refused\n")
+    assert "Connection refused" in row(project, docker, "api_token").findings[0].what
+
+
+def test_another_application_asks_for_no_token(project: Project, docker: FakeDocker) -> None:
+    services = {"app": {"image": "yours:1"}, "smoke": {"image": "network-monitor:dev"}}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": services})
+    found = row(project, docker, "api_token")
+    assert (found.level, found.findings[0].what) == (
+        "ok",
+        "app is another application than ours, which asks nobody for it",
+    )
 
 
 def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: FakeDocker) -> None:

@@ -17,7 +17,7 @@ import requests
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit import hostchecks
+from toolkit import credentials, hostchecks
 from toolkit import smoke as module
 from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
@@ -261,9 +261,14 @@ class TestSmoke:
 
 def host(project: Project, port: int, service: str = "app", seconds: float = 5, **changes: dict[str, Any]) -> Host:
     ports = {"1/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    project.secrets_dir.mkdir(exist_ok=True)
+    credentials.path_of(project, "api_token").write_text(TOKEN)
     found = [state(service, ports=ports)]
-    stack = Stack(project.root, Docker(project.root), services(**changes), frozenset({service}))
+    stack = Stack(project, Docker(project.root), services(**changes), frozenset({service}))
     return Host(project, stack.services, found, time.monotonic() + seconds, threading.Event(), stack)
+
+
+TOKEN = "0123456789-the-token"
 
 
 class App:
@@ -272,8 +277,10 @@ class App:
     def __init__(self, **routes: Route) -> None:
         self.routes, self.jobs = routes, 3
 
-    def __call__(self, method: str, path: str, _headers: dict[str, str], _body: str) -> Route:
-        probe = {"id": "p1", "target": "t", "requested_at": "2026-01-01T00:00:00Z", "status": "succeeded",
+    def __call__(self, method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        if method == "POST" and headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {}, {}
+        probe = {"id": "p1", "target": "t", "requested_at": REQUESTED, "finished_at": FINISHED, "status": "succeeded",
                  "http_status": 200, "error": None, "duration_ms": 12.0}  # fmt: skip
         name = {"/api/probes": "accept", "/api/probes/p1": "result", "/api/targets/t/latest": "latest",
                 "/api/metrics": "metrics", "/api/health": "health"}[path]  # fmt: skip
@@ -289,11 +296,19 @@ class App:
 
 
 UNPUBLISHED: dict[str, Any] = {"kafka": {}}
+REQUESTED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
 
 
 def test_probe_walks_the_whole_way(project: Project) -> None:
     with server(App()) as port:
         assert "probed in 12 ms, stored, cached, counted" in hostchecks.probe(host(project, port, **UNPUBLISHED))
+
+
+def test_probe_is_content_with_the_state_that_another_one_found_later(project: Project) -> None:
+    """Of two at the same time the one that ends last stays in the cache, whichever was asked for first."""
+    other = {"requested_at": "2025-12-31T23:59:59Z", "finished_at": "2026-01-01T00:00:02Z"}
+    with server(App(latest=(200, other, {"X-Cache": "hit"}))) as port:
+        assert "cached" in hostchecks.probe(host(project, port, **UNPUBLISHED))
 
 
 def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,8 +332,8 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
         ({"result": (200, {"status": "queued"}, {})}, "waited 0 s in vain for the probe to finish"),
         ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "the result refused"),
         ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "the result 500"),
-        ({"latest": (200, {"requested_at": "2026-01-01T00:00:00Z"}, {"X-Cache": "miss"})}, "latest state in the cache"),
-        ({"latest": (200, {"requested_at": "2025-01-01T00:00:00Z"}, {"X-Cache": "hit"})}, "latest state in the cache"),
+        ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
+        ({"latest": (200, {"finished_at": REQUESTED}, {"X-Cache": "hit"})}, "latest state in the cache"),
         ({"metrics": (200, "netmon_jobs_published_total 3\n", {})}, "did not grow"),
         ({"metrics": (200, "netmon_other_total 3\n", {})}, "has no netmon_jobs_published_total"),
     ],

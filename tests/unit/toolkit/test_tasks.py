@@ -192,7 +192,7 @@ def test_observe_fails_with_a_failed_result(
 def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[float, float]] = []
 
-    def visit(_docker: object, seconds: float, rate: float) -> demo.Summary:
+    def visit(_project: object, _docker: object, seconds: float, rate: float) -> demo.Summary:
         given.append((seconds, rate))
         return demo.Summary()
 
