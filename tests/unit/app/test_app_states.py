@@ -47,19 +47,19 @@ def test_a_single_result_never_ends_up(before: list[Verdict], rule: tuple[int, i
 @PROPERTY
 @given(HISTORY, rules())
 def test_so_many_bad_results_are_down_whatever_was_before(before: list[Verdict], rule: tuple[int, int]) -> None:
-    assert walk([*before, *(["bad"] * rule[0])], rule)[-1] == "down"
+    assert walk([*before, *times("bad", rule[0])], rule)[-1] == "down"
 
 
 @PROPERTY
 @given(HISTORY, rules())
 def test_so_many_poor_results_are_degraded_or_worse(before: list[Verdict], rule: tuple[int, int]) -> None:
-    assert walk([*before, *(["poor"] * rule[0])], rule)[-1] in ("degraded", "down")
+    assert walk([*before, *times("poor", rule[0])], rule)[-1] in ("degraded", "down")
 
 
 @PROPERTY
 @given(HISTORY, rules())
 def test_a_window_of_good_results_is_up_whatever_was_before(before: list[Verdict], rule: tuple[int, int]) -> None:
-    assert walk([*before, *(["good"] * rule[1])], rule)[-1] == "up"
+    assert walk([*before, *times("good", rule[1])], rule)[-1] == "up"
 
 
 @PROPERTY
