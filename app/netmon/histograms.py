@@ -28,5 +28,5 @@ def percentile(counts: Sequence[int], fraction: float) -> float | None:
         reached += count
         if reached >= wanted:
             # The middle of the bucket, by ratio: the error is the same to both sides.
-            return round(FIRST * math.pow(GROWTH, index - 0.5), 3)
+            return round(FIRST * math.pow(GROWTH, index - 0.5), 4)
     return None

@@ -522,9 +522,10 @@ async def ask(
     allowed: Guard = EVERYWHERE,
 ) -> Outcome:
     async with name_server(reply) as resolver:
-        monkeypatch.setattr(dns.asyncresolver, "Resolver", lambda: resolver)
-        spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected)}
-        return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": 0.5}), allowed)
+        with monkeypatch.context() as patch:
+            patch.setattr(dns.asyncresolver, "Resolver", lambda: resolver)
+            spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected)}
+            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": 0.5}), allowed)
 
 
 @pytest.mark.parametrize(
