@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 NAMES = ("chromium", "google-chrome-stable", "google-chrome")
 FLAGS = (
@@ -44,12 +44,17 @@ class Visitor:
         self.complaints: list[str] = []
         self._host = urlsplit(origin).netloc
         # Violations of the Content-Security-Policy are told on the console as well.
-        self.page.on("console", lambda message: message.type in ("error", "warning") and self._note(message.text))
-        self.page.on("pageerror", lambda error: self._note(str(error)))
-        self.page.on("request", lambda request: self._leaves(request.url) and self._note(f"asks {request.url}"))
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
 
-    def _note(self, complaint: str) -> None:
-        self.complaints.append(complaint)
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _asked(self, request: Request) -> None:
+        if self._leaves(request.url):
+            self.complaints.append(f"asks {request.url}")
 
     def _leaves(self, url: str) -> bool:
         parts = urlsplit(url)
