@@ -20,11 +20,10 @@ const READERS = {
     ),
 };
 
-const fields = () => [...form.elements].filter((element) => element.id && !element.matches("fieldset, button") && !element.closest("[hidden]"));
-
-function showKind() {
-  const kind = form.elements["spec/kind"].value;
-  for (const set of form.querySelectorAll("[data-kind]")) set.hidden = set.dataset.kind !== kind;
+/** The fields that are shown: each has its path as its id; the style sheet hides those of other kinds. */
+function fields() {
+  const other = `[data-kind]:not([data-kind=${form.elements["spec/kind"].value}])`;
+  return [...form.elements].filter((element) => element.id && !element.closest(other));
 }
 
 function settings() {
@@ -47,7 +46,7 @@ function complain(field, message) {
 
 function clear() {
   summary.textContent = "";
-  fields().forEach((field) => complain(field, ""));
+  for (const field of form.elements) if (field.id) complain(field, "");
 }
 
 /** Put each error of a problem where it belongs: at the field whose name begins its place, else above the form. */
@@ -66,7 +65,6 @@ function explain(error) {
   (form.querySelector("[aria-invalid]") ?? summary).focus();
 }
 
-form.addEventListener("change", (event) => event.target.name === "spec/kind" && showKind());
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clear();
@@ -83,4 +81,3 @@ form.addEventListener("submit", async (event) => {
     event.submitter?.removeAttribute("aria-busy");
   }
 });
-showKind();

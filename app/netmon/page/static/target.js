@@ -7,7 +7,7 @@ const box = document.getElementById("plot");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const figure = (ms) =>
-  ms == null ? "–" : ms < 10 ? `${ms.toFixed(1)} ms` : ms < 999.5 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
+  ms == null ? "–" : ms === 0 ? "0 ms" : ms < 10 ? `${ms.toFixed(1)} ms` : ms < 999.5 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
 let plot;
 let series;
 
@@ -71,6 +71,7 @@ function draw() {
         ] },
         { ...axis, size: 62, values: (_, values) => values.map(figure) },
       ],
+      padding: [16, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false } },
       hooks: { draw: [drawFailures] },
     },
@@ -135,6 +136,7 @@ const actions = {
     await inDialog(document.getElementById("delete"), async () => {});
     await write("DELETE", `/api/targets/${id}`);
     location.assign("/");
+    return new Promise(() => {}); // this page has nothing more to show
   },
 };
 
