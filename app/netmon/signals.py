@@ -13,7 +13,6 @@ from netmon.supervision import deadline, describe
 
 EVERY = 3.0
 TIMEOUT = 3.0
-TARGET_STATES = ("unknown", "up", "degraded", "down", "paused")
 
 log = logger(__name__)
 
@@ -50,20 +49,10 @@ async def queues(link: Link) -> None:
     await watch(measure, metrics.QUEUE_MESSAGES.clear)
 
 
-async def recorded(database: Database) -> None:
-    """Keep the gauges of what the database knows, for ever; they are NaN while it is away."""
+async def unfinished(database: Database) -> None:
+    """Keep `netmon_oldest_unfinished_probe_seconds`, for ever; it is NaN while the database is away."""
 
     async def measure() -> None:
-        found = await database.backlog()
-        for gauge, value in zip(metrics.RECORDED, found, strict=True):
-            gauge.set(value)
-        states = await database.states()
-        for state in TARGET_STATES:
-            metrics.TARGETS.labels(state).set(states.get(state, 0))
+        metrics.OLDEST_UNFINISHED.set(await database.oldest_unfinished())
 
-    def forget() -> None:
-        for gauge in metrics.RECORDED:
-            gauge.set(math.nan)
-        metrics.TARGETS.clear()
-
-    await watch(measure, forget)
+    await watch(measure, lambda: metrics.OLDEST_UNFINISHED.set(math.nan))
