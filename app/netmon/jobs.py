@@ -252,6 +252,7 @@ class JobConsumer:
             log.exception("job failed, given back", job=message.message_id)
             metrics.JOBS_RETURNED.inc()
             await asyncio.sleep(1)  # so that a job that always fails does not spin
-            await message.nack(requeue=True)
+            # Rejected it counts as a delivery; what is given back by `nack` does not, since RabbitMQ 4.3.
+            await message.reject(requeue=True)
         else:
             await message.ack()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from toolkit import console, deploy, doctor, files, health, rolling, setup, silences
@@ -114,40 +113,36 @@ class _Rotation:
         """Every step, whether or not it was done before; each says what holds once it has ended."""
         service, old, new = self._account.service, self._staged.old, self._staged.new
         user = f"{old.user} → {new.user}" if old.user != new.user else new.user
-        with (
-            console.phase(f"rotate {self._account.name}", f"{user}, in {service}" if user else f"in {service}"),
-            self._silence(),
-        ):
-            self._server.grant()
-            self._require(new)
-            say(f"  {service} accepts the new one")
-            self._server.install()
-            say(f"  {', '.join(each.file for each in self._account.secrets)} say it")
-            clients = self._clients()
-            if clients:
-                silences.begin(self._project, self._docker, self._reason, clients)
-            for client in clients:
-                self._replace(client)
-            if not self._server.reads_itself:
-                self._reach_server()
-                say("  every client uses it")
-            self._server.revoke()
-            self._require(new)
-            self._refuse(old)
-            say(f"  {service} refuses the old one")
-            staging.end(self._project)
+        with console.phase(f"rotate {self._account.name}", f"{user}, in {service}" if user else f"in {service}"):
+            try:
+                self._server.grant()
+                self._require(new)
+                say(f"  {service} accepts the new one")
+                self._server.install()
+                say(f"  {', '.join(each.file for each in self._account.secrets)} say it")
+                self._replace_clients()
+                self._server.revoke()
+                self._require(new)
+                self._refuse(old)
+                say(f"  {service} refuses the old one")
+                staging.end(self._project)
+            finally:
+                # Also what a run before that was killed has silenced.
+                silences.end(self._project, self._docker, self._reason)
 
     @property
     def _reason(self) -> str:
         return f"rotation of {self._account.name}"
 
-    @contextmanager
-    def _silence(self) -> Iterator[None]:
-        """End, however the block ends, what was silenced in it, and by a run before that was killed."""
-        try:
-            yield
-        finally:
-            silences.end(self._project, self._docker, self._reason)
+    def _replace_clients(self) -> None:
+        clients = self._clients()
+        if clients:
+            silences.begin(self._project, self._docker, self._reason, clients)
+        for client in clients:
+            self._replace(client)
+        if not self._server.reads_itself:
+            self._reach_server()
+            say("  every client uses it")
 
     def _require(self, credential: Credential) -> None:
         """Return once the service lets it in.

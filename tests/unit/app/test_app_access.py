@@ -1,7 +1,5 @@
 """Who may write: with which token, what the others are told, and that a changed file holds at once."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -155,18 +153,3 @@ def test_an_unusable_file_is_named_at_the_start(environ: dict[str, str], tmp_pat
     with pytest.raises(SettingsError) as caught:
         load({**environ, "API_TOKEN_FILE": str(path)}, api=True)
     assert [str(path) in problem for problem in caught.value.problems] == [True]
-
-
-def test_the_command_ends_without_a_token(environ: dict[str, str]) -> None:
-    del environ["API_TOKEN"]
-    app = Path(__file__).parents[3] / "app"
-    ended = subprocess.run(
-        [sys.executable, "-m", "netmon", "api"],
-        env={**environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert (ended.returncode, ended.stdout) == (78, "")
-    assert ended.stderr.startswith("netmon: API_TOKEN_FILE is not set")

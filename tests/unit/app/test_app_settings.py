@@ -141,9 +141,16 @@ def test_passwords_are_not_in_repr(environ: dict[str, str]) -> None:
     assert "pw" not in repr(load(environ))
 
 
-def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("REDIS_URL", "REDIS_URL is not set"),
+        ("API_TOKEN", "API_TOKEN_FILE is not set, nor is API_TOKEN: one of them has the token for writing"),
+    ],
+)
+def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str], variable: str, said: str) -> None:
     app = Path(__file__).parents[3] / "app"
-    del environ["REDIS_URL"]
+    del environ[variable]
     ended = subprocess.run(
         [sys.executable, "-m", "netmon", "api"],
         env={**environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -152,4 +159,4 @@ def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str]) -> 
         check=False,
         timeout=30,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (78, "", "netmon: REDIS_URL is not set\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (78, "", f"netmon: {said}\n")
