@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from netmon import events, latest, metrics
-from netmon.models import Outcome, Probe, Status
-from netmon.targets import parse_target
+from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
+from netmon.specs import HttpSpec
 from netmon.worker import Work
 
 pytestmark = pytest.mark.anyio
@@ -18,9 +20,12 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def job() -> Job:
+    return Job.of(Plan(spec=HttpSpec(url="http://a/")), "http:a:80")
+
+
 def finished(seconds: float, status: Status = "succeeded") -> Probe:
-    probe = Probe.of(parse_target("http://a/"))
-    return probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
+    return job().probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
 
 
 def test_a_probe_survives_encoding() -> None:
@@ -64,50 +69,54 @@ async def test_an_older_event_never_replaces_a_newer(monkeypatch: pytest.MonkeyP
 
 async def test_a_queued_probe_is_no_state() -> None:
     with pytest.raises(ValueError, match="finished"):
-        await latest.LatestStates("redis://redis").put(Probe.of(parse_target("http://a/")))
+        await latest.LatestStates("redis://redis").put(job().probe)
 
 
-class Recorder:
-    """Stands for the database, the prober and the publisher, and remembers the order of the calls."""
+class Calls:
+    """Stands for the database, the prober and the recorder, and remembers the order of the calls."""
 
     def __init__(self, stored: Probe | None = None) -> None:
         self.calls: list[str] = []
-        self.stored = stored
+        self._stored = stored
 
     async def get(self, _probe_id: object) -> Probe | None:
         self.calls.append("get")
-        return self.stored
+        return self._stored
 
-    async def finish(self, probe: Probe) -> Probe:
-        self.calls.append("finish")
+    async def store(self, probe: Probe) -> Probe:
+        assert probe.finished_at
+        assert "plan" not in probe.model_dump()
+        self.calls.append("store")
         return probe
 
-    async def probe(self, _url: str) -> Outcome:
+    async def probe(self, plan: Plan) -> Outcome:
+        assert plan.spec.address == "http://a/"
         self.calls.append("probe")
         return Outcome(status="succeeded", finished_at=NOW, duration_ms=1)
 
-    async def publish(self, probe: Probe) -> None:
-        assert probe.finished_at
-        self.calls.append("publish")
+
+async def carry_out(calls: Any, redelivered: bool) -> list[str]:
+    await Work(calls, calls, calls, 1).carry_out(job(), redelivered)
+    return list(calls.calls)
 
 
-async def carry_out(recorder: Any, redelivered: bool) -> list[str]:
-    await Work(recorder, recorder, recorder).carry_out(Probe.of(parse_target("http://a/")), redelivered)
-    return list(recorder.calls)
+async def test_a_job_ends_with_its_record() -> None:
+    assert await carry_out(Calls(), redelivered=False) == ["probe", "store"]
 
 
-async def test_the_record_comes_before_the_event() -> None:
-    assert await carry_out(Recorder(), redelivered=False) == ["probe", "finish", "publish"]
-
-
-async def test_a_job_delivered_again_is_not_probed_again_but_its_event_is_published() -> None:
-    assert await carry_out(Recorder(finished(0)), redelivered=True) == ["get", "publish"]
+async def test_a_job_delivered_again_is_not_probed_again() -> None:
+    assert await carry_out(Calls(finished(0)), redelivered=True) == ["get"]
 
 
 async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
-    assert await carry_out(Recorder(), redelivered=True) == ["get", "probe", "finish", "publish"]
-    queued = Probe.of(parse_target("http://a/"))
-    assert await carry_out(Recorder(queued), redelivered=True) == ["get", "probe", "finish", "publish"]
+    assert await carry_out(Calls(), redelivered=True) == ["get", "probe", "store"]
+    assert await carry_out(Calls(job().probe), redelivered=True) == ["get", "probe", "store"]
+
+
+def test_a_job_is_a_probe_to_an_earlier_release_and_a_probe_is_a_job_from_one() -> None:
+    made = job()
+    assert Probe.decode(made.encode()) == made.probe
+    assert Job.decode(made.probe.encode()) == made
 
 
 @dataclass
@@ -119,18 +128,20 @@ class Record:
     offset: int = 0
 
 
-@pytest.mark.parametrize(
-    "value", [None, b"junk", Probe.of(parse_target("http://a/")).encode()], ids=["empty", "junk", "unfinished"]
-)
+def projecting(states: latest.LatestStates) -> events.Subscription:
+    return events.Subscription({}, "probe.results", "latest-state", events.Projection(states).apply)
+
+
+@pytest.mark.parametrize("value", [None, b"junk", job().probe.encode()], ids=["empty", "junk", "unfinished"])
 async def test_an_event_that_is_no_state_is_skipped(value: bytes | None) -> None:
-    await events.Projection({}, latest.LatestStates("redis://redis"))._apply(Record(value))
+    await projecting(latest.LatestStates("redis://redis"))._apply(Record(value))
 
 
 async def test_an_event_is_applied_whatever_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     states, redis = latest.LatestStates("redis://redis"), FakeRedis()
     monkeypatch.setattr(states, "_redis", redis)
     headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
-    await events.Projection({}, states)._apply(Record(finished(0).encode(), headers))
+    await projecting(states)._apply(Record(finished(0).encode(), headers))
     assert redis.hash
 
 
@@ -155,8 +166,21 @@ class Consumer:
 
 
 async def test_the_lag_is_what_can_still_be_read() -> None:
-    projection = events.Projection({}, latest.LatestStates("redis://redis"))
-    await projection._measure_lag(Consumer())
+    subscription = projecting(latest.LatestStates("redis://redis"))
+    await subscription._measure_lag(Consumer())
     [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
+    subscription._forget_lag()
     assert sample.value == 0 + 3 + 10
     assert sample.labels == {"group": "latest-state", "topic": "probe.results"}
+
+
+async def test_a_change_of_state_is_logged_by_its_weight() -> None:
+    counted = metrics.STATE_CHANGES.labels("down")._value.get()
+    with capture_logs() as lines:
+        for state in ("down", "up"):
+            change = StateChange(target=uuid4(), name="a", previous="unknown", state=state, at=NOW, probe=uuid4())
+            await events.log_change(change.encode())
+    assert [line["log_level"] for line in lines] == ["warning", "info"]
+    assert metrics.STATE_CHANGES.labels("down")._value.get() == counted + 1
+    with pytest.raises(ValidationError):
+        await events.log_change(b"{}")
