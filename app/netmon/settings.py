@@ -39,6 +39,7 @@ class Settings:
     worker_concurrency: int
     on_demand_probes_per_second: float
     results_retention_days: float
+    status_page_alerts: bool
     guard: Guard
     prometheus_url: str
     alertmanager_url: str
@@ -88,6 +89,7 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
         results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
         on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
+        status_page_alerts=reader.flag("STATUS_PAGE_ALERTS", default=True),
         guard=reader.guard("ALLOW_PRIVATE_TARGETS"),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),

@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
     )
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
-    app.include_router(page.router(reading, received, settings.version))
+    app.include_router(page.router(reading, received if settings.status_page_alerts else None, settings.version))
 
     async def drain() -> None:
         lifecycle.draining = True

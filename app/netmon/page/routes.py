@@ -75,8 +75,14 @@ class Alerts(Protocol):
         """The newest first."""
 
 
-def router(reading: Reading, received: Alerts, version: str) -> APIRouter:
-    """The pages and their static files."""
+def router(reading: Reading, received: Alerts | None, version: str) -> APIRouter:
+    """The pages and their static files.
+
+    Args:
+        reading: what the pages are made from.
+        received: the alerts that are shown; None where they are nobody's business who reads the page.
+        version: the release, told in the footer.
+    """
     routes = APIRouter(include_in_schema=False)
     assets = Assets()
     pages = _Pages(assets, version)
@@ -99,7 +105,7 @@ def router(reading: Reading, received: Alerts, version: str) -> APIRouter:
         statistics, incidents, alerts = await asyncio.gather(
             _uptimes(reading, targets),
             _known(reading.incidents(None, INCIDENTS)),
-            _known(received.newest(ALERTS, None)),
+            _alerts(received),
         )
         return pages.show(
             request,
@@ -108,7 +114,8 @@ def router(reading: Reading, received: Alerts, version: str) -> APIRouter:
             summary=views.Summary.of(targets),
             statistics=statistics,
             incidents=incidents,
-            alerts=alerts and sorted(alerts, key=lambda alert: alert.status != "firing"),
+            shows_alerts=received is not None,
+            alerts=alerts,
         )
 
     @routes.get("/targets/new")
@@ -209,6 +216,12 @@ async def _known(asked: Awaitable[T]) -> T | None:
     except (*AWAY, LookupError) as error:  # a target may have been deleted since it was listed
         log.debug("part of a page not shown", reason=describe(error))
         return None
+
+
+async def _alerts(received: Alerts | None) -> list[Alert] | None:
+    """The newest alerts, firing ones first; None where they are not shown, or not known at the moment."""
+    newest = await _known(received.newest(ALERTS, None)) if received else None
+    return newest and sorted(newest, key=lambda alert: alert.status != "firing")
 
 
 async def _first(asked: Awaitable[tuple[T, Cache]]) -> T:

@@ -51,6 +51,14 @@ async def test_the_first_page_says_what_is_wrong_before_what_is_right(client: ht
     assert re.search(r"TargetsDown <strong>firing", page)
 
 
+async def test_alerts_are_not_shown_where_they_are_not_for_everybody(reading: FakeReading) -> None:
+    transport = httpx.ASGITransport(app=application(reading, alerts=False))
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        page = (await client.get("/")).text
+    assert "Mail, submission" in page
+    assert not re.search("alert", page, re.IGNORECASE)
+
+
 async def test_without_targets_the_page_says_what_to_do(client: httpx.AsyncClient, reading: FakeReading) -> None:
     reading.known.clear()
     page = (await client.get("/")).text
