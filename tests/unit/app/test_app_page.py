@@ -56,7 +56,9 @@ async def test_alerts_are_not_shown_where_they_are_not_for_everybody(reading: Fa
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         page = (await client.get("/")).text
     assert "Mail, submission" in page
-    assert not re.search("alert", page, re.IGNORECASE)
+    assert "TargetsDown" not in page
+    assert "#alerts" not in page
+    assert 'id="alerts"' not in page
 
 
 async def test_without_targets_the_page_says_what_to_do(client: httpx.AsyncClient, reading: FakeReading) -> None:
