@@ -140,7 +140,7 @@ async def log_change(event: bytes) -> None:
         target_name=change.name,
         previous=change.previous,
         state=change.state,
-        probe=str(change.probe),
+        probe=change.probe and str(change.probe),
         cause=change.cause,
         detail=change.detail,
     )

@@ -217,7 +217,10 @@ class TargetView(Target):
 
 
 class StateChange(BaseModel):
-    """The event of a target that came into another state."""
+    """The event of a target that came into another state: by a result, or because it was paused or given another spec.
+
+    Only the former has a `probe`; the latter leads to the state `unknown`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -226,7 +229,7 @@ class StateChange(BaseModel):
     previous: State
     state: State
     at: AwareDatetime
-    probe: UUID
+    probe: UUID | None = None
     cause: str | None = None
     detail: str | None = None
 

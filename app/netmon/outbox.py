@@ -6,8 +6,10 @@ the order of its results. It leads by a lock that ends with its connection: anot
 """
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -29,6 +31,27 @@ PATIENCE = 5.0
 """Seconds without Kafka's acknowledgement that count as a failure; the producer goes on trying."""
 
 log = logger(__name__)
+
+
+class Event(NamedTuple):
+    """What is to be published, with the headers of the trace that it belongs to."""
+
+    topic: str
+    key: str
+    value: str
+    headers: Mapping[str, str]
+
+
+async def put(connection: Connection, events: Sequence[Event]) -> None:
+    """Put events into the outbox in their order; they are published if the transaction is committed."""
+    query = f"""
+        WITH told AS (
+            INSERT INTO outbox (topic, key, value, headers)
+            SELECT topic, key, value, headers FROM jsonb_to_recordset(%s::jsonb)
+            AS event (position integer, topic text, key text, value text, headers jsonb) ORDER BY position)
+        SELECT pg_notify('{OUTBOX}', '')"""  # noqa: S608 - a name of this code
+    rows = [{"position": position, **event._asdict()} for position, event in enumerate(events)]
+    await connection.execute(query.strip(), (json.dumps(rows),))
 
 
 class Relay:

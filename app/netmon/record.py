@@ -12,13 +12,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from psycopg import AsyncCursor
 
-from netmon import histograms, tracing
-from netmon.database import AWAY, OUTBOX, Connection, Database, Row, stored
+from netmon import histograms, outbox, tracing
+from netmon.database import AWAY, Connection, Database, Row, stored
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT, Point, Probe, Standing, StateChange
 from netmon.states import next_state
@@ -193,7 +193,7 @@ class _Transaction:
         self._watched = watched
         self._rollups: dict[tuple[UUID, datetime], _Rollup] = {}
         self._changes: list[StateChange] = []
-        self._events: list[dict[str, Any]] = []
+        self._events: list[outbox.Event] = []
 
     def add(self, result: Finished) -> Probe:
         """Take a result, and return it with the standing that it led to."""
@@ -232,8 +232,7 @@ class _Transaction:
             rollup.latency[histograms.bucket_of(probe.duration_ms or 0)] += 1
 
     def _tell(self, topic: str, message: Probe | StateChange, key: str, carrier: Mapping[str, str]) -> None:
-        value = message.model_dump_json()
-        self._events.append({"topic": topic, "key": key, "value": value, "headers": dict(carrier)})
+        self._events.append(outbox.Event(topic, key, message.model_dump_json(), dict(carrier)))
 
     async def write(self, connection: Connection) -> None:
         """Write standings, rollups, incidents and events."""
@@ -243,17 +242,7 @@ class _Transaction:
         for change in self._changes:
             await _record_incident(connection, change)
         if self._events:
-            await self._write_events(connection)
-
-    async def _write_events(self, connection: Connection) -> None:
-        query = f"""
-            WITH told AS (
-                INSERT INTO outbox (topic, key, value, headers)
-                SELECT topic, key, value, headers FROM jsonb_to_recordset(%s::jsonb)
-                AS event (position integer, topic text, key text, value text, headers jsonb) ORDER BY position)
-            SELECT pg_notify('{OUTBOX}', '')"""  # noqa: S608 - a name of this code
-        events = [event | {"position": position} for position, event in enumerate(self._events)]
-        await connection.execute(query.strip(), (json.dumps(events),))
+            await outbox.put(connection, self._events)
 
     async def _write_standings(self, connection: Connection) -> None:
         query = """

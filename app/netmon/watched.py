@@ -13,8 +13,10 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from netmon import outbox, tracing
 from netmon.database import QUERY_TIMEOUT, Connection, Database, Row
-from netmon.models import Probe, Standing, Target, TargetSettings
+from netmon.kafka import STATES
+from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
 from netmon.supervision import deadline
 
 MAX_TARGETS = 2000
@@ -141,7 +143,7 @@ class Watched:
                 await _update(connection, before, after)
                 begins_anew = after.spec != before.spec or (before.enabled and not after.enabled)
                 if begins_anew:
-                    await _begin_anew(connection, target, now)
+                    await _begin_anew(connection, after, now)
                 return Change(after, now if begins_anew else None)
         except UniqueViolation:
             raise NameTakenError from None
@@ -167,13 +169,20 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
     await connection.execute(query.strip(), values | {"id": after.id, "updated_at": after.updated_at})
 
 
-async def _begin_anew(connection: Connection, target: UUID, now: datetime) -> None:
+async def _begin_anew(connection: Connection, target: Target, now: datetime) -> None:
+    """Know nothing of a target any more: its standing is new, its incident ends, and both are told."""
+    known = await (await connection.execute("SELECT state FROM standings WHERE target = %s", (target.id,))).fetchone()
     await connection.execute(
-        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target)
+        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target.id)
     )
     await connection.execute(
-        "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL", (now, target)
+        "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL",
+        (now, target.id),
     )
+    if known and known["state"] != "unknown":
+        change = StateChange(target=target.id, name=target.name, previous=known["state"], state="unknown", at=now)
+        event = outbox.Event(STATES, str(target.id), change.model_dump_json(), tracing.carrier())
+        await outbox.put(connection, [event])
 
 
 def _row(settings: TargetSettings) -> Row:

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 import requests
 
+from tests.live import watching
 from tests.live.stack import Stack, until
 
 TARGET = {"kind": "http", "url": "http://app:3000/api/health/live", "headers": {"X-Secret": "do-not-tell"}}
@@ -75,7 +76,7 @@ def target(api: Api) -> Iterator[str]:
     requests.delete(api.url + path, headers={"Authorization": f"Bearer {api.token}"}, timeout=15)
 
 
-def test_a_target_lives(api: Api) -> None:
+def test_a_target_lives(api: Api, stack: Stack) -> None:
     target = api.add()
     body = api.until_state(target, "up")
     assert body["latest"]["status"] == "succeeded"
@@ -92,6 +93,13 @@ def test_a_target_lives(api: Api) -> None:
     assert api.get(target)["standing"]["state"] == "unknown"
     [incident] = api.get(f"/incidents?target={body['id']}")
     assert incident["ended_at"], "nobody knows any more"
+
+    def told() -> bool:
+        return [each["state"] for each in watching.events(stack, "monitor.state") if each["target"] == body["id"]] == [
+            "up", "unknown", "down", "unknown"
+        ]  # fmt: skip
+
+    until(told, 15, "every change of state, whatever caused it, to be told")
 
     api.ask("DELETE", target, 204)
     api.ask("GET", target, 404)
