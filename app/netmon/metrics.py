@@ -8,6 +8,7 @@ import math
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+CACHES = ("hit", "miss", "bypass")
 WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 
 
@@ -49,12 +50,13 @@ PROJECTED = counter(
 STATE_CHANGES = counter(
     "netmon_state_changes_total", "Events of targets that came into another state.", "state", ("up", "degraded", "down")
 )
-LATEST_LOOKUPS = counter(
-    "netmon_latest_lookups_total", "Where latest states were read from.", "cache", ("hit", "miss", "bypass")
-)
+LATEST_LOOKUPS = counter("netmon_latest_lookups_total", "Where latest states were read from.", "cache", CACHES)
 CACHE_LOOKUPS = Counter(
     "netmon_cache_lookups_total", "Where answers about targets were read from.", ["answer", "cache"]
 )
+for answer in ("targets", "target", "statistics", "series"):
+    for cache in CACHES:
+        CACHE_LOOKUPS.labels(answer, cache)
 ALERTS_RECEIVED = counter(
     "netmon_alerts_received_total", "Alerts that Alertmanager delivered.", "status", ("firing", "resolved")
 )
