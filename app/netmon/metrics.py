@@ -48,7 +48,10 @@ PROJECTED = counter(
     ("applied", "stale", "unreadable"),
 )
 STATE_CHANGES = counter(
-    "netmon_state_changes_total", "Events of targets that came into another state.", "state", ("up", "degraded", "down")
+    "netmon_state_changes_total",
+    "Events of targets that came into another state.",
+    "state",
+    ("unknown", "up", "degraded", "down"),
 )
 LATEST_LOOKUPS = counter("netmon_latest_lookups_total", "Where latest states were read from.", "cache", CACHES)
 CACHE_LOOKUPS = Counter(
