@@ -51,6 +51,17 @@ async def test_the_first_page_says_what_is_wrong_before_what_is_right(client: ht
     assert re.search(r"TargetsDown <strong>firing", page)
 
 
+async def test_only_statistics_that_are_not_known_at_once_are_asked_for_one_by_one(
+    client: httpx.AsyncClient, reading: FakeReading
+) -> None:
+    figures = re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text)
+    assert (sorted(reading.asked), len(set(figures))) == (sorted(reading.known), 5)
+    reading.fresh = set(list(reading.known)[::2])
+    reading.asked.clear()
+    assert re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text) == figures
+    assert sorted(reading.asked) == sorted(reading.known.keys() - reading.fresh)
+
+
 async def test_without_targets_the_page_says_what_to_do(client: httpx.AsyncClient, reading: FakeReading) -> None:
     reading.known.clear()
     page = (await client.get("/")).text
