@@ -179,7 +179,7 @@ async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedi
 
 async def test_fresh_answers_come_with_one_question(cache: SharedCache, redis: FakeRedis) -> None:
     record = Record()
-    for key, seconds in (("a", 60), ("b", 60), ("old", 0), ("forgotten", 60)):
+    for key, seconds in (("a", 60), ("b", 60), ("old", -1), ("forgotten", 60)):
         await cache.get(key, seconds, record.load)
     await cache.forget("forgotten")
     assert await cache.fresh(["a", "b", "old", "forgotten", "missing"]) == {"a": b"1", "b": b"1"}

@@ -55,7 +55,8 @@ async def test_only_statistics_that_are_not_known_at_once_are_asked_for_one_by_o
     client: httpx.AsyncClient, reading: FakeReading
 ) -> None:
     figures = re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text)
-    assert (sorted(reading.asked), len(set(figures))) == (sorted(reading.known), 5)
+    assert len(set(figures)) > 1, "or it would not show whose they are"
+    assert sorted(reading.asked) == sorted(reading.known)
     reading.fresh = set(list(reading.known)[::2])
     reading.asked.clear()
     assert re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text) == figures
