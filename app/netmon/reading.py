@@ -93,6 +93,14 @@ class Reading:
             raise UnknownTargetError(target)
         return Statistics.model_validate_json(answer), _told("statistics", cache)
 
+    async def fresh_statistics(self, targets: Sequence[UUID], window: Window) -> dict[UUID, Statistics]:
+        """Statistics of those of the targets of which the cache has them; the others are to be asked for one by one."""
+        keys = {_statistics(target, window): target for target in targets}
+        answers = await self._cache.fresh(list(keys))
+        for _ in answers:
+            _told("statistics", "hit")
+        return {keys[key]: Statistics.model_validate_json(answer) for key, answer in answers.items()}
+
     async def series(self, target: UUID, span: Span) -> Series:
         """Durations and failures over the span that ends now; see FIGURES_SECONDS.
 

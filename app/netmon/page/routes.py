@@ -1,7 +1,7 @@
 """The pages, each rendered whole."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -63,6 +63,9 @@ class Reading(Protocol):
 
     async def statistics(self, identity: UUID, window: Window, /) -> tuple[Statistics, Cache]:
         """Of a target's results within a window."""
+
+    async def fresh_statistics(self, targets: Sequence[UUID], window: Window, /) -> dict[UUID, Statistics]:
+        """Those that are known at once."""
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The newest first."""
@@ -231,8 +234,10 @@ async def _first(asked: Awaitable[tuple[T, Cache]]) -> T:
 async def _uptimes(reading: Reading, targets: list[TargetView]) -> dict[UUID, Statistics | None]:
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def of(target: TargetView) -> Statistics | None:
+    async def of(target: UUID) -> Statistics | None:
         async with turn:
-            return await _known(_first(reading.statistics(target.id, "24h")))
+            return await _known(_first(reading.statistics(target, "24h")))
 
-    return dict(zip([target.id for target in targets], await asyncio.gather(*map(of, targets)), strict=True))
+    known = await reading.fresh_statistics([target.id for target in targets], "24h")
+    others = [target.id for target in targets if target.id not in known]
+    return known | dict(zip(others, await asyncio.gather(*map(of, others)), strict=True))

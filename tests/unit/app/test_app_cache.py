@@ -2,6 +2,8 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock, Mock
+from uuid import uuid4
 
 import pytest
 from psycopg import OperationalError
@@ -9,6 +11,8 @@ from redis import RedisError
 
 from netmon import cache as module
 from netmon.cache import SharedCache
+from netmon.models import Statistics
+from netmon.reading import Reading
 
 pytestmark = pytest.mark.anyio
 
@@ -18,11 +22,18 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
+        self.questions = 0
+        """For several keys."""
         self.away = False
 
     async def get(self, key: str) -> bytes | None:
         self._need()
         return self.values.get(key)
+
+    async def mget(self, keys: list[str]) -> list[bytes | None]:
+        self._need()
+        self.questions += 1
+        return [self.values.get(key) for key in keys]
 
     async def set(self, key: str, value: bytes, ex: int) -> None:  # noqa: ARG002 - as redis-py calls it
         self._need()
@@ -164,3 +175,38 @@ async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedi
 
     assert await cache.get("a", 60, nothing) == (None, "miss")
     assert not redis.values
+
+
+async def test_fresh_answers_come_with_one_question(cache: SharedCache, redis: FakeRedis) -> None:
+    record = Record()
+    for key, seconds in (("a", 60), ("b", 60), ("old", -1), ("forgotten", 60)):
+        await cache.get(key, seconds, record.load)
+    await cache.forget("forgotten")
+    assert await cache.fresh(["a", "b", "old", "forgotten", "missing"]) == {"a": b"1", "b": b"1"}
+    assert redis.questions == 1
+    assert await cache.fresh([]) == {}
+    assert redis.questions == 1, "nothing is asked for nothing"
+
+
+async def test_nothing_is_fresh_that_redis_does_not_know_is_forgotten(cache: SharedCache, redis: FakeRedis) -> None:
+    record = Record()
+    for key in ("a", "b"):
+        await cache.get(key, 60, record.load)
+    redis.away = True
+    await cache.forget("a")
+    assert await cache.fresh(["a", "b"]) == {}
+    redis.away = False
+    assert await cache.fresh(["a", "b"]) == {"b": b"1"}
+    record.version = b"2"
+    assert await cache.get("a", 60, record.load) == (b"2", "miss")
+    assert await cache.fresh(["a", "b"]) == {"a": b"2", "b": b"1"}
+
+
+async def test_fresh_statistics_are_found_under_the_keys_where_they_were_put(cache: SharedCache) -> None:
+    known, other = uuid4(), uuid4()
+    statistics = Statistics(window="24h", results=1, failed=0, uptime_percent=100, p50_ms=1, p95_ms=1, p99_ms=1)
+    reading = Reading(Mock(), Mock(), cache)
+    reading._history = Mock(statistics=AsyncMock(return_value=statistics))
+    await reading.statistics(known, "24h")
+    assert await reading.fresh_statistics([known, other], "24h") == {known: statistics}
+    assert await reading.fresh_statistics([known, other], "1h") == {}

@@ -61,6 +61,18 @@ async def test_alerts_are_not_shown_where_they_are_not_for_everybody(reading: Fa
     assert 'id="alerts"' not in page
 
 
+async def test_only_statistics_that_are_not_known_at_once_are_asked_for_one_by_one(
+    client: httpx.AsyncClient, reading: FakeReading
+) -> None:
+    figures = re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text)
+    assert len(set(figures)) > 1, "or it would not show whose they are"
+    assert sorted(reading.asked) == sorted(reading.known)
+    reading.fresh = set(list(reading.known)[::2])
+    reading.asked.clear()
+    assert re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text) == figures
+    assert sorted(reading.asked) == sorted(reading.known.keys() - reading.fresh)
+
+
 async def test_without_targets_the_page_says_what_to_do(client: httpx.AsyncClient, reading: FakeReading) -> None:
     reading.known.clear()
     page = (await client.get("/")).text
