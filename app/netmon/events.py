@@ -1,8 +1,10 @@
 """What follows from the events in Kafka: the latest states in the cache, and a log line for each change of a state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
@@ -22,21 +24,43 @@ STATE_LOG = "state-log"
 
 log = logger(__name__)
 
-Handler = Callable[[bytes], Awaitable[None]]
-"""Applies an event; raises ValueError if it is none."""
+T = TypeVar("T")
 
 
-class Subscription:
-    """Hands the events of a topic to a handler; the workers share the partitions as one consumer group.
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """What an event says, and the span that is open until it is applied."""
+
+    content: T
+    opened: tracing.Open
+
+
+class Subscription(Generic[T]):
+    """Has the events of a topic applied; the workers share the partitions as one consumer group.
 
     Offsets are committed once the events are applied: each is applied at least once.
+
+    Args:
+        access: how Kafka is reached.
+        topic: where the events are.
+        group: the consumer group.
+        read: what an event says; raises ValueError if it is none of this topic.
+        apply: applies events, those of one target in their order.
     """
 
-    def __init__(self, access: Access, topic: str, group: str, handler: Handler) -> None:
+    def __init__(
+        self,
+        access: Access,
+        topic: str,
+        group: str,
+        read: Callable[[bytes], T],
+        apply: Callable[[Sequence[Event[T]]], Awaitable[None]],
+    ) -> None:
         self._access = access
         self._topic = topic
         self._group = group
-        self._handler = handler
+        self._read = read
+        self._apply = apply
 
     async def run(self) -> None:
         """Consume, for ever."""
@@ -59,9 +83,8 @@ class Subscription:
         try:
             while True:
                 batch = await consumer.getmany(timeout_ms=1000, max_records=500)
-                for record in (record for records in batch.values() for record in records):
-                    await self._apply(record)
                 if batch:
+                    await self._process([record for records in batch.values() for record in records])
                     await consumer.commit()
         finally:
             lag.cancel()
@@ -80,14 +103,24 @@ class Subscription:
     def _forget_lag(self) -> None:
         metrics.CONSUMER_LAG.remove(self._group, self._topic)
 
-    async def _apply(self, record: ConsumerRecord) -> None:
+    async def _process(self, records: Iterable[ConsumerRecord]) -> None:
+        with ExitStack() as spans:
+            events = []
+            for record in records:
+                opened = spans.enter_context(self._span(record))
+                with opened.current():
+                    try:
+                        events.append(Event(self._read(record.value or b""), opened))
+                    except ValueError as error:
+                        reason = describe(error)
+                        log.warning("unreadable event skipped", topic=self._topic, offset=record.offset, reason=reason)
+            if events:
+                await self._apply(events)
+
+    def _span(self, record: ConsumerRecord) -> tracing.Open:
         carrier = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
         attributes = {"messaging.system": "kafka", "messaging.destination.name": self._topic}
-        with tracing.span(f"process {self._topic}", SpanKind.CONSUMER, attributes, carrier):
-            try:
-                await self._handler(record.value or b"")
-            except ValueError as error:
-                log.warning("unreadable event skipped", topic=self._topic, offset=record.offset, reason=describe(error))
+        return tracing.begin(f"process {self._topic}", SpanKind.CONSUMER, attributes, carrier=carrier)
 
 
 class Projection:
@@ -96,26 +129,33 @@ class Projection:
     def __init__(self, latest: LatestStates) -> None:
         self._latest = latest
 
-    async def apply(self, event: bytes) -> None:
-        """Apply a result, however long Redis is away.
+    @staticmethod
+    def read(event: bytes) -> Probe:
+        """The result that an event tells.
 
         Raises:
             ValueError: the event is no finished probe.
         """
         try:
-            probe = _finished(event)
+            return _finished(event)
         except ValueError:
             metrics.PROJECTED.labels("unreadable").inc()
             raise
+
+    async def apply(self, events: Sequence[Event[Probe]]) -> None:
+        """Apply results at once, however long Redis is away."""
+        probes = [event.content for event in events]
         backoff = Backoff("redis")
         while True:
             try:
-                applied = await self._latest.put(probe)
+                applied = await self._latest.put(*probes, spans=[event.opened.span for event in events])
                 break
             except (RedisError, OSError) as error:
                 await backoff.failed(describe(error))
-        metrics.PROJECTED.labels("applied" if applied else "stale").inc()
-        log.debug("event projected", probe=str(probe.id), target=probe.target, applied=applied)
+        for probe, event, is_applied in zip(probes, events, applied, strict=True):
+            metrics.PROJECTED.labels("applied" if is_applied else "stale").inc()
+            with event.opened.current():
+                log.debug("event projected", probe=str(probe.id), target=probe.target, applied=is_applied)
 
 
 def _finished(event: bytes) -> Probe:
@@ -125,13 +165,14 @@ def _finished(event: bytes) -> Probe:
     return probe
 
 
-async def log_change(event: bytes) -> None:
-    """Write a change of state into the log, and count it.
+async def log_changes(events: Sequence[Event[StateChange]]) -> None:
+    """Write changes of state into the log, and count them."""
+    for event in events:
+        with event.opened.current():
+            _log(event.content)
 
-    Raises:
-        ValueError: the event is no change of state.
-    """
-    change = StateChange.model_validate_json(event)
+
+def _log(change: StateChange) -> None:
     metrics.STATE_CHANGES.labels(change.state).inc()
     write = log.warning if change.state in ("down", "degraded") else log.info
     write(

@@ -150,7 +150,7 @@ class Job(Probe):
     @property
     def probe(self) -> Probe:
         """The probe alone: how it is carried out is nobody's business but the worker's."""
-        return Probe.model_validate(self.model_dump(exclude={"plan"}))
+        return Probe.model_construct(**{name: getattr(self, name) for name in Probe.model_fields})
 
 
 class TargetSettings(Plan):

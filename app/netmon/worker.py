@@ -13,7 +13,7 @@ from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest import LatestStates
 from netmon.logs import logger
-from netmon.models import Job, Outcome
+from netmon.models import Job, Outcome, StateChange
 from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
 from netmon.record import Recorder
@@ -49,8 +49,10 @@ async def run(settings: Settings) -> None:
 
     projection = events.Projection(latest)
     subscriptions = (
-        events.Subscription(access(settings), RESULTS, events.PROJECTION, projection.apply),
-        events.Subscription(access(settings), STATES, events.STATE_LOG, events.log_change),
+        events.Subscription(access(settings), RESULTS, events.PROJECTION, projection.read, projection.apply),
+        events.Subscription(
+            access(settings), STATES, events.STATE_LOG, StateChange.model_validate_json, events.log_changes
+        ),
     )
     relay = Relay(database, access(settings))
     scheduler = Scheduler(database, JobQueue(link))
