@@ -10,7 +10,7 @@ for fifty. Rows are locked in one order, so that two workers with results in com
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 from uuid import UUID
@@ -155,7 +155,8 @@ class _Watched:
         before, at = self.standing, _finished_at(probe)
         recent = [*before.recent, Point(round(at.timestamp(), 3), probe.duration_ms or 0, probe.verdict)][-RECENT:]
         state = next_state(before.state, [point.verdict for point in recent], self.failures, self.window)
-        self.standing = Standing(state=state, since=before.since if state == before.state else at, recent=recent)
+        since = before.since if state == before.state else at
+        self.standing = Standing.model_construct(state=state, since=since, recent=recent)  # of what is valid already
 
 
 async def _watch(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
@@ -266,7 +267,13 @@ class _Transaction:
                     SELECT array_agg(old + new ORDER BY bucket)
                     FROM unnest(rollups.latency, excluded.latency) WITH ORDINALITY AS both_of (old, new, bucket))"""
         rollups = [
-            {"target": str(target), "at": at.isoformat(), **asdict(rollup)}
+            {
+                "target": str(target),
+                "at": at.isoformat(),
+                "results": rollup.results,
+                "failed": rollup.failed,
+                "latency": rollup.latency,
+            }
             for (target, at), rollup in self._rollups.items()
         ]
         await connection.execute(query.strip(), (json.dumps(rollups),))

@@ -16,7 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -71,7 +71,8 @@ def configure(service: str, version: str, *, export: bool) -> None:
         # Its thread encodes spans for milliseconds; requests need not wait for Python's own 5 ms to get their turn.
         sys.setswitchinterval(0.0005)
     trace.set_tracer_provider(_provider)
-    PsycopgInstrumentor().instrument()
+    if export:
+        PsycopgInstrumentor().instrument()
 
 
 def _complete_environment(defaults: Mapping[str, str]) -> None:
@@ -172,11 +173,8 @@ class Open:
     @contextmanager
     def current(self) -> Iterator[Span]:
         """What is done inside belongs to this span, and log lines carry its ids."""
-        known = {"request_id": self.request_id} if self.request_id else {}
-        with (
-            trace.use_span(self.span, record_exception=False, set_status_on_exception=False),
-            bound_contextvars(**known),
-        ):
+        known = bound_contextvars(request_id=self.request_id) if self.request_id else nullcontext()
+        with trace.use_span(self.span, record_exception=False, set_status_on_exception=False), known:
             yield self.span
 
     def __enter__(self) -> Self:
