@@ -51,19 +51,17 @@ class History:
 
     async def statistics(self, target: UUID, window: Window) -> Statistics | None:
         """Of the window that ends now; None if there is no such target."""
-        query = """
-            WITH counted AS (
-                SELECT results, failed, latency FROM rollups WHERE target = %(target)s AND at > now() - %(window)s)
-            SELECT (SELECT coalesce(sum(results), 0) FROM counted) AS results,
-                (SELECT coalesce(sum(failed), 0) FROM counted) AS failed,
-                ARRAY(SELECT sum(count) FROM counted, unnest(latency) WITH ORDINALITY AS bucket(count, number)
-                    GROUP BY number ORDER BY number) AS latency
-            FROM targets WHERE id = %(target)s"""
+        # Each bucket is summed where it stands: rows made of them take some four times as long.
+        buckets = ", ".join(f"sum(latency[{number}])" for number in range(1, histograms.BUCKETS + 1))
+        query = f"""
+            SELECT sum(results) AS results, sum(failed) AS failed, ARRAY[{buckets}] AS latency
+            FROM targets LEFT JOIN rollups ON target = id AND at > now() - %(window)s
+            WHERE id = %(target)s GROUP BY id"""  # noqa: S608 - numbers of this code
         row = await deadline(self._database.one(query, {"target": target, "window": WINDOWS[window]}), QUERY_TIMEOUT)
         if row is None:
             return None
-        results, failed = int(row["results"]), int(row["failed"])
-        counts = [int(count) for count in row["latency"]]
+        results, failed = int(row["results"] or 0), int(row["failed"] or 0)
+        counts = [int(count or 0) for count in row["latency"]]
         return Statistics(
             window=window,
             results=results,

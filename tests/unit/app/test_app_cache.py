@@ -16,6 +16,9 @@ from netmon.reading import Reading
 
 pytestmark = pytest.mark.anyio
 
+OLD = -1
+"""Seconds for which an answer is fresh that is old at once."""
+
 
 class FakeRedis:
     """Keeps strings, and runs the one script of the cache by its rule."""
@@ -96,7 +99,7 @@ async def test_a_fresh_answer_asks_nothing(cache: SharedCache) -> None:
 
 async def test_an_old_answer_is_loaded_again_by_one_and_told_to_the_others(cache: SharedCache) -> None:
     record = Record()
-    await cache.get("a", 0, record.load)
+    await cache.get("a", OLD, record.load)
     record.version = b"2"
     record.open.clear()
     first = asyncio.create_task(cache.get("a", 60, record.load))
@@ -136,7 +139,7 @@ async def test_what_is_written_goes_before_a_load_that_began_earlier(cache: Shar
 
 async def test_an_old_answer_outlives_the_database(cache: SharedCache, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record()
-    await cache.get("a", 0, record.load)
+    await cache.get("a", OLD, record.load)
     record.away = True
     assert await cache.get("a", 60, record.load) == (b"1", "hit")
     monkeypatch.setattr(module, "PATIENCE", 0.01)
@@ -179,7 +182,7 @@ async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedi
 
 async def test_fresh_answers_come_with_one_question(cache: SharedCache, redis: FakeRedis) -> None:
     record = Record()
-    for key, seconds in (("a", 60), ("b", 60), ("old", -1), ("forgotten", 60)):
+    for key, seconds in (("a", 60), ("b", 60), ("old", OLD), ("forgotten", 60)):
         await cache.get(key, seconds, record.load)
     await cache.forget("forgotten")
     assert await cache.fresh(["a", "b", "old", "forgotten", "missing"]) == {"a": b"1", "b": b"1"}
