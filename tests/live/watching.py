@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import json
 import threading
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from aiokafka import AIOKafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 
 from tests.live.stack import Stack
 
@@ -155,18 +154,17 @@ def dead_letters(stack: Stack) -> list[dict[str, Any]]:
 
 def events(stack: Stack, topic: str) -> list[dict[str, Any]]:
     """All events of a topic; those of one key in their order."""
-    return asyncio.run(_read(f"127.0.0.1:{stack.settings['KAFKA_PORT']}", topic))
-
-
-async def _read(broker: str, topic: str) -> list[dict[str, Any]]:
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=[broker], auto_offset_reset="earliest")
-    await consumer.start()
+    broker = f"127.0.0.1:{stack.settings['KAFKA_PORT']}"
+    consumer = KafkaConsumer(bootstrap_servers=[broker], enable_auto_commit=False)
     try:
-        ends = await consumer.end_offsets(consumer.assignment())
+        partitions = [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
         found: list[dict[str, Any]] = []
-        while any([await consumer.position(each) < end for each, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
+        while any(consumer.position(each) < end for each, end in ends.items()):
+            for records in consumer.poll(timeout_ms=500).values():
                 found += [json.loads(record.value) for record in records]
         return found
     finally:
-        await consumer.stop()
+        consumer.close()
