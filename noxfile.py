@@ -106,5 +106,5 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The figures of the README, measured again."""
-    install(session)
+    install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)

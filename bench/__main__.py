@@ -11,7 +11,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import alerts, checks, dashboards, listing, monitoring, overhead, proxy, security, signals, startup
+from bench import (
+    alerts,
+    checks,
+    dashboards,
+    listing,
+    monitoring,
+    overhead,
+    probing,
+    proxy,
+    security,
+    signals,
+    startup,
+    statistics,
+)
 from bench.measure import CORES
 from tests.live.stack import Stack
 
@@ -36,6 +49,8 @@ BENCHMARKS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "signals": lambda: on_a_stack(signals.rows),
     "monitoring": lambda: on_a_stack(monitoring.rows),
     "overhead": lambda: on_a_stack(overhead.rows),
+    "probing": lambda: on_a_stack(probing.rows, probing.SETTINGS),
+    "statistics": lambda: on_a_stack(statistics.rows, statistics.SETTINGS),
     "proxy": lambda: on_a_stack(proxy.rows, proxy.SETTINGS),
     "security": lambda: on_a_stack(security.rows, security.SETTINGS),
     "dashboards": lambda: on_a_stack(dashboards.rows),

@@ -41,17 +41,18 @@ class Connection:
         self._encryption: dict[str, Any] = {"ssl": tls.trust, "server_hostname": tls.name} if tls else {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def get(self, path: str) -> None:
-        """Send a request and read its answer."""
+    async def get(self, path: str) -> str:
+        """Send a request and read its answer; its head, in lower case."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, **self._encryption)
         reader, writer = self._streams
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._name}\r\n\r\n".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if not head.startswith(b"http/1.1 200"):
-            raise ConnectionError(f"{path}: {head.decode()}")
-        _, _, length = head.partition(b"content-length:")
-        await reader.readexactly(int(length.split(b"\r\n", 1)[0]))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        if not head.startswith("http/1.1 200"):
+            raise ConnectionError(f"{path}: {head}")
+        _, _, length = head.partition("content-length:")
+        await reader.readexactly(int(length.split("\r\n", 1)[0]))
+        return head
 
     async def close(self) -> None:
         """Close it."""

@@ -72,6 +72,32 @@ check_python() {
   fi
 }
 
+# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name needs snap: any other one will do.)
+check_browser() {
+  local distribution
+  # shellcheck source=/dev/null
+  distribution=$(source /etc/os-release && echo "$ID") || distribution=
+  if find_browser >/dev/null; then
+    say "$(find_browser)"
+  elif [[ "$distribution" == debian ]]; then
+    CHANGES+=("apt-get install chromium, for the tests of the status page")
+  else
+    problem "no browser was found that the tests of the status page could drive" "install Chromium or Chrome"
+  fi
+}
+
+find_browser() {
+  local candidate
+  for candidate in chromium google-chrome-stable google-chrome; do
+    command -v "$candidate" && return
+  done
+  return 1
+}
+
+browser() {
+  find_browser >/dev/null || apt_install chromium
+}
+
 # Stop here if anything is wrong, or if the system would have to be changed and may not be.
 conclude_preflight() {
   local change

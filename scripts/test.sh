@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prepare this machine as quickstart.sh does (engine, Python environment, images), then run the tests: nox with its
-# default sessions. Made for CI as well: it asks nothing, so where no Docker Engine answers it installs one, and it
-# stops the one that it started. The exit code is that of the first failure.
+# Prepare this machine as quickstart.sh does (engine, Python environment, images), and with a browser, then run the
+# tests: nox with its default sessions. Made for CI as well: it asks nothing, so where no Docker Engine answers it
+# installs one, and it stops the one that it started. The exit code is that of the first failure.
 #
 # usage: test.sh
 set -euo pipefail
@@ -27,10 +27,12 @@ main() {
   check_system
   check_engine
   check_python
+  check_browser
   conclude_preflight
   "$here/engine.sh" status >/dev/null 2>&1 || trap stop_engine EXIT
   engine
   python_environment
+  browser
   phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
   .venv/bin/invoke setup
   phase "images" "Docker's images"

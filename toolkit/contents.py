@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import re
 import tarfile
 import tempfile
@@ -19,15 +20,17 @@ from toolkit.compose import Docker
 from toolkit.errors import ToolkitError
 
 DISTRIBUTION = {"etc/os-release", "usr/lib/os-release", "lib/apk/db/installed", "var/lib/dpkg/status"}
-_KEPT = re.compile(r"\.dist-info/(METADATA|RECORD)$|^var/lib/dpkg/status\.d/[^/]+$")
+VENDORED = "netmon/page/vendored.json"
+"""The register of what the application has taken over from others, file by file; folders are relative to its own."""
+_KEPT = re.compile(rf"\.dist-info/(METADATA|RECORD)$|^var/lib/dpkg/status\.d/[^/]+$|(^|/){re.escape(VENDORED)}$")
 
 
 @dataclass(frozen=True)
 class Package:
-    """An installed package; ``kind`` is that of its package URL: ``pypi``, ``deb`` or ``apk``.
+    """A package; ``kind`` is that of its package URL: ``pypi``, ``deb`` or ``apk``; or that of what is vendored.
 
     ``license`` is what the package says, ``path`` the folder that it is registered in, ``sha256`` the digest (hex) of
-    the register of its files, which has a digest of each: packages of distributions have none.
+    ``register``, the register of its files, which has a digest of each: packages of distributions have none.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class Package:
     license: str = ""
     architecture: str = ""
     path: str = ""
+    register: str = ""
     sha256: str = ""
 
 
@@ -91,9 +95,10 @@ def packages(contents: Contents) -> list[Package]:
     """Every package in an image, by kind and name.
 
     Raises:
-        ToolkitError: there is none, or a file of a Python package is not what was installed.
+        ToolkitError: there is none, or a file of a Python package is not what was installed, or one that is vendored
+            not what its register says.
     """
-    found = {*_python(contents), *_debian(contents.texts), *_alpine(contents.texts)}
+    found = {*_python(contents), *_vendored(contents), *_debian(contents.texts), *_alpine(contents.texts)}
     if not found:
         raise ToolkitError("no package was found in the image", "it has no register of packages that is known here")
     return sorted(found, key=lambda package: (package.kind, package.name, package.version, package.path))
@@ -113,6 +118,7 @@ def _python(contents: Contents) -> Iterator[Package]:
             data["Version"],
             license=_license(data),
             path=str(PurePosixPath("/", name).parent),
+            register=f"/{register}" if register in contents.texts else "",
             sha256=contents.hashes[register].hex() if register in contents.texts else "",
         )
 
@@ -134,6 +140,29 @@ def _require_unchanged(contents: Contents, register: str) -> None:
         if urlsafe_b64encode(found).decode().rstrip("=") != digest.removeprefix("sha256="):
             state = "changed after it was installed" if found else "is missing"
             raise ToolkitError(f"/{file} {state}", f"/{register} has another digest", "build the image again")
+
+
+def _vendored(contents: Contents) -> Iterator[Package]:
+    for register, text in contents.texts.items():
+        if not register.endswith(VENDORED):
+            continue
+        for data in json.loads(text):
+            folder = f"{PurePosixPath(register).parent}/{data['folder']}"
+            known = {f"{folder}/{file}": digest for file, digest in data["sha256"].items()}
+            found = {file: digest.hex() for file, digest in contents.hashes.items() if file.startswith(f"{folder}/")}
+            for file in sorted(known.keys() | found.keys()):
+                if known.get(file) != found.get(file):
+                    state = "is missing" if file not in found else "is not what its register says"
+                    raise ToolkitError(f"/{file} {state}", f"/{register} has another digest, or none")
+            yield Package(
+                data["kind"],
+                data["name"],
+                data["version"],
+                data["license"],
+                path=f"/{folder}",
+                register=f"/{register}",
+                sha256=contents.hashes[register].hex(),
+            )
 
 
 def _debian(texts: Mapping[str, str]) -> Iterator[Package]:

@@ -56,10 +56,11 @@ def _component(package: Package, system: dict[str, str]) -> Component:
     from packageurl import PackageURL
 
     qualifiers = {"arch": package.architecture}
-    if package.kind != "pypi":
+    of_distribution = package.kind in ("apk", "deb")
+    if of_distribution:
         release = system.get("VERSION_ID") or system.get("VERSION_CODENAME")
         qualifiers["distro"] = "-".join(filter(None, (system.get("ID"), release)))
-    space = system.get("ID") if package.kind != "pypi" else None
+    space = system.get("ID") if of_distribution else None
     url = PackageURL(package.kind, space, package.name, package.version, {k: v for k, v in qualifiers.items() if v})
     return Component(
         type=ComponentType.LIBRARY,
@@ -71,7 +72,7 @@ def _component(package: Package, system: dict[str, str]) -> Component:
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=package.sha256)] if package.sha256 else (),
         properties=[
             Property(name=f"network-monitor:{name}", value=value)
-            for name, value in (("path", package.path), ("sha256-of", package.sha256 and f"{package.path}/RECORD"))
+            for name, value in (("path", package.path), ("sha256-of", package.register))
             if value
         ],
     )

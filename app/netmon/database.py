@@ -1,8 +1,8 @@
 """PostgreSQL, the record: a pool that survives the server's absence, the migrations, the queries."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
@@ -20,15 +20,27 @@ QUERY_TIMEOUT = 4.0
 AWAY = (OperationalError, UndefinedTable, TimeoutError)
 """What a query raises while the database is away or has no schema yet."""
 
+OUTBOX = "outbox"
+"""The channel on which new events in the outbox are notified of."""
+
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 
-_COLUMNS = tuple(Probe.model_fields)
+_COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM probes"  # noqa: S608 - the names are this code's own
 _VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
 
 
-_RESULT = ("status", "finished_at", "duration_ms", "http_status", "error", "detail")
+class Backlog(NamedTuple):
+    """What waits to be done: seconds, but for `events`, which is a count."""
+
+    unfinished: float
+    """Age of the oldest probe without a result, beyond the time that its attempts may take."""
+    due: float
+    """For how long a target has been due."""
+    events: float
+    """In the outbox."""
+    oldest_event: float
 
 
 class Database:
@@ -92,46 +104,67 @@ class Database:
             await connection.execute("SELECT 1")
 
     @asynccontextmanager
-    async def queueing(self, probe: Probe) -> AsyncIterator[None]:
-        """Store a queued probe if the block succeeds, nothing at all if it fails."""
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed if the block succeeds, else nothing of it is left."""
         async with self._pool.connection() as connection, connection.transaction():
-            await connection.execute(f"INSERT INTO probes {_VALUES} ON CONFLICT (id) DO NOTHING", probe.model_dump())
-            yield
+            yield connection
 
-    async def finish(self, probe: Probe) -> Probe:
-        """Store a finished probe and return the record: of a job that was delivered twice, the first result stays."""
-        query = f"""
-            INSERT INTO probes AS stored {_VALUES}
-            ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT)}
-            WHERE stored.status = 'queued'
-            RETURNING *"""
-        row = await deadline(self._one(query, probe.model_dump()), QUERY_TIMEOUT)
-        stored = Probe(**row) if row else await self.get(probe.id)
-        return stored or probe
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Connection]:
+        """A transaction whose statements do not wait for each other's results, unless these are asked for."""
+        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection of its own, for what lasts as long as one: locks, notifications."""
+        async with await AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def queueing(self, *probes: Probe) -> AsyncIterator[None]:
+        """Store queued probes if the block succeeds, nothing at all if it fails."""
+        async with self.transaction() as connection:
+            await queue(connection, probes)
+            yield
 
     async def get(self, probe_id: UUID) -> Probe | None:
         """The probe with this id."""
-        row = await deadline(self._one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT)
+        row = await deadline(self.one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT)
         return Probe(**row) if row else None
 
     async def latest(self, target: str) -> Probe | None:
         """The probe of this target that finished last."""
         query = f"{_SELECT} WHERE target = %s AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
-        row = await deadline(self._one(query, (target,)), QUERY_TIMEOUT)
+        row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT)
         return Probe(**row) if row else None
 
-    async def oldest_unfinished(self) -> float:
-        """Age in seconds of the oldest accepted probe without a result; 0 if there is none."""
-        query = "SELECT extract(epoch FROM now() - min(requested_at)) AS age FROM probes WHERE status = 'queued'"
-        row = await self._one(query, ())
-        return max(float(row["age"]), 0) if row and row["age"] is not None else 0
+    async def backlog(self) -> Backlog:
+        """What waits to be done."""
+        query = """
+            SELECT
+                (SELECT max(extract(epoch FROM now() - requested_at) - coalesce(timeout_seconds * (retries + 1), 0))
+                 FROM probes LEFT JOIN targets ON targets.id::text = probes.target
+                 WHERE status = 'queued') AS unfinished,
+                (SELECT extract(epoch FROM now() - min(due_at)) FROM targets WHERE enabled) AS due,
+                (SELECT count(*) FROM outbox) AS events,
+                (SELECT extract(epoch FROM now() - min(created_at)) FROM outbox) AS oldest_event"""
+        row = await self.one(query, ()) or {}
+        return Backlog(*(max(float(value or 0), 0) for value in row.values()))
+
+    async def states(self) -> dict[str, int]:
+        """How many targets there are, by state."""
+        query = """
+            SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS targets
+            FROM targets JOIN standings ON standings.target = targets.id GROUP BY 1"""
+        return {row["state"]: row["targets"] for row in await self.all(query, ())}
 
     async def alerts(self, limit: int, status: str | None) -> list[Row]:
         """The alerts received last, newest first."""
         query = """
             SELECT * FROM alerts WHERE %(status)s::text IS NULL OR status = %(status)s
             ORDER BY received_at DESC LIMIT %(limit)s"""
-        return await deadline(self._all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT)
+        return await deadline(self.all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT)
 
     async def put_alert(self, alert: Row) -> None:
         """Store an alert in place of what is known of the same one.
@@ -147,21 +180,36 @@ class Database:
             ON CONFLICT (fingerprint, starts_at) DO UPDATE SET status = excluded.status, ends_at = excluded.ends_at,
             labels = excluded.labels, annotations = excluded.annotations, received_at = excluded.received_at
             WHERE known.status = 'firing' OR excluded.status = 'resolved'"""  # noqa: S608 - names of this code
-        await deadline(self._run(query, values), QUERY_TIMEOUT)
+        await deadline(self.run(query, values), QUERY_TIMEOUT)
 
-    async def _run(self, query: str, parameters: Row) -> None:
+    async def run(self, query: str, parameters: Row) -> None:
+        """Run a statement whose answer does not matter."""
         async with self._pool.connection() as connection:
             await connection.execute(query.strip(), parameters)
 
-    async def _all(self, query: str, parameters: Row) -> list[Row]:
+    async def all(self, query: str, parameters: Row | tuple[object, ...]) -> list[Row]:
+        """All rows of an answer."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchall()
 
-    async def _one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
+    async def one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
+        """The first row of an answer."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchone()
+
+
+async def stored(connection: Connection, ids: Collection[UUID]) -> list[Probe]:
+    """The probes with these ids."""
+    cursor = await connection.execute(f"{_SELECT} WHERE id = ANY(%s)", (list(ids),))
+    return [Probe(**row) async for row in cursor]
+
+
+async def queue(connection: Connection, probes: Sequence[Probe]) -> None:
+    """Store queued probes; what is known of one already stays."""
+    query = f"INSERT INTO probes {_VALUES} ON CONFLICT (id) DO NOTHING"
+    await connection.cursor().executemany(query, [probe.model_dump(include=set(_COLUMNS)) for probe in probes])
 
 
 async def _check_connection(connection: Connection) -> None:

@@ -1,90 +1,77 @@
-"""Events in Kafka: each finished probe, keyed by its target, and the projection that keeps the latest states."""
+"""What follows from the events in Kafka: the latest states in the cache, and a log line for each change of a state."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 from redis import RedisError
 
 from netmon import metrics, signals, tracing
-from netmon.kafka import PARTITIONS, RESULTS, Access, ensure_topic
+from netmon.kafka import Access, ensure_own_topics
 from netmon.latest import LatestStates
 from netmon.logs import logger
-from netmon.models import Probe
+from netmon.models import Probe, StateChange
 from netmon.supervision import Backoff, deadline, describe, keep_up
 
-GROUP = "latest-state"
-MESSAGING = {"messaging.system": "kafka", "messaging.destination.name": RESULTS}
-TOPIC = {"retention.ms": str(7 * 24 * 3600 * 1000)}
+PROJECTION = "latest-state"
+STATE_LOG = "state-log"
+"""Consumer groups."""
 
 log = logger(__name__)
 
+T = TypeVar("T")
 
-class EventPublisher:
-    """Publishes events at least once: it does not return before Kafka has acknowledged one."""
 
-    def __init__(self, access: Access) -> None:
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """What an event says, and the span that is open until it is applied."""
+
+    content: T
+    opened: tracing.Open
+
+
+class Subscription(Generic[T]):
+    """Has the events of a topic applied; the workers share the partitions as one consumer group.
+
+    Offsets are committed once the events are applied: each is applied at least once.
+
+    Args:
+        access: how Kafka is reached.
+        topic: where the events are.
+        group: the consumer group.
+        read: what an event says; raises ValueError if it is none of this topic.
+        apply: applies events, those of one target in their order.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        topic: str,
+        group: str,
+        read: Callable[[bytes], T],
+        apply: Callable[[Sequence[Event[T]]], Awaitable[None]],
+    ) -> None:
         self._access = access
-        self._producer: asyncio.Future[AIOKafkaProducer] = asyncio.get_running_loop().create_future()
-        self._failed = asyncio.Event()
-
-    async def run(self) -> None:
-        """Keep a producer up, for ever."""
-        await keep_up("kafka", self._session)
-
-    async def publish(self, probe: Probe) -> None:
-        """Publish a finished probe, however long Kafka is away."""
-        with tracing.span(f"send {RESULTS}", SpanKind.PRODUCER, MESSAGING):
-            headers = [(name, value.encode()) for name, value in tracing.carrier().items()]
-            while True:
-                producer = await asyncio.shield(self._producer)
-                try:
-                    await producer.send_and_wait(RESULTS, probe.encode(), key=probe.target.encode(), headers=headers)
-                except KafkaError as error:
-                    metrics.EVENTS_UNPUBLISHED.inc()
-                    log.debug("event not published, trying again", reason=describe(error))
-                    self._failed.set()
-                    await asyncio.sleep(0.1)
-                else:
-                    metrics.EVENTS_PUBLISHED.inc()
-                    return
-
-    async def _session(self) -> None:
-        await ensure_topic(self._access, RESULTS, PARTITIONS, TOPIC)
-        producer = AIOKafkaProducer(**self._access, acks="all", enable_idempotence=True, request_timeout_ms=5000)
-        await producer.start()
-        try:
-            self._failed.clear()
-            self._producer.set_result(producer)
-            log.info("connected", dependency="kafka")
-            await self._failed.wait()
-        finally:
-            self._producer = asyncio.get_running_loop().create_future()
-            with suppress(TimeoutError, KafkaError):
-                await deadline(producer.stop(), 2)
-
-
-class Projection:
-    """Feeds the latest states from the events; the workers share the partitions as one consumer group."""
-
-    def __init__(self, access: Access, latest: LatestStates) -> None:
-        self._access = access
-        self._latest = latest
+        self._topic = topic
+        self._group = group
+        self._read = read
+        self._apply = apply
 
     async def run(self) -> None:
         """Consume, for ever."""
         await keep_up("kafka", self._session)
 
     async def _session(self) -> None:
-        await ensure_topic(self._access, RESULTS, PARTITIONS, TOPIC)
+        await ensure_own_topics(self._access)
         consumer = AIOKafkaConsumer(
-            RESULTS,
+            self._topic,
             **self._access,
-            group_id=GROUP,
-            # Offsets are committed after the state is in Redis: an event is applied at least once, and applying it
-            # twice changes nothing.
+            group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             # A killed worker's partitions pass to the others after this time.
@@ -92,17 +79,16 @@ class Projection:
             request_timeout_ms=15_000,
         )
         await consumer.start()
-        lag = asyncio.create_task(signals.watch(lambda: self._measure_lag(consumer), metrics.CONSUMER_LAG.clear))
+        lag = asyncio.create_task(signals.watch(lambda: self._measure_lag(consumer), self._forget_lag))
         try:
             while True:
                 batch = await consumer.getmany(timeout_ms=1000, max_records=500)
-                for record in (record for records in batch.values() for record in records):
-                    await self._apply(record)
                 if batch:
+                    await self._process([record for records in batch.values() for record in records])
                     await consumer.commit()
         finally:
             lag.cancel()
-            metrics.CONSUMER_LAG.clear()
+            self._forget_lag()
             with suppress(TimeoutError, KafkaError):
                 await deadline(consumer.stop(), 2)
 
@@ -112,30 +98,90 @@ class Projection:
         # What Kafka has let go of unread, or never read by a new group, is no longer waited for.
         done = [max(await consumer.committed(each) or 0, begins[each]) for each in partitions]
         lag = sum(ends.values()) - sum(done)
-        metrics.CONSUMER_LAG.labels(GROUP, RESULTS).set(lag)
+        metrics.CONSUMER_LAG.labels(self._group, self._topic).set(lag)
 
-    async def _apply(self, record: ConsumerRecord) -> None:
+    def _forget_lag(self) -> None:
+        metrics.CONSUMER_LAG.remove(self._group, self._topic)
+
+    async def _process(self, records: Iterable[ConsumerRecord]) -> None:
+        with ExitStack() as spans:
+            events = []
+            for record in records:
+                opened = spans.enter_context(self._span(record))
+                with opened.current():
+                    try:
+                        events.append(Event(self._read(record.value or b""), opened))
+                    except ValueError as error:
+                        reason = describe(error)
+                        log.warning("unreadable event skipped", topic=self._topic, offset=record.offset, reason=reason)
+            if events:
+                await self._apply(events)
+
+    def _span(self, record: ConsumerRecord) -> tracing.Open:
         carrier = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
-        with tracing.span(f"process {RESULTS}", SpanKind.CONSUMER, MESSAGING, carrier):
+        attributes = {"messaging.system": "kafka", "messaging.destination.name": self._topic}
+        return tracing.begin(f"process {self._topic}", SpanKind.CONSUMER, attributes, carrier=carrier)
+
+
+class Projection:
+    """Makes results the latest states of their targets; applying one twice changes nothing."""
+
+    def __init__(self, latest: LatestStates) -> None:
+        self._latest = latest
+
+    @staticmethod
+    def read(event: bytes) -> Probe:
+        """The result that an event tells.
+
+        Raises:
+            ValueError: the event is no finished probe.
+        """
+        try:
+            return _finished(event)
+        except ValueError:
+            metrics.PROJECTED.labels("unreadable").inc()
+            raise
+
+    async def apply(self, events: Sequence[Event[Probe]]) -> None:
+        """Apply results at once, however long Redis is away."""
+        probes = [event.content for event in events]
+        backoff = Backoff("redis")
+        while True:
             try:
-                probe = _finished(record.value or b"")
-            except ValueError as error:
-                log.warning("unreadable event skipped", offset=record.offset, reason=describe(error))
-                metrics.PROJECTED.labels("unreadable").inc()
-                return
-            backoff = Backoff("redis")
-            while True:
-                try:
-                    applied = await self._latest.put(probe)
-                    break
-                except (RedisError, OSError) as error:
-                    await backoff.failed(describe(error))
-            metrics.PROJECTED.labels("applied" if applied else "stale").inc()
-            log.debug("event projected", probe=str(probe.id), target=probe.target, applied=applied)
+                applied = await self._latest.put(*probes, spans=[event.opened.span for event in events])
+                break
+            except (RedisError, OSError) as error:
+                await backoff.failed(describe(error))
+        for probe, event, is_applied in zip(probes, events, applied, strict=True):
+            metrics.PROJECTED.labels("applied" if is_applied else "stale").inc()
+            with event.opened.current():
+                log.debug("event projected", probe=str(probe.id), target=probe.target, applied=is_applied)
 
 
-def _finished(data: bytes) -> Probe:
-    probe = Probe.decode(data)
+def _finished(event: bytes) -> Probe:
+    probe = Probe.decode(event)
     if probe.finished_at is None:
         raise ValueError("the probe is not finished")
     return probe
+
+
+async def log_changes(events: Sequence[Event[StateChange]]) -> None:
+    """Write changes of state into the log, and count them."""
+    for event in events:
+        with event.opened.current():
+            _log(event.content)
+
+
+def _log(change: StateChange) -> None:
+    metrics.STATE_CHANGES.labels(change.state).inc()
+    write = log.warning if change.state in ("down", "degraded") else log.info
+    write(
+        "state changed",
+        target=str(change.target),
+        target_name=change.name,
+        previous=change.previous,
+        state=change.state,
+        probe=change.probe and str(change.probe),
+        cause=change.cause,
+        detail=change.detail,
+    )

@@ -1,7 +1,8 @@
 """Jobs in RabbitMQ: a durable quorum queue, confirmed publishing, acknowledged work, a dead-letter queue.
 
-A job is a queued probe. It is handed on at least once: what a worker does not acknowledge is delivered again, and after
-`DELIVERY_LIMIT` deliveries it is put aside in the dead-letter queue with the reason in its headers.
+A job is handed on at least once: what a worker does not acknowledge is delivered again, `DELIVERY_LIMIT` times at most.
+Then it is put aside in the dead-letter queue, where its headers tell why: `x-reason`, in words, of what a worker put
+there, and `x-first-death-reason` of what RabbitMQ did, because worker after worker was lost over it.
 """
 
 import asyncio
@@ -15,20 +16,24 @@ from opentelemetry.trace import SpanKind
 
 from netmon import metrics, tracing
 from netmon.logs import logger
-from netmon.models import Probe
+from netmon.models import Job
 from netmon.supervision import deadline, describe, keep_up
 
 QUEUE = "probes"
 DEAD_QUEUE = "probes.dead"
 MESSAGING = {"messaging.system": "rabbitmq", "messaging.destination.name": QUEUE}
 DELIVERY_LIMIT = 20
+"""How often RabbitMQ delivers a job again."""
+REASON = "x-reason"
+URGENT = 5
+"""The lowest priority that a quorum queue takes for a high one; high ones are delivered before the others, 2 to 1."""
 PUBLISH_TIMEOUT = 2.0
 HEARTBEAT = 10
 """Seconds; a peer that vanished is noticed after two of them."""
 
 log = logger(__name__)
 
-Handler = Callable[[Probe, bool], Awaitable[None]]
+Handler = Callable[[Job, bool], Awaitable[None]]
 """Carries out a job; the flag says that it may have been delivered before."""
 
 
@@ -154,8 +159,12 @@ class JobQueue:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def publish(self, probe: Probe) -> None:
+    async def publish(self, job: Job, *, urgent: bool = False) -> None:
         """Put a job into the queue; return once RabbitMQ has it on disk.
+
+        Args:
+            job: what is to be done.
+            urgent: whether it goes before others: somebody waits for it.
 
         Raises:
             QueueUnavailableError: RabbitMQ is away, refused, or did not confirm in time.
@@ -163,14 +172,14 @@ class JobQueue:
         try:
             with tracing.span(f"send {QUEUE}", SpanKind.PRODUCER, MESSAGING):
                 message = Message(
-                    probe.encode(),
+                    job.encode(),
                     delivery_mode=DeliveryMode.PERSISTENT,
                     content_type="application/json",
-                    message_id=str(probe.id),
+                    message_id=str(job.id),
+                    priority=URGENT if urgent else 0,
                     headers=dict(tracing.carrier()),
                 )
-                exchange = self._link.channel.default_exchange
-                await deadline(exchange.publish(message, routing_key=QUEUE, mandatory=True), PUBLISH_TIMEOUT)
+                await _publish(self._link.channel, message, QUEUE)
         except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
             metrics.JOBS_UNPUBLISHED.inc()
             unsure = not isinstance(error, QueueUnavailableError | DeliveryError)
@@ -180,13 +189,17 @@ class JobQueue:
         metrics.JOBS_PUBLISHED.inc()
 
 
+async def _publish(channel: AbstractChannel, message: Message, queue: str) -> None:
+    await deadline(channel.default_exchange.publish(message, routing_key=queue, mandatory=True), PUBLISH_TIMEOUT)
+
+
 class JobConsumer:
     """Takes jobs from the queue, several at a time, and acknowledges each once its handler has returned."""
 
-    def __init__(self, link: Link, handler: Handler, concurrency: int) -> None:
+    def __init__(self, link: Link, handler: Handler, prefetch: int) -> None:
         self._link = link
         self._handler = handler
-        self._concurrency = concurrency
+        self._prefetch = prefetch
         self._jobs: set[asyncio.Task[None]] = set()
         self._tag: str | None = None
         self._stopping = False
@@ -215,7 +228,7 @@ class JobConsumer:
     async def _consume(self, channel: AbstractChannel) -> None:
         if self._stopping:
             return
-        await channel.set_qos(prefetch_count=self._concurrency)
+        await channel.set_qos(prefetch_count=self._prefetch)
         queue = await channel.get_queue(QUEUE, ensure=False)
         self._tag = await queue.consume(self._accept)
 
@@ -231,28 +244,53 @@ class JobConsumer:
         ):
             try:
                 await self._handle(message)
-            except (AMQPError, ChannelInvalidStateError, OSError) as error:
+            except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
                 # The channel is gone, and with it the job's delivery: the broker gives it to a worker again.
                 log.warning("job not acknowledged", job=message.message_id, reason=describe(error))
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
         try:
-            probe = Probe.decode(message.body)
+            job = Job.decode(message.body)
         except ValueError as error:
-            log.warning("unreadable job put aside", job=message.message_id, reason=describe(error))
             metrics.JOBS_REJECTED.inc()
-            await message.reject(requeue=False)
+            await self._put_aside(message, f"unreadable: {describe(error)}")
             return
         try:
-            await self._handler(probe, bool(message.redelivered))
+            await self._handler(job, bool(message.redelivered))
         except asyncio.CancelledError:
             await deadline(message.nack(requeue=True), 1)
             raise
-        except Exception:
-            log.exception("job failed, given back", job=message.message_id)
+        except Exception as error:
             metrics.JOBS_RETURNED.inc()
+            log.exception("job failed", job=message.message_id)
+            if _deliveries(message) >= DELIVERY_LIMIT:
+                await self._put_aside(message, f"failed {DELIVERY_LIMIT} times, at last with {describe(error)}")
+                return
             await asyncio.sleep(1)  # so that a job that always fails does not spin
-            # Rejected it counts as a delivery; what is given back by `nack` does not, since RabbitMQ 4.3.
+            # Rejected, it counts as delivered; what is given back by `nack` does not, since RabbitMQ 4.3.
             await message.reject(requeue=True)
         else:
             await message.ack()
+
+    async def _put_aside(self, message: AbstractIncomingMessage, reason: str) -> None:
+        """Move a message to the dead-letter queue; it leaves its own once RabbitMQ has it there."""
+        log.warning("job put aside", job=message.message_id, reason=reason)
+        copy = Message(
+            message.body,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            content_type=message.content_type,
+            message_id=message.message_id,
+            headers={**message.headers, REASON: reason},
+        )
+        try:
+            await _publish(self._link.channel, copy, DEAD_QUEUE)
+        except TimeoutError as error:
+            self._link.drop(describe(error))  # so that the message is delivered again
+            raise
+        await message.ack()
+
+
+def _deliveries(message: AbstractIncomingMessage) -> int:
+    """How often a message has been delivered and failed, or its worker was lost, this time included."""
+    before = message.headers.get("x-delivery-count", 0)
+    return 1 + (before if isinstance(before, int) else 0)

@@ -11,11 +11,15 @@ from netmon.settings import Settings
 from netmon.supervision import deadline
 
 RESULTS = "probe.results"
+"""Each finished probe, keyed by its target."""
+STATES = "monitor.state"
+"""Each time that a target came into another state, keyed by the target."""
 PARTITIONS = 6
 """More than the workers that one machine runs: consumers of one group share the partitions."""
 REPLICATION_FACTOR = 1
 """The stack has one broker; a topic that is there already keeps its own."""
-
+TOPICS = {RESULTS: 7, STATES: 30}
+"""The application's own, and for how many days they are kept."""
 
 Access = Mapping[str, Any]
 """How a client reaches the brokers: arguments that every class of aiokafka takes. A password is among them."""
@@ -51,6 +55,16 @@ async def ensure_topic(access: Access, topic: str, partitions: int, config: dict
         error = for_code(code)
         if error not in (TopicAlreadyExistsError, for_code(0)):
             raise error(f"cannot create the topic {topic}")
+
+
+async def ensure_own_topics(access: Access) -> None:
+    """Create the application's topics unless they are there.
+
+    Raises:
+        KafkaError: Kafka is away, or refused.
+    """
+    for topic, days in TOPICS.items():
+        await ensure_topic(access, topic, PARTITIONS, {"retention.ms": str(days * 24 * 3600 * 1000)})
 
 
 class KafkaCheck:

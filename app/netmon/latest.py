@@ -1,26 +1,48 @@
 """The latest state of each target, in Redis: a projection of the events, rebuilt from them or from the record."""
 
-from opentelemetry.trace import SpanKind
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from opentelemetry.trace import Span, SpanKind, get_current_span
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from netmon import tracing
-from netmon.models import Probe
+from netmon.models import Probe, Standing
 
 KEYS = "netmon:"
 """What the keys of the application begin with: its account has no right to others."""
-TIME_TO_LIVE = 24 * 3600
-"""Seconds a state is kept without a new event; the record has it for longer."""
+TIME_TO_LIVE = 2 * 24 * 3600
+"""Seconds a state is kept without a new event, twice the longest interval; the record has it for longer."""
 
 # Compares and sets in one step, since events of one target can arrive late, twice, or in two workers.
 _PUT = """
-local known = redis.call('HGET', KEYS[1], 'at')
-if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'at', ARGV[1], 'state', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 1
+local applied = {}
+for number, key in ipairs(KEYS) do
+    local at, state = ARGV[2 * number], ARGV[2 * number + 1]
+    local known = redis.call('HGET', key, 'at')
+    if known and tonumber(known) >= tonumber(at) then
+        applied[number] = 0
+    else
+        redis.call('HSET', key, 'at', at, 'state', state)
+        redis.call('EXPIRE', key, ARGV[1])
+        applied[number] = 1
+    end
+end
+return applied
 """
+_GET = """
+local states = {}
+for number, key in ipairs(KEYS) do
+    states[2 * number - 1] = redis.call('HGET', key, 'at')
+    states[2 * number] = redis.call('HGET', key, 'state')
+end
+return states
+"""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def connect(url: str) -> Redis:
@@ -34,26 +56,52 @@ def connect(url: str) -> Redis:
     )
 
 
+class _Update(NamedTuple):
+    """What is to be known of a target: a state as of a time, or none since then."""
+
+    target: str
+    at: datetime
+    state: bytes
+
+
 class LatestStates:
     """Reads and writes latest states. Every method raises `redis.RedisError` while Redis is away."""
 
     def __init__(self, url: str) -> None:
         self._redis = connect(url)
 
-    async def put(self, probe: Probe) -> bool:
-        """Make a finished probe its target's state, unless a later one is known; whether it was applied."""
-        if probe.finished_at is None:
-            raise ValueError("only a finished probe is a state")
-        microseconds = round(probe.finished_at.timestamp() * 1_000_000)
-        with tracing.span("EVAL", SpanKind.CLIENT, {"db.system.name": "redis", "db.operation.name": "EVAL"}):
-            # Not by the script's digest: Redis forgets scripts when it restarts.
-            applied = await self._redis.eval(_PUT, 1, _key(probe.target), microseconds, probe.encode(), TIME_TO_LIVE)
-        return bool(applied)
+    async def put(self, *probes: Probe, spans: Iterable[Span] | None = None) -> list[bool]:
+        """Make finished probes their targets' states, one after another, unless later ones are known.
+
+        Args:
+            probes: several of one target are in order.
+            spans: to whose traces it belongs, unless it is the current one.
+
+        Returns:
+            Whether each was applied. Where this fails, some may have been.
+        """
+        return await self._put([_update(probe) for probe in probes], spans)
+
+    async def put_unknown(self, target: str, since: datetime) -> bool:
+        """Let a target have no result since then, unless a later one is known; whether it was applied."""
+        [applied] = await self._put([_Update(target, since, b"")])
+        return applied
 
     async def get(self, target: str) -> Probe | None:
         """The state of a target, if it is known here."""
         state = await self._redis.hget(_key(target), "state")
         return Probe.decode(state) if state else None
+
+    async def of(self, targets: Sequence[str]) -> list[Probe | Standing | None]:
+        """The states of targets, in their order: a bare standing of one without a result, None where none is known."""
+        if not targets:
+            return []
+        found = await self._redis.eval(_GET, len(targets), *map(_key, targets))
+        return [_state(at, state) for at, state in zip(found[::2], found[1::2], strict=True)]
+
+    async def forget(self, target: str) -> None:
+        """Know nothing of a target any more."""
+        await self._redis.delete(_key(target))
 
     async def check(self) -> None:
         """Raise unless Redis answers."""
@@ -63,6 +111,36 @@ class LatestStates:
         """Close the connections."""
         await self._redis.aclose()
 
+    async def _put(self, updates: Sequence[_Update], spans: Iterable[Span] | None = None) -> list[bool]:
+        parents = [get_current_span()] if spans is None else spans
+        attributes = {"db.system.name": "redis", "db.operation.name": "EVAL"}
+        with tracing.shared("EVAL", SpanKind.CLIENT, attributes, parents):
+            # Not by the script's digest: Redis forgets scripts when it restarts.
+            applied = await self._redis.eval(
+                _PUT,
+                len(updates),
+                *(_key(update.target) for update in updates),
+                TIME_TO_LIVE,
+                *(argument for update in updates for argument in (_microseconds(update.at), update.state)),
+            )
+        return [bool(each) for each in applied]
+
+
+def _update(probe: Probe) -> _Update:
+    if probe.finished_at is None:
+        raise ValueError("only a finished probe is a state")
+    return _Update(probe.target, probe.finished_at, probe.encode())
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
 
 def _key(target: str) -> str:
     return f"{KEYS}latest:{target}"
+
+
+def _state(at: bytes | None, state: bytes | None) -> Probe | Standing | None:
+    if at is None:
+        return None
+    return Probe.decode(state) if state else Standing(since=_EPOCH + int(at) * _MICROSECOND)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from netmon.guard import Guard
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -35,6 +37,10 @@ class Settings:
     reload: bool
     probe_timeout_seconds: float
     worker_concurrency: int
+    on_demand_probes_per_second: float
+    results_retention_days: float
+    status_page_alerts: bool
+    guard: Guard
     prometheus_url: str
     alertmanager_url: str
     export_traces: bool
@@ -81,6 +87,10 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
         reload=reader.flag("RELOAD", default=False),
         probe_timeout_seconds=reader.number("PROBE_TIMEOUT_SECONDS", 10, low=0.1, high=60),
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
+        results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
+        on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
+        status_page_alerts=reader.flag("STATUS_PAGE_ALERTS", default=True),
+        guard=reader.guard("ALLOW_PRIVATE_TARGETS"),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
         export_traces=any(endpoints),
@@ -151,6 +161,13 @@ class _Reader:
             self.problems.append(f"{name} must be a number from {low} to {high}")
             return default
         return value
+
+    def guard(self, name: str) -> Guard:
+        try:
+            return Guard.parse(self.text(name, "false").strip())
+        except ValueError:
+            self.problems.append(f"{name} must be true, false or a list of host:port")
+            return Guard()
 
     def brokers(self, name: str) -> tuple[str, ...]:
         brokers = tuple(part.strip() for part in self._required(name).split(",") if part.strip())

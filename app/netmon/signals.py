@@ -13,6 +13,7 @@ from netmon.supervision import deadline, describe
 
 EVERY = 3.0
 TIMEOUT = 3.0
+TARGET_STATES = ("unknown", "up", "degraded", "down", "paused")
 
 log = logger(__name__)
 
@@ -49,10 +50,20 @@ async def queues(link: Link) -> None:
     await watch(measure, metrics.QUEUE_MESSAGES.clear)
 
 
-async def unfinished(database: Database) -> None:
-    """Keep `netmon_oldest_unfinished_probe_seconds`, for ever; it is NaN while the database is away."""
+async def recorded(database: Database) -> None:
+    """Keep the gauges of what the database knows, for ever; they are NaN while it is away."""
 
     async def measure() -> None:
-        metrics.OLDEST_UNFINISHED.set(await database.oldest_unfinished())
+        found = await database.backlog()
+        for gauge, value in zip(metrics.RECORDED, found, strict=True):
+            gauge.set(value)
+        states = await database.states()
+        for state in TARGET_STATES:
+            metrics.TARGETS.labels(state).set(states.get(state, 0))
 
-    await watch(measure, lambda: metrics.OLDEST_UNFINISHED.set(math.nan))
+    def forget() -> None:
+        for gauge in metrics.RECORDED:
+            gauge.set(math.nan)
+        metrics.TARGETS.clear()
+
+    await watch(measure, forget)

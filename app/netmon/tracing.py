@@ -15,9 +15,10 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -70,7 +71,8 @@ def configure(service: str, version: str, *, export: bool) -> None:
         # Its thread encodes spans for milliseconds; requests need not wait for Python's own 5 ms to get their turn.
         sys.setswitchinterval(0.0005)
     trace.set_tracer_provider(_provider)
-    PsycopgInstrumentor().instrument()
+    if export:
+        PsycopgInstrumentor().instrument()
 
 
 def _complete_environment(defaults: Mapping[str, str]) -> None:
@@ -158,6 +160,50 @@ class _Memory(logging.Handler):
         self.messages.append(record.getMessage())
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A span that is open until its block ends; an exception makes it a failed one.
+
+    Several can be open side by side, since each is the current one inside `current` alone.
+    """
+
+    span: Span
+    request_id: str | None = None
+
+    @contextmanager
+    def current(self) -> Iterator[Span]:
+        """What is done inside belongs to this span, and log lines carry its ids."""
+        known = bound_contextvars(request_id=self.request_id) if self.request_id else nullcontext()
+        with trace.use_span(self.span, record_exception=False, set_status_on_exception=False), known:
+            yield self.span
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            self.span.record_exception(error)
+            self.span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        self.span.end()
+
+
+def begin(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, str],
+    *,
+    carrier: Mapping[str, object] | None = None,
+    parent: Span | None = None,
+) -> Open:
+    """A span that begins now, see `span`; without a carrier it is a child of `parent`, or of the current span."""
+    if carrier is None:
+        context = None if parent is None else trace.set_span_in_context(parent)
+        return Open(_tracer.start_span(name, context, kind, dict(attributes)))
+    headers = {key: value for key, value in carrier.items() if isinstance(value, str)}
+    context = _propagator.extract(headers, Context())
+    return Open(_tracer.start_span(name, context, kind, dict(attributes)), request_id(headers))
+
+
 @contextmanager
 def span(
     name: str,
@@ -174,14 +220,18 @@ def span(
         carrier: headers of a request or message, from whose trace it goes on, and whose request id log lines inside
             then carry; what is missing or invalid in them begins anew.
     """
-    headers = {key: value for key, value in (carrier or {}).items() if isinstance(value, str)}
-    context = None if carrier is None else _propagator.extract(headers, Context())
-    known = request_id(headers)
-    with (
-        _tracer.start_as_current_span(name, context, kind, dict(attributes or {})) as current,
-        bound_contextvars(**({"request_id": known} if known else {})),
-    ):
+    with begin(name, kind, attributes or {}, carrier=carrier) as opened, opened.current() as current:
         yield current
+
+
+@contextmanager
+def shared(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iterable[Span]) -> Iterator[None]:
+    """A child of each of these spans around the block, for what is done once for all of them."""
+    with ExitStack() as opened:
+        for each in spans:
+            if each.is_recording():
+                opened.enter_context(begin(name, kind, attributes, parent=each))
+        yield
 
 
 def request_id(carrier: Mapping[str, str]) -> str | None:

@@ -27,11 +27,21 @@ from netmon.settings import Settings
 MAX_BODY = 64 * 1024
 LARGE_BODIES = {"/api/alerts": 1024 * 1024}
 """Alertmanager puts all alerts of a group into one request."""
-QUIET_ROUTES = ("/api/health", "/api/metrics")
+QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 LAST_REQUESTS = 0.5
 """Seconds in which whoever has connected before the server refuses others can send a request; a proxy does so at once,
 unless it waits for the processor."""
+
+TAGS = {
+    "targets": "What is watched, and what is known of it. Reading is open, writing needs a token.",
+    "probes": "Single probes that somebody asks for.",
+    "incidents": "Times during which a target was not up.",
+    "alerts": "Alerts that Alertmanager delivered.",
+    "access": "Whether a token is right.",
+    "health": "How the service itself is.",
+}
+"""The parts of the API, as its description has them."""
 
 log = logger(__name__)
 
@@ -41,6 +51,7 @@ def create_app(settings: Settings, title: str) -> FastAPI:
     app = FastAPI(
         title=title,
         version=settings.version,
+        openapi_tags=[{"name": name, "description": about} for name, about in TAGS.items()],
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,

@@ -1,26 +1,32 @@
-"""The worker: takes jobs, probes targets, stores results, publishes events, projects them into the cache."""
+"""The worker: schedules probes, carries them out, records results, publishes events and applies them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from opentelemetry.trace import SpanKind
-from psycopg import OperationalError
 
-from netmon import health, metrics, signals, tracing, web
-from netmon.database import Database
-from netmon.events import EventPublisher, Projection
-from netmon.jobs import JobConsumer, Link
-from netmon.kafka import KafkaCheck, access
+from netmon import events, health, metrics, signals, tracing, web
+from netmon.database import AWAY, Database
+from netmon.jobs import JobConsumer, JobQueue, Link
+from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest import LatestStates
 from netmon.logs import logger
-from netmon.models import Outcome, Probe
+from netmon.models import Job, Outcome, StateChange
+from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
+from netmon.record import Recorder
+from netmon.retention import Retention
+from netmon.scheduler import Scheduler
 from netmon.settings import Settings
 from netmon.supervision import Backoff, describe, running
 
 STOP_TIMEOUT = 20.0
 """How long a stopping worker finishes its jobs (seconds); the others are given back to the queue."""
+
+AHEAD = 2
+"""Jobs that a worker takes, to one that it probes: while results are stored, others are probed."""
 
 T = TypeVar("T")
 
@@ -32,8 +38,6 @@ async def run(settings: Settings) -> None:
     database = Database(settings.database_url, application="netmon-worker")
     latest = LatestStates(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-worker")
-    publisher = EventPublisher(access(settings))
-    projection = Projection(access(settings), latest)
     kafka = KafkaCheck(access(settings))
     lifecycle = health.Lifecycle()
 
@@ -43,47 +47,62 @@ async def run(settings: Settings) -> None:
     )
     app.include_router(health.router(settings, checks, lifecycle, needed=["database", "rabbitmq"]))
 
-    async with Prober(settings.probe_timeout_seconds, settings.version) as prober:
-        work = Work(database, prober, publisher)
-        consumer = JobConsumer(link, work.carry_out, settings.worker_concurrency)
+    projection = events.Projection(latest)
+    subscriptions = (
+        events.Subscription(access(settings), RESULTS, events.PROJECTION, projection.read, projection.apply),
+        events.Subscription(
+            access(settings), STATES, events.STATE_LOG, StateChange.model_validate_json, events.log_changes
+        ),
+    )
+    relay = Relay(database, access(settings))
+    scheduler = Scheduler(database, JobQueue(link))
+    retention = Retention(database, settings.results_retention_days)
 
-        async def consume() -> None:
+    async with Prober(settings.guard, settings.version) as prober:
+        work = Work(Recorder(database), database, prober, settings.worker_concurrency)
+        consumer = JobConsumer(link, work.carry_out, AHEAD * settings.worker_concurrency)
+
+        async def on_the_schema() -> None:
             await database.prepare()
-            await consumer.run()
+            await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run())
 
         async def drain() -> None:
             lifecycle.draining = True
+            await scheduler.stop()
             await consumer.stop(STOP_TIMEOUT)
 
-        gauges = signals.dependencies(checks), signals.queues(link), signals.unfinished(database)
-        async with running(consume(), publisher.run(), projection.run(), *gauges):
+        gauges = signals.dependencies(checks), signals.queues(link), signals.recorded(database)
+        async with running(on_the_schema(), *(each.run() for each in subscriptions), *gauges):
             await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()
 
 
 class Work:
-    """Carries out one job: probe, record, event."""
+    """Carries out one job: the target is probed, the result is stored."""
 
-    def __init__(self, database: Database, prober: Prober, publisher: EventPublisher) -> None:
+    def __init__(self, recorder: Recorder, database: Database, prober: Prober, concurrency: int) -> None:
         for outcome in OUTCOMES:
             metrics.PROBES.labels(outcome)  # begins at 0
+        self._recorder = recorder
         self._database = database
         self._prober = prober
-        self._publisher = publisher
+        self._slots = asyncio.Semaphore(concurrency)
 
-    async def carry_out(self, job: Probe, redelivered: bool) -> None:
-        """Probe the target, store the result, publish the event; return when all of it is done.
+    async def carry_out(self, job: Job, redelivered: bool) -> None:
+        """Probe the target and store the result; return when that is done.
 
-        A job that was delivered before may have its result already: it is not probed again then, but its event is
-        published, as nobody knows whether the worker before came to that.
+        A job that was delivered before may have its result already: it is not probed again then.
         """
-        probe = await self._known(job) if redelivered else None
-        if probe is None:
+        if redelivered and await self._finished(job):
+            log.info("job delivered again, its result is known", probe=str(job.id), target=job.target)
+            return
+        async with self._slots:
             if not redelivered:
                 metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
-            probe = await self._store(job.finished(await self._probe(job)))
-        await self._publisher.publish(probe)
+            outcome = await self._probe(job)
+        finished = job.probe.finished(outcome)
+        probe = await _patiently(lambda: self._recorder.store(finished))
         log.info(
             "probe finished",
             probe=str(probe.id),
@@ -94,9 +113,9 @@ class Work:
             ms=probe.duration_ms,
         )
 
-    async def _probe(self, job: Probe) -> Outcome:
+    async def _probe(self, job: Job) -> Outcome:
         with tracing.span("probe", SpanKind.CLIENT, {"netmon.target": job.target}) as span:
-            outcome = await self._prober.probe(job.url)
+            outcome = await self._prober.probe(job.plan)
             if outcome.http_status is not None:
                 span.set_attribute("http.response.status_code", outcome.http_status)
             if outcome.error:
@@ -106,12 +125,9 @@ class Work:
             metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000, tracing.exemplar())
         return outcome
 
-    async def _known(self, job: Probe) -> Probe | None:
+    async def _finished(self, job: Job) -> bool:
         stored = await _patiently(lambda: self._database.get(job.id))
-        return stored if stored and stored.status != "queued" else None
-
-    async def _store(self, probe: Probe) -> Probe:
-        return await _patiently(lambda: self._database.finish(probe))
+        return stored is not None and stored.status != "queued"
 
 
 async def _patiently(query: Callable[[], Awaitable[T]]) -> T:
@@ -120,5 +136,5 @@ async def _patiently(query: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await query()
-        except (OperationalError, TimeoutError) as error:
+        except AWAY as error:
             await backoff.failed(describe(error))

@@ -145,7 +145,8 @@ def test_redis_answers_nobody_without_an_account(stack: Stack) -> None:
 
 
 def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
-    assert redis(stack, "app", "SET netmon:test 1 EX 60", "GET netmon:test", "DEL netmon:test") == ["OK", "1", "1"]
+    commands = ("SET netmon:test 1 EX 60", "GET netmon:test", "MGET netmon:test", "DEL netmon:test")
+    assert redis(stack, "app", *commands) == ["OK", "1", "1", "1"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,8 @@ def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
     [
         "CONFIG GET maxmemory", "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "ACL LIST", "ACL SETUSER netmon +@all",
         "CLIENT LIST", "SHUTDOWN NOSAVE", "SAVE", "MONITOR", "REPLICAOF localhost 1", "INFO",
-        "GET other", "SET other 1", "DEL other", "EVAL 'return redis.call(\"GET\", \"other\")' 0",
+        "GET other", "MGET netmon:test other", "SET other 1", "DEL other",
+        "EVAL 'return redis.call(\"GET\", \"other\")' 0",
         "EVAL 'return redis.call(\"FLUSHALL\")' 0",
     ],
 )  # fmt: skip

@@ -72,6 +72,23 @@ def test_the_api_is_used_through_it(front: Front) -> None:
     until(lambda: json.loads(front.ask(path).body)["status"] == "succeeded", 20, "the probe to succeed")
 
 
+@pytest.mark.parametrize("url", ["http://db:5432/", "http://rabbitmq:15672/", "http://app:3001/"])
+def test_a_target_is_no_way_inside(front: Front, url: str) -> None:
+    accepted = front.ask("/api/probes", "POST", json.dumps({"url": url}).encode(), Content_Type="application/json",
+                         Authorization=front.stack.access()["Authorization"])  # fmt: skip
+    assert accepted.status == 202, accepted
+    path = f"/api/probes/{json.loads(accepted.body)['id']}"
+    until(lambda: json.loads(front.ask(path).body)["status"] == "failed", 20, "the probe to fail")
+    assert json.loads(front.ask(path).body)["error"] == "refused_address"
+
+
+def test_a_private_address_is_refused_at_once(front: Front) -> None:
+    answer = front.ask("/api/probes", "POST", b'{"url": "http://169.254.169.254/"}', Content_Type="application/json",
+                       Authorization=front.stack.access()["Authorization"])  # fmt: skip
+    assert answer.status == 422, answer
+    assert "ALLOW_PRIVATE_TARGETS" in str(answer.body)
+
+
 def test_http_2_and_3(front: Front) -> None:
     assert front.proxy.negotiated(5) == "h2"
     assert front.over_http3("/healthz") == 200

@@ -27,11 +27,13 @@ WAY = (
     ("netmon-worker", "process probes"),
     ("netmon-worker", "probe"),
     ("netmon-worker", "INSERT"),
+    ("netmon-worker", "SELECT"),
+    ("netmon-worker", "WITH"),
     ("netmon-worker", "send probe.results"),
     ("netmon-worker", "process probe.results"),
     ("netmon-worker", "EVAL"),
 )
-"""Every step of one probe: service and span."""
+"""Every step of one probe: service and span. Its result is stored by three statements: itself, standings, events."""
 
 
 class Target(http.server.BaseHTTPRequestHandler):

@@ -1,22 +1,30 @@
 """The API over HTTP with its services replaced: answers, errors as problems, request ids, metrics."""
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from psycopg import OperationalError
 from redis import RedisError
+from starlette.exceptions import HTTPException
 
 from netmon import access, web
+from netmon.api import Services as Routed
 from netmon.api import add_routes, usable
+from netmon.api.on_demand import Allowance, OnDemand
+from netmon.api.targets import TargetPatch
 from netmon.jobs import QueueUnavailableError
-from netmon.models import Outcome, Probe
+from netmon.models import Job, Outcome, Probe, Target, TargetSettings
+from netmon.reading import Reading
 from netmon.settings import Settings, load
+from netmon.specs import MASK
+from netmon.watched import Change, NameTakenError, TooManyTargetsError
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +38,9 @@ class Services:
         self.rows: dict[UUID, Probe] = {}
         self.jobs: list[Probe] = []
         self.cache: dict[str, Probe] = {}
+        self.targets: dict[UUID, Target] = {}
+        self.most = 5
+        self.forgotten: list[str] = []
         self.away: set[str] = set()
 
     @asynccontextmanager
@@ -38,9 +49,10 @@ class Services:
         yield
         self.rows[probe.id] = probe
 
-    async def publish(self, probe: Probe) -> None:
+    async def publish(self, job: Job, *, urgent: bool) -> None:
+        assert urgent, "somebody waits for it"
         self._need("queue", QueueUnavailableError)
-        self.jobs.append(probe)
+        self.jobs.append(job.probe)
 
     async def latest(self, target: str) -> Probe | None:
         self._need("database", OperationalError)
@@ -73,6 +85,54 @@ class Cache:
         self._services.cache[probe.target] = probe
         return True
 
+    async def forget(self, target: str) -> None:
+        self._services.cache.pop(target, None)
+
+
+class Answers:
+    """The cache of answers, always empty."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def get(self, _key: str, _seconds: float, load: Any) -> tuple[bytes | None, str]:
+        return await load(), "miss"
+
+    async def forget(self, *keys: str) -> None:
+        self._services.forgotten += keys
+
+
+class Targets:
+    """The record of targets."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._targets = services.targets
+
+    async def add(self, settings: TargetSettings) -> Target:
+        self._services._need("database", OperationalError)
+        if settings.name in {target.name for target in self._targets.values()}:
+            raise NameTakenError
+        if len(self._targets) == self._services.most:
+            raise TooManyTargetsError
+        target = Target.of(settings)
+        self._targets[target.id] = target
+        return target
+
+    async def get(self, target: UUID) -> Target | None:
+        return self._targets.get(target)
+
+    async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> Change | None:
+        before = self._targets.get(target)
+        if before is None:
+            return None
+        given = {name: getattr(before, name) for name in ("id", "created_at", "updated_at")}
+        self._targets[target] = Target(**dict(to(before)), **given)
+        return Change(self._targets[target], None)
+
+    async def delete(self, target: UUID) -> bool:
+        return self._targets.pop(target, None) is not None
+
 
 @pytest.fixture
 def services() -> Database:
@@ -88,7 +148,13 @@ async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.A
 @asynccontextmanager
 async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
     app = web.create_app(settings, "test")
-    add_routes(app, services, services, Cache(services), access.Writer(settings))  # type: ignore[arg-type]
+    reading: Any = Reading(services, Cache(services), Answers(services))  # type: ignore[arg-type]
+    on_demand = OnDemand(services, services, Allowance(settings.on_demand_probes_per_second))
+    watched: Any = Targets(services)
+    writer = access.Writer(settings)
+    add_routes(
+        app, Routed(services, watched, reading, on_demand, writer, settings.guard, settings.probe_timeout_seconds)
+    )
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -144,6 +210,17 @@ async def test_what_cannot_be_queued_is_not_stored(
 async def test_an_invalid_request_is_a_problem(client: httpx.AsyncClient, body: bytes) -> None:
     problem = is_problem(await client.post("/api/probes", content=body, headers=JSON), 422)
     assert problem["errors"][0]["at"].startswith("body")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:192.168.1.1]"])
+async def test_a_private_address_is_refused_before_anything_is_queued(client: httpx.AsyncClient, host: str) -> None:
+    for path, body in (
+        ("/api/probes", {"url": f"http://{host}/"}),
+        ("/api/targets", {"name": "inside", "spec": {"kind": "http", "url": f"http://{host}/"}}),
+    ):
+        response = await client.post(path, json=body)
+        assert response.status_code == 422
+        assert "is not a public address" in response.text
 
 
 async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
@@ -208,3 +285,138 @@ async def test_what_is_needed_is_asked_until_it_answers() -> None:
 
     await usable(lambda: check("database"), lambda: check("queue"))
     assert answers == {"database": [], "queue": []}
+
+
+SPEC = {"kind": "http", "url": "http://a/", "headers": {"Authorization": "secret", "X-A": "b"}}
+
+
+async def added(client: httpx.AsyncClient, name: str = "A", **settings: object) -> dict[str, Any]:
+    answer = await client.post("/api/targets", json={"name": name, "spec": SPEC, **settings})
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    assert answer.headers["location"] == f"/api/targets/{body['id']}"
+    return body
+
+
+def headers_of(services: Database, target: str) -> dict[str, str]:
+    spec = services.targets[UUID(target)].spec
+    assert spec.kind == "http"
+    return spec.headers
+
+
+async def test_a_target_is_added_and_its_headers_are_not_told(client: httpx.AsyncClient, services: Database) -> None:
+    body = await added(client)
+    assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
+    assert headers_of(services, body["id"]) == SPEC["headers"]
+    assert services.forgotten == ["targets"]
+
+
+async def test_a_masked_value_stays_what_it_is(client: httpx.AsyncClient, services: Database) -> None:
+    body = await added(client)
+    settings = {name: body[name] for name in TargetSettings.model_fields}
+    settings["spec"]["headers"] = {"authorization": MASK, "X-A": "c"}
+    answer = await client.put(f"/api/targets/{body['id']}", json=settings)
+    assert answer.json()["spec"]["headers"] == {"authorization": MASK, "X-A": MASK}
+    assert headers_of(services, body["id"]) == {"authorization": "secret", "X-A": "c"}
+    await client.patch(f"/api/targets/{body['id']}", json={"spec": {**SPEC, "headers": {"X-A": MASK}}})
+    assert headers_of(services, body["id"]) == {"X-A": "c"}
+
+
+async def test_a_masked_value_of_which_nothing_is_known_is_refused(client: httpx.AsyncClient) -> None:
+    new = {"name": "B", "spec": {**SPEC, "headers": {"X-New": MASK}}}
+    other = {"kind": "tcp", "host": "a", "port": 1}
+    target = (await added(client, spec=other))["id"]
+    for answer in (
+        await client.post("/api/targets", json=new),
+        await client.put(f"/api/targets/{target}", json=new),
+        await client.patch(f"/api/targets/{target}", json={"spec": new["spec"]}),
+    ):
+        [error] = is_problem(answer, 422)["errors"]
+        assert error["at"] == "body/spec/headers/X-New"
+
+
+async def test_a_part_is_changed_and_the_whole_is_checked(client: httpx.AsyncClient, services: Database) -> None:
+    target = (await added(client, slow_ms=5, failures=3, window=3))["id"]
+    answer = await client.patch(f"/api/targets/{target}", json={"enabled": False, "slow_ms": None})
+    assert (answer.json()["enabled"], answer.json()["slow_ms"], answer.json()["failures"]) == (False, None, 3)
+    before = services.targets[UUID(target)]
+    for wrong in ({"window": 2}, {"name": None}, {"interval_seconds": 1}, {"id": target}, {"spec": {"kind": "x"}}):
+        problem = is_problem(await client.patch(f"/api/targets/{target}", json=wrong), 422)
+        assert problem["errors"][0]["at"].startswith("body")
+    assert services.targets[UUID(target)] == before
+
+
+def test_every_setting_can_be_changed_by_itself() -> None:
+    assert set(TargetPatch.model_fields) == set(TargetSettings.model_fields)
+
+
+async def test_a_name_is_given_once_and_there_is_a_most(client: httpx.AsyncClient, services: Database) -> None:
+    await added(client)
+    again = await client.post("/api/targets", json={"name": " A ", "spec": SPEC})
+    assert "choose another" in is_problem(again, 409)["detail"]
+    services.most = 1
+    assert (
+        "delete one" in is_problem(await client.post("/api/targets", json={"name": "B", "spec": SPEC}), 409)["detail"]
+    )
+
+
+async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database) -> None:
+    target = (await added(client))["id"]
+    assert (await client.delete(f"/api/targets/{target}")).status_code == 204
+    assert {"targets", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(services.forgotten)
+
+
+async def test_an_unknown_target_is_a_problem(client: httpx.AsyncClient) -> None:
+    path = f"/api/targets/{uuid4()}"
+    is_problem(await client.put(path, json={"name": "A", "spec": SPEC}), 404)
+    is_problem(await client.patch(path, json={}), 404)
+    is_problem(await client.delete(path), 404)
+    is_problem(await client.post(f"{path}/probes"), 404)
+
+
+async def test_writing_needs_a_token(client: httpx.AsyncClient, services: Database) -> None:
+    target = (await added(client))["id"]
+    del client.headers["authorization"]
+    path = f"/api/targets/{target}"
+    for method, url in (
+        ("POST", "/api/targets"),
+        ("PUT", path),
+        ("PATCH", path),
+        ("DELETE", path),
+        ("POST", f"{path}/probes"),
+    ):
+        is_problem(await client.request(method, url, json={}), 401)
+    assert (list(services.targets), services.jobs) == ([UUID(target)], [])
+
+
+async def test_a_target_is_probed_at_once(client: httpx.AsyncClient, services: Database) -> None:
+    target = (await added(client))["id"]
+    answer = await client.post(f"/api/targets/{target}/probes")
+    assert answer.status_code == 202
+    assert [job.target for job in services.jobs] == [target]
+    assert (await client.get(answer.headers["location"])).json()["status"] == "queued"
+    assert "secret" not in answer.text
+
+
+async def test_what_somebody_may_ask_for_is_bounded(environ: dict[str, str], services: Any) -> None:
+    async with connected(load({**environ, "ON_DEMAND_PROBES_PER_SECOND": "0.2"}), services) as client:
+        answers = [await client.post("/api/probes", json={"url": "http://a/"}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        is_problem(answers[2], 429)
+        assert 1 <= int(answers[2].headers["retry-after"]) <= 5
+        assert len(services.jobs) == 2
+
+
+def test_what_was_not_used_is_there_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    allowance = Allowance(0.5)
+    taken = []
+    for now in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.9, 2.0, 2.0, 100.0):  # noqa: B007 - read by the clock above
+        try:
+            allowance.take()
+        except HTTPException as error:
+            taken.append((error.headers or {})["Retry-After"])
+        else:
+            taken.append("")
+    assert taken == ["", "", "", "", "", "2", "1", "", "2", ""]

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
+import structlog
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 from pydantic import ValidationError
+from redis import RedisError
+from structlog.testing import capture_logs
 
-from netmon import events, latest, metrics
-from netmon.models import Outcome, Probe, Status
-from netmon.targets import parse_target
+from netmon import events, latest, metrics, supervision
+from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
+from netmon.specs import HttpSpec
 from netmon.worker import Work
 
 pytestmark = pytest.mark.anyio
@@ -18,9 +24,12 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def job() -> Job:
+    return Job.of(Plan(spec=HttpSpec(url="http://a/")), "http:a:80")
+
+
 def finished(seconds: float, status: Status = "succeeded") -> Probe:
-    probe = Probe.of(parse_target("http://a/"))
-    return probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
+    return job().probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
 
 
 def test_a_probe_survives_encoding() -> None:
@@ -39,8 +48,22 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.hash: dict[str, dict[str, Any]] = {}
+        self.calls: list[int] = []
+        """How many states each call was of."""
+        self.failures: list[Exception] = []
+        """What the next calls end with; each of them has set its first state by then."""
 
-    async def eval(self, _script: str, _keys: int, key: str, at: int, state: bytes, _seconds: int) -> int:
+    async def eval(self, _script: str, keys: int, *arguments: Any) -> list[int]:
+        self.calls.append(keys)
+        names, states = arguments[:keys], arguments[keys + 1 :]
+        applied = []
+        for key, at, state in zip(names, states[::2], states[1::2], strict=True):
+            applied.append(self._put(key, at, state))
+            if self.failures:
+                raise self.failures.pop()
+        return applied
+
+    def _put(self, key: str, at: int, state: bytes) -> int:
         known = self.hash.get(key)
         if known and float(known["at"]) >= float(at):
             return 0
@@ -51,63 +74,73 @@ class FakeRedis:
         return self.hash.get(key, {}).get(field)
 
 
-async def test_an_older_event_never_replaces_a_newer(monkeypatch: pytest.MonkeyPatch) -> None:
-    states, redis = latest.LatestStates("redis://redis"), FakeRedis()
-    monkeypatch.setattr(states, "_redis", redis)
+@pytest.fixture
+def redis(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
+    fake = FakeRedis()
+    monkeypatch.setattr(latest, "connect", lambda _url: fake)
+    return fake
+
+
+@pytest.mark.usefixtures("redis")
+async def test_an_older_event_never_replaces_a_newer() -> None:
+    states = latest.LatestStates("redis://redis")
     old, new = finished(1), finished(1.000001, "failed")
-    assert await states.put(old)
-    assert await states.put(new)
-    assert not await states.put(old)
-    assert not await states.put(new)
+    assert await states.put(old) == [True]
+    assert await states.put(new) == [True]
+    assert await states.put(old, new) == [False, False]
     assert await states.get(new.target) == new
 
 
 async def test_a_queued_probe_is_no_state() -> None:
     with pytest.raises(ValueError, match="finished"):
-        await latest.LatestStates("redis://redis").put(Probe.of(parse_target("http://a/")))
+        await latest.LatestStates("redis://redis").put(job().probe)
 
 
-class Recorder:
-    """Stands for the database, the prober and the publisher, and remembers the order of the calls."""
+class Calls:
+    """Stands for the database, the prober and the recorder, and remembers the order of the calls."""
 
     def __init__(self, stored: Probe | None = None) -> None:
         self.calls: list[str] = []
-        self.stored = stored
+        self._stored = stored
 
     async def get(self, _probe_id: object) -> Probe | None:
         self.calls.append("get")
-        return self.stored
+        return self._stored
 
-    async def finish(self, probe: Probe) -> Probe:
-        self.calls.append("finish")
+    async def store(self, probe: Probe) -> Probe:
+        assert probe.finished_at
+        assert "plan" not in probe.model_dump()
+        self.calls.append("store")
         return probe
 
-    async def probe(self, _url: str) -> Outcome:
+    async def probe(self, plan: Plan) -> Outcome:
+        assert plan.spec.address == "http://a/"
         self.calls.append("probe")
         return Outcome(status="succeeded", finished_at=NOW, duration_ms=1)
 
-    async def publish(self, probe: Probe) -> None:
-        assert probe.finished_at
-        self.calls.append("publish")
+
+async def carry_out(calls: Any, redelivered: bool) -> list[str]:
+    await Work(calls, calls, calls, 1).carry_out(job(), redelivered)
+    return list(calls.calls)
 
 
-async def carry_out(recorder: Any, redelivered: bool) -> list[str]:
-    await Work(recorder, recorder, recorder).carry_out(Probe.of(parse_target("http://a/")), redelivered)
-    return list(recorder.calls)
+async def test_a_job_ends_with_its_record() -> None:
+    assert await carry_out(Calls(), redelivered=False) == ["probe", "store"]
 
 
-async def test_the_record_comes_before_the_event() -> None:
-    assert await carry_out(Recorder(), redelivered=False) == ["probe", "finish", "publish"]
-
-
-async def test_a_job_delivered_again_is_not_probed_again_but_its_event_is_published() -> None:
-    assert await carry_out(Recorder(finished(0)), redelivered=True) == ["get", "publish"]
+async def test_a_job_delivered_again_is_not_probed_again() -> None:
+    assert await carry_out(Calls(finished(0)), redelivered=True) == ["get"]
 
 
 async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
-    assert await carry_out(Recorder(), redelivered=True) == ["get", "probe", "finish", "publish"]
-    queued = Probe.of(parse_target("http://a/"))
-    assert await carry_out(Recorder(queued), redelivered=True) == ["get", "probe", "finish", "publish"]
+    assert await carry_out(Calls(), redelivered=True) == ["get", "probe", "store"]
+    assert await carry_out(Calls(job().probe), redelivered=True) == ["get", "probe", "store"]
+
+
+def test_a_job_is_a_probe_to_an_earlier_release_and_a_probe_is_a_job_from_one() -> None:
+    made = job()
+    assert Probe.decode(made.encode()) == made.probe
+    assert Job.decode(made.probe.encode()) == made
 
 
 @dataclass
@@ -119,19 +152,99 @@ class Record:
     offset: int = 0
 
 
-@pytest.mark.parametrize(
-    "value", [None, b"junk", Probe.of(parse_target("http://a/")).encode()], ids=["empty", "junk", "unfinished"]
-)
-async def test_an_event_that_is_no_state_is_skipped(value: bytes | None) -> None:
-    await events.Projection({}, latest.LatestStates("redis://redis"))._apply(Record(value))
+def projecting(states: latest.LatestStates) -> events.Subscription[Probe]:
+    projection = events.Projection(states)
+    return events.Subscription({}, "probe.results", "latest-state", projection.read, projection.apply)
 
 
-async def test_an_event_is_applied_whatever_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    states, redis = latest.LatestStates("redis://redis"), FakeRedis()
-    monkeypatch.setattr(states, "_redis", redis)
+def projected() -> list[float]:
+    """How many events have been applied, were stale, were unreadable."""
+    return [metrics.PROJECTED.labels(outcome)._value.get() for outcome in ("applied", "stale", "unreadable")]
+
+
+async def project(*values: bytes) -> list[float]:
+    """Project events as one batch; how many were applied, were stale, were unreadable."""
+    before = projected()
+    records = [Record(value, offset=offset) for offset, value in enumerate(values)]
+    await projecting(latest.LatestStates("redis://redis"))._process(records)
+    return [after - known for after, known in zip(projected(), before, strict=True)]
+
+
+@pytest.mark.parametrize("value", [None, b"junk", job().probe.encode()], ids=["empty", "junk", "unfinished"])
+async def test_an_event_that_is_no_state_is_skipped(redis: FakeRedis, value: bytes | None) -> None:
+    await projecting(latest.LatestStates("redis://redis"))._process([Record(value)])
+    assert redis.calls == []
+
+
+async def test_an_event_is_applied_whatever_its_headers(redis: FakeRedis) -> None:
     headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
-    await events.Projection({}, states)._apply(Record(finished(0).encode(), headers))
+    await projecting(latest.LatestStates("redis://redis"))._process([Record(finished(0).encode(), headers)])
     assert redis.hash
+
+
+async def test_a_batch_is_applied_at_once_and_in_its_order(redis: FakeRedis) -> None:
+    first, second, other = finished(1), finished(2), finished(0).model_copy(update={"target": "http:b:80"})
+    assert await project(*(probe.encode() for probe in (first, other, second, first))) == [3, 1, 0]
+    assert redis.calls == [4]
+    states = latest.LatestStates("redis://redis")
+    assert await states.get(second.target) == second
+    assert await states.get(other.target) == other
+
+
+async def test_an_unreadable_event_does_not_hold_up_its_batch(redis: FakeRedis) -> None:
+    first, last = finished(1), finished(2)
+    with capture_logs() as lines:
+        assert await project(first.encode(), b"junk", job().probe.encode(), last.encode()) == [2, 0, 2]
+    skipped = [line["offset"] for line in lines if line["event"] == "unreadable event skipped"]
+    assert skipped == [1, 2]
+    assert await latest.LatestStates("redis://redis").get(last.target) == last
+
+
+@pytest.mark.parametrize("failure", [RedisError("lost"), OSError("reset")])
+async def test_a_batch_waits_for_redis_and_is_applied_in_its_order(
+    redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_DELAY", 0)
+    redis.failures = [failure, failure]
+    first, second = finished(1), finished(2)
+    # The first was applied before Redis went away, which nobody was told: now it is known already.
+    assert await project(first.encode(), second.encode()) == [1, 1, 0]
+    assert redis.calls == [2, 2, 2]
+    assert await latest.LatestStates("redis://redis").get(first.target) == second
+
+
+async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedis, spans: InMemorySpanExporter) -> None:
+    traces = {f"{number:032x}" for number in (1, 2, 3)}
+    records = [
+        Record(value, [("traceparent", f"00-{trace}-b7ad6b7169203331-01".encode()), ("x-request-id", trace.encode())])
+        for trace, value in zip(sorted(traces), (finished(1).encode(), b"junk", finished(2).encode()), strict=True)
+    ]
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await projecting(latest.LatestStates("redis://redis"))._process(records)
+    done = spans.get_finished_spans()
+    processed = {span.context.span_id: span for span in done if span.name == "process probe.results"}
+    put = [span for span in done if span.name == "EVAL"]
+    assert {f"{span.context.trace_id:032x}" for span in processed.values()} == traces
+    assert len(processed) == 3
+    assert [f"{processed[span.parent.span_id].context.trace_id:032x}" for span in put if span.parent] == [
+        f"{number:032x}" for number in (3, 1)
+    ]
+    assert [span.name for span in done].index("EVAL") < [span.name for span in done].index("process probe.results")
+    assert {line["event"]: line["request_id"] for line in lines} == {
+        "unreadable event skipped": f"{2:032x}",
+        "event projected": f"{3:032x}",
+    }
+    assert redis.calls == [2]
+
+
+async def test_an_event_that_cannot_be_applied_fails_its_span(spans: InMemorySpanExporter) -> None:
+    async def apply(_events: object) -> None:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        await events.Subscription({}, "probe.results", "latest-state", bytes, apply)._process([Record(b"")])
+    [span] = spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
 
 
 class Consumer:
@@ -155,8 +268,23 @@ class Consumer:
 
 
 async def test_the_lag_is_what_can_still_be_read() -> None:
-    projection = events.Projection({}, latest.LatestStates("redis://redis"))
-    await projection._measure_lag(Consumer())
+    subscription = projecting(latest.LatestStates("redis://redis"))
+    await subscription._measure_lag(Consumer())
     [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
+    subscription._forget_lag()
     assert sample.value == 0 + 3 + 10
     assert sample.labels == {"group": "latest-state", "topic": "probe.results"}
+
+
+async def test_a_change_of_state_is_logged_by_its_weight() -> None:
+    counted = metrics.STATE_CHANGES.labels("down")._value.get()
+    read = StateChange.model_validate_json
+    logging = events.Subscription({}, "monitor.state", "state-log", read, events.log_changes)
+    with capture_logs() as lines:
+        for state in ("down", "up"):
+            change = StateChange(target=uuid4(), name="a", previous="unknown", state=state, at=NOW, probe=uuid4())
+            await logging._process([Record(change.encode()), Record(b"{}")])
+    told = [line["log_level"] for line in lines if line["event"] == "state changed"]
+    assert told == ["warning", "info"]
+    assert len(lines) == 4, "what is none is told as well"
+    assert metrics.STATE_CHANGES.labels("down")._value.get() == counted + 1

@@ -124,10 +124,21 @@ tracing.shutdown()
 """
 
 
-def run(**environ: str) -> str:
+INSTRUMENTED = """
+import sys
+from netmon import tracing
+from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+tracing.configure("netmon-worker", "1.2", export=sys.argv[1] == "export")
+with tracing.span("work"):
+    print(len(tracing.ids()["trace_id"]), PsycopgInstrumentor().is_instrumented_by_opentelemetry)
+tracing.shutdown()
+"""
+
+
+def run(*program: str, **environ: str) -> str:
     """What a process with these variables prints; the SDK keeps one provider a process."""
     path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", *(program or [PROGRAM])]
     done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=30)
     assert done.stderr == ""
     return done.stdout
@@ -149,6 +160,11 @@ def test_the_variables_of_the_sdk_are_obeyed(collector: str) -> None:
     assert (resource["service.name"], resource["service.namespace"], resource["team"]) == ("other", "theirs", "a")
     assert len(run(OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_TRACES_SAMPLER="always_off").strip()) == 32
     assert len(Collector.received) == 1
+
+
+def test_statements_are_instrumented_only_where_traces_are_kept(collector: str) -> None:
+    assert run(INSTRUMENTED, "none") == "32 False\n"
+    assert run(INSTRUMENTED, "export", OTEL_EXPORTER_OTLP_ENDPOINT=collector) == "32 True\n"
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 65, "ä", "a\nb"])

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit import sbom
 from toolkit.compose import Result
-from toolkit.contents import Package, packages, unpack
+from toolkit.contents import VENDORED, Contents, Package, packages, unpack
 from toolkit.errors import ToolkitError
 from toolkit.project import Project
 
@@ -57,7 +57,8 @@ def test_python_packages_have_the_digest_of_their_register(tmp_path: Path) -> No
     assert packages(unpack(archive(tmp_path / "tar", PYTHON))) == [
         Package(
             "pypi", "hello-world", "1.0", "MIT",
-            path=f"/{SITE}/hello-1.0.dist-info", sha256=hashlib.sha256(RECORD.encode()).hexdigest(),
+            path=f"/{SITE}/hello-1.0.dist-info", register=f"/{SITE}/hello-1.0.dist-info/RECORD",
+            sha256=hashlib.sha256(RECORD.encode()).hexdigest(),
         )
     ]  # fmt: skip
 
@@ -71,6 +72,60 @@ def test_a_file_that_is_not_what_was_installed_is_an_error(tmp_path: Path, text:
         del files[f"{SITE}/hello.py"]
     with pytest.raises(ToolkitError, match=why):
         packages(unpack(archive(tmp_path / "tar", files)))
+
+
+def vendored(text: str = CODE.decode(), **more: str) -> dict[str, str]:
+    """The files of an application with a script of another project, of which the register knows `CODE`."""
+    page = "srv/app/netmon/page"
+    data = {"kind": "npm", "name": "plot", "version": "2.0", "license": "MIT", "folder": "static/plot-2.0"}
+    register = json.dumps([{**data, "sha256": {"plot.js": hashlib.sha256(CODE).hexdigest()}}])
+    files = {"plot.js": text, **more}
+    return {f"{page}/vendored.json": register, **{f"{page}/static/plot-2.0/{name}": files[name] for name in files}}
+
+
+def test_what_is_vendored_is_a_package_with_the_digest_of_its_register(tmp_path: Path) -> None:
+    files = vendored()
+    register = "srv/app/netmon/page/vendored.json"
+    assert packages(unpack(archive(tmp_path / "tar", files))) == [
+        Package(
+            "npm", "plot", "2.0", "MIT",
+            path="/srv/app/netmon/page/static/plot-2.0", register=f"/{register}",
+            sha256=hashlib.sha256(files[register].encode()).hexdigest(),
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        (vendored("other"), "plot.js is not what its register says"),
+        (vendored(**{"more.js": ""}), "more.js is not what its register says"),
+        ({name: text for name, text in vendored().items() if name.endswith(".json")}, "plot.js is missing"),
+    ],
+)
+def test_a_vendored_file_that_its_register_does_not_know_is_an_error(
+    tmp_path: Path, files: dict[str, str], why: str
+) -> None:
+    with pytest.raises(ToolkitError, match=why):
+        packages(unpack(archive(tmp_path / "tar", files)))
+
+
+def test_the_register_has_every_vendored_file_of_the_application() -> None:
+    app = Path(__file__).parents[3] / "app"
+    page = (app / VENDORED).parent
+    contents = Contents(
+        {
+            str(path.relative_to(app)): hashlib.sha256(path.read_bytes()).digest()
+            for path in page.rglob("*")
+            if path.is_file()
+        },
+        {VENDORED: (app / VENDORED).read_text()},
+    )
+    found = packages(contents)
+    # What is the application's own lies in the folder `static` itself.
+    folders = {f"/{path.relative_to(app)}" for path in (page / "static").iterdir() if path.is_dir()}
+    assert {package.path for package in found} == folders
+    assert all(package.path.endswith(f"/{package.name}-{package.version}") for package in found)
 
 
 def test_packages_of_distributions(tmp_path: Path) -> None:
@@ -103,22 +158,25 @@ def export(docker: FakeDocker, files: dict[str, str]) -> None:
 def test_the_bill_names_the_image_and_everything_in_it(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export(docker, {**PYTHON, **DEBIAN})
+    export(docker, {**PYTHON, **DEBIAN, **vendored()})
     monkeypatch.setattr(Project, "load", lambda: project)
     assert sbom.main([]) == 0
-    assert "2 deb, 1 pypi packages of network-monitor:dev" in capsys.readouterr().out
+    assert "2 deb, 1 npm, 1 pypi packages of network-monitor:dev" in capsys.readouterr().out
     document = json.loads((project.root / sbom.FILE).read_text())
     assert document["metadata"]["component"]["name"] == "network-monitor"
     assert document["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": "1" * 64}]
     found = {component["purl"]: component for component in document["components"]}
     assert found.keys() == {
         "pkg:pypi/hello-world@1.0",
+        "pkg:npm/plot@2.0",
         "pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=debian-13",
         "pkg:deb/debian/tzdata@2026a?arch=all&distro=debian-13",
     }
     python = found["pkg:pypi/hello-world@1.0"]
     assert python["licenses"] == [{"license": {"id": "MIT"}}]
     assert python["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(RECORD.encode()).hexdigest()}]
+    assert found["pkg:npm/plot@2.0"]["licenses"] == [{"license": {"id": "MIT"}}]
+    assert found["pkg:npm/plot@2.0"]["hashes"]
     assert {each["ref"] for each in document["dependencies"]} >= {"image"}
     assert docker.ran("rm", "c0ffee")
 

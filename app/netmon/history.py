@@ -1,0 +1,165 @@
+"""What was: incidents, statistics and series of targets, from the rollups wherever they are fine enough."""
+
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from netmon import histograms
+from netmon.database import QUERY_TIMEOUT, Database, Row
+from netmon.models import Incident, Series, Statistics
+from netmon.supervision import deadline
+
+Window = Literal["1h", "24h"]
+Span = Literal["1h", "6h", "24h", "7d", "30d"]
+
+WINDOWS: dict[Window, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(hours=24)}
+SPANS: dict[Span, timedelta] = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+STEPS: dict[Span, timedelta] = {
+    "1h": timedelta(seconds=15),
+    "6h": timedelta(seconds=90),
+    "24h": timedelta(minutes=5),
+    "7d": timedelta(minutes=40),
+    "30d": timedelta(hours=3),
+}
+"""From one point of a series to the next: not more than MAX_POINTS of them."""
+MAX_POINTS = 300
+
+
+class History:
+    """Reads what was recorded.
+
+    Every method raises `psycopg.OperationalError` or `TimeoutError` while the database is away.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
+        """The incidents of a target, or of all, newest first."""
+        query = """
+            SELECT incidents.*, targets.name FROM incidents JOIN targets ON targets.id = incidents.target
+            WHERE %(target)s::uuid IS NULL OR target = %(target)s
+            ORDER BY started_at DESC, incidents.id DESC LIMIT %(limit)s"""
+        rows = await self._all(query, {"target": target, "limit": limit})
+        return [Incident(**row) for row in rows]
+
+    async def statistics(self, target: UUID, window: Window) -> Statistics | None:
+        """Of the window that ends now; None if there is no such target."""
+        # Each bucket is summed where it stands: rows made of them take some four times as long.
+        buckets = ", ".join(f"sum(latency[{number}])" for number in range(1, histograms.BUCKETS + 1))
+        query = f"""
+            SELECT sum(results) AS results, sum(failed) AS failed, ARRAY[{buckets}] AS latency
+            FROM targets LEFT JOIN rollups ON target = id AND at > now() - %(window)s
+            WHERE id = %(target)s GROUP BY id"""  # noqa: S608 - numbers of this code
+        row = await deadline(self._database.one(query, {"target": target, "window": WINDOWS[window]}), QUERY_TIMEOUT)
+        if row is None:
+            return None
+        results, failed = int(row["results"] or 0), int(row["failed"] or 0)
+        counts = [int(count or 0) for count in row["latency"]]
+        return Statistics(
+            window=window,
+            results=results,
+            failed=failed,
+            uptime_percent=round(100 * (results - failed) / results, 3) if results else None,
+            p50_ms=histograms.percentile(counts, 0.5),
+            p95_ms=histograms.percentile(counts, 0.95),
+            p99_ms=histograms.percentile(counts, 0.99),
+        )
+
+    async def series(self, target: UUID, span: Span) -> Series | None:
+        """Of the span that ends now; None if there is no such target.
+
+        Up to six hours it is of single results, as long as MAX_POINTS hold them, and else of results together.
+        """
+        if await deadline(self._database.one("SELECT 1 FROM targets WHERE id = %s", (target,)), QUERY_TIMEOUT) is None:
+            return None
+        if span not in ("1h", "6h"):
+            return await self._from_rollups(target, span)
+        return await self._of_single_results(target, span) or await self._from_results(target, span)
+
+    async def _of_single_results(self, target: UUID, span: Span) -> Series | None:
+        """None if there are more than can be plotted one by one."""
+        query = f"""
+            SELECT extract(epoch FROM finished_at)::float8 AS at, duration_ms, status FROM probes
+            WHERE target = %(target)s AND finished_at > now() - %(span)s
+            ORDER BY finished_at DESC LIMIT {MAX_POINTS + 1}"""  # noqa: S608 - a number
+        rows = await self._all(query, {"target": str(target), "span": SPANS[span]})
+        if len(rows) > MAX_POINTS:
+            return None
+        rows.reverse()
+        durations = [None if row["status"] == "failed" else row["duration_ms"] for row in rows]
+        return Series(
+            span=span,
+            step_seconds=0,
+            at=[row["at"] for row in rows],
+            p50_ms=durations,
+            p95_ms=durations,
+            failed=[int(row["status"] == "failed") for row in rows],
+            results=[1] * len(rows),
+        )
+
+    async def _from_results(self, target: UUID, span: Span) -> Series:
+        query = """
+            SELECT extract(epoch FROM date_bin(%(step)s, finished_at, 'epoch'))::float8 AS at,
+                count(*) AS results, count(*) FILTER (WHERE status = 'failed') AS failed,
+                percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms)
+                    FILTER (WHERE status = 'succeeded') AS percentiles
+            FROM probes WHERE target = %(target)s AND finished_at > now() - %(span)s
+            GROUP BY 1 ORDER BY 1"""
+        rows = await self._all(query, {"target": str(target), "span": SPANS[span], "step": STEPS[span]})
+        percentiles = [row["percentiles"] or (None, None) for row in rows]
+        return _series(span, rows, [each[0] for each in percentiles], [each[1] for each in percentiles])
+
+    async def _from_rollups(self, target: UUID, span: Span) -> Series:
+        # Most buckets of a rollup are empty: they are left out before anything is sorted or sent.
+        query = """
+            WITH counted AS (
+                SELECT date_bin(%(step)s, at, 'epoch') AS step, results, failed, latency
+                FROM rollups WHERE target = %(target)s AND at > now() - %(span)s),
+            buckets AS (
+                SELECT step, number, sum(count) AS count
+                FROM counted, unnest(latency) WITH ORDINALITY AS bucket(count, number)
+                WHERE count > 0 GROUP BY step, number),
+            latencies AS (
+                SELECT step, array_agg(number ORDER BY number) AS numbers, array_agg(count ORDER BY number) AS counts
+                FROM buckets GROUP BY step),
+            totals AS (SELECT step, sum(results) AS results, sum(failed) AS failed FROM counted GROUP BY step)
+            SELECT extract(epoch FROM step)::float8 AS at, results, failed, numbers, counts
+            FROM totals LEFT JOIN latencies USING (step) ORDER BY step"""
+        rows = await self._all(query, {"target": target, "span": SPANS[span], "step": STEPS[span]})
+        counts = [_filled(row) for row in rows]
+        return _series(
+            span,
+            rows,
+            [histograms.percentile(each, 0.5) for each in counts],
+            [histograms.percentile(each, 0.95) for each in counts],
+        )
+
+    async def _all(self, query: str, parameters: Row) -> list[Row]:
+        return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT)
+
+
+def _filled(row: Row) -> list[int]:
+    """The buckets of a step, the empty ones included."""
+    counts = [0] * histograms.BUCKETS
+    for number, count in zip(row["numbers"] or (), row["counts"] or (), strict=True):
+        counts[number - 1] = int(count)
+    return counts
+
+
+def _series(span: Span, rows: list[Row], p50: list[float | None], p95: list[float | None]) -> Series:
+    return Series(
+        span=span,
+        step_seconds=round(STEPS[span].total_seconds()),
+        at=[row["at"] for row in rows],
+        p50_ms=p50,
+        p95_ms=p95,
+        failed=[int(row["failed"]) for row in rows],
+        results=[int(row["results"]) for row in rows],
+    )

@@ -1,0 +1,96 @@
+// Every page: renews what it shows while somebody looks, and tells times in the reader's own zone.
+const EVERY = 5000; // milliseconds
+const main = document.getElementById("main");
+let timer;
+let wait = EVERY;
+
+function localise(root) {
+  const format = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  for (const time of root.querySelectorAll("time[data-local]")) {
+    time.title = time.textContent;
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
+/** Make `old` like `fresh` with as few changes as possible: focus, selection and scroll stay where they are. */
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh) || old.dataset?.keep !== undefined) return;
+  if (old.nodeName !== fresh.nodeName || old.id !== fresh.id) return void old.replaceWith(document.importNode(fresh, true));
+  if (old.nodeType !== Node.ELEMENT_NODE) return void (old.nodeValue = fresh.nodeValue);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let cursor = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const same = child.id ? known.get(child.id) : cursor && !cursor.id && cursor.nodeName === child.nodeName && cursor;
+    if (!same) {
+      old.insertBefore(document.importNode(child, true), cursor);
+      continue;
+    }
+    if (same === cursor) cursor = cursor.nextSibling;
+    else old.insertBefore(same, cursor);
+    morph(same, child);
+  }
+  while (cursor) {
+    const next = cursor.nextSibling;
+    cursor.remove();
+    cursor = next;
+  }
+}
+
+function filter() {
+  const wanted = document.getElementById("filter")?.value.trim().toLowerCase() ?? "";
+  let found = 0;
+  for (const row of document.querySelectorAll(".rows > .row")) {
+    row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    found += !row.hidden;
+  }
+  const nothing = document.getElementById("nothing-found");
+  if (nothing) nothing.hidden = found > 0;
+}
+
+function freshness(text, stale) {
+  const element = document.getElementById("freshness");
+  element.textContent = text;
+  element.classList.toggle("stale", stale);
+}
+
+/** Fetch this page anew and show what is different. */
+export async function renew() {
+  clearTimeout(timer);
+  const started = performance.now();
+  const now = new Date().toLocaleTimeString();
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const content = fresh.getElementById("main");
+    // A target that was deleted elsewhere says so; an error of a moment leaves what is known.
+    if (!content || (answer.status >= 500 && !main.querySelector(".message"))) throw new Error(answer.status);
+    localise(content);
+    const focused = document.activeElement;
+    morph(main, content);
+    if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+    document.title = fresh.title;
+    document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
+    filter();
+    freshness(`Updated ${now}`, false);
+  } catch {
+    freshness(`No answer at ${now}: what you see is older`, true);
+  }
+  // Where a page takes long, because it is large or the way is slow, it is asked for less often.
+  wait = Math.max(EVERY, 10 * (performance.now() - started));
+  schedule();
+}
+
+function schedule() {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(renew, wait);
+}
+
+localise(document);
+document.addEventListener("input", (event) => event.target.id === "filter" && filter());
+if (main.dataset.live !== undefined) {
+  filter();
+  schedule();
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : renew()));
+}

@@ -1,0 +1,58 @@
+"""An ICMP echo request through a datagram socket, which needs no privilege (net.ipv4.ping_group_range)."""
+
+import asyncio
+import os
+import socket
+import struct
+from contextlib import suppress
+
+from netmon.probing.resolver import Resolver
+from netmon.specs import PingSpec
+
+_HEADER = struct.Struct("!BBHHH")
+"""Type, code, checksum, identifier, sequence number; the kernel fills in the checksum and the identifier."""
+_TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
+"""Of the request and of the reply."""
+
+
+async def probe(spec: PingSpec, resolver: Resolver) -> None:
+    """Wait for the reply of the first address that can be sent to, for ever.
+
+    Raises:
+        FAILURES: see `netmon.probing.errors`.
+    """
+    *others, last = await resolver.addresses(spec.host)
+    for address in others:
+        # Often there is no way to an address of IPv6.
+        with suppress(OSError):
+            await _echo(address)
+            return
+    await _echo(last)
+
+
+async def _echo(address: str) -> None:
+    token = os.urandom(16)
+    with _connected(address) as icmp:
+        request, reply = _TYPES[icmp.family]
+        icmp.send(_HEADER.pack(request, 0, 0, 0, 1) + token)
+        while True:
+            answer = await asyncio.get_running_loop().sock_recv(icmp, 1024)
+            if answer[:1] == bytes([reply]) and answer[_HEADER.size :] == token:
+                return
+
+
+def _connected(address: str) -> socket.socket:
+    """A socket that the kernel passes only what this address sends."""
+    family, protocol = (
+        (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ":" in address else (socket.AF_INET, socket.IPPROTO_ICMP)
+    )
+    try:
+        icmp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
+    except PermissionError:
+        raise OSError("the monitor may not ping: its group is not in net.ipv4.ping_group_range") from None
+    try:
+        icmp.connect((address, 0))
+    except OSError:
+        icmp.close()
+        raise
+    return icmp

@@ -1,0 +1,151 @@
+"""Probes a second of one worker, with all that belongs to them, beside a bare loop of the same HTTP client.
+
+Both run in the worker's container, under its limits, with as many requests at a time, against the same target on the
+host. The worker's time begins with its first request and ends when every result is stored and every event published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from statistics import median
+from typing import cast
+
+import uvloop
+
+from tests.live import watching
+from tests.live.stack import Stack, free_ports, until
+
+JOBS = 3000
+ROUNDS = 5
+TARGETS = 50
+SETTINGS = {"LOG_LEVEL": "info", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+"""As in production, and nothing is traced where nothing keeps traces."""
+
+BARE = """
+import asyncio, sys, time
+import aiohttp, uvloop
+from netmon.settings import load
+import os
+
+async def main(url, requests):
+    turns = iter(range(requests))
+    connector = aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        async def ask():
+            for _ in turns:
+                async with session.get(url) as response:
+                    await response.read()
+        began = time.perf_counter()
+        await asyncio.gather(*(ask() for _ in range(load(os.environ).worker_concurrency)))
+    print(requests / (time.perf_counter() - began))
+
+uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+PUBLISH = """
+import asyncio, os, sys
+from netmon.database import Database, queue
+from netmon.jobs import JobQueue, Link, QueueUnavailableError
+from netmon.models import Job, Plan
+from netmon.settings import load
+from netmon.specs import HttpSpec
+from netmon.supervision import running
+
+async def main(url, count, targets):
+    settings = load(os.environ)
+    database, link = Database(settings.database_url, "bench"), Link(settings.rabbitmq_url, "bench")
+    made = [Job.of(Plan(spec=HttpSpec(url=url)), targets[turn % len(targets)]) for turn in range(count)]
+    async with running(link.run()):
+        await database.prepare()
+        async with database.transaction() as connection:
+            await queue(connection, [job.probe for job in made])
+        turns = iter(made)
+        async def publish():
+            for job in turns:
+                await JobQueue(link).publish(job)
+        while True:
+            try:
+                await link.check()
+                break
+            except QueueUnavailableError:
+                await asyncio.sleep(0.05)
+        await asyncio.gather(*(publish() for _ in range(50)))
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+"""
+
+
+def rows(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Name and figure of each line: the bare loop, the worker, and their ratio."""
+    stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
+    rates: list[tuple[float, float]] = []
+    with answering(stack) as target:
+        watched = [watching.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
+        for _ in range(ROUNDS):
+            worker = stack.container("worker")["Id"]
+            bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
+            rates.append((bare, carried_out(stack, target, watched)))
+    yield f"probes a second, bare loop, median of {ROUNDS}", f"{median(bare for bare, _ in rates):.0f}"
+    yield f"probes a second, worker, median of {ROUNDS}", f"{median(worker for _, worker in rates):.0f}"
+    yield "worker to bare loop, median of the ratios", f"{median(worker / bare for bare, worker in rates):.2f}x"
+
+
+def carried_out(stack: Stack, target: Target, watched: Sequence[str]) -> float:
+    """Jobs that the worker carries out a second; all of them wait when it begins."""
+    stack.compose("pause", "worker")
+    stack.docker("exec", stack.container("app")["Id"], "python", "-c", PUBLISH, target.url, str(JOBS), *watched)
+    target.first.value = 0
+    stack.compose("unpause", "worker")
+    left = "SELECT (SELECT count(*) FROM probes WHERE status = 'queued') + (SELECT count(*) FROM outbox) AS left"
+    until(lambda: watching.sql(stack, left)[0]["left"] == 0, 120, "all to be stored and told")
+    return JOBS / (time.time() - target.first.value)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server of its own process that answers as fast as it can, and when its first request came."""
+
+    url: str
+    first: Synchronized[float]
+
+
+@contextmanager
+def answering(stack: Stack) -> Iterator[Target]:
+    """A target on the host, where the worker reaches it."""
+    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
+                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    [port] = free_ports(1)
+    first: Synchronized[float] = multiprocessing.Value("d", 0)
+    process = multiprocessing.Process(target=serve, args=(gateway, port, first), daemon=True)
+    process.start()
+    try:
+        yield Target(f"http://{gateway}:{port}/", first)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def serve(host: str, port: int, first: Synchronized[float]) -> None:
+    """Answer every request with 200 and close its connection, for ever."""
+
+    class Answer(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+
+        def data_received(self, _data: bytes) -> None:
+            if not first.value:
+                first.value = time.time()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            self.transport.close()
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Answer, host, port, backlog=1000)
+        await server.serve_forever()
+
+    uvloop.run(run())

@@ -1,0 +1,94 @@
+"""Ten thousand jobs, and whatever they pass through is killed meanwhile: nothing is lost, nothing is counted twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from tests.live import watching
+from tests.live.stack import Stack, until
+
+JOBS = 10_000
+TARGETS = 40
+KILLED = ("worker", "rabbitmq", "db", "redis", "kafka", "worker")
+
+ACCEPT = """
+import asyncio, json, os, sys
+from netmon.database import AWAY, Database
+from netmon.jobs import JobQueue, Link, QueueUnavailableError
+from netmon.models import Job, Plan
+from netmon.settings import load
+from netmon.specs import HttpSpec
+from netmon.supervision import deadline, running
+
+url, wanted, *targets = sys.argv[1:]
+accepted, refused = [], 0
+
+async def accept(database, jobs, turns):
+    # As the API does it; who is refused asks anew.
+    global refused
+    for turn in turns:
+        while True:
+            job = Job.of(Plan(spec=HttpSpec(url=url)), targets[turn % len(targets)])
+            async def attempt():
+                async with database.queueing(job.probe):
+                    await jobs.publish(job, urgent=turn % 2 == 0)
+            try:
+                await deadline(attempt(), 5)
+            except (*AWAY, QueueUnavailableError):
+                refused += 1
+                await asyncio.sleep(0.2)
+            else:
+                accepted.append(str(job.id))
+                break
+
+async def main():
+    settings = load(os.environ)
+    database, link = Database(settings.database_url, "drill"), Link(settings.rabbitmq_url, "drill")
+    turns = iter(range(int(wanted)))
+    async with running(link.run()):
+        await database.prepare()
+        await asyncio.gather(*(accept(database, JobQueue(link), turns) for _ in range(8)))
+    print(json.dumps({"accepted": accepted, "refused": refused}))
+
+asyncio.run(main())
+"""
+
+
+def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> None:
+    stack = own_stack
+    stack.invoke("up", "--profile=dev", "--without=monitoring", timeout=900)
+    with watching.answering(stack) as answers:
+        targets = [watching.watch(stack, answers.url, enabled=False) for _ in range(TARGETS)]
+        began = time.monotonic()
+        accepting = subprocess.Popen(
+            ["docker", "exec", stack.container("app")["Id"], "python", "-c", ACCEPT, answers.url, str(JOBS), *targets],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for service in KILLED:
+            time.sleep(4)
+            stack.compose("kill", "--signal", "KILL", service)
+            time.sleep(2)
+            stack.compose("start", service)
+        output = accepting.communicate(timeout=600)[0]
+        asked = json.loads(output.splitlines()[-1])
+        accepted = set(asked["accepted"])
+        assert len(accepted) == JOBS
+        open_probes = "SELECT count(*) AS left FROM probes WHERE status = 'queued'"
+        until(lambda: watching.sql(stack, open_probes)[0]["left"] == 0, 600, "every accepted job to have a result")
+        until(lambda: watching.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 60, "every event to be published")
+        seconds = time.monotonic() - began
+        results = {row["id"] for row in watching.sql(stack, "SELECT id FROM probes")}
+        assert accepted <= results
+        [counted] = watching.sql(stack, "SELECT sum(results) AS results FROM rollups")
+        assert counted["results"] == len(results), "each result was counted once"
+        told = Counter(event["id"] for event in watching.events(stack, "probe.results"))
+        assert results <= told.keys(), "each result was told"
+        record(
+            f"{len(accepted)} accepted, {asked['refused']} refused, {answers.requests} requests to the target; "
+            f"{len(results)} results, {counted['results']} counted, {sum(told[result] for result in results)} events; "
+            f"{', '.join(KILLED)} killed; {seconds:.0f} s"
+        )

@@ -1,0 +1,175 @@
+"""The status page in a real browser, on a running stack: what a person does, and what the page must never do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from tests.live.browser import DESKTOP, PHONE, Visitor, chromium
+from tests.live.stack import Stack, until
+
+ADDRESS = "http://app:3000/api/health/live"
+HOSTILE = "\"><script>window.broken=1</script><img src=x onerror='window.broken=1'>"
+INKED = """() => {
+  const canvas = document.querySelector("#plot canvas");
+  if (!canvas) return 0;
+  const colours = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  return new Set(colours).size;
+}"""
+"""How many colours the plot has: 1 for an empty one."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visitor(browser: Browser, stack: Stack) -> Iterator[Visitor]:
+    visitor = Visitor(browser, stack.url())
+    yield visitor
+    visitor.context.close()
+
+
+@pytest.fixture
+def target(stack: Stack) -> Iterator[str]:
+    """The path of a target with a hostile name."""
+    body = {"name": f"{HOSTILE}{uuid4().hex[:6]}", "spec": {"kind": "http", "url": ADDRESS}, "interval_seconds": 5}
+    answer = requests.post(stack.url("/api/targets"), json=body, headers=stack.access(), timeout=15)
+    assert answer.status_code == 201, answer.text
+    yield f"/targets/{answer.json()['id']}"
+    requests.delete(stack.url(f"/api/targets/{answer.json()['id']}"), headers=stack.access(), timeout=15)
+
+
+def test_a_person_adds_watches_changes_and_deletes_a_target(visitor: Visitor, stack: Stack) -> None:
+    name = f"Ourselves {uuid4().hex[:6]}"
+    page = visitor.see("/")
+    page.get_by_role("link", name=re.compile("^Add ")).first.click()
+    page.wait_for_load_state()
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_label("Address").fill("ourselves")
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_label("Address")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_label("Probe every").fill("5")
+    page.get_by_role("button", name="Add target").click()
+
+    show_token(page, stack)
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    page.wait_for_load_state()
+    expect(page.locator(".now .badge")).to_have_text("Up", timeout=30_000)
+    until(lambda: page.evaluate(INKED) > 3, 30, "the plot to be drawn")
+
+    page.get_by_role("button", name="Probe now").click()
+    expect(page.get_by_role("status")).to_contain_text("Succeeded in", timeout=20_000)
+
+    page.get_by_role("link", name="6h").click()
+    expect(page.get_by_role("link", name="6h")).to_have_attribute("aria-current", "true")
+    assert page.url.endswith("?span=6h")
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".now .badge")).to_have_text("Paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".now .badge")).to_have_text(re.compile("Up|Unknown"))
+
+    page.get_by_role("link", name="Edit").click()
+    page.wait_for_load_state()
+    expect(page.get_by_label("Address")).to_have_value(ADDRESS)
+    page.get_by_label("Down after").fill("4")
+    page.get_by_role("button", name="Save").click()
+    # The API itself finds what no field can know: more failures than results that are looked at.
+    expect(page.locator("#form-error")).to_contain_text("never fit")
+    page.get_by_label("Of the last").fill("5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("4 of 5 results failed")).to_be_visible()
+
+    page.get_by_role("link", name="All targets").click()
+    expect(page.locator(".row", has_text=name)).to_be_visible()
+    page.get_by_role("link", name=name).click()
+    page.wait_for_load_state()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(stack.url("/"))
+    expect(page.get_by_text(name)).to_have_count(0)
+    # A browser notes each answer of the API that says no; those two were asked for.
+    assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
+
+
+def show_token(page: Page, stack: Stack) -> None:
+    """Answer the dialog that asks for a token: wrongly, then rightly."""
+    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("dialog")).to_contain_text("not accepted")
+    page.get_by_role("textbox", name="Token").fill(stack.access()["Authorization"].removeprefix("Bearer "))
+    page.get_by_role("button", name="Continue").click()
+
+
+def test_a_name_that_is_taken_is_told_at_its_field(visitor: Visitor, stack: Stack, target: str) -> None:
+    name = requests.get(stack.url(f"/api{target}"), timeout=5).json()["name"]
+    page = visitor.see("/targets/new")
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", stack.access()["Authorization"][7:])
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_role("textbox", name="Name")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("textbox", name="Name")).to_be_focused()
+
+
+@pytest.mark.parametrize("kind", ["TCP", "DNS", "Ping"])
+def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
+    page = visitor.see("/targets/new")
+    page.get_by_role("radio", name=kind).check()
+    shown = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
+    assert shown == {kind.lower()}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_page_fits_and_loads_nothing_from_elsewhere(
+    browser: Browser, stack: Stack, target: str, size: tuple[int, int], scheme: str
+) -> None:
+    visitor = Visitor(browser, stack.url(), size, scheme)
+    for path in ("/", target, f"{target}/edit", "/targets/new"):
+        page = visitor.see(path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.wait_for_timeout(500)
+        assert visitor.overflow() == 0, path
+        assert page.evaluate("window.broken") is None, path
+    visitor.see(target)
+    until(lambda: page.evaluate(INKED) > 3, 30, "the plot to be drawn")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+    assert visitor.complaints == []
+    visitor.context.close()
+
+
+def test_what_changes_is_seen_without_a_click(visitor: Visitor, stack: Stack, target: str) -> None:
+    page = visitor.see("/")
+    row = page.locator(f"#target-{target.rpartition('/')[2]}")
+    link = row.get_by_role("link")
+    link.focus()
+    answer = requests.patch(stack.url(f"/api{target}"), json={"enabled": False}, headers=stack.access(), timeout=15)
+    assert answer.status_code == 200, answer.text
+    expect(row.locator(".badge")).to_have_text("Paused", timeout=15_000)
+    expect(link).to_be_focused()
+    assert visitor.complaints == []
+
+
+def test_it_reads_without_scripts(browser: Browser, stack: Stack, target: str) -> None:
+    visitor = Visitor(browser, stack.url(), scripts=False)
+    page = visitor.see("/")
+    row = page.locator(f"#target-{target.rpartition('/')[2]}")
+    expect(row).to_contain_text(ADDRESS)
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Last 24 hours")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+    visitor.context.close()

@@ -1,0 +1,170 @@
+"""Watched targets and their traces in a running stack: the record in PostgreSQL, jobs in RabbitMQ, events in Kafka."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from kafka import KafkaConsumer, TopicPartition
+
+from tests.live.stack import Stack
+
+PUBLISH = """
+import asyncio, json, sys
+import aio_pika
+
+async def main():
+    from netmon.settings import load
+    import os
+    async with await aio_pika.connect(load(os.environ).rabbitmq_url) as connection:
+        channel = await connection.channel(publisher_confirms=True)
+        bodies = json.loads(sys.argv[1])
+        await asyncio.gather(*(
+            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key="probes") for body in bodies
+        ))
+
+asyncio.run(main())
+"""
+TAKE = """
+import asyncio, json
+import aio_pika
+
+async def main():
+    from netmon.settings import load
+    import os
+    async with await aio_pika.connect(load(os.environ).rabbitmq_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue("probes.dead", ensure=False)
+        taken = []
+        while message := await queue.get(fail=False, no_ack=True):
+            taken.append({"body": message.body.decode(), "headers": {k: str(v) for k, v in message.headers.items()}})
+        print(json.dumps(taken))
+
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Answers:
+    """A target on the host: what it answers can be changed, and its requests are counted."""
+
+    url: str
+    status: int = 200
+    requests: int = 0
+
+
+@contextmanager
+def answering(stack: Stack) -> Iterator[Answers]:
+    """A target on the host, where the workers reach it."""
+    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
+                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    lock = threading.Lock()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock:
+                answers.requests += 1
+            self.send_response(answers.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = http.server.ThreadingHTTPServer((gateway, 0), Handler)
+    answers = Answers(f"http://{gateway}:{server.server_port}/")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield answers
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def sql(stack: Stack, query: str) -> Any:
+    """The rows of an answer, each a dict."""
+    command = ("psql", "-U", "postgres", "-d", "network_monitor", "-tAc",
+               f"SELECT coalesce(json_agg(answer), '[]') FROM ({query}) AS answer")  # noqa: S608  # fmt: skip
+    return json.loads(stack.docker("exec", stack.container("db")["Id"], *command))
+
+
+def execute(stack: Stack, statement: str) -> None:
+    """Run a statement."""
+    command = ("psql", "-U", "postgres", "-d", "network_monitor", "-v", "ON_ERROR_STOP=1", "-qc", statement)
+    stack.docker("exec", stack.container("db")["Id"], *command)
+
+
+def watch(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled: bool = True) -> str:
+    """Watch a target every 5 s, and return its id."""
+    target = str(uuid4())
+    values = {
+        "id": target,
+        "name": target,
+        "spec": {"kind": "http", "url": url},
+        "interval_seconds": 5,
+        "timeout_seconds": 2,
+        "retries": 0,
+        "failures": failures,
+        "window": window,
+        "enabled": enabled,
+        **dict.fromkeys(("created_at", "updated_at", "due_at"), datetime.now(UTC).isoformat()),
+    }
+    row = f"INSERT INTO targets SELECT * FROM jsonb_populate_record(NULL::targets, '{json.dumps(values)}')"  # noqa: S608
+    execute(stack, f"{row}; INSERT INTO standings VALUES ('{target}', 'unknown', now(), '[]')")  # noqa: S608
+    return target
+
+
+def forget(stack: Stack, *targets: str) -> None:
+    """Watch targets no longer."""
+    execute(stack, f"DELETE FROM targets WHERE id IN ({', '.join(map(repr, targets))})")  # noqa: S608
+
+
+def probes(stack: Stack, target: str) -> list[dict[str, Any]]:
+    """The probes of a target, oldest first."""
+    found: list[dict[str, Any]] = sql(
+        stack,
+        f"SELECT * FROM probes WHERE target = '{target}' ORDER BY requested_at",  # noqa: S608
+    )
+    return found
+
+
+def standing(stack: Stack, target: str) -> str:
+    """The state of a target."""
+    return str(sql(stack, f"SELECT state FROM standings WHERE target = '{target}'")[0]["state"])  # noqa: S608
+
+
+def publish(stack: Stack, *bodies: str) -> None:
+    """Put messages into the work queue."""
+    worker = stack.containers("worker")[0]
+    stack.docker("exec", worker, "python", "-c", PUBLISH, json.dumps(bodies))
+
+
+def dead_letters(stack: Stack) -> list[dict[str, Any]]:
+    """Take what is in the dead-letter queue: bodies and headers."""
+    taken: list[dict[str, Any]] = json.loads(stack.docker("exec", stack.containers("worker")[0], "python", "-c", TAKE))
+    return taken
+
+
+def events(stack: Stack, topic: str) -> list[dict[str, Any]]:
+    """All events of a topic; those of one key in their order."""
+    broker = f"127.0.0.1:{stack.settings['KAFKA_PORT']}"
+    consumer = KafkaConsumer(bootstrap_servers=[broker], enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        found: list[dict[str, Any]] = []
+        while any(consumer.position(each) < end for each, end in ends.items()):
+            for records in consumer.poll(timeout_ms=500).values():
+                found += [json.loads(record.value) for record in records]
+        return found
+    finally:
+        consumer.close()

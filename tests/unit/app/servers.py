@@ -1,0 +1,76 @@
+"""Servers on the loopback interface that misbehave as a test wants them to."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import dns.asyncresolver
+import dns.message
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@asynccontextmanager
+async def server(handler: Handler, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """A server that reads a request's head and then does what `handler` says."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await handler(reader, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, host, 0, ssl=tls)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        yield f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
+    finally:
+        listening.close()
+
+
+def answers(*parts: bytes) -> Handler:
+    """Send this and close."""
+
+    async def handler(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(parts))
+
+    return handler
+
+
+def redirects(location: str, status: int = 302) -> Handler:
+    """Send the client elsewhere."""
+    head = f"HTTP/1.1 {status} Go\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    return answers(head.encode())
+
+
+@asynccontextmanager
+async def name_server(
+    reply: Callable[[dns.message.Message], bytes | None],
+) -> AsyncIterator[dns.asyncresolver.Resolver]:
+    """A resolver that asks a server whose replies are what `reply` makes of a question; None: none."""
+
+    class Protocol(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            answer = reply(dns.message.from_wire(data))
+            if answer is not None:
+                self.transport.sendto(answer, addr)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, ("127.0.0.1", 0))
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = ["127.0.0.1"]
+    resolver.port = transport.get_extra_info("sockname")[1]
+    try:
+        yield resolver
+    finally:
+        transport.close()

@@ -1,0 +1,151 @@
+"""What a target is probed with: it survives the way through JSON, and there is one spelling of it."""
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from netmon.specs import MASK, DnsSpec, HttpSpec, PingSpec, Spec, TcpSpec, normal_host
+from tests.unit.app.properties import PROPERTY
+
+SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
+LABEL = st.from_regex(r"[A-Za-z]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?", fullmatch=True)
+NAMES = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+ADDRESSES = st.ip_addresses()
+HOSTS = NAMES | ADDRESSES.map(str)
+TOKENS = st.from_regex(r"X-[A-Za-z0-9-]{1,20}", fullmatch=True)
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=50)
+
+http = st.fixed_dictionaries(
+    {
+        "kind": st.just("http"),
+        "url": st.builds("http://{}:{}/{}".format, NAMES, st.integers(1, 65535), LABEL),
+        "method": st.sampled_from(["GET", "POST", "PUT", "OPTIONS"]),
+        "headers": st.dictionaries(TOKENS.map(str.title), VALUES, max_size=5),
+        "expected_status": st.lists(st.integers(100, 599), max_size=5),
+        "body_contains": st.none()
+        | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=50),
+        "certificate_days": st.integers(0, 365),
+    }
+)
+tcp = st.fixed_dictionaries({"kind": st.just("tcp"), "host": HOSTS, "port": st.integers(1, 65535)})
+ping = st.fixed_dictionaries({"kind": st.just("ping"), "host": HOSTS})
+dns = st.fixed_dictionaries(
+    {
+        "kind": st.just("dns"),
+        "name": NAMES,
+        "record": st.just("A"),
+        "expected": st.lists(st.ip_addresses(v=4).map(str), max_size=3),
+    }
+)
+
+
+@PROPERTY
+@given(http | tcp | ping | dns)
+def test_a_spec_survives_json(described: dict[str, Any]) -> None:
+    spec = SPEC.validate_python(described)
+    assert SPEC.validate_json(SPEC.dump_json(spec)) == spec
+    assert SPEC.validate_python(spec.model_dump()).address == spec.address
+
+
+@PROPERTY
+@given(NAMES)
+def test_a_name_has_one_spelling(name: str) -> None:
+    normal = normal_host(name)
+    assert normal == normal_host(normal) == normal_host(name.upper()) == normal_host(f" {name}. ")
+    assert normal == normal.lower()
+
+
+@PROPERTY
+@given(ADDRESSES)
+def test_an_address_has_one_spelling(address: IPv4Address | IPv6Address) -> None:
+    assert normal_host(str(address)) == normal_host(f"[{address}]") == str(address)
+    if isinstance(address, IPv6Address):
+        assert normal_host(address.exploded.upper()) == str(address)
+
+
+@PROPERTY
+@given(st.text(max_size=80))
+def test_any_text_is_a_host_or_refused(text: str) -> None:
+    try:
+        host = TcpSpec(host=text, port=1).host
+    except ValidationError:
+        return
+    assert host
+    assert host.isascii()
+    assert not set(host) & set("/?#@[]\\ \x00\r\n")
+    assert len(host) <= 253
+
+
+@PROPERTY
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_header_is_harmless_or_refused(name: str, value: str) -> None:
+    try:
+        HttpSpec(url="http://a/", headers={name: value})
+    except ValidationError:
+        return
+    assert name.isascii()
+    assert not set(name) & set(" :\r\n\t\x00")
+    assert not set(value) & set("\r\n\x00")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Transfer-Encoding": "chunked"},
+        {"content-length": "5"},
+        {"Connection": "close"},
+        {"X-A": "1", "x-a": "2"},
+        {"X A": "1"},
+        {"X-A": "1\r\nX-B: 2"},
+        {"X-A": "1\n"},
+        {"X-A\n": "1"},
+        {"X-A": "ü"},
+        {"": "1"},
+    ],
+)
+def test_headers_that_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        HttpSpec(url="http://a/", headers=headers)
+
+
+@PROPERTY
+@given(st.dictionaries(TOKENS.map(str.title), VALUES, max_size=5))
+def test_the_values_of_headers_are_masked(headers: dict[str, str]) -> None:
+    spec = HttpSpec(url="http://a/", headers=headers)
+    assert spec.masked().headers == dict.fromkeys(headers, MASK)
+    assert spec.headers == headers
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"kind": "http", "url": "http://a/", "method": "HEAD", "body_contains": "x"},
+        {"kind": "http", "url": "http://a/", "method": "TRACE"},
+        {"kind": "http", "url": "http://a/", "expected_status": [99]},
+        {"kind": "tcp", "host": "a", "port": 0},
+        {"kind": "tcp", "host": "a/b", "port": 1},
+        {"kind": "ping", "host": "a\x00b"},
+        {"kind": "ping", "host": ""},
+        {"kind": "ping", "host": "-a"},
+        {"kind": "dns", "name": "a", "record": "ANY"},
+        {"kind": "dns", "name": "a", "expected": ["not an address"]},
+        {"kind": "dns", "name": "a", "record": "MX", "expected": ["mail"]},
+        {"kind": "dns", "name": "a", "record": "MX", "expected": ["99999999999999999999 mail."]},
+        {"kind": "dns", "name": "a", "record": "TXT", "expected": ['"never closed']},
+        {"kind": "dns", "name": "a", "more": 1},
+        {"kind": "other"},
+    ],
+)
+def test_specs_that_are_refused(described: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SPEC.validate_python(described)
+
+
+def test_addresses_are_urls() -> None:
+    assert TcpSpec(host="::1", port=80).address == "tcp://[::1]:80"
+    assert PingSpec(host="Example.org.").address == "ping:example.org"
+    assert DnsSpec(name="bücher.example", record="MX").address == "dns:xn--bcher-kva.example?type=MX"
