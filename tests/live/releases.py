@@ -32,7 +32,11 @@ NEVER_HEALTHY = Broken(
     "not everything is healthy",
 )
 CRASHES = Broken(
-    "crashes", "app/netmon/api.py", "    lifecycle = health.Lifecycle()", '    raise SystemExit("broken")', "exited"
+    "crashes",
+    "app/netmon/api/__init__.py",
+    "    lifecycle = health.Lifecycle()",
+    '    raise SystemExit("broken")',
+    "exited",
 )
 WORKER_CRASHES = Broken(
     "worker crashes",
@@ -43,7 +47,7 @@ WORKER_CRASHES = Broken(
 )
 FAILS_REQUESTS = Broken(
     "healthy but fails requests",
-    "app/netmon/api.py",
+    "app/netmon/api/probes.py",
     "        try:\n            target = parse_target(body.url)",
     '        raise RuntimeError("broken")\n        try:\n            target = parse_target(body.url)',
     "/api/probes is answered with status 500",
@@ -51,8 +55,8 @@ FAILS_REQUESTS = Broken(
 FAILS_JOBS = Broken(
     "healthy but fails jobs",
     "app/netmon/worker.py",
-    "        probe = await self._known(job) if redelivered else None",
-    '        raise RuntimeError("broken")',
+    "        if redelivered and await self._finished(job):",
+    '        raise RuntimeError("broken")\n        if redelivered:',
     "probe to be carried out",
 )
 BAD_MIGRATION = Broken(
