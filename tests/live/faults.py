@@ -120,19 +120,16 @@ def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Itera
 
 
 @contextlib.contextmanager
-def poison_message(stack: Stack, payload: str = "not a probe") -> Iterator[str]:
-    """A job that no worker can read, or another one; where RabbitMQ is managed, with the account in the address.
-
-    What was put aside is thrown away afterwards.
-    """
-    address = stack.url("/api", "RABBITMQ_UI_PORT").replace("//", f"//admin:{secret(stack, 'rabbitmq_password')}@")
-    message = {"properties": {}, "routing_key": "probes", "payload": payload, "payload_encoding": "string"}
-    answer = requests.post(f"{address}/exchanges/%2F/amq.default/publish", json=message, timeout=10)
+def poison_message(stack: Stack) -> Iterator[None]:
+    """A job that no worker can read; what was put aside is thrown away afterwards."""
+    api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", secret(stack, "rabbitmq_password"))
+    message = {"properties": {}, "routing_key": "probes", "payload": "not a probe", "payload_encoding": "string"}
+    answer = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
     assert answer.json() == {"routed": True}, answer.text
     try:
-        yield address
+        yield
     finally:
-        requests.delete(f"{address}/queues/%2F/probes.dead/contents", timeout=10).raise_for_status()
+        requests.delete(f"{api}/queues/%2F/probes.dead/contents", auth=account, timeout=10).raise_for_status()
 
 
 @contextlib.contextmanager
