@@ -249,19 +249,14 @@ def test_the_token_is_replaced_by_hand(front: Front) -> None:
 
 @pytest.fixture(scope="module")
 def scaled(prod_stack: Stack) -> Iterator[Stack]:
-    """The stack with two replicas of the application and four workers, as plain Compose starts them."""
-    scale(prod_stack, app=2, worker=4)
+    """Two replicas of the application and four workers, as the documents have them started, and as they go again."""
+    run(prod_stack, shown(prod_stack, "docs/operations.md", "sh", "--scale"))
+    prod_stack.invoke("wait")
+    assert states(prod_stack, "app") == ["healthy"] * 2
+    assert states(prod_stack, "worker") == ["healthy"] * 4
     yield prod_stack
-    scale(prod_stack, app=1, worker=1)
-
-
-def scale(stack: Stack, **replicas: int) -> None:
-    """Have so many replicas of these services, all healthy; those that are there stay."""
-    numbers = [word for service, number in replicas.items() for word in ("--scale", f"{service}={number}")]
-    stack.compose("up", "--detach", "--no-deps", "--no-recreate", *numbers, *replicas)
-    stack.invoke("wait")
-    for service, number in replicas.items():
-        assert states(stack, service) == ["healthy"] * number
+    prod_stack.compose("up", "--detach", "--wait")
+    assert [states(prod_stack, service) for service in ("app", "worker")] == [["healthy"]] * 2
 
 
 def states(stack: Stack, service: str) -> list[str]:
@@ -327,4 +322,5 @@ def test_a_replica_that_is_killed_is_not_missed(front: Front, scaled: Stack) -> 
         assert front.ask("/healthz").status == 200
     assert answers.keys() == {404}, answers
     assert json.loads(from_inside(scaled, left, "GET", "/api/health")[1])["status"] == "healthy"
-    scale(scaled, app=2)
+    scaled.docker("start", killed)
+    scaled.invoke("wait")
