@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
@@ -292,19 +293,22 @@ def counted(stack: Stack, container: str, series: str) -> float:
 def test_what_one_replica_writes_the_other_reads(scaled: Stack) -> None:
     """Whether it reads from the cache, which they share, or from the database."""
     one, other = scaled.containers("app")
-    target = {"name": "shared", "spec": {"kind": "tcp", "host": "app", "port": 3000}, "enabled": False}
+    name = f"shared {uuid4()}"
+    target = {"name": name, "spec": {"kind": "tcp", "host": "app", "port": 3000}, "enabled": False}
     path = f"/api/targets/{json.loads(from_inside(scaled, one, 'POST', '/api/targets', target)[1])['id']}"
-    for retries, (writer, reader) in enumerate(((one, other), (other, one)), 1):
-        places = (path, "/api/targets")
-        for place in places:
-            from_inside(scaled, reader, "GET", place)  # the cache has it as it was
-        from_inside(scaled, writer, "PATCH", path, {"retries": retries})
-        for place in places:
-            read = [from_inside(scaled, reader, "GET", place) for _ in range(2)]
-            assert all(f'"retries":{retries}' in answer for _, answer in read), (place, read)
-            assert read[1][0] == "hit", (place, read)
-    from_inside(scaled, one, "DELETE", path)
-    assert '"shared"' not in from_inside(scaled, other, "GET", "/api/targets")[1]
+    try:
+        for retries, (writer, reader) in enumerate(((one, other), (other, one)), 1):
+            places = (path, "/api/targets")
+            for place in places:
+                from_inside(scaled, reader, "GET", place)  # the cache has it as it was
+            from_inside(scaled, writer, "PATCH", path, {"retries": retries})
+            for place in places:
+                read = [from_inside(scaled, reader, "GET", place) for _ in range(2)]
+                assert all(f'"retries":{retries}' in answer for _, answer in read), (place, read)
+                assert read[1][0] == "hit", (place, read)
+    finally:
+        from_inside(scaled, one, "DELETE", path)
+    assert name not in from_inside(scaled, other, "GET", "/api/targets")[1]
 
 
 def from_inside(stack: Stack, container: str, method: str, path: str, body: object = None) -> tuple[str | None, str]:
