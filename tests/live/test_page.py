@@ -10,6 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from tests.live import watching
 from tests.live.browser import DESKTOP, PHONE, Visitor, chromium
 from tests.live.stack import Stack, until
 
@@ -122,6 +123,36 @@ def test_a_name_that_is_taken_is_told_at_its_field(visitor: Visitor, stack: Stac
     page.get_by_role("button", name="Add target").click()
     expect(page.get_by_role("textbox", name="Name")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_role("textbox", name="Name")).to_be_focused()
+
+
+def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: Stack) -> None:
+    kept, new = uuid4().hex, uuid4().hex
+    spec = {"kind": "http", "url": ADDRESS, "headers": {"X-Key": kept}}
+    body = {"name": f"Keyed {kept[:6]}", "spec": spec, "enabled": False}
+    answer = requests.post(stack.url("/api/targets"), json=body, headers=stack.access(), timeout=15)
+    target = answer.json()["id"]
+    try:
+        page = visitor.see(f"/targets/{target}/edit")
+        page.evaluate("token => sessionStorage.setItem('netmon-token', token)", stack.access()["Authorization"][7:])
+        headers = page.get_by_label("Headers")
+        expect(headers).to_have_value("X-Key: •••\n")
+        headers.fill("X-Other: •••")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("the value is masked")).to_be_visible()
+        headers.fill(f"X-Key: •••\nX-New: {new}")
+        page.get_by_label("Retries").fill("1")
+        page.get_by_role("button", name="Save").click()
+        expect(page).to_have_url(stack.url(f"/targets/{target}"))
+        [stored] = watching.sql(stack, f"SELECT retries, spec FROM targets WHERE id = '{target}'")  # noqa: S608
+        assert stored["retries"] == 1
+        assert stored["spec"]["headers"] == {"X-Key": kept, "X-New": new}
+        for path in (f"/targets/{target}", f"/targets/{target}/edit"):
+            content = visitor.see(path).content()
+            assert kept not in content, path
+            assert new not in content, path
+        assert [each for each in visitor.complaints if "status of 422" not in each] == []
+    finally:
+        requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.access(), timeout=15)
 
 
 @pytest.mark.parametrize("kind", ["TCP", "DNS", "Ping"])

@@ -8,17 +8,34 @@ import ssl
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
+from tests.live.documents import run, shown
 from tests.live.front import Front
 from tests.live.stack import Stack, until
 from tests.live.test_stack import SERVICES
 
 MEGABYTE = 1_000_000
+LATEST = "/api/targets/{key}/latest"
+NOBODY = LATEST.format(key="none")
+"""An address of the application that is answered with 404, and with nothing else."""
+ASK = """
+import json, os, sys, urllib.request
+method, path, body = sys.argv[1:]
+with open(os.environ.get("API_TOKEN_FILE", os.devnull)) as file:
+    headers = {"Authorization": "Bearer " + file.readline().strip(), "Content-Type": "application/json"}
+request = urllib.request.Request("http://127.0.0.1:3000" + path, body.encode() or None, headers, method=method)
+with urllib.request.urlopen(request) as answer:
+    print(json.dumps([answer.headers["X-Cache"], answer.read().decode()]))
+"""
+"""One request, sent from inside a replica to itself; workers have no token and need none."""
 
 
 @pytest.fixture(scope="module")
@@ -184,22 +201,130 @@ def test_the_configuration_is_read_again_without_a_restart(front: Front) -> None
 
 def test_requests_wait_while_the_application_is_replaced(front: Front) -> None:
     """Its only replica is stopped and started again, under requests."""
+    with users(front) as answers:
+        front.stack.docker("restart", *front.stack.containers("app"))
+        front.stack.invoke("wait")
+        until(lambda: front.ask("/healthz").status == 200, 10, "the application to be ready")
+    assert answers.keys() == {404}, answers
+
+
+@contextmanager
+def users(front: Front) -> Iterator[Counter[int]]:
+    """Four clients that read all the time; how often each status was answered is known when the block ends."""
     answers: Counter[int] = Counter()
     over = threading.Event()
 
     def use() -> None:
         while not over.is_set():
-            answers[front.ask("/api/targets/none/latest").status] += 1
+            answers[front.ask(NOBODY).status] += 1
 
-    users = [threading.Thread(target=use) for _ in range(4)]
-    for user in users:
-        user.start()
+    clients = [threading.Thread(target=use) for _ in range(4)]
+    for client in clients:
+        client.start()
     try:
-        front.stack.docker("restart", *front.stack.containers("app"))
-        front.stack.invoke("wait")
-        until(lambda: front.ask("/healthz").status == 200, 10, "the application to be ready")
+        yield answers
     finally:
         over.set()
-        for user in users:
-            user.join()
+        for client in clients:
+            client.join()
+
+
+def test_the_token_is_replaced_by_hand(front: Front) -> None:
+    """With the commands of the documents: both tokens are accepted until the old one is taken out of the file."""
+    page, stack = "docs/operations.md", front.stack
+    add, take = shown(stack, page, "sh", "secrets/api_token.txt").split("# … when the clients have the new one:\n")
+
+    def accepted(token: str) -> bool:
+        return front.ask("/api/access", Authorization=f"Bearer {token}").status == 204
+
+    run(stack, add)
+    old, new = (stack.root / "secrets/api_token.txt").read_text().split()
+    assert accepted(old)
+    assert accepted(new)
+    checked = stack.invoke("secrets.check", check=False).stdout
+    assert re.search(r"^warning +api_token\b.*\b1 more\b", checked, re.MULTILINE), checked
+    run(stack, take)
+    assert not accepted(old)
+    assert accepted(new)
+
+
+@pytest.fixture(scope="module")
+def scaled(prod_stack: Stack) -> Iterator[Stack]:
+    """Two replicas of the application and four workers, as the documents have them started, and as they go again."""
+    run(prod_stack, shown(prod_stack, "docs/operations.md", "sh", "--scale"))
+    prod_stack.invoke("wait")
+    assert states(prod_stack, "app") == ["healthy"] * 2
+    assert states(prod_stack, "worker") == ["healthy"] * 4
+    yield prod_stack
+    prod_stack.compose("up", "--detach", "--wait")
+    assert [states(prod_stack, service) for service in ("app", "worker")] == [["healthy"]] * 2
+
+
+def states(stack: Stack, service: str) -> list[str]:
+    """The health of each replica of a service."""
+    inspected = json.loads(stack.docker("inspect", *stack.containers(service)))
+    return [each["State"]["Health"]["Status"] for each in inspected]
+
+
+def test_every_replica_takes_its_share(front: Front, scaled: Stack) -> None:
+    answered, probed = f'http_requests_total{{method="GET",route="{LATEST}",status="404"}}', "netmon_probes_total"
+    replicas = [(each, answered) for each in scaled.containers("app")]
+    replicas += [(each, probed) for each in scaled.containers("worker")]
+    before = [counted(scaled, *each) for each in replicas]
+    access, body = scaled.access()["Authorization"], json.dumps({"url": "http://app:3000/api/health/live"}).encode()
+    for _ in range(20):
+        assert front.ask(NOBODY).status == 404
+        accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
+        assert accepted.status == 202, accepted
+
+    def shares() -> list[float] | None:
+        now = [counted(scaled, *each) - was for each, was in zip(replicas, before, strict=True)]
+        return now if min(now) > 0 and sum(now[2:]) >= 20 else None
+
+    until(shares, 20, "both replicas and all workers to have worked, and every probe to be carried out")
+
+
+def counted(stack: Stack, container: str, series: str) -> float:
+    """The sum of the series of a replica whose name or beginning this is, by its own metrics."""
+    page = from_inside(stack, container, "GET", "/api/metrics")[1]
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(series))
+
+
+def test_what_one_replica_writes_the_other_reads(scaled: Stack) -> None:
+    """Whether it reads from the cache, which they share, or from the database."""
+    one, other = scaled.containers("app")
+    name = f"shared {uuid4()}"
+    target = {"name": name, "spec": {"kind": "tcp", "host": "app", "port": 3000}, "enabled": False}
+    path = f"/api/targets/{json.loads(from_inside(scaled, one, 'POST', '/api/targets', target)[1])['id']}"
+    try:
+        for retries, (writer, reader) in enumerate(((one, other), (other, one)), 1):
+            places = (path, "/api/targets")
+            for place in places:
+                from_inside(scaled, reader, "GET", place)  # the cache has it as it was
+            from_inside(scaled, writer, "PATCH", path, {"retries": retries})
+            for place in places:
+                read = [from_inside(scaled, reader, "GET", place) for _ in range(2)]
+                assert all(f'"retries":{retries}' in answer for _, answer in read), (place, read)
+                assert read[1][0] == "hit", (place, read)
+    finally:
+        from_inside(scaled, one, "DELETE", path)
+    assert name not in from_inside(scaled, other, "GET", "/api/targets")[1]
+
+
+def from_inside(stack: Stack, container: str, method: str, path: str, body: object = None) -> tuple[str | None, str]:
+    """What this replica and no other answers, and where it says that it has it from."""
+    written = stack.docker("exec", container, "python", "-c", ASK, method, path, json.dumps(body) if body else "")
+    cache, answer = json.loads(written)
+    return cache, answer
+
+
+def test_a_replica_that_is_killed_is_not_missed(front: Front, scaled: Stack) -> None:
+    killed, left = scaled.containers("app")
+    with users(front) as answers:
+        scaled.docker("kill", killed)
+        time.sleep(3)
+        assert front.ask("/healthz").status == 200
     assert answers.keys() == {404}, answers
+    assert json.loads(from_inside(scaled, left, "GET", "/api/health")[1])["status"] == "healthy"
+    scaled.docker("start", killed)
+    scaled.invoke("wait")

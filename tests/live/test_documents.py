@@ -1,0 +1,47 @@
+"""The examples of the documents, typed on a running stack."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+
+from tests.live.documents import answers, run, shown
+from tests.live.stack import Stack, until
+
+
+def test_the_first_probe_of_the_readme(stack: Stack) -> None:
+    [probe] = answers(run(stack, shown(stack, "README.md", "sh", "/api/probes")))
+    assert stack.result(probe["id"])["status"] == "succeeded"
+    latest = stack.url(f"/api/targets/{probe['target']}/latest")
+    until(lambda: requests.get(latest, timeout=5).status_code == 200, 10, "the latest state of the target")
+
+
+def test_the_examples_of_the_api(stack: Stack) -> None:
+    page = "docs/api.md"
+    first, further = shown(stack, page, "sh", '"name"'), shown(stack, page, "sh", "target=")
+    [statistics], [refused] = (answers(shown(stack, page, "json", word)) for word in ("uptime_percent", "about:blank"))
+
+    added, listed = answers(run(stack, first))
+    assert added["id"] in [each["id"] for each in listed]
+    address = stack.url(f"/api/targets/{added['id']}")
+    until(lambda: requests.get(address, timeout=5).json()["standing"]["state"] == "up", 20, "the target to be up")
+    assert requests.patch(address, json={"enabled": False}, timeout=5).json() == refused
+
+    access = first.splitlines()[0]
+    probe, counted, paused = answers(run(stack, f"{access}\n{further.replace('ID', added['id'])}"))
+    assert probe["target"] == added["id"]
+    assert list(counted) == list(statistics)
+    assert (counted["window"], counted["failed"], counted["uptime_percent"]) == ("1h", 0, 100)
+    assert paused["enabled"] is False
+    assert requests.get(address, timeout=5).status_code == 404, "the last command deletes it"
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [("exec db", r"\(1 row\)"), ("exec rabbitmq", r"^probes\t\d+$"), ("exec redis", r"^redis_version:")],
+)
+def test_a_command_inside_a_service(stack: Stack, command: str, answer: str) -> None:
+    [line] = [line for line in shown(stack, "docs/operations.md", "sh", "exec redis").splitlines() if command in line]
+    assert re.search(answer, run(stack, line), re.MULTILINE)

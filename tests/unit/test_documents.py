@@ -1,0 +1,94 @@
+"""What the documents tell people to type: shell that can be read; tasks, options, sessions and pages that there are."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+
+from invoke.exceptions import ParseError
+from invoke.parser import Parser
+from invoke.program import Program
+
+from tasks import namespace
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PLACEHOLDER = re.compile(r"\b[A-Z]{4,}\b|…")
+"""TASK, NAME: the reader puts something of their own there."""
+
+
+@cache
+def documents() -> dict[str, str]:
+    """The text of every document that belongs to the checkout, by its path in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    return {name: (ROOT / name).read_text(encoding="utf-8") for name in listed if (ROOT / name).exists()}
+
+
+def commands(program: str) -> Iterator[tuple[str, list[str]]]:
+    """The arguments of every call of a program, in blocks and in sentences, each with the name of its document."""
+    for name, text in documents().items():
+        lines = [line for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
+        for line in [*lines, *INLINE.findall(FENCE.sub("", text))]:
+            command = line.removeprefix(".venv/bin/")
+            if command.startswith(f"{program} ") and not PLACEHOLDER.search(command.partition("#")[0]):
+                words = shlex.split(command, comments=True)[1:]
+                yield name, list(takewhile(lambda word: word not in ("|", "&&"), words))
+
+
+def test_every_block_is_shell() -> None:
+    for name, text in documents().items():
+        for block in FENCE.findall(text):
+            read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+            assert read.returncode == 0, f"{name}: {read.stderr}{block}"
+
+
+def test_every_task_that_is_named_is_there_with_its_options() -> None:
+    parser = Parser(contexts=namespace.to_contexts(), initial=Program().initial_context)
+    named = list(commands("invoke"))
+    assert len(named) > 100, "the commands are not found any more"
+    wrong = []
+    for name, arguments in named:
+        try:
+            parser.parse_argv(arguments)
+        except ParseError as error:
+            wrong.append(f"{name}: invoke {shlex.join(arguments)}: {error}")
+    assert wrong == []
+
+
+def test_every_session_that_is_named_is_there() -> None:
+    source = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    sessions = {node.name for node in source.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    named = [(name, arguments) for name, arguments in commands("nox") if "-s" in arguments]
+    assert len(named) > 10, "the commands are not found any more"
+    for name, arguments in named:
+        asked = arguments[arguments.index("-s") + 1 : arguments.index("--") if "--" in arguments else None]
+        assert set(asked) <= sessions, f"{name}: nox {shlex.join(arguments)}"
+
+
+def test_every_link_leads_to_a_page_and_a_heading() -> None:
+    for name, text in documents().items():
+        for link in LINK.findall(FENCE.sub("", text)):
+            if link.startswith(("http://", "https://", "<")):
+                continue
+            path, _, heading = link.partition("#")
+            page = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+            assert page.exists(), f"{name}: {link}"
+            if heading:
+                assert heading in anchors(page.read_text(encoding="utf-8")), f"{name}: {link}"
+
+
+def anchors(text: str) -> set[str]:
+    """What a link may name of a page: its headings in lower case, dashes for spaces, without punctuation."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
