@@ -13,6 +13,7 @@ from netmon import cache as module
 from netmon.cache import SharedCache
 from netmon.models import Statistics
 from netmon.reading import Reading
+from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -125,7 +126,7 @@ async def test_what_is_written_goes_before_a_load_that_began_earlier(cache: Shar
         record = Record()
         record.open.clear()
         early = asyncio.create_task(cache.get("a", 60, record.load))
-        await asyncio.sleep(0.01)
+        await until(lambda record=record: record.asked)
         record.version = b"2"
         await other.forget("a")
         late = asyncio.create_task(cache.get("a", 60, record.load))
