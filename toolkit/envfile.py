@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -25,11 +27,16 @@ def read(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
+        return dict(_variables(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise ToolkitError(
             f"cannot read {path}", str(error), f"check the permissions and the text of {path}"
         ) from error
+
+
+@lru_cache(maxsize=8)  # it is asked for often, and parsing it takes milliseconds
+def _variables(text: str) -> Mapping[str, str]:
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}
 
 
 def update(path: Path, changes: Mapping[str, str]) -> bool:

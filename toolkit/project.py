@@ -82,7 +82,7 @@ class Project:
         root = root or Path(__file__).resolve().parent.parent
         path = root / "invoke.yaml"
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
         except OSError as error:
             raise ToolkitError(
                 f"cannot read {path}", error.strerror or str(error), f"git restore {path.name}"

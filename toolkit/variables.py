@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +82,22 @@ def _published(layer: Any, service: str) -> Any:
 
 
 def parse(path: Path) -> Any:
-    """A compose file as plain objects; Compose's own tags count for nothing.
+    """A compose file as plain objects, which are not to be changed; Compose's own tags count for nothing.
 
     Raises:
         ToolkitError: it cannot be read or is not YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ToolkitError(f"cannot read {path}", error.strerror or str(error), f"git restore {path.name}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the line it names") from error
+
+
+@lru_cache(maxsize=32)  # one command reads them several times
+def _parsed(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
 
 def _references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ def test_mistake_is_found(checkout: Path, mutation: Mutation) -> None:
         report = run(Checkout(checkout), [], [program])
         if report.skipped:
             pytest.skip(f"{mutation.check}: {report.skipped[0].why}")
-        expect(report, checkout, mutation)
+        expect(report.problems, checkout, mutation)
 
 
 def test_every_program_has_been_seen_to_refuse() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,8 @@ from toolkit.validate.source import Key, Source, elements
 from toolkit.variables import variables_used
 
 EVERY_GROUP = ("*",)
+Layers = tuple[tuple[str, ...], tuple[str, ...]]
+"""Files, in the order in which they are merged, and the groups that are on."""
 # The dollar sign of `$${X}` is an escaped one.
 VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?+])([^}]*))?")
 
@@ -87,22 +89,22 @@ class Checkout:
         return tuple(file for file in files if file != self.project.data["override"])
 
     @cached_property
-    def whole(self) -> list[Configuration]:
+    def whole(self) -> Sequence[Configuration]:
         """The base alone, and each profile with each image set: every group on, the tools included.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
         """
-        return self._merge([EVERY_GROUP])
+        return self._merge(EVERY_GROUP)
 
     @cached_property
-    def configurations(self) -> list[Configuration]:
+    def configurations(self) -> Sequence[Configuration]:
         """The same with every group off, with each one alone, and with all of them.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
         """
-        return [*self._merge([(), *((group,) for group in self.project.groups)]), *self.whole]
+        return [*self._merge((), *((group,) for group in self.project.groups)), *self.whole]
 
     @cached_property
     def variables(self) -> list[str]:
@@ -135,15 +137,28 @@ class Checkout:
         """What stands for a password here: a word that nothing else in a configuration can be."""
         return f"validate-{variable.lower()}-value"
 
-    def _merge(self, groups: list[tuple[str, ...]]) -> list[Configuration]:
+    def _merge(self, *groups: tuple[str, ...]) -> Sequence[Configuration]:
         profiles = self.project.data["profiles"]
         base: tuple[str, ...] = (self.base,)
-        wanted = [(base, on) for on in groups]
+        wanted: list[Layers] = [(base, on) for on in groups]
         wanted += [(self.files(*each, on), on) for each in product(profiles, (PULLED, LOCAL)) for on in groups]
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda each: self._configuration(*each), wanted))
+        return self.merge(wanted)
 
-    def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
+    def merge(self, wanted: Sequence[Layers]) -> Sequence[Configuration]:
+        """What Compose makes of each of these.
+
+        Raises:
+            BrokenFileError: it refuses one of them.
+        """
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda each: self.configuration(*each), wanted))
+
+    def configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
+        """What Compose makes of these layers with these groups switched on.
+
+        Raises:
+            BrokenFileError: Compose refuses them.
+        """
         # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present.
         result = Docker(self.root).compose(
             *(argument for file in files for argument in ("--file", file)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.validate import (
@@ -128,20 +128,25 @@ def run(checkout: Checkout, checks: Sequence[Check] = CHECKS, validators: Sequen
     return report
 
 
-def _gather(report: Report, check: str, found: Iterator[Finding | Skipped]) -> None:
-    """Take up what one check found; one that looked at nothing proves nothing, and so is a problem itself."""
-    report.checks += 1
+def complete(found: Iterable[Finding | Skipped]) -> Iterator[Finding | Skipped]:
+    """What one check finds, as it finds it; a file that ends it, or that it looked at nothing, is a problem itself."""
     looked_at = 0
     try:
         for looked_at, each in enumerate(found, 1):  # noqa: B007 - counted
-            if isinstance(each, Skipped):
-                report.skipped.append(each)
-                continue
-            report.files.add(each.file)
-            if each.problem:
-                report.problems.setdefault(each, check)
+            yield each
     except BrokenFileError as error:
-        report.problems.setdefault(error.finding, check)
+        yield error.finding
         return
     if not looked_at:
-        report.problems[Finding("toolkit/validate", 1, "there was nothing to check")] = check
+        yield Finding("toolkit/validate", 1, "there was nothing to check")
+
+
+def _gather(report: Report, check: str, found: Iterable[Finding | Skipped]) -> None:
+    report.checks += 1
+    for each in complete(found):
+        if isinstance(each, Skipped):
+            report.skipped.append(each)
+            continue
+        report.files.add(each.file)
+        if each.problem:
+            report.problems.setdefault(each, check)

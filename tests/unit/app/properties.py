@@ -2,6 +2,4 @@
 
 from hypothesis import HealthCheck, settings
 
-PROPERTY = settings(
-    database=None, deadline=None, derandomize=True, max_examples=300, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = settings(database=None, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from netmon import web
 from netmon.alerts import IN_MEMORY, Alert, Delivered, ReceivedAlerts, router
 from netmon.settings import Settings
+from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -118,9 +119,7 @@ async def test_they_arrive_while_the_database_is_away_and_are_written_afterwards
     await asyncio.sleep(0.05)
     assert not database.rows
     database.error = None
-    async with asyncio.timeout(5):
-        while not database.rows:
-            await asyncio.sleep(0.05)
+    await until(lambda: database.rows)
     writing.cancel()
     [row] = database.rows.values()
     assert row["alertname"] == "PostgresDown"
@@ -133,11 +132,11 @@ async def test_an_alert_that_the_database_refuses_does_not_bar_the_others(
     await client.post("/api/alerts", json=notification(delivered("Odd")))
     with capture_logs() as lines:
         writing = asyncio.create_task(received.run())
-        await asyncio.sleep(0.05)
+        await until(lambda: lines)
     assert [(line["event"], line["alert"]) for line in lines] == [("alert not written down", "Odd")]
     database.error = None
     await client.post("/api/alerts", json=notification(delivered("Even")))
-    await asyncio.sleep(0.05)
+    await until(lambda: database.rows)
     assert not writing.done()
     writing.cancel()
     assert [row["alertname"] for row in database.rows.values()] == ["Even"]
@@ -155,9 +154,8 @@ async def test_what_another_process_wrote_is_listed(
 ) -> None:
     await client.post("/api/alerts", json=notification(delivered("KafkaDown")))
     writing = asyncio.create_task(received.run())
-    await asyncio.sleep(0.05)
+    await until(lambda: database.rows)
     writing.cancel()
-    assert database.rows
     other = ReceivedAlerts(database)  # type: ignore[arg-type]
     assert [alert.alertname for alert in await other.newest(10, None)] == ["KafkaDown"]
     await database.put_alert(alert("KafkaDown", status="resolved").model_dump())

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from netmon import smoke
+from netmon.health import CHECK_TIMEOUT
 from netmon.settings import Settings
 
 APP = Path(__file__).parents[3] / "app"
+ENDED = 120
+"""Seconds in which a process has started, answered or ended, however busy the machine is."""
 
 
 def free_port() -> int:
@@ -34,7 +37,7 @@ def get(port: int, path: str) -> tuple[int, Any, float]:
     """Status, decoded body, seconds."""
     started = time.perf_counter()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=ENDED) as response:
             status, body = response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -60,7 +63,7 @@ def service(command: str, environ: dict[str, str], port: int) -> Iterator["subpr
 
 
 def await_live(port: int) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + ENDED
     while time.monotonic() < give_up:
         try:
             assert get(port, "/api/health/live")[0] == 200
@@ -90,13 +93,15 @@ def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[st
     with service(command, hostile, port) as process:
         await_live(port)
         assert get(port, "/api/health/ready")[0] == 503
+        took = []
         for _ in range(3):
             status, body, seconds = get(port, "/api/health")
             assert status == 503
             assert body["checks"] == dict.fromkeys(("database", "redis", "kafka", "rabbitmq"), "error")
-            assert seconds < 2  # 0.8 s, and what a busy machine adds; a single check would hang for longer
+            took.append(seconds)
+        assert min(took) < 2 * CHECK_TIMEOUT, "three of them hang, and are checked side by side"
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=ENDED)
     assert (process.returncode, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert {line["service"] for line in lines} == {command}
@@ -115,7 +120,7 @@ def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> Non
             assert status == 503
             said.add(body["status"])
         assert get(port, "/api/health/live")[0] == 200
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDED)
     assert process.returncode == 0
 
 
@@ -138,7 +143,7 @@ def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
         assert answer.status == 200
         assert get(port, "/api/health/live")[0] == 200, "others are still answered"
         connection.close()
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDED)
     assert process.returncode == 0
 
 
@@ -163,7 +168,7 @@ def test_a_stopping_api_answers_whoever_had_connected(hostile: dict[str, str]) -
             connection.request("GET", "/api/health/live")
             answer = connection.getresponse()
             assert (answer.status, answer.read(), answer.will_close) == (200, b'{"status":"alive"}', True)
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDED)
     assert process.returncode == 0
 
 
@@ -171,13 +176,13 @@ def test_a_stop_during_the_start_is_obeyed(hostile: dict[str, str]) -> None:
     with service("api", hostile, free_port()) as process:
         time.sleep(0.15)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDED)
     assert process.returncode in {0, -signal.SIGTERM}  # the latter while Python itself is starting
 
 
 def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, service("api", hostile, taken.getsockname()[1]) as process:
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=ENDED)
     assert process.returncode not in {0, None}
     assert any("address already in use" in line for line in out.splitlines())
     assert all(json.loads(line)["service"] == "api" for line in out.splitlines())
@@ -185,7 +190,7 @@ def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) 
 
 def test_a_migration_that_cannot_be_done_ends_with_the_reason(hostile: dict[str, str]) -> None:
     with service("migrate", hostile, free_port()) as process:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=ENDED)
     assert (process.returncode, err) == (1, "")
     [line] = map(json.loads, out.splitlines())
     assert line["message"] == "schema not migrated"
@@ -202,7 +207,7 @@ def test_smoke_reports_each_check_and_fails(hostile: dict[str, str]) -> None:
         "ALERTMANAGER_URL": "http://127.0.0.1:1",
     }
     with service("smoke", hostile | away, free_port()) as process:
-        out, _ = process.communicate(timeout=40)
+        out, _ = process.communicate(timeout=ENDED)
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 1
     assert {line["check"] for line in lines} == set(smoke.CHECKS)

@@ -8,13 +8,15 @@ import pytest
 from netmon import metrics, signals, web
 from netmon.health import HealthChecks
 from netmon.settings import Settings
+from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
-async def once(work: Callable[[], Awaitable[None]]) -> None:
-    task = asyncio.ensure_future(work())
-    await asyncio.sleep(0.05)
+async def run(work: Awaitable[None], holds: Callable[[], object]) -> None:
+    """For as long as it takes."""
+    task = asyncio.ensure_future(work)
+    await until(holds)
     task.cancel()
 
 
@@ -25,11 +27,13 @@ async def test_dependencies_are_told_one_by_one() -> None:
     async def away() -> None:
         raise OSError("away")
 
-    await once(lambda: signals.dependencies(HealthChecks({"redis": well, "kafka": away}, timeout=0.02)))
-    values = {
-        sample.labels["dependency"]: sample.value for sample in next(iter(metrics.DEPENDENCY_UP.collect())).samples
-    }
-    assert values == {"redis": 1, "kafka": 0}
+    def values() -> dict[str, float]:
+        samples = next(iter(metrics.DEPENDENCY_UP.collect())).samples
+        return {sample.labels["dependency"]: sample.value for sample in samples}
+
+    metrics.DEPENDENCY_UP.clear()
+    await run(signals.dependencies(HealthChecks({"redis": well, "kafka": away})), lambda: len(values()) == 2)
+    assert values() == {"redis": 1, "kafka": 0}
 
 
 async def test_what_cannot_be_asked_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,8 +43,11 @@ async def test_what_cannot_be_asked_is_forgotten(monkeypatch: pytest.MonkeyPatch
         async def messages(self, _queue: str) -> int:
             raise OSError("away")
 
-    await once(lambda: signals.queues(Link()))  # type: ignore[arg-type]
-    assert next(iter(metrics.QUEUE_MESSAGES.collect())).samples == []
+    def forgotten() -> bool:
+        return not next(iter(metrics.QUEUE_MESSAGES.collect())).samples
+
+    assert not forgotten()
+    await run(signals.queues(Link()), forgotten)  # type: ignore[arg-type]
 
 
 async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +55,9 @@ async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[bool] = []
 
     async def hang() -> None:
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
-    await once(lambda: signals.watch(hang, lambda: forgotten.append(True)))
-    assert forgotten
+    await run(signals.watch(hang, lambda: forgotten.append(True)), lambda: forgotten)
 
 
 async def test_counts_begin_at_zero(app_settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What a target is probed with: it survives the way through JSON, and there is one spelling of it."""
 
+import string
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -12,11 +13,17 @@ from netmon.specs import MASK, DnsSpec, HttpSpec, PingSpec, Spec, TcpSpec, norma
 from tests.unit.app.properties import PROPERTY
 
 SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
-LABEL = st.from_regex(r"[A-Za-z]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?", fullmatch=True)
+LETTERS, DIGITS = string.ascii_letters, string.digits
+LABEL = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(LETTERS),
+    st.text(LETTERS + DIGITS + "-", max_size=20),
+    st.sampled_from(LETTERS + DIGITS),
+) | st.sampled_from(LETTERS)
 NAMES = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
 ADDRESSES = st.ip_addresses()
 HOSTS = NAMES | ADDRESSES.map(str)
-TOKENS = st.from_regex(r"X-[A-Za-z0-9-]{1,20}", fullmatch=True)
+TOKENS = st.text(LETTERS + DIGITS + "-", min_size=1, max_size=20).map("X-{}".format)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=50)
 
 http = st.fixed_dictionaries(

@@ -105,3 +105,20 @@ def test_only_the_window_matters(history: list[Verdict], rule: tuple[int, int]) 
 @pytest.mark.parametrize("state", RANK)
 def test_without_results_nothing_changes(state: State) -> None:
     assert next_state(state, [], 2, 3) == state
+
+
+@pytest.mark.parametrize(
+    ("state", "verdicts", "following"),
+    [
+        ("down", ["good", "good"], "down"),
+        ("down", ["good", "good", "good"], "up"),
+        ("degraded", ["poor", "good", "good"], "degraded"),
+        ("degraded", ["good", "good", "good"], "up"),
+        ("unknown", ["good", "bad"], "unknown"),
+        ("unknown", ["bad", "good"], "up"),
+    ],
+)
+def test_a_state_ends_no_earlier_than_so_many_results_allow(
+    state: State, verdicts: list[Verdict], following: State
+) -> None:
+    assert next_state(state, verdicts, failures=3, window=5) == following

@@ -139,7 +139,7 @@ def run(*program: str, **environ: str) -> str:
     """What a process with these variables prints; the SDK keeps one provider a process."""
     path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", *(program or [PROGRAM])]
-    done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=120)
     assert done.stderr == ""
     return done.stdout
 

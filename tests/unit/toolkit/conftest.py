@@ -87,6 +87,12 @@ def _no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests write need not outlive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A checkout that was not set up: invoke.yaml and the compose files."""

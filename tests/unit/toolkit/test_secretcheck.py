@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import secrets
 import subprocess
 import time
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,8 +45,19 @@ BAD = {
 SERVICES = ("db", "redis", "rabbitmq", "grafana", "app")
 
 
+STRENGTH = cache(bits)
+
+
 @pytest.fixture(autouse=True)
-def stack(project: Project, docker: FakeDocker) -> None:
+def _the_same_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every test, so that the strength of each is found out once: that takes longer than all the rest."""
+    chance = random.Random(0)  # noqa: S311 - they open nothing
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: urlsafe_b64encode(chance.randbytes(size)).decode()[:-1])
+    monkeypatch.setattr(secretcheck, "bits", STRENGTH)
+
+
+@pytest.fixture(autouse=True)
+def stack(project: Project, docker: FakeDocker, _the_same_passwords: None) -> None:
     """A checkout that is set up, and a stack in which every password opens its service."""
     setup(project, "dev")
     ours = {"image": "network-monitor:dev"}

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.validate.composing import Remembering
+from toolkit import compose
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -27,3 +30,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
     (root / ".netmon").mkdir()
     return root
+
+
+@pytest.fixture(scope="session")
+def remembering() -> Remembering:
+    return Remembering()
+
+
+@pytest.fixture(autouse=True)
+def _compose_is_asked_once(remembering: Remembering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "run", remembering)

@@ -8,16 +8,16 @@ from shutil import which
 
 import pytest
 
+from tests.unit.validate.composing import Unhurried
 from tests.unit.validate.conftest import ROOT
 from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS, LOGS, TRACES
 from tests.unit.validate.mutations import Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit.validate import dashboards, datasources, grammars, queries
-from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.programs import Skipped
 from toolkit.validate.runner import CHECKS as ALL_CHECKS
-from toolkit.validate.runner import name, run
+from toolkit.validate.runner import complete, name, run
 
 MODULES = {dashboards.__name__, datasources.__name__, queries.__name__}
 CHECKS = tuple(check for check in ALL_CHECKS if check.__module__ in MODULES)
@@ -25,13 +25,13 @@ BY_NAME = {name(check): check for check in CHECKS}
 
 
 def test_the_dashboards_are_clean(clone: Path) -> None:
-    assert not run(Checkout(clone), CHECKS).problems
+    assert not run(Unhurried(clone), CHECKS).problems
 
 
 @pytest.mark.parametrize("mutation", DASHBOARD_MUTATIONS, ids=lambda mutation: mutation.name)
 def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
     with seeded(clone, mutation):
-        expect(run(Checkout(clone), [BY_NAME[mutation.check]]), clone, mutation)
+        expect(complete(BY_NAME[mutation.check](Unhurried(clone))), clone, mutation)
 
 
 def test_every_check_has_been_seen_to_fail() -> None:
@@ -44,7 +44,7 @@ def test_link_of_an_alert_to_a_dashboard_that_is_not_there(clone: Path) -> None:
         "groups:\n  - name: one\n    rules:\n      - alert: A\n        expr: up == 0\n        annotations:\n"
         '          dashboard_url: "{{ $externalLabels.grafana }}/d/netmon-nothing"\n'
     )
-    checkout = Checkout(clone)
+    checkout = Unhurried(clone)
     checkout.tracked = checkout.tracked | {str(rules.relative_to(clone))}
     try:
         problems = run(checkout, [dashboards.links]).problems
@@ -74,9 +74,9 @@ GRAMMAR_MUTATIONS = (
 @pytest.mark.parametrize("mutation", GRAMMAR_MUTATIONS, ids=lambda mutation: mutation.name)
 @pytest.mark.usefixtures("installed")
 def test_query_that_the_grammar_refuses(clone: Path, mutation: Mutation) -> None:
-    assert not [each for each in grammars.queries(Checkout(clone)) if isinstance(each, Finding) and each.problem]
+    assert not [each for each in grammars.queries(Unhurried(clone)) if isinstance(each, Finding) and each.problem]
     with seeded(clone, mutation):
-        found = [each for each in grammars.queries(Checkout(clone)) if isinstance(each, Finding) and each.problem]
+        found = [each for each in grammars.queries(Unhurried(clone)) if isinstance(each, Finding) and each.problem]
         lines = [(clone / each.file).read_text().splitlines()[each.line - 1] for each in found]
     assert found
     assert all(mutation.says in each.problem for each in found)
@@ -84,7 +84,7 @@ def test_query_that_the_grammar_refuses(clone: Path, mutation: Mutation) -> None
 
 
 def test_grammars_that_are_not_installed_are_skipped_by_name(clone: Path) -> None:
-    (skipped,) = grammars.queries(Checkout(clone))
+    (skipped,) = grammars.queries(Unhurried(clone))
     assert isinstance(skipped, Skipped)
     assert skipped.name == grammars.NAME
     assert "lezer-logql" in skipped.why

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.validate.composing import Unhurried
 from tests.unit.validate.mutations import LOCK_MUTATIONS, Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit import digests
 from toolkit.project import Project
 from toolkit.validate import images, supply
-from toolkit.validate.checkout import Checkout
-from toolkit.validate.runner import run
+from toolkit.validate.runner import complete, run
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def locked(clone: Path) -> Iterator[Path]:
 
 def problems(root: Path, tracked: frozenset[str] = frozenset()) -> list[str]:
     """What the check says of a checkout."""
-    checkout = Checkout(root)
+    checkout = Unhurried(root)
     checkout.tracked = checkout.tracked | tracked
     return [str(problem) for problem in run(checkout, [supply.locked]).problems]
 
 
 def test_images_that_are_locked_are_fine(locked: Path) -> None:
-    checkout = Checkout(locked)
+    checkout = Unhurried(locked)
     assert not run(checkout, [supply.locked, images.registry]).problems
     assert any(image.endswith("0" * 64) for each in checkout.whole for image in _images(each.config))
 
@@ -54,7 +54,7 @@ def test_a_checkout_without_locks_is_fine(clone: Path) -> None:
 @pytest.mark.parametrize("mutation", LOCK_MUTATIONS, ids=lambda mutation: mutation.name)
 def test_mistake_is_found(locked: Path, mutation: Mutation) -> None:
     with seeded(locked, mutation):
-        expect(run(Checkout(locked), [supply.locked]), locked, mutation)
+        expect(complete(supply.locked(Unhurried(locked))), locked, mutation)
 
 
 def test_a_layer_without_its_lock_is_found(locked: Path) -> None:

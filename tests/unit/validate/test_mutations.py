@@ -6,28 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.validate.composing import Unhurried
 from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
 from tests.unit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
 from tests.unit.validate.monitoring_mutations import MONITORING_MUTATIONS
-from tests.unit.validate.mutations import LOCK_MUTATIONS, MANIFEST, MUTATIONS, Mutation
+from tests.unit.validate.mutations import LOCK_MUTATIONS, MUTATIONS, Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit.policy.rules import RULES
-from toolkit.validate.checkout import Checkout
-from toolkit.validate.runner import CHECKS, name, run
+from toolkit.validate.runner import CHECKS, complete, name, run
 
 BY_NAME = {name(check): check for check in CHECKS}
 
 
-@pytest.fixture(scope="session")
-def sound(clone: Path) -> Checkout:
-    """The repository as it stands, with what Compose makes of it."""
-    checkout = Checkout(clone)
-    assert checkout.configurations
-    return checkout
-
-
-def test_the_repository_is_clean(sound: Checkout) -> None:
-    report = run(sound)
+def test_the_repository_is_clean(clone: Path) -> None:
+    report = run(Unhurried(clone))
     assert not report.problems
     assert report.checks == len(CHECKS)
 
@@ -35,13 +27,9 @@ def test_the_repository_is_clean(sound: Checkout) -> None:
 @pytest.mark.parametrize(
     "mutation", [*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS], ids=lambda mutation: mutation.name
 )
-def test_mistake_is_found(clone: Path, sound: Checkout, mutation: Mutation) -> None:
+def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
     with seeded(clone, mutation):
-        checkout = Checkout(clone)
-        if mutation.file not in {*checkout.project.shipped_files, MANIFEST}:
-            # What Compose makes of its files is the same, and costs most of the time.
-            vars(checkout).update(whole=sound.whole, configurations=sound.configurations)
-        expect(run(checkout, [BY_NAME[mutation.check]]), clone, mutation)
+        expect(complete(BY_NAME[mutation.check](Unhurried(clone))), clone, mutation)
 
 
 def test_every_check_has_been_seen_to_fail() -> None:

@@ -15,12 +15,19 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def server(handler: Handler, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """A server that reads a request's head and then does what `handler` says."""
+async def server(
+    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", heads: list[bytes] | None = None
+) -> AsyncIterator[str]:
+    """A server that reads a request's head and then does what `handler` says.
+
+    What it has read is kept in `heads`, in lower case.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if heads is not None:
+                heads.append(head.lower())
             await handler(reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -1,0 +1,143 @@
+"""Questions to a resolver that answers what it wants."""
+
+from typing import Any
+
+import dns.asyncresolver
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from netmon.guard import Guard
+from netmon.models import Outcome, Plan
+from tests.unit.app.probing.probes import EVERYWHERE, carry_out
+from tests.unit.app.probing.servers import name_server
+
+pytestmark = pytest.mark.anyio
+
+ZONE = {
+    ("example.org.", "A"): ["93.184.216.34", "93.184.216.35"],
+    ("example.org.", "AAAA"): ["2606:2800:220:1::1"],
+    ("example.org.", "MX"): ["10 mail.example.org."],
+    ("example.org.", "TXT"): ['"v=spf1 " "-all"'],
+    ("example.org.", "CAA"): ['0 issue "ca.example"'],
+    ("db.", "A"): ["172.20.0.5"],
+    ("mixed.example.", "A"): ["93.184.216.34", "10.0.0.1"],
+    ("inside.example.", "AAAA"): ["fd00::1"],
+}
+
+
+def from_zone(question: dns.message.Message) -> bytes:
+    asked = question.question[0]
+    answer = dns.message.make_response(question)
+    kind = dns.rdatatype.to_text(asked.rdtype)
+    if values := ZONE.get((str(asked.name), kind)):
+        answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *values))
+    elif str(asked.name) not in {name for name, _ in ZONE}:
+        answer.set_rcode(dns.rcode.NXDOMAIN)
+    return answer.to_wire()
+
+
+async def ask(
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Any,
+    name: str = "example.org",
+    record: str = "A",
+    expected: tuple[str, ...] = (),
+    allowed: Guard = EVERYWHERE,
+    timeout: float = 5,
+) -> Outcome:
+    async with name_server(reply) as resolver:
+        with monkeypatch.context() as patch:
+            patch.setattr(dns.asyncresolver, "Resolver", lambda: resolver)
+            spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected)}
+            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": timeout}), allowed)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected", "error"),
+    [
+        ("A", (), None),
+        ("A", ("93.184.216.35",), None),
+        ("A", ("93.184.216.36",), "answer"),
+        ("AAAA", ("2606:2800:0220:0001:0:0:0:1",), None),
+        ("MX", ("10 MAIL.example.org.",), None),
+        ("MX", ("10 mail.example.org",), None),
+        ("MX", ("20 mail.example.org.",), "answer"),
+        ("TXT", ("v=spf1 -all",), None),
+        ("TXT", ('"v=spf1 -all"',), None),
+        ("TXT", ('"v=spf1" " -all"',), None),
+        ("TXT", ("v=spf1",), "answer"),
+        ("CAA", ('0 issue "ca.example"',), None),
+        ("NS", (), "no_answer"),
+    ],
+)
+async def test_the_answers_of_dns(
+    monkeypatch: pytest.MonkeyPatch, record: str, expected: tuple[str, ...], error: str | None
+) -> None:
+    outcome = await ask(monkeypatch, from_zone, record=record, expected=expected, allowed=Guard())
+    assert outcome.error == error
+
+
+async def test_a_name_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await ask(monkeypatch, from_zone, name="nowhere.example")).error == "no_answer"
+
+
+@pytest.mark.parametrize(("name", "record"), [("db", "A"), ("mixed.example", "A"), ("inside.example", "AAAA")])
+async def test_internal_names_are_not_told(monkeypatch: pytest.MonkeyPatch, name: str, record: str) -> None:
+    assert (await ask(monkeypatch, from_zone, name=name, record=record)).status == "succeeded"
+    outcome = await ask(monkeypatch, from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
+    assert outcome.error == "refused_address"
+    for (_, kind), values in ZONE.items():
+        assert kind not in ("A", "AAAA") or not any(value in (outcome.detail or "") for value in values)
+
+
+def refused(question: dns.message.Message) -> bytes:
+    answer = dns.message.make_response(question)
+    answer.set_rcode(dns.rcode.REFUSED)
+    return answer.to_wire()
+
+
+def for_another_name(question: dns.message.Message) -> bytes:
+    answer = dns.message.make_response(question)
+    answer.answer.append(dns.rrset.from_text("other.example.", 60, "IN", "A", "93.184.216.34"))
+    return answer.to_wire()
+
+
+def a_loop(question: dns.message.Message) -> bytes:
+    answer = dns.message.make_response(question)
+    answer.answer.append(dns.rrset.from_text("example.org.", 60, "IN", "CNAME", "b.example."))
+    answer.answer.append(dns.rrset.from_text("b.example.", 60, "IN", "CNAME", "example.org."))
+    return answer.to_wire()
+
+
+def with_another_id(question: dns.message.Message) -> bytes:
+    answer = bytearray(from_zone(question))
+    answer[0] ^= 0xFF
+    return bytes(answer)
+
+
+def truncated(question: dns.message.Message) -> bytes:
+    answer = dns.message.make_response(question)
+    answer.flags |= dns.flags.TC  # and nobody listens on TCP
+    return answer.to_wire()
+
+
+@pytest.mark.parametrize(
+    ("reply", "errors"),
+    [
+        (lambda _: None, {"timeout"}),
+        (lambda _: b"", {"timeout", "dns"}),
+        (lambda question: question.to_wire()[:2] + bytes(1), {"timeout", "dns"}),
+        (lambda question: question.to_wire()[:2] + b"\x81\x80" + b"\xff" * 400, {"timeout", "dns"}),
+        (lambda question: from_zone(question)[:-3], {"timeout", "dns"}),
+        (with_another_id, {"timeout", "dns"}),
+        (for_another_name, {"no_answer", "dns"}),
+        (a_loop, {"no_answer", "dns"}),
+        (refused, {"dns"}),
+        (truncated, {"timeout", "dns"}),
+    ],
+)
+async def test_invalid_answers_of_dns(monkeypatch: pytest.MonkeyPatch, reply: Any, errors: set[str]) -> None:
+    assert (await ask(monkeypatch, reply, timeout=0.3)).error in errors

@@ -1,0 +1,232 @@
+"""HTTP: what is sent, what is read of the answer, and what is made of it."""
+
+import asyncio
+import gzip
+
+import pytest
+
+from netmon import tracing
+from netmon.probing.errors import MAX_DETAIL
+from netmon.probing.http import MAX_BODY, MAX_REDIRECTS
+from tests.unit.app.probing.probes import probe
+from tests.unit.app.probing.servers import OK, answers, redirects, server
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_good_answer_is_a_success() -> None:
+    async with server(answers(OK)) as url:
+        outcome = await probe(url)
+    assert (outcome.status, outcome.http_status, outcome.error, outcome.detail) == ("succeeded", 200, None, None)
+    assert (outcome.attempts, outcome.warning, outcome.certificate_days) == (1, None, None)
+    assert 0 < outcome.duration_ms < 5000
+
+
+async def test_an_address_of_ipv6_alone() -> None:
+    async with server(answers(OK), host="::1") as url:
+        assert (await probe(url)).http_status == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "status"),
+    [
+        (204, [], "succeeded"),
+        (304, [], "succeeded"),
+        (404, [], "failed"),
+        (503, [], "failed"),
+        (404, [404, 410], "succeeded"),
+        (200, [404], "failed"),
+        (302, [302], "succeeded"),
+    ],
+)
+async def test_the_status_decides(code: int, expected: list[int], status: str) -> None:
+    async with server(answers(b"HTTP/1.1 %d X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n" % code)) as url:
+        outcome = await probe(url, expected_status=expected)
+    assert (outcome.status, outcome.http_status) == (status, code)
+    assert outcome.error == ("http_status" if status == "failed" else None)
+
+
+async def test_method_and_headers_are_sent() -> None:
+    heads: list[bytes] = []
+
+    async with server(answers(OK), heads=heads) as url:
+        await probe(url, method="POST", headers={"X-Key": "secret", "User-Agent": "mine"})
+    [head] = heads
+    assert head.startswith(b"post / http/1.1\r\n")
+    assert b"x-key: secret\r\n" in head
+    assert b"user-agent: mine\r\n" in head
+    assert b"network-monitor" not in head
+
+
+async def test_the_target_learns_no_ids(spans: object) -> None:
+    heads: list[bytes] = []
+    async with server(answers(OK), heads=heads) as url:
+        with tracing.span("probe", carrier={"x-request-id": "mine"}):
+            await probe(url)
+            assert "traceparent" in tracing.carrier(), "there is one that could have been sent"
+    [head] = heads
+    assert b"user-agent: network-monitor/test" in head
+    for word in (b"traceparent", b"tracestate", b"baggage", b"x-request-id", b"mine"):
+        assert word not in head
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_headers_are_for_the_target_alone(same: bool) -> None:
+    heads: list[bytes] = []
+    async with server(answers(OK), heads=heads) as elsewhere:
+        if same:
+            base = elsewhere
+            outcome = await probe(elsewhere, headers={"X-Key": "secret", "User-Agent": "mine"})
+        else:
+            async with server(redirects(elsewhere)) as base:
+                outcome = await probe(base, headers={"X-Key": "secret", "User-Agent": "mine"})
+    assert outcome.status == "succeeded"
+    [head] = heads
+    assert (b"secret" in head) is same
+
+
+async def test_a_redirect_loop_ends() -> None:
+    requests = 0
+
+    async def loop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        requests += 1
+        await redirects("/again")(reader, writer)
+
+    async with server(loop) as url:
+        assert (await probe(url)).error == "redirects"
+    assert requests <= MAX_REDIRECTS + 1
+
+
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://a\x00b/", f"http://{'a' * 300}/"]
+)
+async def test_a_redirect_to_nowhere_is_an_error(location: str) -> None:
+    async with server(redirects(location)) as url:
+        assert (await probe(url)).error in {"protocol", "dns"}
+
+
+async def test_an_endless_body_is_read_in_part() -> None:
+    sent = 0
+
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    async with server(endless) as url:
+        outcome = await probe(url)
+    assert outcome.status == "succeeded"
+    assert sent < 16 * MAX_BODY  # what the socket buffers hold comes on top of what was read
+
+
+@pytest.mark.parametrize(
+    ("before", "found"), [(0, True), (MAX_BODY - 6, True), (MAX_BODY - 5, False), (MAX_BODY, False)]
+)
+async def test_text_is_looked_for_in_the_first_mebibyte(before: int, found: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    async with server(answers(head, b"x" * before, b"needle", b"x" * 100_000)) as url:
+        outcome = await probe(url, body_contains="needle")
+    assert outcome.error == (None if found else "body")
+    assert outcome.http_status == 200
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("", "größe".encode()),
+        ("utf-8", "größe".encode()),
+        ("iso-8859-1", "größe".encode("iso-8859-1")),
+        ("nonsense", "größe".encode()),
+        ("zip", "größe".encode()),  # a codec of Python, but none of text
+    ],
+)
+async def test_text_is_looked_for_in_the_charset_of_the_body(charset: str, body: bytes) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset={charset}\r\nConnection: close\r\n\r\n".encode()
+    async with server(answers(head, body)) as url:
+        assert (await probe(url, body_contains="größe")).status == "succeeded"
+
+
+async def test_a_compressed_body_is_not_unpacked() -> None:
+    bomb = gzip.compress(bytes(64 * MAX_BODY))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    async with server(answers(head, bomb)) as url:
+        assert (await probe(url)).status == "succeeded"
+        outcome = await probe(url, body_contains="x")
+    assert outcome.error == "body"
+    assert "compressed" in (outcome.detail or "")
+
+
+async def test_nothing_compressed_is_asked_for() -> None:
+    heads: list[bytes] = []
+    async with server(answers(OK), heads=heads) as url:
+        await probe(url)
+    assert b"accept-encoding: identity\r\n" in heads[0]
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"])
+async def test_a_slow_target_runs_into_the_time_out(head: bytes) -> None:
+    async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            if head:
+                writer.write(b"x")
+                await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with server(slow) as url:
+        outcome = await probe(url, timeout=0.2)
+    assert outcome.error == "timeout"
+    assert outcome.http_status == (200 if head else None)
+
+
+async def test_interim_answers_for_ever_run_into_the_time_out() -> None:
+    async def interim(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with server(interim) as url:
+        assert (await probe(url, timeout=0.3)).error in {"timeout", "disconnected", "protocol"}
+
+
+async def test_an_oversized_header_is_refused() -> None:
+    async with server(answers(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 10_000_000, b"\r\n\r\n")) as url:
+        assert (await probe(url)).error == "protocol"
+
+
+async def test_endless_headers_are_refused() -> None:
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            writer.write(b"X: y\r\n" * 1000)
+            await writer.drain()
+
+    async with server(endless) as url:
+        assert (await probe(url)).error in {"protocol", "disconnected"}
+
+
+async def test_what_is_not_http_is_refused_and_its_words_are_harmless() -> None:
+    async with server(answers(b"SSH-2.0-\x00\x1b[31m\xff" + b"x" * 5000 + b"\r\n\r\n")) as url:
+        outcome = await probe(url)
+    assert outcome.error == "protocol"
+    assert outcome.detail
+    assert outcome.detail.isprintable()
+    assert len(outcome.detail) <= MAX_DETAIL
+    outcome.model_dump_json()
+
+
+async def test_a_connection_closed_without_an_answer() -> None:
+    async with server(answers()) as url:
+        assert (await probe(url)).error == "disconnected"
+
+
+async def test_a_closed_port_and_an_unknown_host() -> None:
+    async with server(answers(OK)) as url:
+        pass
+    assert (await probe(url)).error == "connect"
+    assert (await probe("http://nowhere.invalid/")).error == "dns"

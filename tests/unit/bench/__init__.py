@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: what makes them refuse to give figures."""
