@@ -68,7 +68,8 @@ def tests(session: nox.Session) -> None:
 def live(session: nox.Session) -> None:
     """The stack on this machine's engine, in projects of their own; without an engine this fails."""
     install(session, "live")
-    session.run("pytest", "tests/live", "-m", "not drill", "--durations=25", *session.posargs)
+    # Two processes (tests/live/conftest.py): a stack that only runs already takes a fifth of two cores.
+    session.run("pytest", "tests/live", "-m", "not drill", "--numprocesses=2", "--durations=25", *session.posargs)
 
 
 @nox.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +30,25 @@ PORTS = (
 )  # fmt: skip
 
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""The process that the tests run in where there are several: gw0, gw1, … Each has projects and ports of its own."""
+PORTS_EACH = 4_000
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on; all are held until all are known: none comes twice."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+    """Ports of the loopback interface that nothing listens on, from this process's part of those that can be chosen.
+
+    The kernel hands out none of these to connections, so what is free now is free when a container takes it.
+    """
+    first = 10_000 + PORTS_EACH * int(WORKER.removeprefix("gw") or 0)
+    found: list[int] = []
+    for port in random.sample(range(first, first + PORTS_EACH), PORTS_EACH):
+        if len(found) == count:
+            break
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def copy_checkout(target: Path) -> None:
@@ -64,6 +77,7 @@ class Stack:
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
         """Copy the checkout to ``root`` and remove what a killed run of the same name left behind."""
+        name = f"{name}-{WORKER}" if WORKER else name
         copy_checkout(root)
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         stack = cls(root, name, {"COMPOSE_PROJECT_NAME": name, **ports, **settings})
