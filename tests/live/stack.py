@@ -214,10 +214,12 @@ def kill(process: subprocess.Popen[str]) -> str:
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:
-    """Look until there is something, at most ``within`` seconds."""
+    """Look until there is something, at most ``within`` seconds; half of the time at most is spent on looking."""
     deadline = time.monotonic() + within
     while True:
+        began = time.monotonic()
         if found := look():
             return found
-        assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
-        time.sleep(0.2)
+        now = time.monotonic()
+        assert now < deadline, f"waited {within:g} s in vain for {what}"
+        time.sleep(max(0.2, now - began))
