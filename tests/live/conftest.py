@@ -10,7 +10,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.live.stack import WORKER, Stack
+from tests.live.stack import WORKER, Stack, one_at_a_time
 
 DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
@@ -88,7 +88,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack.create(tmp_path_factory.mktemp("live") / "checkout", "netmon-live")
     try:
         UP.append(stack)
-        stack.invoke("up", "--profile=dev", timeout=900)
+        with one_at_a_time():
+            stack.invoke("up", "--profile=dev", timeout=900)
         yield stack
     finally:
         stack.destroy()
@@ -103,7 +104,8 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         UP.append(stack)
         stack.invoke("setup", "--profile=prod")
         stack.invoke("images.prepare", timeout=900)
-        stack.said = stack.invoke("up", timeout=900).stdout
+        with one_at_a_time():
+            stack.said = stack.invoke("up", timeout=900).stdout
         yield stack
     finally:
         stack.destroy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -10,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,6 +207,17 @@ class Stack:
         label = f"label=com.docker.compose.project={self.name}"
         listings = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """For starting a stack, which takes every core: several that start at once hold each other up.
+
+    The block is entered when no other process on this machine is in it.
+    """
+    with Path(tempfile.gettempdir(), "netmon-live-start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def kill(process: subprocess.Popen[str]) -> str:
