@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.live.stack import WORKER, Stack, one_at_a_time
@@ -42,14 +42,14 @@ def group(nodeid: str) -> str:
     return file if file in ALONE and not nodeid.endswith("[stack]") else SHARING.get(file, DEVELOPMENT)
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # without types it can be anything
     """Gives each process a group, and another one when it is through with that."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Where the tests run in several processes."""
     return Scheduling(config, log)
 
