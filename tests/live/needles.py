@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -65,7 +66,7 @@ def search(wanted: Iterable[Needle], stream: Stream) -> tuple[set[Needle], int]:
     """The needles in a stream, those across two pieces too, and the number of bytes that it had."""
     missing = set(wanted)
     overlap = max((len(needle.data) for needle in missing), default=1) - 1
-    likely = _likely([needle.data for needle in missing])
+    likely = _likely(frozenset(needle.data for needle in missing))
     found: set[Needle] = set()
     size, tail = 0, b""
     while piece := stream.read(CHUNK):
@@ -77,12 +78,14 @@ def search(wanted: Iterable[Needle], stream: Stream) -> tuple[set[Needle], int]:
     return found, size
 
 
-def _likely(needles: Sequence[bytes]) -> Callable[[bytes], Iterator[bytes]]:
+@lru_cache(maxsize=1)  # of the same needles, for every file and every process
+def _likely(needles: frozenset[bytes]) -> Callable[[bytes], Iterator[bytes]]:
     """What yields the parts of a text that can hold a needle, so that not all of it is gone through for each of them.
 
     Such a part is a run of bytes that occur in needles, as long as the shortest one at least.
     """
-    known = bytes(byte in set(b"".join(needles)) for byte in range(256))
+    letters = set(b"".join(needles))
+    known = bytes(byte in letters for byte in range(256))
     run = b"\1" * min(map(len, needles), default=1)
 
     def likely(text: bytes) -> Iterator[bytes]:
