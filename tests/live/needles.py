@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -65,11 +66,36 @@ def search(wanted: Iterable[Needle], stream: Stream) -> tuple[set[Needle], int]:
     """The needles in a stream, those across two pieces too, and the number of bytes that it had."""
     missing = set(wanted)
     overlap = max((len(needle.data) for needle in missing), default=1) - 1
+    likely = _likely(frozenset(needle.data for needle in missing))
     found: set[Needle] = set()
     size, tail = 0, b""
     while piece := stream.read(CHUNK):
         size += len(piece)
         text = tail + piece
-        found |= {needle for needle in missing - found if needle.data in text}
+        runs = b"".join(likely(text))
+        found |= {needle for needle in missing - found if needle.data in runs}
         tail = text[-overlap:] if overlap else b""
     return found, size
+
+
+@lru_cache(maxsize=1)  # of the same needles, for every file and every process
+def _likely(needles: frozenset[bytes]) -> Callable[[bytes], Iterator[bytes]]:
+    """What yields the parts of a text that can hold a needle, so that not all of it is gone through for each of them.
+
+    Such a part is a run of bytes that occur in needles, as long as the shortest one at least.
+    """
+    letters = set(b"".join(needles))
+    known = bytes(byte in letters for byte in range(256))
+    run = b"\1" * min(map(len, needles), default=1)
+
+    def likely(text: bytes) -> Iterator[bytes]:
+        kinds = text.translate(known)
+        begin = kinds.find(run)
+        while begin >= 0:
+            end = kinds.find(b"\0", begin)
+            end = len(text) if end < 0 else end
+            # With the byte behind it, which is in no needle: two runs are not one.
+            yield text[begin : end + 1]
+            begin = kinds.find(run, end)
+
+    return likely

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +32,25 @@ PORTS = (
 )  # fmt: skip
 
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""The process that the tests run in where there are several: gw0, gw1, … Each has projects and ports of its own."""
+PORTS_EACH = 4_000
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on; all are held until all are known: none comes twice."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+    """Ports of the loopback interface that nothing listens on, from this process's part of those that can be chosen.
+
+    The kernel hands out none of these to connections, so what is free now is free when a container takes it.
+    """
+    first = 10_000 + PORTS_EACH * int(WORKER.removeprefix("gw") or 0)
+    found: list[int] = []
+    for port in random.sample(range(first, first + PORTS_EACH), PORTS_EACH):
+        if len(found) == count:
+            break
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def copy_checkout(target: Path) -> None:
@@ -64,6 +79,7 @@ class Stack:
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
         """Copy the checkout to ``root`` and remove what a killed run of the same name left behind."""
+        name = f"{name}-{WORKER}" if WORKER else name
         copy_checkout(root)
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         stack = cls(root, name, {"COMPOSE_PROJECT_NAME": name, **ports, **settings})
@@ -193,6 +209,17 @@ class Stack:
         return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """For starting a stack, which takes every core: several that start at once hold each other up.
+
+    The block is entered when no other process on this machine is in it.
+    """
+    with Path(tempfile.gettempdir(), "netmon-live-start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def kill(process: subprocess.Popen[str]) -> str:
     """End a command that `Stack.start` has started and all that it has started itself; what it had still to say."""
     os.killpg(process.pid, signal.SIGKILL)
@@ -200,10 +227,12 @@ def kill(process: subprocess.Popen[str]) -> str:
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:
-    """Look until there is something, at most ``within`` seconds."""
+    """Look until there is something, at most ``within`` seconds; half of the time at most is spent on looking."""
     deadline = time.monotonic() + within
     while True:
+        began = time.monotonic()
         if found := look():
             return found
-        assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
-        time.sleep(0.2)
+        now = time.monotonic()
+        assert now < deadline, f"waited {within:g} s in vain for {what}"
+        time.sleep(max(0.2, now - began))

@@ -1,4 +1,4 @@
-"""The application under stop, restart, reload and replacement."""
+"""The application under stop, restart and reload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.live.stack import CHECKOUT, Stack, until
+from tests.live.stack import Stack, until
 
 
 @pytest.fixture
@@ -135,18 +135,3 @@ def answers(url: str) -> bool:
         return requests.get(url, timeout=2).status_code == 200
     except requests.RequestException:
         return False
-
-
-def test_another_application_takes_its_place(own_stack: Stack) -> None:
-    """The contract of docs/bring-your-own-app.md, kept by an application of a few lines that knows nothing of ours."""
-    foreign = own_stack.root / "tests" / "fixtures" / "foreign-app"
-    assert (CHECKOUT / "tests" / "fixtures" / "foreign-app" / "app.py").exists()
-    with (own_stack.root / ".env").open("a") as settings:
-        settings.write(f"APP_CONTEXT={foreign}\nWORKER_REPLICAS=0\n")
-    report = own_stack.invoke("up", "--profile=dev", timeout=900).stdout
-    assert "skipped" in report, "the end-to-end probe is ours, and must not count as passed"
-    assert own_stack.health()[0] == 200
-    assert own_stack.container("app")["Config"]["Image"].endswith("network-monitor-replacement:dev")
-    assert "worker" not in own_stack.services()
-    own_stack.compose("stop", "app")
-    assert own_stack.container("app")["State"]["ExitCode"] == 0

@@ -76,9 +76,9 @@ def test_a_stack_trace_is_one_record(stack: Stack) -> None:
 
 
 def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:
-    other = Stack(stack.root, "somebody-else")
+    other = Stack(stack.root, f"{stack.name}-elsewhere")
     image = stack.container("worker")["Config"]["Image"]
-    name = "somebody-else-writer"
+    name = f"{other.name}-writer"
     stack.docker("rm", "--force", name)
     stack.docker(
         "run", "--detach", "--name", name, "--label", f"com.docker.compose.project={other.name}",

@@ -76,7 +76,7 @@ def test_a_metric_that_is_renamed_is_missed(visited: Stack) -> None:
 def test_signals_that_do_not_arrive_are_missed(visited: Stack) -> None:
     visited.compose("stop", "otel-collector")
     try:
-        done = visited.invoke("smoke", "--timeout=30", check=False)
+        done = visited.invoke("smoke", "--timeout=20", check=False)
         assert done.returncode == 1
         assert re.search(r"\bsignals +inside +failed", done.stdout), done.stdout
     finally:

@@ -122,9 +122,10 @@ WEAK: tuple[tuple[str, Flags], ...] = (
 )
 
 
-def image(stack: Stack) -> str:
+@pytest.fixture(scope="module")
+def image(idle_stack: Stack) -> str:
     """An image that is there."""
-    name: str = stack.container("worker")["Config"]["Image"]
+    name: str = json.loads(idle_stack.compose("config", "--format", "json"))["services"]["worker"]["image"]
     return name
 
 
@@ -154,40 +155,40 @@ def rules_broken(container: Container, *, hardened: bool = True) -> set[str]:
     return {rule.name for rule, _ in broken(RULES, container, (), hardened=hardened)}
 
 
-def test_a_sound_container_breaks_no_rule(stack: Stack) -> None:
-    with started(image(stack), {}) as container:
+def test_a_sound_container_breaks_no_rule(image: str) -> None:
+    with started(image, {}) as container:
         assert rules_broken(container) == set()
         assert rules_broken(container, hardened=False) == set()
 
 
 @pytest.mark.parametrize(("rule", "weakness"), WEAK, ids=str)
-def test_a_weak_container_is_seen(stack: Stack, rule: str, weakness: Flags) -> None:
-    with started(image(stack), weakness) as container:
+def test_a_weak_container_is_seen(image: str, rule: str, weakness: Flags) -> None:
+    with started(image, weakness) as container:
         assert rule in rules_broken(container) | rules_broken(container, hardened=False)
 
 
-def test_an_image_by_its_id_is_seen(stack: Stack) -> None:
-    number = stack.container("worker")["Image"].removeprefix("sha256:")
+def test_an_image_by_its_id_is_seen(image: str) -> None:
+    number = docker("image", "inspect", "--format", "{{.Id}}", image).strip().removeprefix("sha256:")
     with started(number, {}) as container:
         assert rules_broken(container) == {"image"}
 
 
 @root_only
-def test_mounts_that_spread_are_seen(stack: Stack, tmp_path: Path) -> None:
+def test_mounts_that_spread_are_seen(image: str, tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True)
     try:
         subprocess.run(["mount", "--make-shared", tmp_path], check=True)
-        with started(image(stack), {"volume": f"{tmp_path}:/mnt:ro,rshared"}) as container:
+        with started(image, {"volume": f"{tmp_path}:/mnt:ro,rshared"}) as container:
             assert rules_broken(container) == {"host-mounts", "mount-propagation"}
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_an_unknown_port_is_seen(stack: Stack) -> None:
+def test_an_unknown_port_is_seen(image: str) -> None:
     listener = "import socket, time; s = socket.create_server(('', 4000)); time.sleep(300)"
-    with started(image(stack), {}) as container:
+    with started(image, {}) as container:
         assert container.listening == frozenset()
-        stack.docker("exec", "--detach", container.engine["Id"], "python3", "-c", listener)
+        docker("exec", "--detach", container.engine["Id"], "python3", "-c", listener)
         found = until(lambda: look(container.engine).listening, 10, "something to listen")
         assert found == {"4000/tcp"}
 

@@ -20,9 +20,9 @@ BY_NAME = {program.name: program for program in PROGRAMS}
 
 
 @pytest.fixture(scope="module")
-def checkout(stack: Stack) -> Path:
-    """The checkout of the running stack, whose images are there; only its text is read."""
-    return stack.root
+def checkout(idle_stack: Stack) -> Path:
+    """A checkout whose images are there; only its text is read."""
+    return idle_stack.root
 
 
 def test_nothing_is_refused_and_only_what_is_absent_is_skipped(checkout: Path) -> None:

@@ -49,6 +49,7 @@ class Checkout:
         self.root = root
         self.project = Project.load(root)
         self._sources: dict[str, Source] = {}
+        self._known: dict[Layers, Configuration] = {}
 
     @cached_property
     def tracked(self) -> frozenset[str]:
@@ -154,11 +155,16 @@ class Checkout:
             return list(pool.map(lambda each: self.configuration(*each), wanted))
 
     def configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
-        """What Compose makes of these layers with these groups switched on.
+        """What Compose makes of these layers with these groups switched on; it is asked once.
 
         Raises:
             BrokenFileError: Compose refuses them.
         """
+        if (files, groups) not in self._known:
+            self._known[files, groups] = self._configuration(files, groups)
+        return self._known[files, groups]
+
+    def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
         # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present.
         result = Docker(self.root).compose(
             *(argument for file in files for argument in ("--file", file)),

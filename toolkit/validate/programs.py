@@ -169,10 +169,11 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
 
 def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:
     """The configuration of the image set in use; while none was chosen, that of either set."""
-    chosen, groups = checkout.project.images, program.groups
-    wanted = [checkout.files(program.profile, images, groups) for images in ([chosen] if chosen else [PULLED, LOCAL])]
-    every = checkout.whole if groups == EVERY_GROUP else checkout.configurations
-    return [each for each in every if each.files in wanted and each.groups == groups]
+    chosen = checkout.project.images
+    wanted = [
+        checkout.files(program.profile, images, program.groups) for images in ([chosen] if chosen else [PULLED, LOCAL])
+    ]
+    return [checkout.configuration(files, program.groups) for files in wanted]
 
 
 def _run(checkout: Checkout, docker: Docker, program: Program, service: dict[str, Any]) -> Iterator[Finding]:
