@@ -3,8 +3,7 @@
 Exactly once: a probe that is finished again, because its job was delivered twice, changes nothing. Its events are in
 the outbox once a result is stored, or neither is.
 
-Results that come while a transaction is on its way share the next one, since most of its cost is the same for one as
-for fifty. Rows are locked in one order, so that two workers with results in common do not bar each other.
+Results that come within a few milliseconds, or while a transaction is on its way, share the next one. Rows are locked in one order, so that two workers with results in common do not bar each other.
 """
 
 import asyncio
@@ -28,6 +27,8 @@ TIMEOUT = 4.0
 """Seconds for one transaction."""
 BATCH = 200
 """Results in one transaction, at most."""
+GATHER = 0.01
+"""Seconds that a result waits for others: most of the cost of a transaction is the same for one as for fifty."""
 ROLLUP_SECONDS = 300
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
@@ -61,7 +62,7 @@ class Recorder:
         self._waiting.append(entry)
         async with self._turn:
             if not entry.record.done():
-                await asyncio.sleep(0)  # for those that finished in the same moment
+                await asyncio.sleep(GATHER)
                 # Whoever has the turn stores what waits, for all.
                 batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
                 try:
