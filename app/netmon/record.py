@@ -3,7 +3,8 @@
 Exactly once: a probe that is finished again, because its job was delivered twice, changes nothing. Its events are in
 the outbox once a result is stored, or neither is.
 
-Results that come within a few milliseconds, or while a transaction is on its way, share the next one. Rows are locked in one order, so that two workers with results in common do not bar each other.
+Results that come within a few milliseconds, or while a transaction is on its way, share the next one. Rows are locked
+in one order, so that two workers with results in common do not bar each other.
 """
 
 import asyncio
