@@ -142,6 +142,7 @@ class _Watched:
 
     id: UUID
     name: str
+    enabled: bool
     failures: int
     window: int
     standing: Standing
@@ -150,7 +151,15 @@ class _Watched:
     def of(cls, row: Row) -> Self:
         """What a row says."""
         standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
-        return cls(row["id"], row["name"], row["failures"], row["window"], standing)
+        return cls(row["id"], row["name"], row["enabled"], row["failures"], row["window"], standing)
+
+    def is_told_by(self, probe: Probe) -> bool:
+        """Whether a result is one of the target as it is now.
+
+        It is not where the target is paused, or has begun anew since the probe was asked for.
+        """
+        begun_anew = self.standing.state == "unknown" and probe.requested_at < self.standing.since
+        return self.enabled and not begun_anew
 
     def take(self, probe: Probe) -> None:
         """Let a result change the standing."""
@@ -167,7 +176,7 @@ async def _watch(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row
     The others are URLs that were probed once, and targets that have been deleted.
     """
     query = """
-        SELECT targets.id, targets.name, failures, "window", state, since, recent
+        SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent
         FROM standings JOIN targets ON targets.id = standings.target
         WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""
     return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))
@@ -205,7 +214,8 @@ class _Transaction:
             self._tell(RESULTS, probe, probe.target, result.carrier)
             return probe
         before = target.standing.state
-        target.take(probe)
+        if target.is_told_by(probe):
+            target.take(probe)
         self._count(target.id, probe)
         probe = probe.model_copy(update={"standing": target.standing})
         self._tell(RESULTS, probe, probe.target, result.carrier)

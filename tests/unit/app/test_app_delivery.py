@@ -266,6 +266,26 @@ async def test_what_the_queue_did_not_take_stays_due(monkeypatch: pytest.MonkeyP
     assert targets.committed == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, True),
+        ({"enabled": False}, False),
+        # Paused, or given another spec, after the probe was asked for.
+        ({"since": NOW + timedelta(seconds=1)}, False),
+        ({"since": NOW + timedelta(seconds=1), "state": "up"}, True),
+    ],
+)
+def test_a_result_counts_for_the_target_that_was_asked_about(changes: dict[str, Any], told: bool) -> None:
+    row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
+    target = record._Watched.of({**row, "recent": [], **changes})
+    before = target.standing
+    transaction = record._Transaction({str(target.id): target})
+    probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})
+    assert transaction.add(Finished(probe, {})).standing == target.standing
+    assert (target.standing != before) is told
+
+
 def test_targets_added_together_are_due_apart() -> None:
     interval = timedelta(seconds=60)
     phases = sorted((own_grid(uuid4()) - NOW) % interval for _ in range(1000))
