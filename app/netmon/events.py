@@ -1,12 +1,13 @@
 """What follows from the events in Kafka: the latest states in the cache, and a log line for each change of a state."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 from redis import RedisError
@@ -21,6 +22,12 @@ from netmon.supervision import Backoff, deadline, describe, keep_up
 PROJECTION = "latest-state"
 STATE_LOG = "state-log"
 """Consumer groups."""
+
+BATCH = 500
+GATHER = 0.02
+"""Seconds between two batches, if the first was not a full one: few large ones cost less than many small ones."""
+COMMIT_EVERY = 1.0
+"""Seconds: so much is applied again after a worker is lost."""
 
 log = logger(__name__)
 
@@ -80,15 +87,25 @@ class Subscription(Generic[T]):
         )
         await consumer.start()
         lag = asyncio.create_task(signals.watch(lambda: self._measure_lag(consumer), self._forget_lag))
+        applied: dict[TopicPartition, int] = {}
         try:
+            committed = time.monotonic()
             while True:
-                batch = await consumer.getmany(timeout_ms=1000, max_records=500)
-                if batch:
-                    await self._process([record for records in batch.values() for record in records])
-                    await consumer.commit()
+                batch = await consumer.getmany(timeout_ms=1000, max_records=BATCH)
+                records = [record for each in batch.values() for record in each]
+                if records:
+                    await self._process(records)
+                    applied |= {partition: each[-1].offset + 1 for partition, each in batch.items()}
+                if applied and time.monotonic() - committed >= COMMIT_EVERY:
+                    await _commit(consumer, applied)
+                    committed = time.monotonic()
+                elif records and len(records) < BATCH:
+                    await asyncio.sleep(GATHER)
         finally:
             lag.cancel()
             self._forget_lag()
+            with suppress(TimeoutError, KafkaError):
+                await deadline(_commit(consumer, applied), 1)
             with suppress(TimeoutError, KafkaError):
                 await deadline(consumer.stop(), 2)
 
@@ -121,6 +138,14 @@ class Subscription(Generic[T]):
         carrier = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
         attributes = {"messaging.system": "kafka", "messaging.destination.name": self._topic}
         return tracing.begin(f"process {self._topic}", SpanKind.CONSUMER, attributes, carrier=carrier)
+
+
+async def _commit(consumer: AIOKafkaConsumer, applied: dict[TopicPartition, int]) -> None:
+    """Commit how far events are applied, in the partitions that are still this consumer's."""
+    mine = {partition: offset for partition, offset in applied.items() if partition in consumer.assignment()}
+    applied.clear()
+    if mine:
+        await consumer.commit(mine)
 
 
 class Projection:

@@ -9,7 +9,7 @@ import structlog
 from netmon import tracing
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 FIRST_KEYS = ("timestamp", "level", "service", "message")
 
@@ -22,12 +22,12 @@ def configure(service: str, level: str) -> None:
         level: the lowest level of this code's own lines; libraries speak from `warning` on, since their debug
             lines are about themselves and may contain addresses with credentials.
     """
+    own = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _trace_ids,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
@@ -37,33 +37,34 @@ def configure(service: str, level: str) -> None:
         event["service"] = service
         return {key: event.pop(key) for key in FIRST_KEYS if key in event} | dict(event)
 
+    written = (order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str))
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # Not through `logging`, which would take most of the time of a line: there is one for every probe.
+        processors=[*shared, *written],
+        logger_factory=_Stdout,
+        wrapper_class=structlog.make_filtering_bound_logger(own),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                order,
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
         )
     )
-    own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[handler], level=max(own, logging.WARNING), force=True)
-    logging.getLogger("netmon").setLevel(own)
+    logging.getLogger("netmon").setLevel(own)  # of those who write through `logging` even so
     # These report every single attempt to reconnect; `netmon.supervision` says once that a service is away.
     for chatty in ("aio_pika", "aiokafka", "aiormq", "psycopg.pool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+class _Stdout(structlog.WriteLogger):
+    """Writes lines to stdout, for the logger of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(sys.stdout)
+        self.name = name
 
 
 def _trace_ids(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
@@ -71,6 +72,7 @@ def _trace_ids(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "E
     return event
 
 
-def logger(name: str) -> structlog.stdlib.BoundLogger:
+def logger(name: str) -> "FilteringBoundLogger":
     """The logger of a module."""
-    return structlog.stdlib.get_logger(name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
+    return logger

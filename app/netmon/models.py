@@ -217,9 +217,10 @@ class TargetView(Target):
 
 
 class StateChange(BaseModel):
-    """The event of a target that came into another state: by a result, or because it was paused or given another spec.
+    """The event of a target that came into another state: by a result, or because somebody changed the target.
 
-    Only the former has a `probe`; the latter leads to the state `unknown`.
+    Only the former has a `probe`, and the result's error or warning as its `cause`. The latter leads to the state
+    `unknown`, and its `cause` is `paused`, `edited` (another spec) or `deleted`.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -25,6 +25,8 @@ from netmon.supervision import Backoff, deadline, describe, keep_up
 LOCK = 0x6F7574626F78
 """Key of the advisory lock of the relay that leads: "outbox" in ASCII."""
 BATCH = 200
+GATHER = 0.02
+"""Seconds between two batches, if the first was not a full one: few large ones cost less than many small ones."""
 POLL = 1.0
 """Seconds after which a relay looks again: for the lead, or for events of which it was not notified."""
 PATIENCE = 5.0
@@ -102,6 +104,8 @@ class Relay:
                         await self._publish(producer, events, connection)
                         ids = [event["id"] for event in events]
                         await connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (ids,))
+                        if len(events) < BATCH:
+                            await asyncio.sleep(GATHER)
                     else:
                         async for _ in connection.notifies(timeout=POLL, stop_after=1):
                             pass

@@ -3,8 +3,8 @@
 Exactly once: a probe that is finished again, because its job was delivered twice, changes nothing. Its events are in
 the outbox once a result is stored, or neither is.
 
-Results that come while a transaction is on its way share the next one, since most of its cost is the same for one as
-for fifty. Rows are locked in one order, so that two workers with results in common do not bar each other.
+Results that come within a few milliseconds, or while a transaction is on its way, share the next one. Rows are locked
+in one order, so that two workers with results in common do not bar each other.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ TIMEOUT = 4.0
 """Seconds for one transaction."""
 BATCH = 200
 """Results in one transaction, at most."""
+GATHER = 0.01
+"""Seconds that a result waits for others: most of the cost of a transaction is the same for one as for fifty."""
 ROLLUP_SECONDS = 300
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
@@ -61,7 +63,7 @@ class Recorder:
         self._waiting.append(entry)
         async with self._turn:
             if not entry.record.done():
-                await asyncio.sleep(0)  # for those that finished in the same moment
+                await asyncio.sleep(GATHER)
                 # Whoever has the turn stores what waits, for all.
                 batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
                 try:
@@ -140,6 +142,7 @@ class _Watched:
 
     id: UUID
     name: str
+    enabled: bool
     failures: int
     window: int
     standing: Standing
@@ -148,7 +151,15 @@ class _Watched:
     def of(cls, row: Row) -> Self:
         """What a row says."""
         standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
-        return cls(row["id"], row["name"], row["failures"], row["window"], standing)
+        return cls(row["id"], row["name"], row["enabled"], row["failures"], row["window"], standing)
+
+    def is_told_by(self, probe: Probe) -> bool:
+        """Whether a result is one of the target as it is now.
+
+        It is not where the target is paused, or has begun anew since the probe was asked for.
+        """
+        begun_anew = self.standing.state == "unknown" and probe.requested_at < self.standing.since
+        return self.enabled and not begun_anew
 
     def take(self, probe: Probe) -> None:
         """Let a result change the standing."""
@@ -165,7 +176,7 @@ async def _watch(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row
     The others are URLs that were probed once, and targets that have been deleted.
     """
     query = """
-        SELECT targets.id, targets.name, failures, "window", state, since, recent
+        SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent
         FROM standings JOIN targets ON targets.id = standings.target
         WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""
     return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))
@@ -203,7 +214,8 @@ class _Transaction:
             self._tell(RESULTS, probe, probe.target, result.carrier)
             return probe
         before = target.standing.state
-        target.take(probe)
+        if target.is_told_by(probe):
+            target.take(probe)
         self._count(target.id, probe)
         probe = probe.model_copy(update={"standing": target.standing})
         self._tell(RESULTS, probe, probe.target, result.carrier)

@@ -17,6 +17,7 @@ from netmon import outbox, tracing
 from netmon.database import QUERY_TIMEOUT, Connection, Database, Row
 from netmon.kafka import STATES
 from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
+from netmon.states import State
 from netmon.supervision import deadline
 
 MAX_TARGETS = 2000
@@ -133,7 +134,7 @@ class Watched:
         query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
-                await _lock_standing(connection, target)
+                state = await _lock_standing(connection, target)
                 row = await (await connection.execute(query, (target,))).fetchone()
                 if row is None:
                     return None
@@ -143,19 +144,27 @@ class Watched:
                 await _update(connection, before, after)
                 begins_anew = after.spec != before.spec or (before.enabled and not after.enabled)
                 if begins_anew:
-                    await _begin_anew(connection, after, now)
+                    await _begin_anew(connection, target, now)
+                    await _tell_unknown(connection, after, state, now, "edited" if after.enabled else "paused")
                 return Change(after, now if begins_anew else None)
         except UniqueViolation:
             raise NameTakenError from None
 
     async def _delete(self, target: UUID) -> bool:
+        query = f"DELETE FROM targets WHERE id = %s RETURNING {_COLUMNS}"  # noqa: S608 - as above
         async with self._database.transaction() as connection:
-            await _lock_standing(connection, target)
-            return (await connection.execute("DELETE FROM targets WHERE id = %s", (target,))).rowcount == 1
+            state = await _lock_standing(connection, target)
+            row = await (await connection.execute(query, (target,))).fetchone()
+            if row:
+                await _tell_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
+        return row is not None
 
 
-async def _lock_standing(connection: Connection, target: UUID) -> None:
-    await connection.execute("SELECT 1 FROM standings WHERE target = %s FOR UPDATE", (target,))
+async def _lock_standing(connection: Connection, target: UUID) -> State:
+    """The state of a target, which stays what it is until the transaction ends."""
+    query = "SELECT state FROM standings WHERE target = %s FOR UPDATE"
+    row = await (await connection.execute(query, (target,))).fetchone()
+    return row["state"] if row else "unknown"
 
 
 async def _update(connection: Connection, before: Target, after: Target) -> None:
@@ -169,18 +178,23 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
     await connection.execute(query.strip(), values | {"id": after.id, "updated_at": after.updated_at})
 
 
-async def _begin_anew(connection: Connection, target: Target, now: datetime) -> None:
-    """Know nothing of a target any more: its standing is new, its incident ends, and both are told."""
-    known = await (await connection.execute("SELECT state FROM standings WHERE target = %s", (target.id,))).fetchone()
+async def _begin_anew(connection: Connection, target: UUID, now: datetime) -> None:
+    """Know nothing of a target any more: its standing is new, and its incident ends."""
     await connection.execute(
-        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target.id)
+        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target)
     )
     await connection.execute(
         "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL",
-        (now, target.id),
+        (now, target),
     )
-    if known and known["state"] != "unknown":
-        change = StateChange(target=target.id, name=target.name, previous=known["state"], state="unknown", at=now)
+
+
+async def _tell_unknown(connection: Connection, target: Target, previous: State, now: datetime, cause: str) -> None:
+    """Tell that nothing is known of a target any more, if something was."""
+    if previous != "unknown":
+        change = StateChange(
+            target=target.id, name=target.name, previous=previous, state="unknown", at=now, cause=cause
+        )
         event = outbox.Event(STATES, str(target.id), change.model_dump_json(), tracing.carrier())
         await outbox.put(connection, [event])
 

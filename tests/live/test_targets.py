@@ -94,14 +94,18 @@ def test_a_target_lives(api: Api, stack: Stack) -> None:
     [incident] = api.get(f"/incidents?target={body['id']}")
     assert incident["ended_at"], "nobody knows any more"
 
+    api.ask("PATCH", target, 200, {"enabled": True})
+    api.until_state(target, "down")
+    api.ask("DELETE", target, 204)
+
     def told() -> bool:
-        return [each["state"] for each in watching.events(stack, "monitor.state") if each["target"] == body["id"]] == [
-            "up", "unknown", "down", "unknown"
+        mine = [each for each in watching.events(stack, "monitor.state") if each["target"] == body["id"]]
+        return [(each["state"], each["cause"]) for each in mine] == [
+            ("up", None), ("unknown", "edited"), ("down", "connect"), ("unknown", "paused"), ("down", "connect"),
+            ("unknown", "deleted"),
         ]  # fmt: skip
 
     until(told, 15, "every change of state, whatever caused it, to be told")
-
-    api.ask("DELETE", target, 204)
     api.ask("GET", target, 404)
     api.ask("GET", f"{target}/statistics", 404)
     assert body["id"] not in api.ask("GET", "/targets", 200).text

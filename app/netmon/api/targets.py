@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from yarl import URL
 
 from netmon import access
 from netmon.api.on_demand import OnDemand
@@ -231,14 +232,20 @@ def _complete(settings: TargetSettings, before: Target | None, refuses: Refuses)
         raise RequestValidationError([{"loc": ("body", "spec"), "msg": reason}])
     if not isinstance(spec, HttpSpec) or MASK not in spec.headers.values():
         return settings
-    known = before.spec.headers if before and isinstance(before.spec, HttpSpec) else {}
-    headers = _unmasked(spec.headers, {name.lower(): value for name, value in known.items()})
+    headers = _unmasked(spec.headers, _kept(before.spec if before else None, spec))
     return settings.model_copy(update={"spec": spec.model_copy(update={"headers": headers})})
+
+
+def _kept(before: Spec | None, spec: HttpSpec) -> dict[str, str]:
+    """The values that are known of headers, by their names in lower case; another host does not get them."""
+    if not isinstance(before, HttpSpec) or URL(before.url).origin() != URL(spec.url).origin():
+        return {}
+    return {name.lower(): value for name, value in before.headers.items()}
 
 
 def _unmasked(headers: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if value == MASK and name.lower() not in known:
-            message = "the value is masked, and none is known of this header: send the value itself"
-            raise RequestValidationError([{"loc": ("body", "spec", "headers", name), "msg": message}])
+            message = "the value is masked, and none is known of this header for this host: send the value itself"
+            raise RequestValidationError([{"loc": ("body", "spec", "http", "headers", name), "msg": message}])
     return {name: known[name.lower()] if value == MASK else value for name, value in headers.items()}

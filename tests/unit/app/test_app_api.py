@@ -332,7 +332,18 @@ async def test_a_masked_value_of_which_nothing_is_known_is_refused(client: httpx
         await client.patch(f"/api/targets/{target}", json={"spec": new["spec"]}),
     ):
         [error] = is_problem(answer, 422)["errors"]
-        assert error["at"] == "body/spec/headers/X-New"
+        assert error["at"] == "body/spec/http/headers/X-New"
+
+
+async def test_what_is_kept_goes_to_no_other_host(client: httpx.AsyncClient, services: Database) -> None:
+    target = (await added(client))["id"]
+    masked = {"X-A": MASK}
+    elsewhere = {"spec": {**SPEC, "url": "http://b/", "headers": masked}}
+    [error] = is_problem(await client.patch(f"/api/targets/{target}", json=elsewhere), 422)["errors"]
+    assert error["at"] == "body/spec/http/headers/X-A"
+    there = {"spec": {**SPEC, "url": "http://a/other", "headers": masked}}
+    assert (await client.patch(f"/api/targets/{target}", json=there)).status_code == 200
+    assert headers_of(services, target) == {"X-A": "b"}
 
 
 async def test_a_part_is_changed_and_the_whole_is_checked(client: httpx.AsyncClient, services: Database) -> None:

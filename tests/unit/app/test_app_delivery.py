@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
+from aiokafka import TopicPartition
 from psycopg import DataError, OperationalError
 
-from netmon import record, scheduler
+from netmon import events, record, scheduler
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Plan, Probe
 from netmon.record import Finished, Recorder
@@ -61,7 +63,8 @@ async def test_results_that_come_together_share_a_transaction(monkeypatch: pytes
 async def test_those_that_come_meanwhile_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     transactions, storing = Transactions(monkeypatch), recorder()
     first = asyncio.create_task(storing.store(finished()))
-    await asyncio.sleep(0.005)
+    while not transactions.sizes:
+        await asyncio.sleep(0)
     await asyncio.gather(first, *(storing.store(finished()) for _ in range(9)))
     assert transactions.sizes == [1, 9]
 
@@ -87,15 +90,101 @@ async def test_all_are_told_that_the_database_is_away(monkeypatch: pytest.Monkey
     assert transactions.sizes == [3], "it is not asked for each of them"
 
 
-async def test_one_that_is_given_up_leaves_the_others_to_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    Transactions(monkeypatch)
+@pytest.mark.parametrize("while_storing", [False, True])
+async def test_one_that_is_given_up_leaves_the_others_to_be_stored(
+    monkeypatch: pytest.MonkeyPatch, while_storing: bool
+) -> None:
+    transactions = Transactions(monkeypatch)
     storing, probes = recorder(), [finished() for _ in range(3)]
     tasks = [asyncio.create_task(storing.store(probe)) for probe in probes]
-    await asyncio.sleep(0.005)
+    while while_storing and not transactions.sizes:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
     tasks[0].cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(outcomes[0], asyncio.CancelledError)
     assert outcomes[1:] == probes[1:]
+
+
+class Consumer:
+    """Stands for Kafka's: gives these batches, and knows what was committed and when it is stopped."""
+
+    def __init__(self, *batches: dict[TopicPartition, list[int]]) -> None:
+        self.batches = list(batches)
+        self.mine = {partition for batch in batches for partition in batch}
+        self.committed: list[dict[TopicPartition, int]] = []
+
+    def __call__(self, *_topics: str, **_settings: object) -> Self:
+        return self
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def getmany(self, timeout_ms: int, **_bound: int) -> dict[TopicPartition, list[SimpleNamespace]]:
+        if not self.batches:
+            await asyncio.sleep(timeout_ms / 1000)
+            return {}
+        batch = self.batches.pop(0)
+        return {
+            partition: [SimpleNamespace(offset=offset, value=b"%d" % offset, headers=[]) for offset in offsets]
+            for partition, offsets in batch.items()
+        }
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.mine
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self.committed.append(offsets)
+
+
+async def consume(monkeypatch: pytest.MonkeyPatch, consumer: Consumer, *, poison: int = -1) -> list[int]:
+    """What is applied until all batches are read, or one cannot be applied."""
+    applied: list[int] = []
+
+    async def apply(batch: Sequence[events.Event[int]]) -> None:
+        if any(event.content == poison for event in batch):
+            raise OSError("cannot be applied")
+        applied.extend(event.content for event in batch)
+
+    async def nothing(_access: object) -> None: ...
+
+    monkeypatch.setattr(events, "AIOKafkaConsumer", consumer)
+    monkeypatch.setattr(events, "ensure_own_topics", nothing)
+    session = asyncio.create_task(events.Subscription({}, "topic", "group", int, apply)._session())
+    while consumer.batches and not session.done():
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    session.cancel()
+    await asyncio.gather(session, return_exceptions=True)
+    return applied
+
+
+ONE, OTHER = TopicPartition("topic", 1), TopicPartition("topic", 2)
+
+
+async def test_offsets_are_committed_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = Consumer({ONE: [1, 2], OTHER: [7]}, {ONE: [3]}, {ONE: [4]})
+    assert await consume(monkeypatch, consumer) == [1, 2, 7, 3, 4]
+    assert consumer.committed == [{ONE: 5, OTHER: 8}]
+
+    monkeypatch.setattr(events, "COMMIT_EVERY", 0)
+    consumer = Consumer({ONE: [1, 2]}, {ONE: [3]})
+    await consume(monkeypatch, consumer)
+    assert consumer.committed == [{ONE: 3}, {ONE: 4}]
+
+
+async def test_what_was_not_applied_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = Consumer({ONE: [1]}, {ONE: [2, 3]})
+    assert await consume(monkeypatch, consumer, poison=3) == [1]
+    assert consumer.committed == [{ONE: 2}]
+
+
+async def test_what_another_worker_has_taken_over_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = Consumer({ONE: [1], OTHER: [7]})
+    consumer.mine = {OTHER}
+    await consume(monkeypatch, consumer)
+    assert consumer.committed == [{OTHER: 8}]
 
 
 class Targets:
@@ -175,6 +264,26 @@ async def test_what_the_queue_did_not_take_stays_due(monkeypatch: pytest.MonkeyP
     assert targets.moved == [taken["id"]]
     assert [probe.target for probe in targets.stored] == [str(taken["id"])]
     assert targets.committed == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, True),
+        ({"enabled": False}, False),
+        # Paused, or given another spec, after the probe was asked for.
+        ({"since": NOW + timedelta(seconds=1)}, False),
+        ({"since": NOW + timedelta(seconds=1), "state": "up"}, True),
+    ],
+)
+def test_a_result_counts_for_the_target_that_was_asked_about(changes: dict[str, Any], told: bool) -> None:
+    row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
+    target = record._Watched.of({**row, "recent": [], **changes})
+    before = target.standing
+    transaction = record._Transaction({str(target.id): target})
+    probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})
+    assert transaction.add(Finished(probe, {})).standing == target.standing
+    assert (target.standing != before) is told
 
 
 def test_targets_added_together_are_due_apart() -> None:
