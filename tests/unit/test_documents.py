@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ast
 import re
 import shlex
@@ -54,7 +55,8 @@ def test_every_block_is_shell() -> None:
 
 
 def test_every_task_that_is_named_is_there_with_its_options() -> None:
-    parser = Parser(contexts=namespace.to_contexts(), initial=Program().initial_context)
+    # A copy: whoever asks a task for its options takes their help away from it.
+    parser = Parser(contexts=copy.deepcopy(namespace).to_contexts(), initial=Program().initial_context)
     named = list(commands("invoke"))
     assert len(named) > 100, "the commands are not found any more"
     wrong = []
