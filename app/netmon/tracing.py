@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -29,8 +29,9 @@ from opentelemetry.sdk.environment_variables import OTEL_TRACES_SAMPLER
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.contextvars import bound_contextvars, get_contextvars
 
@@ -49,6 +50,7 @@ STOP_TIMEOUT = 2.0
 _VALID_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _tracer = trace.get_tracer("netmon")
 _propagator = TraceContextTextMapPropagator()
+_ids = RandomIdGenerator()
 _provider: TracerProvider | None = None
 
 
@@ -65,7 +67,7 @@ def configure(service: str, version: str, *, export: bool) -> None:
     _complete_environment({"OTEL_SERVICE_NAME": service, **DEFAULTS})
     own = Resource({"service.namespace": "netmon", "service.version": version})
     sampler = None if OTEL_TRACES_SAMPLER in os.environ else ParentBased(LimitedSampler(TRACES_A_SECOND))
-    _provider = TracerProvider(sampler if export else ALWAYS_OFF, own.merge(Resource.create()))
+    _provider = TracerProvider(sampler if export else ParentBased(ALWAYS_OFF), own.merge(Resource.create()))
     if export:
         _provider.add_span_processor(BatchSpanProcessor(ReportingExporter(OTLPSpanExporter())))
         # Its thread encodes spans for milliseconds; requests need not wait for Python's own 5 ms to get their turn.
@@ -173,9 +175,12 @@ class Open:
     @contextmanager
     def current(self) -> Iterator[Span]:
         """What is done inside belongs to this span, and log lines carry its ids."""
-        known = bound_contextvars(request_id=self.request_id) if self.request_id else nullcontext()
-        with trace.use_span(self.span, record_exception=False, set_status_on_exception=False), known:
-            yield self.span
+        token = attach(trace.set_span_in_context(self.span))
+        try:
+            with bound_contextvars(request_id=self.request_id) if self.request_id else nullcontext():
+                yield self.span
+        finally:
+            detach(token)
 
     def __enter__(self) -> Self:
         return self
@@ -198,10 +203,22 @@ def begin(
     """A span that begins now, see `span`; without a carrier it is a child of `parent`, or of the current span."""
     if carrier is None:
         context = None if parent is None else trace.set_span_in_context(parent)
-        return Open(_tracer.start_span(name, context, kind, dict(attributes)))
+        return Open(_start(name, context, kind, attributes))
     headers = {key: value for key, value in carrier.items() if isinstance(value, str)}
     context = _propagator.extract(headers, Context())
-    return Open(_tracer.start_span(name, context, kind, dict(attributes)), request_id(headers))
+    return Open(_start(name, context, kind, attributes), request_id(headers))
+
+
+def _start(name: str, context: Context | None, kind: SpanKind, attributes: Mapping[str, str]) -> Span:
+    parent = trace.get_current_span(context).get_span_context()
+    if parent.is_valid and not parent.trace_flags.sampled and _follows_parents():
+        # Not recorded either, as most are not: it only needs an id, for which the SDK would take four times as long.
+        return NonRecordingSpan(SpanContext(parent.trace_id, _ids.generate_span_id(), is_remote=False))
+    return _tracer.start_span(name, context, kind, dict(attributes))
+
+
+def _follows_parents() -> bool:
+    return _provider is not None and isinstance(_provider.sampler, ParentBased)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from netmon.supervision import Backoff, describe, running
 STOP_TIMEOUT = 20.0
 """How long a stopping worker finishes its jobs (seconds); the others are given back to the queue."""
 
-AHEAD = 2
+AHEAD = 4
 """Jobs that a worker takes, to one that it probes: while results are stored, others are probed."""
 
 T = TypeVar("T")
