@@ -47,7 +47,7 @@ def test_own_health_check_fails_when_the_service_hangs(stack: Stack, services: l
     with contextlib.ExitStack() as hanging:
         for service in services:
             hanging.enter_context(frozen(stack.container(service)))
-        until(lambda: failing() == set(services), 30, "every one of the health checks to fail")
+        until(lambda: failing() == set(services), 60, "every one of the health checks to fail")
         assert all(stack.container(service)["State"]["Running"] for service in services)
     stack.invoke("wait")
 
