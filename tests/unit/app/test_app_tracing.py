@@ -15,10 +15,10 @@ import httpx
 import pytest
 from fastapi import HTTPException
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 from structlog.contextvars import get_contextvars
 
@@ -67,6 +67,27 @@ def test_what_is_not_recorded_is_no_exemplar(spans: InMemorySpanExporter) -> Non
         assert tracing.ids()["trace_id"] == TRACE
         assert tracing.exemplar() is None
     assert tracing.exemplar() is None
+
+
+def test_what_follows_from_it_is_not_recorded_and_has_ids_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_provider", TracerProvider(ParentBased(ALWAYS_ON)))
+    monkeypatch.setattr(tracing, "_tracer", None)  # the SDK is not asked
+    with tracing.span("process", carrier={"traceparent": f"00-{TRACE}-{SPAN}-00"}):
+        outer = tracing.ids()
+        assert outer["trace_id"] == TRACE
+        assert tracing.carrier() == {"traceparent": f"00-{TRACE}-{outer['span_id']}-00"}
+        with tracing.span("probe") as inner:
+            assert not inner.is_recording()
+            assert tracing.ids()["trace_id"] == TRACE
+            assert len({SPAN, outer["span_id"], tracing.ids()["span_id"]}) == 3
+
+
+def test_a_sampler_that_follows_no_parent_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = TracerProvider(ALWAYS_ON)
+    monkeypatch.setattr(tracing, "_provider", provider)
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
+    with tracing.span("process", carrier={"traceparent": f"00-{TRACE}-{SPAN}-00"}) as span:
+        assert span.is_recording()
 
 
 def test_baggage_is_not_handed_on(spans: InMemorySpanExporter) -> None:
