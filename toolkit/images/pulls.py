@@ -28,8 +28,8 @@ PAUSES = (2.0, 8.0, 20.0)
 LONGEST_PAUSE = 60.0
 LINE_EVERY = 15.0
 """Seconds between two lines about pulls that go on, where no terminal shows them."""
-ALIVE = 5.0
-"""Seconds in which a line that is slow, and not stalled, brings a byte."""
+ALIVE = 1 / 3
+"""The part of a probe's time, at its end, in which a line that is slow, and not stalled, brings a byte."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:
         try:
             result = tried.run(docker, timeout=seconds)
         except TimedOutError as error:
-            if tried.output.received and time.monotonic() - tried.output.moved < ALIVE:
+            if tried.output.received and time.monotonic() - tried.output.moved < ALIVE * seconds:
                 return
             if tried.output.layers:
                 raise failures.stalled(project, name, seconds) from error
