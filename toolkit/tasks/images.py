@@ -104,3 +104,29 @@ def lock(c: Context, check: bool = False) -> None:
         fix = "review what has changed, then run: invoke images.lock"
         raise ToolkitError("the locks of the images are not up to date", fix=fix)
     say("images: every digest is up to date" if not changes else "images: locked; commit the change")
+
+
+@task
+def outdated(c: Context) -> None:
+    """Check that the pinned tags exist, and list newer ones; exit code 1 where a tag does not exist or is not known."""
+    from toolkit.console import table
+    from toolkit.errors import ToolkitError
+    from toolkit.images import tags
+
+    project, _ = checkout(c)
+    found = tags.pinned(project)
+    states = {True: "exists", False: "does not exist", None: "unknown"}
+    rows = [(each.name, states[each.exists], each.line, each.newest, each.problem) for each in found]
+    styles = ["failed" if not each.exists else "warning" if each.line or each.newest else "" for each in found]
+    table(("image", "tag", "newest of its line", "newest", ""), rows, styles)
+    if gone := [each for each in found if each.exists is False]:
+        names = ", ".join(f"{each.name} ({', '.join(each.layers)})" for each in gone)
+        raise ToolkitError(
+            "pinned tags do not exist", names, "pin one that the registry lists, or check REGISTRY in .env"
+        )
+    if unknown := [each for each in found if each.exists is None]:
+        raise ToolkitError(
+            "not every pinned tag could be checked",
+            ", ".join(f"{each.name}: {each.problem}" for each in unknown),
+            "run this again where the registries can be reached; docker login raises their limits",
+        )
