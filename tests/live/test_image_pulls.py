@@ -109,6 +109,29 @@ def test_what_does_not_pass_is_an_error_at_once(served: tuple[Registry, Stack], 
     stack.invoke("images.pull")
 
 
+def test_a_build_starts_from_what_is_here_and_asks_no_registry(served: tuple[Registry, Stack], tmp_path: Path) -> None:
+    registry, stack = served
+    stack.docker("pull", f"{registry.address}/{TAG}")
+    registry.asked.clear()
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nLABEL built=here\n")
+    build = {"context": str(tmp_path), "args": {"BASE_IMAGE": f"{registry.address}/{TAG}"}}
+    (tmp_path / "compose.yml").write_text(
+        json.dumps({"services": {"built": {"image": f"{NAME}-built", "build": build}}})
+    )
+    stack.docker("compose", "--file", str(tmp_path / "compose.yml"), "build", "--no-cache", "built")
+    assert registry.asked == []
+    stack.docker("rmi", f"{NAME}-built")
+
+
+def test_quickstart_pulls_what_the_tasks_do(served: tuple[Registry, Stack]) -> None:
+    registry, stack = served
+    script = "here=scripts; root=$PWD; . scripts/lib.sh; . scripts/phases.sh; published_images"
+    listed = stack.run("bash", "-c", script, env={"PROFILE": "dev"}).stdout.split()
+    rows = [line for line in stack.invoke("images.list").stdout.splitlines() if registry.address in line]
+    assert sorted(listed) == sorted(word for row in rows for word in row.split() if word.startswith(registry.address))
+    assert listed[0] == f"{registry.address}/library/python:3.14-slim-trixie"
+
+
 def test_a_login_is_used(served: tuple[Registry, Stack], tmp_path: Path) -> None:
     registry, stack = served
     registry.troubles = {REDIS: Trouble("asks")}

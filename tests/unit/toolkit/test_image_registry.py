@@ -181,7 +181,7 @@ class TestLogin:
 
     def test_a_token_that_is_refused(self, served: Server) -> None:
         served.login = f'Bearer realm="http://127.0.0.1:{served.port}/token"'
-        with pytest.raises(RegistryError, match="401 UNAUTHORIZED"):
+        with pytest.raises(RegistryError, match="401 Unauthorized"):
             Registries().exists(served.name())
 
     @pytest.mark.parametrize(
