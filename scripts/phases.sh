@@ -171,8 +171,8 @@ published_images() {
   for lock in images.lock "images.$PROFILE.lock"; do
     [[ ! -e $lock ]] || files+=(-f "$lock")
   done
-  # What is on before .env says so.
-  [[ -e .env ]] || groups=(--profile monitoring)
+  # The group that is on unless .env says otherwise.
+  [[ -v COMPOSE_PROFILES ]] || grep -qs '^COMPOSE_PROFILES=' .env || groups=(--profile monitoring)
   # There may be no passwords yet; names of images have none.
   required=$(grep -hoE '\$\{[A-Z_]+:\?' docker-compose*.yml | tr -dc 'A-Z_\n' | sort -u | sed 's/$/=unused/')
   # shellcheck disable=SC2086
