@@ -96,8 +96,10 @@ class Contract:
 
     Attributes:
         name: Its folder in `images/`.
+        image: Its name and tag, without a registry.
         services: The services that run it, or whose image is built on it.
         base: The build argument of these services that names the image, where it is built on.
+        builder: Whether that is for a stage of the build alone, of which nothing runs.
         config: Its configuration.
         accounts: ``UID:GID`` by name.
         programs: Those that entry scripts, health checks and commands of this repository start in it.
@@ -117,8 +119,10 @@ class Contract:
     """
 
     name: str
+    image: str
     services: tuple[str, ...]
     base: str
+    builder: bool
     config: Config
     accounts: Mapping[str, str]
     programs: tuple[str, ...]
@@ -163,8 +167,10 @@ class Contract:
         }
         return cls(
             name=name,
+            image=written["image"],
             services=tuple(written["services"]),
             base=written.get("base", ""),
+            builder=written.get("builder", False),
             config=Config.read(written.get("config", {})),
             accounts=written.get("accounts", {}),
             programs=tuple(written.get("programs", ())),
@@ -179,9 +185,7 @@ class Contract:
             refused=tuple(variables.get("refused", ())),
             program=start.get("program", ""),
             files=tuple(start.get("files", ())),
-            cases=tuple(
-                Case(**{**case, "exports": tuple(case.get("exports", ()))}) for case in start.get("cases", ())
-            ),
+            cases=tuple(Case(**{**case, "exports": tuple(case.get("exports", ()))}) for case in start.get("cases", ())),
             breaks=tuple(Break(**each) for each in written.get("breaks", ())),
             exits_without=written.get("exits_without", {}),
             local=written.get("local", {}),

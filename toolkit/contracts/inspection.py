@@ -10,23 +10,25 @@ import json
 import re
 import shlex
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
 from toolkit.compose import Docker, Result, TimedOutError
 from toolkit.contracts.contract import FOLDER, Case, Contract
-from toolkit.errors import ToolkitError
 
 STUB = f"{FOLDER}/stub.sh"
+SCRIPTS = "/opt/netmon"
+"""Where the scripts of this repository are mounted."""
 SECONDS = 60.0
 """For each run; a program that waits for a service gives up within it."""
 NOT_FOUND = 127
 """The exit code of `docker run` where the image lacks the program, and that of a shell."""
-LISTED = 'for word; do {}; done'
+LONGEST = 300
+"""Characters of what a program was started with, where it is another than it should be."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,7 @@ class _Inspection:
         found = docker.check(docker("image", "inspect", image.name), f"inspect {image.name}").stdout
         self.config: dict[str, Any] = json.loads(found)[0]["Config"]
         self.files: dict[str, tuple[str, int, str]] = {}
-        paths = [path for path in self.contract.writes] + ["/etc/passwd", "/etc/group"]
-        self._copy(paths)
+        self._copy(("/etc/passwd", "/etc/group", *self.contract.writes))
 
     def _copy(self, paths: Sequence[str]) -> None:
         """Owner, mode and, of a file, the text of what the image has at these paths."""
@@ -98,7 +99,7 @@ class _Inspection:
     def accounts(self, file: str = "/etc/passwd") -> dict[str, list[str]]:
         """The lines of a register of accounts or groups by name."""
         lines = self.files.get(file, ("", 0, ""))[2].splitlines()
-        return {fields[0]: fields for line in lines if len(fields := line.split(":")) > 2}  # noqa: PLR2004
+        return {fields[0]: fields for line in lines if len(fields := line.split(":")) > 2}
 
     @property
     def user(self) -> str:
@@ -140,7 +141,7 @@ def _config(looked: _Inspection) -> Iterator[Verdict]:
     yield _same("stop signal", wanted.stop_signal, found.get("StopSignal") or "SIGTERM")
     yield _same("volumes", wanted.volumes, frozenset(found.get("Volumes") or ()))
     closed = wanted.ports - frozenset(found.get("ExposedPorts") or ())
-    yield Verdict("ports", closed and f"does not expose {_shown(closed)}" or "")
+    yield Verdict("ports", (closed and f"does not expose {_shown(closed)}") or "")
     has = dict(line.split("=", 1) for line in found.get("Env") or ())
     for name, value in wanted.environment.items():
         yield _same(f"variable {name}", value, has.get(name, ""))
@@ -164,7 +165,10 @@ def _folders(looked: _Inspection) -> Iterator[Verdict]:
 
 def _programs(looked: _Inspection) -> Iterator[Verdict]:
     contract = looked.contract
-    wanted = [name for name in dict.fromkeys((*contract.programs, *contract.tasks)) if not name.startswith("/opt/netmon")]
+    own = PurePosixPath(SCRIPTS)
+    wanted = [
+        name for name in dict.fromkeys((*contract.programs, *contract.tasks)) if own not in PurePosixPath(name).parents
+    ]
     names = [*wanted, *contract.missing]
     if "sh" in names:
         search = 'for name; do command -v "$name" >/dev/null || echo "$name"; done'
@@ -208,12 +212,16 @@ def _differs(case: Case, result: Result | None) -> str:
         return "" if result.code == case.exits and not started else f"ends with {result.code} instead of {case.exits}"
     if not started:
         said = " ".join((result.stderr or result.stdout).split())
-        return f"the program is not started: {said[-300:]}"
+        return f"the program is not started: {_shortened(said)}"
     if case.becomes and not fnmatchcase(started[1].rstrip(), case.becomes):
-        return f"{started[1]} instead of {case.becomes}"
+        return f"{_shortened(started[1])} instead of {case.becomes}"
     exported = set(re.findall(r"^(?:export|declare -x) (\w+)=", result.stdout, re.MULTILINE))
     absent = set(case.exports) - exported
     return f"{_shown(sorted(absent))} is not in the environment" if absent else ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _dependencies(looked: _Inspection) -> Iterator[Verdict]:

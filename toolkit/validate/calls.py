@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ class Calls:
         self._run(self.command, self._place("entrypoint" if self.service.get("entrypoint") else "command"))
         self._check()
         for task in contract.tasks:
-            if self._file(task):
+            if self.file_at(task):
                 self._run((task,), lambda problem: Finding(contract.file, 1, problem))
 
     @property
@@ -104,13 +103,13 @@ class Calls:
         """Note a program; go on in what it runs in turn."""
         if not words:
             return
-        if file := self._file(words[0]):
+        if file := self.file_at(words[0]):
             self._script(file, words[1:])
             return
         self.starts.append(Start(tuple(words), by, guard, place))
         name = words[0].rpartition("/")[2]
         if name in shell.SHELLS and len(words) > 1:
-            if file := self._file(words[1]):
+            if file := self.file_at(words[1]):
                 self._script(file, words[2:], name)
             elif script := shell.nested(Call(tuple(words), 1)):
                 self._body(script, name, (), lambda _line: place, guard)
@@ -160,13 +159,13 @@ class Calls:
             self._run(words, place(call.line), interpreter, guard | call.guard)
 
     def _files(self, call: Call) -> list[str]:
-        return [file for word in call.words[1:2] if (file := self._file(word))]
+        return [file for word in call.words[1:2] if (file := self.file_at(word))]
 
-    def _file(self, path: str) -> str:
+    def file_at(self, path: str) -> str:
         """The file of this repository that a service mounts at a path; empty where there is none."""
         for mount in self.service.get("volumes", ()):
             target, source = Path(mount["target"]), Path(mount.get("source", ""))
-            if mount["type"] == "bind" and source.is_relative_to(self._checkout.root) and Path(path).is_relative_to(target):
+            if source.is_relative_to(self._checkout.root) and Path(path).is_relative_to(target):
                 found = source / Path(path).relative_to(target)
                 return str(found.relative_to(self._checkout.root)) if found.is_file() else ""
         return ""

@@ -51,12 +51,8 @@ def _load(checkout: Checkout) -> list[Contract]:
 
 def _uses(checkout: Checkout) -> Iterator[Use]:
     """Every service of every profile, with the contract of the image that it runs."""
-    by_service = {
-        name: contract
-        for contract in _load(checkout)
-        for name in contract.services
-        if contract.base != "MAVEN_IMAGE"
-    }
+    running = [contract for contract in _load(checkout) if not contract.builder]
+    by_service = {name: contract for contract in running for name in contract.services}
     for each in published(checkout):
         for name, service in each.services.items():
             if name in by_service:
@@ -64,40 +60,44 @@ def _uses(checkout: Checkout) -> Iterator[Use]:
 
 
 def known(checkout: Checkout) -> Iterator[Finding]:
-    """Every published image that a service runs or is built on has a contract, which is complete and of that only."""
+    """Every published image that a service runs or is built on has a contract, which was read for just that tag."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    wanted = {(name, base): (each, image) for each in published(checkout) for name, base, image in _images(each)}
     described: dict[tuple[str, str], str] = {}
-    wanted = {key: each for each in published(checkout) for key in _images(each)}
     for file in sorted(checkout.tracked):
-        if not file.startswith(f"{contracts.FOLDER}/") or PurePosixPath(file).name != contracts.FILE:
+        if not fnmatchcase(file, f"{contracts.FOLDER}/*/{contracts.FILE}"):
             continue
         source = checkout.source(file)
-        problems = [(error.absolute_path, error.message) for error in validator.iter_errors(source.data)]
-        yield from (source.finding(*path, problem=message) for path, message in problems)
-        if problems:
+        errors = list(validator.iter_errors(source.data))
+        yield from (source.finding(*error.absolute_path, problem=error.message) for error in errors)
+        if errors:
             continue
         contract = Contract.read(PurePosixPath(file).parent.name, source.data)
         for number, service in enumerate(contract.services):
             key = (service, contract.base)
-            problem = "" if key in wanted else f"{service} runs no published image, or is not built on one of that name"
+            image = wanted[key][1] if key in wanted else ""
+            problem = "" if image else f"{service} runs no published image, or is not built on one of that name"
             if key in described:
                 problem = f"{described[key]} is a contract of the same image"
             yield source.finding("services", number, problem=problem)
+            tags = f"{service} has {image}: read upstream's files of it, and write down what is different"
+            yield source.finding("image", problem=tags if image and not image.endswith(f"/{contract.image}") else "")
             described[key] = file
-    for (service, base), each in wanted.items():
-        if (service, base) not in described:
-            keys = ("build", "args", base) if base else ("image",)
-            problem = f"the image of {service} has no contract in {contracts.FOLDER}/"
-            yield checkout.place(each.files, "services", service, *keys, problem=problem)
+    for (service, base), (each, _) in wanted.items():
+        keys = ("build", "args", base) if base else ("image",)
+        problem = f"the image of {service} has no contract in {contracts.FOLDER}/"
+        problem = "" if (service, base) in described else problem
+        yield checkout.place(each.files, "services", service, *keys, problem=problem)
 
 
-def _images(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    """Each service with the build argument that names a published image; an empty one where it runs that itself."""
+def _images(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
+    """Each published image: its service, the build argument that names it (none where it is what runs), its name."""
     for name, service in configuration.services.items():
-        arguments = service.get("build", {}).get("args", {})
-        yield from ((name, argument) for argument in arguments if argument.endswith(BASE_SUFFIX))
+        for argument, value in service.get("build", {}).get("args", {}).items():
+            if argument.endswith(BASE_SUFFIX):
+                yield name, argument, value.partition("@")[0]
         if "build" not in service:
-            yield name, ""
+            yield name, "", service["image"].partition("@")[0]
 
 
 def programs(checkout: Checkout) -> Iterator[Finding]:
@@ -287,9 +287,9 @@ def logs(checkout: Checkout) -> Iterator[Finding]:
     for use in _uses(checkout):
         calls = Calls(checkout, use.configuration, use.name, use.contract)
         exported = {name for script in calls.scripts.values() for name in script.script.exports}
-        given = {*(use.service.get("environment") or {}), *exported, *_mounts(use.service)}
+        given = {*(use.service.get("environment") or {}), *exported}
         for log in use.contract.log_files:
-            silenced = given & {part for each in log.silenced_by for part in (each, *map(str, PurePosixPath(each).parents))}
+            silenced = any(name in given or calls.file_at(name) for name in log.silenced_by)
             problem = f"{use.name} writes log files of {log.of} to {log.folder}, without an end"
             keys = ("services", use.name, "environment")
             yield checkout.place(use.configuration.files, *keys, problem="" if silenced else problem)

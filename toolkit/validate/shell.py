@@ -21,14 +21,13 @@ UNKNOWN = "*"
 """What stands for the value of anything else that the shell expands: a pattern."""
 
 SHELLS = {"sh", "bash"}
-_POSIX = frozenset(
-    ". : [ alias bg break cd command continue echo eval exec exit export false fg getopts hash jobs kill local printf"
-    " pwd read readonly return set shift test times trap true type ulimit umask unalias unset wait".split()
-)
 BUILTINS = {
-    "sh": _POSIX,
-    "bash": _POSIX | frozenset("[[ builtin declare disown enable let mapfile readarray shopt source typeset".split()),
-}
+    "sh": {".", ":", "[", "alias", "bg", "break", "cd", "command", "continue", "echo", "eval", "exec", "exit", "export",
+           "false", "fg", "getopts", "hash", "jobs", "kill", "local", "printf", "pwd", "read", "readonly", "return",
+           "set", "shift", "test", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "wait"}
+}  # fmt: skip
+BUILTINS["bash"] = BUILTINS["sh"] | {"[[", "builtin", "declare", "disown", "enable", "let", "mapfile", "readarray",
+                                     "shopt", "source", "typeset"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,9 @@ def _looked_for(node: Node) -> frozenset[str]:
         if child.type == "then":
             break
         _walk(child, condition, 1, frozenset())
-    return frozenset(call.words[2] for call in condition.calls if call.words[:2] == ("command", "-v") and call.words[2:])
+    return frozenset(
+        call.words[2] for call in condition.calls if call.words[:2] == ("command", "-v") and call.words[2:]
+    )
 
 
 def _variables_set(node: Node) -> frozenset[str]:
