@@ -200,9 +200,13 @@ def load(root: Path) -> list[Contract]:
     """
     found = []
     for path in sorted((root / FOLDER).glob(f"*/{FILE}")):
+        fix = "python -m toolkit.validate names the line"
         try:
-            found.append(Contract.read(path.parent.name, yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)))
-        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-            fix = "python -m toolkit.validate names the line"
+            written = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+            found.append(Contract.read(path.parent.name, written))
+        except (OSError, yaml.YAMLError) as error:
             raise ToolkitError(f"cannot read {path.relative_to(root)}", str(error), fix) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            why = f"it does not have the form that {FOLDER}/README.md describes"
+            raise ToolkitError(f"cannot read {path.relative_to(root)}", why, fix) from error
     return found

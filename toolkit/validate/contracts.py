@@ -41,7 +41,12 @@ def published(checkout: Checkout) -> Iterator[Configuration]:
     yield from (each for each in checkout.whole if each.files in wanted)
 
 
-def _load(checkout: Checkout) -> list[Contract]:
+def load(checkout: Checkout) -> list[Contract]:
+    """Every contract.
+
+    Raises:
+        BrokenFileError: one of them cannot be read.
+    """
     try:
         return contracts.load(checkout.root)
     except ToolkitError as error:
@@ -51,7 +56,7 @@ def _load(checkout: Checkout) -> list[Contract]:
 
 def _uses(checkout: Checkout) -> Iterator[Use]:
     """Every service of every profile, with the contract of the image that it runs."""
-    running = [contract for contract in _load(checkout) if not contract.builder]
+    running = [contract for contract in load(checkout) if not contract.builder]
     by_service = {name: contract for contract in running for name in contract.services}
     for each in published(checkout):
         for name, service in each.services.items():
@@ -123,7 +128,7 @@ def programs(checkout: Checkout) -> Iterator[Finding]:
         if file.startswith(SCRIPTS) and file not in run:
             yield Finding(file, 1, "no service and no task starts it")
     texts = "".join(path.read_text(encoding="utf-8") for path in sorted((checkout.root / "toolkit").rglob("*.py")))
-    for contract in _load(checkout):
+    for contract in load(checkout):
         source = checkout.source(contract.file)
         started = {*used.get(contract.file, ()), *contract.config.entrypoint, *contract.config.command[:1]}
         for number, program in enumerate(contract.programs):

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toolkit.contracts import contract as contracts
+from toolkit.contracts.contract import FOLDER
 from toolkit.validate.checkout import Checkout
+from toolkit.validate.contracts import load
 from toolkit.validate.findings import Finding
 
 
@@ -22,8 +23,8 @@ class Instruction(NamedTuple):
 
 def contract(checkout: Checkout) -> Iterator[Finding]:
     """The last stage of each local image's Dockerfile says what the contract says, but for what it names as local."""
-    for written in contracts.load(checkout.root):
-        file = f"{contracts.FOLDER}/{written.name}/Dockerfile"
+    for written in load(checkout):
+        file = f"{FOLDER}/{written.name}/Dockerfile"
         if file not in checkout.tracked:
             continue
         wanted = written.of_local_image().config

@@ -77,6 +77,8 @@ def parse(text: str, first: int = 1) -> Script:
     # The grammar does not know `<>`, which opens a file for both.
     tree = _PARSER.parse(text.replace("<>", "< ").encode())
     _walk(tree.root_node, script, first, frozenset())
+    if script.broken:
+        script.broken = min(script.broken, first + text.rstrip("\n").count("\n"))
     return script
 
 
