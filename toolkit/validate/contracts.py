@@ -18,6 +18,7 @@ from toolkit.project import PULLED
 from toolkit.validate.calls import Calls, Start
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.shell import UNKNOWN
 
 SCHEMA = Path(__file__).with_name("contract.schema.json")
 SCRIPTS = "scripts/container/"
@@ -142,6 +143,8 @@ def programs(checkout: Checkout) -> Iterator[Finding]:
 
 def _lacking(use: Use, start: Start) -> str:
     contract, program = use.contract, start.program
+    if program == UNKNOWN:
+        return f"{use.name} starts a program whose name the script does not have"
     if program in start.guard or contract.has(program) or any(_is(each, program) for each in contract.programs):
         return ""
     how = "does not have" if {program, PurePosixPath(program).name} & {*contract.missing} else "is not known to have"

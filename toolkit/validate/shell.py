@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
@@ -69,6 +70,7 @@ class Script:
         return self.shebang[-1].rpartition("/")[2] if self.shebang else "sh"
 
 
+@lru_cache(maxsize=64)  # services share scripts
 def parse(text: str, first: int = 1) -> Script:
     """Read a script whose first line has the number ``first``."""
     script = Script()

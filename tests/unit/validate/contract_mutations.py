@@ -34,6 +34,7 @@ CONTRACT_MUTATIONS = (
     Mutation("program at another path", "contracts.programs", f"{SCRIPTS}/kafka-exporter-entrypoint.sh", "exec /bin/kafka_exporter", "exec /kafka_exporter", "kafka-exporter starts /kafka_exporter", "exec"),
     Mutation("renamed entry point in a contract", "contracts.programs", "images/prometheus/contract.yml", "programs: [/bin/prometheus,", "programs: [/usr/local/bin/prometheus,", "prometheus starts /bin/prometheus"),
     Mutation("no client at all for a health check", "contracts.programs", "images/python/contract.yml", "programs: [bash, python, sh]", "programs: [python, sh]", "has none of bash, curl, node, python3, wget"),
+    Mutation("program that nobody can know", "contracts.programs", f"{SCRIPTS}/redis-exporter-entrypoint.sh", "exec /redis_exporter", 'exec "$EXPORTER"', "redis-exporter starts a program whose name the script does not have", "EXPORTER"),
     Mutation("tool that no script uses", "contracts.programs", REDIS, "programs: [cat,", "programs: [jq, cat,", "no service starts jq", "jq"),
     Mutation("tool that no task uses", "contracts.programs", REDIS, "tasks: [cat,", "tasks: [valkey-cli, cat,", "no task starts valkey-cli", "valkey-cli"),
     Mutation("script that nothing starts", "contracts.programs", "images/rabbitmq/contract.yml", "tasks: [/opt/netmon/rabbitmq-login.sh, ", "tasks: [", "no service and no task starts it", "#!/usr/bin/env bash"),
