@@ -32,6 +32,8 @@ from toolkit.contracts import check as contract_check
 from toolkit.contracts import contract, inspection
 from toolkit.doctor.findings import Level
 from toolkit.errors import ToolkitError
+from toolkit.images import tags as image_tags
+from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
 from toolkit.outcome import Outcome
@@ -42,8 +44,8 @@ from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "observe.check", "demo",
-    "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
+    "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
+    "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -252,3 +254,22 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
                             cwd=root, capture_output=True, text=True, check=True)  # fmt: skip
     assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "said"),
+    [
+        ([Pinned("redis:8.1", ("docker-compose.yml",), True, "8.2", "9.0")], 0, ""),
+        ([Pinned("redis:8.1", ("docker-compose.yml",), False)], 1, "do not exist: redis:8.1 (docker-compose.yml)"),
+        ([Pinned("redis:8.1", (), None, problem="429 slow down")], 1, "could be checked: redis:8.1: 429 slow down"),
+    ],
+)
+def test_pinned_tags_fail_where_one_does_not_exist_or_is_not_known(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    found: list[Pinned], code: int, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(image_tags, "pinned", lambda _project: found)
+    assert invoke("images.outdated") == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out.splitlines()[1].split() == ["redis:8.1", "exists", "8.2", "9.0"] or code
