@@ -50,7 +50,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def validate(session: nox.Session) -> None:
-    """Compose files and configuration against the platform's decisions; `-- --allow-skips NAME,…` is passed on."""
+    """Compose files and configuration against the platform's decisions; `-- --allow-skips REASON,…` is passed on."""
     install(session, "validate", "grammars")
     session.run("python", "-m", "toolkit.validate.grammars")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
