@@ -73,7 +73,7 @@ def ask(stack: Stack, url: str, request: str = "") -> tuple[str, str, float]:
 
 def stored(stack: Stack, trace: str) -> str:
     """A trace as its store has it, in JSON; empty while it has none."""
-    store = "http://jaeger:16686" if "jaeger" in stack.services() else "http://tempo:3200"
+    store = {"tempo": "http://tempo:3200", "jaeger": "http://jaeger:16686"}[stack.store("traces")]
     try:
         return get(stack, f"{store}/api/traces/{trace}")
     except AssertionError:  # the program inside the stack failed: the store says 404
