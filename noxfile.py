@@ -80,6 +80,13 @@ def drills(session: nox.Session) -> None:
     session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
 
 
+@nox.session(name="ci-pulled")
+def ci_pulled(session: nox.Session) -> None:
+    """Jobs of the CI workflow on a machine without images, which pulls them from a registry of this one; `-- JOB…`."""
+    install(session, "live")
+    session.run("python", "-m", "tests.live.ci", *session.posargs)
+
+
 @nox.session
 def sbom(session: nox.Session) -> None:
     """What is in the image of the application, as CycloneDX: sbom.cdx.json, or `-- FILE`."""
