@@ -89,6 +89,7 @@ def run(job: Job, script: Script) -> Iterator[Outcome]:
             yield Outcome(job.name, name, None)
             continue
         console.say(f"\n▶ {job.name}: {name}", "bold")
+        sys.stdout.flush()  # before what the script prints
         begun = time.monotonic()
         code = script(step, max(deadline - begun, 1))
         failed = code != 0

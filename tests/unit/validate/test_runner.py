@@ -198,6 +198,21 @@ def test_what_a_program_refuses_is_found_in_the_repository(clone: Path, engine: 
     assert (found.file, found.line) == ("monitoring/prometheus/prometheus.yml", 7)
 
 
+def test_a_program_is_run_from_the_mirror_that_the_settings_name(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_QUAY", "mirror.example:5001")
+    (clone / ".env").write_text("REGISTRY=mirror.example:5000\nREGISTRY_QUAY=elsewhere\n")
+    engine = Engine(images=True)
+    monkeypatch.setattr(compose, "run", engine)
+    try:
+        list(programs.validate(Checkout(clone), programs.PROGRAMS[0]))
+        services = Checkout(clone).configuration(("docker-compose.yml",), EVERY_GROUP).services
+    finally:
+        (clone / ".env").unlink()
+    [started] = engine.started
+    assert any(word.startswith("mirror.example:5000/prom/prometheus:") for word in started)
+    assert services["postgres-exporter"]["image"].startswith("mirror.example:5001/")
+
+
 def test_compose_is_asked_without_the_users_variables(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_PORT", "1")
     monkeypatch.setenv("REDIS_PASSWORD", "mine")
