@@ -8,27 +8,41 @@ from invoke.tasks import task
 from toolkit.tasks import checkout
 
 
-@task(name="list")
-def list_(c: Context) -> None:
+@task(name="list", help={"sizes": "ask the registries how much of each published image is downloaded"})
+def list_(c: Context, sizes: bool = False) -> None:
     """List the images of both sets: for which service, whether they are here, their size and date."""
     from rich.filesize import decimal
 
-    from toolkit.console import table
-    from toolkit.images import listing
+    from toolkit.console import say, table
+    from toolkit.images import downloads, listing
+    from toolkit.images.sizes import total
 
     project, docker = checkout(c)
+    listed = listing(project, docker)
+    known = downloads(project, docker, listed) if sizes else {}
     rows = [
-        (
-            ", ".join(listed.image.services),
-            listed.image.name,
-            " and ".join(listed.sets) + (" (in use)" if project.images in listed.sets else ""),
-            "no" if listed.size is None else "yes",
-            "" if listed.size is None else decimal(listed.size),
-            "" if listed.created is None else listed.created[:16].replace("T", " "),
-        )
-        for listed in listing(project, docker)
+        [
+            row.used_by,
+            row.name,
+            " and ".join(row.sets) + (" (in use)" if project.images in row.sets else ""),
+            "no" if row.size is None else "yes",
+            "" if row.size is None else decimal(row.size),
+            "" if row.created is None else row.created[:16].replace("T", " "),
+        ]
+        for row in listed
     ]
-    table(("service", "image", "set", "here", "size", "created (UTC)"), rows)
+    columns = ["service", "image", "set", "here", "size", "created (UTC)"]
+    if sizes:
+        columns.append("download")
+        for cells, row in zip(rows, listed, strict=True):
+            size = decimal(total([known[row.name]])) if row.name in known else "unknown"
+            cells.append("" if row.built else size)
+    table(columns, rows)
+    if sizes:
+        published = [row.name for row in listed if not row.built]
+        unknown = len(published) - len(known)
+        more = f", and {unknown} of unknown size" if unknown else ""
+        say(f"to download: {decimal(total(known.values()))} for {len(known)} images, shared layers counted once{more}")
 
 
 @task(help={"profile": "for this profile; default: the one of the last set-up"})
@@ -56,16 +70,19 @@ def pull(c: Context) -> None:
     help={
         "images": "auto, pull or local, as for up",
         "profile": "complete them for this profile; default: the one of the last set-up",
+        "every_group": "complete them for the groups that are off as well, as validation needs them",
         "yes": "agree to put other images on volumes that exist",
     },
 )
-def prepare(c: Context, images: str = "auto", profile: str | None = None, yes: bool = False) -> None:
-    """Settle which set is used, as `up` does, and pull or build what is missing of it."""
+def prepare(
+    c: Context, images: str = "auto", profile: str | None = None, every_group: bool = False, yes: bool = False
+) -> None:
+    """Choose the image set, as `up` does; pull or build missing images."""
     from toolkit.images import choose, provide
 
     project, docker = checkout(c)
     choose(project, docker, images, yes)
-    provide(project, docker, profile)
+    provide(project, docker, profile, project.groups if every_group else None)
 
 
 @task(
