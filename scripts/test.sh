@@ -44,8 +44,8 @@ main() {
   phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
   .venv/bin/invoke setup
   phase "images" "Docker's images, of the groups that are off as well"
-  .venv/bin/invoke images.prepare
-  .venv/bin/invoke images.prepare --profile=prod
+  .venv/bin/invoke images.prepare --every-group
+  .venv/bin/invoke images.prepare --every-group --profile=prod
   phase "tests" "nox, session by session; the stacks they start are their own"
   for session in "${SESSIONS[@]}"; do
     case $session in

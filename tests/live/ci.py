@@ -28,8 +28,8 @@ from toolkit.project import Project
 
 CHOSEN = ("lint*", "validate*", "stack")
 """The jobs that are run where none is named: unit tests need no machine."""
-KEYWORDS = "test_stack"
-"""Which live tests are run where no job is named, as an expression of pytest."""
+KEYWORDS = "image_set"
+"""Which tests the jobs run where none is named, as an expression of pytest: those with this mark."""
 ACCOUNT = "runner"
 HOME = Path("/home", ACCOUNT)
 # What GitHub's machine has and this one has not: sudo, a browser, an engine that runs, an account for the jobs.

@@ -113,10 +113,14 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """A development stack of which nothing runs: its checkout is set up, its images are here."""
+    """A development stack of which nothing runs: its checkout is set up, its images are here, of every group.
+
+    Those of the production profile as well: its services have programs that validate.
+    """
     stack = Stack.create(tmp_path_factory.mktemp("idle") / "checkout", "netmon-idle")
     stack.invoke("setup")
-    stack.invoke("images.prepare", timeout=900)
+    for profile in ("dev", "prod"):
+        stack.invoke("images.prepare", f"--profile={profile}", "--every-group", timeout=1800)
     return stack
 
 

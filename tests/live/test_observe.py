@@ -39,6 +39,7 @@ def changed(stack: Stack, file: str, old: str, new: str) -> Iterator[Path]:
         path.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.image_set
 def test_metrics_panels_and_one_request_are_what_the_files_say(visited: Stack) -> None:
     done = visited.invoke("observe.check", check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,6 +130,7 @@ def test_half_a_reload_is_noticed(stack: Stack) -> None:
     assert "alertmanager: " in stack.invoke("reload", timeout=120).stdout
 
 
+@pytest.mark.image_set
 def test_what_is_absent_is_named_by_status_too(stack: Stack) -> None:
     table = stack.invoke("status").stdout
     assert set(re.findall(r"^absent: ([\w-]+): not in the local images", table, re.MULTILINE)) == stack.absent(), table

@@ -42,12 +42,14 @@ def front(prod_stack: Stack) -> Front:
     return Front(prod_stack, prod_stack.front())
 
 
+@pytest.mark.image_set
 def test_every_service_is_healthy(prod_stack: Stack) -> None:
     assert prod_stack.services() == prod_stack.configured() > {"proxy"}
     for service in prod_stack.checked():
         assert prod_stack.container(service)["State"]["Health"]["Status"] == "healthy", service
 
 
+@pytest.mark.image_set
 def test_up_has_proven_it_through_the_proxy(prod_stack: Stack, front: Front) -> None:
     for check in ("proxy", "probe", "health", "targets", "signals"):
         assert re.search(rf"^{check}\b.*\bok\b", prod_stack.said, re.MULTILINE), prod_stack.said
@@ -177,6 +179,7 @@ def test_access_log_is_json_and_holds_no_secret(front: Front) -> None:
     assert secret not in front.said()
 
 
+@pytest.mark.image_set
 def test_grafana_is_behind_it_or_a_plain_answer(front: Front) -> None:
     assert front.ask("/grafana").headers["location"] == "/grafana/"
     answer = front.ask("/grafana/login")

@@ -113,6 +113,7 @@ def gauges(stack: Stack, service: str, name: str) -> dict[str, str]:
     return dict(line[len(name) :].rsplit(" ", 1) for line in page if line.startswith((f"{name}{{", f"{name} ")))
 
 
+@pytest.mark.image_set
 def test_one_probe_is_one_trace_and_its_target_learns_nothing(
     stack: Stack, target: tuple[str, list[dict[str, str]]]
 ) -> None:

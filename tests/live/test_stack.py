@@ -6,11 +6,14 @@ import json
 import re
 import time
 
+import pytest
 import requests
 import yaml
 
 from tests.live.stack import Stack, until
 from toolkit.project import Project
+
+pytestmark = pytest.mark.image_set
 
 
 def test_every_service_is_healthy(stack: Stack) -> None:

@@ -24,6 +24,7 @@ def checkout(idle_stack: Stack) -> Path:
     return idle_stack.root
 
 
+@pytest.mark.image_set
 def test_nothing_is_refused_and_only_what_is_absent_is_skipped(idle_stack: Stack) -> None:
     """Without the tests of rules, which take a minute: `nox -s validate` runs them."""
     report = run(Checkout(idle_stack.root), [], [program for program in PROGRAMS if program.name != "promtool-tests"])
