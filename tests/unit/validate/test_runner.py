@@ -181,6 +181,16 @@ def skipped(said: str) -> dict[str, bool]:
     return {name: not refused for refused, name in lines}
 
 
+@pytest.mark.parametrize(
+    "file",
+    [".github/workflows/ci.yml", ".pre-commit-config.yaml", "scripts/test.sh", "docs/operations.md", "CONTRIBUTING.md"],
+)
+def test_whoever_allows_skips_names_reasons(file: str) -> None:
+    named = re.findall(r"--allow-skips[ =]([\w,-]+)", (ROOT / file).read_text(encoding="utf-8"))
+    assert named
+    assert {reason for words in named for reason in words.split(",")} <= programs.REASONS.keys()
+
+
 def test_an_unknown_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--root", str(clone), "--allow-skips", "promtol"])
