@@ -27,7 +27,7 @@ SHARING = {
 """Which files share a stack with others: one that is broken and mended again and again, or that of production."""
 ALONE = (
     "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",
-    "test_validate_programs", "test_images_lock", "test_another_application",
+    "test_validate_programs", "test_images_lock", "test_another_application", "test_pulled",
 )  # fmt: skip
 """The files that need none of these stacks. All that are named nowhere share the development stack."""
 ORDER = (DEVELOPMENT, FAULTS, PRODUCTION, *ALONE)
