@@ -114,14 +114,12 @@ def prepared() -> Iterator[Machine]:
     with TemporaryDirectory() as folder:
         # Where this machine's images are: the registry serves them under the published names.
         here = stack.Stack.create(Path(folder), "netmon-ci")
-        here.invoke("setup")
-        here.invoke("images.prepare", timeout=1800)
-        machine = Machine.create(Project.load(here.root), here.name)
-        try:
+        for profile in ("dev", "prod"):
+            here.invoke("setup", f"--profile={profile}")
+            here.invoke("images.prepare", "--every-group", timeout=1800)
+        with Machine.running(Project.load(here.root), here.name) as machine:
             machine.run("bash", "-euxc", PREPARE, timeout=900)
             yield machine
-        finally:
-            machine.destroy()
 
 
 def in_machine(machine: Machine, environment: Mapping[str, str]) -> Script:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.live.logstore import lines, writer
 from tests.live.stack import Stack, until
 
@@ -69,7 +67,6 @@ def test_hostile_lines_harm_nothing(stack: Stack) -> None:
     assert "x" * 40_000 + "y" in texts, "a line that the engine cut is whole again"
 
 
-@pytest.mark.image_set
 def test_a_stack_trace_is_one_record(stack: Stack) -> None:
     """Between other lines, in one piece, and apart from its neighbours."""
     written = ["starting", PYTHON, "between", JAVA, "between the others", GO, "stopping"]

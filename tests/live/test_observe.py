@@ -39,7 +39,6 @@ def changed(stack: Stack, file: str, old: str, new: str) -> Iterator[Path]:
         path.write_text(before, encoding="utf-8")
 
 
-@pytest.mark.image_set
 def test_metrics_panels_and_one_request_are_what_the_files_say(visited: Stack) -> None:
     done = visited.invoke("observe.check", check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
