@@ -89,6 +89,7 @@ CHECKS: tuple[Check, ...] = (
     pipelines.tempo,
     pipelines.grafana,
     dashboards.models,
+    dashboards.titles,
     dashboards.panels,
     dashboards.links,
     dashboards.home,

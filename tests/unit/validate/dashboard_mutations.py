@@ -6,7 +6,7 @@ from tests.unit.validate.mutations import Mutation
 
 FOLDER = "monitoring/grafana/dashboards"
 REDIS, APP = f"{FOLDER}/Services/netmon-redis.json", f"{FOLDER}/Services/netmon-app.json"
-OVERVIEW = f"{FOLDER}/Overview/netmon-overview.json"
+OVERVIEW = f"{FOLDER}/Status/netmon-overview.json"
 LOGS, TRACES = f"{FOLDER}/Signals/netmon-logs.json", f"{FOLDER}/Signals/netmon-traces.json"
 SETTINGS = "monitoring/grafana/grafana.ini"
 SOURCES = "monitoring/grafana/provisioning/datasources/netmon.yml"
@@ -22,6 +22,8 @@ DASHBOARD_MUTATIONS = (
     Mutation("refresh that is too fast", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "1s"', "too fast", '"refresh"'),
     Mutation("refresh that is no time", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "often"', "is no time", '"refresh"'),
     Mutation("schema of another age", "dashboards.models", REDIS, '"schemaVersion": 41', '"schemaVersion": 16', "schema version 16", '"schemaVersion"'),
+    Mutation("dashboard named after a folder", "dashboards.titles", REDIS, '"title": "Redis"', '"title": "Services"', "the title Services is the name of a folder", '"title": "Services"'),
+    Mutation("title of another dashboard of the folder", "dashboards.titles", REDIS, '"title": "Redis"', '"title": "PostgreSQL"', "has the title PostgreSQL as well", '"title": "PostgreSQL"'),
     Mutation("broken JSON", "dashboards.models", REDIS, '"tags": ["netmon", "service"]', '"tags": ["netmon", "service",]', "is not JSON", '"tags"'),
     Mutation("key twice", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "10s", "refresh": "1m"', "the key refresh stands twice"),
     # Panels.
