@@ -58,9 +58,13 @@ class Service:
 
 @dataclass
 class Watch:
-    """What was seen so far: since when each service is as it is, and when it became ready."""
+    """What was seen so far: since when each service is as it is, and when it became ready.
+
+    ``dependencies`` are the services that each one depends on, directly or not.
+    """
 
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     changed: dict[str, datetime] = field(default_factory=dict)
     _seen: dict[str, object] = field(default_factory=dict)
     _ready: dict[str, datetime] = field(default_factory=dict)
@@ -86,7 +90,9 @@ class Watch:
         """The containers that cannot become healthy any more.
 
         One that is unhealthy may recover with another service that only just came up. So it is given up once nothing
-        is on its way, and a check of it that began after the last change elsewhere has failed.
+        is on its way, and a check of it that began after the last change elsewhere has failed. One that keeps
+        restarting may exit because a service that it depends on is not ready: it is given up once it has exited again
+        after that.
 
         Args:
             services: The latest look.
@@ -98,6 +104,7 @@ class Watch:
             for state in service.states
             if (state.verdict is Verdict.FAILED or (state.health == "starting" and causes.final(state)))
             and (not starting or (state.started and state.started >= self.begun))
+            and not (state.looping and self._awaits_dependency(service, state, services))
         ]
         over = [(service, state) for service, state in failed if not unhealthy(state)]
         on_its_way = any(state.verdict is Verdict.STARTING for service in services for state in service.states
@@ -105,6 +112,14 @@ class Watch:
         if over or on_its_way or not all(self._judged(service, state) for service, state in failed):
             return over
         return failed
+
+    def _awaits_dependency(self, service: Service, state: ServiceState, services: Sequence[Service]) -> bool:
+        """Whether the container has not been started since everything that its service depends on is ready."""
+        needed = [other for other in services if other.name in self.dependencies.get(service.name, ())]
+        if not all(other.ready for other in needed):
+            return True
+        ready = max((self._ready[other.name] for other in needed), default=self.begun)
+        return bool(needed) and (state.started is None or state.started < ready)
 
     def _judged(self, service: Service, state: ServiceState) -> bool:
         elsewhere = max((at for name, at in self.changed.items() if name != service.name), default=self.begun)
@@ -129,8 +144,8 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
         ToolkitError: a service cannot become healthy any more, the time is up, ``starting`` failed, there is nothing
             to wait for, or a service is unknown (exit code 2).
     """
-    watch = Watch()
     config = docker.effective()
+    watch = Watch(dependencies=dependencies(config))
     expected = replicas(config, services)
     deadline = time.monotonic() + timeout
     with progress(watch) as show:
@@ -204,6 +219,15 @@ def replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[st
         raise ToolkitError("there is nothing to wait for", f"{what} has no replicas or is switched off",
                            "invoke config shows what the configuration switches on")  # fmt: skip
     return expected
+
+
+def dependencies(config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The services that each service depends on, directly or not, under any condition."""
+    direct = {name: frozenset(service.get("depends_on") or ()) for name, service in config["services"].items()}
+    found = dict(direct)
+    for _ in direct:
+        found = {name: needed.union(*(found.get(each, ()) for each in needed)) for name, needed in found.items()}
+    return found
 
 
 def group(found: Sequence[ServiceState], expected: Mapping[str, int]) -> list[Service]:

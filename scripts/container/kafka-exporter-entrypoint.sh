@@ -1,11 +1,28 @@
 #!/bin/sh
-# The Kafka exporter's start: the program takes a password among its flags only, but flags from a file as well. So the
-# password is in a file on a tmpfs, and not in the arguments.
+# The Kafka exporter's start: wait for Kafka, since the program exits while the broker is away, and the engine starts
+# containers without regard to `depends_on` after a reboot. With the secrets layer the password reaches the program in a
+# file on a tmpfs: it takes one among its flags only, but flags from a file as well.
 set -eu
-# shellcheck source=scripts/container/credential.sh
-. /opt/netmon/credential.sh
-password=$(credential KAFKA_MONITORING_PASSWORD)
-umask 077
-printf '%s\n' --sasl.enabled --sasl.mechanism=scram-sha512 --sasl.username=monitoring "--sasl.password=$password" \
-  >/run/kafka-exporter/flags
-exec /bin/kafka_exporter "$@" @/run/kafka-exporter/flags
+
+# kafka_answers: the broker answers an ApiVersions request (key 18, version 0), for which no client has to log in.
+kafka_answers() {
+  answer=$(printf '\000\000\000\012\000\022\000\000\000\000\060\071\000\000' | timeout 3 nc kafka 29092 2>/dev/null |
+    head -c 10 | od -An -tx1 -v | tr -d ' \n')
+  case $answer in ????????000030390000) ;; *) return 1 ;; esac
+}
+
+if [ -n "${KAFKA_MONITORING_PASSWORD_FILE:-}" ]; then
+  # shellcheck source=scripts/container/credential.sh
+  . /opt/netmon/credential.sh
+  password=$(credential KAFKA_MONITORING_PASSWORD)
+  umask 077
+  printf '%s\n' --sasl.enabled --sasl.mechanism=scram-sha512 --sasl.username=monitoring "--sasl.password=$password" \
+    >/run/kafka-exporter/flags
+  set -- "$@" @/run/kafka-exporter/flags
+fi
+
+# A shell as process 1 ignores the signal otherwise.
+trap 'exit 143' TERM
+kafka_answers || echo 'waiting for Kafka'
+until kafka_answers; do sleep 1; done
+exec /bin/kafka_exporter "$@"

@@ -16,7 +16,7 @@ from tests.unit.toolkit.containers import container, state
 from toolkit import wait as module
 from toolkit.compose import Result
 from toolkit.errors import ToolkitError
-from toolkit.wait import Service, Watch, group, last_lines, replicas, wait
+from toolkit.wait import Service, Watch, dependencies, group, last_lines, replicas, wait
 
 MARKER = 'relation "platform.initialisation" does not exist'
 PASSWORD = "password authentication failed"
@@ -297,3 +297,51 @@ class TestAskedFromOutside:
         with pytest.raises(ToolkitError, match="not everything is healthy") as raised:
             wait(docker.cli, 0.01, ["otel-collector"])
         assert 'service "worker" is not running' in raised.value.why
+
+
+LOOPING: dict[str, Any] = {"status": "restarting", "health": "starting", "restarts": 4}
+CHAIN: dict[str, dict[str, Any]] = {
+    "kafka-exporter": {"depends_on": {"kafka": {}}},
+    "kafka": {"depends_on": {"disk": {}}},
+    "disk": {},
+}
+
+
+def test_dependencies_are_transitive() -> None:
+    assert dependencies(configuration(**CHAIN)) == {
+        "kafka-exporter": {"kafka", "disk"},
+        "kafka": {"disk"},
+        "disk": frozenset(),
+    }
+
+
+@pytest.mark.parametrize("waiting", ["kafka", "disk"])
+def test_a_restart_loop_is_not_given_up_while_a_dependency_starts(waiting: str) -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    found = group(
+        [
+            state("kafka-exporter", started=0, **LOOPING),
+            *(state(name, health="starting" if name == waiting else "healthy") for name in ("kafka", "disk")),
+        ],
+        dict.fromkeys(CHAIN, 1),
+    )
+    watch.look(found)
+    assert watch.hopeless(found, starting=False) == []
+
+
+@pytest.mark.parametrize(("started", "given_up"), [(30, False), (-1, True)])
+def test_a_restart_loop_is_given_up_once_it_goes_on_after_its_dependencies_are_ready(
+    started: float, *, given_up: bool
+) -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    looping = state("kafka-exporter", started=started, **LOOPING)
+    found = group([looping, state("kafka"), state("disk")], dict.fromkeys(CHAIN, 1))
+    watch.look(found)
+    assert [each.service for _, each in watch.hopeless(found, starting=False)] == ["kafka-exporter"] * given_up
+
+
+def test_a_restart_loop_without_a_dependency_is_given_up_while_others_start() -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    found = group([state("disk", **LOOPING), state("kafka", health="starting")], {"disk": 1, "kafka": 1})
+    watch.look(found)
+    assert [each.service for _, each in watch.hopeless(found, starting=False)] == ["disk"]
