@@ -72,27 +72,44 @@ check_python() {
   fi
 }
 
-# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name needs snap: any other one will do.)
+# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name is a snap: Chrome will do.)
 check_browser() {
-  local distribution
-  # shellcheck source=/dev/null
-  distribution=$(source /etc/os-release && echo "$ID") || distribution=
+  local snap
   if find_browser >/dev/null; then
     say "$(find_browser)"
-  elif [[ "$distribution" == debian ]]; then
+  elif [[ "$(distribution)" == debian ]]; then
     CHANGES+=("apt-get install chromium, for the tests of the status page")
+  elif snap=$(browsers | head -n 1) && [[ -n "$snap" ]]; then
+    problem "$snap is a snap, confined to its own files: the tests of the status page cannot drive it" \
+      "install Google Chrome, or a Chromium that is not a snap, beside it"
   else
     problem "no browser was found that the tests of the status page could drive" "install Chromium or Chrome"
   fi
 }
 
+# shellcheck source=/dev/null
+distribution() { (source /etc/os-release && echo "$ID") || true; }
+
 find_browser() {
   local candidate
-  for candidate in chromium google-chrome-stable google-chrome; do
-    command -v "$candidate" && return
-  done
+  while read -r candidate; do
+    is_snap "$candidate" || {
+      echo "$candidate"
+      return
+    }
+  done < <(browsers)
   return 1
 }
+
+browsers() {
+  local candidate
+  for candidate in chromium google-chrome-stable google-chrome; do
+    type -Pa "$candidate" || true
+  done
+}
+
+# What snap installs is a link to snap itself.
+is_snap() { [[ "$(readlink -f "$1")" == */snap ]]; }
 
 browser() {
   find_browser >/dev/null || apt_install chromium
