@@ -79,6 +79,7 @@ MONITORING_MUTATIONS = (
     Mutation("reading that is forgotten", "pipelines.collector", COLLECTOR, "    storage: file_storage\n    # A pipeline", "    # A pipeline", "file_log does not keep on disk how far it has read"),
     Mutation("queue in memory", "pipelines.collector", COLLECTOR, "    sending_queue:\n      storage: file_storage\n", "    sending_queue:\n", "does not keep on disk what it cannot deliver"),
     Mutation("delivery that is tried once", "pipelines.collector", COLLECTOR, "    retry_on_failure:\n      # For ever", "    retry_on_failure:\n      enabled: false\n      # For ever", "otlp_http/logs does not try again", "retry_on_failure"),
+    Mutation("samples that overtake each other", "pipelines.collector", COLLECTOR, "      num_consumers: 1\n", "", "samples of otlp_http/metrics overtake each other"),
     Mutation("store of the past", "pipelines.loki", LOKI, "store: tsdb", "store: boltdb-shipper", "the store is boltdb-shipper", "boltdb-shipper"),
     Mutation("schema of the past", "pipelines.loki", LOKI, "schema: v13", "schema: v11", "the schema is v11", "v11"),
     Mutation("log lines for ever", "pipelines.loki", LOKI, "retention_enabled: true", "retention_enabled: false", "nothing deletes old lines", "retention_enabled"),
