@@ -1,10 +1,13 @@
 # The phases that quickstart.sh and test.sh share. Sourced, never run; works in the checkout ($root).
 # shellcheck shell=bash disable=SC2154
 
-# GiB on Docker's disk to run and to get the images too, GiB of memory.
+# GiB on Docker's disk to run and to get the images too.
 MIN_DISK=2
 ROOM_FOR_IMAGES=10
+# GiB of memory. At rest the services take 1.7 (published images) or 1.1 (local ones), in production 1.2 more, since
+# Kafka's heap is larger; the rest is for load, the page cache, and the compilers of local images.
 ROOM_IN_MEMORY=4
+ROOM_IN_PRODUCTION=8
 MIN_PYTHON=3.11
 BUILT_FROM=.netmon/python
 # What has to be changed outside the checkout, and the wrong things that preflight found.
@@ -28,7 +31,8 @@ find_python() {
 }
 
 check_system() {
-  local free memory
+  local free memory room=$ROOM_IN_MEMORY
+  [[ "${PROFILE:-dev}" != prod ]] || room=$ROOM_IN_PRODUCTION
   [[ "$(uname -s)" == Linux ]] || problem "this script is for Linux, not for $(uname -s)" "see README.md, Requirements"
   [[ -w $root ]] || problem "$root is not writable for the account $(id -un)" "make it yours: chown -R $(id -un) $root"
   free=$(df --output=avail -BG "$(docker_disk)" | tail -n 1 | tr -dc '0-9')
@@ -39,7 +43,7 @@ check_system() {
     warn "$free GiB are free on the disk of $(docker_disk); getting the images may need $ROOM_FOR_IMAGES GiB"
   fi
   memory=$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
-  ((memory >= ROOM_IN_MEMORY)) || warn "this machine has $memory GiB of memory; $ROOM_IN_MEMORY GiB are recommended"
+  ((memory >= room)) || warn "this machine has $memory GiB of memory; $room GiB are recommended"
   say "$free GiB of disk free, $memory GiB of memory"
 }
 
@@ -72,27 +76,44 @@ check_python() {
   fi
 }
 
-# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name needs snap: any other one will do.)
+# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name is a snap: Chrome will do.)
 check_browser() {
-  local distribution
-  # shellcheck source=/dev/null
-  distribution=$(source /etc/os-release && echo "$ID") || distribution=
+  local snap
   if find_browser >/dev/null; then
     say "$(find_browser)"
-  elif [[ "$distribution" == debian ]]; then
+  elif [[ "$(distribution)" == debian ]]; then
     CHANGES+=("apt-get install chromium, for the tests of the status page")
+  elif snap=$(browsers | head -n 1) && [[ -n "$snap" ]]; then
+    problem "$snap is a snap, confined to its own files: the tests of the status page cannot drive it" \
+      "install Google Chrome, or a Chromium that is not a snap, beside it"
   else
     problem "no browser was found that the tests of the status page could drive" "install Chromium or Chrome"
   fi
 }
 
+# shellcheck source=/dev/null
+distribution() { (source /etc/os-release && echo "$ID") || true; }
+
 find_browser() {
   local candidate
-  for candidate in chromium google-chrome-stable google-chrome; do
-    command -v "$candidate" && return
-  done
+  while read -r candidate; do
+    is_snap "$candidate" || {
+      echo "$candidate"
+      return
+    }
+  done < <(browsers)
   return 1
 }
+
+browsers() {
+  local candidate
+  for candidate in chromium google-chrome-stable google-chrome; do
+    type -Pa "$candidate" || true
+  done
+}
+
+# What snap installs is a link to snap itself.
+is_snap() { [[ "$(readlink -f "$1")" == */snap ]]; }
 
 browser() {
   find_browser >/dev/null || apt_install chromium

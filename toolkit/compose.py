@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
+import re
 import shlex
 import subprocess
 import sys
@@ -122,7 +122,7 @@ def _finished(
 @contextmanager
 def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
     """A terminal for a command to print to, whose lines are passed on."""
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     reader = threading.Thread(target=_pass_on, args=(ours, watch), daemon=True)
     reader.start()
     try:
@@ -134,10 +134,15 @@ def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
 
 def _pass_on(terminal: int, watch: Callable[[str], None]) -> None:
     """Call ``watch`` with each line, and with each that replaces one, until nobody has the terminal open."""
-    # That is an error of the terminal (EIO), not its end.
-    with suppress(OSError), os.fdopen(terminal, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            watch(line.rstrip("\n"))
+    rest = ""
+    with suppress(OSError):  # that is an error of the terminal (EIO), not its end
+        while chunk := os.read(terminal, 65536):
+            *lines, rest = re.split(r"[\r\n]+", rest + chunk.decode(errors="replace"))
+            for line in lines:
+                watch(line)
+    if rest:
+        watch(rest)
+    os.close(terminal)
 
 
 def _output(

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import promql_parser
+from promql_parser import (
+    AggregateExpr,
+    BinaryExpr,
+    Call,
+    Expr,
+    MatrixSelector,
+    NumberLiteral,
+    ParenExpr,
+    SubqueryExpr,
+    UnaryExpr,
+    VectorSelector,
+)
+
+SCALARS = frozenset({"pi", "scalar", "time"})
+"""Functions that return a number, not a vector."""
+COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 
 
 def metrics_in(expr: str) -> set[str]:
@@ -13,18 +31,78 @@ def metrics_in(expr: str) -> set[str]:
     """
     found: set[str] = set()
 
-    def visit(node: promql_parser.Expr) -> None:
-        if isinstance(node, promql_parser.VectorSelector):
-            named = [node.name] if node.name else [each.value for each in _by_name(node)]
-            found.update(named)
-        elif isinstance(node, promql_parser.MatrixSelector):
+    def visit(node: Expr) -> None:
+        if isinstance(node, VectorSelector):
+            found.update(_names(node))
+        elif isinstance(node, MatrixSelector):
             visit(node.vector_selector)
 
     promql_parser.walk(promql_parser.parse(expr), visit)
     return found
 
 
-def _by_name(selector: promql_parser.VectorSelector) -> list[promql_parser.Matcher]:
+def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
+    """The operands of ``+`` and ``-`` between vectors that can be empty, and so make the result empty.
+
+    Args:
+        expr: The expression.
+        absent: Whether a metric of this name may have no series.
+
+    Raises:
+        ValueError: the expression does not parse; the message says where.
+    """
+    found: list[str] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, BinaryExpr) and str(node.op) in {"+", "-"}:
+            sides = (node.lhs, node.rhs)
+            if not any(map(_is_scalar, sides)):
+                found.extend(" ".join(str(side).split()) for side in sides if _may_be_empty(side, absent))
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def _is_scalar(node: Expr) -> bool:
+    match node:
+        case NumberLiteral():
+            return True
+        case ParenExpr() | UnaryExpr():
+            return _is_scalar(node.expr)
+        case Call():
+            return node.func.name in SCALARS
+        case BinaryExpr():
+            return _is_scalar(node.lhs) and _is_scalar(node.rhs)
+    return False
+
+
+def _may_be_empty(node: Expr, absent: Callable[[str], bool]) -> bool:
+    match node:
+        case VectorSelector():
+            return any(map(absent, _names(node)))
+        case Call():
+            return node.func.name.startswith("absent") or any(_may_be_empty(each, absent) for each in node.args)
+        case BinaryExpr():
+            sides = [_may_be_empty(side, absent) for side in (node.lhs, node.rhs)]
+            return all(sides) if str(node.op) == "or" else _filters(node) or any(sides)
+        case MatrixSelector(vector_selector=inner):
+            return _may_be_empty(inner, absent)
+        case ParenExpr(expr=inner) | UnaryExpr(expr=inner) | SubqueryExpr(expr=inner) | AggregateExpr(expr=inner):
+            return _may_be_empty(inner, absent)
+    return False
+
+
+def _filters(node: BinaryExpr) -> bool:
+    if str(node.op) in COMPARISONS:
+        return not (node.modifier and node.modifier.return_bool)
+    return str(node.op) in {"and", "unless"}
+
+
+def _names(selector: VectorSelector) -> list[str]:
+    return [selector.name] if selector.name else [each.value for each in _by_name(selector)]
+
+
+def _by_name(selector: VectorSelector) -> list[promql_parser.Matcher]:
     """The matchers of a selector like ``{__name__="up"}``."""
     equal = promql_parser.MatchOp.Equal
     return [each for each in selector.matchers.matchers if each.name == "__name__" and each.op == equal]

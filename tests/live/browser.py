@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
@@ -19,8 +20,9 @@ DESKTOP, PHONE = (1280, 900), (360, 780)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine. Without one this fails: what is not driven is not proven."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    """The browser of this machine, no snap. Without one this fails: what is not driven is not proven."""
+    found = filter(None, map(shutil.which, NAMES))
+    program = next((each for each in found if Path(each).resolve().name != "snap"), None)
     assert program, f"none of {', '.join(NAMES)} is installed; fix: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from tests.live import published
 from tests.live.stack import WORKER, copy_checkout, until
 from toolkit.compose import Docker
-from toolkit.project import Project
+from toolkit.project import LOCAL, Project
 
 CHECKOUT = "/root/network-monitor"
 REGISTRY = "localhost:5000"
@@ -32,6 +32,8 @@ STORED = "netmon-test-registry"
 PACKAGES = "netmon-test-packages"
 """The volume with what pip has fetched."""
 LABEL = "netmon.test-machine"
+DEBIAN = "library/debian:forky-slim"
+"""What machine and registry start from where the published images are in use, and none is built here."""
 CONFIGURED = ("index-url", "extra-index-url", "trusted-host", "timeout")
 """What the machine takes over of this one's configuration of pip."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
@@ -60,17 +62,18 @@ class Machine:
         machine = cls(name, Docker(project.root), {"NO_COLOR": "1", "COLUMNS": "200", **package_index(), **proxies()})
         machine.destroy()
         try:
-            machine._start()
+            machine._start(base_of(project))
             published.fill(machine.docker, machine._pushed_at(), published.published(project, machine.docker))
             machine.copy_checkout()
             yield machine
         finally:
             machine.destroy()
 
-    def _start(self) -> None:
+    def _start(self, base: str) -> None:
         for fixture in ("machine", "registry"):
             folder = str(published.FIXTURES / fixture)
-            self._do("build", "--quiet", "--tag", f"netmon-test/{fixture}", folder, env={"BUILDX_BUILDER": "default"})
+            self._do("build", "--quiet", f"--build-arg=BASE={base}", "--tag", f"netmon-test/{fixture}", folder,
+                     env={"BUILDX_BUILDER": "default"})  # fmt: skip
         mine = ("--detach", "--label", f"{LABEL}={self.name}")
         volumes = (f"--volume={self.name}-engine:/var/lib/netmon-engine", f"--volume={PACKAGES}:/root/.cache/pip")
         self._do("run", *mine, "--name", self.name, "--hostname=machine", "--privileged", *volumes,
@@ -155,6 +158,12 @@ class Machine:
     def _do(self, *args: str, env: Mapping[str, str | None] | None = None, stdin: str = "") -> str:
         """The standard output of docker outside of the machine."""
         return self.docker.check(self.docker(*args, env=env, stdin=stdin), f"docker {args[0]}").stdout.strip()
+
+
+def base_of(project: Project) -> str:
+    """Debian testing, in the image set that this machine uses."""
+    mirror = project.env.get("REGISTRY") or os.environ.get("REGISTRY") or "docker.io"
+    return "netmon-local/base:forky" if project.images == LOCAL else f"{mirror}/{DEBIAN}"
 
 
 def package_index() -> dict[str, str]:

@@ -112,7 +112,7 @@ WEAK: tuple[tuple[str, Flags], ...] = (
     ("read-only-root", {"read-only": None}),
     ("writable-paths", {"tmpfs": "/tmp"}),
     ("writable-paths", {"tmpfs": "/tmp:size=1m,exec"}),
-    ("writable-paths", {"volume": "/scratch"}),
+    ("named-volumes", {"volume": "/scratch"}),
     ("restart", {"restart": None}),
     ("devices", {"device": "/dev/null:/dev/other"}),
     ("no-new-privileges", {"security-opt": None}),

@@ -40,6 +40,7 @@ class Pull:
     sizes: Mapping[str, int] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     running: bool = False
+    done: bool = False
     stalled: bool = False
     output: Output = field(default_factory=Output)
 
@@ -83,6 +84,7 @@ def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
 
     def one(name: str) -> str:
         _persist(project, docker, pulls[name])
+        pulls[name].done = True
         return _size(pulls[name].output.received)
 
     from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
@@ -187,8 +189,10 @@ class _Watching:
         now = time.monotonic()
         running = [pull for pull in self.pulls if pull.running]
         latest = max((pull.output.moved for pull in running), default=now)
+        for pull in self.pulls:
+            received, total = pull.output.received, pull.output.total or sum(pull.sizes.values()) or None
+            rows.show(pull.name, received, received if pull.done else total)
         for pull in running:
-            rows.show(pull.name, pull.output.received, pull.output.total)
             # The engine downloads some layers at a time, of all images: one that waits is as alive as the others.
             moved = latest if pull.output.queued else pull.output.moved
             if not pull.output.downloaded and now - moved > self.seconds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ def metrics(root: Path) -> list[Metric]:
     """The metrics that may be missing in the checkout ``root``."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
     return [Metric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
+
+
+def may_be_absent(entries: Iterable[Metric]) -> Callable[[str], bool]:
+    """Whether a metric of this name may be missing though every service runs."""
+    always = [each for each in entries if not each.needs]
+    return lambda name: any(each.matches(name) for each in always)
 
 
 def unscraped(root: Path) -> Mapping[str, str]:

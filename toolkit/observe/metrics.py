@@ -33,9 +33,6 @@ def check(stack: Stack) -> Iterator[Result]:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
             yield Result.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
     expected = expectations.metrics(stack.root)
-    for entry in expected:
-        if not any(entry.matches(name) for name in used):
-            yield Result.of(CHECK, entry.pattern, f"no rule and no panel reads it: remove it from {expectations.FILE}")
     if why := stack.why_not("prometheus"):
         yield Result.skipped(CHECK, f"{len(used)} names", why)
         return
@@ -53,13 +50,13 @@ def check(stack: Stack) -> Iterator[Result]:
     age = (datetime.now(UTC) - datetime.fromisoformat(told["startTime"])).total_seconds()
     young = {name for name, interval in _recorded(stack) if age < 2 * interval + SETTLING}
     for name in sorted(used):
-        listed = next((each for each in expected if each.matches(name)), None)
+        listed = [each for each in expected if each.matches(name)]
         if name in live:
             yield Result.of(CHECK, name, "")
-        elif listed and listed.needs in stack.absent:
-            yield Result.skipped(CHECK, name, stack.why_not(listed.needs))
-        elif listed and not listed.needs:
-            yield Result.of(CHECK, name, "", listed.reason)
+        elif missing := next((each.needs for each in listed if each.needs in stack.absent), None):
+            yield Result.skipped(CHECK, name, stack.why_not(missing))
+        elif excuse := next((each for each in listed if not each.needs), None):
+            yield Result.of(CHECK, name, "", excuse.reason)
         elif name in young:
             yield Result.of(CHECK, name, "", "Prometheus has not run for long enough to record it.")
         else:

@@ -30,6 +30,20 @@ def root_now(container: Container) -> Iterator[Violation]:
         yield Violation("has a writable root file system")
 
 
+def anonymous(service: Service) -> Iterator[Violation]:
+    for mount in service.mounts:
+        if mount["type"] == "volume" and not mount.get("source"):
+            target = mount["target"]
+            yield Violation(f"has a volume without a name at {target}", ("volumes", target), target)
+
+
+def anonymous_now(container: Container) -> Iterator[Violation]:
+    """Those that an image declares among them: every container that is made anew leaves one behind."""
+    for target, name in container.targets("volume").items():
+        if ANONYMOUS.fullmatch(name):
+            yield Violation(f"has a volume without a name at {target}", of=target)
+
+
 def unbounded(service: Service) -> Iterator[Violation]:
     for entry in service.config.get("tmpfs", []):
         target, _, options = entry.partition(":")
@@ -44,9 +58,6 @@ def unbounded(service: Service) -> Iterator[Violation]:
 def unbounded_now(container: Container) -> Iterator[Violation]:
     """Beyond what `writable_now` finds among the files of the host."""
     volumes = container.targets("volume")
-    for target, name in volumes.items():
-        if ANONYMOUS.fullmatch(name) and target not in container.tmpfs:
-            yield Violation(f"writes to a volume without a name at {target}", of=target)
     expected = (*ENGINE_MOUNTS, *ENGINE_FILES, *container.targets("bind"))
     for mount in container.mounts:
         target = mount.target

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from toolkit import promql
 from toolkit.durations import seconds
+from toolkit.observe import expectations
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.scrapes import PROMETHEUS, SCRAPE
@@ -198,6 +199,18 @@ def names(checkout: Checkout) -> Iterator[Finding]:
             continue
         unknown = sorted(name for name in read if ":" in name and name not in recorded)
         yield rule.at("expr", problem=f"no rule records {unknown[0]}" if unknown else "")
+
+
+def sums(checkout: Checkout) -> Iterator[Finding]:
+    """No rule adds what need not be there: one empty operand hides the other."""
+    absent = expectations.may_be_absent(expectations.metrics(checkout.root))
+    for rule in rules(checkout):
+        try:
+            empty = promql.partial_sums(rule.data["expr"], absent)
+        except ValueError:
+            continue  # names() reports it
+        problem = f'the sum is empty where {empty[0]} is: add "or vector(0)", or use "or"' if empty else ""
+        yield rule.at("expr", problem=problem)
 
 
 def _tests(checkout: Checkout) -> list[Source]:

@@ -46,6 +46,20 @@ def models(checkout: Checkout) -> Iterator[Finding]:
         yield dashboard.at("refresh", problem=_refresh(str(model.get("refresh", ""))))
 
 
+def titles(checkout: Checkout) -> Iterator[Finding]:
+    """Every dashboard has a title that neither a folder nor another dashboard of its folder has: Grafana refuses it."""
+    found = dashboard_files(checkout)
+    folders = {PurePath(file).parent.name.casefold() for file in found}
+    seen: dict[tuple[PurePath, str], str] = {}
+    for file, dashboard in found.items():
+        title = str(dashboard.model.get("title"))
+        other = seen.setdefault((PurePath(file).parent, title.casefold()), file)
+        problem = "" if other == file else f"{other} has the title {title} as well"
+        if title.casefold() in folders:
+            problem = f"the title {title} is the name of a folder"
+        yield dashboard.at("title", problem=problem)
+
+
 def panels(checkout: Checkout) -> Iterator[Finding]:
     """Every panel has an id and a place of its own, a title, a description, a unit and a query."""
     for dashboard in dashboard_files(checkout).values():

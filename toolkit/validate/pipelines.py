@@ -17,7 +17,7 @@ KINDS = ("receivers", "processors", "exporters", "connectors")
 
 
 def collector(checkout: Checkout) -> Iterator[Finding]:
-    """The collector guards its memory first, keeps on disk what is not delivered, and has nothing that is not used."""
+    """The collector guards its memory, keeps undelivered logs on disk, metrics in their order, and nothing unused."""
     source = checkout.source(COLLECTOR)
     data = source.data
     pipelines: Mapping[str, Mapping[str, list[str]]] = data["service"]["pipelines"]
@@ -43,6 +43,11 @@ def collector(checkout: Checkout) -> Iterator[Finding]:
                 "" if queue.get("storage") in storage else f"{exporter} does not keep on disk what it cannot deliver"
             )
             yield source.finding("exporters", exporter, "sending_queue", "storage", problem=problem)
+    for name, pipeline in pipelines.items():
+        for exporter in pipeline["exporters"] if name.partition("/")[0] == "metrics" else ():
+            ordered = data["exporters"][exporter].get("sending_queue", {}).get("num_consumers") == 1
+            problem = "" if ordered else f"samples of {exporter} overtake each other: num_consumers is not 1"
+            yield source.finding("exporters", exporter, "sending_queue", "num_consumers", problem=problem)
     for name, config in data["exporters"].items():
         for key, what in (("sending_queue", "has no queue"), ("retry_on_failure", "does not try again")):
             off = (config or {}).get(key, {}).get("enabled", True) is False

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from toolkit import dashboards
 from toolkit.dashboards import Keys, Model
-from toolkit.promql import metrics_in
+from toolkit.observe import expectations
+from toolkit.promql import metrics_in, partial_sums
+from toolkit.validate.alerts import rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, values
@@ -61,6 +63,36 @@ def metrics(checkout: Checkout) -> Iterator[Finding]:
                 yield dashboard.at(*keys, _text_key(target), problem=problem)
 
 
+def sums(checkout: Checkout) -> Iterator[Finding]:
+    """No panel adds what need not be there: one empty operand hides the other."""
+    absent = expectations.may_be_absent(expectations.metrics(checkout.root))
+    for dashboard in dashboard_files(checkout).values():
+        for keys, target in targets(dashboard.model):
+            if target["datasource"]["type"] != "prometheus":
+                continue
+            try:
+                empty = partial_sums(dashboards.concrete(dashboards.text_of(target), dashboard.model), absent)
+            except ValueError:
+                continue  # parsed() reports it
+            problem = f'the sum is empty where {empty[0]} is: add "or vector(0)"' if empty else ""
+            yield dashboard.at(*keys, _text_key(target), problem=problem)
+
+
+def missed(checkout: Checkout) -> Iterator[Finding]:
+    """Every metric that need not be there is read by a rule or a panel, and has a reason; its service exists."""
+    source = checkout.source(str(expectations.FILE))
+    asked = [query.expr for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)
+             if query.datasource == "prometheus"]  # fmt: skip
+    read = {name for text in (*asked, *(rule.data["expr"] for rule in rules(checkout))) for name in _read(text)}
+    services = {name for each in checkout.whole for name in each.services}
+    for number, entry in enumerate(expectations.metrics(checkout.root)):
+        unread = "" if any(map(entry.matches, read)) else f"no rule and no panel reads {entry.pattern}"
+        foreign = f"{entry.needs} is no service" if entry.needs and entry.needs not in services else ""
+        yield source.finding("metrics", number, "metric", problem=unread)
+        yield source.finding("metrics", number, "needs", problem=foreign)
+        yield source.finding("metrics", number, "reason", problem="" if entry.reason else "there is no reason")
+
+
 def excused(checkout: Checkout) -> Iterator[Finding]:
     """Every panel that may be empty exists and has a reason, and what it waits for is a service."""
     source = checkout.source(str(dashboards.EMPTY_BY_DESIGN))
@@ -86,9 +118,14 @@ def _programs(checkout: Checkout, folder: str) -> set[str]:
 
 
 def _metrics(target: Model, model: Model) -> set[str]:
-    """The metrics of a query; none where it does not parse, which another check says."""
+    """The metrics of a query."""
+    return _read(dashboards.concrete(dashboards.text_of(target), model))
+
+
+def _read(expr: str) -> set[str]:
+    """The metrics of an expression; none where it does not parse, which another check reports."""
     try:
-        return metrics_in(dashboards.concrete(dashboards.text_of(target), model))
+        return metrics_in(expr)
     except ValueError:
         return set()
 

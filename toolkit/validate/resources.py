@@ -22,16 +22,14 @@ def networks(checkout: Checkout) -> Iterator[Finding]:
 
 
 def volumes(checkout: Checkout) -> Iterator[Finding]:
-    """Every volume that a layer declares is mounted by a service, and no service makes one without a name."""
-    mounted: set[str] = set()
-    for each in checkout.whole:
-        for name, service in each.services.items():
-            for mount in service.get("volumes", []):
-                if mount["type"] != "volume":
-                    continue
-                mounted.add(mount.get("source", ""))
-                problem = "" if mount.get("source") else f"{name}: the volume of {mount['target']} has no name"
-                yield checkout.mount(each.files, name, mount["target"], problem)
+    """Every volume that a layer declares is mounted by a service."""
+    mounted = {
+        mount["source"]
+        for each in checkout.whole
+        for service in each.services.values()
+        for mount in service.get("volumes", [])
+        if mount["type"] == "volume" and mount.get("source")
+    }
     yield from _unused(checkout, "volumes", mounted)
 
 

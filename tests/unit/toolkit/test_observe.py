@@ -152,10 +152,17 @@ class TestMetrics:
         [panel] = panels.check(stack(programs.docker, root, "prometheus"), found)
         assert (panel.outcome, panel.detail.partition(":")[0]) == (Outcome.OK, "loki")
 
-    def test_an_entry_that_nothing_needs_is_reported(self, programs: Programs, root: Path) -> None:
-        entry = {"metric": "gone_total", "reason": "no"}
-        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
-        assert told(self.look(programs, root))["gone_total"] == "failed"
+    def test_what_may_be_missing_where_its_service_runs(self, programs: Programs, root: Path) -> None:
+        """The service's own entry does not hide the other."""
+        dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
+        entries = [
+            {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"},
+            {"metric": "loki_lines_total", "reason": "no line yet"},
+        ]
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": entries})
+        self.live.remove("loki_lines_total")
+        assert told(self.look(programs, root))["loki_lines_total"] == "ok"
+        assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
 
     def test_an_expression_that_does_not_parse_fails(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Keys", "sum(redis_db_keys"))

@@ -28,6 +28,8 @@ from toolkit import (
     status,
     wait,
 )
+from toolkit.contracts import check as contract_check
+from toolkit.contracts import contract, inspection
 from toolkit.doctor.findings import Level
 from toolkit.errors import ToolkitError
 from toolkit.images import tags as image_tags
@@ -42,8 +44,8 @@ from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull", "images.lock", "images.outdated", "observe.check", "demo", "reload",
-    "deploy", "preflight", "secrets.check", "secrets.rotate",
+    "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
+    "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -215,6 +217,26 @@ def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
     assert invoke("images.lock", "--check") == code
     assert all(change in capsys.readouterr().out for change in changes)
     assert invoke("images.lock") == 0
+
+
+@pytest.mark.parametrize(("problem", "code"), [("", 0), ("curl is missing", 1)])
+def test_the_check_of_contracts_fails_with_a_difference(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    problem: str, code: int,
+) -> None:  # fmt: skip
+    redis = next(each for each in contract.load(Path(tasks.__file__).parent) if each.name == "redis")
+    here, gone = (inspection.Image(name, "1:1", redis) for name in ("redis:8", "redis:9"))
+    verdicts = (inspection.Verdict("user"), inspection.Verdict("program", problem))
+    results = [contract_check.Result(here, verdicts), contract_check.Result(gone, None)]
+    monkeypatch.setattr(contract_check, "check_published", lambda *_arguments: results)
+    assert invoke("images.check-contract") == code
+    printed = capsys.readouterr()
+    rows = [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert f"redis:8 {1 if problem else 2} of 2 clauses {'failed' if problem else 'ok'}" in rows
+    assert "redis:9 skipped: it is not here" in rows
+    assert ("redis:8 program curl is missing" in rows) is bool(problem)
+    assert ("images/redis/contract.yml" in printed.err) is bool(problem)
+    assert ("images: 1 of 2 checked, without a difference" in rows) is not bool(problem)
 
 
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])

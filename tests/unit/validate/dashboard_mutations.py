@@ -6,8 +6,9 @@ from tests.unit.validate.mutations import Mutation
 
 FOLDER = "monitoring/grafana/dashboards"
 REDIS, APP = f"{FOLDER}/Services/netmon-redis.json", f"{FOLDER}/Services/netmon-app.json"
-OVERVIEW = f"{FOLDER}/Overview/netmon-overview.json"
+OVERVIEW = f"{FOLDER}/Status/netmon-overview.json"
 LOGS, TRACES = f"{FOLDER}/Signals/netmon-logs.json", f"{FOLDER}/Signals/netmon-traces.json"
+MONITORING = f"{FOLDER}/Platform/netmon-monitoring.json"
 SETTINGS = "monitoring/grafana/grafana.ini"
 SOURCES = "monitoring/grafana/provisioning/datasources/netmon.yml"
 JAEGER = "monitoring/grafana/groups/jaeger/jaeger.yml"
@@ -22,6 +23,8 @@ DASHBOARD_MUTATIONS = (
     Mutation("refresh that is too fast", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "1s"', "too fast", '"refresh"'),
     Mutation("refresh that is no time", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "often"', "is no time", '"refresh"'),
     Mutation("schema of another age", "dashboards.models", REDIS, '"schemaVersion": 41', '"schemaVersion": 16', "schema version 16", '"schemaVersion"'),
+    Mutation("dashboard named after a folder", "dashboards.titles", REDIS, '"title": "Redis"', '"title": "Services"', "the title Services is the name of a folder", '"title": "Services"'),
+    Mutation("title of another dashboard of the folder", "dashboards.titles", REDIS, '"title": "Redis"', '"title": "PostgreSQL"', "has the title PostgreSQL as well", '"title": "PostgreSQL"'),
     Mutation("broken JSON", "dashboards.models", REDIS, '"tags": ["netmon", "service"]', '"tags": ["netmon", "service",]', "is not JSON", '"tags"'),
     Mutation("key twice", "dashboards.models", REDIS, '"refresh": "10s"', '"refresh": "10s", "refresh": "1m"', "the key refresh stands twice"),
     # Panels.
@@ -46,6 +49,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("exemplars that lead nowhere", "datasources.provisioned", SOURCES, "datasourceUid: tempo", "datasourceUid: traces", "there is no data source traces", "traces"),
     # Queries.
     Mutation("PromQL that does not parse", "queries.parsed", REDIS, "sum by (db) (redis_db_keys)", "sum by (db (redis_db_keys)", "not PromQL", "redis_db_keys"),
+    Mutation("sum of what need not be there", "queries.sums", MONITORING, "(sum(increase(otelcol_exporter_send_failed_spans_total[1h])) or vector(0))", "sum(increase(otelcol_exporter_send_failed_spans_total[1h]))", "the sum is empty where sum(increase(otelcol_exporter_send_failed_spans_total", "otelcol_exporter_send_failed_spans_total"),
     Mutation("LogQL without a selector", "queries.parsed", LOGS, '{service_name=~\\"$service\\"} [5m]', '{service_name} [5m]', "LogQL without a stream selector", "service_name"),
     Mutation("LogQL with an open bracket", "queries.parsed", LOGS, '{service_name=~\\"$service\\"} [5m]))', '{service_name=~\\"$service\\"} [5m])', "( is not closed", "service_name"),
     Mutation("TraceQL with an open bracket", "queries.parsed", TRACES, "status = error }", "status = error", "{ is not closed", "status = error"),

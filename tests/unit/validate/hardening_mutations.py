@@ -88,6 +88,9 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("unbounded tmpfs", SECURITY, "mode=0775,size=1m", "mode=0775", "db has a tmpfs without a size at /var/run/postgresql", "/var/run/postgresql"),
         _seen("unbounded tmpfs among the volumes", PROD, "  redis:\n", "  redis:\n    volumes:\n      - type: tmpfs\n        target: /scratch\n", "redis has a tmpfs without a size at /scratch", "/scratch"),
     ),
+    "named-volumes": (
+        _seen("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has a volume without a name at /scratch", "/scratch"),
+    ),
     "restart": (
         _seen("no restart policy", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis is not started again", "redis:"),
         _seen("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis is not started again", "restart"),

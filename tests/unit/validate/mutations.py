@@ -92,7 +92,6 @@ MUTATIONS = (
     Mutation("service on the default network", "resources.networks", DEV, "  smoke:\n", "  smoke:\n    networks: !reset null\n", "smoke names no network", "networks"),
     Mutation("network that nobody joins", "resources.networks", BASE, "networks:\n  #", "networks:\n  spare-network:\n    driver: bridge\n  #", "no service uses spare-network", "spare-network"),
     Mutation("volume that nobody mounts", "resources.volumes", BASE, "volumes:\n  postgres_data:\n", "volumes:\n  postgres_data:\n  spare_data:\n", "no service uses spare_data", "spare_data"),
-    Mutation("volume without a name", "resources.volumes", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "the volume of /scratch has no name", "/scratch"),
     # invoke.yaml.
     Mutation("layer that does not exist", "manifest.files", MANIFEST, "      - images/compose.yml", "      - image/compose.yml", "image/compose.yml is not tracked by git", "image/compose.yml"),
     Mutation("layer that no profile uses", "manifest.files", MANIFEST, "      - docker-compose.security.yml\n", "", "no profile and no group of invoke.yaml uses this layer"),
