@@ -50,7 +50,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def validate(session: nox.Session) -> None:
-    """Compose files and configuration against the platform's decisions; `-- --allow-skips NAME,…` is passed on."""
+    """Compose files and configuration against the platform's decisions; `-- --allow-skips REASON,…` is passed on."""
     install(session, "validate", "grammars")
     session.run("python", "-m", "toolkit.validate.grammars")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
@@ -78,6 +78,13 @@ def drills(session: nox.Session) -> None:
     """Long fault runs, with a table of their outcomes at the end."""
     install(session, "live")
     session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
+
+
+@nox.session(name="ci-pulled")
+def ci_pulled(session: nox.Session) -> None:
+    """Jobs of the CI workflow on a machine without images, which pulls them from a registry of this one; `-- JOB…`."""
+    install(session, "live")
+    session.run("python", "-m", "tests.live.ci", *session.posargs)
 
 
 @nox.session

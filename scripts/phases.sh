@@ -174,3 +174,52 @@ print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["dep
 usable_environment() {
   [[ "$(cat $BUILT_FROM 2>/dev/null)" != unfinished ]] && .venv/bin/invoke --version >/dev/null 2>&1
 }
+
+# setting NAME: its value from the environment or .env, as Compose takes it.
+setting() {
+  local line
+  if [[ -n "${!1:-}" ]]; then
+    echo "${!1}"
+  elif [[ -f .env ]] && line=$(grep -E "^$1=." .env); then
+    line=${line#*=}
+    echo "${line//[\"\']/}"
+  fi
+}
+
+# The published images of the profile, one a line: first those that builds start from, since these wait for them.
+published_images() {
+  local files=(-f docker-compose.yml -f "docker-compose.$PROFILE.yml") groups=() lock required config
+  for lock in images.lock "images.$PROFILE.lock"; do
+    [[ ! -e $lock ]] || files+=(-f "$lock")
+  done
+  # The group that is on unless .env says otherwise.
+  [[ -v COMPOSE_PROFILES ]] || grep -qs '^COMPOSE_PROFILES=' .env || groups=(--profile monitoring)
+  # There may be no passwords yet; names of images have none.
+  required=$(grep -hoE '\$\{[A-Z_]+:\?' docker-compose*.yml | tr -dc 'A-Z_\n' | sort -u | sed 's/$/=unused/')
+  # shellcheck disable=SC2086
+  config=$(env $required docker compose "${files[@]}" "${groups[@]}" config 2>/dev/null) || return
+  { sed -nE 's|^ +[A-Z_]+_IMAGE: (.*/.*)$|\1|p' <<<"$config" && sed -nE 's|^    image: (.*/.*)$|\1|p' <<<"$config"; } |
+    awk '!seen[$0]++'
+}
+
+# Pull the published images while the Python environment is made, which they do not need. This only gives a lead: `invoke
+# up` takes what has come, pulls the rest, and reports what fails.
+begin_pulls() {
+  local names
+  [[ "$IMAGES" != local ]] || return 0
+  if [[ "$IMAGES" == auto ]]; then
+    [[ "$(setting NETMON_IMAGES)" != local && -z "$(docker images --quiet 'netmon-local/*')" ]] || return 0
+  fi
+  names=$(published_images) || return 0
+  say "images: pulled meanwhile, if a registry can be reached; log: .netmon/pulls.log"
+  mkdir -p .netmon
+  # An exit code of 255 ends xargs: after a failure no other pull is begun.
+  # shellcheck disable=SC2016
+  setsid xargs --max-procs=3 --replace=NAME sh -c \
+    'docker image inspect "$1" >/dev/null 2>&1 || docker pull "$1" || exit 255' pull NAME \
+    <<<"$names" >.netmon/pulls.log 2>&1 &
+  PULLS=$!
+  trap end_pulls EXIT
+}
+
+end_pulls() { kill -- "-$PULLS" 2>/dev/null || true; }

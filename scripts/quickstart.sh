@@ -59,17 +59,6 @@ consent() {
   [[ "$answer" == [yY]* ]] || die "nothing was changed" "install Docker yourself, or answer y"
 }
 
-# setting NAME: its value from the environment or .env, as Compose takes it.
-setting() {
-  local line
-  if [[ -n "${!1:-}" ]]; then
-    echo "${!1}"
-  elif [[ -f .env ]] && line=$(grep -E "^$1=." .env); then
-    line=${line#*=}
-    echo "${line//[\"\']/}"
-  fi
-}
-
 # Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
 check_ports() {
   local variable default port ours label=com.docker.compose.project.working_dir
@@ -105,6 +94,7 @@ main() {
   parse "$@"
   preflight
   engine
+  usable_environment || begin_pulls
   python_environment
   # From here on the task says what an interruption leaves.
   trap 'exit 130' INT

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Prepare this machine as quickstart.sh does (engine, Python environment, images), and with a browser, then run the
-# tests: nox with its default sessions. Made for CI as well: it asks nothing, so where no Docker Engine answers it
-# installs one, and it stops the one that it started. The exit code is that of the first failure.
+# tests. Made for CI as well: it asks nothing, so where no Docker Engine answers it installs one, and it stops the one
+# that it started. The exit code is that of the first failure.
 #
-# usage: test.sh
+# usage: test.sh [SESSION…]
+#
+#   SESSION   of nox: lint, validate, tests, live; all of them, in this order, where none is named
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -20,9 +22,15 @@ consent() { :; }
 
 stop_engine() { "$here/engine.sh" stop; }
 
+SESSIONS=(lint validate tests live)
+
 main() {
-  [[ "${1:-}" != --help ]] || { usage && exit; }
-  [[ $# -eq 0 ]] || wrong_usage "unknown argument $1"
+  local session
+  for session in "$@"; do
+    [[ "$session" != --help ]] || { usage && exit; }
+    [[ " ${SESSIONS[*]} " == *" $session "* ]] || wrong_usage "unknown session $session"
+  done
+  (($# == 0)) || SESSIONS=("$@")
   phase "preflight" "looks, changes nothing"
   check_system
   check_engine
@@ -35,16 +43,17 @@ main() {
   browser
   phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
   .venv/bin/invoke setup
-  phase "images" "Docker's images"
-  .venv/bin/invoke images.prepare
-  .venv/bin/invoke images.prepare --profile=prod
-  phase "tests" "nox with its default sessions; the stack they start is one of their own"
-  .venv/bin/nox -s lint
-  # What the local images lack is not validated here, and said so; anything else that is skipped is a failure.
-  local absent=()
-  ! grep -qx 'NETMON_IMAGES=local' .env || absent=(-- --allow-skips "loki,tempo")
-  .venv/bin/nox -s validate "${absent[@]}"
-  .venv/bin/nox -s tests live
+  phase "images" "Docker's images, of the groups that are off as well"
+  .venv/bin/invoke images.prepare --every-group
+  .venv/bin/invoke images.prepare --every-group --profile=prod
+  phase "tests" "nox, session by session; the stacks they start are their own"
+  for session in "${SESSIONS[@]}"; do
+    case $session in
+      # What the images in use do not have is not validated here and named; anything else that is skipped is a failure.
+      validate) .venv/bin/nox -s validate -- --allow-skips absent ;;
+      *) .venv/bin/nox -s "$session" ;;
+    esac
+  done
 }
 
 main "$@"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     env: Mapping[str, str | None] | None
     stop: threading.Event | None
     stdin: str
+    watch: Callable[[str], None] | None
 
 
 def run(
@@ -58,6 +61,7 @@ def run(
     env: Mapping[str, str | None] | None = None,
     stop: threading.Event | None = None,
     stdin: str = "",
+    watch: Callable[[str], None] | None = None,
 ) -> Result:
     """Run a command to its end; tests patch this function.
 
@@ -69,25 +73,38 @@ def run(
         env: Variables set in addition to those of this process, or removed from them (None).
         stop: Once set, by another thread, the command is told to end (SIGTERM).
         stdin: What the command reads from its standard input.
+        watch: Called, in another thread, with each line of the standard output as it is printed; ``stdout`` of the
+            result is empty then. The command prints to a terminal, because docker shows bytes on terminals only.
 
     Raises:
         ToolkitError: the program is missing, or the time-out ran out (TimedOutError).
     """
     variables = {**os.environ, **(env or {})}
     pipe = subprocess.PIPE if capture else None
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=cwd,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            errors="replace",
-            env={name: value for name, value in variables.items() if value is not None},
-        )
-    except FileNotFoundError as error:
-        raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
+    with _terminal(watch) if watch else nullcontext(pipe) as stdout:
+        try:
+            process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=pipe,
+                text=True,
+                errors="replace",
+                env={name: value for name, value in variables.items() if value is not None},
+            )
+        except FileNotFoundError as error:
+            raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
+        return _finished(process, argv, stdin, timeout, stop)
+
+
+def _finished(
+    process: subprocess.Popen[str],
+    argv: Sequence[str],
+    stdin: str,
+    timeout: float | None,
+    stop: threading.Event | None,
+) -> Result:
     with process:
         try:
             stdout, stderr = _output(process, stdin, timeout, stop)
@@ -100,6 +117,32 @@ def run(
             process.kill()
             raise
     return Result(process.returncode, stdout or "", stderr or "")
+
+
+@contextmanager
+def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
+    """A terminal for a command to print to, whose lines are passed on."""
+    ours, theirs = os.openpty()
+    reader = threading.Thread(target=_pass_on, args=(ours, watch), daemon=True)
+    reader.start()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        reader.join(timeout=1)  # longer only where something that the command has started keeps the terminal
+
+
+def _pass_on(terminal: int, watch: Callable[[str], None]) -> None:
+    """Call ``watch`` with each line, and with each that replaces one, until nobody has the terminal open."""
+    rest = ""
+    with suppress(OSError):  # that is an error of the terminal (EIO), not its end
+        while chunk := os.read(terminal, 65536):
+            *lines, rest = re.split(r"[\r\n]+", rest + chunk.decode(errors="replace"))
+            for line in lines:
+                watch(line)
+    if rest:
+        watch(rest)
+    os.close(terminal)
 
 
 def _output(

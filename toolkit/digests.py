@@ -46,6 +46,24 @@ def published(project: Project) -> dict[str, Pins]:
     return {layer: pins for layer, pins in found.items() if pins}
 
 
+def names_image(key: str) -> bool:
+    """Whether a key of a service or of its build's arguments is an image's, by its name: ``image``, ``…_IMAGE``."""
+    return bool(_IMAGE.search(key))
+
+
+def layers_of(project: Project) -> dict[str, list[str]]:
+    """The name of each published image, with the mirrors that are set → the layers that name it.
+
+    Raises:
+        ToolkitError: a compose file cannot be read.
+    """
+    env, found = {**project.env, **os.environ}, dict[str, list[str]]()
+    for layer, pins in published(project).items():
+        for image in dict.fromkeys(pins.values()):
+            found.setdefault(_interpolated(image, env), []).append(layer)
+    return found
+
+
 def recorded(project: Project, layer: str) -> Pins:
     """Everything that the lock of a layer says; nothing where there is no lock.
 
@@ -103,7 +121,7 @@ def _pins(node: Any) -> Pins:
     return {
         keys: value
         for keys, value in _leaves(node)
-        if keys[0] == "services" and _IMAGE.search(keys[-1]) and value.startswith("${REGISTRY")
+        if keys[0] == "services" and names_image(keys[-1]) and value.startswith("${REGISTRY")
     }
 
 

@@ -15,6 +15,7 @@ from toolkit.project import Project
 from toolkit.validate import programs
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.programs import Skipped
 
 AT_START_ONLY = ("loki", "tempo", "jaeger")
 """They read their configuration when they start."""
@@ -56,6 +57,8 @@ def require_valid(stack: Stack) -> None:
         except BrokenFileError as error:
             found = [error.finding]
         refused += [str(each) for each in found if isinstance(each, Finding) and each.problem]
+        # Its service runs, so that it can be run as well: nothing is loaded unseen.
+        refused += [f"{each.name} could not be run: {each.why}" for each in found if isinstance(each, Skipped)]
     if refused:
         why = "\n  ".join(refused)
         raise ToolkitError("the configuration is refused, and was not loaded", why, "correct the line that is named")

@@ -5,9 +5,10 @@ set -euo pipefail
 home=/opt/kafka
 tool_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/etc/kafka/docker/tools-log4j2.yaml)
 server_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
-  -XX:+ExplicitGCInvokesConcurrent "-Dlog4j2.configurationFile=$home/config/log4j2.yaml")
+  -XX:+ExplicitGCInvokesConcurrent)
 
 options=("${tool_options[@]}")
+logs=()
 case "${0##*/}" in
   kafka-acls.sh) program=(org.apache.kafka.tools.AclCommand) ;;
   kafka-configs.sh) program=(kafka.admin.ConfigCommand) ;;
@@ -20,6 +21,10 @@ case "${0##*/}" in
   kafka-server-start.sh)
     program=(kafka.Kafka)
     options=("${server_options[@]}")
+    folder=${LOG_DIR:-$home/logs}
+    mkdir -p "$folder" || :
+    read -ra logs <<<"${KAFKA_GC_LOG_OPTS:--Xlog:gc*:file=$folder/kafkaServer-gc.log:time,tags:filecount=10,filesize=100M} \
+      ${KAFKA_LOG4J_OPTS:--Dlog4j2.configurationFile=$home/config/log4j2.yaml} -Dkafka.logs.dir=$folder"
     ;;
   *)
     echo "no program is called ${0##*/}" >&2
@@ -32,4 +37,4 @@ class_path=$(printf '%s:' "$home"/libs/*.jar)
 # These variables are lists of words by contract.
 read -ra given <<<"${KAFKA_HEAP_OPTS:--Xms1G -Xmx1G} ${KAFKA_JVM_PERFORMANCE_OPTS:-} ${KAFKA_OPTS:-}"
 exec java "${options[@]}" -XX:SharedArchiveFile=$home/kafka.jsa -Djava.awt.headless=true "${given[@]}" \
-  -cp "$class_path" "${program[@]}" "$@"
+  "${logs[@]}" -cp "$class_path" "${program[@]}" "$@"

@@ -13,7 +13,7 @@ export KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER KAFKA_CONTROLLER_QUORUM_VOTERS
 # Accounts are made and rights are listed in production: what that takes is in the archive as well.
 export KAFKA_AUTHORIZER_CLASS_NAME=org.apache.kafka.metadata.authorizer.StandardAuthorizer KAFKA_SUPER_USERS=User:ANONYMOUS
 export KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0
-export KAFKA_HEAP_OPTS=-Xmx512m
+export KAFKA_HEAP_OPTS=-Xmx512m KAFKA_GC_LOG_OPTS=-Xlog:disable
 
 # Every Java process writes a list of its own.
 export KAFKA_OPTS="-Xshare:off -XX:DumpLoadedClassList=$lists/%p.list"
@@ -40,4 +40,4 @@ wait "$broker" || [[ $? == 143 ]]
 sed -E '/ source: /d; s/ id: [0-9]+$//' "$lists"/*.list | sort -u >"$lists/all"
 java -Xshare:dump -XX:SharedClassListFile="$lists/all" -XX:SharedArchiveFile=/opt/kafka/kafka.jsa \
   -cp "$(printf '%s:' /opt/kafka/libs/*.jar)"
-rm -rf "$lists" /opt/kafka/config/*
+rm -rf "$lists" /opt/kafka/config/* /opt/kafka/logs

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Give the data folder to the user redis and become it, where started as root; then become the command.
+# The published image has modules, and appends an option for each to the arguments of the server. Debian has none, so an
+# option that changes nothing is appended: whoever cannot bear one more cannot do so here either.
 set -eu
 
 case ${1:-} in
@@ -13,4 +15,7 @@ fi
 
 # What the server writes is for itself alone.
 [ "$(umask)" != 0022 ] || umask 0077
+if [ "$1" = redis-server ]; then
+  set -- "$@" --always-show-logo no
+fi
 exec "$@"

@@ -26,8 +26,8 @@ SHARING = {
 }
 """Which files share a stack with others: one that is broken and mended again and again, or that of production."""
 ALONE = (
-    "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",
-    "test_validate_programs", "test_images_lock", "test_another_application",
+    "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",
+    "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
 )  # fmt: skip
 """The files that need none of these stacks. All that are named nowhere share the development stack."""
 ORDER = (DEVELOPMENT, FAULTS, PRODUCTION, *ALONE)
@@ -113,10 +113,14 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """A development stack of which nothing runs: its checkout is set up, its images are here."""
+    """A development stack of which nothing runs: its checkout is set up, its images are here, of every group.
+
+    Those of the production profile as well: its services have programs that validate.
+    """
     stack = Stack.create(tmp_path_factory.mktemp("idle") / "checkout", "netmon-idle")
     stack.invoke("setup")
-    stack.invoke("images.prepare", timeout=900)
+    for profile in ("dev", "prod"):
+        stack.invoke("images.prepare", f"--profile={profile}", "--every-group", timeout=1800)
     return stack
 
 

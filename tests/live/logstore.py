@@ -19,14 +19,9 @@ def get(stack: Stack, url: str) -> str:
     return stack.compose("exec", "-T", "worker", "python", "-c", GET, url)
 
 
-def store(stack: Stack) -> str:
-    """Which service keeps the log lines."""
-    return "loki" if "loki" in stack.services() else "victorialogs"
-
-
 def lines(stack: Stack, service: str, limit: int = 20_000) -> list[str]:
     """The texts of the last hour's lines of a service, in no particular order, repeated ones included."""
-    if store(stack) == "victorialogs":
+    if stack.store("logs") == "victorialogs":
         query = urlencode({"query": f'_time:1h service.name:="{service}"', "limit": limit})
         answer = get(stack, f"http://victorialogs:9428/select/logsql/query?{query}")
         return [json.loads(line).get("_msg", "") for line in answer.splitlines()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import threading
@@ -15,6 +17,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 OCI = "application/vnd.oci.image"
+USER, PASSWORD = "netmon", "let-me-in"
+ERRORS = {
+    "limits": (429, "TOOMANYREQUESTS", {"Retry-After": "1"}),
+    "fails": (503, "UNAVAILABLE", {}),
+    "lacks": (404, "MANIFEST_UNKNOWN", {}),
+    "denies": (403, "DENIED", {}),
+    "asks": (401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="images"'}),
+}
+"""How a repository refuses to give its manifest: with an error, which is that of a missing login for ``asks``."""
+
+
+@dataclass
+class Trouble:
+    """What is wrong with a repository: one of ERRORS, or with a layer ``cuts`` or ``stalls`` half-way.
+
+    ``times`` is how often; after that all is well.
+    """
+
+    kind: str
+    times: int = 10**6
 
 
 @dataclass
@@ -26,19 +48,23 @@ class Registry:
     content: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     latest: str = ""
     moved: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
 
     @property
     def address(self) -> str:
         """What stands before the names of images."""
         return f"localhost:{self.port}"
 
-    def publish(self, text: str) -> str:
-        """Make an image with a file that says ``text``; the digest of its list of platforms."""
+    def publish(self, text: str, size: int = 0) -> str:
+        """Make an image of a file that says ``text`` and one of ``size`` bytes; the digest of its list of platforms."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as archive:
-            entry = tarfile.TarInfo("says")
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text.encode()))
+            for name, content in (("says", text.encode()), ("weighs", os.urandom(size))):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
         files = self._add(f"{OCI}.layer.v1.tar", layer.getvalue())
         platform = {"architecture": self.architecture, "os": "linux"}
         rootfs = {"type": "layers", "diff_ids": [files["digest"]]}
@@ -57,6 +83,25 @@ class Registry:
             reference = self.moved.get(match["name"], self.latest)
         return self.content.get(reference)
 
+    def trouble(self, path: str, authorization: str) -> str:
+        """What goes wrong with this request, of those that the path's repository has; empty where nothing does."""
+        expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        known = authorization == f"Basic {expected}"
+        if path == "/v2/":  # where docker finds out how to log in
+            return "asks" if not known and any(each.kind == "asks" for each in self.troubles.values()) else ""
+        match = re.fullmatch(r"/v2/(?P<name>.+)/(?P<part>manifests|blobs)/[^/]+", path)
+        trouble = self.troubles.get(match["name"]) if match else None
+        if not match or not trouble or not trouble.times:
+            return ""
+        if (match["part"] == "manifests") != (trouble.kind in ERRORS):
+            return ""
+        if trouble.kind == "asks" and known:
+            return ""
+        if match["part"] == "blobs" and self.content[path.rpartition("/")[2]][0] != f"{OCI}.layer.v1.tar":
+            return ""
+        trouble.times -= 1
+        return trouble.kind
+
     def _add(self, kind: str, content: bytes | dict[str, Any]) -> dict[str, Any]:
         if isinstance(content, dict):
             content = json.dumps({"schemaVersion": 2, "mediaType": kind, **content}).encode()
@@ -66,26 +111,40 @@ class Registry:
 
 
 @contextmanager
-def serving(architecture: str) -> Iterator[Registry]:
-    """A registry that answers while the block runs."""
+def serving(architecture: str, size: int = 0) -> Iterator[Registry]:
+    """A registry that answers while the block runs; its first image has a file of ``size`` bytes."""
     registry = Registry(architecture)
-    registry.latest = registry.publish("one")
+    registry.latest = registry.publish("one", size)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            registry.asked.append(f"{self.command} {self.path}")
+            trouble = registry.trouble(self.path, self.headers.get("Authorization", ""))
+            if trouble in ERRORS:
+                status, code, headers = ERRORS[trouble]
+                body = json.dumps({"errors": [{"code": code, "message": f"the test {trouble}"}]}).encode()
+                self._answer(status, "application/json", body, headers)
+                return
             found = registry.find(self.path)
             kind, content = found or ("application/json", b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}')
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Docker-Content-Digest", f"sha256:{hashlib.sha256(content).hexdigest()}")
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
+            digest = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+            self._answer(200 if found else 404, kind, content, digest, trouble)
 
         do_HEAD = do_GET  # noqa: N815 - the name that the server calls
+
+        def _answer(self, status: int, kind: str, content: bytes, headers: dict[str, str], trouble: str = "") -> None:
+            self.send_response(status)
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "GET":
+                return
+            self.wfile.write(content[: len(content) // 2] if trouble else content)
+            if trouble == "stalls":
+                registry.closing.wait()
+            self.close_connection = bool(trouble)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base
             """Say nothing."""
@@ -96,4 +155,5 @@ def serving(architecture: str) -> Iterator[Registry]:
         try:
             yield registry
         finally:
+            registry.closing.set()
             server.shutdown()

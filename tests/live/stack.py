@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from toolkit.health import HEALTH_URL
+from toolkit.project import LOCAL, PULLED, Project
 from toolkit.proxy import ROOT, Proxy
 
 T = TypeVar("T")
@@ -35,6 +38,19 @@ PORTS = (
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """The process that the tests run in where there are several: gw0, gw1, … Each has projects and ports of its own."""
 PORTS_EACH = 4_000
+IMAGES = {"": "auto", "local": "local", "pulled": "pull"}[os.environ.get("NETMON_TEST_IMAGES", "")]
+"""The choice of images that every stack is brought up with: by NETMON_TEST_IMAGES, else as a user's is."""
+CHOOSING = ("up", "images.prepare")
+"""The tasks that take it."""
+REGISTRIES = ("REGISTRY", "REGISTRY_QUAY")
+"""Variables of the environment that become settings of a stack: where the published images come from."""
+
+CORE = frozenset({"app", "worker", "db", "redis", "kafka", "rabbitmq"})
+"""The services of every stack."""
+MONITORING = frozenset({"prometheus", "alertmanager", "otel-collector"})
+"""Those that every stack with monitoring has as well, whichever images it uses."""
+STORES = {"logs": ("loki", "victorialogs"), "traces": ("tempo", "jaeger")}
+"""What keeps a kind of signal, the first one that a stack has."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -78,11 +94,16 @@ class Stack:
 
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
-        """Copy the checkout to ``root`` and remove what a killed run of the same name left behind."""
-        name = f"{name}-{WORKER}" if WORKER else name
+        """Copy the checkout to ``root`` and remove what a killed run of the same name left behind.
+
+        The name of the checkout's folder is in the project's: another checkout's stacks are left alone.
+        """
+        own = re.sub(r"[^a-z0-9]", "", CHECKOUT.name.lower())
+        name = "-".join(filter(None, (name, own, WORKER)))
         copy_checkout(root)
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-        stack = cls(root, name, {"COMPOSE_PROJECT_NAME": name, **ports, **settings})
+        registries = {key: os.environ[key] for key in REGISTRIES if os.environ.get(key)}
+        stack = cls(root, name, {"COMPOSE_PROJECT_NAME": name, **registries, **ports, **settings})
         (root / ".env").write_text("".join(f"{key}={value}\n" for key, value in stack.settings.items()))
         stack.destroy()
         return stack
@@ -90,7 +111,10 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = ("COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN", "API_TOKEN")
+        own = (
+            "COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN", "API_TOKEN",
+            *REGISTRIES,
+        )  # fmt: skip
         kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
 
@@ -123,8 +147,9 @@ class Stack:
 
     @staticmethod
     def invoke_argv(*args: str) -> list[str]:
-        """The command line of an Invoke task."""
-        return [sys.executable, "-m", "invoke", *args]
+        """The command line of an Invoke task; where it chooses the images, the choice is that of all tests."""
+        choice = [f"--images={IMAGES}"] if args[0] in CHOOSING and not any("--images" in each for each in args) else []
+        return [sys.executable, "-m", "invoke", *args, *choice]
 
     def docker(self, *args: str, timeout: float = 300, check: bool = True) -> str:
         """The standard output of a docker command."""
@@ -151,6 +176,51 @@ class Stack:
     def services(self) -> set[str]:
         """The services that have a container, in whatever state."""
         return set(self.compose("ps", "--all", "--services").split())
+
+    def configuration(self, *groups: str) -> dict[str, dict[str, Any]]:
+        """The services of the effective configuration, with further groups (Compose's profiles) on."""
+        profiles = [word for group in groups for word in ("--profile", group)]
+        services: dict[str, dict[str, Any]] = json.loads(self.compose(*profiles, "config", "--format=json"))["services"]
+        assert services.keys() >= CORE, f"the configuration lacks {', '.join(sorted(CORE - services.keys()))}"
+        return services
+
+    def configured(self) -> frozenset[str]:
+        """The services that should run: those of the groups that are on, unless they have no replicas.
+
+        With monitoring that is Prometheus, Alertmanager, the collector and a store of each kind of signal at least.
+        """
+        services = self.configuration()
+        found = {name for name, spec in services.items() if (spec.get("deploy") or {}).get("replicas") != 0}
+        if found & MONITORING:
+            assert found >= MONITORING, f"without {', '.join(sorted(MONITORING - found))}"
+            assert all(found.intersection(stores) for stores in STORES.values()), f"no store of a signal in {found}"
+        return frozenset(found)
+
+    def absent(self) -> frozenset[str]:
+        """The services that the images in use do not have, by the Compose profile that is never on."""
+        mark = Project.load(self.root).data["absent"]
+        found = {name for name, spec in self.configuration("*").items() if spec.get("profiles") == [mark]}
+        assert bool(found) == (self.images == LOCAL), f"the {self.images} images lack {found or 'nothing'}"
+        return frozenset(found)
+
+    @property
+    def images(self) -> str:
+        """The image set in use, by its record in .env: local or pulled."""
+        chosen = Project.load(self.root).images
+        assert chosen in {"auto": {LOCAL, PULLED}, "local": {LOCAL}, "pull": {PULLED}}[IMAGES], chosen
+        return chosen
+
+    def checked(self) -> frozenset[str]:
+        """The configured services with a health check of their own; the others are asked from outside, by a label."""
+        services = self.configuration()
+        found = {name for name in self.configured() if (services[name].get("healthcheck") or {}).get("test")}
+        for name in self.configured() - found:
+            assert HEALTH_URL in services[name]["labels"], f"nothing asks for the health of {name}"
+        return frozenset(found)
+
+    def store(self, signal: str) -> str:
+        """The service that keeps the ``logs`` or the ``traces``."""
+        return next(name for name in STORES[signal] if name in self.configured())
 
     def url(self, path: str = "", port: str = "APP_PORT") -> str:
         """An address of a published service."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import requests
 
-from tests.live.stack import Stack, until
-
-BASE = {"app", "worker", "db", "redis", "kafka", "rabbitmq"}
-"""What there is without monitoring."""
+from tests.live.stack import CORE, MONITORING, Stack, until
 
 
 def test_a_stack_from_its_first_start_to_its_end(own_stack: Stack) -> None:
     """One stack for all of it: each start takes half a minute."""
     report = own_stack.invoke("up", "--without=monitoring", timeout=900).stdout
-    assert own_stack.services() == BASE
+    assert own_stack.services() == own_stack.configured() == CORE
     assert "skipped" in report
     until(lambda: own_stack.health()[0] == 200, 20, "health without monitoring")
     probe = own_stack.probe("http://app:3000/api/health/live")
@@ -22,11 +19,11 @@ def test_a_stack_from_its_first_start_to_its_end(own_stack: Stack) -> None:
     own_stack.invoke("down")
     assert own_stack.containers() == []
     plain_compose_with_an_override(own_stack)
-    assert own_stack.services() == BASE, "what was left out stays out"
+    assert own_stack.services() == CORE, "what was left out stays out"
     kept = requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()
     assert kept["status"] == "succeeded", "data survives down"
     own_stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
-    assert {"prometheus", "alertmanager"} <= own_stack.services()
+    assert own_stack.services() == own_stack.configured() > MONITORING
 
     refused = own_stack.invoke("down", "--volumes", check=False)
     assert refused.returncode == 1

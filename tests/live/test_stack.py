@@ -6,31 +6,37 @@ import json
 import re
 import time
 
+import pytest
 import requests
+import yaml
 
 from tests.live.stack import Stack, until
+from toolkit.project import Project
 
-SERVICES = {
-    "app", "worker", "db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager", "otel-collector", "jaeger",
-    "victorialogs", "postgres-exporter", "redis-exporter", "node-exporter", "container-exporter", "blackbox-exporter",
-}  # fmt: skip
-"""With the local images; the published ones have others in the places of the last ones."""
-ABSENT = ("grafana", "kafka-exporter", "loki", "tempo")
+pytestmark = pytest.mark.image_set
 
 
 def test_every_service_is_healthy(stack: Stack) -> None:
-    assert stack.services() == SERVICES
-    for service in SERVICES - {"otel-collector"}:  # asked from outside, see the next test
+    assert stack.services() == stack.configured()
+    for service in stack.checked():
         assert stack.container(service)["State"]["Health"]["Status"] == "healthy", service
+
+
+def test_the_images_in_use_have_every_other_service(stack: Stack) -> None:
+    """Of those that the published images run, by the file itself."""
+    services = yaml.safe_load((stack.root / "docker-compose.yml").read_text())["services"]
+    groups = set(Project.load(stack.root).env["COMPOSE_PROFILES"].split(","))
+    published = {name for name, spec in services.items() if groups.issuperset(spec.get("profiles", []))}
+    assert published - stack.configured() == stack.absent()
 
 
 def test_smoke_reports_every_check(stack: Stack) -> None:
     report = stack.invoke("smoke").stdout
-    for check in (*SERVICES - {"app", "worker"}, "health", "probe", "targets", "signals"):
+    for check in (*stack.configured() - {"app", "worker"}, "health", "probe", "targets", "signals"):
         assert re.search(rf"^{check}\b.*\bok\b", report, re.MULTILINE), report
     assert "failed" not in report
     skipped = {line.split()[0] for line in report.splitlines() if re.search(r"\bskipped\b", line)}
-    assert skipped == set(ABSENT), report
+    assert skipped == stack.absent(), report
 
 
 def test_smoke_fails_on_a_broken_service(stack: Stack) -> None:
@@ -85,7 +91,7 @@ def test_one_trace_id_from_the_request_to_the_worker(stack: Stack) -> None:
 
 def test_status_shows_every_service(stack: Stack) -> None:
     table = stack.invoke("status").stdout
-    for service in SERVICES:
+    for service in stack.configured():
         assert re.search(rf"\b{service}\b.*\bhealthy\b", table), table
 
 
@@ -110,7 +116,7 @@ def test_config_masks_every_secret(stack: Stack) -> None:
 def test_everything_is_published_on_loopback_only(stack: Stack) -> None:
     published = {
         binding["HostIp"]
-        for service in SERVICES
+        for service in stack.configured()
         for bindings in stack.container(service)["NetworkSettings"]["Ports"].values()
         for binding in bindings or ()
     }

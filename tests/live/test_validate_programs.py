@@ -11,9 +11,8 @@ from tests.live.stack import Stack
 from tests.unit.validate.monitoring_mutations import MONITORING_PROGRAM_MUTATIONS, TESTS
 from tests.unit.validate.mutations import Mutation
 from tests.unit.validate.seeding import expect, seeded
-from toolkit import absent
 from toolkit.validate.checkout import Checkout
-from toolkit.validate.programs import PROGRAMS
+from toolkit.validate.programs import ABSENT, PROGRAMS
 from toolkit.validate.runner import run
 
 BY_NAME = {program.name: program for program in PROGRAMS}
@@ -25,11 +24,13 @@ def checkout(idle_stack: Stack) -> Path:
     return idle_stack.root
 
 
-def test_nothing_is_refused_and_only_what_is_absent_is_skipped(checkout: Path) -> None:
+@pytest.mark.image_set
+def test_nothing_is_refused_and_only_what_is_absent_is_skipped(idle_stack: Stack) -> None:
     """Without the tests of rules, which take a minute: `nox -s validate` runs them."""
-    report = run(Checkout(checkout), [], [program for program in PROGRAMS if program.name != "promtool-tests"])
+    report = run(Checkout(idle_stack.root), [], [program for program in PROGRAMS if program.name != "promtool-tests"])
     assert not report.problems
-    assert all(absent.REASON in skip.why for skip in report.skipped), report.skipped
+    lacking = {program.name for program in PROGRAMS if program.service in idle_stack.absent()}
+    assert {(skip.name, skip.reason) for skip in report.skipped} == {(name, ABSENT) for name in lacking}
 
 
 @pytest.mark.parametrize("mutation", MONITORING_PROGRAM_MUTATIONS, ids=lambda mutation: mutation.name)

@@ -70,12 +70,20 @@ def test_every_task_that_is_named_is_there_with_its_options() -> None:
 
 def test_every_session_that_is_named_is_there() -> None:
     source = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    sessions = {node.name for node in source.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    decorated = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    sessions = {session_name(node) for node in decorated}
     named = [(name, arguments) for name, arguments in commands("nox") if "-s" in arguments]
     assert len(named) > 10, "the commands are not found any more"
     for name, arguments in named:
         asked = arguments[arguments.index("-s") + 1 : arguments.index("--") if "--" in arguments else None]
         assert set(asked) <= sessions, f"{name}: nox {shlex.join(arguments)}"
+
+
+def session_name(function: ast.FunctionDef) -> str:
+    """The name that `@nox.session(name=…)` gives, else the function's own."""
+    keywords = [each for node in function.decorator_list if isinstance(node, ast.Call) for each in node.keywords]
+    given = [each.value.value for each in keywords if each.arg == "name" and isinstance(each.value, ast.Constant)]
+    return str(given[0]) if given else function.name
 
 
 def test_every_link_leads_to_a_page_and_a_heading() -> None:

@@ -69,7 +69,7 @@ class Release:
             images.make(project, docker, [image for image in wanted if image.built])
             for image in wanted:
                 if not image.built:
-                    _pull(docker, image)
+                    _pull(project, docker, image)
 
 
 def is_foreign(project: Project) -> bool:
@@ -106,14 +106,13 @@ def images_of(project: Project, docker: Docker) -> list[Image]:
     return [image for image in images.images_of(project, docker, chosen) if {APP, WORKER} & set(image.services)]
 
 
-def _pull(docker: Docker, image: Image) -> None:
-    result = docker("pull", "--quiet", image.name)
-    if result.code == 0:
-        return
-    error = compose.explain(f"pull {image.name}", result)
-    if images.missing(docker, [image]):
-        raise error
-    say(f"  {image.name} is taken as it is here, since it cannot be pulled: {error.why.splitlines()[-1].strip()}")
+def _pull(project: Project, docker: Docker, image: Image) -> None:
+    try:
+        images.pulls.pull(project, docker, [image.name])
+    except ToolkitError as error:
+        if images.missing(docker, [image]):
+            raise
+        say(f"  {image.name} is taken as it is here, since it cannot be pulled: {error.why}")
 
 
 def tags(containers: Iterable[Mapping[str, Any]]) -> dict[str, str]:

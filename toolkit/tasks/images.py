@@ -8,27 +8,41 @@ from invoke.tasks import task
 from toolkit.tasks import checkout
 
 
-@task(name="list")
-def list_(c: Context) -> None:
+@task(name="list", help={"sizes": "ask the registries how much of each published image is downloaded"})
+def list_(c: Context, sizes: bool = False) -> None:
     """List the images of both sets: for which service, whether they are here, their size and date."""
     from rich.filesize import decimal
 
-    from toolkit.console import table
-    from toolkit.images import listing
+    from toolkit.console import say, table
+    from toolkit.images import downloads, listing
+    from toolkit.images.sizes import total
 
     project, docker = checkout(c)
+    listed = listing(project, docker)
+    known = downloads(project, docker, listed) if sizes else {}
     rows = [
-        (
-            ", ".join(listed.image.services),
-            listed.image.name,
-            " and ".join(listed.sets) + (" (in use)" if project.images in listed.sets else ""),
-            "no" if listed.size is None else "yes",
-            "" if listed.size is None else decimal(listed.size),
-            "" if listed.created is None else listed.created[:16].replace("T", " "),
-        )
-        for listed in listing(project, docker)
+        [
+            row.used_by,
+            row.name,
+            " and ".join(row.sets) + (" (in use)" if project.images in row.sets else ""),
+            "no" if row.size is None else "yes",
+            "" if row.size is None else decimal(row.size),
+            "" if row.created is None else row.created[:16].replace("T", " "),
+        ]
+        for row in listed
     ]
-    table(("service", "image", "set", "here", "size", "created (UTC)"), rows)
+    columns = ["service", "image", "set", "here", "size", "created (UTC)"]
+    if sizes:
+        columns.append("download")
+        for cells, row in zip(rows, listed, strict=True):
+            size = decimal(total([known[row.name]])) if row.name in known else "unknown"
+            cells.append("" if row.built else size)
+    table(columns, rows)
+    if sizes:
+        published = [row.name for row in listed if not row.built]
+        unknown = len(published) - len(known)
+        more = f", and {unknown} of unknown size" if unknown else ""
+        say(f"to download: {decimal(total(known.values()))} for {len(known)} images, shared layers counted once{more}")
 
 
 @task(help={"profile": "for this profile; default: the one of the last set-up"})
@@ -56,16 +70,19 @@ def pull(c: Context) -> None:
     help={
         "images": "auto, pull or local, as for up",
         "profile": "complete them for this profile; default: the one of the last set-up",
+        "every_group": "complete them for the groups that are off as well, as validation needs them",
         "yes": "agree to put other images on volumes that exist",
     },
 )
-def prepare(c: Context, images: str = "auto", profile: str | None = None, yes: bool = False) -> None:
-    """Settle which set is used, as `up` does, and pull or build what is missing of it."""
+def prepare(
+    c: Context, images: str = "auto", profile: str | None = None, every_group: bool = False, yes: bool = False
+) -> None:
+    """Choose the image set, as `up` does; pull or build missing images."""
     from toolkit.images import choose, provide
 
     project, docker = checkout(c)
     choose(project, docker, images, yes)
-    provide(project, docker, profile)
+    provide(project, docker, profile, project.groups if every_group else None)
 
 
 @task(
@@ -87,3 +104,60 @@ def lock(c: Context, check: bool = False) -> None:
         fix = "review what has changed, then run: invoke images.lock"
         raise ToolkitError("the locks of the images are not up to date", fix=fix)
     say("images: every digest is up to date" if not changes else "images: locked; commit the change")
+
+
+@task(name="check-contract")
+def check_contract(c: Context) -> None:
+    """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
+    from toolkit.console import say, table
+    from toolkit.contracts.check import check_published
+    from toolkit.errors import ToolkitError
+    from toolkit.outcome import Outcome
+
+    results = check_published(*checkout(c))
+    rows: list[tuple[str, str, str]] = []
+    styles: list[Outcome] = []
+    for result in results:
+        name, clauses, problems = result.image.name, len(result.verdicts or ()), result.problems
+        if result.verdicts is None:
+            rows.append((name, "", "skipped: it is not here"))
+        else:
+            rows.append((name, f"{clauses - len(problems)} of {clauses} clauses", result.outcome))
+        rows += [(name, verdict.what, verdict.problem) for verdict in problems]
+        styles += [result.outcome] * (1 + len(problems))
+    table(("image", "what", "outcome"), rows, styles)
+    broken = [result for result in results if result.problems]
+    if broken:
+        names = ", ".join(result.image.contract.file for result in broken)
+        raise ToolkitError(
+            f"{len(broken)} of the published images {'is' if len(broken) == 1 else 'are'} not what the stack relies on",
+            fix=f"compare upstream's files with {names}, then the services with both",
+        )
+    checked = sum(result.verdicts is not None for result in results)
+    say(f"images: {checked} of {len(results)} checked, without a difference")
+
+
+@task
+def outdated(c: Context) -> None:
+    """Check that the pinned tags exist, and list newer ones; exit code 1 where a tag does not exist or is not known."""
+    from toolkit.console import table
+    from toolkit.errors import ToolkitError
+    from toolkit.images import tags
+
+    project, _ = checkout(c)
+    found = tags.pinned(project)
+    states = {True: "exists", False: "does not exist", None: "unknown"}
+    rows = [(each.name, states[each.exists], each.line, each.newest, each.problem) for each in found]
+    styles = ["failed" if not each.exists else "warning" if each.line or each.newest else "" for each in found]
+    table(("image", "tag", "newest of its line", "newest", ""), rows, styles)
+    if gone := [each for each in found if each.exists is False]:
+        names = ", ".join(f"{each.name} ({', '.join(each.layers)})" for each in gone)
+        raise ToolkitError(
+            "pinned tags do not exist", names, "pin one that the registry lists, or check REGISTRY in .env"
+        )
+    if unknown := [each for each in found if each.exists is None]:
+        raise ToolkitError(
+            "not every pinned tag could be checked",
+            ", ".join(f"{each.name}: {each.problem}" for each in unknown),
+            "run this again where the registries can be reached; docker login raises their limits",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from toolkit.validate.source import Key, Source, elements
 from toolkit.variables import variables_used
 
 EVERY_GROUP = ("*",)
+REGISTRY = "REGISTRY"
+"""What the variables that name a registry begin with."""
 Layers = tuple[tuple[str, ...], tuple[str, ...]]
 """Files, in the order in which they are merged, and the groups that are on."""
 # The dollar sign of `$${X}` is an escaped one.
@@ -116,6 +119,12 @@ class Checkout:
         """
         return list(variables_used(self.project, [layer.file for layer in self.layers]))
 
+    @cached_property
+    def registries(self) -> dict[str, str]:
+        """The settings of this machine that name a registry, as Compose takes them: its environment, then .env."""
+        settings = {**self.project.env, **os.environ}
+        return {name: settings[name] for name in self.variables if name.startswith(REGISTRY) and settings.get(name)}
+
     def place(self, files: tuple[str, ...], *keys: Key, problem: str = "") -> Finding:
         """A finding where the layers set ``keys``: in the last that has them, else in the first that comes closest."""
         found = [(self.source(file).find(*keys), number, file) for number, file in enumerate(files)]
@@ -165,13 +174,15 @@ class Checkout:
         return self._known[files, groups]
 
     def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
-        # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present.
+        # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present. But images
+        # are looked for where this machine gets them: a mirror is in their names.
         result = Docker(self.root).compose(
             *(argument for file in files for argument in ("--file", file)),
             *(argument for group in groups for argument in ("--profile", group)),
             *("config", "--format", "json"),
             env={
                 **dict.fromkeys(self.variables),
+                **self.registries,
                 **dict.fromkeys(("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PROJECT_NAME")),
                 **{each.variable: self.credential(each.variable) for each in self.project.secrets.values()},
                 "COMPOSE_DISABLE_ENV_FILE": "1",

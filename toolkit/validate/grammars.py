@@ -16,9 +16,8 @@ from toolkit import dashboards
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files, targets
-from toolkit.validate.programs import Skipped
+from toolkit.validate.programs import GRAMMARS, Skipped
 
-NAME = "grammars"
 PACKAGES = ("@grafana/lezer-logql@0.4.2", "@grafana/lezer-traceql@1.0.0")
 INSTALLED = Path(".netmon/grammars")
 PARSER = Path(__file__).with_suffix(".cjs")
@@ -31,7 +30,7 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     installed = checkout.root / INSTALLED
     missing = [name for name in PACKAGES if not (installed / "node_modules" / name.rpartition("@")[0]).is_dir()]
     if which("node") is None or missing:
-        yield Skipped(NAME, f"{', '.join(missing) or 'node'} is not installed")
+        yield Skipped(GRAMMARS, f"{', '.join(missing) or 'node'} is not installed", GRAMMARS)
         return
     asked = [
         (dashboard, (*keys, "expr" if "expr" in target else "query"), target["datasource"]["type"], text)

@@ -21,6 +21,13 @@ from toolkit.validate.findings import Finding
 SECONDS = 180
 LONGEST = 2000
 """Characters of what a program says."""
+IMAGES, ABSENT, GRAMMARS = "images", "absent", "grammars"
+REASONS = {
+    IMAGES: "the image of its service is not on this machine",
+    ABSENT: "the image set in use does not have its service",
+    GRAMMARS: "Node.js or the packages of the grammars are not installed",
+}
+"""Why something cannot be run here, by the word that allows it to be skipped."""
 ALERTMANAGER = "/etc/alertmanager/alertmanager.yml"
 ROUTING_TESTS = "monitoring/alertmanager/routing_tests.yml"
 ALERTING = "monitoring/alertmanager/alertmanager.yml"
@@ -61,10 +68,11 @@ class Program:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A program that could not be run here, and why."""
+    """A program that could not be run here, and why; ``reason`` is one of `REASONS`, or empty: never allowed."""
 
     name: str
     why: str
+    reason: str = ""
 
 
 def _on_files(*words: str) -> Command:
@@ -153,18 +161,19 @@ PROGRAMS = (
 def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped]:
     """Run one program in its service's image on the files that the service mounts; one finding for each file."""
     docker = Docker(checkout.root)
-    why = ""
+    skips: list[Skipped] = []
     for configuration in _candidates(checkout, program):
         service = configuration.services[program.service]
         if service.get("profiles") == [checkout.project.data["absent"]]:
-            why = f"{program.service} is {absent.REASON}"
+            skips.append(Skipped(program.name, f"{program.service} is {absent.REASON}", ABSENT))
             continue
         inspected = docker("image", "inspect", service["image"])
         if inspected.code == 0:
             yield from _run(checkout, docker, program, service)
             return
         why = inspected.stderr.strip().rpartition("\n")[2]
-    yield Skipped(program.name, why)
+        skips.append(Skipped(program.name, why, IMAGES if "no such image" in why.lower() else ""))
+    yield skips[0]
 
 
 def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:

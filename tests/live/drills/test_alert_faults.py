@@ -158,7 +158,7 @@ def test_collector_killed(drill: Drill, stack: Stack) -> None:
 
 
 def test_log_store_stopped(drill: Drill, stack: Stack) -> None:
-    store = log_store(stack)
+    store = stack.store("logs")
     alert = "TargetDown" if store == "loki" else "ContainerStopped"
     drill(faults.stopped(stack, store), (alert, store))
 
@@ -168,15 +168,10 @@ def test_log_store_refuses_what_it_is_sent(drill: Drill, stack: Stack) -> None:
     file, address = {
         "loki": ("collector.yml", "loki:3100/otlp"),
         "victorialogs": ("local.yml", "victorialogs:9428/insert/opentelemetry"),
-    }[log_store(stack)]
+    }[stack.store("logs")]
     path = stack.root / "monitoring" / "otel-collector" / file
     fault = faults.edited(path, address, f"{address}/nowhere", lambda: stack.compose("restart", "otel-collector"))
     drill(fault, ("CollectorSendFailed", "otel-collector"))
-
-
-def log_store(stack: Stack) -> str:
-    """The service that keeps the log lines."""
-    return "loki" if "loki" in stack.services() else "victorialogs"
 
 
 def test_rules_that_cannot_be_read(drill: Drill, stack: Stack) -> None:
@@ -223,8 +218,8 @@ def test_cache_takes_no_writes(drill: Drill, stack: Stack) -> None:
                            ("jaeger", ("TargetDown", "jaeger")), ("kafka-exporter", ("TargetDown", "kafka-exporter"))],
 )  # fmt: skip
 def test_killed_where_present(drill: Drill, stack: Stack, service: str, alert: tuple[str, str]) -> None:
-    if service not in stack.services():
-        pytest.skip(f"{service} is not among the images in use")
+    if service not in stack.configured():
+        pytest.skip(f"{service} is not in the {stack.images} images, or off")
     drill(faults.killed(stack, service), alert)
 
 

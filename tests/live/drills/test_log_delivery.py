@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 
-from tests.live.logstore import lines, store, writer
+from tests.live.logstore import lines, writer
 from tests.live.stack import Stack, until
 
 Record = Callable[[str], None]
@@ -36,7 +36,7 @@ def test_no_line_is_lost(own_stack: Stack, record: Record) -> None:
         time.sleep(3)
         own_stack.compose("start", "otel-collector")
         time.sleep(2)
-        own_stack.compose("restart", store(own_stack))
+        own_stack.compose("restart", own_stack.store("logs"))
         time.sleep(2)
         own_stack.compose("kill", "--signal", "KILL", "otel-collector")
         own_stack.compose("start", "otel-collector")

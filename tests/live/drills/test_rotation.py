@@ -54,8 +54,8 @@ def _whole(prod_stack: Stack) -> Iterator[None]:
 def account_of(stack: Stack, name: str) -> Account:
     """The account, where its service runs."""
     account = rotations.all_of(stack)[name]
-    if not stack.containers(account.service):
-        pytest.skip(f"{account.service} is not in this image set")
+    if account.service in stack.absent():
+        pytest.skip(f"{account.service} is not in the {stack.images} images")
     return account
 
 

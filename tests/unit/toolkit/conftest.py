@@ -14,6 +14,7 @@ import pytest
 
 from toolkit import compose
 from toolkit.compose import Docker, Result
+from toolkit.images import registry
 from toolkit.project import Project
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -32,6 +33,7 @@ class FakeDocker:
     calls: list[list[str]] = field(default_factory=list)
     environments: list[Mapping[str, str | None]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    options: list[dict[str, Any]] = field(default_factory=list)
     _script: list[tuple[tuple[str, ...], Answer]] = field(default_factory=list)
 
     def on(self, *words: str, stdout: object = "", stderr: str = "", code: int = 0) -> None:
@@ -61,11 +63,12 @@ class FakeDocker:
         *,
         env: Mapping[str, str | None] | None = None,
         stdin: str = "",
-        **_options: object,
+        **options: Any,
     ) -> Result:
         self.calls.append(list(argv))
         self.environments.append(env or {})
         self.inputs.append(stdin)
+        self.options.append(options)
         for words, by in self._script:
             if not _contains(argv, words):
                 continue
@@ -91,6 +94,16 @@ def _no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests write need not outlive a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture(autouse=True)
+def _no_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that means to ask one has its own, and patches this away."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise registry.RegistryError("no answer")
+
+    monkeypatch.setattr(registry.Registries, "_send", refuse)
 
 
 @pytest.fixture

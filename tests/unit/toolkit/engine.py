@@ -50,6 +50,8 @@ class Engine:
             ("docker", "logs"): self._logs,
             ("docker", "image", "inspect"): self._image,
             ("docker", "tag"): self._tag,
+            ("docker", "context", "show"): lambda _: Result(0, "default\n", ""),
+            ("docker", "version"): lambda _: Result(0, "amd64\n", ""),
         }
         for words, by in answers.items():
             self.docker.answer(*words, by=by)

@@ -33,9 +33,10 @@ def server(
                 for name, value in {"Content-Type": "application/json", **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(text.encode())
+                if self.command != "HEAD":
+                    self.wfile.write(text.encode())
 
-        do_GET = do_POST = _reply  # noqa: N815
+        do_GET = do_HEAD = do_POST = _reply  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass

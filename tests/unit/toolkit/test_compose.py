@@ -61,6 +61,29 @@ def test_a_command_is_called_off_and_keeps_its_output(tmp_path: Path) -> None:
     assert result == Result(130, "begun\nended\n", "")
 
 
+def test_a_watched_command_prints_to_a_terminal_line_by_line() -> None:
+    lines: list[str] = []
+    result = shell(r"test -t 1 && printf 'one\rtwo\n'; echo err >&2; printf 'last'; exit 3", watch=lines.append)
+    assert result == Result(3, "", "err\n")
+    assert lines == ["one", "two", "last"]
+
+
+def test_a_watched_command_is_called_off_at_what_it_prints() -> None:
+    stop, started = threading.Event(), time.monotonic()
+    result = shell("echo begun; exec sleep 60", stop=stop, watch=lambda _: stop.set())
+    assert result.code == -15
+    assert time.monotonic() - started < 30
+
+
+def test_watching_leaves_no_terminal_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        shell("echo x", watch=lambda _: None)
+        with pytest.raises(ToolkitError):
+            run(["no-such-docker"], cwd=Path("/"), watch=lambda _: None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_echo_prints_the_command(capsys: pytest.CaptureFixture[str], docker: FakeDocker) -> None:
     docker.on("compose", "ps")
     Docker(Path("/"), echo=True).compose("ps", "a b")

@@ -12,11 +12,12 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials, doctor, envfile, images, rolling, wait
+from toolkit import credentials, doctor, envfile, rolling, wait
 from toolkit import deploy as package
 from toolkit.compose import Result
 from toolkit.deploy import deploy, journal, recover, rehearsal
 from toolkit.errors import ToolkitError
+from toolkit.images import builds
 from toolkit.outcome import Outcome
 from toolkit.project import Project
 from toolkit.setup import setup
@@ -111,8 +112,8 @@ def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(rehearsal, "PROBE", 0)
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
     monkeypatch.setattr(package, "smoke", lambda *_: GREEN)
-    monkeypatch.setattr(images, "_build_bases", lambda _project: None)
-    monkeypatch.setattr(images, "_package_index", lambda _project: [])
+    monkeypatch.setattr(builds, "_build_bases", lambda _project: None)
+    monkeypatch.setattr(builds, "_package_index", lambda _project: [])
     return Stack(project, docker)
 
 

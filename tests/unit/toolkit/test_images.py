@@ -40,6 +40,7 @@ class Engine:
     images: set[str] = field(default_factory=set)
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     contexts: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str | None] = field(default_factory=dict)
     volumes: str = ""
     registry: Result | TimedOutError = NO_HOST
 
@@ -50,6 +51,8 @@ class Engine:
         self.docker.answer("compose", "build", by=self._build)
         self.docker.answer("volume", "ls", by=lambda _: Result(0, self.volumes, ""))
         self.docker.on("pip", code=1)
+        self.docker.on("context", "show", stdout="default\n")
+        self.docker.on("version", "--format", stdout="amd64\n")
         self.docker.on(str(self.docker.cli.root / "scripts" / "base-image.sh"))
 
     def _config(self, _argv: list[str]) -> Result:
@@ -60,6 +63,8 @@ class Engine:
         services = copy.deepcopy(BUILT if "images/compose.yml" in self._files() else PUBLISHED)["services"]
         for name, context in self.contexts.items():
             services[name]["build"] = {"context": context}
+        if self.arguments:
+            services["app"]["build"]["args"] = self.arguments
         return dict(services)
 
     def _files(self) -> str:
@@ -143,9 +148,9 @@ def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys
     ("registry", "chosen", "said"),
     [
         (Result(0, "", ""), "pulled", "the registry can be reached"),
-        (TimedOutError("docker pull", "8: Pulling from library/redis"), "pulled", "the registry can be reached"),
         (TimedOutError("docker pull", ""), "local", "cannot be reached (no answer within 15 s)"),
-        (Result(1, "", "toomanyrequests: slow down"), "local", f"does not give {REDIS} (toomanyrequests"),
+        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or cuts"),
+        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "cannot be reached (Get"),
     ],
 )
 def test_the_answer_of_the_registry_decides(
@@ -155,6 +160,27 @@ def test_the_answer_of_the_registry_decides(
     engine.registry = registry
     assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "fix"),
+    [
+        ("toomanyrequests: You have reached your pull rate limit", "rate limit", "docker login docker.io"),
+        ("manifest unknown", "no such image", "correct the tag in"),
+        ("unauthorized: authentication required", "login is needed", "docker login docker.io"),
+        ("denied: requested access to the resource is denied", "refuses it", "docker login docker.io"),
+        ("write /var/lib/docker/tmp/x: no space left on device", "disk is full", "docker system df"),
+    ],
+)
+def test_a_registry_that_answers_and_refuses_is_no_reason_to_build(
+    project: Project, engine: Engine, answer: str, why: str, fix: str
+) -> None:
+    engine.registry = Result(1, "", f"Error response from daemon: {answer}")
+    with pytest.raises(ToolkitError, match=why) as error:
+        choose(project, engine.docker.cli, "auto", yes=False)
+    assert fix in error.value.fix
+    assert error.value.fix.endswith("or build the images here: invoke up --images=local")
+    assert project.images is None
 
 
 @pytest.mark.parametrize(("here", "chosen"), [({POSTGRES, REDIS}, "pulled"), ({LOCAL_POSTGRES, LOCAL_REDIS}, "local")])
@@ -275,9 +301,10 @@ def test_a_pull_that_fails_names_the_image_and_the_way_out(project: Project, eng
     engine.images = {REDIS}
     engine.registry = Result(1, "", "Error response from daemon: manifest unknown")
     setup(project, None, images="pulled")
-    with pytest.raises(ToolkitError, match=re.escape(f"cannot pull {POSTGRES}: manifest unknown")) as error:
+    why = f"cannot pull {POSTGRES}: the registry has no such image (manifest unknown)"
+    with pytest.raises(ToolkitError, match=re.escape(why)) as error:
         provide(project, engine.docker.cli)
-    assert "--images=local" in error.value.fix
+    assert "correct the tag" in error.value.fix
 
 
 def test_a_build_that_fails_shows_the_end_of_its_log_and_keeps_all_of_it(project: Project, engine: Engine) -> None:
@@ -405,5 +432,85 @@ def test_the_listing_has_both_sets_and_what_is_here(project: Project, engine: En
     engine.images = {LOCAL_REDIS}
     setup(project, None, images="local")
     rows = listing(project, engine.docker.cli)
-    assert [row.image.name for row in rows] == [LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS, APP, POSTGRES, REDIS]
+    assert [row.name for row in rows] == [LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS, APP, POSTGRES, REDIS]
     assert [(row.sets, row.size) for row in rows if row.size] == [(("local",), 100)]
+
+
+PYTHON = "docker.io/library/python:3"
+
+
+@pytest.fixture
+def based(engine: Engine) -> Engine:
+    """An engine of a project whose application is built from a published image."""
+    engine.arguments = {"PYTHON_IMAGE": PYTHON, "APP_VERSION": "dev", "OTHER_IMAGE": None}
+    engine.registry = Result(0, "", "")
+    return engine
+
+
+def test_the_base_of_a_build_is_pulled_before_it_and_not_once_it_is_built(project: Project, based: Engine) -> None:
+    setup(project, None, images="pulled")
+    provide(project, based.docker.cli)
+    assert {argv[-1] for argv in based.docker.ran("pull")} == {POSTGRES, REDIS, PYTHON}
+    order = [argv[1] for argv in based.docker.calls if argv[1] == "pull" or "build" in argv]
+    assert order == ["pull", "pull", "pull", "compose"]
+    based.images.remove(PYTHON)
+    based.docker.calls.clear()
+    provide(project, based.docker.cli)
+    assert ready(project, based.docker.cli)
+    assert based.docker.ran("pull") == based.docker.ran("build") == []
+
+
+def test_a_base_that_is_here_needs_no_registry(project: Project, based: Engine) -> None:
+    based.images = {POSTGRES, REDIS, PYTHON}
+    based.registry = NO_HOST
+    assert choose(project, based.docker.cli, "auto", yes=False) == "pulled"
+    provide(project, based.docker.cli)
+    assert based.docker.ran("pull") == []
+    [environment] = [each for each in based.docker.environments if "BUILDX_BUILDER" in each]
+    assert environment["BUILDX_BUILDER"] == "default", "other builders ask the registry"
+
+
+def test_images_without_the_base_of_the_application_are_not_all_here(project: Project, based: Engine) -> None:
+    based.images = {POSTGRES, REDIS}
+    based.registry = NO_HOST
+    assert choose(project, based.docker.cli, "auto", yes=False) == "local"
+
+
+def test_an_application_that_is_here_needs_no_base(project: Project, based: Engine) -> None:
+    based.images = {POSTGRES, REDIS, APP}
+    based.registry = NO_HOST
+    assert choose(project, based.docker.cli, "auto", yes=False) == "pulled"
+
+
+def test_the_local_set_has_no_published_base(project: Project, based: Engine) -> None:
+    setup(project, None, images="local")
+    provide(project, based.docker.cli)
+    assert based.docker.ran("pull") == []
+
+
+def test_a_base_is_listed_and_pulled_and_provided_for_a_build(project: Project, based: Engine) -> None:
+    setup(project, None, images="pulled")
+    [row] = [row for row in listing(project, based.docker.cli) if row.name == PYTHON]
+    assert (row.used_by, row.built, row.sets, row.size) == ("base of app", False, ("pulled",), None)
+    pull(project, based.docker.cli)
+    assert {argv[-1] for argv in based.docker.ran("pull")} == {POSTGRES, REDIS, PYTHON}
+    based.images.clear()
+    based.docker.calls.clear()
+    build(project, based.docker.cli)
+    assert {argv[-1] for argv in based.docker.ran("pull")} == {PYTHON}
+
+
+def test_the_builder_is_that_of_the_context(project: Project, based: Engine) -> None:
+    based.docker.on("context", "show", stdout="rootless\n")
+    setup(project, None, images="pulled")
+    provide(project, based.docker.cli)
+    assert [each["BUILDX_BUILDER"] for each in based.docker.environments if "BUILDX_BUILDER" in each] == ["rootless"]
+
+
+def test_groups_that_are_off_are_provided_for_on_demand(project: Project, engine: Engine) -> None:
+    setup(project, None, images="local")
+    provide(project, engine.docker.cli, groups=project.groups)
+    groups = {each.get("COMPOSE_PROFILES") for each in engine.docker.environments if each.get("COMPOSE_FILE")}
+    assert groups == {",".join(project.groups)}, "for the list of images and for the builds"
+    assert any("docker-compose.jaeger.yml" in (each.get("COMPOSE_FILE") or "") for each in engine.docker.environments)
+    assert "jaeger" not in project.env["COMPOSE_PROFILES"]

@@ -105,6 +105,17 @@ def test_a_file_that_its_program_refuses_is_not_loaded(
     assert live.programs.asked == []
 
 
+def test_a_file_that_its_program_could_not_check_is_not_loaded(
+    project: Project, docker: FakeDocker, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skipped = validators.Skipped("amtool-config", "No such image: prom/alertmanager:v1", validators.IMAGES)
+    monkeypatch.setattr(validators, "validate", lambda *_arguments: iter([skipped]))
+    with pytest.raises(ToolkitError, match="was not loaded") as raised:
+        reload(project, docker.cli)
+    assert "amtool-config could not be run: No such image" in raised.value.why
+    assert live.programs.asked == []
+
+
 def test_a_program_that_refuses_is_named_with_what_it_says(project: Project, docker: FakeDocker, live: Live) -> None:
     live.programs.on("alertmanager/-/reload", 500)
     with pytest.raises(ToolkitError, match="alertmanager refuses the new configuration: status 500") as raised:

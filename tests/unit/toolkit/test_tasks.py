@@ -28,8 +28,12 @@ from toolkit import (
     status,
     wait,
 )
+from toolkit.contracts import check as contract_check
+from toolkit.contracts import contract, inspection
 from toolkit.doctor.findings import Level
 from toolkit.errors import ToolkitError
+from toolkit.images import tags as image_tags
+from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
 from toolkit.outcome import Outcome
@@ -40,8 +44,8 @@ from toolkit.tasks import seconds, whole_number
 
 NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
-    "images.list", "images.build", "images.pull", "images.lock", "observe.check", "demo", "reload",
-    "deploy", "preflight", "secrets.check", "secrets.rotate",
+    "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
+    "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
 # Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
@@ -215,6 +219,26 @@ def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
     assert invoke("images.lock") == 0
 
 
+@pytest.mark.parametrize(("problem", "code"), [("", 0), ("curl is missing", 1)])
+def test_the_check_of_contracts_fails_with_a_difference(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    problem: str, code: int,
+) -> None:  # fmt: skip
+    redis = next(each for each in contract.load(Path(tasks.__file__).parent) if each.name == "redis")
+    here, gone = (inspection.Image(name, "1:1", redis) for name in ("redis:8", "redis:9"))
+    verdicts = (inspection.Verdict("user"), inspection.Verdict("program", problem))
+    results = [contract_check.Result(here, verdicts), contract_check.Result(gone, None)]
+    monkeypatch.setattr(contract_check, "check_published", lambda *_arguments: results)
+    assert invoke("images.check-contract") == code
+    printed = capsys.readouterr()
+    rows = [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert f"redis:8 {1 if problem else 2} of 2 clauses {'failed' if problem else 'ok'}" in rows
+    assert "redis:9 skipped: it is not here" in rows
+    assert ("redis:8 program curl is missing" in rows) is bool(problem)
+    assert ("images/redis/contract.yml" in printed.err) is bool(problem)
+    assert ("images: 1 of 2 checked, without a difference" in rows) is not bool(problem)
+
+
 @pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])
 def test_doctor_fails_with_a_failed_finding(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, fine: bool, code: int
@@ -230,3 +254,22 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
                             cwd=root, capture_output=True, text=True, check=True)  # fmt: skip
     assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "said"),
+    [
+        ([Pinned("redis:8.1", ("docker-compose.yml",), True, "8.2", "9.0")], 0, ""),
+        ([Pinned("redis:8.1", ("docker-compose.yml",), False)], 1, "do not exist: redis:8.1 (docker-compose.yml)"),
+        ([Pinned("redis:8.1", (), None, problem="429 slow down")], 1, "could be checked: redis:8.1: 429 slow down"),
+    ],
+)
+def test_pinned_tags_fail_where_one_does_not_exist_or_is_not_known(
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    found: list[Pinned], code: int, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(image_tags, "pinned", lambda _project: found)
+    assert invoke("images.outdated") == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out.splitlines()[1].split() == ["redis:8.1", "exists", "8.2", "9.0"] or code

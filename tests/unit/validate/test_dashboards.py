@@ -15,7 +15,7 @@ from tests.unit.validate.mutations import Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit.validate import dashboards, datasources, grammars, queries
 from toolkit.validate.findings import Finding
-from toolkit.validate.programs import Skipped
+from toolkit.validate.programs import GRAMMARS, Skipped
 from toolkit.validate.runner import CHECKS as ALL_CHECKS
 from toolkit.validate.runner import complete, name, run
 
@@ -64,10 +64,8 @@ def installed(clone: Path) -> Iterator[None]:
 
 
 GRAMMAR_MUTATIONS = (
-    Mutation("LogQL operator", grammars.NAME, LOGS, "detected_level=~", "detected_level==", "not LogQL", "=="),
-    Mutation(
-        "TraceQL operator", grammars.NAME, TRACES, "status = error", "status error", "not TraceQL", "status error"
-    ),
+    Mutation("LogQL operator", GRAMMARS, LOGS, "detected_level=~", "detected_level==", "not LogQL", "=="),
+    Mutation("TraceQL operator", GRAMMARS, TRACES, "status = error", "status error", "not TraceQL", "status error"),
 )
 
 
@@ -86,5 +84,5 @@ def test_query_that_the_grammar_refuses(clone: Path, mutation: Mutation) -> None
 def test_grammars_that_are_not_installed_are_skipped_by_name(clone: Path) -> None:
     (skipped,) = grammars.queries(Unhurried(clone))
     assert isinstance(skipped, Skipped)
-    assert skipped.name == grammars.NAME
+    assert skipped.name == GRAMMARS
     assert "lezer-logql" in skipped.why

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.validate.composing import Unhurried
+from tests.unit.validate.contract_mutations import CONTRACT_MUTATIONS
 from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
 from tests.unit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
 from tests.unit.validate.monitoring_mutations import MONITORING_MUTATIONS
@@ -25,7 +26,9 @@ def test_the_repository_is_clean(clone: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "mutation", [*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS], ids=lambda mutation: mutation.name
+    "mutation",
+    [*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS, *CONTRACT_MUTATIONS],
+    ids=lambda mutation: mutation.name,
 )
 def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
     with seeded(clone, mutation):
@@ -35,7 +38,14 @@ def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
 def test_every_check_has_been_seen_to_fail() -> None:
     seeded_for = {
         mutation.check
-        for mutations in (MUTATIONS, LOCK_MUTATIONS, HARDENING_MUTATIONS, MONITORING_MUTATIONS, DASHBOARD_MUTATIONS)
+        for mutations in (
+            MUTATIONS,
+            LOCK_MUTATIONS,
+            HARDENING_MUTATIONS,
+            MONITORING_MUTATIONS,
+            DASHBOARD_MUTATIONS,
+            CONTRACT_MUTATIONS,
+        )
         for mutation in mutations
     }
     # The schema sees what Compose lets through, and that differs between its versions: tested by itself.

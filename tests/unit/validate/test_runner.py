@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.live import workflow
+from tests.unit.validate.conftest import ROOT
 from tests.unit.validate.mutations import MUTATIONS
 from tests.unit.validate.seeding import seeded
 from toolkit import compose
@@ -32,13 +36,14 @@ class Engine:
 
     def __init__(self, *, images: bool, code: int = 0, said: str = "") -> None:
         self.images, self.code, self.said = images, code, said
+        self.missing = "Error: No such image: x"
         self.started: list[list[str]] = []
         self.run = compose.run
 
     def __call__(self, argv: Sequence[str], **options: Any) -> Result:
         match list(argv[1:3]):
             case ["image", "inspect"]:
-                return Result(0 if self.images else 1, "[]", "Error: No such image: x")
+                return Result(0 if self.images else 1, "[]", self.missing)
             case ["run", _]:
                 self.started.append(list(argv))
                 return Result(self.code, "", self.said)
@@ -78,9 +83,9 @@ def test_schema_sees_what_compose_would_let_through(clone: Path) -> None:
 
 @pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
 def test_all_is_well(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--root", str(clone), "--allow-skips", grammars.NAME]) == 0
+    assert main(["--root", str(clone), "--allow-skips", programs.GRAMMARS]) == 0
     skipped, summary = capsys.readouterr().out.splitlines()
-    assert skipped.startswith(f"skipped {grammars.NAME}: ")
+    assert skipped.startswith(f"skipped {programs.GRAMMARS}: ")
     assert re.fullmatch(r"\d+ checks, \d+ files, no problems, 1 skipped", summary)
     assert len(engine.started) == len(programs.PROGRAMS)
     assert all("none" in argv[argv.index("--network") + 1] for argv in engine.started)
@@ -99,28 +104,97 @@ def test_a_problem_is_named_by_file_and_line(clone: Path, engine: Engine, capsys
     assert ", 1 problem, " in summary
 
 
+def words(command: str) -> list[str]:
+    """The arguments of a command that `nox` hands on."""
+    return shlex.split(command)[shlex.split(command).index("--") + 1 :]
+
+
+def without_images() -> dict[str, list[str]]:
+    """How the validator is called where no image is, by who calls it there."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    scripts = [job.scripts[-1] for job in workflow.jobs((ROOT / workflow.PATH).read_text()) if "validate" in job.name]
+    return {
+        "CI": words(next(script for script in scripts if script.startswith("nox "))),
+        "pre-commit": words(next(hook["entry"] for hook in hooks if hook["id"] == "validate")),
+    }
+
+
+EVERY_PROGRAM = {program.name for program in programs.PROGRAMS}
+
+
 @pytest.mark.usefixtures("_one_check")
-@pytest.mark.parametrize(
-    ("options", "code"),
-    [([], 1), (["--allow-skips", "amtool-config"], 1),
-     (["--allow-skips", ",".join([grammars.NAME, *(program.name for program in programs.PROGRAMS)])], 0)],
-)  # fmt: skip
+@pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
+@pytest.mark.parametrize("caller", ["CI", "pre-commit"])
+def test_whoever_has_no_images_allows_every_program_to_be_skipped(
+    clone: Path, engine: Engine, caller: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they call it, and as the session `validate` does, which installs the grammars."""
+    monkeypatch.setattr(grammars, "queries", images.registry)
+    assert main(["--root", str(clone), *without_images()[caller]]) == 0
+    assert skipped(capsys.readouterr().out) == dict.fromkeys(EVERY_PROGRAM, True), "each is named"
+    assert not engine.started
+
+
+@pytest.mark.usefixtures("_one_check")
+@pytest.mark.parametrize("options", [[], ["--allow-skips=grammars"], ["--allow-skips=absent,grammars"]], ids=str)
 @pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
 def test_a_skip_must_be_allowed(
-    clone: Path, engine: Engine, options: list[str], code: int, capsys: pytest.CaptureFixture[str]
+    clone: Path, engine: Engine, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--root", str(clone), *options]) == code
-    said = capsys.readouterr().out
-    skipped = set(re.findall(r"^skipped (?:\(not allowed\) )?([\w-]+): ", said, re.MULTILINE))
-    assert skipped == {grammars.NAME, *(program.name for program in programs.PROGRAMS)}
-    assert ("not allowed" in said) is (code == 1)
+    assert main(["--root", str(clone), *options]) == 1
+    found = skipped(capsys.readouterr().out)
+    assert found == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: bool(options)}
     assert not engine.started
+
+
+@pytest.mark.usefixtures("_one_check")
+@pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
+def test_an_engine_that_does_not_answer_is_no_missing_image(
+    clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.missing = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+    assert main(["--root", str(clone), f"--allow-skips={','.join(programs.REASONS)}"]) == 1
+    said = capsys.readouterr().out
+    assert skipped(said) == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: True}
+    assert "Cannot connect" in said
+
+
+@pytest.mark.usefixtures("_one_check")
+@pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
+def test_what_the_local_images_lack_is_skipped_for_that(
+    clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (clone / ".env").write_text("NETMON_IMAGES=local\n")
+    try:
+        assert main(["--root", str(clone), "--allow-skips=images,grammars"]) == 1
+        lacking = {name for name, allowed in skipped(capsys.readouterr().out).items() if not allowed}
+        assert lacking
+        assert main(["--root", str(clone), "--allow-skips=absent,grammars"]) == 0
+    finally:
+        (clone / ".env").unlink()
+    assert len(engine.started) == 2 * (len(EVERY_PROGRAM) - len(lacking))
+
+
+def skipped(said: str) -> dict[str, bool]:
+    """What was skipped, and whether that was allowed."""
+    lines = re.findall(r"^skipped (\(not allowed\) )?([\w-]+): ", said, re.MULTILINE)
+    return {name: not refused for refused, name in lines}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [".github/workflows/ci.yml", ".pre-commit-config.yaml", "scripts/test.sh", "docs/operations.md", "CONTRIBUTING.md"],
+)
+def test_whoever_allows_skips_names_reasons(file: str) -> None:
+    named = re.findall(r"--allow-skips[ =]([\w,-]+)", (ROOT / file).read_text(encoding="utf-8"))
+    assert named
+    assert {reason for words in named for reason in words.split(",")} <= programs.REASONS.keys()
 
 
 def test_an_unknown_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--root", str(clone), "--allow-skips", "promtol"])
-    assert "known: grammars, promtool-config" in capsys.readouterr().err
+    assert "known: images, absent, grammars" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -132,6 +206,21 @@ def test_what_a_program_refuses_is_found_in_the_repository(clone: Path, engine: 
     (found,) = programs.validate(Checkout(clone), programs.PROGRAMS[0])
     assert isinstance(found, Finding)
     assert (found.file, found.line) == ("monitoring/prometheus/prometheus.yml", 7)
+
+
+def test_a_program_is_run_from_the_mirror_that_the_settings_name(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_QUAY", "mirror.example:5001")
+    (clone / ".env").write_text("REGISTRY=mirror.example:5000\nREGISTRY_QUAY=elsewhere\n")
+    engine = Engine(images=True)
+    monkeypatch.setattr(compose, "run", engine)
+    try:
+        list(programs.validate(Checkout(clone), programs.PROGRAMS[0]))
+        services = Checkout(clone).configuration(("docker-compose.yml",), EVERY_GROUP).services
+    finally:
+        (clone / ".env").unlink()
+    [started] = engine.started
+    assert any(word.startswith("mirror.example:5000/prom/prometheus:") for word in started)
+    assert services["postgres-exporter"]["image"].startswith("mirror.example:5001/")
 
 
 def test_compose_is_asked_without_the_users_variables(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,136 @@
+"""The local images keep the contracts of the published ones, clause by clause."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from tests.live.stack import Stack
+from toolkit.compose import Docker
+from toolkit.contracts.check import Result, check, images
+from toolkit.contracts.contract import Break, Case, Config, Folder, load
+from toolkit.contracts.inspection import Image, inspect
+from toolkit.project import LOCAL, Project
+
+REDIS = "netmon-local/redis:8"
+
+
+@pytest.fixture(scope="module")
+def docker(idle_stack: Stack) -> Docker:
+    """The docker of a checkout whose local images are here."""
+    if Project.load(idle_stack.root).images != LOCAL:
+        pytest.skip("the published images are in use: invoke images.check-contract checks those")
+    return Docker(idle_stack.root)
+
+
+@pytest.fixture(scope="module")
+def local(docker: Docker) -> list[Image]:
+    """Every local image that has a contract."""
+    return images(Project.load(docker.root), docker, LOCAL)
+
+
+@pytest.fixture(scope="module")
+def redis(local: list[Image]) -> Image:
+    """The local Redis."""
+    return next(image for image in local if image.contract.name == "redis")
+
+
+def differences(results: list[Result]) -> list[str]:
+    return [f"{result.image.name}: {each.what}: {each.problem}" for result in results for each in result.problems]
+
+
+def test_every_local_image_keeps_its_contract(docker: Docker, local: list[Image]) -> None:
+    with_folder = {path.parent.name for path in (docker.root / "images").glob("*/Dockerfile")}
+    assert {image.contract.name for image in local} == with_folder & {each.name for each in load(docker.root)}
+    results = check(docker, local)
+    assert [result.image.name for result in results if result.verdicts is None] == []
+    assert differences(results) == []
+
+
+def test_redis_refuses_its_standard_input_behind_the_entry_script(redis: Image) -> None:
+    """The start that no published image of Redis 8 accepts, and the one that each accepts."""
+    assert isinstance(redis.contract.breaks[0], Break)
+
+    def start(*entrypoint: str) -> subprocess.CompletedProcess[str]:
+        name = f"contract-{uuid4().hex[:8]}"
+        # A server that has started ends by itself: it is given an address that it cannot have.
+        return subprocess.run(
+            ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none", "--user", redis.user,
+             *entrypoint, "/dev/null", "-"],
+            input="bind 203.0.113.1\n", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    broken = start(redis.name, "redis-server")
+    assert broken.returncode == 1
+    assert "FATAL CONFIG FILE ERROR" in broken.stderr
+    right = start("--entrypoint", "redis-server", redis.name)
+    assert "FATAL CONFIG FILE ERROR" not in right.stderr
+    assert "203.0.113.1" in right.stdout
+
+
+def test_every_difference_is_found(docker: Docker, redis: Image) -> None:
+    """A contract of which the image keeps no clause."""
+    config = Config(
+        user="999:999",
+        entrypoint=("/entrypoint.sh",),
+        command=("valkey-server",),
+        workdir="/var/lib/redis",
+        stop_signal="SIGINT",
+        volumes=frozenset({"/data", "/logs"}),
+        ports=frozenset({"6380/tcp"}),
+        environment={"LANG": "de_AT"},
+    )
+    contract = replace(
+        redis.contract,
+        config=config,
+        accounts={"redis": "999:999"},
+        writes={"/data": Folder("999:1000", 0o700), "/srv/redis": Folder()},
+        programs=("sh", "curl"),
+        tasks=(),
+        missing=("bash",),
+        commands=("redis-cli --nothing",),
+        cases=(
+            Case("redis-server", becomes="redis-server"),
+            Case("redis-server", {"X": "1"}, exports=("Y",)),
+            Case("true", becomes="redis-server"),
+            Case("redis-server a", exits=1),
+        ),
+        exits_without={"kafka": "true"},
+    )
+    verdicts = inspect(docker, replace(redis, contract=contract))
+    assert [verdict.what for verdict in verdicts if not verdict.problem] == ["program sh"]
+    assert len(verdicts) == 20
+
+
+def test_an_image_without_a_shell_is_looked_at_from_outside(docker: Docker, local: list[Image]) -> None:
+    collector = next(image for image in local if image.contract.name == "otel-collector")
+    programs = replace(collector.contract, programs=("/otelcol-contrib", "/otelcol"), missing=("/bin/sh",))
+    found = inspect(docker, replace(collector, contract=programs))
+    assert [verdict.what for verdict in found if verdict.problem] == ["program /otelcol"]
+
+
+def test_published_images_that_are_not_here_are_named(docker: Docker, idle_stack: Stack) -> None:
+    """Under the names of a mirror that nobody has pulled from: nothing, then one image that differs, then is alike."""
+    mirror = f"localhost:9/contract-{uuid4().hex[:8]}"
+    tag = f"{mirror}/otel/opentelemetry-collector-contrib:0.162.0"
+    ask = {"REGISTRY": mirror, "REGISTRY_QUAY": mirror}
+    none = idle_stack.invoke("images.check-contract", check=False, env=ask)
+    assert none.returncode == 1
+    assert "no contract was checked" in none.stderr
+    try:
+        idle_stack.docker("tag", REDIS, tag)
+        other = idle_stack.invoke("images.check-contract", check=False, env=ask)
+        assert other.returncode == 1
+        assert f"{tag}  entry point" in " ".join(other.stdout.split(" ")).replace("   ", "  ")
+        assert "images/otel-collector/contract.yml" in other.stderr
+        idle_stack.docker("rmi", tag)
+        idle_stack.docker("tag", "netmon-local/otel-collector:0", tag)
+        alike = idle_stack.invoke("images.check-contract", env=ask)
+        assert f"{mirror}/library/redis:8.10.2-alpine" in alike.stdout
+        assert "skipped: it is not here" in alike.stdout
+        assert "1 of 19 checked, without a difference" in alike.stdout
+    finally:
+        idle_stack.docker("rmi", "--force", tag, check=False)

@@ -1,0 +1,196 @@
+"""Pulls with a real engine from a registry that misbehaves: what is tried again, what fails and how, what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.registry import PASSWORD, USER, Registry, Trouble, serving
+from tests.live.stack import Stack
+
+NAME = "netmon-pulls"
+REDIS = "library/redis"
+TAG = f"{REDIS}:8.10.2-alpine"
+STALL = 3
+"""Seconds without a byte, in these checkouts."""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Stack]]:
+    """A registry, and a checkout that takes its images from there; what was pulled is removed."""
+    stack = Stack.create(tmp_path_factory.mktemp("pulls") / "checkout", NAME)
+    settings = stack.root / "invoke.yaml"
+    settings.write_text(
+        settings.read_text().replace("stall: 60", f"stall: {STALL}").replace("try: 15", f"try: {STALL}")
+    )
+    with serving(stack.docker("version", "--format", "{{.Server.Arch}}").strip(), size=200_000) as registry:
+        mirrors = f"REGISTRY={registry.address}\nREGISTRY_QUAY={registry.address}\nNETMON_IMAGES=pulled\n"
+        (stack.root / ".env").write_text((stack.root / ".env").read_text() + mirrors)
+        stack.invoke("setup")
+        yield registry, stack
+        remove(stack, registry)
+
+
+def remove(stack: Stack, registry: Registry) -> None:
+    """Remove what was pulled from there."""
+    listed = [line.split() for line in stack.docker("images", "--format", "{{.ID}} {{.Repository}}").splitlines()]
+    if pulled := {image for image, name in listed if name.startswith(f"{registry.address}/")}:
+        stack.docker("rmi", "--force", *pulled)
+
+
+@pytest.fixture
+def served(checkout: tuple[Registry, Stack]) -> tuple[Registry, Stack]:
+    """The same with nothing pulled, no trouble, and images of Redis and PostgreSQL that share no layer."""
+    registry, stack = checkout
+    remove(stack, registry)
+    registry.troubles.clear()
+    registry.moved = {name: registry.publish(name, 500_000) for name in (REDIS, "library/postgres")}
+    registry.asked.clear()
+    return registry, stack
+
+
+def test_everything_is_pulled_in_spite_of_what_passes(served: tuple[Registry, Stack]) -> None:
+    registry, stack = served
+    registry.troubles = {
+        REDIS: Trouble("cuts", 1),
+        "library/postgres": Trouble("limits", 1),
+        "library/rabbitmq": Trouble("fails", 3),
+    }
+    said = stack.invoke("images.pull").stdout
+    assert "images, up to 716.8 kB, 2 of them of unknown size" in said, "of two the first answer was an error"
+    assert f"{registry.address}/library/rabbitmq:4.3.6-management-alpine: the registry fails" in said
+    for name in (f"{TAG} (", "library/python:3.14-slim-trixie (", "library/maven:", "apache/kafka:4.3.1 ("):
+        assert f"pulled {registry.address}/{name}" in said, "bases of builds as well"
+    assert f"pulled {registry.address}/{TAG} (512.0 kB, " in said
+    published = [image for image in stack.compose("config", "--images").split() if image.startswith(registry.address)]
+    assert len(published) > 5
+    stack.docker("image", "inspect", *published)
+
+
+def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
+    registry, stack = served
+    registry.troubles = {REDIS: Trouble("lacks")}
+    lines = stack.invoke("images.list", "--sizes").stdout.splitlines()
+    [redis], [postgres] = ([line for line in lines if f"/{name}:" in line] for name in (REDIS, "library/postgres"))
+    assert redis.endswith("unknown")
+    assert postgres.endswith("512.0 kB")
+    assert lines[-1] == "to download: 716.8 kB for 16 images, shared layers counted once, and 1 of unknown size"
+
+
+@pytest.mark.parametrize(
+    ("kind", "why", "fix"),
+    [
+        ("lacks", "the registry has no such image (manifest", "correct the tag in docker-compose.yml"),
+        ("denies", "the registry refuses it", "docker login {address} with another account"),
+        ("asks", "a login is needed", "docker login {address}, then run this again"),
+        ("stalls", f"the registry stalls (no byte for {STALL} s)", "name a mirror in .env"),
+    ],
+)
+def test_what_does_not_pass_is_an_error_at_once(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
+    registry, stack = served
+    registry.troubles = {REDIS: Trouble(kind)}
+    started = time.monotonic()
+    failed = stack.invoke("images.pull", check=False)
+    assert failed.returncode == 1
+    name = f"{registry.address}/" if kind == "asks" else f"{registry.address}/{TAG}: "  # a login is for all of them
+    assert f"error: cannot pull {name}" in failed.stderr
+    assert why in failed.stderr
+    assert fix.format(address=registry.address) in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert time.monotonic() - started < 60
+    registry.troubles.clear()
+    stack.invoke("images.pull")
+
+
+def test_a_build_starts_from_what_is_here_and_asks_no_registry(served: tuple[Registry, Stack], tmp_path: Path) -> None:
+    registry, stack = served
+    stack.docker("pull", f"{registry.address}/{TAG}")
+    registry.asked.clear()
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nLABEL built=here\n")
+    build = {"context": str(tmp_path), "args": {"BASE_IMAGE": f"{registry.address}/{TAG}"}}
+    (tmp_path / "compose.yml").write_text(
+        json.dumps({"services": {"built": {"image": f"{NAME}-built", "build": build}}})
+    )
+    stack.docker("compose", "--file", str(tmp_path / "compose.yml"), "build", "--no-cache", "built")
+    assert registry.asked == []
+    stack.docker("rmi", f"{NAME}-built")
+
+
+def test_quickstart_pulls_what_the_tasks_do(served: tuple[Registry, Stack]) -> None:
+    registry, stack = served
+    script = "here=scripts; root=$PWD; . scripts/lib.sh; . scripts/phases.sh; published_images"
+    listed = stack.run("bash", "-c", script, env={"PROFILE": "dev"}).stdout.split()
+    rows = [line for line in stack.invoke("images.list").stdout.splitlines() if registry.address in line]
+    assert sorted(listed) == sorted(word for row in rows for word in row.split() if word.startswith(registry.address))
+    assert listed[0] == f"{registry.address}/library/python:3.14-slim-trixie"
+
+
+def test_a_login_is_used(served: tuple[Registry, Stack], tmp_path: Path) -> None:
+    registry, stack = served
+    registry.troubles = {REDIS: Trouble("asks")}
+    plugins = Path.home() / ".docker" / "cli-plugins"
+    if plugins.exists():
+        (tmp_path / "cli-plugins").symlink_to(plugins)
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+    (tmp_path / "config.json").write_text("{}")
+    stack.run("docker", "login", "--username", USER, "--password", PASSWORD, registry.address, env=env)
+    said = stack.invoke("images.pull", env=env).stdout
+    assert f"pulled {registry.address}/{TAG}" in said
+    assert "unknown size" not in said, "the same login tells the size"
+
+
+def test_ctrl_c_leaves_no_pull(served: tuple[Registry, Stack]) -> None:
+    registry, stack = served
+    registry.troubles = {REDIS: Trouble("stalls")}
+    process = stack.start("images.pull")
+    deadline = time.monotonic() + 60
+    while not any(f"/{REDIS}/blobs/" in line for line in registry.asked) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode not in {0, None}
+    assert "Traceback" not in said
+    listed = stack.run("ps", "-e", "-o", "args").stdout
+    assert f"docker pull {registry.address}/" not in listed
+
+
+@pytest.mark.parametrize(
+    ("trouble", "verdict"),
+    [
+        (None, "usable"),
+        (Trouble("limits", 1), "usable"),
+        (Trouble("stalls"), "unreachable: the registry stalls"),
+        (Trouble("fails"), "unreachable: the registry fails"),
+        (Trouble("lacks"), "refused: the registry has no such image"),
+        (Trouble("asks"), "refused: a login is needed"),
+        (Trouble("limits"), "refused: the rate limit of the registry is used up"),
+    ],
+)
+def test_the_probe_tells_a_registry_that_refuses_from_one_that_cannot_be_used(
+    served: tuple[Registry, Stack], trouble: Trouble | None, verdict: str
+) -> None:
+    registry, stack = served
+    registry.troubles = {REDIS: trouble} if trouble else {}
+    found = stack.run(sys.executable, "-c", PROBE, json.dumps(f"{registry.address}/{TAG}"), str(STALL)).stdout
+    assert found.startswith(verdict)
+
+
+PROBE = """
+import json, sys
+from toolkit.images import pulls
+from toolkit.images.failures import PullError
+from toolkit.tasks import checkout
+from invoke.context import Context
+try:
+    pulls.probe(*checkout(Context()), json.loads(sys.argv[1]), float(sys.argv[2]))
+    print("usable")
+except PullError as error:
+    print(f"{'unreachable' if error.unreachable else 'refused'}: {error.why}")
+"""

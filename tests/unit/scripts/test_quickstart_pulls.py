@@ -1,0 +1,133 @@
+"""The pulls that quickstart.sh begins beside the Python environment, with a docker that only keeps a record."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+CONFIG = """\
+services:
+  app:
+    build:
+      args:
+        PYTHON_IMAGE: docker.io/library/python:3
+    image: network-monitor:dev
+  db:
+    image: docker.io/library/postgres:18
+  redis:
+    image: docker.io/library/redis:8
+"""
+DOCKER = """\
+#!/bin/sh
+case "$1 $2" in
+  "compose -f") cat config.yml ;;
+  "images --quiet") cat local ;;
+  "image inspect") grep -qx "$3" present ;;
+  pull*)
+    echo "$2" >>pulled
+    case "$2" in
+      */slow:*) echo $$ >pid; exec sleep 60 ;;
+      */bad:*) exit 1 ;;
+    esac ;;
+esac
+"""
+
+
+@dataclass
+class Checkout:
+    """A folder in which the functions of the script run."""
+
+    root: Path
+
+    def run(self, last: str = "wait", images: str = "auto", config: str = CONFIG) -> subprocess.CompletedProcess[str]:
+        """Begin the pulls, then do something."""
+        (self.root / "config.yml").write_text(config)
+        scripts = CHECKOUT / "scripts"
+        text = f"set -euo pipefail; here={scripts}; root=$PWD; . {scripts}/lib.sh; . {scripts}/phases.sh; begin_pulls"
+        env = {**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "IMAGES": images, "PROFILE": "dev"}
+        env.pop("NETMON_IMAGES", None)
+        return subprocess.run(
+            ["bash", "-c", f"{text}; {last}"],
+            cwd=self.root,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+
+    @property
+    def pulled(self) -> list[str]:
+        """In the order in which they were begun."""
+        path = self.root / "pulled"
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "docker-compose.yml").write_text("x: ${PASSWORD:?run setup}\n")
+    for name in ("local", "present"):
+        (tmp_path / name).touch()
+    return Checkout(tmp_path)
+
+
+def test_what_is_missing_is_pulled(checkout: Checkout) -> None:
+    (checkout.root / "present").write_text("docker.io/library/redis:8\n")
+    done = checkout.run()
+    assert sorted(checkout.pulled) == ["docker.io/library/postgres:18", "docker.io/library/python:3"]
+    assert done.stdout == "  images: pulled meanwhile, if a registry can be reached; log: .netmon/pulls.log\n"
+
+
+def test_what_builds_start_from_comes_first(checkout: Checkout) -> None:
+    done = checkout.run("echo; published_images")
+    assert done.stdout.split()[-3:] == [
+        "docker.io/library/python:3", "docker.io/library/postgres:18", "docker.io/library/redis:8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("images", "recorded", "local"), [("local", "", ""), ("auto", "NETMON_IMAGES=local\n", ""), ("auto", "", "f00\n")]
+)
+def test_where_the_local_images_are_used_nothing_is_pulled(
+    checkout: Checkout, images: str, recorded: str, local: str
+) -> None:
+    (checkout.root / ".env").write_text(recorded)
+    (checkout.root / "local").write_text(local)
+    assert checkout.run(images=images).stdout == ""
+    assert checkout.pulled == []
+
+
+def test_asked_for_they_are_pulled_whatever_is_here(checkout: Checkout) -> None:
+    (checkout.root / "local").write_text("f00\n")
+    checkout.run(images="pull")
+    assert len(checkout.pulled) == 3
+
+
+def test_files_that_compose_refuses_are_left_to_the_task(checkout: Checkout) -> None:
+    docker = checkout.root / "docker"
+    docker.write_text(docker.read_text().replace("cat config.yml", "exit 1"))
+    assert checkout.run().stdout == ""
+
+
+def test_after_a_failure_no_other_pull_is_begun(checkout: Checkout) -> None:
+    names = [f"    image: docker.io/library/{name}" for name in ("bad:1", "bad:2", "bad:3", "good:1", "good:2")]
+    checkout.run("wait || true", config="\n".join(names))
+    assert not any("good" in name for name in checkout.pulled)
+
+
+def test_they_end_with_the_script(checkout: Checkout) -> None:
+    waits = "until [[ -s pid ]]; do sleep 0.05; done"
+    checkout.run(waits, config="    image: docker.io/library/slow:1\n")
+    process = Path("/proc", (checkout.root / "pid").read_text().strip())
+    deadline = time.monotonic() + 10
+    while process.exists() and "sleep" in (process / "cmdline").read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not process.exists() or "sleep" not in (process / "cmdline").read_text()

@@ -1,0 +1,1 @@
+"""What the stack relies on in each published image (`images/NAME/contract.yml`), and whether an image keeps it."""

@@ -1,0 +1,80 @@
+"""Building the images that are made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+from toolkit import compose, sources
+from toolkit.compose import Docker
+from toolkit.errors import ToolkitError
+from toolkit.files import write_atomically
+from toolkit.images.sets import Image, environment
+from toolkit.progress import side_by_side
+from toolkit.project import LOCAL, Project
+
+
+def make(
+    project: Project,
+    docker: Docker,
+    images: Sequence[Image],
+    profile: str | None = None,
+    groups: Iterable[str] | None = None,
+) -> None:
+    """Build images, whether or not they are here; what the builder printed is kept in .netmon/build-SERVICE.log.
+
+    Raises:
+        ToolkitError: one of them cannot be built.
+    """
+    if not images:
+        return
+    env = environment(project, None, profile, groups)
+    env["COMPOSE_FILE"] += f":{_labels(project, images)}"
+    # The engine's own builder, which has the name of its context: it takes the images that these start from as they are
+    # here and asks no registry. Other builders do not see them.
+    env["BUILDX_BUILDER"] = docker("context", "show").stdout.strip() or "default"
+    if project.images == LOCAL:
+        _build_bases(project)
+    service = {image.name: image.services[0] for image in images}
+    arguments = _package_index(project)
+
+    def one(name: str) -> None:
+        result = docker.compose("--progress=plain", "build", *arguments, service[name], env=env)
+        output = result.stdout + result.stderr
+        log = project.lock_file.with_name(f"build-{service[name]}.log")
+        write_atomically(log, output)
+        if result.code:
+            said = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
+            raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
+
+    side_by_side(list(service), one, "built")
+
+
+def _labels(project: Project, images: Sequence[Image]) -> str:
+    """A compose file that has each image say what it was built from; its name from the checkout."""
+    build = {image.services[0]: {"build": {"labels": {sources.LABEL: image.source}}} for image in images}
+    path = project.lock_file.with_name("labels.yml")
+    write_atomically(path, json.dumps({"services": build}))
+    return str(path.relative_to(project.root))
+
+
+def _build_bases(project: Project) -> None:
+    """Make what the local images start from; the script says what it does."""
+    script = project.root / "scripts" / "base-image.sh"
+    if compose.run([str(script)], cwd=project.root, capture=False).code:
+        raise ToolkitError("cannot build the base of the local images", fix=f"see above; try again with: {script}")
+
+
+def _package_index(project: Project) -> list[str]:
+    """The build argument for this machine's package index, where pip is configured with one.
+
+    Arguments stay readable in an image's history, so that an address with a password in it is not handed on.
+    """
+    url = os.environ.get("PIP_INDEX_URL", "")
+    if not url:
+        argv = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        url = compose.run(argv, cwd=project.root, capture=True).stdout.strip()
+    return [f"--build-arg=PIP_INDEX_URL={url}"] if url and "@" not in urlsplit(url).netloc else []

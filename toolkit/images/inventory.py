@@ -1,0 +1,67 @@
+"""The images of both sets as `invoke images.list` shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit.compose import Docker
+from toolkit.images import sizes
+from toolkit.images.pulls import architecture
+from toolkit.images.sets import images_of, inspect
+from toolkit.project import LOCAL, PULLED, Project
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image with the sets that it belongs to and, where it is here, its size in bytes and its date (ISO 8601).
+
+    ``used_by`` are the services that run it, or whose builds start from it. What is ``built`` is not pulled.
+    """
+
+    name: str
+    used_by: str
+    built: bool
+    sets: tuple[str, ...]
+    size: int | None
+    created: str | None
+
+
+def listing(project: Project, docker: Docker) -> list[Listed]:
+    """The images of both sets for the groups that are on, those of the set in use first.
+
+    Raises:
+        ToolkitError: the compose files cannot be read, or the engine does not answer.
+    """
+    order = [LOCAL, PULLED] if project.images == LOCAL else [PULLED, LOCAL]
+    users: dict[str, str] = {}
+    built: dict[str, bool] = {}
+    sets: dict[str, list[str]] = {}
+    for chosen in order:
+        images = images_of(project, docker, chosen)
+        for image in images:
+            users.setdefault(image.name, ", ".join(image.services))
+            built.setdefault(image.name, image.built)
+            sets.setdefault(image.name, []).append(chosen)
+        for image in images:
+            for base in image.bases:
+                users.setdefault(base, f"base of {image.services[0]}")
+                built.setdefault(base, False)
+                sets.setdefault(base, [chosen])
+    rows = []
+    for name, of in sets.items():
+        result = inspect(docker, name)
+        details = json.loads(result.stdout)[0] if result.code == 0 else {}
+        rows.append(Listed(name, users[name], built[name], tuple(of), details.get("Size"), details.get("Created")))
+    return rows
+
+
+def downloads(project: Project, docker: Docker, rows: Sequence[Listed]) -> Mapping[str, sizes.Layers]:
+    """The layers of the published images of a listing, as far as their registries answer.
+
+    Raises:
+        ToolkitError: the engine does not answer.
+    """
+    names = [row.name for row in rows if not row.built]
+    return sizes.layers(names, architecture(docker), project.timeout("registry"))
