@@ -62,7 +62,7 @@ MONITORING_MUTATIONS = (
     Mutation("alert in small letters", "alerts.names", REDIS, "alert: RedisDown", "alert: redis_down", "an alert is named LikeThis", "redis_down"),
     Mutation("recorded series without a level", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: api_requests_rate5m", "a recorded series is named level:metric", "api_requests_rate5m"),
     Mutation("recorded series that is renamed", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: slo:requests:rate5m", "no rule records slo:api_requests:rate5m"),
-    Mutation("sum of what need not be there", "alerts.sums", "monitoring/jaeger/rules.yml", "increase(jaeger_exporter_send_failed_spans_total[1m]) > 0", "increase(jaeger_exporter_send_failed_spans_total[1m]) + increase(jaeger_receiver_refused_spans_total[1m]) > 0", "JaegerSpansLost: the sum is empty where increase(jaeger_exporter_send_failed_spans_total", "expr"),
+    Mutation("sum of what need not be there", "alerts.sums", "monitoring/jaeger/rules.yml", "increase(jaeger_exporter_send_failed_spans_total[1m]) > 0", "increase(jaeger_exporter_send_failed_spans_total[1m]) + increase(jaeger_receiver_refused_spans_total[1m]) > 0", "JaegerSpansLost: the sum is empty where increase(jaeger_receiver_refused_spans_total", "expr"),
     # Who is told.
     Mutation("default receiver that sends", "alerting.receivers", ALERTMANAGER, "  receiver: nobody", "  receiver: slack", "the default receiver slack sends something: slack_configs", "receiver: slack"),
     Mutation("receiver without a route", "alerting.receivers", ALERTMANAGER, "          receiver: pagerduty", "          receiver: slack", "no route leads to the receiver pagerduty", "pagerduty"),
