@@ -92,3 +92,10 @@ def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:
         assert lines(stack, "writer-elsewhere") == []
     finally:
         stack.docker("rm", "--force", name)
+
+
+def test_kafka_logs_on_standard_output_alone(stack: Stack) -> None:
+    """Left to itself the image writes files that nothing deletes (images/kafka/contract.yml)."""
+    kafka = stack.container("kafka")["Id"]
+    assert "Kafka Server started" in stack.docker("logs", kafka)
+    assert stack.docker("exec", kafka, "sh", "-c", "find /opt/kafka/logs -type f 2>/dev/null || true").split() == []
