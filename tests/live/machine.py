@@ -25,6 +25,8 @@ from toolkit.project import LOCAL, Project
 CHECKOUT = "/root/network-monitor"
 REGISTRY = "localhost:5000"
 """Where the machine reaches the registry."""
+PUSHED = 5001
+"""The port at which the registry takes images, and never misbehaves."""
 STORED = "netmon-test-registry"
 """The volume with what the registry holds."""
 PACKAGES = "netmon-test-packages"
@@ -75,7 +77,7 @@ class Machine:
         mine = ("--detach", "--label", f"{LABEL}={self.name}")
         volumes = (f"--volume={self.name}-engine:/var/lib/netmon-engine", f"--volume={PACKAGES}:/root/.cache/pip")
         self._do("run", *mine, "--name", self.name, "--hostname=machine", "--privileged", *volumes,
-                 "--publish=127.0.0.1::5001", "netmon-test/machine")  # fmt: skip
+                 f"--publish=127.0.0.1::{PUSHED}", "netmon-test/machine")  # fmt: skip
         self._do("run", *mine, "--name", f"{self.name}-registry", f"--network=container:{self.name}",
                  f"--volume={STORED}:/var/lib/registry", "netmon-test/registry")  # fmt: skip
         until(self._serves, 20, "the registry to answer")
@@ -85,7 +87,7 @@ class Machine:
 
     def _pushed_at(self) -> str:
         """The registry as the engine that runs the machine reaches it."""
-        return f"localhost:{self._do('port', self.name, '5001').rpartition(':')[2]}"
+        return f"localhost:{self._do('port', self.name, str(PUSHED)).rpartition(':')[2]}"
 
     def copy_checkout(self) -> None:
         """Put a copy of this working tree into the machine, in the place of one that is there."""
@@ -128,6 +130,13 @@ class Machine:
     def write(self, path: str, content: str) -> None:
         """Replace a file of the machine's checkout."""
         self.run("tee", path, text=content)
+
+    def publish(self, dockerfile: str, name: str) -> None:
+        """Build an image in the machine and have the registry serve it as ``name``; the machine does not keep it."""
+        pushed = name.replace(REGISTRY, f"localhost:{PUSHED}", 1)
+        self.run("docker", "build", "--quiet", "--tag", pushed, "-", text=dockerfile)
+        self.engine("push", "--quiet", pushed)
+        self.engine("rmi", pushed)
 
     @contextmanager
     def fault(self, kind: str, **where: object) -> Iterator[None]:

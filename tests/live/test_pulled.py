@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,10 @@ from tests.live.machine import REGISTRY, Machine
 from tests.live.stack import Stack
 from toolkit.project import Project
 
+EXTRA = "jaegertracing/jaeger"
+"""The repository of a group that is off: its image is the one that is missing when the registry misbehaves."""
+STALL = 4
+"""Seconds without a byte or an answer, in place of those of invoke.yaml."""
 CHECK = re.compile(r"^(?P<name>\S+) +(?:host|inside) +(?P<outcome>\S+) +[\d.]+ s", re.MULTILINE)
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
@@ -76,6 +81,81 @@ def test_what_is_complete_is_left_alone(machine: Machine, quickstart: str, choic
     assert {name: each["Id"] for name, each in containers(machine).items()} == before
 
 
+@pytest.fixture
+def switched_on(machine: Machine, quickstart: str) -> Iterator[str]:
+    """The group jaeger is on while its image is missing; the name of that image."""
+    settings, env = machine.read("invoke.yaml"), machine.read(".env")
+    machine.write(
+        "invoke.yaml", re.sub(r"^( +)(stall|registry): \d+$", rf"\1\2: {STALL}", settings, flags=re.MULTILINE)
+    )
+    machine.write(".env", env.replace("COMPOSE_PROFILES=monitoring", "COMPOSE_PROFILES=monitoring,jaeger"))
+    machine.invoke("setup")
+    [name] = {name for name in published(machine) if EXTRA in name}
+    yield name
+    machine.engine("rmi", "--force", name)
+    machine.write("invoke.yaml", settings)
+    machine.write(".env", env)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why", "fix"),
+    [
+        ("lacks", "the registry has no such image", "correct the tag in docker-compose.yml"),
+        ("limit", "the rate limit of the registry is used up", "docker login"),
+        ("login", "a login is needed", f"docker login {REGISTRY}, then run this again"),
+        ("stall", f"the registry stalls (no byte for {STALL} s)", "name a mirror in .env"),
+        ("cut", "the registry ", "name a mirror in .env"),
+        ("silent", "the registry ", "name a mirror in .env"),
+    ],
+)
+def test_what_the_registry_does_not_give_is_an_error(
+    machine: Machine, switched_on: str, fault: str, why: str, fix: str
+) -> None:
+    """What runs goes on as it was, and the next run completes what is missing."""
+    before = {name: each["Id"] for name, each in containers(machine).items()}
+    with machine.fault(fault, name="" if fault in {"login", "silent"} else EXTRA):
+        started = time.monotonic()
+        failed = machine.invoke("images.pull", timeout=120, check=False)
+        assert time.monotonic() - started < 90
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "error: cannot pull" in failed.stderr
+    assert why in failed.stderr
+    assert fix in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert {name: each["Id"] for name, each in containers(machine).items()} == before
+    assert f"pulled {switched_on} " in machine.invoke("images.pull").stdout
+
+
+@pytest.mark.parametrize("fault", ["limit", "cut"])
+def test_what_the_registry_fails_to_give_once_is_asked_for_again(
+    machine: Machine, switched_on: str, fault: str
+) -> None:
+    with machine.fault(fault, name=EXTRA, times=1):
+        said = machine.invoke("images.pull", timeout=120).stdout
+    assert f"pulled {switched_on} " in said
+
+
+def test_a_login_opens_the_registry(machine: Machine, switched_on: str) -> None:
+    with machine.fault("login"):
+        machine.run("docker", "login", "--username=user", "--password-stdin", REGISTRY, text="password")
+        try:
+            said = machine.invoke("images.pull").stdout
+        finally:
+            machine.run("docker", "logout", REGISTRY)
+    assert f"pulled {switched_on} " in said
+
+
+def test_up_that_cannot_pull_leaves_what_is_up(machine: Machine, quickstart: str) -> None:
+    with machine.fault("lacks", name=EXTRA):
+        failed = machine.invoke("up", "--with=jaeger", timeout=120, check=False)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "the registry has no such image" in failed.stderr
+    assert "jaeger" not in containers(machine)
+    machine.invoke("up", "--with=jaeger", "--no-smoke")
+    assert containers(machine)["jaeger"]["State"]["Health"]["Status"] == "healthy"
+    machine.invoke("up", "--without=jaeger", "--no-smoke")
+
+
 def test_images_are_locked_and_started_by_digest(machine: Machine, quickstart: str) -> None:
     machine.invoke("images.lock")
     assert "up to date" in machine.invoke("images.lock", "--check").stdout
@@ -96,3 +176,33 @@ def test_images_are_locked_and_started_by_digest(machine: Machine, quickstart: s
 def test_everything_is_pulled_again(machine: Machine, quickstart: str) -> None:
     said = machine.invoke("images.pull").stdout
     assert published(machine) <= set(re.findall(r"^ +pulled (\S+) ", said, re.MULTILINE)), said
+
+
+@pytest.fixture(scope="module")
+def production(machine: Machine, quickstart: str) -> str:
+    """What the first command of docs/deployment.md printed, after the development stack was removed."""
+    machine.invoke("down", "--volumes", "--yes")
+    return machine.run("scripts/quickstart.sh", "--profile=prod", timeout=500).stdout
+
+
+def test_production_comes_up(machine: Machine, production: str) -> None:
+    """With passwords from files, so the exporter of Kafka logs in, and without what is not for production."""
+    checks = {check["name"]: check["outcome"] for check in CHECK.finditer(production)}
+    assert set(checks.values()) == {"ok"}, production
+    assert {"proxy", "kafka-exporter", "signals"} <= checks.keys()
+    assert "SASL" in "".join(containers(machine)["kafka"]["Config"]["Env"])
+    machine.invoke("status")
+
+
+def test_an_image_of_the_registry_is_deployed(machine: Machine, production: str) -> None:
+    names = [f"{REGISTRY}/team/monitor:{number}" for number in (1, 2)]
+    for number, name in enumerate(names, 1):
+        machine.publish(f"FROM network-monitor:dev\nENV RELEASED={number}\n", name)
+    machine.write(".env", f"{machine.read('.env')}APP_IMAGE={names[0]}\n")
+    machine.invoke("up", "--no-smoke")
+    assert containers(machine)["app"]["Config"]["Image"] == names[0]
+    machine.invoke("deploy", f"--image={names[1]}")
+    assert f"APP_IMAGE={names[1]}\n" in machine.read(".env")
+    app = containers(machine)["app"]
+    assert app["Config"]["Image"] == names[1]
+    assert "RELEASED=2" in app["Config"]["Env"]
