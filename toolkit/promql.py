@@ -42,7 +42,7 @@ def metrics_in(expr: str) -> set[str]:
 
 
 def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
-    """The operands of ``+`` and ``-`` between vectors that can be empty, and so make the result empty.
+    """The operands of ``+`` and ``-`` between vectors that can be empty, and so make the result empty: shortest first.
 
     Args:
         expr: The expression.
@@ -60,7 +60,7 @@ def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
                 found.extend(" ".join(str(side).split()) for side in sides if _may_be_empty(side, absent))
 
     promql_parser.walk(promql_parser.parse(expr), visit)
-    return found
+    return sorted(found, key=len)
 
 
 def _is_scalar(node: Expr) -> bool:

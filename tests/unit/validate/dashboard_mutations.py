@@ -13,6 +13,7 @@ SETTINGS = "monitoring/grafana/grafana.ini"
 SOURCES = "monitoring/grafana/provisioning/datasources/netmon.yml"
 JAEGER = "monitoring/grafana/groups/jaeger/jaeger.yml"
 EXCUSES = "monitoring/grafana/empty-by-design.yml"
+EXPECTED = "monitoring/prometheus/expected-absent.yml"
 
 # fmt: off
 DASHBOARD_MUTATIONS = (
@@ -50,6 +51,9 @@ DASHBOARD_MUTATIONS = (
     # Queries.
     Mutation("PromQL that does not parse", "queries.parsed", REDIS, "sum by (db) (redis_db_keys)", "sum by (db (redis_db_keys)", "not PromQL", "redis_db_keys"),
     Mutation("sum of what need not be there", "queries.sums", MONITORING, "(sum(increase(otelcol_exporter_send_failed_spans_total[1h])) or vector(0))", "sum(increase(otelcol_exporter_send_failed_spans_total[1h]))", "the sum is empty where sum(increase(otelcol_exporter_send_failed_spans_total", "otelcol_exporter_send_failed_spans_total"),
+    Mutation("metric that nothing reads", "queries.missed", EXPECTED, "metric: loki_discarded", "metric: loki_refused", "no rule and no panel reads loki_refused_samples_total", "loki_refused"),
+    Mutation("metric of an unknown service", "queries.missed", EXPECTED, "needs: kafka-exporter", "needs: kafka-importer", "kafka-importer is no service", "kafka-importer"),
+    Mutation("metric that is missing without a reason", "queries.missed", EXPECTED, "reason: Grafana's own metrics.", 'reason: ""', "there is no reason", "reason"),
     Mutation("LogQL without a selector", "queries.parsed", LOGS, '{service_name=~\\"$service\\"} [5m]', '{service_name} [5m]', "LogQL without a stream selector", "service_name"),
     Mutation("LogQL with an open bracket", "queries.parsed", LOGS, '{service_name=~\\"$service\\"} [5m]))', '{service_name=~\\"$service\\"} [5m])', "( is not closed", "service_name"),
     Mutation("TraceQL with an open bracket", "queries.parsed", TRACES, "status = error }", "status = error", "{ is not closed", "status = error"),
