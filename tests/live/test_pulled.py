@@ -82,20 +82,20 @@ def test_what_is_complete_is_left_alone(machine: Machine, quickstart: str, choic
     assert {name: each["Id"] for name, each in containers(machine).items()} == before
 
 
-@pytest.mark.usefixtures("quickstart")
+@pytest.fixture(scope="class")
+def switched_on(machine: Machine, quickstart: str) -> Iterator[str]:
+    """The group is on, and nothing is waited for long; the name of its image."""
+    settings, env = machine.read("invoke.yaml"), machine.read(".env")
+    machine.write("invoke.yaml", TIMEOUT.sub(rf"\g<1>{STALL}", settings))
+    machine.write(".env", env.replace("COMPOSE_PROFILES=monitoring", "COMPOSE_PROFILES=monitoring,jaeger"))
+    machine.invoke("setup")
+    [name] = {name for name in published(machine) if EXTRA in name}
+    yield name
+    machine.write("invoke.yaml", settings)
+
+
 class TestRegistryThatMisbehaves:
     """The image of one group is missing; what runs goes on as it was, and a later run completes what is missing."""
-
-    @pytest.fixture(scope="class")
-    def switched_on(self, machine: Machine) -> Iterator[str]:
-        """The group is on, and nothing is waited for long; the name of its image."""
-        settings, env = machine.read("invoke.yaml"), machine.read(".env")
-        machine.write("invoke.yaml", TIMEOUT.sub(rf"\g<1>{STALL}", settings))
-        machine.write(".env", env.replace("COMPOSE_PROFILES=monitoring", "COMPOSE_PROFILES=monitoring,jaeger"))
-        machine.invoke("setup")
-        [name] = {name for name in published(machine) if EXTRA in name}
-        yield name
-        machine.write("invoke.yaml", settings)
 
     @pytest.fixture
     def missing(self, machine: Machine, switched_on: str) -> str:
