@@ -112,7 +112,6 @@ class TestRegistryThatMisbehaves:
             pytest.param("limit", "the rate limit of the registry is used up", "docker login", id="limit"),
             pytest.param("login", "a login is needed", f"docker login {REGISTRY}, then run this again", id="login"),
             pytest.param("stall", f"stalls (no byte for {STALL} s)", "name a mirror in .env", id="stall"),
-            pytest.param("cut", "the registry ", "name a mirror in .env", id="cut"),
             pytest.param("silent", "the registry ", "name a mirror in .env", id="silent"),
         ],
     )
