@@ -128,6 +128,13 @@ def kafka(stack: Stack, tool: str, *args: str, at: str = INSIDE, login: str = ""
                      check=at == ADMIN, timeout=60)  # fmt: skip
 
 
+def inside(stack: Stack, script: str, *args: str) -> str:
+    """The standard output of a script in Kafka's container, with the small heap of a tool."""
+    container = str(stack.container("kafka")["Id"])
+    environment = ("--env=KAFKA_HEAP_OPTS=-Xmx128m", "--env=KAFKA_OPTS=")
+    return stack.docker("exec", *environment, container, "bash", "-c", script, "bash", *args)
+
+
 def client(stack: Stack, program: str, *args: str) -> str:
     """The last line that a program says in the application's container."""
     return stack.docker("exec", str(stack.container("app")["Id"]), "python", "-c", program, *args).splitlines()[-1]
@@ -166,6 +173,16 @@ def smoke(stack: Stack) -> None:
 def test_the_application_gets_by_with_its_rights(brokers: Stack) -> None:
     smoke(brokers)
     assert client(brokers, PROBE) == "cached"
+
+
+def test_kafka_takes_messages_of_every_compression(brokers: Stack) -> None:
+    codecs = {"none", "gzip", "lz4", "snappy", "zstd"}
+    kafka(brokers, "topics", "--create", "--topic", "compressed", at=ADMIN)
+    tool = f"/opt/kafka/bin/kafka-console-$1.sh --bootstrap-server {ADMIN} --topic compressed"
+    for codec in codecs:
+        inside(brokers, f"echo {codec} | {tool} --compression-codec {codec}", "producer")
+    read = inside(brokers, f"{tool} --from-beginning --max-messages {len(codecs)} --timeout-ms 15000", "consumer")
+    assert set(read.split()) == codecs
 
 
 @pytest.mark.parametrize("listener", [INSIDE, HOST])

@@ -17,6 +17,7 @@ ENGINE_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 SECRETS = ("/run/secrets",)
 """Where Compose mounts secrets that are files."""
 CONFINED = frozenset({"nosuid", "nodev", "noexec"})
+UNCONFINED = frozenset({"suid", "dev", "exec"})
 ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,6 +50,8 @@ def unbounded(service: Service) -> Iterator[Violation]:
         target, _, options = entry.partition(":")
         if "size=" not in options:
             yield Violation(f"has a tmpfs without a size at {target}", ("tmpfs",), target)
+        if granted := sorted(UNCONFINED.intersection(options.split(","))):
+            yield Violation(f"has a tmpfs at {target} with the option {granted[0]}", ("tmpfs",), target)
     for mount in service.mounts:
         if mount["type"] == "tmpfs" and not mount.get("tmpfs", {}).get("size"):
             target = mount["target"]

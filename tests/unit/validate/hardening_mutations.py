@@ -86,6 +86,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "writable-paths": (
         _seen("unbounded tmpfs", SECURITY, "mode=0775,size=1m", "mode=0775", "db has a tmpfs without a size at /var/run/postgresql", "/var/run/postgresql"),
+        _seen("tmpfs that can hold programs", SECURITY, "mode=0775,size=1m", "mode=0775,size=1m,exec", "db has a tmpfs at /var/run/postgresql with the option exec", "/var/run/postgresql"),
         _seen("unbounded tmpfs among the volumes", PROD, "  redis:\n", "  redis:\n    volumes:\n      - type: tmpfs\n        target: /scratch\n", "redis has a tmpfs without a size at /scratch", "/scratch"),
     ),
     "named-volumes": (
