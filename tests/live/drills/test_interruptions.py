@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,12 @@ def converges(stack: Stack) -> float:
     return time.monotonic() - started
 
 
+def is_whole(secret: Path) -> bool:
+    """Whether the file holds all of a password, or of the name of an account."""
+    value = secret.read_text().strip()
+    return bool(re.fullmatch("(netmon|monitoring)_[ab]", value)) if secret.stem.endswith("_user") else len(value) >= 16
+
+
 def test_two_ups_at_once(own_stack: Stack, record: Record) -> None:
     """One does the work; the other waits or says that it is not alone. Never two half-made stacks."""
     both = [own_stack.start("up"), own_stack.start("up")]
@@ -38,12 +46,15 @@ def test_two_ups_at_once(own_stack: Stack, record: Record) -> None:
     record(f"exit codes {codes}; next up {converges(own_stack):.1f} s")
 
 
-@pytest.mark.parametrize("after", [0.3, 1.5, 3, 6, 10])
+@pytest.mark.parametrize("after", [0, 1.5, 3, 6, 10])
 def test_ctrl_c_during_up(own_stack: Stack, record: Record, after: float) -> None:
     process = own_stack.start("up")
+    assert process.stdout
+    # Until something is printed Python is loading, and nothing can catch the signal.
+    begun = process.stdout.readline()
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
-    output = process.communicate(timeout=120)[0]
+    output = begun + process.communicate(timeout=120)[0]
     assert "Traceback" not in output, output
     assert process.returncode in {0, 130}, output
     record(f"exit code {process.returncode}; next up {converges(own_stack):.1f} s")
@@ -73,8 +84,7 @@ def test_kill_during_setup(own_stack: Stack, record: Record) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         kills += process.returncode == -signal.SIGKILL
-        halves = [path for path in (own_stack.root / "secrets").glob("*.txt") if len(path.read_text().strip()) < 16]
-        assert halves == []
+        assert [path for path in (own_stack.root / "secrets").glob("*.txt") if not is_whole(path)] == []
         own_stack.invoke("setup")
     assert kills > 10
     record(f"{kills} kills, no half-written file; next up {converges(own_stack):.1f} s")
