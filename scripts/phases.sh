@@ -4,8 +4,9 @@
 # GiB on Docker's disk to run and to get the images too.
 MIN_DISK=2
 ROOM_FOR_IMAGES=10
-# GiB of memory. At rest the services take 1.1 (local images) or 1.7 (published ones); the rest is for load, the page
-# cache and the compilers of local images. In production Kafka's heap alone may grow to 1, PostgreSQL to 4.
+# GiB of memory. At rest the services take 1.1 (local images, measured) or 1.7 (published ones, estimated); the rest is
+# for load, the page cache and the compilers of local images. In production Kafka's heap alone may grow to 1,
+# PostgreSQL to 4.
 ROOM_IN_MEMORY=4
 ROOM_IN_PRODUCTION=8
 MIN_PYTHON=3.11

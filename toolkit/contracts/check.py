@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from toolkit.compose import Docker
 from toolkit.contracts.contract import Contract, load
-from toolkit.contracts.inspection import Image, Verdict, inspect, present
+from toolkit.contracts.inspection import Image, Verdict, inspect
 from toolkit.errors import ToolkitError
+from toolkit.images.sets import missing_names
 from toolkit.outcome import Outcome
 from toolkit.project import LOCAL, PULLED, Project
 
@@ -71,9 +72,10 @@ def check(docker: Docker, wanted: Sequence[Image]) -> list[Result]:
     Raises:
         ToolkitError: the engine does not answer.
     """
+    lacking = set(missing_names(docker, [image.name for image in wanted]))
 
     def one(image: Image) -> Result:
-        return Result(image, tuple(inspect(docker, image)) if present(docker, image.name) else None)
+        return Result(image, None if image.name in lacking else tuple(inspect(docker, image)))
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(one, wanted))

@@ -48,18 +48,6 @@ class Image:
     contract: Contract
 
 
-def present(docker: Docker, name: str) -> bool:
-    """Whether the engine has an image.
-
-    Raises:
-        ToolkitError: the engine does not answer.
-    """
-    result = docker("image", "inspect", "--format", "{{.Id}}", name)
-    if result.code and "no such image" not in result.stderr.lower():
-        docker.check(result, f"look for {name}")
-    return result.code == 0
-
-
 def inspect(docker: Docker, image: Image) -> list[Verdict]:
     """Every clause of the contract, in the order of the file.
 

@@ -1,100 +1,28 @@
-"""Which images are used, and how the set is completed."""
+"""What a set of images consists of, and how it is completed."""
 
 from __future__ import annotations
 
-import copy
-import json
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
+from tests.unit.toolkit.imageengine import (
+    APP,
+    LOCAL_APP,
+    LOCAL_POSTGRES,
+    LOCAL_REDIS,
+    NO_HOST,
+    POSTGRES,
+    REDIS,
+    Engine,
+)
 from toolkit import envfile, sources
-from toolkit.compose import Result, TimedOutError
+from toolkit.compose import Result
 from toolkit.errors import ToolkitError
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
 from toolkit.project import Project
 from toolkit.setup import setup
-
-APP, POSTGRES, REDIS = "network-monitor:dev", "docker.io/library/postgres:18", "docker.io/library/redis:8"
-LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS = "netmon-local/app:dev", "netmon-local/postgres:18", "netmon-local/redis:8"
-PUBLISHED = configuration(
-    app={"image": APP, "build": {}}, worker={"image": APP, "build": {}}, db={"image": POSTGRES}, redis={"image": REDIS}
-)
-BUILT = configuration(
-    app={"image": LOCAL_APP, "build": {}},
-    worker={"image": LOCAL_APP, "build": {}},
-    db={"image": LOCAL_POSTGRES, "build": {}},
-    redis={"image": LOCAL_REDIS, "build": {}},
-)
-NO_HOST = Result(1, "", "Error response from daemon: dial tcp: lookup registry: no such host")
-
-
-@dataclass
-class Engine:
-    """An engine that has some images and volumes, and a registry that answers pulls in one way."""
-
-    docker: FakeDocker
-    images: set[str] = field(default_factory=set)
-    labels: dict[str, dict[str, str]] = field(default_factory=dict)
-    contexts: dict[str, str] = field(default_factory=dict)
-    arguments: dict[str, str | None] = field(default_factory=dict)
-    volumes: str = ""
-    registry: Result | TimedOutError = NO_HOST
-
-    def __post_init__(self) -> None:
-        self.docker.answer("config", by=self._config)
-        self.docker.answer("image", "inspect", by=self._inspect)
-        self.docker.answer("pull", by=self._pull)
-        self.docker.answer("compose", "build", by=self._build)
-        self.docker.answer("volume", "ls", by=lambda _: Result(0, self.volumes, ""))
-        self.docker.on("pip", code=1)
-        self.docker.on("context", "show", stdout="default\n")
-        self.docker.on("version", "--format", stdout="amd64\n")
-        self.docker.on(str(self.docker.cli.root / "scripts" / "base-image.sh"))
-
-    def _config(self, _argv: list[str]) -> Result:
-        return Result(0, json.dumps({"name": "network-monitor", "services": self._services()}), "")
-
-    def _services(self) -> dict[str, Any]:
-        """The services of the files in use, with the contexts that a test names."""
-        services = copy.deepcopy(BUILT if "images/compose.yml" in self._files() else PUBLISHED)["services"]
-        for name, context in self.contexts.items():
-            services[name]["build"] = {"context": context}
-        if self.arguments:
-            services["app"]["build"]["args"] = self.arguments
-        return dict(services)
-
-    def _files(self) -> str:
-        """What Compose would read: the environment goes before .env."""
-        settings = envfile.read(self.docker.cli.root / ".env")
-        return self.docker.environments[-1].get("COMPOSE_FILE") or settings.get("COMPOSE_FILE", "")
-
-    def _inspect(self, argv: list[str]) -> Result:
-        about = {"Size": 100, "Created": "2026-01-02T03:04:05Z"}
-        found = [
-            {**about, "RepoTags": [name], "Config": {"Labels": self.labels.get(name)}}
-            for name in argv[3:]
-            if name in self.images
-        ]
-        lacking = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
-        return Result(1 if lacking else 0, json.dumps(found), "\n".join(lacking))
-
-    def _pull(self, argv: list[str]) -> Result:
-        if isinstance(self.registry, TimedOutError):
-            raise self.registry
-        if self.registry.code == 0:
-            self.images.add(argv[-1])
-        return self.registry
-
-    def _build(self, argv: list[str]) -> Result:
-        image = self._services()[argv[-1]]["image"]
-        self.images.add(image)
-        added = json.loads((self.docker.cli.root / self._files().split(":")[-1]).read_text())["services"]
-        self.labels[image] = added[argv[-1]]["build"]["labels"]
-        return Result(0, "", "")
 
 
 @pytest.fixture
@@ -121,143 +49,6 @@ def test_a_named_application_is_built_where_it_has_a_folder(
         Image("mine:1", ("app",), built=built),
         Image(APP, ("worker",), built=True),
     ]
-
-
-def test_without_a_registry_one_pull_is_tried_and_the_images_are_built_here(
-    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
-    assert [argv[-1] for argv in engine.docker.ran("pull")] == [REDIS], "the smallest image"
-    said = capsys.readouterr().out
-    assert "the registry cannot be reached" in said
-    assert "no such host" in said
-    assert project.images == "local"
-    assert project.env["COMPOSE_FILE"].endswith("images/compose.yml")
-
-
-def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    choose(project, engine.docker.cli, "auto", yes=False)
-    engine.docker.calls.clear()
-    capsys.readouterr()
-    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
-    assert engine.docker.calls == []
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("registry", "chosen", "said"),
-    [
-        (Result(0, "", ""), "pulled", "the registry can be reached"),
-        (TimedOutError("docker pull", ""), "local", "cannot be reached (no answer within 15 s)"),
-        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or cuts"),
-        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "cannot be reached (Get"),
-    ],
-)
-def test_the_answer_of_the_registry_decides(
-    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str],
-    registry: Result | TimedOutError, chosen: str, said: str,
-) -> None:  # fmt: skip
-    engine.registry = registry
-    assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
-    assert said in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("answer", "why", "fix"),
-    [
-        ("toomanyrequests: You have reached your pull rate limit", "rate limit", "docker login docker.io"),
-        ("manifest unknown", "no such image", "correct the tag in"),
-        ("unauthorized: authentication required", "login is needed", "docker login docker.io"),
-        ("denied: requested access to the resource is denied", "refuses it", "docker login docker.io"),
-        ("write /var/lib/docker/tmp/x: no space left on device", "disk is full", "docker system df"),
-    ],
-)
-def test_a_registry_that_answers_and_refuses_is_no_reason_to_build(
-    project: Project, engine: Engine, answer: str, why: str, fix: str
-) -> None:
-    engine.registry = Result(1, "", f"Error response from daemon: {answer}")
-    with pytest.raises(ToolkitError, match=why) as error:
-        choose(project, engine.docker.cli, "auto", yes=False)
-    assert fix in error.value.fix
-    assert error.value.fix.endswith("or build the images here: invoke up --images=local")
-    assert project.images is None
-
-
-@pytest.mark.parametrize(("here", "chosen"), [({POSTGRES, REDIS}, "pulled"), ({LOCAL_POSTGRES, LOCAL_REDIS}, "local")])
-def test_a_set_that_is_here_needs_no_registry(project: Project, engine: Engine, here: set[str], chosen: str) -> None:
-    engine.images = here
-    assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
-    assert engine.docker.ran("pull") == []
-
-
-def test_volumes_of_unknown_origin_are_not_guessed_at(project: Project, engine: Engine) -> None:
-    engine.volumes, engine.registry = "network-monitor_postgres_data", Result(0, "", "")
-    with pytest.raises(ToolkitError, match="cannot tell which images") as error:
-        choose(project, engine.docker.cli, "auto", yes=False)
-    assert "--images=local" in error.value.fix
-    assert project.images is None
-    assert choose(project, engine.docker.cli, "local", yes=False) == "local"
-
-
-def test_volumes_of_unknown_origin_where_only_one_set_is_possible(project: Project, engine: Engine) -> None:
-    engine.volumes = "network-monitor_postgres_data"
-    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
-
-
-@pytest.mark.parametrize(("recorded", "other", "chosen"), [("local", "pull", "pulled"), ("pulled", "local", "local")])
-def test_the_other_set_on_existing_volumes_needs_consent(
-    project: Project, engine: Engine, recorded: str, other: str, chosen: str
-) -> None:
-    setup(project, None, images=recorded)
-    engine.volumes = "network-monitor_postgres_data"
-    with pytest.raises(ToolkitError, match="may not open") as error:
-        choose(project, engine.docker.cli, other, yes=False)
-    assert "--yes" in error.value.fix
-    assert error.value.code == 1
-    assert project.images == recorded
-    assert choose(project, engine.docker.cli, other, yes=True) == chosen
-    assert project.images == chosen
-
-
-def test_without_volumes_the_other_set_is_taken(project: Project, engine: Engine) -> None:
-    setup(project, None, images="local")
-    assert choose(project, engine.docker.cli, "pull", yes=False) == "pulled"
-
-
-def test_a_pulled_set_stays_with_its_volumes_whatever_the_registry_says(project: Project, engine: Engine) -> None:
-    setup(project, None, images="pulled")
-    engine.volumes = "network-monitor_postgres_data"
-    assert choose(project, engine.docker.cli, "auto", yes=False) == "pulled"
-
-
-def test_a_pulled_set_without_data_gives_way_where_the_registry_is_gone(project: Project, engine: Engine) -> None:
-    setup(project, None, images="pulled")
-    assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
-
-
-def test_files_that_cannot_be_read_are_not_recorded(project: Project, engine: Engine) -> None:
-    def config(_argv: list[str]) -> Result:
-        if "images/compose.yml" in (engine.docker.environments[-1].get("COMPOSE_FILE") or ""):
-            return Result(1, "", "yaml: line 3: did not find expected key")
-        return Result(0, json.dumps(PUBLISHED), "")
-
-    engine.docker.answer("config", by=config)
-    with pytest.raises(ToolkitError, match="did not find expected key"):
-        choose(project, engine.docker.cli, "local", yes=False)
-    assert project.images is None
-
-
-def test_an_unknown_choice_is_wrong_usage(project: Project, engine: Engine) -> None:
-    with pytest.raises(ToolkitError, match="unknown image set 'both': known: auto, pull, local") as error:
-        choose(project, engine.docker.cli, "both", yes=False)
-    assert error.value.code == 2
-
-
-def test_an_engine_that_does_not_answer_is_not_an_engine_without_images(project: Project, engine: Engine) -> None:
-    setup(project, None, images="local")
-    engine.docker.on("image", "inspect", code=1, stderr="Cannot connect to the Docker daemon at unix:///x.")
-    with pytest.raises(ToolkitError, match="Cannot connect"):
-        ready(project, engine.docker.cli)
 
 
 def test_only_what_is_missing_is_provided(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
