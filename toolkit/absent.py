@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.compose import Docker
-from toolkit.console import say
+from toolkit.core.console import say
 from toolkit.project import LOCAL, PULLED, Project
 from toolkit.setup import settings
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 DISTRIBUTION = {"etc/os-release", "usr/lib/os-release", "lib/apk/db/installed", "var/lib/dpkg/status"}
 VENDORED = "netmon/page/vendored.json"

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit import files
-from toolkit.errors import ToolkitError
+from toolkit.core import files
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project, Secret
 
 RULE = "letters, digits, '-' and '_', starting with a letter or a digit, 16 to 128 characters"

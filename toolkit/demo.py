@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
 
-from toolkit import console, credentials, inside, requester
+from toolkit import credentials, inside, requester
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, states
 from toolkit.inside import Request, Response
 from toolkit.project import Project

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from toolkit.compose import Docker, TimedOutError
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive, write_atomically
-from toolkit.progress import side_by_side
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import exclusive, write_atomically
+from toolkit.core.progress import side_by_side
 from toolkit.project import PULLED, Project
 from toolkit.setup import setup
 from toolkit.variables import parse

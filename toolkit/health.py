@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit import inside
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 HEALTH_URL = "netmon.health.url"
 """The label of a service that has no health check of its own: where it is asked from outside."""

@@ -15,13 +15,14 @@ from uuid import uuid4
 
 import requests
 
-from toolkit import credentials, polling, proxy
+from toolkit import credentials, proxy
+from toolkit.core import polling
+from toolkit.core.outcome import Outcome
+from toolkit.core.polling import CheckError
 from toolkit.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.outcome import Outcome
-from toolkit.polling import CheckError
 from toolkit.project import Project
 from toolkit.proxy import Proxy
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit import requester
 from toolkit.compose import Docker, explain
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 CARRIERS = ("worker", "container-exporter")
 """Whose container sends the requests; the second one where the first has no replica."""

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import absent, console, deploy, doctor, files, health, images, preflight, proxy
+from toolkit import absent, deploy, doctor, health, images, preflight, proxy
 from toolkit.compose import Docker
+from toolkit.core import console, files
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.secrets import of_rotation
-from toolkit.errors import ToolkitError
 from toolkit.project import Project, known
 from toolkit.proxy import Proxy
 from toolkit.setup import engine_folder, settings, setup

@@ -11,11 +11,11 @@ from typing import Any
 import promql_parser
 import yaml
 
-from toolkit.durations import seconds
-from toolkit.errors import ToolkitError
+from toolkit.core.durations import seconds
+from toolkit.core.errors import ToolkitError
+from toolkit.core.polling import CheckError, until
 from toolkit.inside import Request, Response
 from toolkit.observe.stack import Stack, data, url
-from toolkit.polling import CheckError, until
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
 RULES = ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import known
 
 

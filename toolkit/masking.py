@@ -9,7 +9,7 @@ import yaml
 
 from toolkit import credentials
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 
 MASK = "********"

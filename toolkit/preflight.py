@@ -14,10 +14,10 @@ from typing import Any
 
 from toolkit import credentials, setup
 from toolkit.compose import Docker
-from toolkit.console import say
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor import CHECKS as DOCTORS
 from toolkit.doctor import Finding, Subject, examine
-from toolkit.errors import ToolkitError
 from toolkit.project import LOCAL, Project
 
 PRODUCTION = "prod"

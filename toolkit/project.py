@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from toolkit import envfile
-from toolkit.errors import ToolkitError
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
 
 LOCAL, PULLED = "local", "pulled"
 

@@ -13,8 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from toolkit.compose import Docker
+from toolkit.core.polling import CheckError
 from toolkit.health import ServiceState
-from toolkit.polling import CheckError
 
 SERVICE = "proxy"
 HEALTH, INTERNAL = "/healthz", "/api/metrics"

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 FILE = "reachability.yml"
 HOST, WORLD = "host", "world"

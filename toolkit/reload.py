@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from toolkit import loaded
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.inside import Request
 from toolkit.observe.grafana import login
 from toolkit.observe.stack import Stack, url

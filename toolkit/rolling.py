@@ -6,10 +6,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from toolkit import files, wait
+from toolkit import wait
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.core import files
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, states
 from toolkit.project import Project
 

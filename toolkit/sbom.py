@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from toolkit.compose import Docker
 from toolkit.contents import Package, packages, read
-from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import write_atomically
 from toolkit.project import Project
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from toolkit import console, credentials
+from toolkit import credentials
 from toolkit.compose import Docker
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Level, Subject
 from toolkit.doctor.secrets import of_file, of_folder, of_rotation
-from toolkit.errors import ToolkitError
 from toolkit.logins import LOGINS, refusal, unasked
 from toolkit.project import Project, Secret
 

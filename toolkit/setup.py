@@ -6,9 +6,10 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit import credentials, envfile, files
+from toolkit import credentials
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core import envfile, files
+from toolkit.core.errors import ToolkitError
 from toolkit.project import LOCAL, PULLED, Project, known
 from toolkit.rotation import staging
 from toolkit.variables import variables_used

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.inside import Request, Response, fetch
 from toolkit.observe.stack import Stack, url
 from toolkit.project import Project

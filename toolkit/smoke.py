@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from toolkit import absent, console, hostchecks, proxy
+from toolkit import absent, hostchecks, proxy
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
+from toolkit.core.polling import CheckError
 from toolkit.health import states
 from toolkit.hostchecks import Host
 from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack
-from toolkit.outcome import Outcome
-from toolkit.polling import CheckError
 from toolkit.project import Project
 from toolkit.proxy import Proxy
 

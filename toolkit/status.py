@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from toolkit import absent, console
+from toolkit import absent
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, Verdict, asked, states
 from toolkit.project import Project
 from toolkit.wait import group, replicas

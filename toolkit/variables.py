@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 
 # Written by `invoke setup` and read by docker compose or by the tasks, not by the files.

@@ -12,8 +12,8 @@ from typing import Any
 
 from toolkit import causes, compose
 from toolkit.compose import Docker, Result
-from toolkit.console import STYLES, console, say
-from toolkit.errors import ToolkitError
+from toolkit.core.console import STYLES, console, say
+from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, Verdict, asked, states
 from toolkit.project import known
 

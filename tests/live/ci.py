@@ -22,8 +22,8 @@ from tests.live import stack
 from tests.live.machine import CHECKOUT, REGISTRY, Machine
 from tests.live.published import MIRRORS
 from tests.live.workflow import PATH, Job, jobs
-from toolkit import console
-from toolkit.errors import ToolkitError
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 
 CHOSEN = ("lint*", "validate*", "stack")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from toolkit.compose import Docker
 from toolkit.contracts.contract import Contract, load
 from toolkit.contracts.inspection import Image, Verdict, inspect
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 from toolkit.images.sets import missing_names
-from toolkit.outcome import Outcome
 from toolkit.project import LOCAL, PULLED, Project
 
 

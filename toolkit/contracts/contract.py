@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 FOLDER, FILE = "images", "contract.yml"
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from toolkit import doctor, envfile, files, preflight, rolling, silences
+from toolkit import doctor, preflight, rolling, silences
 from toolkit.compose import Docker, explain
-from toolkit.console import phase, say
+from toolkit.core import envfile, files
+from toolkit.core.console import phase, say
+from toolkit.core.errors import ToolkitError
 from toolkit.deploy import journal as journals
 from toolkit.deploy import rehearsal, release
 from toolkit.deploy.journal import Journal
 from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
-from toolkit.errors import ToolkitError
 from toolkit.health import Verdict, states
 from toolkit.inside import get
 from toolkit.project import Project

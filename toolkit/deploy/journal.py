@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolkit.files import write_atomically
+from toolkit.core.files import write_atomically
 from toolkit.project import Project
 
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from toolkit import credentials, files, health, polling, wait
+from toolkit import credentials, health, wait
 from toolkit.compose import Docker
-from toolkit.console import say
+from toolkit.core import files, polling
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.polling import CheckError
 from toolkit.deploy.release import APP
-from toolkit.errors import ToolkitError
 from toolkit.hostchecks import QUEUED, TARGET
 from toolkit.inside import Request, Response, fetch
-from toolkit.polling import CheckError
 from toolkit.project import Project
 from toolkit.smoke import Plan
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from toolkit import compose, images
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.images import Image
 from toolkit.project import Project
 

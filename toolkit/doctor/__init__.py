@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.compose import Docker
-from toolkit.console import table
+from toolkit.core.console import table
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.checkout import compose_files, mounts, permissions, settings, shell
 from toolkit.doctor.engine import (
     buildx,
@@ -22,7 +23,6 @@ from toolkit.doctor.findings import Finding, Subject
 from toolkit.doctor.ports import ports, require_free_ports
 from toolkit.doctor.secrets import secrets
 from toolkit.doctor.stack import containers
-from toolkit.errors import ToolkitError
 from toolkit.project import Project
 
 __all__ = [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from toolkit import setup
 from toolkit.compose import explain
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.errors import ToolkitError
 from toolkit.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
 
 SETUP = "run: invoke setup"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from toolkit import images
 from toolkit.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.errors import ToolkitError
 from toolkit.setup import ENGINE_FOLDER, USUAL_FOLDER, engine_folder
 
 ENGINE = (25, 0)  # start_interval

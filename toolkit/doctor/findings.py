@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from toolkit.compose import Docker, explain
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.variables import variables_used
 

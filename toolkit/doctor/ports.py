@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.compose import Docker
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.variables import port_variables
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from toolkit import credentials, setup
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.errors import ToolkitError
 from toolkit.project import Project, Secret
 from toolkit.rotation import staging
 

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from toolkit import compose, sources
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import write_atomically
+from toolkit.core.progress import side_by_side
 from toolkit.images.sets import Image, environment
-from toolkit.progress import side_by_side
 from toolkit.project import LOCAL, Project
 
 

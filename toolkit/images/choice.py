@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import exclusive
 from toolkit.images import pulls
 from toolkit.images.failures import BUILD_HERE, PullError
 from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit import digests
 from toolkit.compose import Result, explain
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.images.registry import Name
 from toolkit.project import Project
 

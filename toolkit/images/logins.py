@@ -8,7 +8,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from toolkit import compose
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 HELPER_SECONDS = 10
 

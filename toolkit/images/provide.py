@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import exclusive
 from toolkit.images import pulls
 from toolkit.images.builds import make
 from toolkit.images.choice import choose

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit import digests, sources
 from toolkit.compose import Docker, Result, explain
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import LOCAL, PULLED, Project
 from toolkit.setup import settings
 

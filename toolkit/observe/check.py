@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.observe import correlation, grafana, metrics, panels, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack

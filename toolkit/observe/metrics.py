@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from toolkit import dashboards, promql
-from toolkit.durations import seconds
+from toolkit import dashboards
+from toolkit.core import promql
+from toolkit.core.durations import seconds
 from toolkit.inside import Request
 from toolkit.observe import expectations
 from toolkit.observe.result import Result

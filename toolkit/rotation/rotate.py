@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit import console, deploy, doctor, files, health, rolling, setup, silences
+from toolkit import deploy, doctor, health, rolling, setup, silences
 from toolkit.compose import Docker
-from toolkit.console import say
+from toolkit.core import console, files
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
 from toolkit.deploy import release
-from toolkit.errors import ToolkitError
 from toolkit.logins import attempt, attempts, unasked
 from toolkit.project import Project
 from toolkit.rotation import staging

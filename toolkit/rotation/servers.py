@@ -18,9 +18,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolkit import credentials, files, rolling, setup
+from toolkit import credentials, rolling, setup
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core import files
+from toolkit.core.errors import ToolkitError
 from toolkit.logins import attempt
 from toolkit.project import Project
 from toolkit.rotation import staging

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit import credentials, envfile, files
+from toolkit import credentials
+from toolkit.core import envfile, files
 from toolkit.project import Project
 from toolkit.rotation.accounts import Account, Credential, accounts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
     from invoke.context import Context

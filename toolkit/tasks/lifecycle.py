@@ -14,7 +14,7 @@ SERVICE = "this service only; repeatable"
 @task(help={"profile": PROFILE})
 def setup(c: Context, profile: str | None = None) -> None:
     """Make this checkout ready: passwords in secrets/, settings in .env; what exists is kept."""
-    from toolkit.console import say
+    from toolkit.core.console import say
     from toolkit.setup import engine_folder, setup
 
     project, docker = checkout(c)

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from toolkit.contracts import contract as contracts
 from toolkit.contracts.contract import Contract, Folder
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import PULLED
 from toolkit.validate.calls import Calls, Start
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration

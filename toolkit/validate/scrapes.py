@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from yaml.nodes import Node
 
-from toolkit.durations import seconds
+from toolkit.core.durations import seconds
 from toolkit.observe.expectations import FILE
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.compose import Docker, Result, explain, run
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 
 def shell(script: str, **options: object) -> Result:

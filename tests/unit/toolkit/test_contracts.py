@@ -16,8 +16,8 @@ from toolkit.contracts.check import Result as Checked
 from toolkit.contracts.check import check, check_published, images
 from toolkit.contracts.contract import Contract, Folder, load
 from toolkit.contracts.inspection import Image, inspect
-from toolkit.errors import ToolkitError
-from toolkit.outcome import Outcome
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 from toolkit.project import LOCAL, PULLED, Project
 
 NAME = "docker.io/library/cache:1"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import credentials
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.setup import setup
 

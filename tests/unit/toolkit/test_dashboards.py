@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from toolkit.core.promql import metrics_in
 from toolkit.dashboards import EMPTY_BY_DESIGN, FOLDER, Excuse, PanelQuery, concrete, excuses, names_in, queries
-from toolkit.promql import metrics_in
 
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 

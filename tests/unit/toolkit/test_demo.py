@@ -13,8 +13,8 @@ from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.httpserver import Route, server
 from tests.unit.toolkit.programs import Programs
 from toolkit import credentials
+from toolkit.core.errors import ToolkitError
 from toolkit.demo import TARGETS, Visitor, demo
-from toolkit.errors import ToolkitError
 from toolkit.inside import Response
 from toolkit.project import Project
 from toolkit.setup import setup

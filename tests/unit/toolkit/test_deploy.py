@@ -12,13 +12,14 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials, doctor, envfile, rolling, wait
+from toolkit import credentials, doctor, rolling, wait
 from toolkit import deploy as package
 from toolkit.compose import Result
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 from toolkit.deploy import deploy, journal, recover, rehearsal
-from toolkit.errors import ToolkitError
 from toolkit.images import builds
-from toolkit.outcome import Outcome
 from toolkit.project import Project
 from toolkit.setup import setup
 from toolkit.smoke import Check, SmokeReport

@@ -10,7 +10,7 @@ import yaml
 from tests.unit.toolkit.conftest import FakeDocker
 from toolkit import digests
 from toolkit.compose import Result, TimedOutError
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import LOCAL, PULLED, Project
 from toolkit.setup import setup
 

@@ -16,8 +16,8 @@ import pytest
 from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from toolkit import credentials
 from toolkit.compose import Result
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor import Finding, doctor, require_engine, require_engine_folder, require_free_ports, show
-from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.setup import setup
 

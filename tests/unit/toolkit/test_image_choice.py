@@ -16,7 +16,7 @@ from tests.unit.toolkit.imageengine import (
     Engine,
 )
 from toolkit.compose import Result, TimedOutError
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.images import choose, ready
 from toolkit.project import Project
 from toolkit.setup import setup

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from toolkit.compose import Result, TimedOutError
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.images import pulls, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import RegistryError
@@ -137,7 +137,7 @@ HANGS = Result(-1, "", "")
 @pytest.fixture
 def line(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setattr(pulls, "PAUSES", (0.01, 0.02, 0.03))
-    monkeypatch.setattr("toolkit.progress.LOOK", 0.01)
+    monkeypatch.setattr("toolkit.core.progress.LOOK", 0.01)
     return Line(docker)
 
 

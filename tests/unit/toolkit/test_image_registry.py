@@ -15,7 +15,7 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.images import registry, sizes, tags
 from toolkit.images.logins import account
 from toolkit.images.registry import Name, Registries, RegistryError

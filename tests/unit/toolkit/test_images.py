@@ -17,9 +17,10 @@ from tests.unit.toolkit.imageengine import (
     REDIS,
     Engine,
 )
-from toolkit import envfile, sources
+from toolkit import sources
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
 from toolkit.project import Project
 from toolkit.setup import setup

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.inside import Request, fetch, get
 
 

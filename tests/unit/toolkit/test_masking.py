@@ -7,7 +7,7 @@ import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit import credentials
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.logs import logs
 from toolkit.masking import MASK, mask, masked_config
 from toolkit.project import Project

@@ -13,10 +13,10 @@ import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 from toolkit.observe import correlation, grafana, metrics, panels, targets
 from toolkit.observe.result import Result, require, show
-from toolkit.outcome import Outcome
 from toolkit.project import Project
 from toolkit.setup import setup
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
-from toolkit import credentials, envfile, preflight
+from toolkit import credentials, preflight
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor import Finding
-from toolkit.errors import ToolkitError
 from toolkit.preflight import announce, clock_state, weakness
 from toolkit.project import Project
 from toolkit.setup import setup

@@ -15,7 +15,7 @@ import trustme
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import state
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit.polling import CheckError
+from toolkit.core.polling import CheckError
 from toolkit.proxy import Proxy, check
 
 DOMAIN = "netmon.localhost"

@@ -12,7 +12,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs, prometheus
 from toolkit import loaded
 from toolkit import reload as module
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.inside import Response
 from toolkit.loaded import file_hash, metric
 from toolkit.observe.stack import Stack

@@ -8,7 +8,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
 from toolkit import rolling, wait
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 
 PORT = [{"host_ip": "127.0.0.1", "published": "3000", "target": 3000, "protocol": "tcp"}]

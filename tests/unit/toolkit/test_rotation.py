@@ -12,10 +12,11 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs
 from tests.unit.toolkit.rotatingstack import SERVERS, Stack
-from toolkit import credentials, doctor, envfile, files, rolling, silences, wait
+from toolkit import credentials, doctor, rolling, silences, wait
 from toolkit.compose import Result
+from toolkit.core import envfile, files
+from toolkit.core.errors import ToolkitError
 from toolkit.doctor.secrets import of_rotation
-from toolkit.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.rotation import rotate as module
 from toolkit.rotation import servers, staging

@@ -15,7 +15,7 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit import sbom
 from toolkit.compose import Result
 from toolkit.contents import VENDORED, Contents, Package, packages, unpack
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 
 SITE = "opt/venv/lib/python3.14/site-packages"

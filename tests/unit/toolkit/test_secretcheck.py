@@ -18,7 +18,7 @@ from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit import credentials, secretcheck
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.lifecycle import Options, up
 from toolkit.project import Project
 from toolkit.secretcheck import Row, bits, check, show

@@ -7,8 +7,9 @@ import stat
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from toolkit import credentials, envfile, files
-from toolkit.errors import ToolkitError
+from toolkit import credentials
+from toolkit.core import envfile, files
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.setup import engine_folder, passwords, settings, setup
 

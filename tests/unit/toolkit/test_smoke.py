@@ -20,13 +20,13 @@ from tests.unit.toolkit.httpserver import Route, server
 from toolkit import credentials, hostchecks
 from toolkit import smoke as module
 from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
+from toolkit.core.polling import CheckError
 from toolkit.hostchecks import Host, HostCheck
 from toolkit.observe import targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.outcome import Outcome
-from toolkit.polling import CheckError
 from toolkit.project import Project
 from toolkit.proxy import Proxy
 from toolkit.setup import setup

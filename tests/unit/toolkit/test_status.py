@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.status import age, status
 

@@ -30,13 +30,13 @@ from toolkit import (
 )
 from toolkit.contracts import check as contract_check
 from toolkit.contracts import contract, inspection
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 from toolkit.doctor.findings import Level
-from toolkit.errors import ToolkitError
 from toolkit.images import tags as image_tags
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
-from toolkit.outcome import Outcome
 from toolkit.project import Project
 from toolkit.rotation import rotate as rotation
 from toolkit.smoke import Check, SmokeReport

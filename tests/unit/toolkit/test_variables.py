@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
 from toolkit.variables import OF_SETUP, OF_TASKS, port_variables, variables_used
 

@@ -15,7 +15,7 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container, state
 from toolkit import wait as module
 from toolkit.compose import Result
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.wait import Service, Watch, dependencies, group, last_lines, replicas, wait
 
 MARKER = 'relation "platform.initialisation" does not exist'

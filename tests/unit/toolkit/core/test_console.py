@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit import console
-from toolkit.errors import ToolkitError
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 
 
 def test_a_table_is_aligned_and_never_cut_off(capsys: pytest.CaptureFixture[str]) -> None:

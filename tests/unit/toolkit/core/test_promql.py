@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.promql import metrics_in, partial_sums
+from toolkit.core.promql import metrics_in, partial_sums
 
 
 def test_metrics_of_selectors_by_name_and_by_label() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import envfile
-from toolkit.errors import ToolkitError
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
 
 
 @pytest.fixture

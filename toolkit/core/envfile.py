@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import write_atomically
 
 HEADER = """\
 # Settings of this checkout, read by docker compose and by the tasks. Made by `invoke setup`; yours to edit.

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.console import console, say
+from toolkit.core.console import console, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID

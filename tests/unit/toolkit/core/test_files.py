@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import files
-from toolkit.errors import ToolkitError
+from toolkit.core import files
+from toolkit.core.errors import ToolkitError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
     from rich.console import Console
