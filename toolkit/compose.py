@@ -242,6 +242,13 @@ class Docker:
         name: str = self.effective()["name"]
         return name
 
+    def data_root(self) -> str | None:
+        """The folder of the engine's files, the containers' logs among them; None where no engine answers."""
+        try:
+            return self("info", "--format", "{{.DockerRootDir}}").stdout.strip() or None
+        except ToolkitError:
+            return None
+
     def image_id(self, name: str) -> str | None:
         """The id of an image that the engine has, or None."""
         result = self("image", "inspect", "--format", "{{.Id}}", name)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from toolkit import absent, deploy, doctor, health, images, preflight, proxy
 from toolkit.compose import Docker
 from toolkit.core import console, files
-from toolkit.core.errors import ToolkitError
+from toolkit.core.errors import ToolkitError, require_known
 from toolkit.doctor.secrets import of_rotation
-from toolkit.project import Project, known
+from toolkit.project import Project
 from toolkit.proxy import Proxy
-from toolkit.setup import engine_folder, settings, setup
+from toolkit.setup import settings, setup
 from toolkit.smoke import smoke
 from toolkit.wait import wait
 
@@ -51,12 +51,12 @@ def up(project: Project, docker: Docker, options: Options) -> None:
     if options.profile:
         project.layers(options.profile)
     groups = choose_groups(project, options.with_, options.without)
-    known("image set", options.images, images.CHOICES)
+    require_known("image set", options.images, images.CHOICES)
     try:
         with files.exclusive(project.lock_file, "bring the stack up"):
             doctor.require_engine(docker)
             with console.phase("set-up", ".env and secrets/; what you wrote there stays"):
-                for line in setup(project, options.profile, groups=groups, folder=engine_folder(docker)):
+                for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
                 doctor.require_engine_folder(docker)
                 doctor.require_free_ports(project, docker)
@@ -92,7 +92,7 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
         ToolkitError: a group is unknown, cannot be left out, or is named in both (exit code 2).
     """
     on = {name for name in settings(project)["COMPOSE_PROFILES"].split(",") if name in project.groups}
-    added = {known("group", name, project.groups) for name in with_}
+    added = {require_known("group", name, project.groups) for name in with_}
     removed = set(without)
     removable = {group.name for group in project.groups.values() if group.default} | on
     if foreign := sorted(removed - removable):

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from toolkit.compose import Docker
-from toolkit.core.errors import ToolkitError
-from toolkit.project import known
+from toolkit.core.errors import ToolkitError, require_known
 
 
 def logs(
@@ -32,7 +31,7 @@ def logs(
     """
     configured = docker.effective(every_group=True)["services"]
     for service in services:
-        known("service", service, configured)
+        require_known("service", service, configured)
     options = [*(["--follow"] if follow else []), *([f"--tail={tail}"] if tail is not None else [])]
     options += [f"--since={since}"] if since else []
     # The services of a group that is off may still have containers, and these logs.

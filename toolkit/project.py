@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from toolkit.core import envfile
-from toolkit.core.errors import ToolkitError
+from toolkit.core.errors import ToolkitError, require_known
 
 LOCAL, PULLED = "local", "pulled"
 
@@ -148,7 +148,7 @@ class Project:
             ToolkitError: there is no such profile; the known ones are named.
         """
         profiles = self.data["profiles"]
-        return list(profiles[known("profile", profile, profiles)])
+        return list(profiles[require_known("profile", profile, profiles)])
 
     def compose_files(self, profile: str, images: str | None, groups: Iterable[str] = ()) -> list[str]:
         """The value of COMPOSE_FILE, as a list.
@@ -202,16 +202,3 @@ class Project:
         if not self.profile:
             raise ToolkitError("this checkout is not set up", ".env names no profile", "run: invoke setup")
         return self.profile
-
-
-def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """``name``, if it is one of ``names``.
-
-    Raises:
-        ToolkitError: it is not; the known names are listed. Exit code 2.
-    """
-    if name in (names := list(names)):
-        return name
-    raise ToolkitError(
-        f"unknown {kind} '{name}'", f"known: {', '.join(names)}", f"use one of the known {kind}s", code=2
-    )

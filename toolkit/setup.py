@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterable
 
 from toolkit import credentials
-from toolkit.compose import Docker
 from toolkit.core import envfile, files
-from toolkit.core.errors import ToolkitError
-from toolkit.project import LOCAL, PULLED, Project, known
+from toolkit.core.errors import ToolkitError, require_known
+from toolkit.project import LOCAL, PULLED, Project
 from toolkit.rotation import staging
 from toolkit.variables import variables_used
 
@@ -31,7 +30,7 @@ def setup(
         profile: Default: the one that .env names, else the first of invoke.yaml.
         images: The image set in use from now on, ``local`` or ``pulled``; default: unchanged.
         groups: The parts of the stack that are on from now on; default: unchanged.
-        folder: Where the engine keeps its files, see `engine_folder`; default: not known, so unchanged.
+        folder: Where the engine keeps its files, see `Docker.data_root`; default: not known, so unchanged.
 
     Returns:
         What was done, a line each; empty where nothing had to be.
@@ -56,14 +55,6 @@ def setup(
         return done
 
 
-def engine_folder(docker: Docker) -> str | None:
-    """Where the engine keeps its files, the containers' logs among them; None where no engine answers."""
-    try:
-        return docker("info", "--format", "{{.DockerRootDir}}").stdout.strip() or None
-    except ToolkitError:
-        return None
-
-
 def settings(
     project: Project, profile: str | None = None, images: str | None = None, groups: Iterable[str] | None = None
 ) -> dict[str, str]:
@@ -78,7 +69,7 @@ def settings(
         "NETMON_PROFILE": profile,
     }
     if images:
-        wanted["NETMON_IMAGES"] = known("image set", images, (LOCAL, PULLED))
+        wanted["NETMON_IMAGES"] = require_known("image set", images, (LOCAL, PULLED))
     return wanted
 
 
@@ -138,7 +129,7 @@ def _groups(project: Project, env: dict[str, str], groups: Iterable[str] | None)
     current = [name for name in env.get("COMPOSE_PROFILES", "").split(",") if name]
     own = [name for name in current if name not in project.groups]
     if groups is not None:
-        chosen = {known("group", name, project.groups) for name in groups}
+        chosen = {require_known("group", name, project.groups) for name in groups}
     elif "COMPOSE_PROFILES" in env:
         chosen = set(current)
     else:

@@ -13,9 +13,8 @@ from typing import Any
 from toolkit import causes, compose
 from toolkit.compose import Docker, Result
 from toolkit.core.console import STYLES, console, say
-from toolkit.core.errors import ToolkitError
+from toolkit.core.errors import ToolkitError, require_known
 from toolkit.health import ServiceState, Verdict, asked, states
-from toolkit.project import known
 
 PAUSE = 0.5
 """Seconds between two looks; each takes CPU from the services that are starting."""
@@ -212,7 +211,7 @@ def replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[st
     for name, service in config["services"].items():
         count = (service.get("deploy") or {}).get("replicas", service.get("scale"))
         counts[name] = 1 if count is None else int(count)
-    wanted = [known("service", name, counts) for name in services] or list(counts)
+    wanted = [require_known("service", name, counts) for name in services] or list(counts)
     expected = {name: counts[name] for name in wanted if counts[name]}
     if not expected:
         what = ", ".join(services) or "every service"

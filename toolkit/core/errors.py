@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from invoke.exceptions import Exit
 
 
@@ -24,3 +26,16 @@ class ToolkitError(Exit):
 
     def __str__(self) -> str:
         return self.render()
+
+
+def require_known(kind: str, name: str, names: Iterable[str]) -> str:
+    """``name``, if it is one of ``names``.
+
+    Raises:
+        ToolkitError: it is not; the known names are listed. Exit code 2.
+    """
+    if name in (names := list(names)):
+        return name
+    raise ToolkitError(
+        f"unknown {kind} '{name}'", f"known: {', '.join(names)}", f"use one of the known {kind}s", code=2
+    )

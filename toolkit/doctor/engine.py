@@ -12,7 +12,7 @@ from toolkit import images
 from toolkit.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.setup import ENGINE_FOLDER, USUAL_FOLDER, engine_folder
+from toolkit.setup import ENGINE_FOLDER, USUAL_FOLDER
 
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"
@@ -66,7 +66,7 @@ def require_engine_folder(docker: Docker) -> None:
     Raises:
         ToolkitError: they are not: the engine runs in a virtual machine, or on another host.
     """
-    folder = engine_folder(docker)
+    folder = docker.data_root()
     if folder is None or _exists(Path(folder)):
         return
     readers = [

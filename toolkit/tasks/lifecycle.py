@@ -15,10 +15,10 @@ SERVICE = "this service only; repeatable"
 def setup(c: Context, profile: str | None = None) -> None:
     """Make this checkout ready: passwords in secrets/, settings in .env; what exists is kept."""
     from toolkit.core.console import say
-    from toolkit.setup import engine_folder, setup
+    from toolkit.setup import setup
 
     project, docker = checkout(c)
-    done = setup(project, profile, folder=engine_folder(docker))
+    done = setup(project, profile, folder=docker.data_root())
     for line in done or ["everything is set up already"]:
         say(line)
 

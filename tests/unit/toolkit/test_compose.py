@@ -154,3 +154,12 @@ def test_the_id_of_an_image(docker: FakeDocker) -> None:
     assert docker.cli.image_id("app:1") == "sha256:1"
     docker.on("image", "inspect", code=1, stderr="No such image")
     assert docker.cli.image_id("app:1") is None
+
+
+def test_the_data_root_is_that_of_the_engine_or_none_without_an_answer(docker: FakeDocker) -> None:
+    docker.on("info", stdout="/srv/docker\n")
+    assert docker.cli.data_root() == "/srv/docker"
+    docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")
+    assert docker.cli.data_root() is None
+    docker.answer("info", by=ToolkitError("cannot run docker"))
+    assert docker.cli.data_root() is None

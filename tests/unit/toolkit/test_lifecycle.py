@@ -11,7 +11,7 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit import absent, deploy, doctor, images, lifecycle
-from toolkit.compose import Result
+from toolkit.compose import Docker, Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
@@ -45,7 +45,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(doctor, "require_engine", steps.note("engine"))
     monkeypatch.setattr(doctor, "require_free_ports", steps.note("ports"))
     monkeypatch.setattr(doctor, "require_engine_folder", steps.note("folder"))
-    monkeypatch.setattr(lifecycle, "engine_folder", lambda _docker: "/var/lib/docker")
+    monkeypatch.setattr(Docker, "data_root", lambda _docker: "/var/lib/docker")
     monkeypatch.setattr(absent, "show", steps.note("absent"))
     monkeypatch.setattr(lifecycle, "setup", steps.note("setup", ["created secrets/redis_password.txt"]))
     monkeypatch.setattr(images, "choose", steps.note("choose", "local"))

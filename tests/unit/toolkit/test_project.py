@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.core.errors import ToolkitError
-from toolkit.project import LOCAL, Project, known
+from toolkit.core.errors import ToolkitError, require_known
+from toolkit.project import LOCAL, Project
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_an_unknown_profile_is_wrong_usage(project: Project) -> None:
 
 
 def test_known_returns_the_name() -> None:
-    assert known("group", "a", iter(["a", "b"])) == "a"
+    assert require_known("group", "a", iter(["a", "b"])) == "a"
 
 
 def test_state_comes_from_the_env_file_as_it_is_now(project: Project) -> None:

@@ -6,12 +6,11 @@ import stat
 
 import pytest
 
-from tests.unit.toolkit.conftest import FakeDocker
 from toolkit import credentials
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
 from toolkit.project import Project
-from toolkit.setup import engine_folder, passwords, settings, setup
+from toolkit.setup import passwords, settings, setup
 
 GOOD = "0123456789abcdef"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)
@@ -115,15 +114,6 @@ def test_the_engines_folder_is_written_where_it_is_not_the_usual_one(project: Pr
     assert project.env["DOCKER_ROOT_DIR"] == "/srv/docker", "an engine that does not answer changes nothing"
     setup(project, None, folder="/var/lib/docker")
     assert project.env["DOCKER_ROOT_DIR"] == "/var/lib/docker"
-
-
-def test_the_engine_is_asked_for_its_folder(docker: FakeDocker) -> None:
-    docker.on("info", stdout="/srv/docker\n")
-    assert engine_folder(docker.cli) == "/srv/docker"
-    docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")
-    assert engine_folder(docker.cli) is None
-    docker.answer("info", by=ToolkitError("cannot run docker"))
-    assert engine_folder(docker.cli) is None
 
 
 def test_images_are_recorded_and_kept(project: Project) -> None:
