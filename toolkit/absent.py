@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import settings
 from toolkit.compose import Docker
 from toolkit.core.console import say
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.setup import settings
 
 REASON = "not in the local images: its alerts, panels and checks do not run here"
 

@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
 
-from toolkit import credentials, inside, requester
+from toolkit import inside, requester
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, states
 from toolkit.inside import Request, Response
-from toolkit.project import Project
 
 ALIVE = "http://app:3000/api/health/live"
 TARGETS = (ALIVE, "http://worker:3000/api/health/live", "http://rabbitmq:15672/")

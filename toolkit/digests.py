@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
+from toolkit.checkout.project import PULLED, Project
+from toolkit.checkout.setup import setup
+from toolkit.checkout.variables import parse
 from toolkit.compose import Docker, TimedOutError
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, write_atomically
 from toolkit.core.progress import side_by_side
-from toolkit.project import PULLED, Project
-from toolkit.setup import setup
-from toolkit.variables import parse
 
 Pins = dict[tuple[str, ...], str]
 """Keys that lead to an image in a compose file → its name, with a digest in a lock."""

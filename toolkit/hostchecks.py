@@ -15,7 +15,9 @@ from uuid import uuid4
 
 import requests
 
-from toolkit import credentials, proxy
+from toolkit import proxy
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
 from toolkit.core import polling
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
@@ -23,7 +25,6 @@ from toolkit.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 from toolkit.proxy import Proxy
 
 REQUEST_TIMEOUT = 5.0

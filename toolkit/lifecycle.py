@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from toolkit import absent, deploy, doctor, health, images, preflight, proxy
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import settings, setup
 from toolkit.compose import Docker
 from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.doctor.secrets import of_rotation
-from toolkit.project import Project
 from toolkit.proxy import Proxy
-from toolkit.setup import settings, setup
 from toolkit.smoke import smoke
 from toolkit.wait import wait
 

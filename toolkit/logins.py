@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit import credentials, setup
+from toolkit.checkout import credentials, setup
+from toolkit.checkout.project import Project, Secret
 from toolkit.compose import Docker, Result
 from toolkit.health import states
 from toolkit.masking import MASK
-from toolkit.project import Project, Secret
 
 TIMEOUT = 30.0
 """Seconds for one login: Kafka's and RabbitMQ's tools start a machine of their own, on a host that may be busy."""

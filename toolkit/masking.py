@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
 
 MASK = "********"
 

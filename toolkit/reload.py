@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from toolkit import loaded
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.inside import Request
 from toolkit.observe.grafana import login
 from toolkit.observe.stack import Stack, url
-from toolkit.project import Project
 from toolkit.validate import programs
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding

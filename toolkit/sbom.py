@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.contents import Package, packages, read
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
-from toolkit.project import Project
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component

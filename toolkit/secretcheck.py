@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project, Secret
 from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Level, Subject
 from toolkit.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.logins import LOGINS, refusal, unasked
-from toolkit.project import Project, Secret
 
 OLD = 90
 """Days after which a password is to be replaced."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.inside import Request, Response, fetch
 from toolkit.observe.stack import Stack, url
-from toolkit.project import Project
 
 REPLACING = (
     "TargetDown", "TargetAbsent", "EndpointDown", "DependencyDown", "ContainerStopped", "ContainerRestarting",

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from toolkit import absent, hostchecks, proxy
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
@@ -22,7 +23,6 @@ from toolkit.health import states
 from toolkit.hostchecks import Host
 from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 from toolkit.proxy import Proxy
 
 HOST, INSIDE = "host", "inside"

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from toolkit import absent
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.health import ServiceState, Verdict, asked, states
-from toolkit.project import Project
 from toolkit.wait import group, replicas
 
 COLUMNS = ("service", "state", "health", "since", "ports", "memory")

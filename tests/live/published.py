@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.checkout.project import LOCAL, Project
 from toolkit.compose import Docker
-from toolkit.project import LOCAL, Project
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FOLDERS = (FIXTURES / "published", FIXTURES / "standins")

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 import requests
 
+from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.health import HEALTH_URL
-from toolkit.project import LOCAL, PULLED, Project
 from toolkit.proxy import ROOT, Proxy
 
 T = TypeVar("T")

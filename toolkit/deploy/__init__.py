@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from toolkit import doctor, preflight, rolling, silences
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker, explain
 from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
@@ -21,7 +22,6 @@ from toolkit.deploy.journal import Journal
 from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
 from toolkit.health import Verdict, states
 from toolkit.inside import get
-from toolkit.project import Project
 from toolkit.smoke import Plan, smoke
 from toolkit.wait import replicas
 

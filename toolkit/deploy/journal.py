@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from toolkit.checkout.project import Project
 from toolkit.core.files import write_atomically
-from toolkit.project import Project
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from toolkit import credentials, health, wait
+from toolkit import health, wait
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core import files, polling
 from toolkit.core.console import say
@@ -16,7 +18,6 @@ from toolkit.core.polling import CheckError
 from toolkit.deploy.release import APP
 from toolkit.hostchecks import QUEUED, TARGET
 from toolkit.inside import Request, Response, fetch
-from toolkit.project import Project
 from toolkit.smoke import Plan
 
 ANSWER, PROBE = 15.0, 30.0

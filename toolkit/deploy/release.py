@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from toolkit import compose, images
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.images import Image
-from toolkit.project import Project
 
 VARIABLE = "NETMON_RELEASE"
 """The tag of the images that are built here. In .env it names the release that is in force."""

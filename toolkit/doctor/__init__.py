@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.core.console import table
 from toolkit.core.errors import ToolkitError
@@ -23,7 +24,6 @@ from toolkit.doctor.findings import Finding, Subject
 from toolkit.doctor.ports import ports, require_free_ports
 from toolkit.doctor.secrets import secrets
 from toolkit.doctor.stack import containers
-from toolkit.project import Project
 
 __all__ = [
     "CHECKS",

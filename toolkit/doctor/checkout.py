@@ -9,11 +9,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit import setup
+from toolkit.checkout import setup
+from toolkit.checkout.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
 from toolkit.compose import explain
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
 
 SETUP = "run: invoke setup"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from toolkit.checkout.project import Project
+from toolkit.checkout.variables import variables_used
 from toolkit.compose import Docker, explain
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
-from toolkit.variables import variables_used
 
 Level = Literal["ok", "skipped", "warning", "failed"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.checkout.project import Project
+from toolkit.checkout.variables import port_variables
 from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.project import Project
-from toolkit.variables import port_variables
 
 LISTENING = "0A"
 

@@ -6,11 +6,10 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
-from toolkit import credentials, setup
+from toolkit.checkout import credentials, rotation_journal, setup
+from toolkit.checkout.project import Project, Secret
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
-from toolkit.project import Project, Secret
-from toolkit.rotation import staging
 
 SETUP = "run: invoke setup"
 ROTATE = "invoke secrets.rotate --name={}"
@@ -33,7 +32,7 @@ def of_folder(project: Project) -> Iterator[Finding]:
 
 def of_rotation(project: Project) -> Iterator[Finding]:
     """Whether a rotation was cut off."""
-    if staged := staging.read(project):
+    if staged := rotation_journal.read(project):
         what = f"the rotation of {staged.account.name} is unfinished"
         yield Finding("rotation", "warning", what, staged.resume)
 
@@ -57,7 +56,7 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
     if path.read_bytes().endswith(b"\n"):
         what = f"{secret.file} ends with a newline, which another program may take for a part of the value"
         yield Finding(name, "warning", what, f"run: truncate --size=-1 {secret.file}")
-    if others and staging.read(project) is None:
+    if others and rotation_journal.read(project) is None:
         what = f"{secret.file} holds {others} more beside the token in use"
         yield Finding(name, "warning", what, f"delete the other lines of {secret.file}, or run: {ROTATE.format(name)}")
     if project.profile and secret.variable in subject.variables:

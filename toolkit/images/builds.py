@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from toolkit import compose, sources
+from toolkit.checkout.project import LOCAL, Project
 from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 from toolkit.core.progress import side_by_side
 from toolkit.images.sets import Image, environment
-from toolkit.project import LOCAL, Project
 
 
 def make(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError, require_known
@@ -15,8 +17,6 @@ from toolkit.core.files import exclusive
 from toolkit.images import pulls
 from toolkit.images.failures import BUILD_HERE, PullError
 from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.setup import setup
 
 
 def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:

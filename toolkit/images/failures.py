@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 from toolkit import digests
+from toolkit.checkout.project import Project
 from toolkit.compose import Result, explain
 from toolkit.core.errors import ToolkitError
 from toolkit.images.registry import Name
-from toolkit.project import Project
 
 BUILD_HERE = "build the images here: invoke up --images=local"
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker, Result, TimedOutError
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
@@ -20,7 +21,6 @@ from toolkit.core.progress import Rows, side_by_side
 from toolkit.images import failures, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.project import Project
 
 AT_ONCE = 4
 PAUSES = (2.0, 8.0, 20.0)

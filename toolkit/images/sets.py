@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit import digests, sources
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import settings
 from toolkit.compose import Docker, Result, explain
 from toolkit.core.errors import ToolkitError
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.setup import settings
 
 CHOICES = {"auto": None, "pull": PULLED, "local": LOCAL}
 

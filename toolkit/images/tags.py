@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from toolkit import digests
+from toolkit.checkout.project import Project
 from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.project import Project
 
 AT_ONCE = 8
 _VERSION = re.compile(r"(?P<prefix>v?)(?P<numbers>\d+(\.\d+)*)(?P<variant>.*)")

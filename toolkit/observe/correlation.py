@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit import credentials
+from toolkit.checkout import credentials
 from toolkit.core.polling import NEVER, CheckError, until
 from toolkit.inside import Request, Response
 from toolkit.observe.result import Result

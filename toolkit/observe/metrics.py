@@ -10,11 +10,10 @@ from typing import Any
 
 import yaml
 
-from toolkit import dashboards
+from toolkit.checkout import dashboards, expectations
 from toolkit.core import promql
 from toolkit.core.durations import seconds
 from toolkit.inside import Request
-from toolkit.observe import expectations
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from toolkit.checkout.dashboards import Excuse, PanelQuery, excuses, queries
 from toolkit.core import promql
 from toolkit.core.outcome import Outcome
-from toolkit.dashboards import Excuse, PanelQuery, excuses, queries
 from toolkit.inside import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url

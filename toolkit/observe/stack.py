@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from toolkit import absent, inside
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker
 from toolkit.health import ServiceState, states
 from toolkit.inside import Request, Response
-from toolkit.project import Project
 
 PORTS = {
     "app": 3000,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from toolkit.checkout import expectations
 from toolkit.inside import Request
-from toolkit.observe import expectations
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

@@ -12,18 +12,18 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit import deploy, doctor, health, rolling, setup, silences
+from toolkit import deploy, doctor, health, rolling, silences
+from toolkit.checkout import rotation_journal, setup
+from toolkit.checkout.accounts import Account, Credential, accounts, named
+from toolkit.checkout.project import Project
+from toolkit.checkout.rotation_journal import Staged
 from toolkit.compose import Docker
 from toolkit.core import console, files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.deploy import release
 from toolkit.logins import attempt, attempts, unasked
-from toolkit.project import Project
-from toolkit.rotation import staging
-from toolkit.rotation.accounts import Account, Credential, accounts, named
 from toolkit.rotation.servers import SERVERS
-from toolkit.rotation.staging import Staged
 
 PATIENCE = 15.0
 """Seconds in which a change of passwords has to reach every part of a service."""
@@ -46,7 +46,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
     with files.exclusive(project.lock_file, "rotate credentials"):
         doctor.require_engine(docker)
         deploy.recover(project, docker, timeout)
-        unfinished = staging.read(project)
+        unfinished = rotation_journal.read(project)
         chosen = list(_possible(project, docker, wanted, insist=bool(name)))
         replaced = [*([f"{unfinished.account.name} (unfinished)"] if unfinished else []),
                     *(each.name for each in chosen if not unfinished or each != unfinished.account)]  # fmt: skip
@@ -67,7 +67,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
 
 def _unfinished(project: Project, error: ToolkitError) -> ToolkitError:
     """The error, with what it has left behind and how that is completed."""
-    if not (staged := staging.read(project)):
+    if not (staged := rotation_journal.read(project)):
         return error
     why = f"{error.what}: {error.why}" if error.why else error.what
     fix = f"{error.fix}\n       then {staged.resume}" if error.fix else staged.resume
@@ -100,7 +100,7 @@ def _begin(project: Project, docker: Docker, account: Account, timeout: float) -
     if said := attempt(docker, account.service, present.user, present.password):
         why = f"{account.service} does not accept the present one: {said}"
         raise ToolkitError(f"cannot rotate {account.name}", why, "run invoke secrets.check, which says how to mend it")
-    return _Rotation(project, docker, staging.begin(project, account), timeout)
+    return _Rotation(project, docker, rotation_journal.begin(project, account), timeout)
 
 
 class _Rotation:
@@ -126,7 +126,7 @@ class _Rotation:
                 self._require(new)
                 self._refuse(old)
                 say(f"  {service} refuses the old one")
-                staging.end(self._project)
+                rotation_journal.end(self._project)
             finally:
                 # Also what a run before that was killed has silenced.
                 silences.end(self._project, self._docker, self._reason)
@@ -194,7 +194,7 @@ class _Rotation:
         found, password = self._containers(service), self._staged.new.password
         if not self._files:
             return {each["Id"] for each in found if any(password in line for line in each["Config"].get("Env") or ())}
-        since = staging.installed(self._project, self._staged)
+        since = rotation_journal.installed(self._project, self._staged)
         states = [health.parse(each) for each in found]
         return {state.id for state in states if state.started and state.started > since}
 

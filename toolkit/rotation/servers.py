@@ -18,14 +18,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolkit import credentials, rolling, setup
+from toolkit import rolling
+from toolkit.checkout import credentials, rotation_journal, setup
+from toolkit.checkout.project import Project
+from toolkit.checkout.rotation_journal import Staged
 from toolkit.compose import Docker
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.logins import attempt
-from toolkit.project import Project
-from toolkit.rotation import staging
-from toolkit.rotation.staging import Staged
 
 TIMEOUT = 60.0
 """Seconds for one tool: some start a machine of their own, on a host that may be busy."""
@@ -55,7 +55,7 @@ class Server(ABC):
 
     def install(self) -> None:
         """Let the files say the new one to whoever reads them from now on."""
-        staging.install(self.project, self.staged)
+        rotation_journal.install(self.project, self.staged)
 
     @abstractmethod
     def revoke(self) -> None:
@@ -109,7 +109,7 @@ class Redis(Server):
     def revoke(self) -> None:
         """See `Server`. Connections that are older than the new file were opened with the old password."""
         new = self.staged.new
-        age = math.ceil(time.time() - staging.installed(self.project, self.staged).timestamp())
+        age = math.ceil(time.time() - rotation_journal.installed(self.project, self.staged).timestamp())
         self._commands(
             f"ACL SETUSER {new.user} resetpass #{_hash(new.password)}",
             f"CLIENT KILL USER {new.user} MAXAGE {age} SKIPME yes",
@@ -222,7 +222,7 @@ class Application(Server):
         """See `Server`. Clients use the first line: it changes once every replica knows the second."""
         old, new = self.staged.old.password, self.staged.new.password
         if not self._in_file:
-            staging.install(self.project, self.staged)
+            rotation_journal.install(self.project, self.staged)
         elif credentials.stored(self.project, self.staged.account.name) != new:
             self._write(old, new)
         if attempt(self.docker, self.service, "", new):
@@ -238,7 +238,7 @@ class Application(Server):
         """See `Server`."""
         if self._in_file:
             time.sleep(OVERLAP)
-            staging.install(self.project, self.staged)
+            rotation_journal.install(self.project, self.staged)
 
     @property
     def _in_file(self) -> bool:

@@ -10,14 +10,14 @@ from toolkit.core.errors import ToolkitError
 if TYPE_CHECKING:
     from invoke.context import Context
 
+    from toolkit.checkout.project import Project
     from toolkit.compose import Docker
-    from toolkit.project import Project
 
 
 def checkout(c: Context) -> tuple[Project, Docker]:
     """The checkout and its docker, which prints its commands under ``invoke --echo``."""
+    from toolkit.checkout.project import Project
     from toolkit.compose import Docker
-    from toolkit.project import Project
 
     project = Project.load()
     return project, Docker(project.root, echo=bool(c.config.run.echo))

@@ -56,9 +56,9 @@ def build(c: Context, profile: str | None = None) -> None:
 @task
 def pull(c: Context) -> None:
     """Pull the published images of the stack."""
+    from toolkit.checkout.project import PULLED
     from toolkit.core.console import say
     from toolkit.images import pull
-    from toolkit.project import PULLED
 
     project, docker = checkout(c)
     pull(project, docker)

@@ -14,8 +14,8 @@ SERVICE = "this service only; repeatable"
 @task(help={"profile": PROFILE})
 def setup(c: Context, profile: str | None = None) -> None:
     """Make this checkout ready: passwords in secrets/, settings in .env; what exists is kept."""
+    from toolkit.checkout.setup import setup
     from toolkit.core.console import say
-    from toolkit.setup import setup
 
     project, docker = checkout(c)
     done = setup(project, profile, folder=docker.data_root())

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
 
+from toolkit.checkout.project import PULLED
 from toolkit.contracts import contract as contracts
 from toolkit.contracts.contract import Contract, Folder
 from toolkit.core.errors import ToolkitError
-from toolkit.project import PULLED
 from toolkit.validate.calls import Calls, Start
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding

@@ -13,8 +13,8 @@ from uuid import uuid4
 import yaml
 
 from toolkit import absent
+from toolkit.checkout.project import LOCAL, PULLED
 from toolkit.compose import Docker, TimedOutError
-from toolkit.project import LOCAL, PULLED
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 

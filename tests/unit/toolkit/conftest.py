@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from toolkit import compose
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker, Result
 from toolkit.images import registry
-from toolkit.project import Project
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 

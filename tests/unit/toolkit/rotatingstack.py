@@ -10,12 +10,12 @@ from typing import Any
 from tests.unit.toolkit.accountbook import AccountBook
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.accounts import Account, accounts, named
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Result
-from toolkit.project import Project
-from toolkit.rotation.accounts import Account, accounts, named
 from toolkit.rotation.rotate import rotate
-from toolkit.setup import setup
 
 SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana", "app")
 CLIENTS = {

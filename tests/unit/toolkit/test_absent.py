@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit import absent
-from toolkit.project import Project
-from toolkit.setup import setup
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 
 
 def test_the_difference_between_the_sets_is_named(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
+from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.compose import Result, TimedOutError
 from toolkit.contracts.check import Result as Checked
 from toolkit.contracts.check import check, check_published, images
@@ -18,7 +19,6 @@ from toolkit.contracts.contract import Contract, Folder, load
 from toolkit.contracts.inspection import Image, inspect
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
-from toolkit.project import LOCAL, PULLED, Project
 
 NAME = "docker.io/library/cache:1"
 WRITTEN = """

@@ -12,12 +12,12 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.httpserver import Route, server
 from tests.unit.toolkit.programs import Programs
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.demo import TARGETS, Visitor, demo
 from toolkit.inside import Response
-from toolkit.project import Project
-from toolkit.setup import setup
 
 ACCEPTED = {"id": "p1", "target": "http:app:3000:abc"}
 

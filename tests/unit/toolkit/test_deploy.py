@@ -12,16 +12,17 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
-from toolkit import credentials, doctor, rolling, wait
 from toolkit import deploy as package
+from toolkit import doctor, rolling, wait
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.deploy import deploy, journal, recover, rehearsal
 from toolkit.images import builds
-from toolkit.project import Project
-from toolkit.setup import setup
 from toolkit.smoke import Check, SmokeReport
 
 GREEN = SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),))

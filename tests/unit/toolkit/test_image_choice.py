@@ -15,11 +15,11 @@ from tests.unit.toolkit.imageengine import (
     REDIS,
     Engine,
 )
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Result, TimedOutError
 from toolkit.core.errors import ToolkitError
 from toolkit.images import choose, ready
-from toolkit.project import Project
-from toolkit.setup import setup
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
+from toolkit.checkout.project import Project
 from toolkit.compose import Result, TimedOutError
 from toolkit.core.errors import ToolkitError
 from toolkit.images import pulls, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import RegistryError
-from toolkit.project import Project
 
 A, B = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 REDIS, POSTGRES, KAFKA = "docker.io/library/redis:8", "docker.io/library/postgres:18", "docker.io/apache/kafka:4"

@@ -14,12 +14,12 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.httpserver import Route, server
+from toolkit.checkout.project import Project
 from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
 from toolkit.images import registry, sizes, tags
 from toolkit.images.logins import account
 from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.project import Project
 
 SEND = Registries._send
 CREDENTIALS = b64encode(b"me:secret").decode()

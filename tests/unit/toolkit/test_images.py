@@ -18,12 +18,12 @@ from tests.unit.toolkit.imageengine import (
     Engine,
 )
 from toolkit import sources
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
-from toolkit.project import Project
-from toolkit.setup import setup
 
 
 @pytest.fixture

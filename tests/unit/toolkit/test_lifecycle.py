@@ -11,12 +11,12 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit import absent, deploy, doctor, images, lifecycle
+from toolkit.checkout.project import Project
 from toolkit.compose import Docker, Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
-from toolkit.project import Project
 from toolkit.smoke import Check, SmokeReport
 
 QUICK = Options(timeout=2)

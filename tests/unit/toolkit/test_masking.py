@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.logs import logs
 from toolkit.masking import MASK, mask, masked_config
-from toolkit.project import Project
-from toolkit.setup import setup
 
 
 def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: FakeDocker) -> None:

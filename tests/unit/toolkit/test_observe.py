@@ -13,12 +13,12 @@ import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.observe import correlation, grafana, metrics, panels, targets
 from toolkit.observe.result import Result, require, show
-from toolkit.project import Project
-from toolkit.setup import setup
 
 TOKEN = "0123456789-the-token"
 EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}

@@ -12,13 +12,13 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs, prometheus
 from toolkit import loaded
 from toolkit import reload as module
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.inside import Response
 from toolkit.loaded import file_hash, metric
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 from toolkit.reload import reload
-from toolkit.setup import setup
 from toolkit.validate import programs as validators
 from toolkit.validate.findings import Finding
 

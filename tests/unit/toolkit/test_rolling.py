@@ -7,9 +7,9 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.engine import Engine
 from toolkit import rolling, wait
+from toolkit.checkout.project import Project
 from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
 
 PORT = [{"host_ip": "127.0.0.1", "published": "3000", "target": 3000, "protocol": "tcp"}]
 

@@ -12,16 +12,17 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs
 from tests.unit.toolkit.rotatingstack import SERVERS, Stack
-from toolkit import credentials, doctor, rolling, silences, wait
+from toolkit import doctor, rolling, silences, wait
+from toolkit.checkout import credentials, rotation_journal
+from toolkit.checkout.accounts import accounts, named
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Result
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.secrets import of_rotation
-from toolkit.project import Project
 from toolkit.rotation import rotate as module
-from toolkit.rotation import servers, staging
-from toolkit.rotation.accounts import accounts, named
-from toolkit.setup import setup
+from toolkit.rotation import servers
 
 NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
          "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
@@ -222,7 +223,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
             pass
         finally:
             live()
-        staged = staging.read(prod.project)
+        staged = rotation_journal.read(prod.project)
         if account.users or account.service == "redis":
             assert prod.every_client_is_let_in(account), f"killed at {at}"
         if name == "api_token":
@@ -233,7 +234,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
             [finding] = of_rotation(prod.project)
             assert f"the rotation of {name} is unfinished" in finding.what
         prod.rotate(name)
-        assert staging.read(prod.project) is None
+        assert rotation_journal.read(prod.project) is None
         assert not prod.opens(account, before)
         assert prod.opens(account, prod.in_use(name))
         assert prod.every_client_is_let_in(account)
@@ -328,7 +329,7 @@ def test_files_that_are_half_written_are_completed_by_set_up(
         patch.setattr(envfile, "update", env)
         with pytest.raises(Killed):
             stack.rotate("postgres_app")
-    staged = staging.read(stack.project)
+    staged = rotation_journal.read(stack.project)
     assert staged
     setup(stack.project, None)
     assert stack.in_use("postgres_app") == (staged.after if written else staged.before)
@@ -354,7 +355,7 @@ def test_a_kill_while_the_journal_comes_or_goes(
         patch.setattr(*killing, kill)
         with pytest.raises(Killed):
             prod.rotate("redis_app_password")
-    assert staging.read(project) is None
+    assert rotation_journal.read(project) is None
     assert list(project.secrets_dir.glob(".rotation.part"))
     assert (prod.in_use("redis_app_password") == before) is (operation == "begin")
     setup(project, None)
@@ -363,8 +364,8 @@ def test_a_kill_while_the_journal_comes_or_goes(
 
 def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
     prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
-    staging.begin(prod.project, named(prod.project, "postgres_app"))
-    folder = staging.folder(prod.project)
+    rotation_journal.begin(prod.project, named(prod.project, "postgres_app"))
+    folder = rotation_journal.folder(prod.project)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
         f"{name}.{kind}": 0o600 for name in ("postgres_app_user", "postgres_app_password") for kind in ("old", "new")
@@ -381,7 +382,7 @@ def test_ctrl_c_says_what_is_next(prod: Stack) -> None:
 
 
 def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    staged = staging.begin(prod.project, named(prod.project, "redis_app_password"))
+    staged = rotation_journal.begin(prod.project, named(prod.project, "redis_app_password"))
     before = prod.in_use("postgres_password")
     prod.rotate("postgres_password")
     assert prod.in_use("redis_app_password") == staged.after
@@ -396,7 +397,7 @@ def test_a_password_that_drifted_is_not_rotated(prod: Stack) -> None:
     with pytest.raises(ToolkitError, match="redis does not accept the present one"):
         prod.rotate("redis_app_password")
     assert prod.in_use("redis_app_password") == before
-    assert staging.read(prod.project) is None
+    assert rotation_journal.read(prod.project) is None
 
 
 def test_a_service_that_does_not_take_the_new_one(prod: Stack) -> None:

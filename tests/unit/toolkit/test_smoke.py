@@ -17,8 +17,11 @@ import requests
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit import credentials, hostchecks
+from toolkit import hostchecks
 from toolkit import smoke as module
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
@@ -27,9 +30,7 @@ from toolkit.hostchecks import Host, HostCheck
 from toolkit.observe import targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 from toolkit.proxy import Proxy
-from toolkit.setup import setup
 from toolkit.smoke import Check, Plan, SmokeReport, read_line, smoke
 
 OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
+from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
 from toolkit.status import age, status
 
 

@@ -23,11 +23,12 @@ from toolkit import (
     masking,
     preflight,
     reload,
-    setup,
     smoke,
     status,
     wait,
 )
+from toolkit.checkout import setup
+from toolkit.checkout.project import Project
 from toolkit.contracts import check as contract_check
 from toolkit.contracts import contract, inspection
 from toolkit.core.errors import ToolkitError
@@ -37,7 +38,6 @@ from toolkit.images import tags as image_tags
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
-from toolkit.project import Project
 from toolkit.rotation import rotate as rotation
 from toolkit.smoke import Check, SmokeReport
 from toolkit.tasks import seconds, whole_number
@@ -249,7 +249,7 @@ def test_doctor_fails_with_a_failed_finding(
 
 
 def test_listing_the_tasks_imports_nothing_heavy() -> None:
-    heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.project', 'toolkit.compose'}"
+    heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.checkout.project', 'toolkit.compose'}"
     root = Path(tasks.__file__).parent
     loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
                             cwd=root, capture_output=True, text=True, check=True)  # fmt: skip

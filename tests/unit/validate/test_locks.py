@@ -11,7 +11,7 @@ from tests.unit.validate.composing import Unhurried
 from tests.unit.validate.mutations import LOCK_MUTATIONS, Mutation
 from tests.unit.validate.seeding import expect, seeded
 from toolkit import digests
-from toolkit.project import Project
+from toolkit.checkout.project import Project
 from toolkit.validate import images, supply
 from toolkit.validate.runner import complete, run
 

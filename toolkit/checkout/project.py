@@ -79,7 +79,7 @@ class Project:
         Raises:
             ToolkitError: the file is missing, is not YAML, or has no ``stack`` section.
         """
-        root = root or Path(__file__).resolve().parent.parent
+        root = root or Path(__file__).resolve().parents[2]
         path = root / "invoke.yaml"
         try:
             data = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project, Secret
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project, Secret
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit import credentials
+from toolkit.checkout import credentials, rotation_journal
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.rotation import staging
-from toolkit.variables import variables_used
 
 ENGINE_FOLDER, USUAL_FOLDER = "DOCKER_ROOT_DIR", "/var/lib/docker"
 
@@ -44,7 +43,7 @@ def setup(
         before = project.env
         if folder and (folder != USUAL_FOLDER or ENGINE_FOLDER in before):
             wanted[ENGINE_FOLDER] = folder
-        staging.settle(project)
+        rotation_journal.settle(project)
         created = credentials.ensure(project)
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT
+from toolkit.checkout.project import Project
+from toolkit.checkout.variables import OF_SETUP, OF_TASKS, port_variables, variables_used
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
-from toolkit.variables import OF_SETUP, OF_TASKS, port_variables, variables_used
 
 
 def test_every_form_of_a_reference_is_found(project: Project) -> None:

@@ -9,9 +9,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.checkout.project import Project, Secret
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project, Secret
 
 RULE = "letters, digits, '-' and '_', starting with a letter or a digit, 16 to 128 characters"
 # What .env holds in the place of a password where the containers read the files themselves.

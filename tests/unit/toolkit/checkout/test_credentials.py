@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
-from toolkit.setup import setup
 
 GOOD = "0123456789abcdef"
 

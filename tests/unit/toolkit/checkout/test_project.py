@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.checkout.project import LOCAL, Project
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.project import LOCAL, Project
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.reachability import FILE, BrokenMatrixError, Connection, Matrix
+from toolkit.checkout.reachability import FILE, BrokenMatrixError, Connection, Matrix
 
 TEXT = """
 connections:

@@ -6,11 +6,11 @@ import stat
 
 import pytest
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import passwords, settings, setup
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
-from toolkit.setup import passwords, settings, setup
 
 GOOD = "0123456789abcdef"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit import credentials
+from toolkit.checkout import credentials
+from toolkit.checkout.accounts import Account, Credential, accounts
+from toolkit.checkout.project import Project
 from toolkit.core import envfile, files
-from toolkit.project import Project
-from toolkit.rotation.accounts import Account, Credential, accounts
 
 OLD, NEW = "old", "new"
 

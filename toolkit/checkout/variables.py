@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
-from toolkit.project import Project
 
 # Written by `invoke setup` and read by docker compose or by the tasks, not by the files.
 OF_SETUP = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
+from toolkit.checkout.dashboards import (
+    EMPTY_BY_DESIGN,
+    FOLDER,
+    Excuse,
+    PanelQuery,
+    concrete,
+    excuses,
+    names_in,
+    queries,
+)
 from toolkit.core.promql import metrics_in
-from toolkit.dashboards import EMPTY_BY_DESIGN, FOLDER, Excuse, PanelQuery, concrete, excuses, names_in, queries
 
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 
