@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.unit.toolkit.accountbook import AccountBook
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.engine import Engine
+from tests.unit.toolkit.fake_engine import Engine
 from toolkit.checkout import credentials
 from toolkit.checkout.accounts import Account, accounts, named
 from toolkit.checkout.project import Project

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.engine import Engine
+from tests.unit.toolkit.fake_engine import Engine
 from toolkit import deploy as package
 from toolkit import doctor, rolling, wait
 from toolkit.checkout import credentials

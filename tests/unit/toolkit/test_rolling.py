@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.engine import Engine
+from tests.unit.toolkit.fake_engine import Engine
 from toolkit import rolling, wait
 from toolkit.checkout.project import Project
 from toolkit.compose import Result
