@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import settings
-from toolkit.compose import Docker
 from toolkit.core.console import say
+from toolkit.engine.compose import Docker
 
 REASON = "not in the local images: its alerts, panels and checks do not run here"
 

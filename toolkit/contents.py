@@ -16,8 +16,8 @@ from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
 
 DISTRIBUTION = {"etc/os-release", "usr/lib/os-release", "lib/apk/db/installed", "var/lib/dpkg/status"}
 VENDORED = "netmon/page/vendored.json"

@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
 
-from toolkit import inside, requester
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
-from toolkit.health import ServiceState, states
-from toolkit.inside import Request, Response
+from toolkit.engine import http_agent, stack_http
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, states
+from toolkit.engine.stack_http import Request, Response
 
 ALIVE = "http://app:3000/api/health/live"
 TARGETS = (ALIVE, "http://worker:3000/api/health/live", "http://rabbitmq:15672/")
@@ -158,11 +158,11 @@ def _way(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
     """Where the application is reached, and how: over its port, or from inside where none is published."""
     ports = [port for state in found if state.service == "app" for port in state.ports if port.inside == 3000]
     if not ports:
-        return "http://app:3000", lambda requests: inside.fetch(docker, requests)
+        return "http://app:3000", lambda requests: stack_http.fetch(docker, requests)
 
     def send(requests: Sequence[Request]) -> list[Response]:
-        with ThreadPoolExecutor(requester.AT_ONCE) as pool:
-            answers = pool.map(requester.ask, map(asdict, requests))
+        with ThreadPoolExecutor(http_agent.AT_ONCE) as pool:
+            answers = pool.map(http_agent.ask, map(asdict, requests))
             return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
 
     return f"http://{ports[0].address}", send

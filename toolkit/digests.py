@@ -16,10 +16,10 @@ import yaml
 from toolkit.checkout.project import PULLED, Project
 from toolkit.checkout.setup import setup
 from toolkit.checkout.variables import parse
-from toolkit.compose import Docker, TimedOutError
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, write_atomically
 from toolkit.core.progress import side_by_side
+from toolkit.engine.compose import Docker, TimedOutError
 
 Pins = dict[tuple[str, ...], str]
 """Keys that lead to an image in a compose file → its name, with a digest in a lock."""

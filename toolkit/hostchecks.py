@@ -21,7 +21,7 @@ from toolkit.checkout.project import Project
 from toolkit.core import polling
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
-from toolkit.health import ServiceState
+from toolkit.engine.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack

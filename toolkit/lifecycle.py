@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import absent, deploy, doctor, health, images, preflight, proxy
+from toolkit import absent, deploy, doctor, images, preflight, proxy
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
-from toolkit.compose import Docker
 from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.doctor.secrets import of_rotation
+from toolkit.engine import health
+from toolkit.engine.compose import Docker
+from toolkit.engine.wait import wait
 from toolkit.proxy import Proxy
 from toolkit.smoke import smoke
-from toolkit.wait import wait
 
 INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended."""

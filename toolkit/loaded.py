@@ -14,7 +14,7 @@ import yaml
 from toolkit.core.durations import seconds
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError, until
-from toolkit.inside import Request, Response
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")

@@ -11,8 +11,8 @@ from typing import Any
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import Project, Secret
-from toolkit.compose import Docker, Result
-from toolkit.health import states
+from toolkit.engine.compose import Docker, Result
+from toolkit.engine.health import states
 from toolkit.masking import MASK
 
 TIMEOUT = 30.0

@@ -9,8 +9,8 @@ import yaml
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
 
 MASK = "********"
 

@@ -12,9 +12,9 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from toolkit.compose import Docker
 from toolkit.core.polling import CheckError
-from toolkit.health import ServiceState
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState
 
 SERVICE = "proxy"
 HEALTH, INTERNAL = "/healthz", "/api/metrics"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from toolkit import loaded
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.inside import Request
+from toolkit.engine.compose import Docker
+from toolkit.engine.stack_http import Request
 from toolkit.observe.grafana import login
 from toolkit.observe.stack import Stack, url
 from toolkit.validate import programs

@@ -6,13 +6,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from toolkit import wait
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core import files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.health import ServiceState, states
+from toolkit.engine import wait
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, states
 
 SETTLE = 3.0
 """Seconds in which a new replica and the old one serve together: whoever keeps what the service's name resolves to

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.contents import Package, packages, read
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
+from toolkit.engine.compose import Docker
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component

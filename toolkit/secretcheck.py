@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project, Secret
-from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Level, Subject
 from toolkit.doctor.secrets import of_file, of_folder, of_rotation
+from toolkit.engine.compose import Docker
 from toolkit.logins import LOGINS, refusal, unasked
 
 OLD = 90

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.inside import Request, Response, fetch
+from toolkit.engine.compose import Docker
+from toolkit.engine.stack_http import Request, Response, fetch
 from toolkit.observe.stack import Stack, url
 
 REPLACING = (

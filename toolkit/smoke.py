@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from toolkit import absent, hostchecks, proxy
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
-from toolkit.health import states
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import states
 from toolkit.hostchecks import Host
 from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack

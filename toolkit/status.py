@@ -10,11 +10,11 @@ from typing import Any
 
 from toolkit import absent
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
-from toolkit.health import ServiceState, Verdict, asked, states
-from toolkit.wait import group, replicas
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, Verdict, asked, states
+from toolkit.engine.wait import group, replicas
 
 COLUMNS = ("service", "state", "health", "since", "ports", "memory")
 

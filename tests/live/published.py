@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.checkout.project import LOCAL, Project
-from toolkit.compose import Docker
+from toolkit.engine.compose import Docker
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FOLDERS = (FIXTURES / "published", FIXTURES / "standins")

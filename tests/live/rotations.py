@@ -6,7 +6,7 @@ from tests.live.stack import Stack
 from toolkit.checkout import rotation_journal
 from toolkit.checkout.accounts import Account, Credential, accounts
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
+from toolkit.engine.compose import Docker
 from toolkit.logins import attempt
 
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import requests
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
-from toolkit.health import HEALTH_URL
+from toolkit.engine.health import HEALTH_URL
 from toolkit.proxy import ROOT, Proxy
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ from typing import Any
 
 from toolkit import doctor, preflight, rolling, silences
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker, explain
 from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
 from toolkit.core.errors import ToolkitError
@@ -20,10 +19,11 @@ from toolkit.deploy import journal as journals
 from toolkit.deploy import rehearsal, release
 from toolkit.deploy.journal import Journal
 from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
-from toolkit.health import Verdict, states
-from toolkit.inside import get
+from toolkit.engine.compose import Docker, explain
+from toolkit.engine.health import Verdict, states
+from toolkit.engine.stack_http import get
+from toolkit.engine.wait import replicas
 from toolkit.smoke import Plan, smoke
-from toolkit.wait import replicas
 
 
 def deploy(

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from toolkit import health, wait
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core import files, polling
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
 from toolkit.deploy.release import APP
+from toolkit.engine import health, wait
+from toolkit.engine.compose import Docker
+from toolkit.engine.stack_http import Request, Response, fetch
 from toolkit.hostchecks import QUEUED, TARGET
-from toolkit.inside import Request, Response, fetch
 from toolkit.smoke import Plan
 
 ANSWER, PROBE = 15.0, 30.0

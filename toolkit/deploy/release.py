@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit import compose, images
+from toolkit import images
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import compose
+from toolkit.engine.compose import Docker
 from toolkit.images import Image
 
 VARIABLE = "NETMON_RELEASE"

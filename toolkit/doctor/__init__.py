@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.console import table
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.checkout import compose_files, mounts, permissions, settings, shell
@@ -24,6 +23,7 @@ from toolkit.doctor.findings import Finding, Subject
 from toolkit.doctor.ports import ports, require_free_ports
 from toolkit.doctor.secrets import secrets
 from toolkit.doctor.stack import containers
+from toolkit.engine.compose import Docker
 
 __all__ = [
     "CHECKS",

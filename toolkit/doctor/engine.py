@@ -10,9 +10,9 @@ from pathlib import Path
 
 from toolkit import images
 from toolkit.checkout.setup import ENGINE_FOLDER, USUAL_FOLDER
-from toolkit.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 from toolkit.core.errors import ToolkitError
 from toolkit.doctor.findings import Finding, Subject
+from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"

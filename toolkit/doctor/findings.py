@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import variables_used
-from toolkit.compose import Docker, explain
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker, explain
 
 Level = Literal["ok", "skipped", "warning", "failed"]
 

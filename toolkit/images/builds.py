@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from toolkit import compose, sources
+from toolkit import sources
 from toolkit.checkout.project import LOCAL, Project
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 from toolkit.core.progress import side_by_side
+from toolkit.engine import compose
+from toolkit.engine.compose import Docker
 from toolkit.images.sets import Image, environment
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.core.files import exclusive
+from toolkit.engine.compose import Docker
 from toolkit.images import pulls
 from toolkit.images.failures import BUILD_HERE, PullError
 from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready

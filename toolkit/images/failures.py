@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from toolkit import digests
 from toolkit.checkout.project import Project
-from toolkit.compose import Result, explain
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, explain
 from toolkit.images.registry import Name
 
 BUILD_HERE = "build the images here: invoke up --images=local"

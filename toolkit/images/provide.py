@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from toolkit.checkout.project import PULLED, Project
-from toolkit.compose import Docker
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive
+from toolkit.engine.compose import Docker
 from toolkit.images import pulls
 from toolkit.images.builds import make
 from toolkit.images.choice import choose

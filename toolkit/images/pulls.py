@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker, Result, TimedOutError
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.progress import Rows, side_by_side
+from toolkit.engine.compose import Docker, Result, TimedOutError
 from toolkit.images import failures, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import Name, Registries, RegistryError

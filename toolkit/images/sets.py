@@ -10,8 +10,8 @@ from typing import Any
 from toolkit import digests, sources
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import settings
-from toolkit.compose import Docker, Result, explain
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker, Result, explain
 
 CHOICES = {"auto": None, "pull": PULLED, "local": LOCAL}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
 from toolkit.observe import correlation, grafana, metrics, panels, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack

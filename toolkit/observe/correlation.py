@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.checkout import credentials
 from toolkit.core.polling import NEVER, CheckError, until
-from toolkit.inside import Request, Response
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

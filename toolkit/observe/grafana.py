@@ -9,7 +9,7 @@ import yaml
 
 from toolkit.checkout import credentials, dashboards
 from toolkit.checkout.project import Project
-from toolkit.inside import Request
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, url
 

@@ -13,7 +13,7 @@ import yaml
 from toolkit.checkout import dashboards, expectations
 from toolkit.core import promql
 from toolkit.core.durations import seconds
-from toolkit.inside import Request
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

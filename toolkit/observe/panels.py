@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.checkout.dashboards import Excuse, PanelQuery, excuses, queries
 from toolkit.core import promql
 from toolkit.core.outcome import Outcome
-from toolkit.inside import Request, Response
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

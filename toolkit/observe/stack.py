@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from toolkit import absent, inside
+from toolkit import absent
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
-from toolkit.health import ServiceState, states
-from toolkit.inside import Request, Response
+from toolkit.engine import stack_http
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, states
+from toolkit.engine.stack_http import Request, Response
 
 PORTS = {
     "app": 3000,
@@ -62,8 +63,8 @@ class Stack:
         return cls(project, docker, services, frozenset(running & services.keys()), tuple(sorted(lacking)))
 
     def fetch(self, requests: Sequence[Request]) -> list[Response]:
-        """Send requests from inside, see `toolkit.inside.fetch`."""
-        return inside.fetch(self.docker, requests)
+        """Send requests from inside, see `toolkit.engine.stack_http.fetch`."""
+        return stack_http.fetch(self.docker, requests)
 
     def get(self, service: str, path: str, **parameters: str) -> Response:
         """GET from one service."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.checkout import expectations
-from toolkit.inside import Request
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 

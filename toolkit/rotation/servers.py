@@ -22,9 +22,9 @@ from toolkit import rolling
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import Staged
-from toolkit.compose import Docker
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
 from toolkit.logins import attempt
 
 TIMEOUT = 60.0

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from toolkit.checkout.project import Project
-    from toolkit.compose import Docker
+    from toolkit.engine.compose import Docker
 
 
 def checkout(c: Context) -> tuple[Project, Docker]:
     """The checkout and its docker, which prints its commands under ``invoke --echo``."""
     from toolkit.checkout.project import Project
-    from toolkit.compose import Docker
+    from toolkit.engine.compose import Docker
 
     project = Project.load()
     return project, Docker(project.root, echo=bool(c.config.run.echo))

@@ -33,7 +33,7 @@ def logs(
     since: str | None = None,
 ) -> None:
     """Show what the services have logged."""
-    from toolkit.logs import logs
+    from toolkit.engine.logs import logs
 
     _, docker = checkout(c)
     logs(docker, service or (), follow=follow, tail=None if tail is None else whole_number("tail", tail), since=since)

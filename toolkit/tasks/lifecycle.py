@@ -89,7 +89,7 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
 )
 def wait(c: Context, service: list[str] | None = None, timeout: str | None = None) -> None:
     """Wait until every service is healthy; end at once on one that cannot become so."""
-    from toolkit.wait import wait
+    from toolkit.engine.wait import wait
 
     project, docker = checkout(c)
     wait(docker, seconds("timeout", timeout, project.timeout("up")), service or ())

@@ -16,7 +16,7 @@ from typing import Any
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.variables import variables_used
-from toolkit.compose import Docker
+from toolkit.engine.compose import Docker
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import Key, Source, elements
 

@@ -14,7 +14,7 @@ import yaml
 
 from toolkit import absent
 from toolkit.checkout.project import LOCAL, PULLED
-from toolkit.compose import Docker, TimedOutError
+from toolkit.engine.compose import Docker, TimedOutError
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 

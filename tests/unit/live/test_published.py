@@ -10,7 +10,7 @@ import pytest
 from tests.live import published
 from tests.live.published import NOWHERE, Place, Published
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker
+from toolkit.engine.compose import Docker
 
 NAMED: dict[Place, str] = {
     ("redis",): f"{NOWHERE}library/redis:8",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.unit.toolkit.conftest import FakeDocker
-from toolkit.compose import Result
+from toolkit.engine.compose import Result
 
 FINE, NO = Result(0, "", ""), Result(1, "", "refused")
 

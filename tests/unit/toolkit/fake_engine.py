@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container
-from toolkit.compose import Result
+from toolkit.engine.compose import Result
 
 FINE = Result(0, "", "")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit.compose import Result, TimedOutError
 from toolkit.core import envfile
+from toolkit.engine.compose import Result, TimedOutError
 
 APP, POSTGRES, REDIS = "network-monitor:dev", "docker.io/library/postgres:18", "docker.io/library/redis:8"
 LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS = "netmon-local/app:dev", "netmon-local/postgres:18", "netmon-local/redis:8"

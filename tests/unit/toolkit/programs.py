@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.unit.toolkit.conftest import FakeDocker
 from toolkit.checkout.project import Project
-from toolkit.compose import Result
+from toolkit.engine.compose import Result
 from toolkit.observe.stack import Stack
 
 Parameters = dict[str, str]

@@ -14,7 +14,7 @@ from toolkit.checkout import credentials
 from toolkit.checkout.accounts import Account, accounts, named
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result
+from toolkit.engine.compose import Result
 from toolkit.rotation.rotate import rotate
 
 SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana", "app")

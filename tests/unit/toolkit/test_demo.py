@@ -17,7 +17,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.demo import TARGETS, Visitor, demo
-from toolkit.inside import Response
+from toolkit.engine.stack_http import Response
 
 ACCEPTED = {"id": "p1", "target": "http:app:3000:abc"}
 

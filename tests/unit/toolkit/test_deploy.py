@@ -13,15 +13,16 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.fake_engine import Engine
 from toolkit import deploy as package
-from toolkit import doctor, rolling, wait
+from toolkit import doctor, rolling
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.deploy import deploy, journal, recover, rehearsal
+from toolkit.engine import wait
+from toolkit.engine.compose import Result
 from toolkit.images import builds
 from toolkit.smoke import Check, SmokeReport
 

@@ -11,8 +11,8 @@ from tests.unit.toolkit.conftest import FakeDocker
 from toolkit import digests
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result, TimedOutError
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, TimedOutError
 
 REDIS = "${REGISTRY:-docker.io}/library/redis:8.10.2-alpine"
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")

@@ -17,8 +17,8 @@ from tests.unit.toolkit.imageengine import (
 )
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result, TimedOutError
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, TimedOutError
 from toolkit.images import choose, ready
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from toolkit.checkout.project import Project
-from toolkit.compose import Result, TimedOutError
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, TimedOutError
 from toolkit.images import pulls, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import RegistryError

@@ -15,8 +15,8 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit.checkout.project import Project
-from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result
 from toolkit.images import registry, sizes, tags
 from toolkit.images.logins import account
 from toolkit.images.registry import Name, Registries, RegistryError

@@ -20,9 +20,9 @@ from tests.unit.toolkit.imageengine import (
 from toolkit import sources
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result
 from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
 
 

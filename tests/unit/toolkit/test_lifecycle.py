@@ -12,10 +12,10 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit import absent, deploy, doctor, images, lifecycle
 from toolkit.checkout.project import Project
-from toolkit.compose import Docker, Result
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
+from toolkit.engine.compose import Docker, Result
 from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
 from toolkit.smoke import Check, SmokeReport
 

@@ -10,7 +10,7 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.logs import logs
+from toolkit.engine.logs import logs
 from toolkit.masking import MASK, mask, masked_config
 
 

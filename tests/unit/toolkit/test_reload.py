@@ -15,7 +15,7 @@ from toolkit import reload as module
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.inside import Response
+from toolkit.engine.stack_http import Response
 from toolkit.loaded import file_hash, metric
 from toolkit.observe.stack import Stack
 from toolkit.reload import reload

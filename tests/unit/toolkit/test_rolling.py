@@ -6,10 +6,11 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.fake_engine import Engine
-from toolkit import rolling, wait
+from toolkit import rolling
 from toolkit.checkout.project import Project
-from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import wait
+from toolkit.engine.compose import Result
 
 PORT = [{"host_ip": "127.0.0.1", "published": "3000", "target": 3000, "protocol": "tcp"}]
 

@@ -14,9 +14,9 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit import sbom
 from toolkit.checkout.project import Project
-from toolkit.compose import Result
 from toolkit.contents import VENDORED, Contents, Package, packages, unpack
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result
 
 SITE = "opt/venv/lib/python3.14/site-packages"
 CODE = b"print('hello')\n"

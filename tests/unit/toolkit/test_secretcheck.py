@@ -20,8 +20,8 @@ from toolkit import secretcheck
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result
 from toolkit.lifecycle import Options, up
 from toolkit.secretcheck import Row, bits, check, show
 

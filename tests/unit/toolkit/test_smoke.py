@@ -22,10 +22,10 @@ from toolkit import smoke as module
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
+from toolkit.engine.compose import Docker
 from toolkit.hostchecks import Host, HostCheck
 from toolkit.observe import targets
 from toolkit.observe.result import Result

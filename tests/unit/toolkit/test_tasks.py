@@ -13,20 +13,7 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import (
-    demo,
-    deploy,
-    digests,
-    doctor,
-    lifecycle,
-    logs,
-    masking,
-    preflight,
-    reload,
-    smoke,
-    status,
-    wait,
-)
+from toolkit import demo, deploy, digests, doctor, lifecycle, masking, preflight, reload, smoke, status
 from toolkit.checkout import setup
 from toolkit.checkout.project import Project
 from toolkit.contracts import check as contract_check
@@ -34,6 +21,7 @@ from toolkit.contracts import contract, inspection
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.doctor.findings import Level
+from toolkit.engine import logs, wait
 from toolkit.images import tags as image_tags
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
@@ -249,7 +237,7 @@ def test_doctor_fails_with_a_failed_finding(
 
 
 def test_listing_the_tasks_imports_nothing_heavy() -> None:
-    heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.checkout.project', 'toolkit.compose'}"
+    heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.checkout.project', 'toolkit.engine.compose'}"
     root = Path(tasks.__file__).parent
     loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
                             cwd=root, capture_output=True, text=True, check=True)  # fmt: skip

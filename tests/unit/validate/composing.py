@@ -9,14 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from toolkit import compose
-from toolkit.compose import Result
+from toolkit.engine import compose
+from toolkit.engine.compose import Result
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration, Layers
 from toolkit.validate.source import Source
 
 
 class Remembering:
-    """In the place of `toolkit.compose.run`: the same files, asked for in the same way, are given to Compose once."""
+    """In the place of `toolkit.engine.compose.run`: the same files, read in the same way, are given to Compose once."""
 
     def __init__(self) -> None:
         self._run = compose.run

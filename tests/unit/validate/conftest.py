@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.validate.composing import Remembering
-from toolkit import compose
+from toolkit.engine import compose
 
 ROOT = Path(__file__).resolve().parents[3]
 

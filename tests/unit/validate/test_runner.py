@@ -17,9 +17,9 @@ from tests.live import workflow
 from tests.unit.validate.conftest import ROOT
 from tests.unit.validate.mutations import MUTATIONS
 from tests.unit.validate.seeding import seeded
-from toolkit import compose
 from toolkit.checkout.project import PULLED
-from toolkit.compose import Result
+from toolkit.engine import compose
+from toolkit.engine.compose import Result
 from toolkit.validate import __main__ as entry
 from toolkit.validate import grammars, images, layers, programs
 from toolkit.validate.__main__ import main

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit import requester
-from toolkit.compose import Docker, explain
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import http_agent
+from toolkit.engine.compose import Docker, explain
 
 CARRIERS = ("worker", "container-exporter")
 """Whose container sends the requests; the second one where the first has no replica."""
@@ -81,9 +81,9 @@ def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
     """
     if not requests:
         return []
-    batches = -(-len(requests) // requester.AT_ONCE)
+    batches = -(-len(requests) // http_agent.AT_ONCE)
     told = json.dumps([asdict(request) for request in requests])
-    program = f"{Path(requester.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n"
+    program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n"
     timeout = STARTING + batches * max(request.timeout for request in requests)
     failures = []
     for carrier in CARRIERS:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit import causes, compose
-from toolkit.compose import Docker, Result
 from toolkit.core.console import STYLES, console, say
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.health import ServiceState, Verdict, asked, states
+from toolkit.engine import compose, diagnosis
+from toolkit.engine.compose import Docker, Result
+from toolkit.engine.health import ServiceState, Verdict, asked, states
 
 PAUSE = 0.5
 """Seconds between two looks; each takes CPU from the services that are starting."""
@@ -101,7 +101,7 @@ class Watch:
             (service, state)
             for service in services
             for state in service.states
-            if (state.verdict is Verdict.FAILED or (state.health == "starting" and causes.final(state)))
+            if (state.verdict is Verdict.FAILED or (state.health == "starting" and diagnosis.final(state)))
             and (not starting or (state.started and state.started >= self.begun))
             and not (state.looping and self._awaits_dependency(service, state, services))
         ]
@@ -262,7 +262,7 @@ def failure(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> To
         if state.last_check and state.health != "healthy":
             lines.append(f"its health check says: {state.last_check[-500:]}")
         lines += [f"| {line}" for line in log] or ["it has logged nothing"]
-        if cause := causes.cause(state, "\n".join(log)):
+        if cause := diagnosis.cause(state, "\n".join(log)):
             lines.append(f"likely: {cause.why}")
             fixes.append(f"{service.name}: {cause.fix}")
         else:

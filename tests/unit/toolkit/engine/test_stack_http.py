@@ -11,9 +11,9 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
-from toolkit.inside import Request, fetch, get
+from toolkit.engine.compose import Result
+from toolkit.engine.stack_http import Request, fetch, get
 
 
 def interpreter(docker: FakeDocker, carrier: str = "worker") -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
-from toolkit.health import Port, Verdict, moment, states
+from toolkit.engine.health import Port, Verdict, moment, states
 
 
 @pytest.mark.parametrize(

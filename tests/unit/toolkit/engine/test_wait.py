@@ -13,10 +13,10 @@ from rich.console import Console
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container, state
-from toolkit import wait as module
-from toolkit.compose import Result
 from toolkit.core.errors import ToolkitError
-from toolkit.wait import Service, Watch, dependencies, group, last_lines, replicas, wait
+from toolkit.engine import wait as module
+from toolkit.engine.compose import Result
+from toolkit.engine.wait import Service, Watch, dependencies, group, last_lines, replicas, wait
 
 MARKER = 'relation "platform.initialisation" does not exist'
 PASSWORD = "password authentication failed"

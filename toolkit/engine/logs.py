@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError, require_known
+from toolkit.engine.compose import Docker
 
 
 def logs(

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from toolkit import inside
-from toolkit.compose import Docker
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import stack_http
+from toolkit.engine.compose import Docker
 
 HEALTH_URL = "netmon.health.url"
 """The label of a service that has no health check of its own: where it is asked from outside."""
@@ -194,7 +194,7 @@ def asked(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
     if not askable:
         return list(found)
     try:
-        problems = [response.problem for response in inside.get(docker, *(state.health_url for state in askable))]
+        problems = [response.problem for response in stack_http.get(docker, *(state.health_url for state in askable))]
     except ToolkitError as error:
         problems = [error.why or error.what] * len(askable)
     now = datetime.now(UTC)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit.compose import Docker, Result, explain, run
 from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker, Result, explain, run
 
 
 def shell(script: str, **options: object) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit.health import ServiceState
+from toolkit.engine.health import ServiceState
 
 FORGET = "if its data may be lost, run: invoke down --volumes"
 

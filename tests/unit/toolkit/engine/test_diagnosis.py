@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.unit.toolkit.containers import state
-from toolkit.causes import CAUSES, KILLED, OUT_OF_MEMORY, STOPPED, cause, final
+from toolkit.engine.diagnosis import CAUSES, KILLED, OUT_OF_MEMORY, STOPPED, cause, final
 
 MARKER = 'ERROR:  relation "platform.initialisation" does not exist'
 SAMPLES = {
