@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import absent, deploy, doctor, images, preflight, proxy
+from toolkit import deploy, doctor, images, preflight, proxy
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
 from toolkit.core import console, files
@@ -16,6 +16,7 @@ from toolkit.doctor.secrets import of_rotation
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
 from toolkit.engine.wait import wait
+from toolkit.images import unavailable
 from toolkit.proxy import Proxy
 from toolkit.smoke import smoke
 
@@ -74,7 +75,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     report = smoke(project, docker, project.timeout("smoke"))
                     report.show()
             show_addresses(project, docker)
-            absent.show(project, docker)
+            unavailable.show(project, docker)
             preflight.announce(project, docker)
             for finding in of_rotation(project):
                 console.say(f"\n{finding.what}; {finding.fix}", finding.level)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from toolkit import absent, hostchecks, proxy
+from toolkit import hostchecks, proxy
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
@@ -21,6 +21,7 @@ from toolkit.core.polling import CheckError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import states
 from toolkit.hostchecks import Host
+from toolkit.images import unavailable
 from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack
 from toolkit.proxy import Proxy
@@ -77,13 +78,13 @@ class Plan:
 
     services: Mapping[str, Mapping[str, Any]]
     on: frozenset[str]
-    absent: frozenset[str] = frozenset()
+    unavailable: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, project: Project, docker: Docker) -> tuple[str, Plan]:
         """The Compose project's name, and the plan of its effective configuration."""
         active, every = docker.effective(), docker.effective(every_group=True)
-        lacking = frozenset(absent.services(project, docker))
+        lacking = frozenset(unavailable.services(project, docker))
         return active["name"], cls(every["services"], frozenset(active["services"]), lacking)
 
     @property
@@ -96,8 +97,8 @@ class Plan:
         spec = self.services.get(service)
         if spec is None:
             return f"the configuration has no service {service}"
-        if service in self.absent:
-            return f"{service} is {absent.REASON}"
+        if service in self.unavailable:
+            return f"{service} is {unavailable.REASON}"
         if service not in self.on:
             return f"{service} is switched off (group {', '.join(spec.get('profiles') or ())})"
         if (spec.get("deploy") or {}).get("replicas") == 0:
@@ -142,7 +143,7 @@ def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
     name, plan = Plan.read(project, docker)
     stop = threading.Event()
     found = states(docker, name)
-    stack = Stack.of(project, docker, found, plan.absent)
+    stack = Stack.of(project, docker, found, plan.unavailable)
     front = Proxy.find(docker, plan.services, found)
     host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack, front)
     # What the profile does not have at all is not missed.
@@ -179,7 +180,7 @@ def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: thre
     used = {service for check in hostchecks.CHECKS for service in check.services}
     checks = [check for name, check in done.items() if check.outcome is not Outcome.SKIPPED or name not in used]
     order = {name: number for number, name in enumerate(wanted)}
-    lacking = [Check(name, INSIDE, Outcome.SKIPPED, 0, plan.absence(name)) for name in sorted(plan.absent)]
+    lacking = [Check(name, INSIDE, Outcome.SKIPPED, 0, plan.absence(name)) for name in sorted(plan.unavailable)]
     return [*sorted(checks, key=lambda check: order.get(check.name, len(order))), *lacking]
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from toolkit import absent
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState, Verdict, asked, states
 from toolkit.engine.wait import group, replicas
+from toolkit.images import unavailable
 
 COLUMNS = ("service", "state", "health", "since", "ports", "memory")
 
@@ -46,7 +46,7 @@ def status(project: Project, docker: Docker) -> None:
         [(row.service, row.state, row.health, row.since, row.ports, row.memory) for row in rows],
         ["failed" if row.problem else "" for row in rows],
     )
-    absent.show(project, docker)
+    unavailable.show(project, docker)
     if problems := [row.problem for row in rows if row.problem]:
         fix = "invoke logs --service=NAME shows why" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"

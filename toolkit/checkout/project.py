@@ -168,7 +168,7 @@ class Project:
 
     @staticmethod
     def lock_of(layer: str) -> str:
-        """The file with the digests of the images that a layer names, see `toolkit.digests`."""
+        """The file with the digests of the images that a layer names, see `toolkit.images.image_lock`."""
         return f"images{Path(layer).stem.removeprefix('docker-compose')}.lock"
 
     @property

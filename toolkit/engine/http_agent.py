@@ -1,7 +1,7 @@
 """Asks a batch of addresses side by side and prints the answers as JSON.
 
-`toolkit.engine.stack_http` sends the text of this file to an interpreter inside the stack, so it uses the standard library
-alone.
+`toolkit.engine.stack_http` sends the text of this file to an interpreter inside the stack, so it uses the standard
+library alone.
 """
 
 import http.client

@@ -53,7 +53,7 @@ def _judge(
         return Result.of(CHECK, subject, f"{answer.problem} ({query.expr})")
     if not empty(query.datasource, answer):
         return Result.of(CHECK, subject, "")
-    excuse = next((each for each in allowed if each.covers(query, stack.absent)), None)
+    excuse = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
     if excuse and excuse.needs:
         return Result.skipped(CHECK, subject, stack.why_not(excuse.needs))
     if excuse:

@@ -34,5 +34,5 @@ def check(stack: Stack) -> Iterator[Result]:
             yield Result.of(CHECK, service, "", unscraped[service])
         else:
             yield Result.of(CHECK, service, "" if service in scraped else "it runs, and no job scrapes it")
-    for service in stack.absent:
+    for service in stack.unavailable:
         yield Result.skipped(CHECK, service, stack.why_not(service))

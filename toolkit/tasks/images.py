@@ -92,12 +92,12 @@ def prepare(
 )
 def lock(c: Context, check: bool = False) -> None:
     """Write the digests that the registries have for the published images to images.lock."""
-    from toolkit import digests
     from toolkit.core.console import say
     from toolkit.core.errors import ToolkitError
+    from toolkit.images import image_lock
 
     project, docker = checkout(c)
-    changes = digests.check(project, docker) if check else digests.lock(project, docker)
+    changes = image_lock.check(project, docker) if check else image_lock.lock(project, docker)
     for line in changes:
         say(line)
     if check and changes:
@@ -109,10 +109,10 @@ def lock(c: Context, check: bool = False) -> None:
 @task(name="check-contract")
 def check_contract(c: Context) -> None:
     """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
-    from toolkit.contracts.check import check_published
     from toolkit.core.console import say, table
     from toolkit.core.errors import ToolkitError
     from toolkit.core.outcome import Outcome
+    from toolkit.images.contracts.check import check_published
 
     results = check_published(*checkout(c))
     rows: list[tuple[str, str, str]] = []

@@ -10,12 +10,13 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
-from toolkit import absent, deploy, doctor, images, lifecycle
+from toolkit import deploy, doctor, images, lifecycle
 from toolkit.checkout.project import Project
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.engine.compose import Docker, Result
+from toolkit.images import unavailable
 from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
 from toolkit.smoke import Check, SmokeReport
 
@@ -46,7 +47,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(doctor, "require_free_ports", steps.note("ports"))
     monkeypatch.setattr(doctor, "require_engine_folder", steps.note("folder"))
     monkeypatch.setattr(Docker, "data_root", lambda _docker: "/var/lib/docker")
-    monkeypatch.setattr(absent, "show", steps.note("absent"))
+    monkeypatch.setattr(unavailable, "show", steps.note("absent"))
     monkeypatch.setattr(lifecycle, "setup", steps.note("setup", ["created secrets/redis_password.txt"]))
     monkeypatch.setattr(images, "choose", steps.note("choose", "local"))
     monkeypatch.setattr(images, "provide", steps.note("provide"))

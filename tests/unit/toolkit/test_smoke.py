@@ -80,7 +80,7 @@ def check(name: str) -> HostCheck:
         ("targets", plan(prometheus=None), "has no service prometheus"),
         ("targets", plan(prometheus={}), ""),
         ("signals", plan(), "has no service otel-collector"),
-        ("targets", replace(plan(), absent=frozenset({"prometheus"})), "prometheus is not in the local images"),
+        ("targets", replace(plan(), unavailable=frozenset({"prometheus"})), "prometheus is not in the local images"),
     ],
 )
 def test_reasons_to_skip_a_check_from_the_host(name: str, given: Plan, reason: str) -> None:

@@ -13,16 +13,17 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, deploy, digests, doctor, lifecycle, masking, preflight, reload, smoke, status
+from toolkit import demo, deploy, doctor, lifecycle, masking, preflight, reload, smoke, status
 from toolkit.checkout import setup
 from toolkit.checkout.project import Project
-from toolkit.contracts import check as contract_check
-from toolkit.contracts import contract, inspection
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.doctor.findings import Level
 from toolkit.engine import logs, wait
+from toolkit.images import image_lock
 from toolkit.images import tags as image_tags
+from toolkit.images.contracts import check as contract_check
+from toolkit.images.contracts import contract, inspection
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
@@ -200,8 +201,8 @@ def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     changes: list[str], code: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(digests, "check", lambda *_arguments: changes)
-    monkeypatch.setattr(digests, "lock", lambda *_arguments: changes)
+    monkeypatch.setattr(image_lock, "check", lambda *_arguments: changes)
+    monkeypatch.setattr(image_lock, "lock", lambda *_arguments: changes)
     assert invoke("images.lock", "--check") == code
     assert all(change in capsys.readouterr().out for change in changes)
     assert invoke("images.lock") == 0

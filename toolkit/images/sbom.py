@@ -1,4 +1,4 @@
-"""The bill of materials of the application's image, as CycloneDX: ``python -m toolkit.sbom [FILE]``."""
+"""The bill of materials of the application's image, as CycloneDX: ``python -m toolkit.images.sbom [FILE]``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.checkout.project import Project
-from toolkit.contents import Package, packages, read
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 from toolkit.engine.compose import Docker
+from toolkit.images.packages import Package, packages, read
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component

@@ -12,13 +12,13 @@ import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.checkout.project import LOCAL, PULLED, Project
-from toolkit.contracts.check import Result as Checked
-from toolkit.contracts.check import check, check_published, images
-from toolkit.contracts.contract import Contract, Folder, load
-from toolkit.contracts.inspection import Image, inspect
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.engine.compose import Result, TimedOutError
+from toolkit.images.contracts.check import Result as Checked
+from toolkit.images.contracts.check import check, check_published, images
+from toolkit.images.contracts.contract import Contract, Folder, load
+from toolkit.images.contracts.inspection import Image, inspect
 
 NAME = "docker.io/library/cache:1"
 WRITTEN = """

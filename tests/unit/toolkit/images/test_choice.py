@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.imageengine import (
+from tests.unit.toolkit.images.fake_image_engine import (
     LOCAL_POSTGRES,
     LOCAL_REDIS,
     POSTGRES,

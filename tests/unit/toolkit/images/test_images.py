@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from tests.unit.toolkit.imageengine import (
+from tests.unit.toolkit.images.fake_image_engine import (
     APP,
     LOCAL_APP,
     LOCAL_POSTGRES,
@@ -17,13 +17,12 @@ from tests.unit.toolkit.imageengine import (
     REDIS,
     Engine,
 )
-from toolkit import sources
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.images import Image, build, choose, images_of, listing, provide, pull, ready
+from toolkit.images import Image, build, build_digest, choose, images_of, listing, provide, pull, ready
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def current(project: Project, engine: Engine) -> Engine:
         (project.root / folder).mkdir(parents=True)
         (project.root / folder / "Dockerfile").write_text("FROM scratch")
         engine.contexts[service] = str(project.root / folder)
-    for base in sources.BASES:
+    for base in build_digest.BASES:
         (project.root / base).mkdir()
     provide(project, engine.docker.cli)
     engine.docker.calls.clear()
@@ -165,7 +164,7 @@ def test_a_context_that_cannot_be_read_is_named(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied", "app/Dockerfile")
 
-    monkeypatch.setattr(sources, "digest", refuse)
+    monkeypatch.setattr(build_digest, "digest", refuse)
     with pytest.raises(ToolkitError, match="cannot read app/Dockerfile: Permission denied"):
         provide(project, current.docker.cli)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit import absent
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.images import unavailable
 
 
 def test_the_difference_between_the_sets_is_named(
@@ -16,10 +16,10 @@ def test_the_difference_between_the_sets_is_named(
     setup(project, "dev", images="local")
     sets = {True: configuration(app={}, loki={}, grafana={}), False: configuration(app={}, victorialogs={})}
     docker.answer("config", by=lambda _argv: docker.result(sets["COMPOSE_FILE" in docker.environments[-1]]))
-    absent.show(project, docker.cli)
+    unavailable.show(project, docker.cli)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == ["grafana", "loki"]
-    assert all(absent.REASON in line for line in lines)
+    assert all(unavailable.REASON in line for line in lines)
     asked = next(each for each in docker.environments if each)
     assert asked == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.dev.yml"}
 
@@ -27,4 +27,4 @@ def test_the_difference_between_the_sets_is_named(
 @pytest.mark.parametrize("images", ["pulled", None])
 def test_the_published_images_have_everything(project: Project, docker: FakeDocker, images: str | None) -> None:
     setup(project, "dev", images=images)
-    assert absent.services(project, docker.cli) == []
+    assert unavailable.services(project, docker.cli) == []

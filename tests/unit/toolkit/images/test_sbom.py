@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
-from toolkit import sbom
 from toolkit.checkout.project import Project
-from toolkit.contents import VENDORED, Contents, Package, packages, unpack
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
+from toolkit.images import sbom
+from toolkit.images.packages import VENDORED, Contents, Package, packages, unpack
 
 SITE = "opt/venv/lib/python3.14/site-packages"
 CODE = b"print('hello')\n"
@@ -111,7 +111,7 @@ def test_a_vendored_file_that_its_register_does_not_know_is_an_error(
 
 
 def test_the_register_has_every_vendored_file_of_the_application() -> None:
-    app = Path(__file__).parents[3] / "app"
+    app = Path(__file__).parents[4] / "app"
     page = (app / VENDORED).parent
     contents = Contents(
         {

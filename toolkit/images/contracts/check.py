@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
-from toolkit.contracts.contract import Contract, load
-from toolkit.contracts.inspection import Image, Verdict, inspect
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.engine.compose import Docker
+from toolkit.images.contracts.contract import Contract, load
+from toolkit.images.contracts.inspection import Image, Verdict, inspect
 from toolkit.images.sets import missing_names
 
 

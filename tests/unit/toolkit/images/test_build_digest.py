@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.sources import BASES, digest
+from toolkit.images.build_digest import BASES, digest
 
 
 @pytest.fixture
