@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import deploy, doctor, images, preflight, proxy
+from toolkit import deploy, images
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
+from toolkit.checks import doctor, preflight, proxy
+from toolkit.checks.doctor.secrets import of_rotation
+from toolkit.checks.proxy import Proxy
+from toolkit.checks.smoke import smoke
 from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.doctor.secrets import of_rotation
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
-from toolkit.proxy import Proxy
-from toolkit.smoke import smoke
 
 INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended."""

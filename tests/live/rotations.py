@@ -6,8 +6,8 @@ from tests.live.stack import Stack
 from toolkit.checkout import rotation_journal
 from toolkit.checkout.accounts import Account, Credential, accounts
 from toolkit.checkout.project import Project
+from toolkit.checks.logins import attempt
 from toolkit.engine.compose import Docker
-from toolkit.logins import attempt
 
 
 def all_of(stack: Stack) -> dict[str, Account]:

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 import requests
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checks.proxy import ROOT, Proxy
 from toolkit.engine.health import HEALTH_URL
-from toolkit.proxy import ROOT, Proxy
 
 T = TypeVar("T")
 

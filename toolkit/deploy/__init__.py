@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from toolkit import doctor, preflight, rolling, silences
+from toolkit import rolling, silences
 from toolkit.checkout.project import Project
+from toolkit.checks import doctor, preflight
+from toolkit.checks.smoke import Plan, smoke
 from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
 from toolkit.core.errors import ToolkitError
@@ -23,7 +25,6 @@ from toolkit.engine.compose import Docker, explain
 from toolkit.engine.health import Verdict, states
 from toolkit.engine.stack_http import get
 from toolkit.engine.wait import replicas
-from toolkit.smoke import Plan, smoke
 
 
 def deploy(

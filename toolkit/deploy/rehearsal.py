@@ -9,6 +9,8 @@ from typing import Any
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
+from toolkit.checks.hostchecks import QUEUED, TARGET
+from toolkit.checks.smoke import Plan
 from toolkit.core import files, polling
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
@@ -17,8 +19,6 @@ from toolkit.deploy.release import APP
 from toolkit.engine import health, wait
 from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request, Response, fetch
-from toolkit.hostchecks import QUEUED, TARGET
-from toolkit.smoke import Plan
 
 ANSWER, PROBE = 15.0, 30.0
 """Seconds for the dependencies to be reached, and for a probe to be carried out."""

@@ -12,18 +12,19 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit import deploy, doctor, rolling, silences
+from toolkit import deploy, rolling, silences
 from toolkit.checkout import rotation_journal, setup
 from toolkit.checkout.accounts import Account, Credential, accounts, named
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import Staged
+from toolkit.checks import doctor
+from toolkit.checks.logins import attempt, attempts, unasked
 from toolkit.core import console, files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.deploy import release
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
-from toolkit.logins import attempt, attempts, unasked
 from toolkit.rotation.servers import SERVERS
 
 PATIENCE = 15.0

@@ -98,7 +98,7 @@ def wait(c: Context, service: list[str] | None = None, timeout: str | None = Non
 @task(help={"timeout": "seconds for all checks together"})
 def smoke(c: Context, timeout: str | None = None) -> None:
     """Use every service as its clients do, from this host and from inside, and show what came of it."""
-    from toolkit.smoke import smoke
+    from toolkit.checks.smoke import smoke
 
     project, docker = checkout(c)
     report = smoke(project, docker, seconds("timeout", timeout, project.timeout("smoke")))

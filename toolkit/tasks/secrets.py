@@ -13,7 +13,7 @@ def check(c: Context) -> None:
     """Look over every credential: file, strength, age, whether it opens its service; exit code 1 where one fails."""
     from invoke.exceptions import Exit
 
-    from toolkit.secretcheck import check, show
+    from toolkit.checks.secretcheck import check, show
 
     if not show(check(*checkout(c))):
         raise Exit(code=1)

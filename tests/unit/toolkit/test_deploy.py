@@ -13,10 +13,12 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.fake_engine import Engine
 from toolkit import deploy as package
-from toolkit import doctor, rolling
+from toolkit import rolling
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks import doctor
+from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
@@ -24,7 +26,6 @@ from toolkit.deploy import deploy, journal, recover, rehearsal
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
 from toolkit.images import builds
-from toolkit.smoke import Check, SmokeReport
 
 GREEN = SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),))
 RED = SmokeReport((Check("probe", "host", Outcome.FAILED, 0.1, "no"),))

@@ -12,14 +12,15 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs
 from tests.unit.toolkit.rotatingstack import SERVERS, Stack
-from toolkit import doctor, rolling, silences
+from toolkit import rolling, silences
 from toolkit.checkout import credentials, rotation_journal
 from toolkit.checkout.accounts import accounts, named
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks import doctor
+from toolkit.checks.doctor.secrets import of_rotation
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.secrets import of_rotation
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
 from toolkit.rotation import rotate as module

@@ -13,12 +13,14 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, deploy, doctor, lifecycle, masking, preflight, reload, smoke, status
+from toolkit import demo, deploy, lifecycle, reload
 from toolkit.checkout import setup
 from toolkit.checkout.project import Project
+from toolkit.checks import doctor, masking, preflight, smoke, status
+from toolkit.checks.doctor.findings import Level
+from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
-from toolkit.doctor.findings import Level
 from toolkit.engine import logs, wait
 from toolkit.images import image_lock
 from toolkit.images import tags as image_tags
@@ -28,7 +30,6 @@ from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
 from toolkit.rotation import rotate as rotation
-from toolkit.smoke import Check, SmokeReport
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {

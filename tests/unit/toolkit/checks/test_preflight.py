@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
-from toolkit import preflight
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks import preflight
+from toolkit.checks.doctor import Finding
+from toolkit.checks.preflight import announce, clock_state, weakness
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor import Finding
-from toolkit.preflight import announce, clock_state, weakness
 
 INFO = {
     "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,

@@ -15,8 +15,8 @@ import trustme
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import state
 from tests.unit.toolkit.httpserver import Route, server
+from toolkit.checks.proxy import Proxy, check
 from toolkit.core.polling import CheckError
-from toolkit.proxy import Proxy, check
 
 DOMAIN = "netmon.localhost"
 URL = f"https://{DOMAIN}:8443"

@@ -16,14 +16,14 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit import secretcheck
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks import secretcheck
+from toolkit.checks.secretcheck import Row, bits, check, show
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
 from toolkit.lifecycle import Options, up
-from toolkit.secretcheck import Row, bits, check, show
 
 BAD = {
     "empty": b"",

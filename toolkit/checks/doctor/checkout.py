@@ -11,8 +11,8 @@ from pathlib import Path
 
 from toolkit.checkout import setup
 from toolkit.checkout.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
+from toolkit.checks.doctor.findings import Finding, Subject
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.findings import Finding, Subject
 from toolkit.engine.compose import explain
 
 SETUP = "run: invoke setup"

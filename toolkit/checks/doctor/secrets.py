@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project, Secret
+from toolkit.checks.doctor.findings import Finding, Subject
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.findings import Finding, Subject
 
 SETUP = "run: invoke setup"
 ROTATE = "invoke secrets.rotate --name={}"

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from toolkit import hostchecks, proxy
 from toolkit.checkout.project import Project
+from toolkit.checks import hostchecks, proxy
+from toolkit.checks.hostchecks import Host
+from toolkit.checks.logins import is_foreign
+from toolkit.checks.proxy import Proxy
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import states
-from toolkit.hostchecks import Host
 from toolkit.images import unavailable
-from toolkit.logins import is_foreign
 from toolkit.observe.stack import Stack
-from toolkit.proxy import Proxy
 
 HOST, INSIDE = "host", "inside"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.findings import Finding, Subject
 
 
 def containers(subject: Subject) -> Iterator[Finding]:

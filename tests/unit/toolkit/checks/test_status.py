@@ -11,8 +11,8 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit.checkout.project import Project
+from toolkit.checks.status import age, status
 from toolkit.core.errors import ToolkitError
-from toolkit.status import age, status
 
 
 def stack(docker: FakeDocker, config: dict[str, Any], *found: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks.masking import MASK, mask, masked_config
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.logs import logs
-from toolkit.masking import MASK, mask, masked_config
 
 
 def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: FakeDocker) -> None:

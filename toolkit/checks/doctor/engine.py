@@ -10,8 +10,8 @@ from pathlib import Path
 
 from toolkit import images
 from toolkit.checkout.setup import ENGINE_FOLDER, USUAL_FOLDER
+from toolkit.checks.doctor.findings import Finding, Subject
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.findings import Finding, Subject
 from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 
 ENGINE = (25, 0)  # start_interval

@@ -17,8 +17,15 @@ from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks.doctor import (
+    Finding,
+    doctor,
+    require_engine,
+    require_engine_folder,
+    require_free_ports,
+    show,
+)
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor import Finding, doctor, require_engine, require_engine_folder, require_free_ports, show
 from toolkit.engine.compose import Result
 
 INFO = {

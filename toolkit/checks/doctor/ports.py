@@ -13,8 +13,8 @@ from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import port_variables
+from toolkit.checks.doctor.findings import Finding, Subject
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.findings import Finding, Subject
 from toolkit.engine.compose import Docker
 
 LISTENING = "0A"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.checkout.project import Project
-from toolkit.core.console import table
-from toolkit.core.errors import ToolkitError
-from toolkit.doctor.checkout import compose_files, mounts, permissions, settings, shell
-from toolkit.doctor.engine import (
+from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
+from toolkit.checks.doctor.engine import (
     buildx,
     compose,
     disk,
@@ -19,10 +17,12 @@ from toolkit.doctor.engine import (
     require_engine,
     require_engine_folder,
 )
-from toolkit.doctor.findings import Finding, Subject
-from toolkit.doctor.ports import ports, require_free_ports
-from toolkit.doctor.secrets import secrets
-from toolkit.doctor.stack import containers
+from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.ports import ports, require_free_ports
+from toolkit.checks.doctor.secrets import secrets
+from toolkit.checks.doctor.stack import containers
+from toolkit.core.console import table
+from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 
 __all__ = [

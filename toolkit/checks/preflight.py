@@ -14,10 +14,10 @@ from typing import Any
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
+from toolkit.checks.doctor import CHECKS as DOCTORS
+from toolkit.checks.doctor import Finding, Subject, examine
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor import CHECKS as DOCTORS
-from toolkit.doctor import Finding, Subject, examine
 from toolkit.engine.compose import Docker
 
 PRODUCTION = "prod"

@@ -11,9 +11,9 @@ from typing import Any
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import Project, Secret
+from toolkit.checks.masking import MASK
 from toolkit.engine.compose import Docker, Result
 from toolkit.engine.health import states
-from toolkit.masking import MASK
 
 TIMEOUT = 30.0
 """Seconds for one login: Kafka's and RabbitMQ's tools start a machine of their own, on a host that may be busy."""

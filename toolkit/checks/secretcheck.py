@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project, Secret
+from toolkit.checks.doctor.findings import Finding, Level, Subject
+from toolkit.checks.doctor.secrets import of_file, of_folder, of_rotation
+from toolkit.checks.logins import LOGINS, refusal, unasked
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
-from toolkit.doctor.findings import Finding, Level, Subject
-from toolkit.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.engine.compose import Docker
-from toolkit.logins import LOGINS, refusal, unasked
 
 OLD = 90
 """Days after which a password is to be replaced."""

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import requests
 
-from toolkit import proxy
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
+from toolkit.checks import proxy
+from toolkit.checks.proxy import Proxy
 from toolkit.core import polling
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
@@ -25,7 +26,6 @@ from toolkit.engine.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.proxy import Proxy
 
 REQUEST_TIMEOUT = 5.0
 STEP_TIMEOUT = 15.0

@@ -17,21 +17,21 @@ import requests
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
 from tests.unit.toolkit.httpserver import Route, server
-from toolkit import hostchecks
-from toolkit import smoke as module
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks import hostchecks
+from toolkit.checks import smoke as module
+from toolkit.checks.hostchecks import Host, HostCheck
+from toolkit.checks.proxy import Proxy
+from toolkit.checks.smoke import Check, Plan, SmokeReport, read_line, smoke
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
 from toolkit.engine.compose import Docker
-from toolkit.hostchecks import Host, HostCheck
 from toolkit.observe import targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.proxy import Proxy
-from toolkit.smoke import Check, Plan, SmokeReport, read_line, smoke
 
 OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
 PORTS = [{"target": 1}]
