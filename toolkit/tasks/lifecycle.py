@@ -47,7 +47,7 @@ def up(
     yes: bool = False,
 ) -> None:
     """Bring the stack up: set-up, images, services; wait until all are healthy, then prove it."""
-    from toolkit.lifecycle import Options, up
+    from toolkit.operate.lifecycle import Options, up
 
     project, docker = checkout(c)
     limit = seconds("timeout", timeout, project.timeout("up"))
@@ -62,7 +62,7 @@ def up(
 )
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop and remove the containers and networks; the data stays."""
-    from toolkit.lifecycle import down
+    from toolkit.operate.lifecycle import down
 
     down(*checkout(c), volumes=volumes, yes=yes)
 
@@ -76,7 +76,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 )
 def deploy(c: Context, release: str | None = None, image: str | None = None, timeout: str | None = None) -> None:
     """Put a new release of application and worker in force without a gap, or go back by itself."""
-    from toolkit.deploy import deploy
+    from toolkit.operate.deploy import deploy
 
     project, docker = checkout(c)
     limit = seconds("timeout", timeout, project.timeout("replica"))

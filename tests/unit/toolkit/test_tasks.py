@@ -13,7 +13,6 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from toolkit import demo, deploy, lifecycle, reload
 from toolkit.checkout import setup
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, masking, preflight, smoke, status
@@ -29,7 +28,8 @@ from toolkit.images.contracts import contract, inspection
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
 from toolkit.observe.result import Result
-from toolkit.rotation import rotate as rotation
+from toolkit.operate import demo, deploy, lifecycle, reload
+from toolkit.operate.rotation import rotate as rotation
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {

@@ -23,7 +23,7 @@ from toolkit.checks import secretcheck
 from toolkit.checks.secretcheck import Row, bits, check, show
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.lifecycle import Options, up
+from toolkit.operate.lifecycle import Options, up
 
 BAD = {
     "empty": b"",

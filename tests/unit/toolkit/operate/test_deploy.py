@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.fake_engine import Engine
-from toolkit import deploy as package
-from toolkit import rolling
+from tests.unit.toolkit.operate.fake_engine import Engine
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
@@ -22,10 +20,12 @@ from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
-from toolkit.deploy import deploy, journal, recover, rehearsal
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
 from toolkit.images import builds
+from toolkit.operate import deploy as package
+from toolkit.operate import rolling
+from toolkit.operate.deploy import deploy, journal, recover, rehearsal
 
 GREEN = SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),))
 RED = SmokeReport((Check("probe", "host", Outcome.FAILED, 0.1, "no"),))

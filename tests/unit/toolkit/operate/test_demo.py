@@ -16,8 +16,8 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.demo import TARGETS, Visitor, demo
 from toolkit.engine.stack_http import Response
+from toolkit.operate.demo import TARGETS, Visitor, demo
 
 ACCEPTED = {"id": "p1", "target": "http:app:3000:abc"}
 

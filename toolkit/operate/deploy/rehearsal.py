@@ -15,10 +15,10 @@ from toolkit.core import files, polling
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
-from toolkit.deploy.release import APP
 from toolkit.engine import health, wait
 from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request, Response, fetch
+from toolkit.operate.deploy.release import APP
 
 ANSWER, PROBE = 15.0, 30.0
 """Seconds for the dependencies to be reached, and for a probe to be carried out."""

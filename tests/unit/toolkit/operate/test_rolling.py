@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.fake_engine import Engine
-from toolkit import rolling
+from tests.unit.toolkit.operate.fake_engine import Engine
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
+from toolkit.operate import rolling
 
 PORT = [{"host_ip": "127.0.0.1", "published": "3000", "target": 3000, "protocol": "tcp"}]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
-from toolkit import deploy, images, lifecycle
+from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor
 from toolkit.checks.smoke import Check, SmokeReport
@@ -19,7 +19,8 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.outcome import Outcome
 from toolkit.engine.compose import Docker, Result
 from toolkit.images import unavailable
-from toolkit.lifecycle import Options, Resources, choose_groups, down, project_name, up
+from toolkit.operate import deploy, lifecycle
+from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
 
 QUICK = Options(timeout=2)
 PORTS = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}

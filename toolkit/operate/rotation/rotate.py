@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit import deploy, rolling, silences
 from toolkit.checkout import rotation_journal, setup
 from toolkit.checkout.accounts import Account, Credential, accounts, named
 from toolkit.checkout.project import Project
@@ -22,10 +21,11 @@ from toolkit.checks.logins import attempt, attempts, unasked
 from toolkit.core import console, files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.deploy import release
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
-from toolkit.rotation.servers import SERVERS
+from toolkit.operate import deploy, rolling, silences
+from toolkit.operate.deploy import release
+from toolkit.operate.rotation.servers import SERVERS
 
 PATIENCE = 15.0
 """Seconds in which a change of passwords has to reach every part of a service."""

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.operate.rotatingstack import SERVERS, Stack
 from tests.unit.toolkit.programs import Programs
-from tests.unit.toolkit.rotatingstack import SERVERS, Stack
-from toolkit import rolling, silences
 from toolkit.checkout import credentials, rotation_journal
 from toolkit.checkout.accounts import accounts, named
 from toolkit.checkout.project import Project
@@ -23,8 +22,9 @@ from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
-from toolkit.rotation import rotate as module
-from toolkit.rotation import servers
+from toolkit.operate import rolling, silences
+from toolkit.operate.rotation import rotate as module
+from toolkit.operate.rotation import servers
 
 NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
          "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",

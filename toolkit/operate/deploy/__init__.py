@@ -10,21 +10,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from toolkit import rolling, silences
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, preflight
 from toolkit.checks.smoke import Plan, smoke
 from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
 from toolkit.core.errors import ToolkitError
-from toolkit.deploy import journal as journals
-from toolkit.deploy import rehearsal, release
-from toolkit.deploy.journal import Journal
-from toolkit.deploy.release import APP, VARIABLE, WORKER, Release
 from toolkit.engine.compose import Docker, explain
 from toolkit.engine.health import Verdict, states
 from toolkit.engine.stack_http import get
 from toolkit.engine.wait import replicas
+from toolkit.operate import rolling, silences
+from toolkit.operate.deploy import journal as journals
+from toolkit.operate.deploy import rehearsal, release
+from toolkit.operate.deploy.journal import Journal
+from toolkit.operate.deploy.release import APP, VARIABLE, WORKER, Release
 
 
 def deploy(

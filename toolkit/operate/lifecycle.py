@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from toolkit import deploy, images
+from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
 from toolkit.checks import doctor, preflight, proxy
@@ -20,6 +20,7 @@ from toolkit.engine import health
 from toolkit.engine.compose import Docker
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
+from toolkit.operate import deploy
 
 INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from toolkit import loaded
 from toolkit.checkout.project import Project
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
@@ -12,6 +11,7 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request
 from toolkit.observe.grafana import login
 from toolkit.observe.stack import Stack, url
+from toolkit.operate import verify_reload
 from toolkit.validate import programs
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -88,14 +88,14 @@ def _provisioning(project: Project, stack: Stack) -> None:
 def _send(stack: Stack, service: str, requests: list[Request]) -> None:
     for answer in stack.fetch(requests):
         if answer.problem:
-            raise ToolkitError(f"{service} refuses the new configuration", answer.problem, loaded.log(service))
+            raise ToolkitError(f"{service} refuses the new configuration", answer.problem, verify_reload.log(service))
 
 
 STEPS: dict[str, tuple[Callable[[Project, Stack], None], Callable[[Stack], str]]] = {
-    "prometheus": (_post("prometheus"), loaded.prometheus),
-    "alertmanager": (_post("alertmanager"), loaded.alertmanager),
-    "blackbox-exporter": (_post("blackbox-exporter"), loaded.blackbox_exporter),
-    "otel-collector": (_hangup, loaded.otel_collector),
+    "prometheus": (_post("prometheus"), verify_reload.prometheus),
+    "alertmanager": (_post("alertmanager"), verify_reload.alertmanager),
+    "blackbox-exporter": (_post("blackbox-exporter"), verify_reload.blackbox_exporter),
+    "otel-collector": (_hangup, verify_reload.otel_collector),
     "grafana": (_provisioning, lambda _stack: "data sources and dashboards read again"),
 }
 """What is done for each program, and how it is seen to have taken the files."""

@@ -10,15 +10,15 @@ import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Programs, prometheus
-from toolkit import loaded
-from toolkit import reload as module
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.stack_http import Response
-from toolkit.loaded import file_hash, metric
 from toolkit.observe.stack import Stack
-from toolkit.reload import reload
+from toolkit.operate import reload as module
+from toolkit.operate import verify_reload
+from toolkit.operate.reload import reload
+from toolkit.operate.verify_reload import file_hash, metric
 from toolkit.validate import programs as validators
 from toolkit.validate.findings import Finding
 
@@ -49,7 +49,7 @@ class Live:
             (root / file).write_text(yaml.safe_dump(document))
         (root / "empty.yml").write_text("{}\n")
         (root / "monitoring/alertmanager").mkdir()
-        (root / loaded.ALERTMANAGER).write_text(ALERTMANAGER)
+        (root / verify_reload.ALERTMANAGER).write_text(ALERTMANAGER)
         on = self.programs.on
         for program in PROGRAMS:
             on(f"{program}/-/reload", {})
@@ -75,7 +75,7 @@ def live(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) 
     docker.on("compose", "kill", "--signal", "HUP", "otel-collector")
     monkeypatch.setattr(Stack, "read", staticmethod(lambda *_arguments: live.stack))
     monkeypatch.setattr(validators, "validate", lambda *_arguments: iter(()))
-    monkeypatch.setattr(loaded, "SECONDS", 0.01)
+    monkeypatch.setattr(verify_reload, "SECONDS", 0.01)
     return live
 
 
@@ -127,7 +127,7 @@ def test_a_program_that_refuses_is_named_with_what_it_says(project: Project, doc
 def test_half_a_reload_is_an_error(live: Live, program: str) -> None:
     live.success = 0
     with pytest.raises(ToolkitError, match="has not taken all of the new configuration"):
-        getattr(loaded, program)(live.stack)
+        getattr(verify_reload, program)(live.stack)
 
 
 @pytest.mark.parametrize(
@@ -142,29 +142,29 @@ def test_half_a_reload_is_an_error(live: Live, program: str) -> None:
 def test_rules_that_are_not_those_of_the_files(live: Live, changes: dict[str, Any], said: str) -> None:
     live.rule |= changes
     with pytest.raises(ToolkitError, match="prometheus does not have what the files say") as raised:
-        loaded.prometheus(live.stack)
+        verify_reload.prometheus(live.stack)
     assert said in raised.value.why
 
 
 def test_jobs_that_are_not_those_of_the_files(live: Live) -> None:
     live.pools = ["redis-exporter", "loki"]
     with pytest.raises(ToolkitError, match="it still has the job loki"):
-        loaded.prometheus(live.stack)
+        verify_reload.prometheus(live.stack)
 
 
 def test_an_alertmanager_with_another_file(live: Live) -> None:
     live.hash += 1
     with pytest.raises(ToolkitError, match="its hash is not that of the file"):
-        loaded.alertmanager(live.stack)
+        verify_reload.alertmanager(live.stack)
     live.original = "receivers: [{name: old}]"
     with pytest.raises(ToolkitError, match="it lacks the receiver app"):
-        loaded.alertmanager(live.stack)
+        verify_reload.alertmanager(live.stack)
 
 
 def test_a_collector_that_does_not_come_back(live: Live) -> None:
     live.programs.on("otel-collector/", 503)
     with pytest.raises(ToolkitError, match="otel-collector does not come back"):
-        loaded.otel_collector(live.stack)
+        verify_reload.otel_collector(live.stack)
 
 
 def test_without_monitoring_there_is_nothing_to_do(project: Project, docker: FakeDocker, live: Live) -> None:

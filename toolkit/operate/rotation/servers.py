@@ -18,7 +18,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolkit import rolling
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import Staged
@@ -26,6 +25,7 @@ from toolkit.checks.logins import attempt
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
+from toolkit.operate import rolling
 
 TIMEOUT = 60.0
 """Seconds for one tool: some start a machine of their own, on a host that may be busy."""

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.unit.toolkit.accountbook import AccountBook
 from tests.unit.toolkit.conftest import FakeDocker
-from tests.unit.toolkit.fake_engine import Engine
+from tests.unit.toolkit.operate.accountbook import AccountBook
+from tests.unit.toolkit.operate.fake_engine import Engine
 from toolkit.checkout import credentials
 from toolkit.checkout.accounts import Account, accounts, named
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.engine.compose import Result
-from toolkit.rotation.rotate import rotate
+from toolkit.operate.rotation.rotate import rotate
 
 SERVERS = ("db", "redis", "rabbitmq", "kafka", "grafana", "app")
 CLIENTS = {
