@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.validate.mutations import Mutation
+from tests.unit.toolkit.validate.mutations import Mutation
 from toolkit.validate.findings import Finding
 from toolkit.validate.programs import Skipped
 

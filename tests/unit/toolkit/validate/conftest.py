@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.validate.composing import Remembering
+from tests.unit.toolkit.validate.composing import Remembering
 from toolkit.engine import compose
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.validate.mutations import Mutation
+from tests.unit.toolkit.validate.mutations import Mutation
 
 FOLDER = "monitoring/grafana/dashboards"
 REDIS, APP = f"{FOLDER}/Services/netmon-redis.json", f"{FOLDER}/Services/netmon-app.json"

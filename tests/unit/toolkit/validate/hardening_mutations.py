@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.unit.validate.mutations import BASE, DEV, IMAGES, PROD, SECURITY, Mutation
+from tests.unit.toolkit.validate.mutations import BASE, DEV, IMAGES, PROD, SECURITY, Mutation
 
 POLICY, MATRIX = "policy.yml", "reachability.yml"
 RABBITMQ = "    hostname: rabbitmq\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.validate.composing import Unhurried
-from tests.unit.validate.mutations import Mutation
-from tests.unit.validate.seeding import seeded
+from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.mutations import Mutation
+from tests.unit.toolkit.validate.seeding import seeded
 from toolkit.validate import contracts, dockerfiles
 from toolkit.validate.runner import run
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.validate.composing import Unhurried
-from tests.unit.validate.contract_mutations import CONTRACT_MUTATIONS
-from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
-from tests.unit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
-from tests.unit.validate.monitoring_mutations import MONITORING_MUTATIONS
-from tests.unit.validate.mutations import LOCK_MUTATIONS, MUTATIONS, Mutation
-from tests.unit.validate.seeding import expect, seeded
+from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.contract_mutations import CONTRACT_MUTATIONS
+from tests.unit.toolkit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
+from tests.unit.toolkit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
+from tests.unit.toolkit.validate.monitoring_mutations import MONITORING_MUTATIONS
+from tests.unit.toolkit.validate.mutations import LOCK_MUTATIONS, MUTATIONS, Mutation
+from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.policy.rules import RULES
 from toolkit.validate.runner import CHECKS, complete, name, run
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.validate.composing import Unhurried
-from tests.unit.validate.mutations import LOCK_MUTATIONS, Mutation
-from tests.unit.validate.seeding import expect, seeded
+from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.mutations import LOCK_MUTATIONS, Mutation
+from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.checkout.project import Project
 from toolkit.images import image_lock
 from toolkit.validate import images, supply

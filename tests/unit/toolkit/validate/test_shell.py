@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.validate.shell import BUILTINS, Script, Write, parse
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts" / "container"
+SCRIPTS = Path(__file__).resolve().parents[4] / "scripts" / "container"
 
 
 def programs(script: Script, shell: str = "bash") -> list[str]:

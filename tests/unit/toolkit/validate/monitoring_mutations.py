@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.validate.mutations import ALERTMANAGER, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
+from tests.unit.toolkit.validate.mutations import ALERTMANAGER, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
 
 RULES, SCRAPE, TESTS = "monitoring/prometheus/rules", "monitoring/prometheus/scrape", "monitoring/prometheus/tests"
 PLATFORM, REDIS, SLO = f"{RULES}/platform.yml", f"{RULES}/redis.yml", f"{RULES}/slo.yml"

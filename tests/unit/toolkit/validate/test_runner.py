@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tests.live import workflow
-from tests.unit.validate.conftest import ROOT
-from tests.unit.validate.mutations import MUTATIONS
-from tests.unit.validate.seeding import seeded
+from tests.unit.toolkit.validate.conftest import ROOT
+from tests.unit.toolkit.validate.mutations import MUTATIONS
+from tests.unit.toolkit.validate.seeding import seeded
 from toolkit.checkout.project import PULLED
 from toolkit.engine import compose
 from toolkit.engine.compose import Result

@@ -8,11 +8,11 @@ from shutil import which
 
 import pytest
 
-from tests.unit.validate.composing import Unhurried
-from tests.unit.validate.conftest import ROOT
-from tests.unit.validate.dashboard_mutations import DASHBOARD_MUTATIONS, LOGS, TRACES
-from tests.unit.validate.mutations import Mutation
-from tests.unit.validate.seeding import expect, seeded
+from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.conftest import ROOT
+from tests.unit.toolkit.validate.dashboard_mutations import DASHBOARD_MUTATIONS, LOGS, TRACES
+from tests.unit.toolkit.validate.mutations import Mutation
+from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.validate import dashboards, datasources, grammars, queries
 from toolkit.validate.findings import Finding
 from toolkit.validate.programs import GRAMMARS, Skipped

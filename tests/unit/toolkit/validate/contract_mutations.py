@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.validate.mutations import BASE, SECRETS, SECURITY, Mutation
+from tests.unit.toolkit.validate.mutations import BASE, SECRETS, SECURITY, Mutation
 
 REDIS, POSTGRES, KAFKA = "images/redis/contract.yml", "images/postgres/contract.yml", "images/kafka/contract.yml"
 SCRIPTS = "scripts/container"
