@@ -87,7 +87,7 @@ def unasked(project: Project, docker: Docker, service: str) -> str:
         ToolkitError: the configuration cannot be read.
     """
     login = LOGINS[service]
-    if login.open_without and not (project.profile and setup.reads_files(project, project.profile)):
+    if login.open_without and not (project.profile and setup.uses_secret_files(project, project.profile)):
         return f"{service} asks nobody for it in this profile"
     if login.ours and is_foreign(docker.effective(every_group=True)["services"]):
         return f"{service} is another application than ours, which asks nobody for it"

@@ -75,7 +75,7 @@ def announce(project: Project, docker: Docker) -> None:
 
 
 def _profile(project: Project, profile: str) -> list[Finding]:
-    if not setup.reads_files(project, profile):
+    if not setup.uses_secret_files(project, profile):
         return [Finding("profile", "failed", f"{profile} is for development: it publishes every interface, and keeps "
                         "passwords in .env", "use the profile prod")]  # fmt: skip
     if project.profile != profile:
@@ -92,7 +92,7 @@ def passwords(subject: Subject) -> Iterator[Finding]:
         if secret.users:
             continue
         try:
-            values = credentials.every(project, secret)
+            values = credentials.load_all(project, secret)
         except ToolkitError as error:
             complaints.append(Finding.of("passwords", error))
             continue

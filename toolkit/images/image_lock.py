@@ -18,7 +18,7 @@ from toolkit.checkout.setup import setup
 from toolkit.checkout.variables import parse
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, write_atomically
-from toolkit.core.progress import side_by_side
+from toolkit.core.progress import run_in_parallel
 from toolkit.engine.compose import Docker, TimedOutError
 
 Pins = dict[tuple[str, ...], str]
@@ -155,7 +155,7 @@ def _resolved(project: Project, docker: Docker) -> dict[str, Pins]:
     def ask(name: str) -> None:
         digests[name] = _digest(project, docker, name)
 
-    side_by_side(list(dict.fromkeys(names.values())), ask, "found")
+    run_in_parallel(list(dict.fromkeys(names.values())), ask, "found")
     return {
         layer: {keys: f"{image}@{digests[names[image]]}" for keys, image in pins.items()}
         for layer, pins in found.items()

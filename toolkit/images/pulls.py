@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from toolkit.checkout.project import Project
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.core.progress import Rows, side_by_side
+from toolkit.core.progress import Rows, run_in_parallel
 from toolkit.engine.compose import Docker, Result, TimedOutError
 from toolkit.images import failures, sizes
 from toolkit.images.layers import Output
@@ -90,7 +90,9 @@ def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
     from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
     columns = (BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
-    side_by_side(ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel)
+    run_in_parallel(
+        ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel
+    )
 
 
 def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:

@@ -172,7 +172,7 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             console.say(f"nothing to do: {name} has no container and no network")
             return
         if doomed.volumes:
-            console.consent(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
+            console.confirm(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
         with console.phase("down", "containers and networks of the project"):
             # By the name alone, which needs no file: a broken .env or compose file keeps nobody from stopping.
             flags = ["--volumes"] if volumes else []

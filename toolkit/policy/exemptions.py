@@ -12,7 +12,7 @@ from toolkit.core.errors import ToolkitError
 FILE = "policy.yml"
 
 
-class BrokenPolicyError(ToolkitError):
+class InvalidPolicyError(ToolkitError):
     """The file is no list of exceptions."""
 
 
@@ -41,7 +41,7 @@ def load(root: Path) -> tuple[Exemption, ...]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         return tuple(Exemption(**entry) for entry in data["exceptions"])
     except OSError as error:
-        raise BrokenPolicyError(f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}") from error
+        raise InvalidPolicyError(f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
         keys = "service, rule, reason and, where the rule asks for it, of"
-        raise BrokenPolicyError(f"{path} is no list of exceptions", str(error), f"an entry has {keys}") from error
+        raise InvalidPolicyError(f"{path} is no list of exceptions", str(error), f"an entry has {keys}") from error

@@ -65,7 +65,7 @@ def _services(checkout: Checkout) -> Iterator[tuple[Configuration, Service]]:
 def _exemptions(checkout: Checkout) -> tuple[Exemption, ...]:
     try:
         return exemptions.load(checkout.root)
-    except exemptions.BrokenPolicyError as error:
+    except exemptions.InvalidPolicyError as error:
         raise BrokenFileError(Finding(FILE, 1, error.why)) from error
 
 

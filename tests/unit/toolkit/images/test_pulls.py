@@ -137,7 +137,7 @@ HANGS = Result(-1, "", "")
 @pytest.fixture
 def line(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setattr(pulls, "PAUSES", (0.01, 0.02, 0.03))
-    monkeypatch.setattr("toolkit.core.progress.LOOK", 0.01)
+    monkeypatch.setattr("toolkit.core.progress.REFRESH_SECONDS", 0.01)
     return Line(docker)
 
 

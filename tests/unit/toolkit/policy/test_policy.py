@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toolkit.policy import exemptions, running
-from toolkit.policy.exemptions import BrokenPolicyError, Exemption
+from toolkit.policy.exemptions import Exemption, InvalidPolicyError
 from toolkit.policy.rule import Service, broken
 from toolkit.policy.rules import RULES
 from toolkit.policy.running import Container, Limits, look
@@ -163,11 +163,11 @@ def test_exceptions_are_as_narrow_as_they_are_written() -> None:
 )
 def test_a_broken_list_of_exceptions(tmp_path: Path, text: str) -> None:
     (tmp_path / exemptions.FILE).write_text(text)
-    with pytest.raises(BrokenPolicyError) as raised:
+    with pytest.raises(InvalidPolicyError) as raised:
         exemptions.load(tmp_path)
     assert raised.value.fix
 
 
 def test_no_list_of_exceptions(tmp_path: Path) -> None:
-    with pytest.raises(BrokenPolicyError, match="cannot read"):
+    with pytest.raises(InvalidPolicyError, match="cannot read"):
         exemptions.load(tmp_path)
