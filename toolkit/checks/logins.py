@@ -13,7 +13,7 @@ from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import Project, Secret
 from toolkit.checks.masking import MASK
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.health import states
+from toolkit.engine.health import container_states
 
 TIMEOUT = 30.0
 """Seconds for one login: Kafka's and RabbitMQ's tools start a machine of their own, on a host that may be busy."""
@@ -131,7 +131,7 @@ def attempts(docker: Docker, service: str, user: str, password: str) -> list[str
     if not login.replicas:
         result = docker.compose("exec", "--no-TTY", service, *command, stdin=reads, timeout=TIMEOUT)
         return [_refused(login, password, result)]
-    running = [state.id for state in states(docker) if state.service == service and state.status == "running"]
+    running = [state.id for state in container_states(docker) if state.service == service and state.status == "running"]
     if not running:
         return [f"{service} does not run"]
     return [

@@ -78,7 +78,7 @@ def _unfinished(project: Project, error: ToolkitError) -> ToolkitError:
 
 def _possible(project: Project, docker: Docker, wanted: Iterable[Account], *, insist: bool) -> Iterable[Account]:
     """Those whose service runs and asks for them; the others are told, or refused where the user insists."""
-    up = {state.service for state in health.states(docker) if state.status == "running"}
+    up = {state.service for state in health.container_states(docker) if state.status == "running"}
     project.require_setup()
     for account in wanted:
         why = unasked(project, docker, account.service)
@@ -169,7 +169,7 @@ class _Rotation:
     def _clients(self) -> list[str]:
         """The running services that use the credential, those with several replicas first; not the one that asks."""
         config = self._docker.effective()
-        up = {state.service for state in health.states(self._docker, config["name"])}
+        up = {state.service for state in health.container_states(self._docker, config["name"])}
         found = [name for name, spec in config["services"].items() if name in up and self._uses(spec)]
         ours = [name for name in release.services(self._docker) if name in found]
         others = [name for name in found if name not in ours]
@@ -197,7 +197,7 @@ class _Rotation:
         if not self._files:
             return {each["Id"] for each in found if any(password in line for line in each["Config"].get("Env") or ())}
         since = rotation_journal.installed_at(self._project, self._staged)
-        states = [health.parse(each) for each in found]
+        states = [health.parse_container(each) for each in found]
         return {state.id for state in states if state.started and state.started > since}
 
     def _outdated(self, service: str) -> bool:
