@@ -18,7 +18,7 @@ from toolkit.images import build_digest
 from toolkit.images.sets import Image, environment
 
 
-def make(
+def build_images(
     project: Project,
     docker: Docker,
     images: Sequence[Image],
