@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
@@ -200,7 +201,9 @@ class Docker:
             return result
         raise explain(doing, result)
 
-    def effective(self, *, every_group: bool = False, env: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    def effective(
+        self, *, every_group: bool = False, env: Mapping[str, str | None] | None = None
+    ) -> shapes.Configuration:
         """The merged configuration as Compose sees it (``config --format json``).
 
         Compose takes a tenth of a second for it: it is asked once, and again when .env has changed.
@@ -215,18 +218,18 @@ class Docker:
             groups = ("--profile", "*") if every_group else ()
             result = self.check(self.compose(*groups, "config", "--format", "json", env=env), "read the compose files")
             self._configs[key] = result.stdout
-        config: dict[str, Any] = json.loads(self._configs[key])
+        config: shapes.Configuration = json.loads(self._configs[key])
         return config
 
-    def inspect(self, *containers: str) -> list[dict[str, Any]]:
+    def inspect(self, *containers: str) -> list[shapes.Container]:
         """``docker inspect`` of containers; those that are gone by now are left out."""
         if not containers:
             return []
         result = self("container", "inspect", *containers)
-        found: list[dict[str, Any]] = json.loads(result.stdout or "[]")
+        found: list[shapes.Container] = json.loads(result.stdout or "[]")
         return found
 
-    def containers(self, project: str | None = None) -> list[dict[str, Any]]:
+    def containers(self, project: str | None = None) -> list[shapes.Container]:
         """``docker inspect`` of every container of the project, one-off containers left out, stopped ones included."""
         filters = (
             "--filter",
@@ -239,8 +242,7 @@ class Docker:
 
     def project_name(self) -> str:
         """The Compose project that this checkout's containers, networks and volumes belong to."""
-        name: str = self.effective()["name"]
-        return name
+        return self.effective()["name"]
 
     def data_root(self) -> str | None:
         """The folder of the engine's files, the containers' logs among them; None where no engine answers."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import stack_http
+from toolkit.engine import shapes, stack_http
 from toolkit.engine.compose import Docker
 
 HEALTH_URL = "netmon.health.url"
@@ -152,7 +152,7 @@ def container_states(docker: Docker, project: str | None = None) -> list[Service
     return sorted(map(parse_container, docker.containers(project)), key=lambda state: (state.service, state.replica))
 
 
-def parse_container(container: Mapping[str, Any]) -> ServiceState:
+def parse_container(container: shapes.Container) -> ServiceState:
     """Read one object of ``docker inspect``."""
     state, host = container["State"], container.get("HostConfig") or {}
     labels: Mapping[str, str] = container["Config"].get("Labels") or {}
@@ -207,7 +207,7 @@ def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[Serv
     return [health.get(state.id, state) for state in found]
 
 
-def published_ports(container: Mapping[str, Any]) -> list[Port]:
+def published_ports(container: shapes.Container) -> list[Port]:
     """The ports that the container really publishes now; none while it is stopped."""
     ports: Mapping[str, Any] = (container.get("NetworkSettings") or {}).get("Ports") or {}
     return [

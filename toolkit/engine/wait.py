@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.core.console import STYLES, console, say
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.engine import compose, diagnosis
+from toolkit.engine import compose, diagnosis, shapes
 from toolkit.engine.compose import Docker, Result
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 
@@ -201,7 +201,7 @@ def _current_states(docker: Docker, project: str, expected: Mapping[str, int]) -
     return with_http_health(docker, found) if all(state.health_url for state in starting) else found
 
 
-def expected_replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:
+def expected_replicas(config: shapes.Configuration, services: Sequence[str] = ()) -> dict[str, int]:
     """The services that should run, and how many containers of each.
 
     Raises:
@@ -220,7 +220,7 @@ def expected_replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -
     return expected
 
 
-def dependencies(config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def dependencies(config: shapes.Configuration) -> dict[str, frozenset[str]]:
     """The services that each service depends on, directly or not, under any condition."""
     direct = {name: frozenset(service.get("depends_on") or ()) for name, service in config["services"].items()}
     found = dict(direct)

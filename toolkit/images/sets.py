@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import settings
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker, Result, explain
 from toolkit.images import build_digest, image_lock
 
@@ -74,7 +74,7 @@ def images_of(
     foreign = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
     release = env.get("NETMON_RELEASE")
     services: dict[str, list[str]] = {}
-    built: dict[str, dict[str, Any]] = {}
+    built: dict[str, shapes.Build] = {}
     for name, service in config["services"].items():
         image = service["image"]
         services.setdefault(image, []).append(name)
@@ -92,7 +92,7 @@ def images_of(
 
     def starts(name: str) -> tuple[str, ...]:
         # Those of the local images are made by scripts/base-image.sh.
-        arguments = {} if chosen == LOCAL else built.get(name, {}).get("args") or {}
+        arguments = {} if chosen == LOCAL else (built[name].get("args") if name in built else None) or {}
         return tuple(value for key, value in arguments.items() if value and image_lock.names_image(key))
 
     return [Image(name, tuple(users), name in built, source(name), starts(name)) for name, users in services.items()]

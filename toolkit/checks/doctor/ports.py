@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import port_variables
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
 
 LISTENING = "0A"
@@ -58,7 +58,9 @@ def ports(subject: Subject) -> Iterator[Finding]:
             yield Finding("ports", Outcome.OK, f"{published.port} for {published.service}")
 
 
-def _look(project: Project, docker: Docker, config: dict[str, Any]) -> Iterator[tuple[Published, ToolkitError | None]]:
+def _look(
+    project: Project, docker: Docker, config: shapes.Configuration
+) -> Iterator[tuple[Published, ToolkitError | None]]:
     for published in _published(config):
         refusal = _refusal(published)
         holder = _holder(docker, published, config["name"]) if refusal == errno.EADDRINUSE else ""
@@ -74,7 +76,7 @@ def _look(project: Project, docker: Docker, config: dict[str, Any]) -> Iterator[
             yield published, ToolkitError(f"{name} cannot be opened on {published.address}", os.strerror(refusal), fix)
 
 
-def _published(config: dict[str, Any]) -> Iterator[Published]:
+def _published(config: shapes.Configuration) -> Iterator[Published]:
     for service, spec in config["services"].items():
         for port in spec.get("ports", []):
             if str(port.get("published", "")).isdigit():  # neither a range nor one that the engine chooses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ def images(project: Project, docker: Docker, chosen: str) -> list[Image]:
     return [found[name] for name in sorted(found)]
 
 
-def _image(contract: Contract, arguments: dict[str, str], image: str) -> str:
+def _image(contract: Contract, arguments: Mapping[str, str | None], image: str) -> str:
     """The image that a contract is of; empty where there is none in this set."""
     if not contract.base:
         return image
