@@ -1,4 +1,4 @@
-"""What need not be there in a healthy system, each with its reason: data beside the rules."""
+"""Metrics and scrape jobs that may be absent in a healthy system, each with its reason."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ FILE = Path("monitoring/prometheus/expected-absent.yml")
 
 @dataclass(frozen=True)
 class AbsentMetric:
-    """Names of metrics (a pattern for the whole name) that may be missing: always, or while ``needs`` is absent."""
+    """Metrics that may be absent: always, or while the service ``needs`` is unavailable.
+
+    ``pattern`` is a regular expression for the whole name.
+    """
 
     pattern: str
     reason: str
     needs: str = ""
 
     def matches(self, name: str) -> bool:
-        """Whether the entry is about a metric."""
+        """Whether the entry applies to a metric."""
         return re.fullmatch(self.pattern, name) is not None
 
 
 def absent_metrics(root: Path) -> list[AbsentMetric]:
-    """The metrics that may be missing in the checkout ``root``."""
+    """The metrics that may be absent: ``expected-absent.yml`` of the checkout ``root``."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
     return [AbsentMetric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
 
 
 def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:
-    """Whether a metric of this name may be missing though every service runs."""
+    """A predicate: whether a metric may be absent even while every service runs."""
     always = [each for each in entries if not each.needs]
     return lambda name: any(each.matches(name) for each in always)
 
 
 def unscraped(root: Path) -> Mapping[str, str]:
-    """The services that no job scrapes, with the reason."""
+    """The services without a scrape job, with the reason."""
     services: Mapping[str, str] = _load(root)["services"]
     return services
 

@@ -91,7 +91,7 @@ def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
 
     columns = (BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
     run_in_parallel(
-        ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel
+        ordered, one, "pulled", workers=AT_ONCE, columns=columns, refresh=watching.refresh, cancel=watching.cancel
     )
 
 
@@ -186,7 +186,7 @@ class _StallWatch:
     _printed: float = field(default_factory=time.monotonic)
     _before: int = 0
 
-    def look(self, rows: Rows) -> None:
+    def refresh(self, rows: Rows) -> None:
         """Once around."""
         now = time.monotonic()
         running = [pull for pull in self.pulls if pull.running]

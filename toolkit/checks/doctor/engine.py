@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit import images
-from toolkit.checkout.setup import ENGINE_FOLDER, USUAL_FOLDER
+from toolkit.checkout.setup import DEFAULT_FOLDER, ENGINE_FOLDER
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
@@ -94,7 +94,7 @@ def engine_files(subject: Subject) -> Iterator[Finding]:
     """.env names the folder in which the engine keeps the logs of the containers."""
     subject.project.require_setup()
     there = subject.info["DockerRootDir"]
-    named = subject.project.env.get(ENGINE_FOLDER, USUAL_FOLDER)
+    named = subject.project.env.get(ENGINE_FOLDER, DEFAULT_FOLDER)
     if named != there:
         what = f"{ENGINE_FOLDER} is {named}, and the engine's files are in {there}: no log line would be collected"
         yield Finding("engine files", Outcome.FAILED, what, "run: invoke setup")

@@ -41,7 +41,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
         yes: The user has agreed.
 
     Raises:
-        ToolkitError: consent is missing, a name is unknown (exit code 2), or a step failed: what is to be done then.
+        ToolkitError: not confirmed, a name is unknown (exit code 2), or a step failed: what is to be done then.
     """
     wanted = [require_account(project, name)] if name else accounts(project)
     with files.exclusive(project.lock_file, "rotate credentials"):

@@ -220,7 +220,7 @@ def test_a_bad_secret_is_refused_before_anything_starts(
         docker.on("compose", "version", stdout="2.40.3")
         docker.on("buildx", "version", stdout="buildx v0.29.1")
         docker.on("info", stdout="/var/lib/docker")
-        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is refused"):
+        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is invalid"):
             start()
     assert project.env_file.read_text() == before
     assert not docker.ran("compose", "up")

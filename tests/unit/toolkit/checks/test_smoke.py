@@ -316,7 +316,7 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
     [
         ({"accept": (503, {"title": "The job queue is not available"}, {})}, "answered 503 instead of 202"),
         ({"result": (404, {}, {})}, "answered 404 instead of 200"),
-        ({"result": (200, {"status": "queued"}, {})}, "waited 0 s in vain for the probe to finish"),
+        ({"result": (200, {"status": "queued"}, {})}, "timeout after 0 s waiting for the probe to finish"),
         ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "the result refused"),
         ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "the result 500"),
         ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
@@ -449,7 +449,7 @@ def test_a_proxy_of_the_environment_is_not_used(project: Project, monkeypatch: p
 def test_waiting_is_called_off(project: Project) -> None:
     stack = host(project, 1)
     stack.stop.set()
-    with pytest.raises(CheckError, match="called off"):
+    with pytest.raises(CheckError, match="cancelled"):
         hostchecks.until(stack, "nothing", lambda: None)
 
 

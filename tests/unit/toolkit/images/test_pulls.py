@@ -329,7 +329,7 @@ def test_ctrl_c_ends_what_runs(project: Project, line: Line, monkeypatch: pytest
         if line.order and len(looks) > 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pulls._StallWatch, "look", interrupted)
+    monkeypatch.setattr(pulls._StallWatch, "refresh", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pulls.pull(project, line.docker.cli, [REDIS, POSTGRES])
 
