@@ -194,7 +194,7 @@ def _starts(looked: _Inspection) -> Iterator[Verdict]:
 def _start_problem(case: Case, result: Result | None) -> str:
     """How a start did not go as the contract says; empty where it did."""
     if result is None:
-        return f"did not end within {RUN_SECONDS:g} s"
+        return f"did not finish within {RUN_SECONDS:g} s"
     started = re.search(r"^started: (.*)$", result.stdout, re.MULTILINE)
     if case.exits:
         return "" if result.code == case.exits and not started else f"ends with {result.code} instead of {case.exits}"

@@ -181,8 +181,8 @@ def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> 
 
 
 def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
-    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
-    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].detail
+    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not finish within 30 s"))
+    assert "did not finish within 30 s" in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_a_password_that_a_program_repeats_is_not_shown(project: Project, docker: FakeDocker) -> None:

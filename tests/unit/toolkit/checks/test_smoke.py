@@ -205,7 +205,7 @@ class TestSmoke:
         assert self.docker.ran("rm", "--force")
 
     def test_a_run_that_takes_too_long_fails_and_is_removed(self, project: Project) -> None:
-        self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not end within 5 s"))
+        self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not finish within 5 s"))
         assert self.outcomes(project)["db", "inside"] == "failed"
         assert self.docker.ran("rm", "--force")
 

@@ -80,7 +80,7 @@ def test_what_the_compose_files_no_longer_name_is_a_change(project: Project, reg
         (Result(1, "", "ERROR: failed to do request: dial tcp: no such host\n"), "failed to do request: dial tcp"),
         (Result(1, "", "ERROR: docker.io/library/redis:8.10.2-alpine: not found\n"), "not found"),
         (Result(0, "\n", ""), "docker printed none"),
-        (TimedOutError("docker buildx did not end within 15 s", ""), "did not end within 15 s"),
+        (TimedOutError("docker buildx did not finish within 15 s", ""), "did not end within 15 s"),
     ],
 )
 def test_without_every_digest_nothing_is_changed(
