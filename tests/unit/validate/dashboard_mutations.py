@@ -66,6 +66,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("excuse for a service that is not there", "queries.excused", EXCUSES, "needs: tempo", "needs: temp", "temp is no service", "needs: temp"),
     # Links.
     Mutation("link to a dashboard that is not there", "dashboards.links", OVERVIEW, "/d/netmon-rabbitmq", "/d/netmon-rabbit", "there is no dashboard netmon-rabbit", "netmon-rabbit"),
+    Mutation("alert on log lines that links to no dashboard", "dashboards.links", "monitoring/loki/rules/fake/logs.yml", "/d/netmon-logs", "/d/netmon-log", "there is no dashboard netmon-log", "netmon-log"),
     Mutation("link that presets an unknown variable", "dashboards.links", OVERVIEW, "var-service=", "var-services=", "has no variable services", "var-services"),
     Mutation("links by an unknown tag", "dashboards.links", REDIS, '"tags": ["netmon"]', '"tags": ["network"]', "no dashboard has the tag network", "network"),
     Mutation("home that is not there", "dashboards.home", SETTINGS, "netmon-overview.json", "netmon-home.json", "there is no dashboard", "netmon-home"),

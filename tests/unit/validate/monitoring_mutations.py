@@ -14,7 +14,7 @@ COLLECTOR, LOKI, TEMPO = (
 )
 GRAFANA, BLACKBOX = "monitoring/grafana/grafana.ini", "monitoring/blackbox/blackbox.yml"
 ROUTING, TEMPLATE = "monitoring/alertmanager/routing_tests.yml", "monitoring/alertmanager/templates/netmon.tmpl"
-PAGE, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
+RUNBOOK, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
 JAEGER, CADDYFILE = "monitoring/jaeger/jaeger.yml", "config/caddy/Caddyfile"
 
 # fmt: off
@@ -48,12 +48,20 @@ MONITORING_MUTATIONS = (
     Mutation("alert without a description", "alerts.texts", PLATFORM, "description: It always", "details: It always", "Watchdog: it has no description", "annotations"),
     Mutation("threshold without its value", "alerts.texts", REDIS, "{{ $value | humanizePercentage }} of maxmemory are", "Almost all of maxmemory is", "does not tell the value", "description"),
     Mutation("alert without a dashboard", "alerts.texts", REDIS, "/d/netmon-redis\"", "/redis\"", "leads to no dashboard", "dashboard_url"),
-    Mutation("page of another alert", "alerts.texts", REDIS, "/RedisDown.md", "/RedisAway.md", "RedisDown: its runbook_url is not", "runbook_url"),
-    Mutation("alert without a page", "alerts.pages", REDIS, "alert: RedisDown", "alert: RedisGone", "docs/alerts/RedisGone.md does not exist"),
-    Mutation("page without an alert", "alerts.pages", REDIS, "alert: RedisDown", "alert: RedisGone", "no alert has this name"),
-    Mutation("page without a fix", "alerts.pages", PAGE, "## Fix", "## Mend", "the section Fix is missing"),
-    Mutation("page with another title", "alerts.pages", PAGE, "# RedisDown", "# Redis is down", "the title is not RedisDown"),
-    Mutation("page that the index lacks", "alerts.pages", INDEX, "(RedisDown.md)", "(Redis.md)", "RedisDown is missing in this index"),
+    Mutation("runbook of another alert", "alerts.texts", REDIS, "/RedisDown.md", "/RedisAway.md", "RedisDown: its runbook_url is not", "runbook_url"),
+    Mutation("alert without a runbook", "runbooks.shape", REDIS, "alert: RedisDown", "alert: RedisGone", "docs/alerts/RedisGone.md does not exist"),
+    Mutation("runbook without an alert", "runbooks.shape", REDIS, "alert: RedisDown", "alert: RedisGone", "no alert has this name"),
+    Mutation("runbook without a mitigation", "runbooks.shape", RUNBOOK, "## Mitigation", "## Fix", "the section Mitigation is missing"),
+    Mutation("runbook with sections in another order", "runbooks.shape", RUNBOOK, "## Meaning", "## Impact\n\n## Meaning", "the sections are not Meaning, Impact"),
+    Mutation("runbook with another title", "runbooks.shape", RUNBOOK, "# RedisDown", "# Redis is down", "the title is not RedisDown"),
+    Mutation("runbook that the index lacks", "runbooks.shape", INDEX, "(RedisDown.md)", "(Redis.md)", "RedisDown is missing in this index"),
+    Mutation("runbook that names an unknown dashboard", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*", "Dashboard: *Redis*, *Monitoring*", "there is no dashboard Monitoring", "Dashboard:"),
+    Mutation("runbook that names another dashboard than its alert", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*", "Dashboard: *Kafka*", "the alert links to the dashboard Redis, which is not named here", "Dashboard:"),
+    Mutation("alert that links to another dashboard than its runbook", "runbooks.dashboards", REDIS, "/d/netmon-redis\"", "/d/netmon-kafka\"", "the alert links to the dashboard Kafka, which is not named here"),
+    Mutation("runbook without a dashboard", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*.", "See *Redis*.", "no line begins with “Dashboard:”"),
+    Mutation("pending period that the index lacks", "documents.tables", REDIS, "for: 3s", "for: 5s", "the table redis is out of date"),
+    Mutation("severity that the index lacks", "documents.tables", REDIS, "severity: critical", "severity: warning", "the table redis is out of date"),
+    Mutation("meaning that the index lacks", "documents.tables", RUNBOOK, "redis-exporter cannot connect to Redis", "The exporter cannot connect to Redis", "the table redis is out of date"),
     Mutation("alert that no test has seen", "alerts.tests", REDIS, "alert: RedisDown", "alert: RedisAway", "RedisAway: no test has seen it firing or silent", "RedisAway"),
     Mutation("rules that no healthy system is held against", "alerts.tests", f"{TESTS}/healthy_test.yml", "../rules/*.yml", "../rules/slo.yml", "redis.yml is missing"),
     Mutation("for: that is too long", "alerts.timing", REDIS, "for: 3s", "for: 1m", "RedisDown: for: 1m is not between", "for: 1m"),
