@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
@@ -14,6 +14,7 @@ from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.validate import runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
+from toolkit.validate.grafana import dashboard_files
 from toolkit.validate.policy import is_hardened
 
 PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
@@ -51,6 +52,15 @@ def security(checkout: Checkout, name: str) -> str:
 def alert_index(checkout: Checkout, name: str) -> str:
     """The table of docs/alerts/README.md for one rule file."""
     return table(("alert", "severity", "for", "meaning"), runbooks.index(checkout, name))
+
+
+def dashboards(checkout: Checkout, _name: str) -> str:
+    """The table of docs/dashboards.md: every dashboard with its folder in Grafana and its description."""
+    found = dashboard_files(checkout)
+    return table(
+        ("dashboard", "folder", "answers"),
+        ((each.model["title"], PurePath(file).parent.name, each.model["description"]) for file, each in found.items()),
+    )
 
 
 def controls(checkout: Checkout) -> str:
@@ -163,7 +173,11 @@ SECURITY: Mapping[str, Callable[[Checkout], str]] = {
 }
 Maker = Callable[[Checkout, str], str]
 """Makes the table of a name, as Markdown."""
-DOCUMENTS: Mapping[str, Maker] = {"docs/security.md": security, runbooks.INDEX: alert_index}
+DOCUMENTS: Mapping[str, Maker] = {
+    "docs/security.md": security,
+    "docs/dashboards.md": dashboards,
+    runbooks.INDEX: alert_index,
+}
 
 if __name__ == "__main__":
     make(Checkout(Path(__file__).parents[2]))

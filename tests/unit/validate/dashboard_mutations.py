@@ -38,7 +38,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("panel without a query", "dashboards.panels", REDIS, '"targets": [', '"queries": [', "Redis has no query"),
     Mutation("id twice", "dashboards.panels", REDIS, '"id": 3,', '"id": 2,', "Hit ratio has the id of another one", '"id": 2'),
     Mutation("panels on top of each other", "dashboards.panels", REDIS, '"w": 4, "x": 4, "y": 0', '"w": 4, "x": 3, "y": 0', "Memory used lies over Redis", '"x": 3'),
-    Mutation("panel over the edge", "dashboards.panels", REDIS, '"w": 4, "x": 20, "y": 0', '"w": 4, "x": 22, "y": 0', "Refused (1 h) reaches over the edge", '"x": 22'),
+    Mutation("panel over the edge", "dashboards.panels", REDIS, '"w": 4, "x": 20, "y": 0', '"w": 4, "x": 22, "y": 0', "Rejected (1 h) reaches over the edge", '"x": 22'),
     # Data sources.
     Mutation("data source that is not there", "datasources.references", REDIS, '"uid": "prometheus"', '"uid": "prom"', "no data source prom ", '"prom"'),
     Mutation("data source of another type", "datasources.references", REDIS, '"type": "prometheus"', '"type": "loki"', "no data source prometheus of the type loki", '"loki"'),
