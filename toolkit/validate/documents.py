@@ -58,7 +58,7 @@ def dashboards(checkout: Checkout, _name: str) -> str:
     """The table of docs/dashboards.md: every dashboard with its folder in Grafana and its description."""
     found = dashboard_files(checkout)
     return table(
-        ("dashboard", "folder", "answers"),
+        ("dashboard", "folder", "description"),
         ((each.model["title"], PurePath(file).parent.name, each.model["description"]) for file, each in found.items()),
     )
 
