@@ -49,8 +49,8 @@ METRICS: Mapping[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str]]
 class Container:
     """State and limits of a container, from the engine's files.
 
-    `started` is a Unix time in seconds, `memory_limit` in bytes, `cpu_limit` in cores; a limit of 0 means none. `pid` is
-    0 if the container is not running.
+    `started` is a Unix time in seconds, `memory_limit` in bytes, `cpu_limit` in cores; a limit of 0 means none.
+    `pid` is 0 if the container is not running.
     """
 
     id: str
