@@ -62,6 +62,7 @@ MONITORING_MUTATIONS = (
     Mutation("pending period that the index lacks", "documents.tables", REDIS, "for: 3s", "for: 5s", "the table redis is out of date"),
     Mutation("severity that the index lacks", "documents.tables", REDIS, "severity: critical", "severity: warning", "the table redis is out of date"),
     Mutation("meaning that the index lacks", "documents.tables", RUNBOOK, "redis-exporter cannot connect to Redis", "The exporter cannot connect to Redis", "the table redis is out of date"),
+    Mutation("dashboard that the documentation lacks", "documents.tables", "monitoring/grafana/dashboards/Platform/netmon-monitoring.json", '"title": "Monitoring stack"', '"title": "Monitoring"', "the table dashboards is out of date", "made: dashboards"),
     Mutation("alert that no test has seen", "alerts.tests", REDIS, "alert: RedisDown", "alert: RedisAway", "RedisAway: no test has seen it firing or silent", "RedisAway"),
     Mutation("rules that no healthy system is held against", "alerts.tests", f"{TESTS}/healthy_test.yml", "../rules/*.yml", "../rules/slo.yml", "redis.yml is missing"),
     Mutation("for: that is too long", "alerts.timing", REDIS, "for: 3s", "for: 1m", "RedisDown: for: 1m is not between", "for: 1m"),
