@@ -11,8 +11,8 @@ from tests.live.documents import answers, run, shown
 from tests.live.stack import Stack, until
 
 
-def test_the_first_probe_of_the_readme(stack: Stack) -> None:
-    [probe] = answers(run(stack, shown(stack, "README.md", "sh", "/api/probes")))
+def test_a_probe_on_demand(stack: Stack) -> None:
+    [probe] = answers(run(stack, shown(stack, "docs/operations.md", "sh", "/api/probes")))
     assert stack.result(probe["id"])["status"] == "succeeded"
     latest = stack.url(f"/api/targets/{probe['target']}/latest")
     until(lambda: requests.get(latest, timeout=5).status_code == 200, 10, "the latest state of the target")
