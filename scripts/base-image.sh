@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Build the base images of images/: netmon-local/debian:forky, a minimal Debian testing; netmon-local/base:forky, the
-# same with this machine's certificate authorities; and netmon-local/python:3.14, the base of app/Dockerfile. Images
-# that are up to date are kept.
+# Build what every image under images/ starts from: netmon-local/debian:forky, a minimal Debian testing;
+# netmon-local/base:forky, the same with this machine's certificate authorities; and netmon-local/python:3.14,
+# which the app's own Dockerfile takes. What is up to date already is kept.
 #
 # usage: base-image.sh [--force]
 #
-#   --force   import Debian again, after its root folder was recreated (debian-root.sh)
+#   --force   import Debian again, after its root folder was made anew (debian-root.sh)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -15,10 +15,10 @@ DEBIAN=netmon-local/debian:forky
 BASE=netmon-local/base:forky
 PYTHON=netmon-local/python:3.14
 CERTIFICATES=/etc/ssl/certs
-# Only the engine's own builder sees images in the engine's store.
+# Images of the engine's own store are visible to its own builder only.
 export BUILDX_BUILDER=default
 
-# Without documentation; the folders of man pages are kept for packages that register alternatives in them.
+# Without documentation; man pages leave their folders behind, for packages that register alternatives in them.
 import_debian() {
   tar -c -C "$1" \
     --exclude='./.complete' --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' \

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Create a minimal Debian testing root file system once, and keep it: the source of the engine's packages on
+# Make a minimal Debian testing root file system once, and keep it: the source of the engine's packages on
 # Debian 12 (engine.sh) and of the base image of the locally built set (base-image.sh).
 #
-# usage: debian-root.sh        prints the folder (and its progress on standard error)
+# usage: debian-root.sh        prints the folder (and on standard error, what it does)
 #
 #   NETMON_DEBIAN_ROOT     the folder (/var/cache/netmon/debian-forky)
-#   NETMON_DEBIAN_MIRROR   address of a Debian mirror, if apt of this machine has none
+#   NETMON_DEBIAN_MIRROR   address of a Debian mirror, where apt of this machine knows none
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
 source "$here/lib.sh"
 
-# The release after Debian 13: older releases have neither engine 28 nor PostgreSQL 18.
+# The release after Debian 13: older ones have no engine 28 and no PostgreSQL 18.
 SUITE=forky
 ROOT=${NETMON_DEBIAN_ROOT:-/var/cache/netmon/debian-$SUITE}
 
-# The machine's own mirror, so that a private mirror need not be configured twice.
+# The machine's own mirror, so that a company's is used without being configured twice.
 mirror() {
   if [[ -n "${NETMON_DEBIAN_MIRROR:-}" ]]; then
     echo "$NETMON_DEBIAN_MIRROR"
@@ -36,12 +36,12 @@ main() {
   apt_install debootstrap debian-archive-keyring
   [[ -n "$(mirror)" ]] || quietly "apt-get update" apt-get update
   mirror_uri=$(mirror)
-  [[ -n "$mirror_uri" ]] || die "apt of this machine has no Debian mirror" \
+  [[ -n "$mirror_uri" ]] || die "apt of this machine knows no Debian mirror" \
     "set NETMON_DEBIAN_MIRROR to the address of one"
 
-  # A killed debootstrap leaves /proc and /sys mounted in it.
+  # A debootstrap that was killed leaves /proc and /sys mounted in it.
   discard "$partial"
-  # debootstrap of older releases has no script for this one; trixie's is the same.
+  # debootstrap of older releases knows no script for this one; trixie's does the same.
   quietly "debootstrap $SUITE" debootstrap --variant=minbase "$SUITE" "$partial" "$mirror_uri" \
     /usr/share/debootstrap/scripts/trixie
   # A mirror of a testing release may be past its Valid-Until; its signatures are still checked.
@@ -58,7 +58,7 @@ if [[ "${1:-}" == --help ]]; then
   exit
 fi
 [[ $# -eq 0 ]] || wrong_usage "unknown argument $1"
-command -v apt-get >/dev/null || die "a Debian root can be created on Debian and Ubuntu only" \
+command -v apt-get >/dev/null || die "a Debian root can be made on Debian and Ubuntu only" \
   "use the published images (--images=pull) with an engine of your distribution"
 need_root "debian-root.sh"
 exec 3>&1 >&2

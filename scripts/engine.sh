@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # A Docker Engine for development and CI machines that have none. Not for production: install the engine
-# of your distribution or of Docker there, and run it under your init system.
+# of your distribution or of Docker there, and let your init system own it.
 #
 # usage: engine.sh install | start | stop | status | remove [--data]
 #
-#   install   Debian 13 and later, Ubuntu: the packaged engine, if it is new enough.
-#             Debian 12: engine, Compose and Buildx from Debian testing's packages, under a separate prefix.
+#   install   Debian 13 and later, Ubuntu: the packaged engine, where it is new enough.
+#             Debian 12: engine, Compose and Buildx from Debian testing's packages, under a prefix of their own.
 #   start     start the installed engine and wait until it answers
-#   stop      stop the engine started by this script; its containers stop with it
-#   status    print which engine answers; exit code 1 if none does, 3 if it cannot be used
+#   stop      stop the engine that was started from here; its containers stop with it
+#   status    say which engine answers; exit code 1 where none does, 3 where it cannot be used
 #   remove    stop it and delete the prefix; with --data its images and volumes too
 #
 #   NETMON_ENGINE_PREFIX   the programs (/opt/netmon-engine)
 #   NETMON_ENGINE_DATA     images, volumes and containers (/var/lib/netmon-engine)
 #   NETMON_ENGINE_RUN      process id and sockets of a running engine (/run/netmon-engine)
-#   DOCKER_HOST            its socket, a unix:// address (unix:///var/run/docker.sock)
+#   DOCKER_HOST            where it listens, a unix:// address (unix:///var/run/docker.sock)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -25,10 +25,10 @@ DATA=${NETMON_ENGINE_DATA:-/var/lib/netmon-engine}
 RUN=${NETMON_ENGINE_RUN:-/run/netmon-engine}
 HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
 LOG=$DATA/engine.log
-# Docker's folder for plugins of every account; a plugin in an account's own ~/.docker takes precedence.
+# Docker's folder for plugins of every account; a plugin in an account's own ~/.docker goes before these.
 PLUGINS=/usr/local/lib/docker/cli-plugins
 LIB=$PREFIX/usr/lib/x86_64-linux-gnu
-# Engine 25 introduced start_interval; Compose 2.24 !reset, !override and depends_on.required.
+# Engine 25 brought start_interval; Compose 2.24 !reset, !override and depends_on.required.
 MIN_ENGINE=25
 MIN_COMPOSE=2.24
 NEEDED="Docker Engine ≥ $MIN_ENGINE and Compose ≥ $MIN_COMPOSE are needed"
@@ -36,16 +36,15 @@ NEEDED="Docker Engine ≥ $MIN_ENGINE and Compose ≥ $MIN_COMPOSE are needed"
 engine_version() { timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null; }
 compose_version() { timeout 10 docker compose version --short 2>/dev/null; }
 
-# running NAME PIDFILE: print the process id, if that process runs the program NAME (ids are reused after a restart,
-# and a zombie process keeps its id without a program).
+# running NAME PIDFILE: print the process id, if that process runs the program NAME (an id is reused after a restart,
+# and a dead process that nobody has waited for keeps its id, but no program).
 running() {
   local pid
   [[ -s "$2" ]] && pid=$(<"$2") && [[ "$(readlink "/proc/$pid/exe" || true)" == */"$1"* ]] && echo "$pid"
 }
 daemon() { running dockerd "$RUN/docker.pid"; }
 
-# systemd runs the packaged engine where it is the init system; elsewhere (in a container, on a minimal machine) this
-# script starts it.
+# Systemd owns the packaged engine where it runs; elsewhere (a container, a minimal machine) this script starts it.
 private() { [[ -x $PREFIX/usr/sbin/dockerd ]]; }
 packaged() { version_at_least "$(dockerd --version 2>/dev/null | awk '{ print $3 }')" "$MIN_ENGINE"; }
 systemd_owns() { ! private && packaged && [[ -d /run/systemd/system ]]; }
@@ -55,7 +54,7 @@ status() {
   if engine=$(engine_version); then
     compose=$(compose_version) || compose=
     say "Docker Engine $engine, Compose ${compose:-missing}"
-    ! daemon >/dev/null || say "started by scripts/engine.sh; its log is $LOG"
+    ! daemon >/dev/null || say "started by scripts/engine.sh, its log is $LOG"
     version_at_least "$engine" "$MIN_ENGINE" ||
       unusable "Docker Engine ≥ $MIN_ENGINE is needed" "upgrade it, or stop it and run scripts/engine.sh install"
     version_at_least "${compose#v}" "$MIN_COMPOSE" ||
@@ -77,7 +76,7 @@ status() {
   fi
 }
 
-# The source of an engine on this machine: installed (it only has to be started), packaged, prefix or none.
+# How this machine comes to an engine: installed (it only has to be started), packaged, prefix or none.
 recipe() {
   local release
   # shellcheck source=/dev/null
@@ -93,18 +92,18 @@ recipe() {
   fi
 }
 
-# Exit code 3: there is an engine, and this script cannot make it usable.
+# Exit code 3: there is an engine, and nothing that this script does would help.
 unusable() { (die "$@") || exit 3; }
 
-# The engine packages of Debian testing on an older Debian, with their own C library, which patchelf makes every program
-# use. (runc re-executes itself, so it cannot be started through ld.so.)
+# The engine packages of Debian testing on an older Debian: their own C library comes along, and patchelf makes
+# every program use it. (runc re-executes itself, so starting it through ld.so by hand would not do.)
 install_prefix() {
   local root partial="$PREFIX.partial" deb program
   apt_install patchelf iptables ca-certificates
   root=$("$here/debian-root.sh")
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
   quietly "package lists of Debian testing" chroot "$root" apt-get update
-  # Nothing is installed into the root itself, because it is also the source of the base image.
+  # Nothing is installed into the root itself: it is the base image as well.
   chroot "$root" apt-get clean
   quietly "download the engine's packages" chroot "$root" apt-get install -y --no-install-recommends --download-only \
     docker.io docker-cli docker-compose docker-buildx
@@ -133,7 +132,7 @@ install_packaged() {
   version_at_least "$candidate" "$MIN_ENGINE" ||
     die "the packaged engine is ${candidate:-absent}, ≥ $MIN_ENGINE is needed" \
       "follow https://docs.docker.com/engine/install/"
-  # Debian packages the client separately; Ubuntu's name of Compose 2 is docker-compose-v2.
+  # Debian packs the client apart; Ubuntu calls Compose 2 docker-compose-v2.
   [[ -z "$(candidate_of docker-cli)" ]] || packages+=(docker-cli)
   if [[ -n "$(candidate_of docker-compose-v2)" ]]; then
     packages+=(docker-compose-v2)
@@ -145,7 +144,7 @@ install_packaged() {
 
 candidate_of() { apt-cache policy "$1" | sed -n 's/^ *Candidate: \([0-9][^+~-]*\).*/\1/p'; }
 
-# Link the client and its plugins into their search paths. Existing files are kept.
+# Put the client and its plugins where they are found. What is there already stays.
 link_client() {
   local plugin
   mkdir -p "$PLUGINS"
@@ -160,7 +159,7 @@ link() { [[ -e "$2" ]] || ln -sfn "$1" "$2"; }
 install() {
   need_root "engine.sh install"
   if (status) >/dev/null 2>&1; then
-    say "a recent enough engine is running: nothing to install"
+    say "an engine that is new enough answers already: nothing to install"
     return
   fi
   ! engine_version >/dev/null || status
@@ -168,12 +167,12 @@ install() {
     installed) say "already installed" ;;
     packaged) install_packaged ;;
     prefix) install_prefix ;;
-    *) die "this system is not supported" "install Docker yourself: $NEEDED" ;;
+    *) die "there is no recipe for this system" "install Docker yourself: $NEEDED" ;;
   esac
   ! private || link_client
 }
 
-# A folder for the front of PATH if the kernel has no nf_tables and the system's iptables needs them.
+# A folder to put first on PATH where the kernel has no nf_tables and the system's iptables needs them.
 legacy_iptables() {
   if iptables --list --numeric >/dev/null 2>&1 || ! iptables-legacy --list --numeric >/dev/null 2>&1; then
     return
@@ -200,7 +199,7 @@ start() {
   status
 }
 
-# Start the engine and wait until it answers or exits.
+# Start the engine and wait until it answers or ends.
 launch() {
   local path=$PATH process deadline=$((SECONDS + 60))
   if private; then
@@ -210,7 +209,7 @@ launch() {
   fi
   mkdir -p "$RUN" "$DATA"
   path=$(legacy_iptables)$path
-  # dockerd refuses to start if any process has the id in an old file.
+  # dockerd refuses to start where any process has the id in an old file.
   daemon >/dev/null || rm -f "$RUN/docker.pid"
   PATH=$path setsid dockerd --host "$HOST" --data-root "$DATA" --exec-root "$RUN/exec" --pidfile "$RUN/docker.pid" \
     </dev/null >>"$LOG" 2>&1 {LOCK}>&- &
@@ -228,12 +227,12 @@ stop() {
   need_root "engine.sh stop"
   local pid deadline=$((SECONDS + 120))
   if ! pid=$(daemon); then
-    say "no engine was started by this script"
-    # After a crash of the engine its containerd is still running.
+    say "no engine was started from here"
+    # After a crash of the engine its containerd is left over.
     ! pid=$(running containerd "$RUN/exec/containerd/containerd.pid") || kill "$pid"
     return
   fi
-  # The containers get their own grace periods first.
+  # It gives the containers their own grace periods first.
   kill "$pid"
   while [[ "$(daemon)" == "$pid" ]]; do
     ((SECONDS < deadline)) || die "the engine (process $pid) has not stopped after 120 s" "kill -9 $pid"
@@ -244,7 +243,7 @@ stop() {
 
 remove() {
   need_root "engine.sh remove"
-  private || ! packaged || say "remove the packaged engine with your package manager: apt-get remove docker.io"
+  private || ! packaged || say "the packaged engine is your package manager's: apt-get remove docker.io"
   stop
   local link
   for link in "$PLUGINS"/docker-* /usr/local/bin/docker; do
@@ -256,7 +255,7 @@ remove() {
     discard "$DATA"
     say "removed $PREFIX, and all images, volumes and containers in $DATA"
   else
-    say "removed $PREFIX; images and volumes are kept in $DATA (delete them with: engine.sh remove --data)"
+    say "removed $PREFIX; images and volumes stay in $DATA (delete them with: engine.sh remove --data)"
   fi
 }
 

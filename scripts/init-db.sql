@@ -1,6 +1,6 @@
--- The accounts of the database, their rights, and the marker of a complete initialisation; the application's migrations
--- create its tables. Run by the first start on an empty volume, and again by scripts/container/postgres-accounts.sh: it
--- creates missing objects, and sets the password of each user in use to that of the container.
+-- The database's accounts, their rights, and the marker of a complete initialisation; the application's own tables come
+-- from its migrations. Run by the first start on an empty volume, and again by scripts/container/postgres-accounts.sh:
+-- it makes what is missing, and gives each user in use the password that the container has.
 \set ON_ERROR_STOP on
 -- At the first start $POSTGRES_PASSWORD is not the real one (scripts/container/postgres-entrypoint.sh).
 \set admin_password `. /opt/netmon/credential.sh; credential "${SUPERUSER_CREDENTIAL:-POSTGRES_PASSWORD}"`
@@ -10,14 +10,14 @@
 \set monitoring_password `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_PASSWORD`
 
 BEGIN;
--- The statements contain passwords, so they are not logged, even if they fail.
+-- The statements hold passwords: none of them, even a failing one, goes into the log.
 SET LOCAL log_statement = 'none';
 SET LOCAL log_min_duration_statement = -1;
 SET LOCAL log_min_error_statement = 'panic';
--- Without notices about existing objects.
+-- What is there already is no news.
 SET LOCAL client_min_messages = 'warning';
 
--- PostgreSQL treats an empty password as none.
+-- PostgreSQL takes an empty password for none.
 SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password') AS incomplete \gset
 \if :incomplete
   DO $$ BEGIN RAISE EXCEPTION 'a password of the database is empty'; END $$;
@@ -29,28 +29,28 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 GRANT netmon TO netmon_a, netmon_b;
 GRANT monitoring TO monitoring_a, monitoring_b;
 GRANT pg_monitor, pg_use_reserved_connections TO monitoring;
--- Objects created by either user belong to both.
+-- What one of the two makes belongs to both.
 ALTER ROLE netmon_a SET role = 'netmon';
 ALTER ROLE netmon_b SET role = 'netmon';
 
--- The user in use of each pair; the other one is unchanged: at first it has no password and cannot log in.
+-- Of each pair the user in use; the other one keeps what it has, which is no password and no login at first.
 ALTER ROLE CURRENT_USER PASSWORD :'admin_password';
 ALTER ROLE :"app_user" LOGIN PASSWORD :'app_password';
 ALTER ROLE :"monitoring_user" LOGIN PASSWORD :'monitoring_password';
 
--- No rights by default; the rights in use are granted by name.
+-- Nothing by default; the rights that are used by name.
 REVOKE ALL ON DATABASE :"DBNAME", postgres, template1 FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"DBNAME" TO netmon;
 GRANT CONNECT ON DATABASE :"DBNAME" TO monitoring;
 GRANT USAGE, CREATE ON SCHEMA public TO netmon;
 
--- Tables of an older volume, created when the application used the superuser's account.
+-- What was made on an older volume, when the application had the superuser's account.
 SELECT format('ALTER TABLE %s OWNER TO netmon', oid::regclass)
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND relowner = CURRENT_USER::regrole \gexec
 
--- An interrupted first start leaves a volume without the marker, which the health check reports.
+-- A first start that was cut off leaves a volume without the marker, and the health check says so.
 CREATE SCHEMA IF NOT EXISTS platform;
 CREATE TABLE IF NOT EXISTS platform.initialisation (completed_at timestamptz NOT NULL);
 GRANT USAGE ON SCHEMA platform TO monitoring;

@@ -1,17 +1,17 @@
 # Shell functions shared by the scripts of this folder. Sourced, never run.
 # shellcheck shell=bash
 
-# Under `set -u`, older versions report an empty array as an error.
+# An empty array is an error to older versions under `set -u`.
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
   echo "error: bash $BASH_VERSION is too old, 4.4 or newer is needed" >&2
   exit 1
 fi
-# The folders of debootstrap, iptables and chroot; `su` without a dash omits them.
+# Where debootstrap, iptables and chroot are; `su` without a dash leaves these folders out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-# A script called by another one leaves the message to its caller.
+# A script that was called by another one leaves the message to it.
 trap 'exit 130' INT
 
-# Colour only on a terminal, and without NO_COLOR.
+# Colour only where a person looks: a terminal, and NO_COLOR not set.
 if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
   BOLD=$'\e[1m' RED=$'\e[31m' YELLOW=$'\e[33m' DIM=$'\e[2m' RESET=$'\e[0m'
 else
@@ -22,7 +22,7 @@ phase() { printf '\n%s▶ %s%s  %s%s%s\n' "$BOLD" "$1" "$RESET" "$DIM" "$2" "$RE
 say() { printf '  %s\n' "$*"; }
 warn() { printf '  %swarning:%s %s\n' "$YELLOW" "$RESET" "$*"; }
 
-# die MESSAGE FIX: print the problem and its fix. Exit code 1.
+# die MESSAGE FIX: what is wrong, then what to do about it. Exit code 1.
 die() {
   printf '%serror:%s %s\n' "$RED" "$RESET" "$1" >&2
   [[ -z "${2:-}" ]] || printf '  fix: %s\n' "$2" >&2
@@ -34,11 +34,11 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
 
 # wrong_usage MESSAGE. Exit code 2.
 wrong_usage() {
-  printf '%serror:%s %s\n  fix: %s --help lists the options\n' "$RED" "$RESET" "$1" "$0" >&2
+  printf '%serror:%s %s\n  fix: %s --help names what there is\n' "$RED" "$RESET" "$1" "$0" >&2
   exit 2
 }
 
-# quietly LABEL COMMAND...: run COMMAND with its output in a log; print the last lines only if it fails.
+# quietly LABEL COMMAND...: run COMMAND with its output kept in a log, the last lines shown only if it fails.
 quietly() {
   local label=$1 log started=$SECONDS
   shift
@@ -51,11 +51,11 @@ quietly() {
     local rc=$?
     printf 'failed\n'
     tail -n 20 "$log" >&2
-    die "$label failed with exit code $rc" "see the whole output in $log"
+    die "$label failed with exit code $rc" "read the whole output in $log"
   fi
 }
 
-# apt_install PACKAGE...: with updated package lists; installed packages are kept.
+# apt_install PACKAGE...: with fresh package lists; what is installed already stays as it is.
 apt_install() {
   local installed
   installed=$(dpkg-query --show --showformat '${db:Status-Status}\n' "$@" 2>/dev/null | grep -cx installed) || true
@@ -65,17 +65,17 @@ apt_install() {
     apt-get install -y --no-upgrade --no-install-recommends "$@"
 }
 
-# one_at_a_time FILE: hold a lock against other runs of the same script until this one ends.
+# one_at_a_time FILE: take turns with other runs of the same script, until this one ends.
 one_at_a_time() {
   mkdir -p "$(dirname "$1")"
   exec {LOCK}>"$1"
   flock --nonblock "$LOCK" || {
-    say "waiting for another run to finish"
+    say "another run is at work, waiting for it"
     flock "$LOCK"
   }
 }
 
-# discard FOLDER: delete it recursively, but never the content of mounts.
+# discard FOLDER: delete it and all below it, never what is mounted there.
 discard() {
   local mounted
   while IFS= read -r mounted; do
@@ -87,5 +87,5 @@ discard() {
 
 need_root() { [[ $EUID -eq 0 ]] || die "$1 must run as root" "run it with sudo"; }
 
-# version_at_least HAVE WANT: numeric dotted comparison ("28.5.2" "25"). Fails if HAVE is no version.
+# version_at_least HAVE WANT: numeric dotted comparison ("28.5.2" "25"). What is no version is not enough.
 version_at_least() { [[ "$1" == [0-9]* && "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]; }

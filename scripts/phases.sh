@@ -1,17 +1,17 @@
-# The shared phases of quickstart.sh and test.sh. Sourced, never run; works in the checkout ($root).
+# The phases that quickstart.sh and test.sh share. Sourced, never run; works in the checkout ($root).
 # shellcheck shell=bash disable=SC2154
 
-# GiB on Docker's disk: to run, and to run with pulling or building the images.
+# GiB on Docker's disk to run and to get the images too.
 MIN_DISK=2
 ROOM_FOR_IMAGES=10
-# GiB of memory. At rest the services use 1.1 (local images, measured) or 1.7 (published images, estimated); the rest is
-# for load, the page cache and the compilers of local images. In production Kafka's heap alone may grow to 1, PostgreSQL
-# to 4.
+# GiB of memory. At rest the services take 1.1 (local images, measured) or 1.7 (published ones, estimated); the rest is
+# for load, the page cache and the compilers of local images. In production Kafka's heap alone may grow to 1,
+# PostgreSQL to 4.
 ROOM_IN_MEMORY=4
 ROOM_IN_PRODUCTION=8
 MIN_PYTHON=3.11
 BUILT_FROM=.netmon/python
-# Required changes outside the checkout, and the number of problems found by preflight.
+# What has to be changed outside the checkout, and the wrong things that preflight found.
 CHANGES=()
 PROBLEMS=0
 
@@ -19,7 +19,7 @@ problem() {
   (die "$@") || PROBLEMS=$((PROBLEMS + 1))
 }
 
-# Print a recent enough Python that can create virtual environments (Debian packages ensurepip separately).
+# Print a Python that is new enough and can make virtual environments (Debian packs ensurepip apart).
 find_python() {
   local candidate check="import ensurepip, sys, venv; sys.exit(sys.version_info < (${MIN_PYTHON/./, }))"
   for candidate in python3 python3.{20..11} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
@@ -48,7 +48,7 @@ check_system() {
   say "$free GiB of disk free, $memory GiB of memory"
 }
 
-# The nearest existing parent of the engine's data folder.
+# The nearest existing folder above the one that the engine keeps its images in.
 docker_disk() {
   local folder
   folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || folder=
@@ -62,7 +62,7 @@ check_engine() {
   "$here/engine.sh" status || state=$?
   case $state in
     0) ;;
-    1) CHANGES+=("scripts/engine.sh install and scripts/engine.sh start, as described above") ;;
+    1) CHANGES+=("scripts/engine.sh install and scripts/engine.sh start, as said above") ;;
     *) PROBLEMS=$((PROBLEMS + 1)) ;;
   esac
 }
@@ -77,7 +77,7 @@ check_python() {
   fi
 }
 
-# The tests of the status page use Debian's chromium. (Ubuntu's package of this name is a snap; Chrome works too.)
+# The tests of the status page drive Debian's chromium. (Ubuntu's package of this name is a snap: Chrome will do.)
 check_browser() {
   local snap
   if find_browser >/dev/null; then
@@ -85,10 +85,10 @@ check_browser() {
   elif [[ "$(distribution)" == debian ]]; then
     CHANGES+=("apt-get install chromium, for the tests of the status page")
   elif snap=$(browsers | head -n 1) && [[ -n "$snap" ]]; then
-    problem "$snap is a snap, confined to its own files: the tests of the status page cannot use it" \
-      "install Google Chrome, or a Chromium that is not a snap"
+    problem "$snap is a snap, confined to its own files: the tests of the status page cannot drive it" \
+      "install Google Chrome, or a Chromium that is not a snap, beside it"
   else
-    problem "no browser was found for the tests of the status page" "install Chromium or Chrome"
+    problem "no browser was found that the tests of the status page could drive" "install Chromium or Chrome"
   fi
 }
 
@@ -113,28 +113,28 @@ browsers() {
   done
 }
 
-# Programs installed by snap are links to snap itself.
+# What snap installs is a link to snap itself.
 is_snap() { [[ "$(readlink -f "$1")" == */snap ]]; }
 
 browser() {
   find_browser >/dev/null || apt_install chromium
 }
 
-# Stop if there is a problem, or a required change to the system that is not permitted.
+# Stop here if anything is wrong, or if the system would have to be changed and may not be.
 conclude_preflight() {
   local change
   ((PROBLEMS == 0)) || exit 1
   ((${#CHANGES[@]})) || return 0
-  say "changes outside this folder:"
+  say "outside this folder, this would:"
   for change in "${CHANGES[@]}"; do say "  - $change"; done
-  [[ $EUID -eq 0 ]] || die "these changes require root" "make them with sudo, then run this again as $(id -un)"
+  [[ $EUID -eq 0 ]] || die "that takes root" "do the above with sudo, then run this again as $(id -un)"
   consent
 }
 
 engine() {
-  phase "engine" "Docker Engine ≥ 25 and Compose ≥ 2.24; a running engine is used unchanged"
+  phase "engine" "a Docker Engine ≥ 25 and Compose ≥ 2.24; none is touched where they answer"
   if "$here/engine.sh" status >/dev/null 2>&1; then
-    say "used unchanged"
+    say "used as it is"
     return
   fi
   "$here/engine.sh" install
@@ -142,7 +142,7 @@ engine() {
 }
 
 python_environment() {
-  phase "Python environment" ".venv in this folder, with the dependencies of pyproject.toml"
+  phase "Python environment" ".venv in this folder, with the dependencies that pyproject.toml names"
   if [[ -z "$PYTHON" ]]; then
     apt_install python3-venv
     PYTHON=$(find_python) || die "the distribution's Python is older than $MIN_PYTHON" "install a newer one"
@@ -153,7 +153,7 @@ python_environment() {
   )
 }
 
-# The sources of .venv are recorded last, so that an interrupted build is repeated.
+# What .venv was built from is written down last, so that a build that was cut off is made anew.
 build_environment() {
   local wanted clear=()
   wanted=$({ echo "$root" && cat pyproject.toml; } | sha256sum)
@@ -161,7 +161,7 @@ build_environment() {
     say "complete"
     return
   fi
-  # A .venv that was not created here is completed, not recreated.
+  # A .venv that was not made here is completed, not emptied.
   [[ ! -e $BUILT_FROM ]] || usable_environment || clear=(--clear)
   echo unfinished >$BUILT_FROM
   quietly "create .venv" "$PYTHON" -m venv "${clear[@]}" .venv
@@ -176,7 +176,7 @@ usable_environment() {
   [[ "$(cat $BUILT_FROM 2>/dev/null)" != unfinished ]] && .venv/bin/invoke --version >/dev/null 2>&1
 }
 
-# setting NAME: its value from the environment or .env, with Compose's precedence.
+# setting NAME: its value from the environment or .env, as Compose takes it.
 setting() {
   local line
   if [[ -n "${!1:-}" ]]; then
@@ -187,15 +187,15 @@ setting() {
   fi
 }
 
-# The published images of the profile, one per line: the base images of builds first, because builds wait for them.
+# The published images of the profile, one a line: first those that builds start from, since these wait for them.
 published_images() {
   local files=(-f docker-compose.yml -f "docker-compose.$PROFILE.yml") groups=() lock required config
   for lock in images.lock "images.$PROFILE.lock"; do
     [[ ! -e $lock ]] || files+=(-f "$lock")
   done
-  # The group that is on by default.
+  # The group that is on unless .env says otherwise.
   [[ -v COMPOSE_PROFILES ]] || grep -qs '^COMPOSE_PROFILES=' .env || groups=(--profile monitoring)
-  # There may be no passwords yet; image names do not depend on them.
+  # There may be no passwords yet; names of images have none.
   required=$(grep -hoE '\$\{[A-Z_]+:\?' docker-compose*.yml | tr -dc 'A-Z_\n' | sort -u | sed 's/$/=unused/')
   # shellcheck disable=SC2086
   config=$(env $required docker compose "${files[@]}" "${groups[@]}" config 2>/dev/null) || return
@@ -203,8 +203,8 @@ published_images() {
     awk '!seen[$0]++'
 }
 
-# Pull the published images while the Python environment is created. This is only a head start: `invoke up` uses the
-# images pulled so far, pulls the rest, and reports failures.
+# Pull the published images while the Python environment is made, which they do not need. This only gives a lead: `invoke
+# up` takes what has come, pulls the rest, and reports what fails.
 begin_pulls() {
   local names
   [[ "$IMAGES" != local ]] || return 0
@@ -212,9 +212,9 @@ begin_pulls() {
     [[ "$(setting NETMON_IMAGES)" != local && -z "$(docker images --quiet 'netmon-local/*')" ]] || return 0
   fi
   names=$(published_images) || return 0
-  say "images: pulling in the background, if a registry can be reached; log: .netmon/pulls.log"
+  say "images: pulled meanwhile, if a registry can be reached; log: .netmon/pulls.log"
   mkdir -p .netmon
-  # An exit code of 255 stops xargs: no pull is started after a failure.
+  # An exit code of 255 ends xargs: after a failure no other pull is begun.
   # shellcheck disable=SC2016
   setsid xargs --max-procs=3 --replace=NAME sh -c \
     'docker image inspect "$1" >/dev/null 2>&1 || docker pull "$1" || exit 255' pull NAME \

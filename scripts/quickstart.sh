@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Start the development profile on this machine and verify it. It can be run again at any time: data is kept, and an
-# interrupted run is resumed.
+# Bring the development profile up on this machine, and prove that it works. Run it again whenever you like:
+# what is there already is kept, and a run that was cut off is completed.
 #
 # usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local]
 #
-#   --profile  prod   the production profile (docs/deployment.md); requires a running engine, none is installed
-#   --yes      install and start a Docker Engine if none is running, without asking
-#   --images   auto   the published images, or locally built ones if no registry can be reached (default)
+#   --profile  prod   the production profile (docs/deployment.md); it needs an engine that runs, none is installed
+#   --yes      install and start a Docker Engine where none answers, without asking
+#   --images   auto   the published images, or locally built ones where no registry is reached (default)
 #              pull   the published images
 #              local  images built on this machine from packages
 #   --help     this text
@@ -18,7 +18,7 @@ root=$(dirname "$here")
 cd "$root"
 # shellcheck source=scripts/phases.sh
 source "$here/phases.sh"
-trap 'printf "\ninterrupted; %s resumes the run\n" "$0" >&2; exit 130' INT
+trap 'printf "\ninterrupted; %s completes what is missing\n" "$0" >&2; exit 130' INT
 
 YES=
 IMAGES=auto
@@ -54,12 +54,12 @@ parse() {
 consent() {
   local answer
   [[ -z "$YES" ]] || return 0
-  [[ -t 0 && -t 1 ]] || die "this requires confirmation, and there is no terminal" "run this with --yes"
+  [[ -t 0 && -t 1 ]] || die "that needs your consent, and there is no terminal to ask for it" "run this with --yes"
   read -r -p "  Do it? [y/N] " answer
-  [[ "$answer" == [yY]* ]] || die "cancelled; nothing was changed" "install Docker yourself, or answer y"
+  [[ "$answer" == [yY]* ]] || die "nothing was changed" "install Docker yourself, or answer y"
 }
 
-# The ports must be free, or used by containers of this folder, which are the stack.
+# Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
 check_ports() {
   local variable default port ours label=com.docker.compose.project.working_dir
   ours=$(docker ps --filter "label=$label=$root" --format '{{.Ports}}' 2>/dev/null) || ours=
@@ -68,25 +68,25 @@ check_ports() {
     port=${port:-$default}
     [[ "$ours" != *":$port->"* ]] || continue
     ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
-      problem "port $port ($variable) is taken" "stop the program that listens there, or set another port as $variable in .env"
+      problem "port $port ($variable) is taken" "stop what listens there, or set $variable in .env to another one"
   done < <(sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p' "docker-compose.$PROFILE.yml")
 }
 
-# In production the engine is the owner's choice: the init system starts it and the distribution updates it.
+# Production depends on an engine that the machine starts and its distribution updates: that is for its owner to choose.
 require_engine() {
   "$here/engine.sh" status ||
-    problem "production requires a running Docker Engine; none is installed here" \
+    problem "production needs a Docker Engine that runs; none is installed here" \
       "install Docker Engine 28 or newer from your distribution or from Docker, and have systemd start it"
 }
 
 preflight() {
-  phase "preflight" "read-only checks"
+  phase "preflight" "looks, changes nothing"
   check_system
   if [[ "$PROFILE" == prod ]]; then require_engine; else check_engine; fi
   check_python
   check_ports
   [[ "$PROFILE" == prod || "$(setting NETMON_PROFILE)" != prod ]] ||
-    problem "this folder is set up for production" "use --profile=prod, or another clone for development"
+    problem "this folder is set up for production" "--profile=prod brings it up; a clone of its own is for development"
   conclude_preflight
 }
 
@@ -96,11 +96,11 @@ main() {
   engine
   usable_environment || begin_pulls
   python_environment
-  # From here on the task reports the state after an interruption.
+  # From here on the task says what an interruption leaves.
   trap 'exit 130' INT
   .venv/bin/invoke up --profile="$PROFILE" --images="$IMAGES"
   phase "ready" "in $SECONDS s, at the addresses above"
-  say "stop it:  .venv/bin/invoke down     the data is kept"
+  say "stop it:  .venv/bin/invoke down     its data stays"
   say "more:     .venv/bin/invoke --list   or activate the environment: . .venv/bin/activate"
 }
 

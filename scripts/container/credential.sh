@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Sourced by the entry and health scripts.
-# credential NAME prints the value of $NAME, else the content of the file $NAME_FILE; it fails if that is empty. Pass
-# the output through standard input only: other processes can read the arguments and the environment of a process.
+# credential NAME prints the value of $NAME, else the content of the file that $NAME_FILE names; it fails on an empty
+# one. What it prints belongs on a standard input: arguments and environment of a process can be read by others.
 credential() {
   credential_value=$(printenv "$1" || cat "$(printenv "$1_FILE")") || :
   if [ -z "$credential_value" ]; then

@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: http-health.sh PORT PATH
-# Healthy: the application in this container answers PATH with 200. Uses the first client that the image has, the
-# cheapest first, so that another application needs no particular one.
+# Healthy: the application in this container answers PATH with 200. Whichever client the image has is used, so that
+# another application needs none in particular; the cheapest comes first.
 set -eu
 port=$1 path=$2
 if command -v bash >/dev/null; then

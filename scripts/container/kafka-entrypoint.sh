@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Start Kafka; with the secrets layer, create the accounts of its clients in the background.
+# Kafka's start: the accounts of its clients are made beside the broker, where the secrets layer names them.
 set -euo pipefail
 if [[ -n ${KAFKA_APP_USER_FILE:-} ]]; then
   # shellcheck source=scripts/container/credential.sh
@@ -13,9 +13,9 @@ if [[ -n ${KAFKA_APP_USER_FILE:-} ]]; then
   fi
   /opt/netmon/kafka-accounts.sh &
 fi
-# The broker would interpret these as its own settings.
+# The broker would take these for settings of its own.
 unset KAFKA_APP_USER_FILE KAFKA_APP_PASSWORD_FILE KAFKA_APP_TOPICS KAFKA_APP_GROUPS KAFKA_MONITORING_PASSWORD_FILE
-# Only the broker gets the agent that exports its metrics. In the container's environment every tool would load it too,
-# and fail to bind the port that the broker uses.
+# The broker alone gets the agent that shows its metrics. In the container's environment every tool that is run beside
+# the broker would load it too, and fail on the port that the broker has taken.
 export KAFKA_OPTS="${KAFKA_OPTS:-} -javaagent:/opt/jmx/jmx_prometheus_javaagent.jar=9404:/etc/jmx/kafka.yml"
 exec /__cacert_entrypoint.sh /etc/kafka/docker/run

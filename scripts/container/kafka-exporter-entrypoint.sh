@@ -1,10 +1,10 @@
 #!/bin/sh
-# Start the Kafka exporter after waiting for Kafka: the program exits while the broker is unavailable, and after a
-# reboot the engine ignores `depends_on`. With the secrets layer the password is passed in a file on a tmpfs: the
-# program accepts it as a flag only, but reads flags from a file as well.
+# The Kafka exporter's start: wait for Kafka, since the program exits while the broker is away, and the engine starts
+# containers without regard to `depends_on` after a reboot. With the secrets layer the password reaches the program in a
+# file on a tmpfs: it takes one among its flags only, but flags from a file as well.
 set -eu
 
-# kafka_answers: the broker answers an ApiVersions request (key 18, version 0), which requires no login.
+# kafka_answers: the broker answers an ApiVersions request (key 18, version 0), for which no client has to log in.
 kafka_answers() {
   answer=$(printf '\000\000\000\012\000\022\000\000\000\000\060\071\000\000' | timeout 3 nc kafka 29092 2>/dev/null |
     head -c 10 | od -An -tx1 -v | tr -d ' \n')
@@ -21,7 +21,7 @@ if [ -n "${KAFKA_MONITORING_PASSWORD_FILE:-}" ]; then
   set -- "$@" @/run/kafka-exporter/flags
 fi
 
-# Without a trap a shell ignores the signal as process 1.
+# A shell as process 1 ignores the signal otherwise.
 trap 'exit 143' TERM
 kafka_answers || echo 'waiting for Kafka'
 until kafka_answers; do sleep 1; done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create missing accounts in the database of an older volume, and set every password to that of this container.
+# Give the database of an older volume its accounts, and every account the password that this container has.
 set -eu
 exec psql --quiet --no-psqlrc --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
   --file /docker-entrypoint-initdb.d/init-db.sql

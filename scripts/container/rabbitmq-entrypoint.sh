@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start RabbitMQ: write the accounts to a tmpfs, with hashed passwords, then start the server, which imports them at
-# every start. secrets/ is therefore authoritative: a password replaced there is rejected from then on.
+# RabbitMQ's start: write the accounts down on a tmpfs, as hashes, then start the server, which takes them over at every
+# start: secrets/ decides who logs in, and a password that was replaced there is refused from then on.
 set -euo pipefail
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
@@ -10,7 +10,7 @@ app=$(credential RABBITMQ_APP_PASSWORD)
 monitoring=$(credential RABBITMQ_MONITORING_PASSWORD)
 unset RABBITMQ_PASSWORD RABBITMQ_APP_USER RABBITMQ_APP_PASSWORD RABBITMQ_MONITORING_PASSWORD
 
-# The application uses one of two accounts; the other one has no password, so it cannot log in.
+# The application uses one of two accounts; the other one has no password, so nobody logs in to it.
 case $user in
   netmon_a) unused=netmon_b ;;
   netmon_b) unused=netmon_a ;;
@@ -19,9 +19,9 @@ case $user in
     exit 78
     ;;
 esac
-# The queue of a smoke check exists as long as its connection.
+# The queue of a smoke check lives as long as its connection.
 own="^($RABBITMQ_APP_RESOURCES|smoke-[0-9a-f]{32})\$"
-# All queues are written through the default exchange.
+# Every queue is written to over the default exchange.
 written="^($RABBITMQ_APP_RESOURCES|amq[.]default)\$"
 
 # password_hash PASSWORD: in base64, a salt of 4 bytes and the SHA-256 of salt and password.
@@ -37,7 +37,7 @@ account() {
   printf '{"name": "%s", "tags": "%s", "password_hash": "%s", "hashing_algorithm": "rabbit_password_hashing_sha256"}' "$@"
 }
 
-# rights NAME CONFIGURE WRITE READ: the account's permissions, as regular expressions.
+# rights NAME CONFIGURE WRITE READ: regular expressions of what the account may do this with.
 rights() {
   printf '{"user": "%s", "vhost": "/", "configure": "%s", "write": "%s", "read": "%s"}' "${@//\\/\\\\}"
 }

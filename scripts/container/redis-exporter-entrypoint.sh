@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start the Redis exporter: the password is passed in a file on a tmpfs, not in its environment or arguments.
+# The Redis exporter's start: the password reaches the program as a file on a tmpfs, not in its environment or arguments.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh

@@ -83,7 +83,7 @@ def test_what_is_missing_is_pulled(checkout: Checkout) -> None:
     (checkout.root / "present").write_text("docker.io/library/redis:8\n")
     done = checkout.run()
     assert sorted(checkout.pulled) == ["docker.io/library/postgres:18", "docker.io/library/python:3"]
-    assert done.stdout == "  images: pulling in the background, if a registry can be reached; log: .netmon/pulls.log\n"
+    assert done.stdout == "  images: pulled meanwhile, if a registry can be reached; log: .netmon/pulls.log\n"
 
 
 def test_what_builds_start_from_comes_first(checkout: Checkout) -> None:
