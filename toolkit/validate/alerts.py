@@ -184,7 +184,7 @@ def names(checkout: Checkout) -> Iterator[Finding]:
 
 def sums(checkout: Checkout) -> Iterator[Finding]:
     """No rule adds what need not be there: one empty operand hides the other."""
-    absent = expectations.may_be_absent(expectations.metrics(checkout.root))
+    absent = expectations.may_be_absent(expectations.absent_metrics(checkout.root))
     for rule in rules(checkout):
         try:
             empty = promql.partial_sums(rule.data["expr"], absent)

@@ -126,7 +126,7 @@ def _panel(panel: Model) -> Iterator[tuple[Keys, str]]:
     if panel["type"] in WITHOUT_QUERY:
         return
     yield ("description",), "" if panel.get("description") else "has no description"
-    asked = [each for each in panel.get("targets", []) if dashboards.text_of(each) or each.get("queryType")]
+    asked = [each for each in panel.get("targets", []) if dashboards.query_text(each) or each.get("queryType")]
     yield ("targets",), "" if asked else "has no query"
     if panel["type"] in WITH_UNIT:
         yield ("fieldConfig", "defaults", "unit"), _unit(config.get("defaults", {}).get("unit"))
