@@ -18,7 +18,7 @@ from typing import cast
 
 import uvloop
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack, free_ports, until
 
 JOBS = 3000
@@ -86,7 +86,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
     rates: list[tuple[float, float]] = []
     with answering(stack) as target:
-        watched = [watching.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
+        watched = [pipeline.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
         for _ in range(ROUNDS):
             worker = stack.container("worker")["Id"]
             bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
@@ -103,7 +103,7 @@ def jobs_per_second(stack: Stack, target: Target, watched: Sequence[str]) -> flo
     target.first.value = 0
     stack.compose("unpause", "worker")
     left = "SELECT (SELECT count(*) FROM probes WHERE status = 'queued') + (SELECT count(*) FROM outbox) AS left"
-    until(lambda: watching.sql(stack, left)[0]["left"] == 0, 120, "every result to be stored and published")
+    until(lambda: pipeline.sql(stack, left)[0]["left"] == 0, 120, "every result to be stored and published")
     return JOBS / (time.time() - target.first.value)
 
 

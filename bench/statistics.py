@@ -22,7 +22,7 @@ import yaml
 from bench.load import Connection, LoadResult, closed_loop
 from bench.pairs import CONNECTIONS, ROUNDS, SECONDS, Pairs, ratio
 from bench.probing import JOBS, answering, jobs_per_second
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack
 
 SETTINGS = {"LOG_LEVEL": "info", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
@@ -145,7 +145,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     time.sleep(SETTLE)
     idle = {service: memory(stack, service) for service in ("app", "worker")}
 
-    targets = [watching.watch(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
+    targets = [pipeline.watch(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
     fill(stack)
     with answering(stack) as target:
         jobs_per_second(stack, target, targets)
@@ -178,11 +178,11 @@ def fill(stack: Stack) -> None:
     query = """
         SELECT (SELECT count(*) FROM probes) AS results, (SELECT sum(results) FROM rollups) AS counted,
             (SELECT sum(failed + (SELECT sum(count) FROM unnest(latency) AS count)) FROM rollups) AS in_histograms"""
-    [stored] = watching.sql(stack, query)
+    [stored] = pipeline.sql(stack, query)
     if set(stored.values()) != {RESULTS}:
         raise ValueError(f"not {RESULTS} results in every table: {stored}")
     for statement in ("VACUUM (ANALYZE) probes, rollups, targets", "CHECKPOINT"):
-        watching.execute(stack, statement)
+        pipeline.execute(stack, statement)
 
 
 def over_http(stack: Stack, targets: Sequence[str], paths: Sequence[str]) -> Pairs[LoadResult]:
@@ -242,7 +242,7 @@ def scans(stack: Stack) -> int:
     """The number of scans of the application's tables and their indexes, one for each read or write."""
     time.sleep(SCANS_REPORTED)
     query = "SELECT sum(seq_scan + coalesce(idx_scan, 0)) AS scans FROM pg_stat_user_tables WHERE schemaname = 'public'"
-    return int(watching.sql(stack, query)[0]["scans"])
+    return int(pipeline.sql(stack, query)[0]["scans"])
 
 
 def queries(stack: Stack, targets: Sequence[str]) -> tuple[LoadResult, LoadResult]:

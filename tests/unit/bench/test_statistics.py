@@ -15,7 +15,7 @@ import pytest
 
 from bench import statistics
 from netmon import database, history, settings
-from tests.live import watching
+from tests.live import pipeline
 
 TARGETS = [str(UUID(int=number)) for number in (1, 2)]
 PATHS = [f"/api/targets/{target}/statistics" for target in TARGETS]
@@ -95,8 +95,8 @@ def test_a_partly_filled_database_is_refused(monkeypatch: pytest.MonkeyPatch, sh
     if short:
         stored[short] -= 1
     executed: list[str] = []
-    monkeypatch.setattr(watching, "sql", lambda _stack, _query: [stored])
-    monkeypatch.setattr(watching, "execute", lambda _stack, statement: executed.append(statement))
+    monkeypatch.setattr(pipeline, "sql", lambda _stack, _query: [stored])
+    monkeypatch.setattr(pipeline, "execute", lambda _stack, statement: executed.append(statement))
     if short:
         with pytest.raises(ValueError, match="not 1000000 results in every table"):
             statistics.fill(Stack())  # type: ignore[arg-type]
