@@ -128,9 +128,9 @@ HARDENING_MUTATIONS = (
     Mutation("exception for a mount that is gone", "policy.exceptions", POLICY, "of: /host/proc", "of: /host/dev", "the exception is not needed"),
     Mutation("exception for an unknown service", "policy.exceptions", POLICY, "service: node-exporter", "service: host-exporter", "no service host-exporter"),
     Mutation("exception from an unknown rule", "policy.exceptions", POLICY, "rule: user", "rule: users", "no rule users"),
-    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: What each container uses, from the kernel, read-only.", 'reason: ""', "there is no reason"),
+    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: Resource usage of each container, from the kernel, read-only.", 'reason: ""', "there is no reason"),
     Mutation("exception twice", "policy.exceptions", POLICY, "of: /host/cgroup", "of: /host/containers", "exempt from host-mounts twice"),
-    Mutation("exception that is misspelt", "policy.exceptions", POLICY, "    reason: What each", "    because: What each", "because"),
+    Mutation("exception that is misspelt", "policy.exceptions", POLICY, "    reason: Resource", "    because: Resource", "because"),
     Mutation("exception that says not of what", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts the host path /"),
     # Who reaches whom.
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
@@ -153,7 +153,7 @@ HARDENING_MUTATIONS = (
     Mutation("way out that is closed", "reachability.isolated", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
     # What the documentation says of both.
     Mutation("table that says something else", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
-    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: What each container uses", "reason: What every container uses", "the table exceptions is out of date", "made: exceptions"),
+    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
     Mutation("connection that the documentation lacks", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
     Mutation("limit that the documentation lacks", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
 )
