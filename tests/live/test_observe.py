@@ -132,7 +132,9 @@ def test_half_a_reload_is_noticed(stack: Stack) -> None:
 @pytest.mark.image_set
 def test_what_is_absent_is_named_by_status_too(stack: Stack) -> None:
     table = stack.invoke("status").stdout
-    assert set(re.findall(r"^absent: ([\w-]+): not in the local images", table, re.MULTILINE)) == stack.absent(), table
+    assert set(re.findall(r"^unavailable: ([\w-]+): not in the local images", table, re.MULTILINE)) == stack.absent(), (
+        table
+    )
 
 
 def test_the_collector_is_asked_from_outside(stack: Stack) -> None:

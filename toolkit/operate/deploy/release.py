@@ -102,7 +102,7 @@ def images_of(project: Project, docker: Docker) -> list[Image]:
     """The images of application and worker."""
     chosen = project.images
     if chosen is None:
-        raise ToolkitError("no images were chosen yet", fix="run: invoke up")
+        raise ToolkitError("no image set was chosen yet", fix="run: invoke up")
     return [image for image in images.images_of(project, docker, chosen) if {APP, WORKER} & set(image.services)]
 
 

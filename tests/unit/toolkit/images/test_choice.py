@@ -34,7 +34,7 @@ def test_without_a_registry_one_pull_is_tried_and_the_images_are_built_here(
     assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
     assert [argv[-1] for argv in engine.docker.ran("pull")] == [REDIS], "the smallest image"
     said = capsys.readouterr().out
-    assert "the registry cannot be reached" in said
+    assert "the registry is unreachable" in said
     assert "no such host" in said
     assert project.images == "local"
     assert project.env["COMPOSE_FILE"].endswith("images/compose.yml")
@@ -52,10 +52,10 @@ def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys
 @pytest.mark.parametrize(
     ("registry", "chosen", "said"),
     [
-        (Result(0, "", ""), "pulled", "the registry can be reached"),
-        (TimedOutError("docker pull", ""), "local", "cannot be reached (no answer within 15 s)"),
-        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or cuts"),
-        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "cannot be reached (Get"),
+        (Result(0, "", ""), "pulled", "the registry is reachable"),
+        (TimedOutError("docker pull", ""), "local", "unreachable (no response within 15 s)"),
+        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or drops"),
+        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "unreachable (Get"),
     ],
 )
 def test_the_answer_of_the_registry_decides(
@@ -71,9 +71,9 @@ def test_the_answer_of_the_registry_decides(
     ("answer", "why", "fix"),
     [
         ("toomanyrequests: You have reached your pull rate limit", "rate limit", "docker login docker.io"),
-        ("manifest unknown", "no such image", "correct the tag in"),
-        ("unauthorized: authentication required", "login is needed", "docker login docker.io"),
-        ("denied: requested access to the resource is denied", "refuses it", "docker login docker.io"),
+        ("manifest unknown", "does not exist in the registry", "correct the tag in"),
+        ("unauthorized: authentication required", "authentication required", "docker login docker.io"),
+        ("denied: requested access to the resource is denied", "access denied", "docker login docker.io"),
         ("write /var/lib/docker/tmp/x: no space left on device", "disk is full", "docker system df"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_registry_that_answers_and_refuses_is_no_reason_to_build(
     with pytest.raises(ToolkitError, match=why) as error:
         choose(project, engine.docker.cli, "auto", yes=False)
     assert fix in error.value.fix
-    assert error.value.fix.endswith("or build the images here: invoke up --images=local")
+    assert error.value.fix.endswith("or build the images on this host: invoke up --images=local")
     assert project.images is None
 
 
@@ -97,7 +97,7 @@ def test_a_set_that_is_here_needs_no_registry(project: Project, engine: Engine, 
 
 def test_volumes_of_unknown_origin_are_not_guessed_at(project: Project, engine: Engine) -> None:
     engine.volumes, engine.registry = "network-monitor_postgres_data", Result(0, "", "")
-    with pytest.raises(ToolkitError, match="cannot tell which images") as error:
+    with pytest.raises(ToolkitError, match="cannot determine which images") as error:
         choose(project, engine.docker.cli, "auto", yes=False)
     assert "--images=local" in error.value.fix
     assert project.images is None
@@ -115,7 +115,7 @@ def test_the_other_set_on_existing_volumes_needs_consent(
 ) -> None:
     setup(project, None, images=recorded)
     engine.volumes = "network-monitor_postgres_data"
-    with pytest.raises(ToolkitError, match="may not open") as error:
+    with pytest.raises(ToolkitError, match="may be unreadable") as error:
         choose(project, engine.docker.cli, other, yes=False)
     assert "--yes" in error.value.fix
     assert error.value.code == 1

@@ -182,7 +182,7 @@ def test_differences_of_the_files(engine: Engine) -> None:
 def test_differences_of_programs(engine: Engine) -> None:
     search = next(argv for argv in _runs(engine) if "command -v" in argv)
     engine.runs[search] = Result(0, "serve\n", "")
-    assert engine.differences() == {"program serve": "is missing", "no program bash": "is there"}
+    assert engine.differences() == {"program serve": "is missing", "no program bash": "exists"}
     engine.runs[search] = Result(127, "", "no sh")
     assert engine.differences() == {"program sh": "is missing", "program serve": "is missing"}
 
@@ -192,7 +192,7 @@ def test_programs_of_an_image_without_a_shell(engine: Engine) -> None:
     engine.runs["--version"] = Result(127, "", "no such file")
     assert engine.differences(bare) == {"program /serve": "is missing"}
     engine.runs["--version"] = Result(1, "", "unknown option")
-    assert engine.differences(bare) == {"no program /bin/sh": "is there"}
+    assert engine.differences(bare) == {"no program /bin/sh": "exists"}
 
 
 def test_differences_of_commands(engine: Engine) -> None:
@@ -218,7 +218,7 @@ def test_starts_that_export_and_exit(engine: Engine) -> None:
     engine.runs["serve"] = Result(0, "started: serve\nexport OTHER='x'\n", "")
     assert engine.differences() == {
         "start PASSWORD_FILE serve": "PASSWORD is not in the environment",
-        "start OLD serve": "ends with 0 instead of 1",
+        "start OLD serve": "exits with 0 instead of 1",
     }
 
 
@@ -227,7 +227,7 @@ def test_a_run_without_an_end_is_removed(engine: Engine) -> None:
         raise TimedOutError(" ".join(argv), "")
 
     engine.docker.answer("run", "--kafka=kafka:1", by=endless)
-    assert engine.differences() == {"exits without kafka": "does not"}
+    assert engine.differences() == {"exits without kafka": "does not exit"}
     name = engine.docker.ran("run", "--kafka=kafka:1")[0]
     assert engine.docker.ran("rm", "--force", name[name.index("--name") + 1])
 
@@ -306,7 +306,7 @@ def test_images_that_are_not_here_are_skipped(project: Project, engine: Engine) 
     assert check(engine.docker.cli, [IMAGE])[0].outcome is Outcome.FAILED
     write(project, WRITTEN)
     engine.docker.on("config", stdout=configuration(redis={"image": "docker.io/library/cache:2", "user": "7:7"}))
-    with pytest.raises(ToolkitError, match="none of the published images is on this machine"):
+    with pytest.raises(ToolkitError, match="none of the published images is on this host"):
         check_published(project, engine.docker.cli)
 
 

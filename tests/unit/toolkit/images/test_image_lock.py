@@ -32,7 +32,7 @@ def test_every_published_image_is_asked_for_once_and_written_where_it_is_used(
     asked = [argv[-1] for argv in registry.ran("imagetools")]
     assert len(asked) == len(set(asked))
     assert {"docker.io/library/redis:8.10.2-alpine", "docker.io/library/maven:3-eclipse-temurin-21"} <= set(asked)
-    assert f"{REDIS}: missing in images.lock" in changes
+    assert f"{REDIS}: missing from images.lock" in changes
     services = yaml.safe_load((project.root / "images.lock").read_text())["services"]
     assert services["redis"] == {"image": f"{REDIS}@{ONE}"}
     assert services["kafka"]["build"]["args"].keys() == {"KAFKA_IMAGE", "MAVEN_IMAGE"}
@@ -79,8 +79,8 @@ def test_what_the_compose_files_no_longer_name_is_a_change(project: Project, reg
     [
         (Result(1, "", "ERROR: failed to do request: dial tcp: no such host\n"), "failed to do request: dial tcp"),
         (Result(1, "", "ERROR: docker.io/library/redis:8.10.2-alpine: not found\n"), "not found"),
-        (Result(0, "\n", ""), "docker printed none"),
-        (TimedOutError("docker buildx did not finish within 15 s", ""), "did not end within 15 s"),
+        (Result(0, "\n", ""), "docker printed no digest"),
+        (TimedOutError("docker buildx did not finish within 15 s", ""), "did not finish within 15 s"),
     ],
 )
 def test_without_every_digest_nothing_is_changed(

@@ -84,7 +84,7 @@ def test_another_profile_is_provided_for(project: Project, engine: Engine) -> No
 
 
 def test_nothing_is_provided_before_a_set_was_chosen(project: Project, engine: Engine) -> None:
-    with pytest.raises(ToolkitError, match="no images were chosen"):
+    with pytest.raises(ToolkitError, match="no image set was chosen"):
         provide(project, engine.docker.cli)
 
 
@@ -92,7 +92,7 @@ def test_a_pull_that_fails_names_the_image_and_the_way_out(project: Project, eng
     engine.images = {REDIS}
     engine.registry = Result(1, "", "Error response from daemon: manifest unknown")
     setup(project, None, images="pulled")
-    why = f"cannot pull {POSTGRES}: the registry has no such image (manifest unknown)"
+    why = f"cannot pull {POSTGRES}: the image does not exist in the registry (manifest unknown)"
     with pytest.raises(ToolkitError, match=re.escape(why)) as error:
         provide(project, engine.docker.cli)
     assert "correct the tag" in error.value.fix
@@ -139,7 +139,7 @@ def test_what_was_built_from_another_state_is_built_again(
     (project.root / "images/redis/Dockerfile").write_text("FROM other")
     provide(project, current.docker.cli)
     assert [argv[-1] for argv in current.docker.ran("compose", "build")] == ["redis"]
-    assert f"of an earlier state of this checkout: {LOCAL_REDIS}\n" in capsys.readouterr().out
+    assert f"stale, built from an earlier state of this checkout: {LOCAL_REDIS}\n" in capsys.readouterr().out
     current.docker.calls.clear()
     provide(project, current.docker.cli)
     assert current.docker.ran("build") == []

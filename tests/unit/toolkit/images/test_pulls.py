@@ -196,12 +196,12 @@ def test_what_is_transient_is_tried_again(
     line.answers[REDIS] = [failure(answer), failure(answer), FINE]
     pulls.pull(project, line.docker.cli, [REDIS])
     assert line.order == [REDIS] * 3
-    assert f"({answer}); next try in 0.01 s" in capsys.readouterr().out
+    assert f"({answer}); retrying in 0.01 s" in capsys.readouterr().out
 
 
 def test_it_is_not_tried_for_ever(project: Project, line: Line) -> None:
     line.answers[REDIS] = [failure("unexpected EOF")]
-    with pytest.raises(ToolkitError, match="cuts connections") as error:
+    with pytest.raises(ToolkitError, match="drops connections") as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert line.order == [REDIS] * 4
     assert "mirror" in error.value.fix
@@ -210,14 +210,18 @@ def test_it_is_not_tried_for_ever(project: Project, line: Line) -> None:
 @pytest.mark.parametrize(
     ("answer", "why", "fix"),
     [
-        ("manifest unknown", "the registry has no such image", "correct the tag in docker-compose.yml"),
-        ("docker.io/library/redis:8.10.2-alpine: not found", "no such image", "images.outdated"),
-        ("pull access denied for redis, repository does not exist: denied", "refuses it", "docker-compose.yml"),
-        ("unauthorized: authentication required", "a login is needed", "docker login docker.io"),
+        ("manifest unknown", "the image does not exist in the registry", "correct the tag in docker-compose.yml"),
+        ("docker.io/library/redis:8.10.2-alpine: not found", "the image does not exist", "images.outdated"),
+        ("pull access denied for redis, repository does not exist: denied", "access denied", "docker-compose.yml"),
+        ("unauthorized: authentication required", "authentication required", "docker login docker.io"),
         ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "limit", "REGISTRY"),
         ("write /x: no space left on device", "disk is full", "docker system df"),
-        ("dial tcp: lookup registry-1.docker.io: no such host", "cannot be reached", "--images=local"),
-        ("tls: failed to verify certificate: x509: unknown authority", "no trusted connection", "certs.d"),
+        ("dial tcp: lookup registry-1.docker.io: no such host", "is unreachable", "--images=local"),
+        (
+            "tls: failed to verify certificate: x509: unknown authority",
+            "the registry's certificate is not trusted",
+            "certs.d",
+        ),
     ],
 )
 def test_what_is_not_transient_fails_at_once(project: Project, line: Line, answer: str, why: str, fix: str) -> None:
@@ -248,7 +252,7 @@ def test_a_pause_that_the_registry_asks_for_is_kept_unless_it_is_long(
     monkeypatch.setattr("toolkit.images.registry.Registries.head", head)
     line.answers[REDIS] = [failure("toomanyrequests: slow down"), FINE]
     pulls.pull(project, line.docker.cli, [REDIS])
-    assert "next try in 0.05 s" in capsys.readouterr().out
+    assert "retrying in 0.05 s" in capsys.readouterr().out
     asked[0] = 3600
     line.answers[REDIS] = [failure("toomanyrequests: slow down"), FINE]
     with pytest.raises(ToolkitError, match="rate limit") as error:
@@ -259,7 +263,7 @@ def test_a_pause_that_the_registry_asks_for_is_kept_unless_it_is_long(
 def test_docker_that_asks_for_a_password_is_ended(project: Project, line: Line) -> None:
     name = "registry.test/app:1"
     line.answers[name] = [line.prints("", "Login prior to pull:", "Username: ", then=HANGS)]
-    with pytest.raises(ToolkitError, match="a login is needed") as error:
+    with pytest.raises(ToolkitError, match="authentication required") as error:
         pulls.pull(project, line.docker.cli, [name])
     assert "docker login registry.test" in error.value.fix
 
@@ -274,7 +278,9 @@ def impatient(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("lines", [(), ("8: Pulling from library/redis",), (f"{A}: Downloading  1B/9B",)])
 def test_a_pull_without_a_byte_is_ended(project: Project, line: Line, lines: tuple[str, ...]) -> None:
     line.answers[REDIS] = [line.prints(*lines, then=HANGS)]
-    with pytest.raises(ToolkitError, match=rf"cannot pull {REDIS}: the registry stalls \(no byte for 0.3 s\)") as error:
+    with pytest.raises(
+        ToolkitError, match=rf"cannot pull {REDIS}: the download stalled \(no data for 0.3 s\)"
+    ) as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "--images=local" in error.value.fix
     assert line.order == [REDIS]
@@ -329,7 +335,7 @@ def test_ctrl_c_ends_what_runs(project: Project, line: Line, monkeypatch: pytest
         if line.order and len(looks) > 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pulls._StallWatch, "refresh", interrupted)
+    monkeypatch.setattr(pulls._StallMonitor, "refresh", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pulls.pull(project, line.docker.cli, [REDIS, POSTGRES])
 
@@ -346,9 +352,9 @@ class TestProbe:
     @pytest.mark.parametrize(
         ("text", "why"),
         [
-            ("", "no answer within 1 s"),
-            ("8: Pulling from library/redis", "no answer within 1 s"),
-            (f"{A}: Pulling fs layer ", "no byte for 1 s"),
+            ("", "no response within 1 s"),
+            ("8: Pulling from library/redis", "no response within 1 s"),
+            (f"{A}: Pulling fs layer ", "no data for 1 s"),
         ],
     )
     def test_one_that_brings_nothing_is_none(self, project: Project, line: Line, text: str, why: str) -> None:

@@ -63,9 +63,7 @@ def test_python_packages_have_the_digest_of_their_register(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "why"), [("print('other')\n", "changed after it was installed"), (None, "is missing")]
-)
+@pytest.mark.parametrize(("text", "why"), [("print('other')\n", "changed after installation"), (None, "is missing")])
 def test_a_file_that_is_not_what_was_installed_is_an_error(tmp_path: Path, text: str | None, why: str) -> None:
     files = {**PYTHON, f"{SITE}/hello.py": text or ""}
     if text is None:
@@ -98,8 +96,8 @@ def test_what_is_vendored_is_a_package_with_the_digest_of_its_register(tmp_path:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        (vendored("other"), "plot.js is not what its register says"),
-        (vendored(**{"more.js": ""}), "more.js is not what its register says"),
+        (vendored("other"), "plot.js does not match its register"),
+        (vendored(**{"more.js": ""}), "more.js does not match its register"),
         ({name: text for name, text in vendored().items() if name.endswith(".json")}, "plot.js is missing"),
     ],
 )
@@ -137,7 +135,7 @@ def test_packages_of_distributions(tmp_path: Path) -> None:
 
 
 def test_an_image_without_packages_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ToolkitError, match="no package was found"):
+    with pytest.raises(ToolkitError, match="no packages found"):
         packages(unpack(archive(tmp_path / "tar", {"bin/app": "x"})))
 
 
@@ -188,5 +186,5 @@ def test_an_image_that_is_not_here_is_named(
     docker.on("create", code=1, stderr="Error response from daemon: No such image: network-monitor:dev")
     monkeypatch.setattr(Project, "load", lambda: project)
     assert sbom.main([]) == 1
-    assert "there is no image network-monitor:dev" in capsys.readouterr().err
+    assert "the image network-monitor:dev does not exist" in capsys.readouterr().err
     assert not (project.root / sbom.FILE).exists()
