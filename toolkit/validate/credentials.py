@@ -47,14 +47,14 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
 def accounts(checkout: Checkout) -> Iterator[Finding]:
     """A secret of invoke.yaml is a token, a password of a service's user, or names the user whose password it is."""
     manifest, secrets = checkout.source("invoke.yaml"), checkout.project.secrets
-    services = {name.value for name, _ in items(checkout.source(checkout.base).node_at("services"))}
+    services = {name.value for source in checkout.layers for name, _ in items(source.node_at("services"))}
     named = {secret.user_file for secret in secrets.values()}
     for secret in secrets.values():
         problem = ""
         if secret.users:
             problem = "" if secret.name in named else f"{secret.name} names the user of no password"
         elif secret.service not in services:
-            problem = f"{secret.name} opens no service of {checkout.base}"
+            problem = f"{secret.name} is of no service"
         elif [bool(secret.user), bool(secret.user_file), secret.token].count(True) != 1:
             problem = f"{secret.name} must have a user or a user_file, or be a token"
         elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):

@@ -160,7 +160,8 @@ def _files(checkout: Checkout, kind: str) -> list[str]:
 def _mounted(each: Configuration, file: str) -> bool:
     """Whether Prometheus has the folder of a file."""
     [target] = (to for at, to in MOUNTED.items() if file.startswith(f"{at}/"))
-    return any(volume["target"] == target for volume in each.services["prometheus"]["volumes"])
+    volumes = each.services.get("prometheus", {}).get("volumes", ())
+    return any(volume["target"] == target for volume in volumes)
 
 
 def _addresses(source: Source) -> Iterator[Node]:

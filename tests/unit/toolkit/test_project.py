@@ -26,7 +26,8 @@ def test_an_unusable_invoke_yaml_is_named(tmp_path: Path, content: str | None, s
 def test_layers_come_in_the_order_in_which_they_are_merged(project: Project) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     assert project.compose_files("dev", LOCAL) == [
-        "docker-compose.yml", "docker-compose.dev.yml", "images/compose.yml", "docker-compose.override.yml",
+        "docker-compose.yml", "docker-compose.monitoring.yml", "docker-compose.dev.yml",
+        "images/compose.yml", "images/compose.monitoring.yml", "docker-compose.override.yml",
     ]  # fmt: skip
 
 

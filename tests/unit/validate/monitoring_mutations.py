@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.validate.mutations import ALERTMANAGER, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
+from tests.unit.validate.mutations import ALERTMANAGER, EXAMPLE, MANIFEST, MONITORING_IMAGES, PROMETHEUS, Mutation
 
 RULES, SCRAPE, TESTS = "monitoring/prometheus/rules", "monitoring/prometheus/scrape", "monitoring/prometheus/tests"
 PLATFORM, REDIS, SLO = f"{RULES}/platform.yml", f"{RULES}/redis.yml", f"{RULES}/slo.yml"
@@ -89,7 +89,7 @@ MONITORING_MUTATIONS = (
     Mutation("group whose layer is missing", "manifest.files", MANIFEST, "layer: docker-compose.jaeger.yml", "layer: docker-compose.jager.yml", "docker-compose.jager.yml is not tracked", "jager"),
     Mutation("layer that no group uses", "manifest.files", MANIFEST, "      layer: docker-compose.jaeger.yml\n", "", "no profile and no group of invoke.yaml uses this layer"),
     Mutation("absence that nothing is marked with", "manifest.groups", MANIFEST, "absent: absent", "absent: missing", "is in the group absent", "absent"),
-    Mutation("absent service in a group that is on", "manifest.groups", IMAGES, "profiles: !override [absent]", "profiles: !override [lost]", "is in the group lost", "lost"),
+    Mutation("absent service in a group that is on", "manifest.groups", MONITORING_IMAGES, "profiles: !override [absent]", "profiles: !override [lost]", "is in the group lost", "lost"),
     Mutation("setting that the example lacks", "environment.example", EXAMPLE, "#ALERT_RECEIVERS=app\n", "", "ALERT_RECEIVERS is missing"),
 )
 
