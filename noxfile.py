@@ -91,7 +91,7 @@ def ci_pulled(session: nox.Session) -> None:
 def sbom(session: nox.Session) -> None:
     """What is in the image of the application, as CycloneDX: sbom.cdx.json, or `-- FILE`."""
     install(session, "sbom")
-    session.run("python", "-m", "toolkit.sbom", *session.posargs)
+    session.run("python", "-m", "toolkit.images.sbom", *session.posargs)
 
 
 @nox.session

@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from tests.live.stack import Stack
-from toolkit.dashboards import PanelQuery, load, queries_of
+from toolkit.checkout.dashboards import PanelQuery, load, queries_of
 
 ROUNDS = 5
 AT_ONCE = 6

@@ -20,7 +20,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
 
 from tests.live.stack import Stack
-from toolkit.proxy import Proxy
+from toolkit.checks.proxy import Proxy
 
 SECONDS = 15.0
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from tests.live.stack import Stack
-from toolkit.compose import Docker
-from toolkit.contracts.check import Result, check, images
-from toolkit.contracts.contract import Break, Case, Config, Folder, load
-from toolkit.contracts.inspection import Image, inspect
-from toolkit.project import LOCAL, Project
+from toolkit.checkout.project import LOCAL, Project
+from toolkit.engine.compose import Docker
+from toolkit.images.contracts.check import Result, check, images
+from toolkit.images.contracts.contract import Break, Case, Config, Folder, load
+from toolkit.images.contracts.inspection import Image, inspect
 
 REDIS = "netmon-local/redis:8"
 

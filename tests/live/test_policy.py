@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 
 from tests.live.stack import Stack, until
+from toolkit.checkout.reachability import Matrix
 from toolkit.policy import exemptions
 from toolkit.policy.rule import broken
 from toolkit.policy.rules import RULES
 from toolkit.policy.running import Container, look
-from toolkit.reachability import Matrix
 from toolkit.validate.policy import SECURITY_LAYER
 
 Flags = Mapping[str, str | list[str] | None]

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from toolkit import compose, sources
-from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.checkout.project import LOCAL, Project
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import write_atomically
+from toolkit.core.progress import side_by_side
+from toolkit.engine import compose
+from toolkit.engine.compose import Docker
+from toolkit.images import build_digest
 from toolkit.images.sets import Image, environment
-from toolkit.progress import side_by_side
-from toolkit.project import LOCAL, Project
 
 
 def make(
@@ -55,7 +56,7 @@ def make(
 
 def _labels(project: Project, images: Sequence[Image]) -> str:
     """A compose file that has each image say what it was built from; its name from the checkout."""
-    build = {image.services[0]: {"build": {"labels": {sources.LABEL: image.source}}} for image in images}
+    build = {image.services[0]: {"build": {"labels": {build_digest.LABEL: image.source}}} for image in images}
     path = project.lock_file.with_name("labels.yml")
     write_atomically(path, json.dumps({"services": build}))
     return str(path.relative_to(project.root))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit import digests
-from toolkit.compose import Result, explain
-from toolkit.errors import ToolkitError
+from toolkit.checkout.project import Project
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, explain
+from toolkit.images import image_lock
 from toolkit.images.registry import Name
-from toolkit.project import Project
 
 BUILD_HERE = "build the images here: invoke up --images=local"
 
@@ -141,6 +141,8 @@ def of(project: Project, name: str, result: Result, *, wants_login: bool = False
 
 def _error(project: Project, name: str, cause: Cause, details: str) -> PullError:
     registry = Name.parse(name).registry
-    files = " and ".join(digests.layers_of(project).get(name.partition("@")[0], [])) or "APP_IMAGE or your compose file"
+    files = (
+        " and ".join(image_lock.layers_of(project).get(name.partition("@")[0], [])) or "APP_IMAGE or your compose file"
+    )
     fix = cause.fix.format(registry=registry, files=files)
     return PullError(f"cannot pull {name}", f"{cause.why} ({details})", fix, cause)

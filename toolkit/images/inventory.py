@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.compose import Docker
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.engine.compose import Docker
 from toolkit.images import sizes
 from toolkit.images.pulls import architecture
 from toolkit.images.sets import images_of, inspect
-from toolkit.project import LOCAL, PULLED, Project
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import os
 from base64 import b64encode
 from pathlib import Path
 
-from toolkit import compose
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.engine import compose
 
 HELPER_SECONDS = 10
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.checkout.project import PULLED, Project
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import exclusive
+from toolkit.engine.compose import Docker
 from toolkit.images import pulls
 from toolkit.images.builds import make
 from toolkit.images.choice import choose
 from toolkit.images.sets import bases, images_of, missing_names, outstanding
-from toolkit.project import PULLED, Project
 
 
 def provide(project: Project, docker: Docker, profile: str | None = None, groups: Iterable[str] | None = None) -> None:

@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from toolkit.compose import Docker, Result, TimedOutError
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.checkout.project import Project
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.progress import Rows, side_by_side
+from toolkit.engine.compose import Docker, Result, TimedOutError
 from toolkit.images import failures, sizes
 from toolkit.images.layers import Output
 from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.progress import Rows, side_by_side
-from toolkit.project import Project
 
 AT_ONCE = 4
 PAUSES = (2.0, 8.0, 20.0)

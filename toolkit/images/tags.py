@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from toolkit import digests
+from toolkit.checkout.project import Project
+from toolkit.images import image_lock
 from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.project import Project
 
 AT_ONCE = 8
 _VERSION = re.compile(r"(?P<prefix>v?)(?P<numbers>\d+(\.\d+)*)(?P<variant>.*)")
@@ -43,7 +43,7 @@ def pinned(project: Project) -> list[Pinned]:
         ToolkitError: a compose file cannot be read.
     """
     registries = Registries()
-    found = digests.layers_of(project)
+    found = image_lock.layers_of(project)
 
     def ask(name: str) -> Pinned:
         return _ask(registries, name, tuple(found[name]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.checkout.project import Project
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
 from toolkit.observe import correlation, grafana, metrics, panels, targets
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 
 CHECK = "dashboards"
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit import credentials
-from toolkit.inside import Request, Response
+from toolkit.checkout import credentials
+from toolkit.core.polling import NEVER, CheckError, until
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
-from toolkit.polling import NEVER, CheckError, until
 
 CHECK = "one request"
 TARGET = "http://app:3000/api/health/live"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import yaml
 
-from toolkit import credentials, dashboards
-from toolkit.inside import Request
+from toolkit.checkout import credentials, dashboards
+from toolkit.checkout.project import Project
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, url
-from toolkit.project import Project
 
 CHECK = "grafana"
 SOURCES = "monitoring/grafana/provisioning/datasources"

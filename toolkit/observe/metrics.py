@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from toolkit import dashboards, promql
-from toolkit.durations import seconds
-from toolkit.inside import Request
-from toolkit.observe import expectations
+from toolkit.checkout import dashboards, expectations
+from toolkit.core import promql
+from toolkit.core.durations import seconds
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 
@@ -29,7 +29,7 @@ def check(stack: Stack) -> Iterator[Result]:
     """Every metric of every rule and panel is in Prometheus now, or listed with the reason why it need not be."""
     used, broken = names(stack)
     yield from broken
-    for service in stack.absent:
+    for service in stack.unavailable:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
             yield Result.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
     expected = expectations.metrics(stack.root)
@@ -53,7 +53,7 @@ def check(stack: Stack) -> Iterator[Result]:
         listed = [each for each in expected if each.matches(name)]
         if name in live:
             yield Result.of(CHECK, name, "")
-        elif missing := next((each.needs for each in listed if each.needs in stack.absent), None):
+        elif missing := next((each.needs for each in listed if each.needs in stack.unavailable), None):
             yield Result.skipped(CHECK, name, stack.why_not(missing))
         elif excuse := next((each for each in listed if not each.needs), None):
             yield Result.of(CHECK, name, "", excuse.reason)
@@ -94,7 +94,7 @@ def _loaded(stack: Stack) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str,
         for path in sorted((stack.root / folder).glob("*.yml")):
             if folder.name != "rules" and (folder.name not in stack.services or not path.name.startswith("rules")):
                 continue
-            if path.stem in stack.absent:
+            if path.stem in stack.unavailable:
                 continue
             for group in yaml.safe_load(path.read_text(encoding="utf-8")).get("groups", []):
                 for rule in group["rules"]:

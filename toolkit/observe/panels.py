@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from toolkit import promql
-from toolkit.dashboards import Excuse, PanelQuery, excuses, queries
-from toolkit.inside import Request, Response
+from toolkit.checkout.dashboards import Excuse, PanelQuery, excuses, queries
+from toolkit.core import promql
+from toolkit.core.outcome import Outcome
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
-from toolkit.outcome import Outcome
 
 CHECK = "panels"
 SPAN = 1800
@@ -53,7 +53,7 @@ def _judge(
         return Result.of(CHECK, subject, f"{answer.problem} ({query.expr})")
     if not empty(query.datasource, answer):
         return Result.of(CHECK, subject, "")
-    excuse = next((each for each in allowed if each.covers(query, stack.absent)), None)
+    excuse = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
     if excuse and excuse.needs:
         return Result.skipped(CHECK, subject, stack.why_not(excuse.needs))
     if excuse:

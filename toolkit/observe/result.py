@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from toolkit import console
-from toolkit.errors import ToolkitError
-from toolkit.outcome import Outcome
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
+from toolkit.core.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.inside import Request
-from toolkit.observe import expectations
+from toolkit.checkout import expectations
+from toolkit.engine.stack_http import Request
 from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 
@@ -34,5 +34,5 @@ def check(stack: Stack) -> Iterator[Result]:
             yield Result.of(CHECK, service, "", unscraped[service])
         else:
             yield Result.of(CHECK, service, "" if service in scraped else "it runs, and no job scrapes it")
-    for service in stack.absent:
+    for service in stack.unavailable:
         yield Result.skipped(CHECK, service, stack.why_not(service))

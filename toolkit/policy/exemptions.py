@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 FILE = "policy.yml"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 
-from toolkit.health import HEALTH_URL
+from toolkit.engine.health import HEALTH_URL
 from toolkit.policy.rule import Service, Violation
 from toolkit.policy.running import Container
 

@@ -13,7 +13,7 @@ def list_(c: Context, sizes: bool = False) -> None:
     """List the images of both sets: for which service, whether they are here, their size and date."""
     from rich.filesize import decimal
 
-    from toolkit.console import say, table
+    from toolkit.core.console import say, table
     from toolkit.images import downloads, listing
     from toolkit.images.sizes import total
 
@@ -56,9 +56,9 @@ def build(c: Context, profile: str | None = None) -> None:
 @task
 def pull(c: Context) -> None:
     """Pull the published images of the stack."""
-    from toolkit.console import say
+    from toolkit.checkout.project import PULLED
+    from toolkit.core.console import say
     from toolkit.images import pull
-    from toolkit.project import PULLED
 
     project, docker = checkout(c)
     pull(project, docker)
@@ -92,12 +92,12 @@ def prepare(
 )
 def lock(c: Context, check: bool = False) -> None:
     """Write the digests that the registries have for the published images to images.lock."""
-    from toolkit import digests
-    from toolkit.console import say
-    from toolkit.errors import ToolkitError
+    from toolkit.core.console import say
+    from toolkit.core.errors import ToolkitError
+    from toolkit.images import image_lock
 
     project, docker = checkout(c)
-    changes = digests.check(project, docker) if check else digests.lock(project, docker)
+    changes = image_lock.check(project, docker) if check else image_lock.lock(project, docker)
     for line in changes:
         say(line)
     if check and changes:
@@ -109,10 +109,10 @@ def lock(c: Context, check: bool = False) -> None:
 @task(name="check-contract")
 def check_contract(c: Context) -> None:
     """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
-    from toolkit.console import say, table
-    from toolkit.contracts.check import check_published
-    from toolkit.errors import ToolkitError
-    from toolkit.outcome import Outcome
+    from toolkit.core.console import say, table
+    from toolkit.core.errors import ToolkitError
+    from toolkit.core.outcome import Outcome
+    from toolkit.images.contracts.check import check_published
 
     results = check_published(*checkout(c))
     rows: list[tuple[str, str, str]] = []
@@ -140,8 +140,8 @@ def check_contract(c: Context) -> None:
 @task
 def outdated(c: Context) -> None:
     """Check that the pinned tags exist, and list newer ones; exit code 1 where a tag does not exist or is not known."""
-    from toolkit.console import table
-    from toolkit.errors import ToolkitError
+    from toolkit.core.console import table
+    from toolkit.core.errors import ToolkitError
     from toolkit.images import tags
 
     project, _ = checkout(c)

@@ -22,7 +22,7 @@ def check(c: Context) -> None:
 @task(help={"seconds": "for how long", "rate": "requests a second"})
 def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
     """Use the application for a while, failures included, so that the dashboards live; Ctrl-C ends it."""
-    from toolkit.demo import demo
+    from toolkit.operate.demo import demo
 
     demo(*checkout(c), positive("seconds", seconds, "seconds"), positive("rate", rate, "requests a second")).show()
 
@@ -30,6 +30,6 @@ def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
 @task(name="reload")
 def reload_(c: Context) -> None:
     """Check the monitoring's configuration, let what runs read it again, and compare that with the files."""
-    from toolkit.reload import reload
+    from toolkit.operate.reload import reload
 
     reload(*checkout(c))

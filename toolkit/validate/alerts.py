@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from toolkit import promql
-from toolkit.durations import seconds
-from toolkit.observe import expectations
+from toolkit.checkout import expectations
+from toolkit.core import promql
+from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.scrapes import PROMETHEUS, SCRAPE

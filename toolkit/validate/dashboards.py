@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Set
 from itertools import combinations
 from pathlib import PurePath
 
-from toolkit import dashboards
-from toolkit.dashboards import Keys, Model
+from toolkit.checkout import dashboards
+from toolkit.checkout.dashboards import Keys, Model
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import RULES, dashboard_files, tracked, values

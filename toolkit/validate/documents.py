@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.policy import is_hardened

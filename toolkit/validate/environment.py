@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from yaml.nodes import MappingNode
 
+from toolkit.checkout.variables import OF_SETUP, OF_TASKS
 from toolkit.validate.checkout import VARIABLE, Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import items
-from toolkit.variables import OF_SETUP, OF_TASKS
 
 EXAMPLE = ".env.example"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from toolkit import dashboards
-from toolkit.dashboards import Keys, Model
-from toolkit.observe import expectations
-from toolkit.promql import metrics_in, partial_sums
+from toolkit.checkout import dashboards, expectations
+from toolkit.checkout.dashboards import Keys, Model
+from toolkit.core.promql import metrics_in, partial_sums
 from toolkit.validate.alerts import rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding

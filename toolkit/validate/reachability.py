@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
-from toolkit.reachability import FILE, HOST, OUTSIDE, BrokenMatrixError, Connection, Matrix, Network
+from toolkit.checkout.reachability import FILE, HOST, OUTSIDE, BrokenMatrixError, Connection, Matrix, Network
 from toolkit.validate.checkout import Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.policy import SECURITY_LAYER, is_hardened

@@ -15,8 +15,8 @@ import pytest
 from tests.live import network
 from tests.live.network import FROM_HOST, HERE, Neighbour, Target, from_container, gateways, reached
 from tests.live.stack import Stack
+from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.policy.running import look
-from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 
 Record = Callable[[str], None]
 

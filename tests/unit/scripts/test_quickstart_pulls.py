@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.project import Project
+from toolkit.checkout.project import Project
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIG = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from toolkit.health import ServiceState, parse
+from toolkit.engine.health import ServiceState, parse
 
 NEVER = "0001-01-01T00:00:00Z"
 

@@ -1,0 +1,80 @@
+"""Looking over a machine, a checkout and its stack: what would go wrong, and the command that puts it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from toolkit.checkout.project import Project
+from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
+from toolkit.checks.doctor.engine import (
+    buildx,
+    compose,
+    disk,
+    engine,
+    engine_files,
+    limits,
+    memory,
+    require_engine,
+    require_engine_folder,
+)
+from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.ports import ports, require_free_ports
+from toolkit.checks.doctor.secrets import secrets
+from toolkit.checks.doctor.stack import containers
+from toolkit.core.console import table
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
+
+__all__ = [
+    "CHECKS",
+    "Finding",
+    "Subject",
+    "doctor",
+    "examine",
+    "require_engine",
+    "require_engine_folder",
+    "require_free_ports",
+    "show",
+]
+
+Check = Callable[[Subject], Iterator[Finding]]
+
+CHECKS: Sequence[Check] = (
+    engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
+    mounts, ports, containers,
+)  # fmt: skip
+
+
+def doctor(project: Project, docker: Docker) -> list[Finding]:
+    """The findings of every check."""
+    return examine(Subject(project, docker), CHECKS)
+
+
+def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
+    """The checks' findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings += check(subject)
+        except ToolkitError as error:
+            name = check.__name__.replace("_", " ")
+            findings.append(Finding(name, "warning", f"not checked: {error.what}", error.fix))
+    return findings
+
+
+def show(findings: Sequence[Finding]) -> bool:
+    """Print the findings, each fix below what it mends.
+
+    Returns:
+        Whether nothing failed.
+    """
+    rows: list[tuple[str, str, str]] = []
+    styles: list[str] = []
+    for finding in findings:
+        rows.append((finding.level, finding.check, finding.what))
+        styles.append(finding.level)
+        if finding.fix:
+            rows.append(("", "", f"fix: {finding.fix}"))
+            styles.append("")
+    table(("", "check", "finding"), rows, styles)
+    return not any(finding.level == "failed" for finding in findings)
