@@ -20,11 +20,10 @@ from toolkit.checkout.project import Project
 from toolkit.checks import proxy
 from toolkit.checks.proxy import Proxy
 from toolkit.core import polling
-from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.health import ServiceState
 from toolkit.observe import correlation, targets
-from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
 
 REQUEST_TIMEOUT = 5.0
@@ -304,13 +303,13 @@ def scraped(host: Host) -> str:
     """Every running service is scraped, and every target is up; the first scrapes are waited for."""
     missing: list[str] = []
 
-    def look() -> list[Result]:
+    def look() -> list[Finding]:
         found = [each for each in targets.check(host.stack) if each.outcome is not Outcome.SKIPPED]
         missing[:] = [f"{each.subject}: {each.detail}" for each in found if each.outcome is Outcome.FAILED]
         return [] if missing else found
 
     try:
-        found: list[Result] = polling.until("every target", look, min(STEP_TIMEOUT, host.left), 1, host.stop)
+        found: list[Finding] = polling.until("every target", look, min(STEP_TIMEOUT, host.left), 1, host.stop)
     except CheckError as error:
         raise CheckError(f"{error}: {'; '.join(missing)}") from error
     return f"{len(found)} targets and services"

@@ -15,9 +15,10 @@ from typing import Any
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
 from toolkit.checks.doctor import CHECKS as DOCTORS
-from toolkit.checks.doctor import Finding, Subject, examine
+from toolkit.checks.doctor import Subject, examine
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine.compose import Docker
 
 PRODUCTION = "prod"
@@ -47,7 +48,7 @@ UNSYNCHRONISED = 5
 """What adjtimex(2) returns while the kernel's clock is not steered (TIME_ERROR)."""
 
 
-def preflight(project: Project, docker: Docker, profile: str) -> list[Finding]:
+def preflight(project: Project, docker: Docker, profile: str) -> Report:
     """Every finding for a profile, whether or not the checkout is set up for it; ``failed`` ones are blockers.
 
     Raises:
@@ -58,9 +59,10 @@ def preflight(project: Project, docker: Docker, profile: str) -> list[Finding]:
     subject = Subject(project, docker.using(COMPOSE_FILE=files, NETMON_PROFILE=profile))
     found = examine(subject, DOCTORS)
     serious = [
-        replace(each, level="failed") if each.level == "warning" and each.check in BLOCKERS else each for each in found
+        replace(each, outcome=Outcome.FAILED) if each.outcome is Outcome.WARNING and each.check in BLOCKERS else each
+        for each in found
     ]
-    return [*_profile(project, profile), *serious, *examine(subject, CHECKS)]
+    return Report("checks", [*_profile(project, profile), *serious, *examine(subject, CHECKS)])
 
 
 def announce(project: Project, docker: Docker) -> None:
@@ -68,20 +70,19 @@ def announce(project: Project, docker: Docker) -> None:
     if project.profile != PRODUCTION:
         return
     found = preflight(project, docker, PRODUCTION)
-    blockers = sum(each.level == "failed" for each in found)
-    warnings = sum(each.level == "warning" for each in found)
+    blockers, warnings = found.count(Outcome.FAILED), found.count(Outcome.WARNING)
     if blockers or warnings:
         say(f"not ready for production: {blockers} blockers, {warnings} warnings (invoke preflight)", "warning")
 
 
 def _profile(project: Project, profile: str) -> list[Finding]:
     if not setup.reads_files(project, profile):
-        return [Finding("profile", "failed", f"{profile} is for development: it publishes every interface, and keeps "
-                        "passwords in .env", "use the profile prod")]  # fmt: skip
+        what = f"{profile} is for development: it publishes every interface, and keeps passwords in .env"
+        return [Finding("profile", Outcome.FAILED, what, "use the profile prod")]
     if project.profile != profile:
         what = f"this checkout is set up for {project.profile or 'nothing yet'}"
-        return [Finding("profile", "failed", what, f"run: invoke setup --profile={profile}")]
-    return [Finding("profile", "ok", profile)]
+        return [Finding("profile", Outcome.FAILED, what, f"run: invoke setup --profile={profile}")]
+    return [Finding("profile", Outcome.OK, profile)]
 
 
 def passwords(subject: Subject) -> Iterator[Finding]:
@@ -94,17 +95,17 @@ def passwords(subject: Subject) -> Iterator[Finding]:
         try:
             values = credentials.every(project, secret)
         except ToolkitError as error:
-            complaints.append(Finding.of("passwords", error))
+            complaints.append(Finding.of_error("passwords", error))
             continue
         fix = f"delete secrets/{name}.txt and run invoke setup, where no volume knows it yet; else change it"
         for value in values:
             if weak := weakness(value):
-                complaints.append(Finding("passwords", "failed", f"secrets/{name}.txt {weak}", fix))
+                complaints.append(Finding("passwords", Outcome.FAILED, f"secrets/{name}.txt {weak}", fix))
             if value in seen:
                 what = f"secrets/{name}.txt and secrets/{seen[value]}.txt are the same"
-                complaints.append(Finding("passwords", "failed", what, fix))
+                complaints.append(Finding("passwords", Outcome.FAILED, what, fix))
             seen[value] = name
-    yield from complaints or [Finding("passwords", "ok", f"{len(seen)}, none of which can be guessed")]
+    yield from complaints or [Finding("passwords", Outcome.OK, f"{len(seen)}, none of which can be guessed")]
 
 
 def weakness(password: str) -> str:
@@ -120,9 +121,9 @@ def domain(subject: Subject) -> Iterator[Finding]:
     name = _setting(subject, "DOMAIN") or "localhost"
     fix = "set DOMAIN in .env to a name whose DNS records point to this host"
     if problem := _unusable(name):
-        yield Finding("domain", "failed", f"DOMAIN is {name}: {problem}", fix)
+        yield Finding("domain", Outcome.FAILED, f"DOMAIN is {name}: {problem}", fix)
     else:
-        yield Finding("domain", "ok", name)
+        yield Finding("domain", Outcome.OK, name)
 
 
 def _unusable(name: str) -> str:
@@ -145,14 +146,14 @@ def address(subject: Subject) -> Iterator[Finding]:
     try:
         loopback = ipaddress.ip_address(bound.strip("[]")).is_loopback
     except ValueError:
-        yield Finding("address", "failed", f"PROXY_BIND_ADDRESS is {bound}, which is no address",
+        yield Finding("address", Outcome.FAILED, f"PROXY_BIND_ADDRESS is {bound}, which is no address",
                       "set PROXY_BIND_ADDRESS=0.0.0.0 in .env")  # fmt: skip
         return
     if loopback:
         what = f"the proxy listens on {bound}: nobody but this host reaches it"
-        yield Finding("address", "warning", what, "set PROXY_BIND_ADDRESS=0.0.0.0 in .env once all else is ready")
+        yield Finding("address", Outcome.WARNING, what, "set PROXY_BIND_ADDRESS=0.0.0.0 in .env once all else is ready")
     else:
-        yield Finding("address", "ok", f"the proxy listens on {bound}")
+        yield Finding("address", Outcome.OK, f"the proxy listens on {bound}")
 
 
 def receivers(subject: Subject) -> Iterator[Finding]:
@@ -164,7 +165,7 @@ def receivers(subject: Subject) -> Iterator[Finding]:
     complaints = [
         Finding(
             "alert receivers",
-            "failed",
+            Outcome.FAILED,
             f"{name} is switched on, and secrets/alertmanager/{CHANNEL_FILES[name]} is missing or empty",
             "secrets/alertmanager/README.md says what goes in there",
         )
@@ -172,16 +173,16 @@ def receivers(subject: Subject) -> Iterator[Finding]:
     ]
     if "alertmanager" not in subject.configuration["services"]:
         what, fix = "monitoring is switched off: nobody is told of anything", "run: invoke up --with=monitoring"
-        complaints.append(Finding("alert receivers", "failed", what, fix))
+        complaints.append(Finding("alert receivers", Outcome.FAILED, what, fix))
     elif not {*on} & (CHANNEL_FILES.keys() - {"deadmansswitch"}):
         what = f"alerts reach {'the application alone' if on else 'nobody'}: no person is told"
         fix = "switch a channel on: ALERT_RECEIVERS in .env (docs/alerting.md)"
-        complaints.append(Finding("alert receivers", "failed", what, fix))
+        complaints.append(Finding("alert receivers", Outcome.FAILED, what, fix))
     elif "deadmansswitch" not in on:
         what = "nobody notices when this whole host is down: no dead man's switch"
         fix = "add deadmansswitch to ALERT_RECEIVERS in .env (docs/alerting.md)"
-        complaints.append(Finding("alert receivers", "warning", what, fix))
-    yield from complaints or [Finding("alert receivers", "ok", ", ".join(on))]
+        complaints.append(Finding("alert receivers", Outcome.WARNING, what, fix))
+    yield from complaints or [Finding("alert receivers", Outcome.OK, ", ".join(on))]
 
 
 def _filled(path: Path) -> bool:
@@ -194,25 +195,25 @@ def _filled(path: Path) -> bool:
 def backup(subject: Subject) -> Iterator[Finding]:
     """The data survives this host."""
     if target := _setting(subject, "BACKUP_TARGET"):
-        yield Finding("backup", "ok", target)
+        yield Finding("backup", Outcome.OK, target)
     else:
         fix = "set BACKUP_TARGET in .env to where the backups of this host are kept"
-        yield Finding("backup", "failed", "no backup is set up: what this host loses is lost", fix)
+        yield Finding("backup", Outcome.FAILED, "no backup is set up: what this host loses is lost", fix)
 
 
 def room(subject: Subject) -> Iterator[Finding]:
     """The disk holds what the services keep."""
     folder = Path(subject.info["DockerRootDir"])
     if not folder.exists():
-        yield Finding("room", "ok", f"{folder} is not on this machine, so its space is not known here")
+        yield Finding("room", Outcome.OK, f"{folder} is not on this machine, so its space is not known here")
         return
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         what = f"{free / 1e9:.0f} GB free on the disk of {folder}; with time the data takes {ROOM / 1e9:.0f} GB"
         fix = "give Docker a larger disk, or keep less: PROMETHEUS_RETENTION_SIZE in .env"
-        yield Finding("room", "warning", what, fix)
+        yield Finding("room", Outcome.WARNING, what, fix)
     else:
-        yield Finding("room", "ok", f"{free / 1e9:.0f} GB free for data")
+        yield Finding("room", Outcome.OK, f"{free / 1e9:.0f} GB free for data")
 
 
 def clock(_subject: Subject) -> Iterator[Finding]:
@@ -220,13 +221,13 @@ def clock(_subject: Subject) -> Iterator[Finding]:
     state = clock_state()
     if state is None:
         yield Finding(
-            "clock", "warning", "not checked: the kernel does not tell", "see to it that time is synchronised"
+            "clock", Outcome.WARNING, "not checked: the kernel does not tell", "see to it that time is synchronised"
         )
     elif state == UNSYNCHRONISED:
         what = "the clock is not synchronised"
-        yield Finding("clock", "warning", what, "install chrony, or run: timedatectl set-ntp true")
+        yield Finding("clock", Outcome.WARNING, what, "install chrony, or run: timedatectl set-ntp true")
     else:
-        yield Finding("clock", "ok", "synchronised")
+        yield Finding("clock", Outcome.OK, "synchronised")
 
 
 def clock_state() -> int | None:
@@ -241,15 +242,16 @@ def clock_state() -> int | None:
 def digests(subject: Subject) -> Iterator[Finding]:
     """What runs is what was reviewed: a tag can be moved, a digest cannot."""
     if subject.project.images == LOCAL:
-        yield Finding("digests", "warning", "the images are built here from packages, of versions that are not the "
-                      "published ones", "run: invoke up --images=pull, where a registry is reached")  # fmt: skip
+        what = "the images are built here from packages, in versions other than the published ones"
+        fix = "run: invoke up --images=pull, where a registry is reached"
+        yield Finding("digests", Outcome.WARNING, what, fix)
         return
     loose = sorted(_without_digest(subject.configuration["services"]))
     if loose:
         what = f"{len(loose)} images are not locked by digest: {', '.join(loose[:3])}{', …' * (len(loose) > 3)}"
-        yield Finding("digests", "warning", what, "run: invoke images.lock")
+        yield Finding("digests", Outcome.WARNING, what, "run: invoke images.lock")
     else:
-        yield Finding("digests", "ok", "every published image is locked by its digest")
+        yield Finding("digests", Outcome.OK, "every published image is locked by its digest")
 
 
 def _without_digest(services: Mapping[str, Any]) -> set[str]:

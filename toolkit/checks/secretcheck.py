@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project, Secret
-from toolkit.checks.doctor.findings import Finding, Level, Subject
 from toolkit.checks.doctor.secrets import of_file, of_folder, of_rotation
+from toolkit.checks.doctor.subject import Subject
 from toolkit.checks.logins import LOGINS, refusal, unasked
-from toolkit.core import console
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
 
 OLD = 90
@@ -28,8 +28,6 @@ AT_ONCE = 4
 
 REPLACE = "run: invoke secrets.rotate --name={}"
 
-SEVERITY: Sequence[Level] = ("ok", "skipped", "warning", "failed")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -42,9 +40,9 @@ class Row:
     findings: tuple[Finding, ...]
 
     @property
-    def level(self) -> Level:
+    def outcome(self) -> Outcome:
         """That of its worst finding."""
-        return max((finding.level for finding in self.findings), key=SEVERITY.index)
+        return max((finding.outcome for finding in self.findings), key=lambda outcome: outcome.severity)
 
 
 def check(project: Project, docker: Docker) -> list[Row]:
@@ -65,7 +63,7 @@ def check(project: Project, docker: Docker) -> list[Row]:
             _account(project, secret),
             strength,
             _age(project, secret),
-            tuple(findings) or (Finding(secret.name, "ok", "valid"),),
+            tuple(findings) or (Finding(secret.name, Outcome.OK, "valid"),),
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -82,27 +80,27 @@ def bits(password: str) -> int:
     return round(float(guesses) / math.log10(2))
 
 
-def show(rows: Sequence[Row]) -> bool:
-    """Print the credentials, each fix below what it mends.
+def report(credentials: Sequence[Row]) -> Report:
+    """The findings of every credential, with its account, its strength and its age beside them."""
+    rows = {row.name: row for row in credentials}
 
-    Returns:
-        Whether nothing failed.
-    """
-    lines: list[tuple[str, ...]] = []
-    styles: list[str] = []
-    for row in rows:
-        strength = "" if row.strength is None else f"{row.strength} bits"
-        age = "" if row.age is None else f"{row.age} d"
-        head: tuple[str, ...] = (row.level, row.name, row.account, strength, age)
-        for finding in row.findings:
-            lines.append((*head, finding.what))
-            styles.append(finding.level)
-            head = ("",) * len(head)
-            if finding.fix:
-                lines.append((*head, f"fix: {finding.fix}"))
-                styles.append("")
-    console.table(("", "secret", "account", "strength", "age", "finding"), lines, styles)
-    return not any(row.level == "failed" for row in rows)
+    def strength(finding: Finding) -> str:
+        bits = rows[finding.check].strength
+        return "" if bits is None else f"{bits} bits"
+
+    def age(finding: Finding) -> str:
+        days = rows[finding.check].age
+        return "" if days is None else f"{days} d"
+
+    columns = {
+        "": lambda finding: finding.outcome,
+        "secret": lambda finding: finding.check,
+        "account": lambda finding: rows[finding.check].account,
+        "strength": strength,
+        "age": age,
+        "finding": one_line,
+    }
+    return Report("credentials", [finding for row in credentials for finding in row.findings], columns)
 
 
 @dataclass(frozen=True)
@@ -157,29 +155,31 @@ def _qualities(project: Project, secret: Secret, strength: int, passwords: dict[
     """What makes a valid password a bad one."""
     if strength < WEAK:
         what = f"it can be guessed: {strength} bits, where {WEAK} are the least"
-        yield Finding(secret.name, "warning", what, REPLACE.format(secret.name))
+        yield Finding(secret.name, Outcome.WARNING, what, REPLACE.format(secret.name))
     same = [name for name, value in passwords.items() if value == passwords[secret.name] and name != secret.name]
     if same:
-        yield Finding(secret.name, "warning", f"it is the same as {', '.join(same)}", REPLACE.format(secret.name))
+        yield Finding(secret.name, Outcome.WARNING, f"it is the same as {', '.join(same)}", REPLACE.format(secret.name))
     age = _age(project, secret)
     if age is not None and age > OLD:
-        yield Finding(secret.name, "warning", f"it is {age} days old, more than {OLD}", REPLACE.format(secret.name))
+        yield Finding(
+            secret.name, Outcome.WARNING, f"it is {age} days old, more than {OLD}", REPLACE.format(secret.name)
+        )
 
 
 def _login(project: Project, docker: Docker, secret: Secret, running: _Running) -> Finding:
     """Whether a valid password opens its service, where that can be tried."""
     service = secret.service
     if running.problem:
-        return Finding(secret.name, "skipped", f"not tried: {running.problem}")
+        return Finding(secret.name, Outcome.SKIPPED, f"not tried: {running.problem}")
     try:
         if why := unasked(project, docker, service):
-            return Finding(secret.name, "ok", why)
+            return Finding(secret.name, Outcome.OK, why)
         if service not in running.services:
-            return Finding(secret.name, "skipped", f"not tried: {service} does not run")
+            return Finding(secret.name, Outcome.SKIPPED, f"not tried: {service} does not run")
         said = refusal(project, docker, secret)
     except ToolkitError as error:
         said = error.what
     if not said:
-        return Finding(secret.name, "ok", f"{service} accepts it")
+        return Finding(secret.name, Outcome.OK, f"{service} accepts it")
     fix = f"put the value that {service} knows back into {secret.file}, or let it take this one: {LOGINS[service].take}"
-    return Finding(secret.name, "failed", f"{service} does not accept it: {said}", fix)
+    return Finding(secret.name, Outcome.FAILED, f"{service} does not accept it: {said}", fix)

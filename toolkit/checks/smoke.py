@@ -17,10 +17,9 @@ from toolkit.checks import hostchecks, proxy
 from toolkit.checks.hostchecks import Host
 from toolkit.checks.logins import is_foreign
 from toolkit.checks.proxy import Proxy
-from toolkit.core import console
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
+from toolkit.core.report import Columns, Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import states
 from toolkit.images import unavailable
@@ -29,47 +28,18 @@ from toolkit.observe.stack import Stack
 HOST, INSIDE = "host", "inside"
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finished check: ``seconds`` it took, and what it did or why it did not."""
-
-    name: str
-    where: str
-    outcome: Outcome
-    seconds: float
-    detail: str
+COLUMNS: Columns = {
+    "check": lambda finding: finding.check,
+    "from": lambda finding: finding.subject,
+    "outcome": lambda finding: finding.outcome,
+    "time": lambda finding: f"{finding.seconds:.2f} s",
+    "detail": one_line,
+}
 
 
-@dataclass(frozen=True)
-class SmokeReport:
-    """Every check, those that were skipped included."""
-
-    checks: tuple[Check, ...]
-
-    def show(self) -> None:
-        """Print the table."""
-        rows = [
-            (check.name, check.where, check.outcome.value, f"{check.seconds:.2f} s", " ".join(check.detail.split()))
-            for check in self.checks
-        ]
-        styles = ["" if check.outcome is Outcome.OK else check.outcome.value for check in self.checks]
-        console.table(("check", "from", "outcome", "time", "detail"), rows, styles)
-
-    def require(self) -> None:
-        """Return if at least one check ran and none failed.
-
-        Raises:
-            ToolkitError: naming those that failed.
-        """
-        failed = [f"{check.name} (from {check.where})" for check in self.checks if check.outcome is Outcome.FAILED]
-        if failed:
-            raise ToolkitError(
-                f"{len(failed)} of {len(self.checks)} smoke checks failed",
-                ", ".join(failed),
-                "the table says what each met; invoke status and invoke logs show the services",
-            )
-        if all(check.outcome is Outcome.SKIPPED for check in self.checks):
-            raise ToolkitError("no smoke check could run", "all of them were skipped", "invoke status shows what runs")
+def report(findings: Sequence[Finding]) -> Report:
+    """What the smoke checks found; the subject of each is where it ran."""
+    return Report("smoke checks", findings, COLUMNS, "see the table; invoke status and invoke logs show the services")
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,7 @@ class Plan:
         return ""
 
 
-def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
+def smoke(project: Project, docker: Docker, timeout: float) -> Report:
     """Run every check that the profile and its groups allow, at the same time.
 
     Args:
@@ -152,15 +122,15 @@ def smoke(project: Project, docker: Docker, timeout: float) -> SmokeReport:
         try:
             inside = pool.submit(_inside, docker, name, plan, timeout, stop)
             outside = [pool.submit(_by_host, check, host, plan) for check in checks]
-            return SmokeReport((*(each.result() for each in outside), *inside.result()))
+            return report([*(each.result() for each in outside), *inside.result()])
         finally:
             stop.set()
 
 
-def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
+def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Finding:
     where = INSIDE if check.inside else HOST
     if reason := plan.reason_to_skip(check):
-        return Check(check.name, where, Outcome.SKIPPED, 0, reason)
+        return Finding.skipped(check.name, where, reason)
     started = time.monotonic()
     try:
         detail, outcome = check.run(host), Outcome.OK
@@ -170,23 +140,23 @@ def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Check:
         detail, outcome = f"{error.what}: {error.why}", Outcome.FAILED
     except Exception as error:  # whatever a client library raises is this check's failure
         detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
-    return Check(check.name, where, outcome, time.monotonic() - started, detail)
+    return Finding(check.name, outcome, detail, subject=where, seconds=time.monotonic() - started)
 
 
-def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Check]:
+def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Finding]:
     """A check for every service that should run, in the order of the configuration, and for each that is absent."""
     wanted = plan.wanted
-    done = {check.name: check for check in _run_inside(docker, project, wanted, timeout, stop)}
+    done = {check.check: check for check in _run_inside(docker, project, wanted, timeout, stop)}
     used = {service for check in hostchecks.CHECKS for service in check.services}
     checks = [check for name, check in done.items() if check.outcome is not Outcome.SKIPPED or name not in used]
     order = {name: number for number, name in enumerate(wanted)}
-    lacking = [Check(name, INSIDE, Outcome.SKIPPED, 0, plan.absence(name)) for name in sorted(plan.unavailable)]
-    return [*sorted(checks, key=lambda check: order.get(check.name, len(order))), *lacking]
+    lacking = [Finding.skipped(name, INSIDE, plan.absence(name)) for name in sorted(plan.unavailable)]
+    return [*sorted(checks, key=lambda check: order.get(check.check, len(order))), *lacking]
 
 
 def _run_inside(
     docker: Docker, project: str, wanted: Sequence[str], timeout: float, stop: threading.Event
-) -> Iterator[Check]:
+) -> Iterator[Finding]:
     """The checks that the service ``smoke`` does, one that it does not report as failed."""
     container = f"{project}-smoke-{uuid4().hex[:8]}"
     started = time.monotonic()
@@ -204,15 +174,19 @@ def _run_inside(
     if not ended:
         docker("rm", "--force", container)
     seconds = time.monotonic() - started
-    reported = {check.name: check for line in output.splitlines() if (check := read_line(line))}
-    missing = {name: Check(name, INSIDE, Outcome.FAILED, seconds, why) for name in wanted if name not in reported}
+    reported = {check.check: check for line in output.splitlines() if (check := read_line(line))}
+    missing = {name: _inside_finding(name, Outcome.FAILED, why, seconds) for name in wanted if name not in reported}
     yield from (reported | missing).values()
 
 
-def read_line(line: str) -> Check | None:
+def read_line(line: str) -> Finding | None:
     """A check as the service ``smoke`` prints it; None for a line that is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         told = json.loads(line)
         outcome = Outcome.SKIPPED if told["ok"] is None else Outcome.OK if told["ok"] is True else Outcome.FAILED
-        return Check(str(told["check"]), INSIDE, outcome, float(told["ms"]) / 1000, str(told["detail"]))
+        return _inside_finding(str(told["check"]), outcome, str(told["detail"]), float(told["ms"]) / 1000)
     return None
+
+
+def _inside_finding(check: str, outcome: Outcome, detail: str, seconds: float) -> Finding:
+    return Finding(check, outcome, detail, subject=INSIDE, seconds=seconds)

@@ -9,9 +9,8 @@ from typing import Any
 
 from toolkit.checkout.dashboards import Excuse, PanelQuery, excuses, queries
 from toolkit.core import promql
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.stack_http import Request, Response
-from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack, data, url
 
 CHECK = "panels"
@@ -22,7 +21,7 @@ TIMEOUT = 20.0
 STORES = ("prometheus", "loki", "tempo")
 
 
-def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
+def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
     """Every query of every panel returns data, or is listed with the reason why it may not.
 
     Args:
@@ -37,7 +36,7 @@ def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
         why = stack.why_not(store) if store in STORES else f"nothing here asks {store} as Grafana does"
         if why:
             for query in mine:
-                yield Result.skipped(CHECK, _subject(query), why)
+                yield Finding.skipped(CHECK, _subject(query), why)
             continue
         now = time.time()
         answers = stack.fetch([_request(query, now) for query in mine])
@@ -46,22 +45,22 @@ def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
 
 
 def _judge(
-    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[Excuse], excused: Mapping[str, Result]
-) -> Result:
+    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[Excuse], excused: Mapping[str, Finding]
+) -> Finding:
     subject = _subject(query)
     if answer.problem:
-        return Result.of(CHECK, subject, f"{answer.problem} ({query.expr})")
+        return Finding.of(CHECK, subject, f"{answer.problem} ({query.expr})")
     if not empty(query.datasource, answer):
-        return Result.of(CHECK, subject, "")
+        return Finding.of(CHECK, subject, "")
     excuse = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
     if excuse and excuse.needs:
-        return Result.skipped(CHECK, subject, stack.why_not(excuse.needs))
+        return Finding.skipped(CHECK, subject, stack.why_not(excuse.needs))
     if excuse:
-        return Result.of(CHECK, subject, "", excuse.reason)
+        return Finding.of(CHECK, subject, "", excuse.reason)
     for name in sorted(promql.metrics_in(query.expr)) if query.datasource == "prometheus" else ():
         if missing := excused.get(name):
-            return Result(CHECK, subject, missing.outcome, f"{name}: {missing.detail}")
-    return Result.of(CHECK, subject, f"it shows nothing: {query.expr}")
+            return Finding(CHECK, missing.outcome, f"{name}: {missing.detail}", subject=subject)
+    return Finding.of(CHECK, subject, f"it shows nothing: {query.expr}")
 
 
 def _subject(query: PanelQuery) -> str:

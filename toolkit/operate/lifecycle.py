@@ -80,7 +80,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             unavailable.show(project, docker)
             preflight.announce(project, docker)
             for finding in of_rotation(project):
-                console.say(f"\n{finding.what}; {finding.fix}", finding.level)
+                console.say(f"\n{finding.detail}; {finding.fix}", finding.outcome)
             if options.smoke:
                 report.require()
     except KeyboardInterrupt as error:

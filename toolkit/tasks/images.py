@@ -109,32 +109,11 @@ def lock(c: Context, check: bool = False) -> None:
 @task(name="check-contract")
 def check_contract(c: Context) -> None:
     """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
-    from toolkit.core.console import say, table
-    from toolkit.core.errors import ToolkitError
-    from toolkit.core.outcome import Outcome
     from toolkit.images.contracts.check import check_published
 
-    results = check_published(*checkout(c))
-    rows: list[tuple[str, str, str]] = []
-    styles: list[Outcome] = []
-    for result in results:
-        name, clauses, problems = result.image.name, len(result.verdicts or ()), result.problems
-        if result.verdicts is None:
-            rows.append((name, "", "skipped: it is not here"))
-        else:
-            rows.append((name, f"{clauses - len(problems)} of {clauses} clauses", result.outcome))
-        rows += [(name, verdict.what, verdict.problem) for verdict in problems]
-        styles += [result.outcome] * (1 + len(problems))
-    table(("image", "what", "outcome"), rows, styles)
-    broken = [result for result in results if result.problems]
-    if broken:
-        names = ", ".join(result.image.contract.file for result in broken)
-        raise ToolkitError(
-            f"{len(broken)} of the published images {'is' if len(broken) == 1 else 'are'} not what the stack relies on",
-            fix=f"compare upstream's files with {names}, then the services with both",
-        )
-    checked = sum(result.verdicts is not None for result in results)
-    say(f"images: {checked} of {len(results)} checked, without a difference")
+    report = check_published(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task

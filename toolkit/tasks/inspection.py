@@ -50,21 +50,18 @@ def config(c: Context) -> None:
 @task
 def doctor(c: Context) -> None:
     """Look over machine, settings, secrets and ports; each finding comes with its fix."""
-    from invoke.exceptions import Exit
+    from toolkit.checks.doctor import doctor
 
-    from toolkit.checks.doctor import doctor, show
-
-    if not show(doctor(*checkout(c))):
-        raise Exit(code=1)
+    report = doctor(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task(help={"profile": "prod; what is looked at need not be set up yet"})
 def preflight(c: Context, profile: str = "prod") -> None:
     """List what is not ready for production, each with its fix; exit code 1 where anything is a blocker."""
-    from invoke.exceptions import Exit
-
-    from toolkit.checks.doctor import show
     from toolkit.checks.preflight import preflight
 
-    if not show(preflight(*checkout(c), profile)):
-        raise Exit(code=1)
+    report = preflight(*checkout(c), profile)
+    report.show()
+    report.require()

@@ -12,11 +12,10 @@ from toolkit.tasks import checkout, positive
 def check(c: Context) -> None:
     """Hold the live metrics, panels, dashboards and one followed request against what the files say."""
     from toolkit.observe.check import check
-    from toolkit.observe.result import require, show
 
-    results = check(*checkout(c))
-    show(results)
-    require(results)
+    report = check(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task(help={"seconds": "for how long", "rate": "requests a second"})

@@ -11,12 +11,11 @@ from toolkit.tasks import checkout, seconds
 @task
 def check(c: Context) -> None:
     """Look over every credential: file, strength, age, whether it opens its service; exit code 1 where one fails."""
-    from invoke.exceptions import Exit
+    from toolkit.checks import secretcheck
 
-    from toolkit.checks.secretcheck import check, show
-
-    if not show(check(*checkout(c))):
-        raise Exit(code=1)
+    report = secretcheck.report(secretcheck.check(*checkout(c)))
+    report.show()
+    report.require()
 
 
 @task(

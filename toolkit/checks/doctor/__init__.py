@@ -17,24 +17,22 @@ from toolkit.checks.doctor.engine import (
     require_engine,
     require_engine_folder,
 )
-from toolkit.checks.doctor.findings import Finding, Subject
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
 from toolkit.checks.doctor.stack import containers
-from toolkit.core.console import table
+from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine.compose import Docker
 
 __all__ = [
     "CHECKS",
-    "Finding",
     "Subject",
     "doctor",
     "examine",
     "require_engine",
     "require_engine_folder",
     "require_free_ports",
-    "show",
 ]
 
 Check = Callable[[Subject], Iterator[Finding]]
@@ -45,9 +43,9 @@ CHECKS: Sequence[Check] = (
 )  # fmt: skip
 
 
-def doctor(project: Project, docker: Docker) -> list[Finding]:
+def doctor(project: Project, docker: Docker) -> Report:
     """The findings of every check."""
-    return examine(Subject(project, docker), CHECKS)
+    return Report("checks", examine(Subject(project, docker), CHECKS))
 
 
 def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
@@ -58,23 +56,5 @@ def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
             findings += check(subject)
         except ToolkitError as error:
             name = check.__name__.replace("_", " ")
-            findings.append(Finding(name, "warning", f"not checked: {error.what}", error.fix))
+            findings.append(Finding(name, Outcome.WARNING, f"not checked: {error.what}", error.fix))
     return findings
-
-
-def show(findings: Sequence[Finding]) -> bool:
-    """Print the findings, each fix below what it mends.
-
-    Returns:
-        Whether nothing failed.
-    """
-    rows: list[tuple[str, str, str]] = []
-    styles: list[str] = []
-    for finding in findings:
-        rows.append((finding.level, finding.check, finding.what))
-        styles.append(finding.level)
-        if finding.fix:
-            rows.append(("", "", f"fix: {finding.fix}"))
-            styles.append("")
-    table(("", "check", "finding"), rows, styles)
-    return not any(finding.level == "failed" for finding in findings)

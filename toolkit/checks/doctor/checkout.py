@@ -11,8 +11,9 @@ from pathlib import Path
 
 from toolkit.checkout import setup
 from toolkit.checkout.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
-from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.compose import explain
 
 SETUP = "run: invoke setup"
@@ -26,13 +27,13 @@ def settings(subject: Subject) -> Iterator[Finding]:
         setup.require_loopback(project, profile)
         wanted = setup.settings(project)
     except ToolkitError as error:
-        yield Finding.of("settings", error)
+        yield Finding.of_error("settings", error)
         return
     complaints = [
-        *(Finding("settings", "warning", what, SETUP) for what in _differences(env, wanted)),
+        *(Finding("settings", Outcome.WARNING, what, SETUP) for what in _differences(env, wanted)),
         *_unknown(env, {*subject.variables, *OF_SETUP, *OF_TASKS, *OF_COMPOSE}),
     ]
-    yield from complaints or [Finding("settings", "ok", f"set up for the profile {profile}")]
+    yield from complaints or [Finding("settings", Outcome.OK, f"set up for the profile {profile}")]
 
 
 def _differences(env: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
@@ -45,7 +46,9 @@ def _unknown(env: dict[str, str], known: set[str]) -> Iterator[Finding]:
     for name in env.keys() - known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
-        yield Finding("settings", "warning", f"nothing reads {name} in .env", f"{meant}correct or delete its line")
+        yield Finding(
+            "settings", Outcome.WARNING, f"nothing reads {name} in .env", f"{meant}correct or delete its line"
+        )
 
 
 def permissions(subject: Subject) -> Iterator[Finding]:
@@ -53,9 +56,9 @@ def permissions(subject: Subject) -> Iterator[Finding]:
     project = subject.project
     if project.env_file.exists() and stat.S_IMODE(project.env_file.stat().st_mode) & 0o077:
         what = "other users of this machine can read .env, which may hold passwords"
-        yield Finding("permissions", "warning", what, "run: chmod 600 .env")
+        yield Finding("permissions", Outcome.WARNING, what, "run: chmod 600 .env")
     else:
-        yield Finding("permissions", "ok", "settings are their owner's alone")
+        yield Finding("permissions", Outcome.OK, "settings are their owner's alone")
 
 
 def shell(subject: Subject) -> Iterator[Finding]:
@@ -71,9 +74,9 @@ def shell(subject: Subject) -> Iterator[Finding]:
     for name in shadowing:
         value = "a password" if name in passwords else os.environ[name]
         what = f"{name} is set in this shell ({value}), which wins over .env"
-        yield Finding("shell", "warning", what, f"run: unset {name}")
+        yield Finding("shell", Outcome.WARNING, what, f"run: unset {name}")
     if not shadowing:
-        yield Finding("shell", "ok", "takes the place of no setting")
+        yield Finding("shell", Outcome.OK, "takes the place of no setting")
 
 
 def compose_files(subject: Subject) -> Iterator[Finding]:
@@ -82,15 +85,15 @@ def compose_files(subject: Subject) -> Iterator[Finding]:
     result = subject.docker.compose("config", "--quiet")
     if result.code:
         error = explain("read the compose files", result)
-        yield Finding("compose files", "failed", error.why, error.fix or "correct the file that it names")
+        yield Finding("compose files", Outcome.FAILED, error.why, error.fix or "correct the file that it names")
         return
     warnings = [line for line in result.stderr.splitlines() if line.strip()]
     for line in warnings:
         message = re.search(r'msg="(.*)"', line)
         what = message[1].replace('\\"', '"') if message else line
-        yield Finding("compose files", "warning", what, "correct the file or the variable that it names")
+        yield Finding("compose files", Outcome.WARNING, what, "correct the file or the variable that it names")
     if not warnings:
-        yield Finding("compose files", "ok", subject.project.env.get("COMPOSE_FILE", "").replace(":", ", "))
+        yield Finding("compose files", Outcome.OK, subject.project.env.get("COMPOSE_FILE", "").replace(":", ", "))
 
 
 def mounts(subject: Subject) -> Iterator[Finding]:
@@ -110,14 +113,14 @@ def mounts(subject: Subject) -> Iterator[Finding]:
             unreadable += _unreadable(source)
         else:
             fix = f"run: git restore {name}"
-            complaints.append(Finding("mounts", "failed", f"{name} is mounted and does not exist", fix))
+            complaints.append(Finding("mounts", Outcome.FAILED, f"{name} is mounted and does not exist", fix))
     if unreadable:
         named = ", ".join(str(path.relative_to(root)) for path in unreadable[:3])
         more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         folders = " ".join(dict.fromkeys(path.relative_to(root).parts[0] for path in unreadable))
         what = f"the containers' accounts cannot read {named}{more}"
-        complaints.append(Finding("mounts", "failed", what, f"run: chmod -R a+rX {folders}"))
-    yield from complaints or [Finding("mounts", "ok", f"{len(sources)} files and folders are there and readable")]
+        complaints.append(Finding("mounts", Outcome.FAILED, what, f"run: chmod -R a+rX {folders}"))
+    yield from complaints or [Finding("mounts", Outcome.OK, f"{len(sources)} files and folders are there and readable")]
 
 
 def _unreadable(source: Path) -> Iterator[Path]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from toolkit import images
 from toolkit.checkout.setup import ENGINE_FOLDER, USUAL_FOLDER
-from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
 
 ENGINE = (25, 0)  # start_interval
@@ -96,9 +97,9 @@ def engine_files(subject: Subject) -> Iterator[Finding]:
     named = subject.project.env.get(ENGINE_FOLDER, USUAL_FOLDER)
     if named != there:
         what = f"{ENGINE_FOLDER} is {named}, and the engine's files are in {there}: no log line would be collected"
-        yield Finding("engine files", "failed", what, "run: invoke setup")
+        yield Finding("engine files", Outcome.FAILED, what, "run: invoke setup")
     else:
-        yield Finding("engine files", "ok", there)
+        yield Finding("engine files", Outcome.OK, there)
 
 
 def engine(subject: Subject) -> Iterator[Finding]:
@@ -109,9 +110,9 @@ def engine(subject: Subject) -> Iterator[Finding]:
             fix = "install Docker Engine 28 or newer: an older one does not isolate the networks of this profile"
             version = _version("Docker Engine", Result(0, version, ""), ENGINE_FOR_ISOLATION, fix)
     except ToolkitError as error:
-        yield Finding.of("engine", error)
+        yield Finding.of_error("engine", error)
     else:
-        yield Finding("engine", "ok", f"Docker Engine {version}")
+        yield Finding("engine", Outcome.OK, f"Docker Engine {version}")
 
 
 def _isolates(subject: Subject) -> bool:
@@ -125,9 +126,9 @@ def _isolates(subject: Subject) -> bool:
 def compose(subject: Subject) -> Iterator[Finding]:
     """The Compose plugin is there and new enough."""
     try:
-        yield Finding("compose", "ok", f"Docker Compose {_compose_version(subject.docker)}")
+        yield Finding("compose", Outcome.OK, f"Docker Compose {_compose_version(subject.docker)}")
     except ToolkitError as error:
-        yield Finding.of("compose", error)
+        yield Finding.of_error("compose", error)
 
 
 def buildx(subject: Subject) -> Iterator[Finding]:
@@ -136,9 +137,9 @@ def buildx(subject: Subject) -> Iterator[Finding]:
     try:
         version = _version("buildx", subject.docker("buildx", "version"), BUILDX, fix)
     except ToolkitError as error:
-        yield Finding("buildx", "failed", f"{error.what}: {error.why}", fix)
+        yield Finding("buildx", Outcome.FAILED, f"{error.what}: {error.why}", fix)
     else:
-        yield Finding("buildx", "ok", f"buildx {version}")
+        yield Finding("buildx", Outcome.OK, f"buildx {version}")
 
 
 def limits(subject: Subject) -> Iterator[Finding]:
@@ -147,9 +148,9 @@ def limits(subject: Subject) -> Iterator[Finding]:
     lacking = [what for name, what in names.items() if not subject.info.get(name)]
     if lacking:
         what = f"the kernel does not enforce limits of {', '.join(lacking)}: one service can starve the others"
-        yield Finding("limits", "warning", what, "enable the cgroup controllers memory, cpu and pids at boot")
+        yield Finding("limits", Outcome.WARNING, what, "enable the cgroup controllers memory, cpu and pids at boot")
     else:
-        yield Finding("limits", "ok", f"enforced (cgroup v{subject.info.get('CgroupVersion', '?')})")
+        yield Finding("limits", Outcome.OK, f"enforced (cgroup v{subject.info.get('CgroupVersion', '?')})")
 
 
 def memory(subject: Subject) -> Iterator[Finding]:
@@ -162,16 +163,16 @@ def memory(subject: Subject) -> Iterator[Finding]:
     figures = f"the services may take {allowed / GB:.1f} GB, this machine has {total / GB:.1f} GB"
     if allowed > total:
         fix = "add memory, leave a group out (invoke up --without=monitoring), or lower limits in an override file"
-        yield Finding("memory", "warning", f"{figures}: under load the kernel may end one of them", fix)
+        yield Finding("memory", Outcome.WARNING, f"{figures}: under load the kernel may end one of them", fix)
     else:
-        yield Finding("memory", "ok", figures)
+        yield Finding("memory", Outcome.OK, figures)
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
     """Docker's disk has room for images that are still to be made, and for data."""
     root = Path(subject.info["DockerRootDir"])
     if not root.exists():
-        yield Finding("disk", "ok", f"{root} is not on this machine, so its space is not known here")
+        yield Finding("disk", Outcome.OK, f"{root} is not on this machine, so its space is not known here")
         return
     free = shutil.disk_usage(root).free
     ready = images.ready(subject.project, subject.docker)
@@ -179,6 +180,6 @@ def disk(subject: Subject) -> Iterator[Finding]:
     if free < need:
         fix = "docker system df shows what Docker holds; docker image prune removes images that nothing uses"
         what = f"{free / GB:.1f} GB free on the disk of {root}, {need / GB:.0f} GB are needed {purpose}"
-        yield Finding("disk", "failed", what, fix)
+        yield Finding("disk", Outcome.FAILED, what, fix)
     else:
-        yield Finding("disk", "ok", f"{free / GB:.1f} GB free on the disk of {root}, enough {purpose}")
+        yield Finding("disk", Outcome.OK, f"{free / GB:.1f} GB free on the disk of {root}, enough {purpose}")

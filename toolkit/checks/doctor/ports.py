@@ -13,8 +13,9 @@ from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import port_variables
-from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.compose import Docker
 
 LISTENING = "0A"
@@ -52,9 +53,9 @@ def ports(subject: Subject) -> Iterator[Finding]:
     """Every published port is free, or held by the stack itself."""
     for published, error in _look(subject.project, subject.docker, subject.configuration):
         if error:
-            yield Finding.of("ports", error)
+            yield Finding.of_error("ports", error)
         else:
-            yield Finding("ports", "ok", f"{published.port} for {published.service}")
+            yield Finding("ports", Outcome.OK, f"{published.port} for {published.service}")
 
 
 def _look(project: Project, docker: Docker, config: dict[str, Any]) -> Iterator[tuple[Published, ToolkitError | None]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.checks.doctor.findings import Finding, Subject
+from toolkit.checks.doctor.subject import Subject
+from toolkit.core.report import Finding, Outcome
 
 
 def containers(subject: Subject) -> Iterator[Finding]:
@@ -21,7 +22,7 @@ def containers(subject: Subject) -> Iterator[Finding]:
     }
     if outdated:
         what = f"{', '.join(sorted(outdated))}: started with an older configuration"
-        yield Finding("containers", "warning", what, "run: invoke up")
+        yield Finding("containers", Outcome.WARNING, what, "run: invoke up")
     else:
         what = f"{len(labels)} with the present configuration" if labels else "there are none"
-        yield Finding("containers", "ok", what)
+        yield Finding("containers", Outcome.OK, what)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Columns, Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
 from toolkit.images.contracts.contract import Contract, load
 from toolkit.images.contracts.inspection import Image, Verdict, inspect
@@ -27,6 +27,14 @@ class Result:
     def problems(self) -> list[Verdict]:
         """The clauses that it does not keep."""
         return [verdict for verdict in self.verdicts or () if verdict.problem]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """One for each clause that the image does not keep; one for the image where there is none."""
+        if self.verdicts is None:
+            return [Finding(self.image.name, Outcome.SKIPPED, "not on this machine")]
+        broken = [Finding.of(self.image.name, verdict.what, verdict.problem) for verdict in self.problems]
+        return broken or [Finding(self.image.name, Outcome.OK, f"keeps all {len(self.verdicts)} clauses")]
 
     @property
     def outcome(self) -> Outcome:
@@ -81,8 +89,16 @@ def check(docker: Docker, wanted: Sequence[Image]) -> list[Result]:
         return list(pool.map(one, wanted))
 
 
-def check_published(project: Project, docker: Docker) -> list[Result]:
-    """Hold every published image that is here to its contract.
+COLUMNS: Columns = {
+    "": lambda finding: finding.outcome,
+    "image": lambda finding: finding.check,
+    "clause": lambda finding: finding.subject,
+    "finding": one_line,
+}
+
+
+def check_published(project: Project, docker: Docker) -> Report:
+    """Check every published image that is here against its contract.
 
     Raises:
         ToolkitError: none of them is here, or something cannot be read.
@@ -92,4 +108,6 @@ def check_published(project: Project, docker: Docker) -> list[Result]:
         raise ToolkitError(
             "no contract was checked", "none of the published images is on this machine", "run: invoke images.pull"
         )
-    return results
+    names = ", ".join(result.image.contract.file for result in results if result.problems)
+    fix = f"compare upstream's files with {names}, then the services with both"
+    return Report("contract checks", [found for each in results for found in each.findings], COLUMNS, fix)

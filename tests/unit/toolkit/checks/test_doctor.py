@@ -17,15 +17,9 @@ from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.checks.doctor import (
-    Finding,
-    doctor,
-    require_engine,
-    require_engine_folder,
-    require_free_ports,
-    show,
-)
+from toolkit.checks.doctor import doctor, require_engine, require_engine_folder, require_free_ports
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding
 from toolkit.engine.compose import Result
 
 INFO = {
@@ -89,20 +83,20 @@ def reconfigure(docker: FakeDocker, services: dict[str, Any], **more: object) ->
 
 def complaints(project: Project, docker: FakeDocker) -> list[Finding]:
     """What is not in order."""
-    return [finding for finding in doctor(project, docker.cli) if finding.level != "ok"]
+    return [finding for finding in doctor(project, docker.cli).findings if finding.outcome != "ok"]
 
 
 def only(project: Project, docker: FakeDocker, check: str, level: str) -> Finding:
     """The one complaint that there is."""
     [finding] = complaints(project, docker)
-    assert (finding.check, finding.level) == (check, level), finding
+    assert (finding.check, finding.outcome) == (check, level), finding
     assert finding.fix
     return finding
 
 
 def test_all_is_well(project: Project, docker: FakeDocker) -> None:
-    findings = doctor(project, docker.cli)
-    assert {finding.level for finding in findings} == {"ok"}
+    findings = doctor(project, docker.cli).findings
+    assert {finding.outcome for finding in findings} == {"ok"}
     assert {finding.check for finding in findings} >= {
         "engine", "compose", "buildx", "limits", "memory", "disk", "settings", "permissions", "secrets", "shell",
         "compose files", "mounts", "ports", "containers",
@@ -124,7 +118,7 @@ def test_what_is_too_old(
     project: Project, docker: FakeDocker, command: tuple[str, ...], output: str, check: str, said: str
 ) -> None:
     docker.on(*command, stdout=output)
-    assert said in only(project, docker, check, "failed").what
+    assert said in only(project, docker, check, "failed").detail
 
 
 def test_networks_are_isolated_by_an_engine_of_28_and_later(
@@ -134,7 +128,7 @@ def test_networks_are_isolated_by_an_engine_of_28_and_later(
     docker.on("version", "--format", stdout="27.9.0")
     assert complaints(project, docker) == []
     reconfigure(docker, services, networks={"app-network": isolated})
-    assert "27.9.0 is too old: 28" in only(project, docker, "engine", "failed").what
+    assert "27.9.0 is too old: 28" in only(project, docker, "engine", "failed").detail
 
 
 def test_require_engine(docker: FakeDocker) -> None:
@@ -153,27 +147,27 @@ def test_without_an_engine_the_rest_is_still_looked_at(project: Project, docker:
     for command in ("info", "ps", "image", "{{.Server.Version}}"):
         docker.on("docker", command, code=1, stderr=away)
     found = complaints(project, docker)
-    assert [finding.check for finding in found if finding.level == "failed"] == ["engine"]
+    assert [finding.check for finding in found if finding.outcome == "failed"] == ["engine"]
     assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers"}
-    assert all("not checked" in finding.what for finding in found if finding.level == "warning")
+    assert all("not checked" in finding.detail for finding in found if finding.outcome == "warning")
     assert {"systemctl start docker" in finding.fix for finding in found} == {True}
 
 
 def test_without_docker_the_checkout_is_still_looked_at(project: Project, docker: FakeDocker) -> None:
     docker.answer("docker", by=ToolkitError("cannot run docker", "the program is not installed", "install it"))
     credentials.path_of(project, "redis_password").write_text("")
-    failed = {finding.check for finding in complaints(project, docker) if finding.level == "failed"}
+    failed = {finding.check for finding in complaints(project, docker) if finding.outcome == "failed"}
     assert failed == {"engine", "compose", "buildx", "secrets"}
 
 
 def test_limits_that_the_kernel_ignores(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemoryLimit": False, "PidsLimit": False})
-    assert "limits of memory, processes" in only(project, docker, "limits", "warning").what
+    assert "limits of memory, processes" in only(project, docker, "limits", "warning").detail
 
 
 def test_too_little_memory(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
-    assert "may take 2.0 GB, this machine has 1.9 GB" in only(project, docker, "memory", "warning").what
+    assert "may take 2.0 GB, this machine has 1.9 GB" in only(project, docker, "memory", "warning").detail
 
 
 @pytest.mark.parametrize(
@@ -187,7 +181,7 @@ def test_too_little_disk(
     if not images:
         docker.on("image", "inspect", code=1, stderr="No such image: app:1")
     if said:
-        assert said in only(project, docker, "disk", "failed").what
+        assert said in only(project, docker, "disk", "failed").detail
     else:
         assert complaints(project, docker) == []
 
@@ -212,8 +206,8 @@ def test_a_port_that_a_process_holds(
 ) -> None:
     port = hold(docker, services, project, listener, variable)
     finding = only(project, docker, "ports", "failed")
-    assert f"port {port} for app" in finding.what
-    assert f"(pid {os.getpid()})" in finding.what
+    assert f"port {port} for app" in finding.detail
+    assert f"(pid {os.getpid()})" in finding.detail
     assert ("APP_PORT" in finding.fix) is variable
     assert ("override" in finding.fix) is not variable
     with pytest.raises(ToolkitError, match=rf"port {port} .*is taken"):
@@ -225,9 +219,9 @@ def test_a_port_that_a_container_holds(
 ) -> None:
     port = hold(docker, services, project, listener, variable=True)
     docker.on("ps", f"publish={port}/tcp", stdout="shop-web-1\tshop\n")
-    assert "by the container shop-web-1 of project shop" in only(project, docker, "ports", "failed").what
+    assert "by the container shop-web-1 of project shop" in only(project, docker, "ports", "failed").detail
     docker.on("ps", f"publish={port}/tcp", stdout="lone\t\n")
-    assert only(project, docker, "ports", "failed").what.endswith("by the container lone")
+    assert only(project, docker, "ports", "failed").detail.endswith("by the container lone")
 
 
 def test_a_port_of_a_container_that_is_not_listed_yet(
@@ -261,7 +255,7 @@ def test_an_address_that_this_machine_does_not_have(
 ) -> None:
     services["app"]["ports"][0]["host_ip"] = "192.0.2.1"
     reconfigure(docker, services)
-    assert "cannot be opened on 192.0.2.1" in only(project, docker, "ports", "failed").what
+    assert "cannot be opened on 192.0.2.1" in only(project, docker, "ports", "failed").detail
 
 
 def test_ports_that_the_engine_chooses_are_not_looked_at(
@@ -278,7 +272,7 @@ def test_ports_that_the_engine_chooses_are_not_looked_at(
 def test_a_checkout_that_is_not_set_up(project: Project, docker: FakeDocker) -> None:
     project.env_file.unlink()
     found = complaints(project, docker)
-    assert [finding.check for finding in found if finding.level == "failed"] == ["settings"]
+    assert [finding.check for finding in found if finding.outcome == "failed"] == ["settings"]
     assert {finding.fix for finding in found} == {"run: invoke setup"}
 
 
@@ -294,7 +288,7 @@ def test_a_variable_that_nothing_reads(project: Project, docker: FakeDocker, nam
     with project.env_file.open("a") as settings:
         settings.write(f"COMPOSE_PARALLEL_LIMIT=2\n{name}=1\n")
     finding = only(project, docker, "settings", "warning")
-    assert name in finding.what
+    assert name in finding.detail
     assert said in finding.fix
 
 
@@ -309,14 +303,14 @@ def test_a_variable_of_the_users_own_file_is_known(project: Project, docker: Fak
 def test_settings_that_setup_would_change(project: Project, docker: FakeDocker) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     finding = only(project, docker, "settings", "warning")
-    assert "COMPOSE_FILE" in finding.what
-    assert "docker-compose.override.yml" in finding.what
+    assert "COMPOSE_FILE" in finding.detail
+    assert "docker-compose.override.yml" in finding.detail
 
 
 def test_a_public_bind_address(project: Project, docker: FakeDocker) -> None:
     with project.env_file.open("a") as settings:
         settings.write("BIND_ADDRESS=0.0.0.0\n")
-    assert "loopback" in only(project, docker, "settings", "failed").what
+    assert "loopback" in only(project, docker, "settings", "failed").detail
 
 
 def test_settings_that_others_can_read(project: Project, docker: FakeDocker) -> None:
@@ -331,35 +325,35 @@ def test_a_credential_that_cannot_be_used(project: Project, docker: FakeDocker, 
     if content is not None:
         path.write_text(content)
     finding = only(project, docker, "secrets", "failed")
-    assert "secrets/redis_password.txt" in finding.what
-    assert not content or content not in finding.what.replace("too short", "")
+    assert "secrets/redis_password.txt" in finding.detail
+    assert not content or content not in finding.detail.replace("too short", "")
 
 
 def test_a_credential_that_env_contradicts(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").write_text("another-password-0")
     finding = only(project, docker, "secrets", "failed")
-    assert "REDIS_PASSWORD in .env differ" in finding.what
-    assert "another-password-0" not in finding.what
+    assert "REDIS_PASSWORD in .env differ" in finding.detail
+    assert "another-password-0" not in finding.detail
 
 
 def test_a_credential_that_env_lacks_or_should_not_have(project: Project, docker: FakeDocker) -> None:
     text = project.env_file.read_text()
     password = project.env["REDIS_PASSWORD"]
     project.env_file.write_text(text.replace(password, "unused"))
-    assert "REDIS_PASSWORD in .env is not set" in only(project, docker, "secrets", "failed").what
+    assert "REDIS_PASSWORD in .env is not set" in only(project, docker, "secrets", "failed").detail
     setup(project, "prod")
     project.env_file.write_text(re.sub("REDIS_PASSWORD=.*", f"REDIS_PASSWORD={password}", project.env_file.read_text()))
-    assert "should hold no password" in only(project, docker, "secrets", "failed").what
+    assert "should hold no password" in only(project, docker, "secrets", "failed").detail
 
 
 def test_a_credential_that_containers_cannot_read(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").chmod(0o600)
-    assert "cannot read secrets/redis_password.txt" in only(project, docker, "secrets", "failed").what
+    assert "cannot read secrets/redis_password.txt" in only(project, docker, "secrets", "failed").detail
 
 
 def test_a_secrets_folder_that_others_can_enter(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o755)
-    assert "can enter secrets/" in only(project, docker, "secrets", "warning").what
+    assert "can enter secrets/" in only(project, docker, "secrets", "warning").detail
 
 
 @pytest.mark.parametrize(
@@ -376,7 +370,7 @@ def test_a_variable_of_the_shell_that_wins(
 ) -> None:
     monkeypatch.setenv(name, value)
     finding = only(project, docker, "shell", "warning")
-    assert finding.what.startswith(f"{name} is set in this shell ({shown})")
+    assert finding.detail.startswith(f"{name} is set in this shell ({shown})")
     assert finding.fix == f"run: unset {name}"
     monkeypatch.setenv(name, project.env.get(name, ""))
 
@@ -390,19 +384,19 @@ def test_a_variable_of_the_shell_that_says_the_same_is_fine(
 
 def test_files_that_compose_refuses(project: Project, docker: FakeDocker) -> None:
     docker.on("compose", "config", "--quiet", code=1, stderr='service "ap" has neither an image nor a build context')
-    assert "has neither an image" in only(project, docker, "compose files", "failed").what
+    assert "has neither an image" in only(project, docker, "compose files", "failed").detail
 
 
 def test_files_that_compose_warns_of(project: Project, docker: FakeDocker) -> None:
     warning = 'time="2026-01-02T03:04:05Z" level=warning msg="The \\"X\\" variable is not set."\n'
     docker.on("compose", "config", "--quiet", stderr=warning)
-    assert only(project, docker, "compose files", "warning").what == 'The "X" variable is not set.'
+    assert only(project, docker, "compose files", "warning").detail == 'The "X" variable is not set.'
 
 
 def test_a_mounted_file_that_is_missing(project: Project, docker: FakeDocker) -> None:
     shutil.rmtree(project.root / "scripts")
     finding = only(project, docker, "mounts", "failed")
-    assert finding.what == "scripts/container is mounted and does not exist"
+    assert finding.detail == "scripts/container is mounted and does not exist"
     assert finding.fix == "run: git restore scripts/container"
 
 
@@ -411,7 +405,7 @@ def test_a_mounted_file_that_containers_cannot_read(project: Project, docker: Fa
     path = project.root / "scripts" / "container" / name
     path.chmod(mode)
     finding = only(project, docker, "mounts", "failed")
-    assert str(path.relative_to(project.root)) in finding.what
+    assert str(path.relative_to(project.root)) in finding.detail
     assert finding.fix == "run: chmod -R a+rX scripts"
 
 
@@ -436,22 +430,14 @@ def test_a_container_with_an_older_configuration(project: Project, docker: FakeD
     assert complaints(project, docker) == []
     running("0000")
     finding = only(project, docker, "containers", "warning")
-    assert finding.what == "app: started with an older configuration"
+    assert finding.detail == "app: started with an older configuration"
     assert finding.fix == "run: invoke up"
-
-
-def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert show([Finding("engine", "ok", "Docker Engine 28"), Finding("shell", "warning", "X is set", "run: unset X")])
-    assert not show([Finding("ports", "failed", "port 1 is taken", "stop it")])
-    lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"ok +engine +Docker Engine 28", lines[1])
-    assert lines[3].strip() == "fix: run: unset X"
 
 
 def test_the_engine_keeps_its_files_elsewhere(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "DockerRootDir": "/srv/docker"})
     found = only(project, docker, "engine files", "failed")
-    assert "/srv/docker" in found.what
+    assert "/srv/docker" in found.detail
 
 
 @pytest.mark.parametrize("readers", [0, 1])

@@ -13,10 +13,10 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import preflight
-from toolkit.checks.doctor import Finding
 from toolkit.checks.preflight import announce, clock_state, weakness
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding
 
 INFO = {
     "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,
@@ -72,15 +72,15 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
 
 
 def complaints(project: Project, docker: FakeDocker, profile: str = "prod") -> list[Finding]:
-    return [each for each in preflight.preflight(project, docker.cli, profile) if each.level != "ok"]
+    return [each for each in preflight.preflight(project, docker.cli, profile).findings if each.outcome != "ok"]
 
 
 def only(project: Project, docker: FakeDocker, check: str, level: str = "failed") -> str:
     """What the one complaint says; it has a fix."""
     [finding] = complaints(project, docker)
-    assert (finding.check, finding.level) == (check, level), finding
+    assert (finding.check, finding.outcome) == (check, level), finding
     assert finding.fix
-    return finding.what
+    return finding.detail
 
 
 def test_all_is_ready(project: Project, docker: FakeDocker) -> None:
@@ -91,13 +91,13 @@ def test_the_files_of_the_profile_are_looked_at(project: Project, docker: FakeDo
     """Also where the checkout is set up for another one."""
     setup(project, "dev")
     [finding] = [each for each in complaints(project, docker) if each.check == "profile"]
-    assert (finding.level, finding.fix) == ("failed", "run: invoke setup --profile=prod")
+    assert (finding.outcome, finding.fix) == ("failed", "run: invoke setup --profile=prod")
     assert any("docker-compose.prod.yml" in str(each.get("COMPOSE_FILE")) for each in docker.environments)
 
 
 def test_development_is_not_production(project: Project, docker: FakeDocker) -> None:
     setup(project, "dev")
-    assert "dev is for development" in next(each.what for each in complaints(project, docker, "dev"))
+    assert "dev is for development" in next(each.detail for each in complaints(project, docker, "dev"))
     with pytest.raises(ToolkitError, match="unknown profile"):
         preflight.preflight(project, docker.cli, "staging")
 
@@ -131,7 +131,7 @@ def test_a_weak_password(project: Project, docker: FakeDocker) -> None:
 def test_a_weak_token_beside_a_strong_one(project: Project, docker: FakeDocker) -> None:
     path = credentials.path_of(project, "api_token")
     path.write_text(f"{path.read_text()}\npassword-password")
-    said = [each.what for each in complaints(project, docker)]
+    said = [each.detail for each in complaints(project, docker)]
     assert said == [
         "secrets/api_token.txt holds 1 more beside the token in use",
         "secrets/api_token.txt is made of common words and digits",

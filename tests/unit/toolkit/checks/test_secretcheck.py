@@ -20,7 +20,7 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import secretcheck
-from toolkit.checks.secretcheck import Row, bits, check, show
+from toolkit.checks.secretcheck import Row, bits, check, report
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
 from toolkit.operate.lifecycle import Options, up
@@ -84,8 +84,9 @@ def write(project: Project, name: str, content: bytes) -> Path:
 def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     rows = check(project, docker.cli)
     assert [row.name for row in rows] == list(project.secrets)
-    assert {row.level for row in rows} == {"ok"}
-    assert show(rows)
+    assert {row.outcome for row in rows} == {"ok"}
+    report(rows).show()
+    report(rows).require()
     shown = capsys.readouterr().out
     assert "db: netmon_a" in shown
     assert "redis accepts it" in shown
@@ -107,12 +108,12 @@ def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: F
 def test_what_does_not_run_is_not_tried(project: Project, docker: FakeDocker) -> None:
     docker.on("container", "inspect", stdout=[container("db", status="exited")])
     found = row(project, docker, "postgres_app_password")
-    assert found.level == "skipped"
-    assert found.findings[0].what == "not tried: db does not run"
+    assert found.outcome == "skipped"
+    assert found.findings[0].detail == "not tried: db does not run"
     assert not docker.ran("compose", "exec")
     docker.on("ps", code=1, stderr="Cannot connect to the Docker daemon")
-    assert "not tried: cannot list the containers" in row(project, docker, "redis_password").findings[0].what
-    assert show(check(project, docker.cli)), "what was not tried has not failed"
+    assert "not tried: cannot list the containers" in row(project, docker, "redis_password").findings[0].detail
+    report(check(project, docker.cli)).require()
 
 
 @pytest.mark.parametrize(
@@ -141,10 +142,11 @@ def test_a_password_that_opens_nothing(
 ) -> None:
     docker.answer("compose", "exec", service, by=result)
     found = row(project, docker, name)
-    assert found.level == "failed"
-    assert said in found.findings[-1].what
+    assert found.outcome == "failed"
+    assert said in found.findings[-1].detail
     assert fix in found.findings[-1].fix
-    assert not show([found])
+    with pytest.raises(ToolkitError, match="credentials failed"):
+        report([found]).require()
 
 
 def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> None:
@@ -167,26 +169,26 @@ def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> 
             return Result(done.returncode, done.stdout, done.stderr)
 
         docker.answer("compose", "exec", "grafana", by=run)
-        assert row(project, docker, "grafana_admin_password").findings[0].what == "grafana accepts it"
+        assert row(project, docker, "grafana_admin_password").findings[0].detail == "grafana accepts it"
         write(project, "grafana_admin_password", credentials.generate().encode())
         found = row(project, docker, "grafana_admin_password")
-        assert found.level == "failed"
-        assert "grafana does not accept it" in found.findings[-1].what
-        assert "401" in found.findings[-1].what
+        assert found.outcome == "failed"
+        assert "grafana does not accept it" in found.findings[-1].detail
+        assert "401" in found.findings[-1].detail
         assert "reset-admin-password" in found.findings[-1].fix
         write(project, "grafana_admin_password", right.encode())
-        assert row(project, docker, "grafana_admin_password").level == "ok"
+        assert row(project, docker, "grafana_admin_password").outcome == "ok"
 
 
 def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
     docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
-    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].what
+    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_a_password_that_a_program_repeats_is_not_shown(project: Project, docker: FakeDocker) -> None:
     password = credentials.load(project, project.secrets["postgres_password"])
     docker.on("compose", "exec", "db", code=3, stderr=f'syntax error at "{password}"')
-    assert password not in row(project, docker, "postgres_password").findings[0].what
+    assert password not in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: FakeDocker) -> None:
@@ -195,7 +197,7 @@ def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: Fake
     docker.on("compose", "exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
     found = row(project, docker, "kafka_app_password")
     assert found.account == "kafka: netmon_a"
-    assert "Authentication failed" in found.findings[0].what
+    assert "Authentication failed" in found.findings[0].detail
     [given] = [each for each in docker.inputs if 'username="netmon_a"' in each]
     assert credentials.load(project, project.secrets["kafka_app_password"]) in given
 
@@ -209,9 +211,10 @@ def test_a_bad_secret_is_refused_before_anything_starts(
     before = project.env_file.read_text()
     rows = check(project, docker.cli)
     [found] = [each for each in rows if each.name == name]
-    assert found.level == "failed"
+    assert found.outcome == "failed"
     assert found.findings[0].fix
-    assert not show(rows)
+    with pytest.raises(ToolkitError, match="credentials failed"):
+        report(rows).require()
     for start in (lambda: setup(project, None), lambda: up(project, docker.cli, Options(60))):
         docker.on("version", stdout="28.5.2")
         docker.on("compose", "version", stdout="2.40.3")
@@ -230,30 +233,30 @@ def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> N
     assert row(project, docker, "api_token").account == "app"
     write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
     found = row(project, docker, "api_token")
-    assert [each.what for each in found.findings] == [
+    assert [each.detail for each in found.findings] == [
         "secrets/api_token.txt holds 1 more beside the token in use",
         "app accepts it",
     ]
     write(project, "api_token", f"{used}\npassword12345678".encode())
-    assert any("it can be guessed" in each.what for each in row(project, docker, "api_token").findings)
+    assert any("it can be guessed" in each.detail for each in row(project, docker, "api_token").findings)
 
 
 def test_every_replica_is_asked_for_its_token(project: Project, docker: FakeDocker) -> None:
     docker.on("container", "inspect", stdout=[container("app", number=number, id=f"app-{number}") for number in (1, 3)])
     docker.on("exec", "app-3", stdout="status 401\n")
     found = row(project, docker, "api_token")
-    assert found.findings[0].what == "app does not accept it: status 401"
+    assert found.findings[0].detail == "app does not accept it: status 401"
     docker.on("exec", "app-3", stdout="status 204\n")
-    assert row(project, docker, "api_token").level == "ok"
+    assert row(project, docker, "api_token").outcome == "ok"
     docker.on("exec", "app-1", code=1, stderr="ConnectionRefusedError: [Errno 111] Connection refused\n")
-    assert "Connection refused" in row(project, docker, "api_token").findings[0].what
+    assert "Connection refused" in row(project, docker, "api_token").findings[0].detail
 
 
 def test_another_application_asks_for_no_token(project: Project, docker: FakeDocker) -> None:
     services = {"app": {"image": "yours:1"}, "smoke": {"image": "network-monitor:dev"}}
     docker.on("compose", "config", stdout={"name": "network-monitor", "services": services})
     found = row(project, docker, "api_token")
-    assert (found.level, found.findings[0].what) == (
+    assert (found.outcome, found.findings[0].detail) == (
         "ok",
         "app is another application than ours, which asks nobody for it",
     )
@@ -263,16 +266,16 @@ def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: F
     value = credentials.load(project, project.secrets["redis_password"])
     write(project, "redis_password", f"{value}\n".encode())
     found = row(project, docker, "redis_password")
-    assert (found.level, found.findings[0].fix) == ("warning", "run: truncate --size=-1 secrets/redis_password.txt")
+    assert (found.outcome, found.findings[0].fix) == ("warning", "run: truncate --size=-1 secrets/redis_password.txt")
     assert setup(project, None) == []
 
 
 def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "postgres_app_user").unlink()
     rows = {each.name: each for each in check(project, docker.cli)}
-    assert rows["postgres_app_user"].findings[0].what == "secrets/postgres_app_user.txt is missing"
+    assert rows["postgres_app_user"].findings[0].detail == "secrets/postgres_app_user.txt is missing"
     assert rows["postgres_app_password"].account == "db: ?"
-    assert "postgres_app_user.txt is missing" in rows["postgres_app_password"].findings[0].what
+    assert "postgres_app_user.txt is missing" in rows["postgres_app_password"].findings[0].detail
 
 
 @pytest.mark.parametrize(
@@ -282,15 +285,15 @@ def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
 def test_permissions_of_a_file(project: Project, docker: FakeDocker, mode: int, level: str, said: str) -> None:
     credentials.path_of(project, "redis_password").chmod(mode)
     found = row(project, docker, "redis_password")
-    assert found.level == level
-    assert said in found.findings[0].what
+    assert found.outcome == level
+    assert said in found.findings[0].detail
 
 
 def test_permissions_of_the_folder(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o750)
     found = row(project, docker, "secrets/")
-    assert (found.level, found.account) == ("warning", "")
-    assert show([found])
+    assert (found.outcome, found.account) == ("warning", "")
+    report([found]).require()
 
 
 def test_an_old_password(project: Project, docker: FakeDocker) -> None:
@@ -299,8 +302,8 @@ def test_an_old_password(project: Project, docker: FakeDocker) -> None:
         written = time.time() - days * 86400
         os.utime(path, (written, written))
         found = row(project, docker, "redis_password")
-        assert (found.age, found.level) == (int(days), level)
-    assert "91 days old" in found.findings[0].what
+        assert (found.age, found.outcome) == (int(days), level)
+    assert "91 days old" in found.findings[0].detail
 
 
 @pytest.mark.parametrize("weak", ["a" * 64, "0123456789abcdef", "password12345678", "Summer2026-netmon"])
@@ -311,9 +314,9 @@ def test_a_weak_password(project: Project, docker: FakeDocker, weak: str) -> Non
     ))  # fmt: skip
     setup(project, None)
     found = row(project, docker, "rabbitmq_password")
-    assert found.level == "warning"
-    assert "it can be guessed" in found.findings[0].what
-    assert weak not in found.findings[0].what
+    assert found.outcome == "warning"
+    assert "it can be guessed" in found.findings[0].detail
+    assert weak not in found.findings[0].detail
 
 
 def test_what_set_up_makes_is_strong() -> None:
@@ -324,5 +327,5 @@ def test_what_set_up_makes_is_strong() -> None:
 def test_one_password_for_two_accounts(project: Project, docker: FakeDocker) -> None:
     value = credentials.load(project, project.secrets["postgres_password"])
     write(project, "kafka_app_password", value.encode())
-    assert row(project, docker, "postgres_password").findings[0].what == "it is the same as kafka_app_password"
-    assert row(project, docker, "kafka_app_password").level == "warning"
+    assert row(project, docker, "postgres_password").findings[0].detail == "it is the same as kafka_app_password"
+    assert row(project, docker, "kafka_app_password").outcome == "warning"

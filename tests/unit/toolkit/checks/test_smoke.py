@@ -24,13 +24,12 @@ from toolkit.checks import hostchecks
 from toolkit.checks import smoke as module
 from toolkit.checks.hostchecks import Host, HostCheck
 from toolkit.checks.proxy import Proxy
-from toolkit.checks.smoke import Check, Plan, SmokeReport, read_line, smoke
+from toolkit.checks.smoke import Plan, read_line, report, smoke
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
 from toolkit.core.polling import CheckError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine.compose import Docker
 from toolkit.observe import targets
-from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
 
 OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
@@ -88,48 +87,35 @@ def test_reasons_to_skip_a_check_from_the_host(name: str, given: Plan, reason: s
     assert reason in found if reason else not found
 
 
-class TestReport:
-    """What a report says and when it fails."""
+def finding(check: str, outcome: Outcome, detail: str, where: str = "inside", seconds: float = 0) -> Finding:
+    return Finding(check, outcome, detail, subject=where, seconds=seconds)
 
-    OK = Check("db", "inside", Outcome.OK, 0.1, "done")
-    FAILED = Check("redis", "inside", Outcome.FAILED, 0.1, "no\nanswer")
-    SKIPPED = Check("kafka", "host", Outcome.SKIPPED, 0, "off")
 
-    def test_shows_every_check(self, capsys: pytest.CaptureFixture[str]) -> None:
-        SmokeReport((self.OK, self.FAILED, self.SKIPPED)).show()
-        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-        assert lines[1:] == [
-            ["db", "inside", "ok", "0.10", "s", "done"],
-            ["redis", "inside", "failed", "0.10", "s", "no", "answer"],
-            ["kafka", "host", "skipped", "0.00", "s", "off"],
-        ]
-
-    def test_passes_with_something_done_and_nothing_failed(self) -> None:
-        SmokeReport((self.OK, self.SKIPPED)).require()
-
-    def test_names_what_failed(self) -> None:
-        with pytest.raises(ToolkitError, match=r"1 of 2 smoke checks failed: redis \(from inside\)"):
-            SmokeReport((self.OK, self.FAILED)).require()
-
-    @pytest.mark.parametrize("checks", [(), (SKIPPED,)])
-    def test_nothing_done_is_a_failure(self, checks: tuple[Check, ...]) -> None:
-        with pytest.raises(ToolkitError, match="no smoke check could run"):
-            SmokeReport(checks).require()
+def test_the_table_shows_where_each_check_ran_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    report(
+        [finding("redis", Outcome.FAILED, "no\nanswer", seconds=0.1), finding("kafka", Outcome.OK, "", "host")]
+    ).show()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["check", "from", "outcome", "time", "detail"],
+        ["redis", "inside", "failed", "0.10", "s", "no", "answer"],
+        ["kafka", "host", "ok", "0.00", "s"],
+    ]
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('{"check": "db", "ok": true, "ms": 12.5, "detail": "row"}', Check("db", "inside", Outcome.OK, 0.0125, "row")),
-        ('{"check": "db", "ok": false, "ms": 1, "detail": "x"}', Check("db", "inside", Outcome.FAILED, 0.001, "x")),
-        ('{"check": "db", "ok": "yes", "ms": 1, "detail": ""}', Check("db", "inside", Outcome.FAILED, 0.001, "")),
-        ('{"check": "x", "ok": null, "ms": 0, "detail": "no"}', Check("x", "inside", Outcome.SKIPPED, 0.0, "no")),
+        ('{"check": "db", "ok": true, "ms": 12.5, "detail": "row"}', finding("db", Outcome.OK, "row", seconds=0.0125)),
+        ('{"check": "db", "ok": false, "ms": 1, "detail": "x"}', finding("db", Outcome.FAILED, "x", seconds=0.001)),
+        ('{"check": "db", "ok": "yes", "ms": 1, "detail": ""}', finding("db", Outcome.FAILED, "", seconds=0.001)),
+        ('{"check": "x", "ok": null, "ms": 0, "detail": "no"}', finding("x", Outcome.SKIPPED, "no", seconds=0.0)),
         ('{"check": "db", "ms": 1, "detail": ""}', None),
         ("Container smoke Created", None),
         ("[1]", None),
     ],
 )
-def test_lines_of_the_checks_inside(line: str, expected: Check | None) -> None:
+def test_lines_of_the_checks_inside(line: str, expected: Finding | None) -> None:
     assert read_line(line) == expected
 
 
@@ -157,7 +143,7 @@ class TestSmoke:
 
     def outcomes(self, project: Project) -> dict[tuple[str, str], str]:
         report = smoke(project, self.docker.cli, 5)
-        return {(each.name, each.where): each.outcome.value for each in report.checks}
+        return {(each.check, each.subject): each.outcome.value for each in report.findings}
 
     def test_every_service_that_should_run_is_asked_for(self, project: Project) -> None:
         self.reports(*RUNNING)
@@ -211,8 +197,8 @@ class TestSmoke:
     def test_a_container_that_does_not_start_fails_every_check_inside(self, project: Project) -> None:
         self.reports(code=125, stderr="pull access denied\n")
         report = smoke(project, self.docker.cli, 5)
-        inside = [each for each in report.checks if each.where == "inside"]
-        assert [each.name for each in inside] == RUNNING
+        inside = [each for each in report.findings if each.subject == "inside"]
+        assert [each.check for each in inside] == RUNNING
         assert {(each.outcome, each.detail) for each in inside} == {
             (Outcome.FAILED, "it did not report: pull access denied")
         }
@@ -239,16 +225,16 @@ class TestSmoke:
 
         self.reports(*RUNNING)
         monkeypatch.setattr(hostchecks, "CHECKS", (HostCheck("health", ("app",), broken),))
-        first = smoke(project, self.docker.cli, 5).checks[0]
+        first = smoke(project, self.docker.cli, 5).findings[0]
         assert (first.outcome, first.detail) == (Outcome.FAILED, detail)
 
     def test_ctrl_c_calls_the_checks_off(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(*_arguments: object) -> Check:
+        def interrupted(*_arguments: object) -> Finding:
             raise KeyboardInterrupt
 
         ended = threading.Event()
 
-        def inside(*arguments: Any) -> list[Check]:
+        def inside(*arguments: Any) -> list[Finding]:
             assert arguments[-1].wait(5), "the checks inside are told to stop"
             ended.set()
             return []
@@ -422,17 +408,17 @@ def test_alertmanager_is_ready(project: Project) -> None:
         hostchecks.alertmanager(host(project, port, "alertmanager"))
 
 
-SCRAPED = [Result.of("targets", "app app:3000", "")]
+SCRAPED = [Finding.of("targets", "app app:3000", "")]
 
 
 def test_every_target_is_waited_for(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [[*SCRAPED, Result.of("targets", "redis", "it runs, and no job scrapes it")], SCRAPED]
+    looks = [[*SCRAPED, Finding.of("targets", "redis", "it runs, and no job scrapes it")], SCRAPED]
     monkeypatch.setattr(targets, "check", lambda _stack: iter(looks.pop(0)))
     assert hostchecks.scraped(host(project, 1)) == "1 targets and services"
 
 
 def test_a_target_that_stays_down_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    down = [*SCRAPED, Result.of("targets", "worker worker:3000", "connection refused")]
+    down = [*SCRAPED, Finding.of("targets", "worker worker:3000", "connection refused")]
     monkeypatch.setattr(targets, "check", lambda _stack: iter(down))
     with pytest.raises(CheckError, match="worker worker:3000: connection refused"):
         hostchecks.scraped(host(project, 1, seconds=0.1))

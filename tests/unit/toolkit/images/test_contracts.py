@@ -13,7 +13,7 @@ import yaml
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Outcome
 from toolkit.engine.compose import Result, TimedOutError
 from toolkit.images.contracts.check import Result as Checked
 from toolkit.images.contracts.check import check, check_published, images

@@ -15,10 +15,8 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Finding, Outcome
 from toolkit.observe import correlation, grafana, metrics, panels, targets
-from toolkit.observe.result import Result, require, show
 
 TOKEN = "0123456789-the-token"
 EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}
@@ -59,7 +57,7 @@ def dashboard(root: Path, *queries: tuple[str, str, str]) -> None:
     write(root, "monitoring/grafana/dashboards/One/netmon-one.json", {"uid": "netmon-one", "panels": found})
 
 
-def told(results: list[Result]) -> dict[str, str]:
+def told(results: list[Finding]) -> dict[str, str]:
     """The outcome of each subject."""
     return {each.subject: each.outcome.value for each in results}
 
@@ -112,7 +110,7 @@ class TestMetrics:
         programs.on("prometheus/api/v1/query", lambda _asked: prometheus(
             {"result": [{"metric": {"__name__": name}} for name in self.live]}))  # fmt: skip
 
-    def look(self, programs: Programs, root: Path, **options: Any) -> list[Result]:
+    def look(self, programs: Programs, root: Path, **options: Any) -> list[Finding]:
         return list(metrics.check(stack(programs.docker, root, "prometheus", **options)))
 
     def test_all_are_there(self, programs: Programs, root: Path) -> None:
@@ -175,7 +173,7 @@ SERIES = {"metric": {}, "values": [[1, "5"]]}
 class TestPanels:
     """What panels show."""
 
-    def look(self, programs: Programs, root: Path, *running: str, absent: tuple[str, ...] = ()) -> list[Result]:
+    def look(self, programs: Programs, root: Path, *running: str, absent: tuple[str, ...] = ()) -> list[Finding]:
         return list(panels.check(stack(programs.docker, root, *running, absent=absent)))
 
     @pytest.mark.parametrize(
@@ -345,29 +343,3 @@ class TestGrafana:
     def test_absent(self, programs: Programs, root: Path, project: Project) -> None:
         [found] = grafana.check(project, stack(programs.docker, root, "app", absent=("grafana",)))
         assert found.outcome is Outcome.SKIPPED
-
-
-class TestResults:
-    """The table and the verdict."""
-
-    OK = Result.of("metrics", "up", "")
-    FAILED = Result.of("metrics", "x", "it is\nmissing")
-    SKIPPED = Result.skipped("panels", "Lines", "no Loki")
-
-    def test_the_table_counts_what_is_in_order(self, capsys: pytest.CaptureFixture[str]) -> None:
-        show([self.OK, Result.of("metrics", "down", ""), self.FAILED, self.SKIPPED])
-        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-        assert lines[1:] == [
-            ["metrics", "ok", "2", "of", "3"],
-            ["metrics", "failed", "x", "it", "is", "missing"],
-            ["panels", "skipped", "Lines", "no", "Loki"],
-        ]
-
-    def test_a_failure_fails(self) -> None:
-        require([self.OK, self.SKIPPED])
-        with pytest.raises(ToolkitError, match="1 of 2"):
-            require([self.OK, self.FAILED])
-
-    def test_nothing_done_is_a_failure(self) -> None:
-        with pytest.raises(ToolkitError, match="nothing could be looked at"):
-            require([self.SKIPPED])

@@ -16,10 +16,9 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import doctor
-from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine import wait
 from toolkit.engine.compose import Result
 from toolkit.images import builds
@@ -27,8 +26,8 @@ from toolkit.operate import deploy as package
 from toolkit.operate import rolling
 from toolkit.operate.deploy import deploy, journal, recover, rehearsal
 
-GREEN = SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),))
-RED = SmokeReport((Check("probe", "host", Outcome.FAILED, 0.1, "no"),))
+GREEN = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
+RED = Report("smoke checks", [Finding("probe", Outcome.FAILED, "no")])
 SERVICES = ("worker", "app", "container-exporter")
 OLD, NEW = "20260101-000000", "20260102-000000"
 
@@ -154,7 +153,7 @@ def test_the_image_before_is_retained(stack: Stack) -> None:
 def test_the_alerts_that_it_causes_are_silent_meanwhile(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
 
-    def seen(*_arguments: Any) -> SmokeReport:
+    def seen(*_arguments: Any) -> Report:
         told.extend(json.loads(text) for text in stack.silences.values())
         return GREEN
 
@@ -318,7 +317,7 @@ def test_killed_at_any_command(
 
 
 def test_ctrl_c_goes_back(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> SmokeReport:
+    def interrupted(*_: object) -> Report:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(package, "smoke", interrupted)

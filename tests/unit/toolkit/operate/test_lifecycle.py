@@ -13,10 +13,9 @@ from tests.unit.toolkit.containers import container
 from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor
-from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine.compose import Docker, Result
 from toolkit.images import unavailable
 from toolkit.operate import deploy, lifecycle
@@ -57,7 +56,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(lifecycle, "remove_switched_off", steps.note("switch off"))
     monkeypatch.setattr(lifecycle, "end_restarts", steps.note("end restarts"))
     monkeypatch.setattr(lifecycle, "start", steps.note("start"))
-    report = SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),))
+    report = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
     monkeypatch.setattr(lifecycle, "smoke", steps.note("smoke", report))
     monkeypatch.setattr(lifecycle, "show_addresses", steps.note("addresses"))
     return steps
@@ -108,7 +107,7 @@ class TestUp:
     def test_failed_smoke_checks_fail_it_after_the_addresses(
         self, project: Project, docker: FakeDocker, steps: Steps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        report = SmokeReport((Check("db", "inside", Outcome.FAILED, 0.1, "no"),))
+        report = Report("smoke checks", [Finding("db", Outcome.FAILED, "no")])
         monkeypatch.setattr(lifecycle, "smoke", steps.note("smoke", report))
         with pytest.raises(ToolkitError, match="smoke checks failed"):
             up(project, docker.cli, QUICK)

@@ -234,7 +234,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
         assert prod.in_use(name) in ((before, staged.after) if staged else (before, prod.in_use(name)))
         if staged:
             [finding] = of_rotation(prod.project)
-            assert f"the rotation of {name} is unfinished" in finding.what
+            assert f"the rotation of {name} is unfinished" in finding.detail
         prod.rotate(name)
         assert rotation_journal.read(prod.project) is None
         assert not prod.opens(account, before)

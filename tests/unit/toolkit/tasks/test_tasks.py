@@ -16,10 +16,8 @@ import tasks
 from toolkit.checkout import setup
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, masking, preflight, smoke, status
-from toolkit.checks.doctor.findings import Level
-from toolkit.checks.smoke import Check, SmokeReport
 from toolkit.core.errors import ToolkitError
-from toolkit.core.outcome import Outcome
+from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine import logs, wait
 from toolkit.images import image_lock
 from toolkit.images import tags as image_tags
@@ -27,7 +25,6 @@ from toolkit.images.contracts import check as contract_check
 from toolkit.images.contracts import contract, inspection
 from toolkit.images.tags import Pinned
 from toolkit.observe import check as observation
-from toolkit.observe.result import Result
 from toolkit.operate import demo, deploy, lifecycle, reload
 from toolkit.operate.rotation import rotate as rotation
 from toolkit.tasks import seconds, whole_number
@@ -73,7 +70,7 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     record(status, "status")
     record(setup, "setup", [])
     record(masking, "masked_config", "name: x\n")
-    record(smoke, "smoke", SmokeReport((Check("db", "inside", Outcome.OK, 0.1, "done"),)))
+    record(smoke, "smoke", Report("smoke checks", [Finding("db", Outcome.OK, "done")]))
     return calls
 
 
@@ -154,20 +151,20 @@ def test_numbers() -> None:
 
 
 def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
-    report = SmokeReport((Check("db", "inside", Outcome.FAILED, 0.1, "no"),))
+    report = Report("smoke checks", [Finding("db", Outcome.FAILED, "no")])
     monkeypatch.setattr(smoke, "smoke", lambda *_arguments: report)
     assert invoke("smoke") == 1
 
 
-@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warning", 0), ("failed", 1)])
+@pytest.mark.parametrize(("outcome", "code"), [(Outcome.OK, 0), (Outcome.WARNING, 0), (Outcome.FAILED, 1)])
 def test_preflight_fails_with_a_blocker(
-    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, level: Level, code: int
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, outcome: Outcome, code: int
 ) -> None:
     asked: list[str] = []
 
-    def found(_project: object, _docker: object, profile: str) -> list[doctor.Finding]:
+    def found(_project: object, _docker: object, profile: str) -> Report:
         asked.append(profile)
-        return [doctor.Finding("domain", level, "localhost")]
+        return Report("checks", [Finding("domain", outcome, "localhost")])
 
     monkeypatch.setattr(preflight, "preflight", found)
     assert invoke("preflight") == code
@@ -179,7 +176,9 @@ def test_preflight_fails_with_a_blocker(
 def test_observe_fails_with_a_failed_result(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, problem: str, code: int
 ) -> None:
-    monkeypatch.setattr(observation, "check", lambda *_arguments: [Result.of("metrics", "up", problem)])
+    monkeypatch.setattr(
+        observation, "check", lambda *_arguments: Report("checks", [Finding.of("metrics", "up", problem)])
+    )
     assert invoke("observe.check") == code
 
 
@@ -217,24 +216,22 @@ def test_the_check_of_contracts_fails_with_a_difference(
     redis = next(each for each in contract.load(Path(tasks.__file__).parent) if each.name == "redis")
     here, gone = (inspection.Image(name, "1:1", redis) for name in ("redis:8", "redis:9"))
     verdicts = (inspection.Verdict("user"), inspection.Verdict("program", problem))
-    results = [contract_check.Result(here, verdicts), contract_check.Result(gone, None)]
-    monkeypatch.setattr(contract_check, "check_published", lambda *_arguments: results)
+    checked = (contract_check.Result(here, verdicts), contract_check.Result(gone, None))
+    monkeypatch.setattr(contract_check, "images", lambda *_arguments: [here, gone])
+    monkeypatch.setattr(contract_check, "check", lambda *_arguments: checked)
     assert invoke("images.check-contract") == code
     printed = capsys.readouterr()
     rows = [" ".join(line.split()) for line in printed.out.splitlines()]
-    assert f"redis:8 {1 if problem else 2} of 2 clauses {'failed' if problem else 'ok'}" in rows
-    assert "redis:9 skipped: it is not here" in rows
-    assert ("redis:8 program curl is missing" in rows) is bool(problem)
+    assert "skipped redis:9 not on this machine" in rows
+    assert ("failed redis:8 program curl is missing" if problem else "ok redis:8 keeps all 2 clauses") in rows
     assert ("images/redis/contract.yml" in printed.err) is bool(problem)
-    assert ("images: 1 of 2 checked, without a difference" in rows) is not bool(problem)
 
 
-@pytest.mark.parametrize(("fine", "code"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("outcome", "code"), [(Outcome.WARNING, 0), (Outcome.FAILED, 1)])
 def test_doctor_fails_with_a_failed_finding(
-    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, fine: bool, code: int
+    calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, outcome: Outcome, code: int
 ) -> None:
-    monkeypatch.setattr(doctor, "doctor", lambda *_arguments: [])
-    monkeypatch.setattr(doctor, "show", lambda _findings: fine)
+    monkeypatch.setattr(doctor, "doctor", lambda *_arguments: Report("checks", [Finding("engine", outcome)]))
     assert invoke("doctor") == code
 
 

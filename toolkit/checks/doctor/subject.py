@@ -1,33 +1,15 @@
-"""What a check says, and what it looks at."""
+"""The checkout and the engine that checks examine."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import variables_used
-from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker, explain
-
-Level = Literal["ok", "skipped", "warning", "failed"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: ``failed`` keeps the stack from working, a ``warning`` may."""
-
-    check: str
-    level: Level
-    what: str
-    fix: str = ""
-
-    @classmethod
-    def of(cls, check: str, error: ToolkitError) -> Finding:
-        """An error as a finding."""
-        return cls(check, "failed", f"{error.what}: {error.why}" if error.why else error.what, error.fix)
 
 
 @dataclass(frozen=True)
