@@ -123,9 +123,11 @@ def _cell(rule: Rule, service: Service, exempt: Sequence[Exemption]) -> str:
         return NEITHER
     entries = [entry for entry in exempt if (entry.service, entry.rule) == (service.name, rule.name)]
     numbers = " ".join(f"E{exempt.index(entry) + 1}" for entry in entries)
+    if not numbers and list(violations([rule], service, hardened=True)):
+        return "✗"
     if value := VALUES.get(rule.name):
         return f"{value(service)} {numbers}".strip()
-    return numbers or ("✓" if not list(violations([rule], service, hardened=True)) else "✗")
+    return numbers or "✓"
 
 
 def _pairs(connections: Iterable[Connection]) -> set[tuple[str, str]]:

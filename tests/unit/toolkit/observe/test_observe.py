@@ -128,8 +128,7 @@ class TestMetrics:
 
     def test_a_panel_of_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
-        entry = {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"}
-        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
+        write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
         self.live.remove("loki_lines_total")
         assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
         assert told(self.look(programs, root))["loki_lines_total"] == "failed", "it is expected of a Loki that runs"
@@ -153,11 +152,9 @@ class TestMetrics:
     def test_what_may_be_missing_where_its_service_runs(self, programs: Programs, root: Path) -> None:
         """The service's own entry does not hide the other."""
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
-        entries = [
-            {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"},
-            {"metric": "loki_lines_total", "reason": "no line yet"},
-        ]
-        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": entries})
+        write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
+        entry = {"metric": "loki_lines_total", "reason": "no line yet"}
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
         self.live.remove("loki_lines_total")
         assert told(self.look(programs, root))["loki_lines_total"] == "ok"
         assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"

@@ -40,6 +40,8 @@ MONITORING_MUTATIONS = (
     Mutation("probe across networks", "scrapes.targets", "monitoring/proxy/scrape.yml", "https://proxy:8443", "https://db:5432", "blackbox-exporter is on no network of db", "https://db"),
     Mutation("exporter that nobody scrapes", "scrapes.services", f"{SCRAPE}/redis.yml", "job_name: redis-exporter", "job_name: redis", "no job scrapes redis-exporter"),
     Mutation("job without a service", "scrapes.services", f"{SCRAPE}/kafka.yml", "job_name: kafka", "job_name: broker", "broker is no service", "broker"),
+    Mutation("rules of an absent service", "scrapes.replaced", MONITORING_IMAGES, "target: /etc/prometheus/rules/tempo.yml", "target: /etc/prometheus/rules/tempo2.yml", "nothing replaces monitoring/prometheus/rules/tempo.yml"),
+    Mutation("scrape job of an absent service", "scrapes.replaced", MONITORING_IMAGES, "target: /etc/prometheus/scrape/loki.yml", "target: /etc/prometheus/scrape/lokki.yml", "nothing replaces monitoring/prometheus/scrape/loki.yml"),
     Mutation("excuse that is not needed", "scrapes.services", EXPECTED, "  db: Its", "  app: Its", "app is scraped", "app:"),
     Mutation("excuse for nothing", "scrapes.services", EXPECTED, "  db: Its", "  mysql: Its", "mysql is no service", "mysql:"),
     Mutation("job of an absent service among others", "scrapes.apart", f"{SCRAPE}/kafka.yml", "job_name: kafka", "job_name: kafka-exporter", "belongs into kafka-exporter.yml", "kafka-exporter"),

@@ -50,6 +50,7 @@ MUTATIONS = (
     # Images.
     Mutation("registry that cannot be replaced", "images.registry", BASE, "${REGISTRY:-docker.io}/library/redis", "docker.io/library/redis", "REGISTRY", "library/redis"),
     Mutation("local image with a foreign name", "images.registry", IMAGES, "image: netmon-local/redis", "image: redis", "not named netmon-local/", "image: redis"),
+    Mutation("service that the local set forgets", "images.local", MONITORING_IMAGES, "  tempo:\n    profiles: !override [absent]\n", "", "tempo has neither a local image nor the profile absent", "grafana/tempo"),
     Mutation("image that runs as root", "supply.unprivileged", "app/Dockerfile", "USER 10001:10001", "USER root", "the image runs as root", "USER root"),
     Mutation("image without a user", "supply.unprivileged", "monitoring/kafka/Dockerfile", "USER 1000:1000\n", "", "the image runs as root", "FROM ${KAFKA_IMAGE}"),
     # Ports.
