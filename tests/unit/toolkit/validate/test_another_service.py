@@ -112,6 +112,9 @@ def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / RUNBOOK).write_text(page.replace(Path(TEMPLATE).stem, ALERT))
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
     documents.make(Unhurried(root))
+    index = root / alerts.INDEX
+    if f"({ALERT}.md)" not in index.read_text():
+        index.write_text(f"{index.read_text()}| [{ALERT}]({ALERT}.md) | warning | 1m | lines are malformed |\n")
     return root
 
 
