@@ -15,10 +15,10 @@ CONTRACTS = "images/*/contract.yml"
 
 
 @dataclass(frozen=True)
-class Metric:
+class AbsentMetric:
     """Names of metrics (a pattern for the whole name) that may be missing, and why.
 
-    With ``needs`` they may be missing only where the images in use lack that service.
+    With ``needs`` they may be missing only if the images in use lack that service.
     """
 
     pattern: str
@@ -30,20 +30,20 @@ class Metric:
         return re.fullmatch(self.pattern, name) is not None
 
 
-def metrics(root: Path) -> list[Metric]:
+def absent_metrics(root: Path) -> list[AbsentMetric]:
     """The metrics that may be missing in the checkout ``root``: those of `FILE`, and those of each image."""
-    exported = [Metric(pattern, "", service) for service, (_, pattern) in exports(root).items()]
-    return [*listed(root), *exported]
+    exported = [AbsentMetric(pattern, "", service) for service, (_, pattern) in exported_metrics(root).items()]
+    return [*listed_metrics(root), *exported]
 
 
-def listed(root: Path) -> list[Metric]:
-    """The metrics that may be missing though every service runs, in the order of `FILE`."""
+def listed_metrics(root: Path) -> list[AbsentMetric]:
+    """The metrics that may be missing even if every service runs, in the order of `FILE`."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
-    return [Metric(each["metric"], each["reason"]) for each in entries]
+    return [AbsentMetric(each["metric"], each["reason"]) for each in entries]
 
 
-def exports(root: Path) -> dict[str, tuple[str, str]]:
-    """Each service with the contract (relative to ``root``) that names its metrics, and their pattern."""
+def exported_metrics(root: Path) -> dict[str, tuple[str, str]]:
+    """By service: the contract (relative to ``root``) that names its metrics, and their pattern."""
     found: dict[str, tuple[str, str]] = {}
     for path in sorted(root.glob(CONTRACTS)):
         contract = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def exports(root: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def may_be_absent(entries: Iterable[Metric]) -> Callable[[str], bool]:
+def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:
     """Whether a metric of this name may be missing though every service runs."""
     always = [each for each in entries if not each.needs]
     return lambda name: any(each.matches(name) for each in always)

@@ -23,6 +23,7 @@ from toolkit.validate import (
     layers,
     policy,
     reachability,
+    runbooks,
     scrapes,
 )
 from toolkit.validate.findings import Finding
@@ -109,12 +110,9 @@ def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = text.replace(after, after + added, 1)
         path.write_text(text)
     page = (root / TEMPLATE).read_text()
-    (root / RUNBOOK).write_text(page.replace(Path(TEMPLATE).stem, ALERT))
+    (root / RUNBOOK).write_text(page.replace(Path(TEMPLATE).stem, ALERT).replace("*Kafka*", "*StatsD*"))
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
     documents.make(Unhurried(root))
-    index = root / alerts.INDEX
-    if f"({ALERT}.md)" not in index.read_text():
-        index.write_text(f"{index.read_text()}| [{ALERT}]({ALERT}.md) | warning | 1m | lines are malformed |\n")
     return root
 
 
@@ -135,10 +133,10 @@ def test_validation_is_green(extended: Path) -> None:
         ("reachability.yml", reachability.members),
         (f"images/{SERVICE}/contract.yml", contracts.known),
         (f"monitoring/prometheus/scrape/{SERVICE}.yml", scrapes.services),
-        (f"monitoring/prometheus/rules/{SERVICE}.yml", alerts.pages),
+        (f"monitoring/prometheus/rules/{SERVICE}.yml", runbooks.shape),
         (f"monitoring/prometheus/tests/{SERVICE}_test.yml", alerts.tests),
         ("monitoring/grafana/dashboards/Services/netmon-statsd.json", dashboards.links),
-        (RUNBOOK, alerts.pages),
+        (RUNBOOK, runbooks.shape),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
