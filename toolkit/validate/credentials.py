@@ -11,7 +11,6 @@ from toolkit.validate.checkout import VARIABLE, Checkout, Configuration
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import elements, items
 
-SECRETS_LAYER = "docker-compose.secrets.yml"
 IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 # Grafana reads the file that its setting names.
 FROM_FILE = re.compile(r"^\$+__file\{/run/secrets/\w+\}$")
@@ -21,7 +20,7 @@ MOUNTED = re.compile(r"/run/secrets/(\w+)")
 
 def declared(checkout: Checkout) -> Iterator[Finding]:
     """The secrets layer and invoke.yaml name the same secrets, each used by a service and filled from secrets/."""
-    manifest, layer = checkout.source("invoke.yaml"), checkout.source(SECRETS_LAYER)
+    manifest, layer = checkout.source("invoke.yaml"), checkout.source(checkout.secrets_layer)
     secrets = {name.value for name, _ in items(layer.node_at("secrets"))}
     used = {
         secret.value
@@ -40,7 +39,7 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
             problem = f"no service uses {name}"
         yield layer.finding("secrets", name, problem=problem)
     for name in checkout.project.secrets:
-        problem = "" if name in secrets else f"{SECRETS_LAYER} has no secret {name}"
+        problem = "" if name in secrets else f"{checkout.secrets_layer} has no secret {name}"
         yield manifest.finding("stack", "secrets", name, problem=problem)
 
 
@@ -104,7 +103,7 @@ def hidden(checkout: Checkout) -> Iterator[Finding]:
 def _secret(checkout: Checkout) -> Iterator[tuple[Configuration, str, dict[str, Any]]]:
     """The services of every configuration with the secrets layer."""
     for each in checkout.whole:
-        if SECRETS_LAYER in each.files:
+        if checkout.secrets_layer in each.files:
             for name, service in each.services.items():
                 yield each, name, service
 

@@ -15,7 +15,6 @@ from toolkit.validate import runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
-from toolkit.validate.policy import is_hardened
 
 PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
 ALLOWED, UNUSED, NEITHER = "●", "○", "-"
@@ -135,7 +134,7 @@ def hardened(checkout: Checkout) -> list[Service]:
     """Every service of production, whichever images are in use."""
     tools = checkout.project.data["tools"]
     found: dict[str, Service] = {}
-    for each in filter(is_hardened, checkout.whole):
+    for each in filter(checkout.is_hardened, checkout.whole):
         for name, config in each.services.items():
             found.setdefault(name, Service(name, config, checkout.root, is_job(each, name, tools)))
     return list(found.values())

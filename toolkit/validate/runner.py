@@ -44,7 +44,7 @@ CHECKS: tuple[Check, ...] = (
     layers.schema,
     manifest.files,
     manifest.groups,
-    manifest.addresses,
+    manifest.timeouts,
     services.health,
     services.logging,
     services.dependencies,

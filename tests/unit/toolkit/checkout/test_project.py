@@ -52,4 +52,4 @@ def test_state_comes_from_the_env_file_as_it_is_now(project: Project) -> None:
 def test_data_is_typed(project: Project) -> None:
     assert project.groups["monitoring"].default
     assert project.timeout("registry") > 0
-    assert {address.service: address.default for address in project.addresses}["app"] == 3000
+    assert project.addresses["app"] == "Network Monitor API"

@@ -14,9 +14,11 @@ import yaml
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
 from toolkit.checkout.project import Project
+from toolkit.checkout.reachability import Connection, Matrix
 from toolkit.checkout.setup import setup
 from toolkit.core.report import Finding, Outcome
 from toolkit.observe import correlation, grafana, metrics, panels, targets
+from toolkit.observe.stack import PORTS
 
 TOKEN = "0123456789-the-token"
 EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}
@@ -340,3 +342,9 @@ class TestGrafana:
     def test_absent(self, programs: Programs, root: Path, project: Project) -> None:
         [found] = grafana.check(project, stack(programs.docker, root, "app", absent=("grafana",)))
         assert found.outcome is Outcome.SKIPPED
+
+
+def test_ports_are_those_that_the_worker_may_reach() -> None:
+    """Requests of these checks come from its container."""
+    allowed = Matrix.load(Path(__file__).parents[4]).allowed
+    assert {Connection("worker", service, f"{port}/tcp") for service, port in PORTS.items()} <= allowed
