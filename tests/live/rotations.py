@@ -17,7 +17,7 @@ def all_of(stack: Stack) -> dict[str, Account]:
 
 def in_use(stack: Stack, account: Account) -> Credential:
     """What secrets/ says."""
-    return account.credential(account.current(Project.load(stack.root)))
+    return account.credential(account.current_values(Project.load(stack.root)))
 
 
 def lets_in(stack: Stack, account: Account, credential: Credential) -> bool:
