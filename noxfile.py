@@ -114,6 +114,6 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of the README, measured again."""
+    """The figures of docs/performance.md, measured again; `-- NAME…`."""
     install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)

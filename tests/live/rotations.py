@@ -17,7 +17,7 @@ def all_accounts(stack: Stack) -> dict[str, Account]:
 
 def current_credential(stack: Stack, account: Account) -> Credential:
     """The credential of an account in secrets/."""
-    return account.credential(account.current(Project.load(stack.root)))
+    return account.credential(account.current_values(Project.load(stack.root)))
 
 
 def accepts(stack: Stack, account: Account, credential: Credential) -> bool:

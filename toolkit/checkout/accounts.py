@@ -40,7 +40,7 @@ class Account:
         """The files that change together, the user's first."""
         return (self.users, self.password) if self.users else (self.password,)
 
-    def current(self, project: Project) -> dict[str, str]:
+    def current_values(self, project: Project) -> dict[str, str]:
         """The values in use, by secret.
 
         Raises:
@@ -48,7 +48,7 @@ class Account:
         """
         return {secret.name: credentials.load(project, secret) for secret in self.secrets}
 
-    def following(self, current: Mapping[str, str]) -> dict[str, str]:
+    def next_values(self, current: Mapping[str, str]) -> dict[str, str]:
         """New values: a password made by chance and, of two users, the other one."""
         values = {self.password.name: credentials.generate()}
         if self.users:
@@ -69,7 +69,7 @@ def accounts(project: Project) -> list[Account]:
     ]
 
 
-def named(project: Project, name: str) -> Account:
+def require_account(project: Project, name: str) -> Account:
     """The account of a name, which may be that of its password's file.
 
     Raises:

@@ -56,10 +56,10 @@ def load(project: Project, secret: Secret) -> str:
     Raises:
         ToolkitError: the file is missing, unreadable, empty or breaks the rule; the value is not shown.
     """
-    return every(project, secret)[0]
+    return load_all(project, secret)[0]
 
 
-def every(project: Project, secret: Secret) -> list[str]:
+def load_all(project: Project, secret: Secret) -> list[str]:
     """Every value in the file of a credential: its content without one trailing newline, of a token each line.
 
     Raises:
@@ -85,7 +85,7 @@ def every(project: Project, secret: Secret) -> list[str]:
     return values
 
 
-def stored(project: Project, name: str) -> str | None:
+def first_line(project: Project, name: str) -> str | None:
     """What the first line in the file of a credential says, valid or not; None where it cannot be read."""
     try:
         return path_of(project, name).read_text(encoding="utf-8").partition("\n")[0]
@@ -132,7 +132,7 @@ def ensure(project: Project) -> list[str]:
     Raises:
         ToolkitError: a value breaks the rule, .env and secrets/ disagree, or a file cannot be written.
     """
-    settled = {secret.name: _settle(project, secret) for secret in project.secrets.values()}
+    settled = {secret.name: _initial_value(project, secret) for secret in project.secrets.values()}
     missing = {name: value for name, value in settled.items() if value is not None}
     _make_private(project.secrets_dir)
     for name in project.secrets:
@@ -142,12 +142,12 @@ def ensure(project: Project) -> list[str]:
     return list(missing)
 
 
-def _settle(project: Project, secret: Secret) -> str | None:
+def _initial_value(project: Project, secret: Secret) -> str | None:
     """The value that a credential without a file gets, or None where there is one."""
     if os.path.lexists(path_of(project, secret.name)):
-        agreed(project, secret)
+        require_consistent(project, secret)
         return None
-    value = in_env(project, secret)
+    value = env_value(project, secret)
     broken = problem(value, secret.users) if value else None
     if broken:
         variable = secret.variable
@@ -155,14 +155,14 @@ def _settle(project: Project, secret: Secret) -> str | None:
     return value or next(iter(secret.users), "") or generate()
 
 
-def agreed(project: Project, secret: Secret) -> str:
+def require_consistent(project: Project, secret: Secret) -> str:
     """A credential that has a file, which .env does not contradict.
 
     Raises:
         ToolkitError: the file cannot be used, or .env has another value.
     """
     value = load(project, secret)
-    if in_env(project, secret) not in {"", value}:
+    if env_value(project, secret) not in {"", value}:
         raise ToolkitError(
             f"{secret.file} and {secret.variable} in .env differ",
             "only one of them can be the one that the services know",
@@ -172,7 +172,7 @@ def agreed(project: Project, secret: Secret) -> str:
     return value
 
 
-def in_env(project: Project, secret: Secret) -> str:
+def env_value(project: Project, secret: Secret) -> str:
     """The credential that .env holds, empty where it holds none."""
     value = project.env.get(secret.variable, "")
     return "" if value == UNUSED else value

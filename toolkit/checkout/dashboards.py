@@ -42,7 +42,7 @@ class PanelQuery:
 
 
 @dataclass(frozen=True)
-class Excuse:
+class EmptyPanel:
     """Why queries may have no data in a system that is well."""
 
     panel: str  # title, as in PanelQuery
@@ -56,10 +56,10 @@ class Excuse:
         return meant and (self.needs is None or self.needs in absent)
 
 
-def excuses(root: Path) -> list[Excuse]:
+def empty_panels(root: Path) -> list[EmptyPanel]:
     """Which panels of the checkout ``root`` may be empty: ``monitoring/grafana/empty-by-design.yml``."""
     listed = yaml.safe_load((root / EMPTY_BY_DESIGN).read_text(encoding="utf-8"))
-    return [Excuse(**entry) for entry in listed]
+    return [EmptyPanel(**entry) for entry in listed]
 
 
 def load(root: Path) -> dict[str, Model]:
@@ -85,9 +85,13 @@ def queries_of(model: Model) -> Iterator[PanelQuery]:
     """What one dashboard asks: its panels, then its annotations."""
     for _, panel in panels(model):
         for target in panel.get("targets", []):
-            if text := text_of(target):
+            if text := query_text(target):
                 yield PanelQuery(
-                    model["uid"], panel["title"], target["refId"], target["datasource"]["uid"], concrete(text, model)
+                    model["uid"],
+                    panel["title"],
+                    target["refId"],
+                    target["datasource"]["uid"],
+                    with_defaults(text, model),
                 )
     for annotation in annotation_queries(model):
         yield PanelQuery(
@@ -95,7 +99,7 @@ def queries_of(model: Model) -> Iterator[PanelQuery]:
             f"Annotation: {annotation['name']}",
             annotation["target"]["refId"],
             annotation["datasource"]["uid"],
-            concrete(text_of(annotation["target"]), model),
+            with_defaults(query_text(annotation["target"]), model),
         )
 
 
@@ -118,19 +122,19 @@ def variables(model: Model) -> list[Model]:
     return found
 
 
-def text_of(target: Model) -> str:
+def query_text(target: Model) -> str:
     """The text of a query: PromQL and LogQL are an ``expr``, TraceQL is a ``query``; Tempo's service map has none."""
     text: str = target.get("expr") or target.get("query") or ""
     return text
 
 
-def names_in(text: str) -> set[str]:
+def variables_in(text: str) -> set[str]:
     """The variables that a text uses, Grafana's own (``__…``) and regular expressions' groups left out."""
     found = {match[1] or match[2] for match in VARIABLE.finditer(text)}
     return {name for name in found if not name.startswith("__") and not name.isdigit()}
 
 
-def concrete(text: str, model: Model) -> str:
+def with_defaults(text: str, model: Model) -> str:
     """``text`` with every variable replaced by its default: what is asked when the dashboard is opened."""
     values = BUILT_IN | {each["name"]: _default(each) for each in variables(model)}
     return VARIABLE.sub(lambda match: values.get(match[1] or match[2], match[0]), text)

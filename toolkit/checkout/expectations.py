@@ -14,7 +14,7 @@ FILE = Path("monitoring/prometheus/expected-absent.yml")
 
 
 @dataclass(frozen=True)
-class Metric:
+class AbsentMetric:
     """Names of metrics (a pattern for the whole name) that may be missing: always, or while ``needs`` is absent."""
 
     pattern: str
@@ -26,13 +26,13 @@ class Metric:
         return re.fullmatch(self.pattern, name) is not None
 
 
-def metrics(root: Path) -> list[Metric]:
+def absent_metrics(root: Path) -> list[AbsentMetric]:
     """The metrics that may be missing in the checkout ``root``."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
-    return [Metric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
+    return [AbsentMetric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
 
 
-def may_be_absent(entries: Iterable[Metric]) -> Callable[[str], bool]:
+def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:
     """Whether a metric of this name may be missing though every service runs."""
     always = [each for each in entries if not each.needs]
     return lambda name: any(each.matches(name) for each in always)

@@ -19,7 +19,7 @@ OUTSIDE = frozenset({HOST, WORLD})
 """What is no service: a process on this machine, and every other machine."""
 
 
-class BrokenMatrixError(ToolkitError):
+class InvalidMatrixError(ToolkitError):
     """The file is no matrix."""
 
 
@@ -84,12 +84,12 @@ class Matrix:
                 for name, each in data["networks"].items()
             )
         except OSError as error:
-            raise BrokenMatrixError(
+            raise InvalidMatrixError(
                 f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}"
             ) from error
         except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             fix = "connections have to, from and because; networks have members"
-            raise BrokenMatrixError(f"{path} is no matrix", str(error), fix) from error
+            raise InvalidMatrixError(f"{path} is no matrix", str(error), fix) from error
         return cls(entries, networks)
 
     @cached_property
@@ -105,13 +105,13 @@ class Matrix:
     @cached_property
     def unused(self) -> frozenset[Connection]:
         """What the networks leave open although nobody may use it."""
-        return frozenset().union(*map(self.opened, self.networks)) - self.allowed
+        return frozenset().union(*map(self.connections_in, self.networks)) - self.allowed
 
     def ports(self, service: str) -> frozenset[str]:
         """What a service listens on."""
         return frozenset(entry.port for entry in self.entries if entry.to == service)
 
-    def opened(self, network: Network) -> frozenset[Connection]:
+    def connections_in(self, network: Network) -> frozenset[Connection]:
         """Every connection that a network makes possible."""
         pairs = permutations(network.members, 2)
         between = {Connection(source, to, port) for source, to in pairs for port in self.ports(to) or {""}}

@@ -21,7 +21,7 @@ OLD, NEW = "old", "new"
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagedRotation:
     """A rotation that was begun; the values by secret."""
 
     account: Account
@@ -44,37 +44,39 @@ class Staged:
         return self.account.credential(self.after)
 
 
-def begin(project: Project, account: Account) -> Staged:
+def begin(project: Project, account: Account) -> StagedRotation:
     """Choose new values and put them on disk beside the present ones.
 
     Raises:
         ToolkitError: a file cannot be read or written; no rotation was begun.
     """
-    before = account.current(project)
-    staged = Staged(account, before, account.following(before))
-    sweep(project)
+    before = account.current_values(project)
+    staged = StagedRotation(account, before, account.next_values(before))
+    remove_leftovers(project)
     try:
-        _part(project).mkdir(mode=0o700)
+        _staging_folder(project).mkdir(mode=0o700)
         for kind, values in ((OLD, staged.before), (NEW, staged.after)):
             for name, value in values.items():
-                files.write_atomically(_part(project) / f"{name}.{kind}", value, mode=0o600)
-        _part(project).rename(folder(project))
+                files.write_atomically(_staging_folder(project) / f"{name}.{kind}", value, mode=0o600)
+        _staging_folder(project).rename(folder(project))
     except OSError as error:
-        raise files.unwritable(folder(project), error) from error
+        raise files.write_error(folder(project), error) from error
     return staged
 
 
-def read(project: Project) -> Staged | None:
+def read(project: Project) -> StagedRotation | None:
     """The rotation that is unfinished, or None."""
     found = {path.name: path.read_text(encoding="utf-8") for path in folder(project).glob("*")}
     for account in accounts(project):
         if f"{account.password.name}.{NEW}" in found:
             before = {secret.name: found[f"{secret.name}.{OLD}"] for secret in account.secrets}
-            return Staged(account, before, {secret.name: found[f"{secret.name}.{NEW}"] for secret in account.secrets})
+            return StagedRotation(
+                account, before, {secret.name: found[f"{secret.name}.{NEW}"] for secret in account.secrets}
+            )
     return None
 
 
-def install(project: Project, staged: Staged) -> None:
+def install(project: Project, staged: StagedRotation) -> None:
     """Let secrets/ and, where it holds the values, .env say the new ones.
 
     Raises:
@@ -83,38 +85,38 @@ def install(project: Project, staged: Staged) -> None:
     for name, value in staged.after.items():
         files.overwrite(credentials.path_of(project, name), value)
     held = {each.variable: staged.after[each.name] for each in staged.account.secrets
-            if credentials.in_env(project, each)}  # fmt: skip
+            if credentials.env_value(project, each)}  # fmt: skip
     envfile.update(project.env_file, held)
 
 
-def installed(project: Project, staged: Staged) -> datetime:
+def installed_at(project: Project, staged: StagedRotation) -> datetime:
     """Since when the file of the password says what it says."""
     path = credentials.path_of(project, staged.account.password.name)
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-def end(project: Project) -> None:
+def complete(project: Project) -> None:
     """The rotation is over; the values before it are gone."""
-    sweep(project)
-    folder(project).rename(_part(project))
-    sweep(project)
+    remove_leftovers(project)
+    folder(project).rename(_staging_folder(project))
+    remove_leftovers(project)
 
 
-def settle(project: Project) -> None:
+def recover(project: Project) -> None:
     """Complete what a run that was killed has half written: afterwards all files are the old ones, or all the new ones.
 
     Raises:
         ToolkitError: a file cannot be written.
     """
-    sweep(project)
+    remove_leftovers(project)
     staged = read(project)
-    if staged and _begun(project, staged):
+    if staged and _partly_installed(project, staged):
         install(project, staged)
 
 
-def sweep(project: Project) -> None:
+def remove_leftovers(project: Project) -> None:
     """Remove what is left of a rotation that was not begun yet, or had ended."""
-    shutil.rmtree(_part(project), ignore_errors=True)
+    shutil.rmtree(_staging_folder(project), ignore_errors=True)
 
 
 def folder(project: Project) -> Path:
@@ -122,13 +124,13 @@ def folder(project: Project) -> Path:
     return project.secrets_dir / ".rotation"
 
 
-def _part(project: Project) -> Path:
+def _staging_folder(project: Project) -> Path:
     return project.secrets_dir / ".rotation.part"
 
 
-def _begun(project: Project, staged: Staged) -> bool:
+def _partly_installed(project: Project, staged: StagedRotation) -> bool:
     """Whether any place says a new value."""
     return any(
-        value in {credentials.stored(project, name), project.env.get(project.secrets[name].variable)}
+        value in {credentials.first_line(project, name), project.env.get(project.secrets[name].variable)}
         for name, value in staged.after.items()
     )

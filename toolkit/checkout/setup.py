@@ -43,7 +43,7 @@ def setup(
         before = project.env
         if folder and (folder != USUAL_FOLDER or ENGINE_FOLDER in before):
             wanted[ENGINE_FOLDER] = folder
-        rotation_journal.settle(project)
+        rotation_journal.recover(project)
         created = credentials.ensure(project)
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])
@@ -63,7 +63,7 @@ def settings(
     images = images or project.images
     on = _groups(project, env, groups)
     wanted = {
-        "COMPOSE_FILE": ":".join(_with_own_files(project, project.compose_files(profile, images, on))),
+        "COMPOSE_FILE": ":".join(_with_user_files(project, project.compose_files(profile, images, on))),
         "COMPOSE_PROFILES": ",".join(on),
         "NETMON_PROFILE": profile,
     }
@@ -82,10 +82,10 @@ def passwords(project: Project, profile: str) -> dict[str, str]:
     """
     used = variables_used(project, project.layers(profile))
     values = {name: value for name, value in credentials.read(project).items() if name in used}
-    return dict.fromkeys(values, credentials.UNUSED) if reads_files(project, profile) else values
+    return dict.fromkeys(values, credentials.UNUSED) if uses_secret_files(project, profile) else values
 
 
-def reads_files(project: Project, profile: str) -> bool:
+def uses_secret_files(project: Project, profile: str) -> bool:
     """Whether the containers of a profile read the credentials from files, so that .env holds none."""
     return project.data["secrets_layer"] in project.layers(profile)
 
@@ -111,7 +111,7 @@ def require_loopback(project: Project, profile: str) -> None:
         )
 
 
-def _with_own_files(project: Project, layers: list[str]) -> list[str]:
+def _with_user_files(project: Project, layers: list[str]) -> list[str]:
     """The layers, and in front of the override the files that the user added to COMPOSE_FILE."""
     ours = {*project.shipped_files, *map(project.lock_of, project.shipped_files), project.data["override"]}
     own = [

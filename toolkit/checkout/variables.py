@@ -14,13 +14,13 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 
 # Written by `invoke setup` and read by docker compose or by the tasks, not by the files.
-OF_SETUP = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")
+SETUP_VARIABLES = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")
 
 # Read by the tasks alone.
-OF_TASKS = ("BACKUP_TARGET",)
+TASK_VARIABLES = ("BACKUP_TARGET",)
 
 # Read by docker compose itself, wherever it runs.
-OF_COMPOSE = (
+COMPOSE_VARIABLES = (
     "COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DISABLE_ENV_FILE", "COMPOSE_ENV_FILES", "COMPOSE_EXPERIMENTAL",
     "COMPOSE_IGNORE_ORPHANS", "COMPOSE_MENU", "COMPOSE_PARALLEL_LIMIT", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROGRESS",
     "COMPOSE_REMOVE_ORPHANS", "COMPOSE_STATUS_STDOUT",

@@ -13,7 +13,7 @@ from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import Project, Secret
 from toolkit.checks.masking import MASK
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.health import states
+from toolkit.engine.health import container_states
 
 TIMEOUT = 30.0
 """Seconds for one login: Kafka's and RabbitMQ's tools start a machine of their own, on a host that may be busy."""
@@ -87,7 +87,7 @@ def unasked(project: Project, docker: Docker, service: str) -> str:
         ToolkitError: the configuration cannot be read.
     """
     login = LOGINS[service]
-    if login.open_without and not (project.profile and setup.reads_files(project, project.profile)):
+    if login.open_without and not (project.profile and setup.uses_secret_files(project, project.profile)):
         return f"{service} asks nobody for it in this profile"
     if login.ours and is_foreign(docker.effective(every_group=True)["services"]):
         return f"{service} is another application than ours, which asks nobody for it"
@@ -131,7 +131,7 @@ def attempts(docker: Docker, service: str, user: str, password: str) -> list[str
     if not login.replicas:
         result = docker.compose("exec", "--no-TTY", service, *command, stdin=reads, timeout=TIMEOUT)
         return [_refused(login, password, result)]
-    running = [state.id for state in states(docker) if state.service == service and state.status == "running"]
+    running = [state.id for state in container_states(docker) if state.service == service and state.status == "running"]
     if not running:
         return [f"{service} does not run"]
     return [

@@ -32,7 +32,7 @@ def known_secrets(project: Project) -> set[str]:
     values = {project.env.get(secret.variable, "") for secret in passwords}
     for secret in passwords:
         try:
-            values.update(credentials.every(project, secret))
+            values.update(credentials.load_all(project, secret))
         except ToolkitError:
             continue
     return values - {"", credentials.UNUSED}

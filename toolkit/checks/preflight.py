@@ -76,7 +76,7 @@ def announce(project: Project, docker: Docker) -> None:
 
 
 def _profile(project: Project, profile: str) -> list[Finding]:
-    if not setup.reads_files(project, profile):
+    if not setup.uses_secret_files(project, profile):
         what = f"{profile} is for development: it publishes every interface, and keeps passwords in .env"
         return [Finding("profile", Outcome.FAILED, what, "use the profile prod")]
     if project.profile != profile:
@@ -93,7 +93,7 @@ def passwords(subject: Subject) -> Iterator[Finding]:
         if secret.users:
             continue
         try:
-            values = credentials.every(project, secret)
+            values = credentials.load_all(project, secret)
         except ToolkitError as error:
             complaints.append(Finding.of_error("passwords", error))
             continue

@@ -54,7 +54,7 @@ def check(project: Project, docker: Docker) -> list[Row]:
     def row(secret: Secret) -> Row:
         findings = list(of_file(subject, secret))
         value = values.get(secret.name)
-        strength = None if value is None else min(map(bits, credentials.every(project, secret)))
+        strength = None if value is None else min(map(bits, credentials.load_all(project, secret)))
         if value is not None and strength is not None:
             findings += _qualities(project, secret, strength, values)
             findings.append(_login(project, docker, secret, running))

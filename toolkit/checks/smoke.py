@@ -21,7 +21,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
 from toolkit.core.report import Columns, Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import states
+from toolkit.engine.health import container_states
 from toolkit.images import unavailable
 from toolkit.observe.stack import Stack
 
@@ -112,7 +112,7 @@ def smoke(project: Project, docker: Docker, timeout: float) -> Report:
     """
     name, plan = Plan.read(project, docker)
     stop = threading.Event()
-    found = states(docker, name)
+    found = container_states(docker, name)
     stack = Stack.of(project, docker, found, plan.unavailable)
     front = Proxy.find(docker, plan.services, found)
     host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack, front)

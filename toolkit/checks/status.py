@@ -12,8 +12,8 @@ from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import ServiceState, Verdict, asked, states
-from toolkit.engine.wait import group, replicas
+from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
+from toolkit.engine.wait import expected_replicas, group_by_service
 from toolkit.images import unavailable
 
 COLUMNS = ("service", "state", "health", "since", "ports", "memory")
@@ -39,7 +39,7 @@ def status(project: Project, docker: Docker) -> None:
         ToolkitError: a service that is switched on is not healthy, or has no container.
     """
     config = docker.effective()
-    found = asked(docker, states(docker, config["name"]))
+    found = with_http_health(docker, container_states(docker, config["name"]))
     rows = table(config, found, memory(docker, [state.id for state in found if state.status == "running"]))
     console.table(
         COLUMNS,
@@ -62,7 +62,7 @@ def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mappin
         used: Memory in use by container id.
     """
     rows: list[Row] = []
-    expected = group(found, replicas(config))
+    expected = group_by_service(found, expected_replicas(config))
     for service in expected:
         rows += [row(state, used) for state in service.states]
         missing = max(service.expected - len(service.states), 0)

@@ -71,7 +71,7 @@ def phase(name: str, touches: str) -> Iterator[None]:
     say(f"  {name}: {time.monotonic() - started:.1f} s", "dim")
 
 
-def consent(doing: str, yes: bool) -> None:
+def confirm(doing: str, yes: bool) -> None:
     """Return if the user agrees to ``doing``: has said ``--yes``, or answers so.
 
     Raises:

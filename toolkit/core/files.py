@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolkit.core.errors import ToolkitError
 
-_held: set[Path] = set()
+_held_locks: set[Path] = set()
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
@@ -20,7 +20,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     Raises:
         ToolkitError: the file cannot be written; the old one is untouched.
     """
-    with _written(path, text, mode) as temporary:
+    with _temporary_file(path, text, mode) as temporary:
         temporary.replace(path)
 
 
@@ -30,7 +30,7 @@ def create(path: Path, text: str, mode: int = 0o644) -> None:
     Raises:
         ToolkitError: the file cannot be written, or exists.
     """
-    with _written(path, text, mode) as temporary:
+    with _temporary_file(path, text, mode) as temporary:
         path.hardlink_to(temporary)
 
 
@@ -54,7 +54,7 @@ def overwrite(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
 def remove_temporaries(path: Path) -> None:
@@ -64,7 +64,7 @@ def remove_temporaries(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
+def _temporary_file(path: Path, text: str, mode: int) -> Iterator[Path]:
     """A finished temporary file beside ``path``, gone after the block; an OSError becomes a ToolkitError."""
     temporary = ""
     try:
@@ -76,13 +76,13 @@ def _written(path: Path, text: str, mode: int) -> Iterator[Path]:
             os.fsync(stream.fileno())
         yield Path(temporary)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
 
 
-def unwritable(path: Path, error: OSError) -> ToolkitError:
+def write_error(path: Path, error: OSError) -> ToolkitError:
     """The error of a file that cannot be written."""
     return ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path))
 
@@ -107,14 +107,14 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
     Raises:
         ToolkitError: another run holds it, or the lock cannot be created.
     """
-    if lock in _held:
+    if lock in _held_locks:
         yield
         return
     try:
         lock.parent.mkdir(exist_ok=True)
         stream = lock.open("a", encoding="utf-8")
     except OSError as error:
-        raise unwritable(lock, error) from error
+        raise write_error(lock, error) from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,8 +124,8 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
                 "another run of the toolkit is at work in this folder",
                 "wait until it has ended, then run this again",
             ) from error
-        _held.add(lock)
+        _held_locks.add(lock)
         try:
             yield
         finally:
-            _held.remove(lock)
+            _held_locks.remove(lock)

@@ -14,7 +14,7 @@ from toolkit.core.console import console, say
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
-LOOK = 0.25
+REFRESH_SECONDS = 0.25
 """Seconds between two looks at what runs."""
 
 
@@ -35,7 +35,7 @@ class Rows:
         self.progress.update(self.ids[name], completed=completed, total=total)
 
 
-def side_by_side(
+def run_in_parallel(
     names: Sequence[str],
     work: Callable[[str], str | None],
     done: str,
@@ -81,19 +81,19 @@ def side_by_side(
 
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
             try:
-                _finish([pool.submit(one, name) for name in names], lambda: look(rows) if look else None)
+                _wait_for_all([pool.submit(one, name) for name in names], lambda: look(rows) if look else None)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 cancel()
                 raise
 
 
-def _finish(running: Sequence[Future[None]], look: Callable[[], None]) -> None:
+def _wait_for_all(running: Sequence[Future[None]], look: Callable[[], None]) -> None:
     """Look until all of them are done; after a failure, until those are that had begun."""
     failure: BaseException | None = None
     pending = set(running)
     while pending:
-        finished, pending = wait(pending, timeout=LOOK, return_when=FIRST_COMPLETED)
+        finished, pending = wait(pending, timeout=REFRESH_SECONDS, return_when=FIRST_COMPLETED)
         look()
         for future in finished:
             if not future.cancelled() and (error := future.exception()) and failure is None:

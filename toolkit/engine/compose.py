@@ -20,8 +20,8 @@ from toolkit.core.errors import ToolkitError
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
-OTHER_PORT = "invoke doctor names who holds the port; another one can be set in .env"
-START = "start Docker (systemctl start docker, or scripts/engine.sh start)"
+CHANGE_PORT = "invoke doctor names who holds the port; another one can be set in .env"
+START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
 
 
 class TimedOutError(ToolkitError):
@@ -95,10 +95,10 @@ def run(
             )
         except FileNotFoundError as error:
             raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
-        return _finished(process, argv, stdin, timeout, stop)
+        return _wait_for_exit(process, argv, stdin, timeout, stop)
 
 
-def _finished(
+def _wait_for_exit(
     process: subprocess.Popen[str],
     argv: Sequence[str],
     stdin: str,
@@ -107,7 +107,7 @@ def _finished(
 ) -> Result:
     with process:
         try:
-            stdout, stderr = _output(process, stdin, timeout, stop)
+            stdout, stderr = _communicate(process, stdin, timeout, stop)
         except subprocess.TimeoutExpired as error:
             process.kill()
             output = error.stdout or ""
@@ -123,7 +123,7 @@ def _finished(
 def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
     """A terminal for a command to print to, whose lines are passed on."""
     ours, theirs = os.openpty()
-    reader = threading.Thread(target=_pass_on, args=(ours, watch), daemon=True)
+    reader = threading.Thread(target=_forward_lines, args=(ours, watch), daemon=True)
     reader.start()
     try:
         yield theirs
@@ -132,7 +132,7 @@ def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
         reader.join(timeout=1)  # longer only where something that the command has started keeps the terminal
 
 
-def _pass_on(terminal: int, watch: Callable[[str], None]) -> None:
+def _forward_lines(terminal: int, watch: Callable[[str], None]) -> None:
     """Call ``watch`` with each line, and with each that replaces one, until nobody has the terminal open."""
     rest = ""
     with suppress(OSError):  # that is an error of the terminal (EIO), not its end
@@ -145,7 +145,7 @@ def _pass_on(terminal: int, watch: Callable[[str], None]) -> None:
     os.close(terminal)
 
 
-def _output(
+def _communicate(
     process: subprocess.Popen[str], stdin: str, timeout: float | None, stop: threading.Event | None
 ) -> tuple[str, str]:
     given: str | None = stdin or None
@@ -261,13 +261,13 @@ def explain(doing: str, result: Result) -> ToolkitError:
     why = "\n    ".join(said[-5:]) or f"docker ended with exit code {result.code}"
     text = " ".join(said).lower()
     fixes = {
-        "cannot connect to the docker daemon": START,
-        "is the docker daemon running": START,
+        "cannot connect to the docker daemon": START_DOCKER,
+        "is the docker daemon running": START_DOCKER,
         "permission denied while trying to connect": "add your account to the group docker, or use sudo",
         "is not a docker command": INSTALL_COMPOSE,
         "unknown shorthand flag": INSTALL_COMPOSE,
-        "port is already allocated": OTHER_PORT,
-        "address already in use": OTHER_PORT,
+        "port is already allocated": CHANGE_PORT,
+        "address already in use": CHANGE_PORT,
         "no space left on device": "free some disk space: docker system df shows what Docker holds",
         'run "invoke setup" first': "run: invoke setup",
         "no such file or directory": "run: invoke setup",

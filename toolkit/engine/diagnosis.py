@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.engine.health import ServiceState
 
-FORGET = "if its data may be lost, run: invoke down --volumes"
+DISCARD_DATA = "if its data may be lost, run: invoke down --volumes"
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Cause:
     sign: str
     why: str
     fix: str
-    final: bool = False
+    permanent: bool = False
 
 
 STOPPED = Cause("", "it was stopped", "run invoke up to start it again")
@@ -38,8 +38,8 @@ CAUSES = (
     Cause(
         r"platform\.initialisation",
         "the database's first initialisation was cut off, and is never repeated on a volume that has files in it",
-        f"restore a backup; {FORGET}",
-        final=True,
+        f"restore a backup; {DISCARD_DATA}",
+        permanent=True,
     ),
     Cause(
         r'role "(?:netmon|monitoring)_[ab]" does not exist',
@@ -52,17 +52,17 @@ CAUSES = (
         r"|401 Unauthorized",
         "the password in secrets/ is not the one that the service knows",
         "invoke secrets.check names it, and how the service is made to take it",
-        final=True,
+        permanent=True,
     ),
     Cause(
         r"database files are incompatible|initialized by PostgreSQL version|unsupported version of (?:the )?data",
         "the volume was written by another version of the service",
-        f"go back to the image that wrote it, dump the data and load it into the new version; {FORGET}",
+        f"go back to the image that wrote it, dump the data and load it into the new version; {DISCARD_DATA}",
     ),
     Cause(
         r"InconsistentClusterIdException|Invalid cluster\.id|doesn't match stored clusterId",
         "the volume belongs to another Kafka cluster",
-        f"set CLUSTER_ID back to the value that the volume was made with; {FORGET}",
+        f"set CLUSTER_ID back to the value that the volume was made with; {DISCARD_DATA}",
     ),
     Cause(
         r"port is already allocated|address already in use|bind: .* in use|eaddrinuse",
@@ -125,10 +125,10 @@ def cause(state: ServiceState, log: str) -> Cause | None:
     return known or by_exit_code.get(state.exit_code)
 
 
-def final(state: ServiceState, times: int = 3) -> bool:
+def is_permanent(state: ServiceState, times: int = 3) -> bool:
     """Whether the last checks, ``times`` of them in a row, all printed a sign that no further check can get rid of."""
     last = state.checks[-times:]
     return len(last) == times and all(
-        check.code != 0 and any(each.final and re.search(each.sign, check.output, re.IGNORECASE) for each in CAUSES)
+        check.code != 0 and any(each.permanent and re.search(each.sign, check.output, re.IGNORECASE) for each in CAUSES)
         for check in last
     )

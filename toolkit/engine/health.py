@@ -18,10 +18,10 @@ HEALTH_URL = "netmon.health.url"
 START_PERIOD = timedelta(seconds=60)
 """For so long after its start a service that is asked from outside need not answer, as in the compose files."""
 
-RESTARTS = 3
+CRASH_LOOP_RESTARTS = 3
 """After so many restarts in a row a container is held to be restarting for good."""
 
-SETTLED = timedelta(seconds=10)
+STABLE_AFTER = timedelta(seconds=10)
 """The engine forgets earlier restarts of a container that has run for so long."""
 
 
@@ -92,12 +92,12 @@ class ServiceState:
         return " ".join(self.checks[-1].output.split()) if self.checks else ""
 
     @property
-    def looping(self) -> bool:
+    def crash_looping(self) -> bool:
         """Whether it ends again and again soon after each start."""
-        if self.restarts < RESTARTS or self.status not in {"restarting", "running"}:
+        if self.restarts < CRASH_LOOP_RESTARTS or self.status not in {"restarting", "running"}:
             return False
-        age = datetime.now(UTC) - self.started if self.started else SETTLED
-        return self.status == "restarting" or (self.health != "healthy" and age < SETTLED)
+        age = datetime.now(UTC) - self.started if self.started else STABLE_AFTER
+        return self.status == "restarting" or (self.health != "healthy" and age < STABLE_AFTER)
 
     @property
     def verdict(self) -> Verdict:
@@ -106,7 +106,7 @@ class ServiceState:
             case "running":
                 return self._running()
             case "restarting":
-                return Verdict.FAILED if self.looping else Verdict.STARTING
+                return Verdict.FAILED if self.crash_looping else Verdict.STARTING
             case "exited":
                 return Verdict.DONE if self.one_shot and self.exit_code == 0 else Verdict.FAILED
             case "created":
@@ -117,7 +117,7 @@ class ServiceState:
                 return Verdict.FAILED
 
     def _running(self) -> Verdict:
-        if self.health == "unhealthy" or self.looping:
+        if self.health == "unhealthy" or self.crash_looping:
             return Verdict.FAILED
         return Verdict.STARTING if self.health == "starting" else Verdict.OK
 
@@ -125,7 +125,7 @@ class ServiceState:
     def summary(self) -> str:
         """The state in a few words."""
         match self.status:
-            case _ if self.looping:
+            case _ if self.crash_looping:
                 text = "keeps restarting"
             case "running" if not self.health:
                 text = "running, no health check"
@@ -142,17 +142,17 @@ class ServiceState:
         return text
 
 
-def states(docker: Docker, project: str | None = None) -> list[ServiceState]:
+def container_states(docker: Docker, project: str | None = None) -> list[ServiceState]:
     """The state of every container of the project, one-off containers left out, by service and replica.
 
     Args:
         docker: Docker in the project's folder.
         project: The Compose project's name, if it is known: asking Compose for it takes longer than the look itself.
     """
-    return sorted(map(parse, docker.containers(project)), key=lambda state: (state.service, state.replica))
+    return sorted(map(parse_container, docker.containers(project)), key=lambda state: (state.service, state.replica))
 
 
-def parse(container: Mapping[str, Any]) -> ServiceState:
+def parse_container(container: Mapping[str, Any]) -> ServiceState:
     """Read one object of ``docker inspect``."""
     state, host = container["State"], container.get("HostConfig") or {}
     labels: Mapping[str, str] = container["Config"].get("Labels") or {}
@@ -170,22 +170,22 @@ def parse(container: Mapping[str, Any]) -> ServiceState:
         exit_code=int(state.get("ExitCode") or 0),
         restarts=int(container.get("RestartCount") or 0),
         one_shot=policy in {"no", "on-failure"},
-        started=moment(state.get("StartedAt", "")),
-        finished=moment(state.get("FinishedAt", "")),
+        started=parse_time(state.get("StartedAt", "")),
+        finished=parse_time(state.get("FinishedAt", "")),
         failing_streak=int(health.get("FailingStreak") or 0),
         checks=tuple(
             Check(begun, int(check["ExitCode"]), check.get("Output", ""))
             for check in health.get("Log") or ()
-            if (begun := moment(check["Start"]))
+            if (begun := parse_time(check["Start"]))
         ),
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
-        ports=tuple(published(container)),
+        ports=tuple(published_ports(container)),
         health_url=asked,
     )
 
 
-def asked(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
+def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
     """The same states, with the health of what has no check of its own: each running one is asked from inside.
 
     One that does not answer is starting for as long as a check of its own would let it, and unhealthy then.
@@ -207,7 +207,7 @@ def asked(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
     return [health.get(state.id, state) for state in found]
 
 
-def published(container: Mapping[str, Any]) -> list[Port]:
+def published_ports(container: Mapping[str, Any]) -> list[Port]:
     """The ports that the container really publishes now; none while it is stopped."""
     ports: Mapping[str, Any] = (container.get("NetworkSettings") or {}).get("Ports") or {}
     return [
@@ -217,7 +217,7 @@ def published(container: Mapping[str, Any]) -> list[Port]:
     ]
 
 
-def moment(text: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """A time of the engine (nanoseconds, any offset); None for its zero time.
 
     Raises:

@@ -17,10 +17,10 @@ AT_ONCE = 16
 def main(requests: list[dict[str, Any]]) -> None:
     """Print one answer for each request, in the same order: status, headers and body, or the error."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        print(json.dumps(list(pool.map(ask, requests))))
+        print(json.dumps(list(pool.map(send, requests))))
 
 
-def ask(request: dict[str, Any]) -> dict[str, Any]:
+def send(request: dict[str, Any]) -> dict[str, Any]:
     """Send one request; a status that stands for an error is an answer too."""
     body = None if request["body"] is None else request["body"].encode()
     # Without the proxies that the environment may name: these are services of the stack.
@@ -28,23 +28,23 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
     try:
         asked = urllib.request.Request(request["url"], body, request["headers"], method=request["method"])  # noqa: S310
         with opener.open(asked, timeout=request["timeout"]) as response:
-            return told(response.status, response.headers, response.read())
+            return answer(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
-        return told(error.code, error.headers, error.read())
+        return answer(error.code, error.headers, error.read())
     except urllib.error.URLError as error:
-        return failed(str(error.reason))
+        return failure(str(error.reason))
     except TimeoutError:
-        return failed(f"no answer within {request['timeout']:g} s")
+        return failure(f"no answer within {request['timeout']:g} s")
     except (http.client.HTTPException, OSError, ValueError) as error:
-        return failed(f"{type(error).__name__}: {error}")
+        return failure(f"{type(error).__name__}: {error}")
 
 
-def told(status: int, headers: Any, body: bytes) -> dict[str, Any]:
+def answer(status: int, headers: Any, body: bytes) -> dict[str, Any]:
     """An answer; the names of its headers in lower case."""
     named = {name.lower(): value for name, value in headers.items()}
     return {"status": status, "headers": named, "body": body.decode(errors="replace"), "error": ""}
 
 
-def failed(why: str) -> dict[str, Any]:
+def failure(why: str) -> dict[str, Any]:
     """What stands for an answer that did not come."""
     return {"status": 0, "headers": {}, "body": "", "error": why}

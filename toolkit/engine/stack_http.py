@@ -17,11 +17,11 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine import http_agent
 from toolkit.engine.compose import Docker, explain
 
-CARRIERS = ("worker", "container-exporter")
+SENDERS = ("worker", "container-exporter")
 """Whose container sends the requests; the second one where the first has no replica."""
 TIMEOUT = 5.0
 """Seconds for one answer, where a request does not say."""
-STARTING = 15.0
+START_SECONDS = 15.0
 """Seconds for the interpreter to start on a machine that is busy."""
 
 
@@ -84,9 +84,9 @@ def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
     batches = -(-len(requests) // http_agent.AT_ONCE)
     told = json.dumps([asdict(request) for request in requests])
     program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n"
-    timeout = STARTING + batches * max(request.timeout for request in requests)
+    timeout = START_SECONDS + batches * max(request.timeout for request in requests)
     failures = []
-    for carrier in CARRIERS:
+    for carrier in SENDERS:
         result = docker.compose("exec", "--no-TTY", carrier, "python", "-", stdin=program, timeout=timeout)
         try:
             answers = json.loads(result.stdout)
@@ -95,7 +95,7 @@ def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
             failures.append(explain(f"ask from inside the stack (docker compose exec {carrier})", result))
     else:
         first = failures[0]
-        fix = f"invoke status shows the state of {CARRIERS[0]}; invoke up starts it"
+        fix = f"invoke status shows the state of {SENDERS[0]}; invoke up starts it"
         raise ToolkitError(first.what, first.why, first.fix or fix)
     return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
 

@@ -14,7 +14,7 @@ from toolkit.core.console import STYLES, console, say
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import compose, diagnosis
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.health import ServiceState, Verdict, asked, states
+from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 
 PAUSE = 0.5
 """Seconds between two looks; each takes CPU from the services that are starting."""
@@ -68,7 +68,7 @@ class Watch:
     _seen: dict[str, object] = field(default_factory=dict)
     _ready: dict[str, datetime] = field(default_factory=dict)
 
-    def look(self, services: Sequence[Service]) -> None:
+    def update(self, services: Sequence[Service]) -> None:
         """Take note of a new look at the services."""
         now = datetime.now(UTC)
         for service in services:
@@ -85,7 +85,7 @@ class Watch:
         """How long the service took, or takes so far."""
         return (self._ready.get(service, datetime.now(UTC)) - self.begun).total_seconds()
 
-    def hopeless(self, services: Sequence[Service], *, starting: bool) -> list[tuple[Service, ServiceState]]:
+    def unrecoverable(self, services: Sequence[Service], *, starting: bool) -> list[tuple[Service, ServiceState]]:
         """The containers that cannot become healthy any more.
 
         One that is unhealthy may recover with another service that only just came up. So it is given up once nothing
@@ -101,14 +101,14 @@ class Watch:
             (service, state)
             for service in services
             for state in service.states
-            if (state.verdict is Verdict.FAILED or (state.health == "starting" and diagnosis.final(state)))
+            if (state.verdict is Verdict.FAILED or (state.health == "starting" and diagnosis.is_permanent(state)))
             and (not starting or (state.started and state.started >= self.begun))
-            and not (state.looping and self._awaits_dependency(service, state, services))
+            and not (state.crash_looping and self._awaits_dependency(service, state, services))
         ]
-        over = [(service, state) for service, state in failed if not unhealthy(state)]
+        over = [(service, state) for service, state in failed if not running_unhealthy(state)]
         on_its_way = any(state.verdict is Verdict.STARTING for service in services for state in service.states
                          if state.status == "running")  # fmt: skip
-        if over or on_its_way or not all(self._judged(service, state) for service, state in failed):
+        if over or on_its_way or not all(self._checked_since_change(service, state) for service, state in failed):
             return over
         return failed
 
@@ -120,12 +120,12 @@ class Watch:
         ready = max((self._ready[other.name] for other in needed), default=self.begun)
         return bool(needed) and (state.started is None or state.started < ready)
 
-    def _judged(self, service: Service, state: ServiceState) -> bool:
+    def _checked_since_change(self, service: Service, state: ServiceState) -> bool:
         elsewhere = max((at for name, at in self.changed.items() if name != service.name), default=self.begun)
         return bool(state.checks) and state.checks[-1].started > elsewhere
 
 
-def unhealthy(state: ServiceState) -> bool:
+def running_unhealthy(state: ServiceState) -> bool:
     """Whether the container runs, and only its health check says no."""
     return state.status == "running" and state.health == "unhealthy"
 
@@ -145,24 +145,24 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
     """
     config = docker.effective()
     watch = Watch(dependencies=dependencies(config))
-    expected = replicas(config, services)
+    expected = expected_replicas(config, services)
     deadline = time.monotonic() + timeout
     with progress(watch) as show:
         while True:
             busy = starting is not None and not starting.done()
-            found = group(_look(docker, config["name"], expected), expected)
-            watch.look(found)
+            found = group_by_service(_current_states(docker, config["name"], expected), expected)
+            watch.update(found)
             show(found)
-            if stuck := watch.hopeless(found, starting=busy):
-                raise failure(docker, stuck)
+            if stuck := watch.unrecoverable(found, starting=busy):
+                raise unhealthy_error(docker, stuck)
             if starting and not busy:
-                check_start(docker, starting.result(), found)
+                require_started(docker, starting.result(), found)
                 starting = None
                 continue
             if not busy and all(service.ready for service in found):
                 return
             if time.monotonic() > deadline:
-                raise late(found, timeout)
+                raise timeout_error(found, timeout)
             time.sleep(PAUSE)
 
 
@@ -182,26 +182,26 @@ def wait_for(docker: Docker, project: str, service: str, containers: Sequence[st
     watch = Watch()
     deadline = time.monotonic() + timeout
     while True:
-        found = tuple(state for state in states(docker, project) if state.id in containers)
+        found = tuple(state for state in container_states(docker, project) if state.id in containers)
         looked = Service(service, len(containers), found)
-        watch.look([looked])
-        if stuck := watch.hopeless([looked], starting=False):
-            raise failure(docker, stuck)
+        watch.update([looked])
+        if stuck := watch.unrecoverable([looked], starting=False):
+            raise unhealthy_error(docker, stuck)
         if looked.ready:
             return
         if time.monotonic() > deadline:
-            raise late([looked], timeout)
+            raise timeout_error([looked], timeout)
         time.sleep(PAUSE)
 
 
-def _look(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
+def _current_states(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
     """The containers; what is asked from outside is asked once nothing else is starting, since asking takes CPU."""
-    found = states(docker, project)
+    found = container_states(docker, project)
     starting = [state for state in found if state.service in expected and state.verdict is Verdict.STARTING]
-    return asked(docker, found) if all(state.health_url for state in starting) else found
+    return with_http_health(docker, found) if all(state.health_url for state in starting) else found
 
 
-def replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:
+def expected_replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:
     """The services that should run, and how many containers of each.
 
     Raises:
@@ -229,7 +229,7 @@ def dependencies(config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     return found
 
 
-def group(found: Sequence[ServiceState], expected: Mapping[str, int]) -> list[Service]:
+def group_by_service(found: Sequence[ServiceState], expected: Mapping[str, int]) -> list[Service]:
     """The expected services with the containers that they have."""
     return [
         Service(name, count, tuple(state for state in found if state.service == name))
@@ -237,7 +237,7 @@ def group(found: Sequence[ServiceState], expected: Mapping[str, int]) -> list[Se
     ]
 
 
-def check_start(docker: Docker, result: Result, services: Sequence[Service]) -> None:
+def require_started(docker: Docker, result: Result, services: Sequence[Service]) -> None:
     """Raise why ``docker compose up`` failed, if it did: the log of the failed service says more than Compose does."""
     if result.code == 0:
         return
@@ -248,10 +248,10 @@ def check_start(docker: Docker, result: Result, services: Sequence[Service]) -> 
         for state in service.states
         if state.verdict is Verdict.FAILED or state.status == "restarting"
     ]
-    raise failure(docker, broken) if broken and not error.fix else error
+    raise unhealthy_error(docker, broken) if broken and not error.fix else error
 
 
-def failure(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> ToolkitError:
+def unhealthy_error(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> ToolkitError:
     """The error that names the failed containers, with the end of each log and the likely fix."""
     reasons, fixes = [], []
     for service, state in stuck:
@@ -272,7 +272,7 @@ def failure(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> To
     return ToolkitError(f"{names} cannot become healthy", "\n  ".join(reasons), "\n       ".join(dict.fromkeys(fixes)))
 
 
-def late(services: Sequence[Service], timeout: float) -> ToolkitError:
+def timeout_error(services: Sequence[Service], timeout: float) -> ToolkitError:
     """The error that names what is not healthy when the time is up, and why."""
     waiting = [service for service in services if not service.ready]
     reasons = []

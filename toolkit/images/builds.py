@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from toolkit.checkout.project import LOCAL, Project
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
-from toolkit.core.progress import side_by_side
+from toolkit.core.progress import run_in_parallel
 from toolkit.engine import compose
 from toolkit.engine.compose import Docker
 from toolkit.images import build_digest
 from toolkit.images.sets import Image, environment
 
 
-def make(
+def build_images(
     project: Project,
     docker: Docker,
     images: Sequence[Image],
@@ -51,7 +51,7 @@ def make(
             said = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
             raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
 
-    side_by_side(list(service), one, "built")
+    run_in_parallel(list(service), one, "built")
 
 
 def _labels(project: Project, images: Sequence[Image]) -> str:

@@ -9,7 +9,7 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result, explain
 from toolkit.images import image_lock
-from toolkit.images.registry import Name
+from toolkit.images.registry import ImageName
 
 BUILD_HERE = "build the images here: invoke up --images=local"
 
@@ -112,17 +112,17 @@ class PullError(ToolkitError):
         return self.cause.unreachable
 
 
-def stalled(project: Project, name: str, seconds: float) -> PullError:
+def stalled_error(project: Project, name: str, seconds: float) -> PullError:
     """The error of a pull in which no byte came for some seconds."""
     return _error(project, name, STALLED, f"no byte for {seconds:g} s")
 
 
-def silent(project: Project, name: str, seconds: float) -> PullError:
+def no_answer_error(project: Project, name: str, seconds: float) -> PullError:
     """The error of a registry that has not answered at all."""
     return _error(project, name, UNREACHABLE, f"no answer within {seconds:g} s")
 
 
-def of(project: Project, name: str, result: Result, *, wants_login: bool = False) -> ToolkitError:
+def pull_error(project: Project, name: str, result: Result, *, wants_login: bool = False) -> ToolkitError:
     """The error of a pull that docker has ended.
 
     Returns:
@@ -140,7 +140,7 @@ def of(project: Project, name: str, result: Result, *, wants_login: bool = False
 
 
 def _error(project: Project, name: str, cause: Cause, details: str) -> PullError:
-    registry = Name.parse(name).registry
+    registry = ImageName.parse(name).registry
     files = (
         " and ".join(image_lock.layers_of(project).get(name.partition("@")[0], [])) or "APP_IMAGE or your compose file"
     )

@@ -18,7 +18,7 @@ from toolkit.checkout.setup import setup
 from toolkit.checkout.variables import parse
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, write_atomically
-from toolkit.core.progress import side_by_side
+from toolkit.core.progress import run_in_parallel
 from toolkit.engine.compose import Docker, TimedOutError
 
 Pins = dict[tuple[str, ...], str]
@@ -34,7 +34,7 @@ _IMAGE = re.compile(r"(^|_)image$", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^{}]*)\}")
 
 
-def published(project: Project) -> dict[str, Pins]:
+def published_images(project: Project) -> dict[str, Pins]:
     """The published images by layer, as they are written there: those of services, and those that builds start from.
 
     What comes from a registry is written with its variable, ``${REGISTRY…}``, and nothing else is.
@@ -58,13 +58,13 @@ def layers_of(project: Project) -> dict[str, list[str]]:
         ToolkitError: a compose file cannot be read.
     """
     env, found = {**project.env, **os.environ}, dict[str, list[str]]()
-    for layer, pins in published(project).items():
+    for layer, pins in published_images(project).items():
         for image in dict.fromkeys(pins.values()):
-            found.setdefault(_interpolated(image, env), []).append(layer)
+            found.setdefault(_interpolate(image, env), []).append(layer)
     return found
 
 
-def recorded(project: Project, layer: str) -> Pins:
+def read_lock(project: Project, layer: str) -> Pins:
     """Everything that the lock of a layer says; nothing where there is no lock.
 
     Raises:
@@ -74,7 +74,7 @@ def recorded(project: Project, layer: str) -> Pins:
     return dict(_leaves(parse(path))) if path.exists() else {}
 
 
-def write(project: Project, layer: str, pins: Pins) -> None:
+def write_lock(project: Project, layer: str, pins: Pins) -> None:
     """Replace the lock of a layer in one step; a layer without published images has none.
 
     Raises:
@@ -98,10 +98,10 @@ def lock(project: Project, docker: Docker) -> list[str]:
         ToolkitError: a registry cannot be reached or does not know an image; no lock was changed.
     """
     with exclusive(project.lock_file, "lock the images"):
-        wanted = _resolved(project, docker)
+        wanted = _resolve(project, docker)
         changes = _changes(project, wanted)
         for layer in project.shipped_files:
-            write(project, layer, wanted.get(layer, {}))
+            write_lock(project, layer, wanted.get(layer, {}))
         if project.profile and project.images == PULLED:
             setup(project, None)
         return changes
@@ -113,7 +113,7 @@ def check(project: Project, docker: Docker) -> list[str]:
     Raises:
         ToolkitError: a registry cannot be reached or does not know an image.
     """
-    return _changes(project, _resolved(project, docker))
+    return _changes(project, _resolve(project, docker))
 
 
 def _pins(node: Any) -> Pins:
@@ -145,24 +145,24 @@ def _tree(pins: Pins) -> dict[str, Any]:
     return tree
 
 
-def _resolved(project: Project, docker: Docker) -> dict[str, Pins]:
+def _resolve(project: Project, docker: Docker) -> dict[str, Pins]:
     """The published images with the digests that the registries have for them now."""
-    found = published(project)
+    found = published_images(project)
     env = {**project.env, **os.environ}
-    names = {image: _interpolated(image, env) for pins in found.values() for image in pins.values()}
+    names = {image: _interpolate(image, env) for pins in found.values() for image in pins.values()}
     digests: dict[str, str] = {}
 
     def ask(name: str) -> None:
         digests[name] = _digest(project, docker, name)
 
-    side_by_side(list(dict.fromkeys(names.values())), ask, "found")
+    run_in_parallel(list(dict.fromkeys(names.values())), ask, "found")
     return {
         layer: {keys: f"{image}@{digests[names[image]]}" for keys, image in pins.items()}
         for layer, pins in found.items()
     }
 
 
-def _interpolated(text: str, env: Mapping[str, str]) -> str:
+def _interpolate(text: str, env: Mapping[str, str]) -> str:
     """A name of an image as Compose would make it of its variables."""
     return _VARIABLE.sub(lambda match: env.get(match["name"]) or match["default"], text)
 
@@ -189,7 +189,7 @@ def _changes(project: Project, wanted: Mapping[str, Pins]) -> list[str]:
     """How the locks as they are differ from how they should be."""
     lines = []
     for layer in project.shipped_files:
-        old, new = recorded(project, layer), wanted.get(layer, {})
+        old, new = read_lock(project, layer), wanted.get(layer, {})
         for keys in dict.fromkeys([*new, *old]):
             before, after = old.get(keys, ""), new.get(keys, "")
             if before == after:

@@ -22,7 +22,7 @@ from toolkit.engine.compose import Docker
 DISTRIBUTION = {"etc/os-release", "usr/lib/os-release", "lib/apk/db/installed", "var/lib/dpkg/status"}
 VENDORED = "netmon/page/vendored.json"
 """The register of what the application has taken over from others, file by file; folders are relative to its own."""
-_KEPT = re.compile(rf"\.dist-info/(METADATA|RECORD)$|^var/lib/dpkg/status\.d/[^/]+$|(^|/){re.escape(VENDORED)}$")
+_METADATA = re.compile(rf"\.dist-info/(METADATA|RECORD)$|^var/lib/dpkg/status\.d/[^/]+$|(^|/){re.escape(VENDORED)}$")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def unpack(archive: Path) -> Contents:
                 continue
             name, data = entry.name.removeprefix("./"), stream.read()
             contents.hashes[name] = hashlib.sha256(data).digest()
-            if name in DISTRIBUTION or _KEPT.search(name):
+            if name in DISTRIBUTION or _METADATA.search(name):
                 contents.texts[name] = data.decode(errors="replace")
     return contents
 

@@ -37,7 +37,7 @@ class Outstanding:
 
     pull: tuple[str, ...]
     build: tuple[Image, ...]
-    outdated: tuple[Image, ...]
+    stale: tuple[Image, ...]
 
 
 def environment(

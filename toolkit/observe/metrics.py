@@ -32,7 +32,7 @@ def check(stack: Stack) -> Iterator[Finding]:
     for service in stack.unavailable:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
             yield Finding.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
-    expected = expectations.metrics(stack.root)
+    expected = expectations.absent_metrics(stack.root)
     if why := stack.why_not("prometheus"):
         yield Finding.skipped(CHECK, f"{len(used)} names", why)
         return

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from toolkit.checkout.dashboards import Excuse, PanelQuery, excuses, queries
+from toolkit.checkout.dashboards import EmptyPanel, PanelQuery, empty_panels, queries
 from toolkit.core import promql
 from toolkit.core.report import Finding, Outcome
 from toolkit.engine.stack_http import Request, Response
@@ -30,7 +30,7 @@ def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
     """
     excused = {each.subject: each for each in metrics if each.detail and each.outcome is not Outcome.FAILED}
     asked = queries(stack.root)
-    allowed = excuses(stack.root)
+    allowed = empty_panels(stack.root)
     for store in sorted({query.datasource for query in asked}):
         mine = [query for query in asked if query.datasource == store]
         why = stack.why_not(store) if store in STORES else f"nothing here asks {store} as Grafana does"
@@ -45,7 +45,7 @@ def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
 
 
 def _judge(
-    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[Excuse], excused: Mapping[str, Finding]
+    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[EmptyPanel], excused: Mapping[str, Finding]
 ) -> Finding:
     subject = _subject(query)
     if answer.problem:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from toolkit.checkout.project import Project
 from toolkit.engine import stack_http
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import ServiceState, states
+from toolkit.engine.health import ServiceState, container_states
 from toolkit.engine.stack_http import Request, Response
 from toolkit.images import unavailable
 
@@ -53,7 +53,7 @@ class Stack:
             ToolkitError: they cannot be asked.
         """
         name = docker.project_name()
-        return cls.of(project, docker, states(docker, name), unavailable.services(project, docker))
+        return cls.of(project, docker, container_states(docker, name), unavailable.services(project, docker))
 
     @classmethod
     def of(cls, project: Project, docker: Docker, found: Iterable[ServiceState], lacking: Iterable[str]) -> Stack:

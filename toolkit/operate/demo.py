@@ -17,7 +17,7 @@ from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import http_agent, stack_http
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import ServiceState, states
+from toolkit.engine.health import ServiceState, container_states
 from toolkit.engine.stack_http import Request, Response
 
 ALIVE = "http://app:3000/api/health/live"
@@ -130,7 +130,7 @@ def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summa
     Raises:
         ToolkitError: the application does not run, or answers nothing at first, or the token cannot be used.
     """
-    found = states(docker)
+    found = container_states(docker)
     running = {state.service for state in found if state.status == "running"}
     if "app" not in running:
         raise ToolkitError("there is nobody to visit", "app does not run", "run: invoke up")
@@ -162,7 +162,7 @@ def _way(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
 
     def send(requests: Sequence[Request]) -> list[Response]:
         with ThreadPoolExecutor(http_agent.AT_ONCE) as pool:
-            answers = pool.map(http_agent.ask, map(asdict, requests))
+            answers = pool.map(http_agent.send, map(asdict, requests))
             return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
 
     return f"http://{ports[0].address}", send

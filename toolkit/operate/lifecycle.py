@@ -110,7 +110,7 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
 def remove_switched_off(docker: Docker) -> None:
     """Stop and remove the containers of services whose group is off; their volumes stay."""
     on = docker.effective()
-    present = {state.service for state in health.states(docker, on["name"])} - on["services"].keys()
+    present = {state.service for state in health.container_states(docker, on["name"])} - on["services"].keys()
     if off := sorted(present and present & docker.effective(every_group=True)["services"].keys()):
         removed = docker.compose("--profile", "*", "rm", "--stop", "--force", *off)
         docker.check(removed, f"remove {', '.join(off)}")
@@ -119,7 +119,7 @@ def remove_switched_off(docker: Docker) -> None:
 
 def end_restarts(docker: Docker) -> None:
     """Stop the containers that keep restarting, so that they are started at once, and not after the engine's pause."""
-    looping = [state.id for state in health.states(docker) if state.looping]
+    looping = [state.id for state in health.container_states(docker) if state.crash_looping]
     if looping:
         docker.check(docker("stop", *looping), "stop the containers that keep restarting")
 
@@ -143,7 +143,7 @@ def start(docker: Docker, timeout: float) -> None:
 
 def show_addresses(project: Project, docker: Docker) -> None:
     """Print where the services are found that are really published, and what to type next."""
-    found = health.states(docker)
+    found = health.container_states(docker)
     console.say("")
     if front := Proxy.find(docker, docker.effective()["services"], found):
         console.address(front.url, "Network Monitor API")
@@ -172,7 +172,7 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             console.say(f"nothing to do: {name} has no container and no network")
             return
         if doomed.volumes:
-            console.consent(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
+            console.confirm(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
         with console.phase("down", "containers and networks of the project"):
             # By the name alone, which needs no file: a broken .env or compose file keeps nobody from stopping.
             flags = ["--volumes"] if volumes else []

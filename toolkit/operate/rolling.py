@@ -12,7 +12,7 @@ from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import wait
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import ServiceState, states
+from toolkit.engine.health import ServiceState, container_states
 
 SETTLE = 3.0
 """Seconds in which a new replica and the old one serve together: whoever keeps what the service's name resolves to
@@ -66,14 +66,14 @@ class _Roll:
         config = docker.effective()
         self._project, self._docker, self._service, self._timeout = project, docker, service, timeout
         self._name: str = config["name"]
-        self._wanted = wait.replicas(config).get(service, 0)
+        self._wanted = wait.expected_replicas(config).get(service, 0)
         self.fixed_port = publishes_fixed_port(config["services"][service])
 
     def found(self) -> list[ServiceState]:
         """The containers of the service that stay unless they are removed: those that do not run first, then by age."""
         found = [
             state
-            for state in states(self._docker, self._name)
+            for state in container_states(self._docker, self._name)
             if state.service == self._service and state.status != "removing"
         ]
         return sorted(found, key=lambda state: (state.status == "running", state.replica))

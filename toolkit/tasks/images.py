@@ -14,11 +14,11 @@ def list_(c: Context, sizes: bool = False) -> None:
     from rich.filesize import decimal
 
     from toolkit.core.console import say, table
-    from toolkit.images import downloads, listing
+    from toolkit.images import downloads, list_images
     from toolkit.images.sizes import total
 
     project, docker = checkout(c)
-    listed = listing(project, docker)
+    listed = list_images(project, docker)
     known = downloads(project, docker, listed) if sizes else {}
     rows = [
         [
@@ -124,7 +124,7 @@ def outdated(c: Context) -> None:
     from toolkit.images import tags
 
     project, _ = checkout(c)
-    found = tags.pinned(project)
+    found = tags.pinned_tags(project)
     states = {True: "exists", False: "does not exist", None: "unknown"}
     rows = [(each.name, states[each.exists], each.line, each.newest, each.problem) for each in found]
     styles = ["failed" if not each.exists else "warning" if each.line or each.newest else "" for each in found]

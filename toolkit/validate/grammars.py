@@ -37,7 +37,7 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
         for dashboard in dashboard_files(checkout).values()
         for keys, target in targets(dashboard.model)
         if target["datasource"]["type"] in LANGUAGES
-        and (text := dashboards.concrete(dashboards.text_of(target), dashboard.model))
+        and (text := dashboards.with_defaults(dashboards.query_text(target), dashboard.model))
     ]
     parsed = subprocess.run(
         ["node", str(PARSER), str(installed)],

@@ -15,7 +15,7 @@ from toolkit.validate.findings import Finding
 
 def locked(checkout: Checkout) -> Iterator[Finding]:
     """Where digests are locked, they are of exactly the published images that the compose files name."""
-    project, published = checkout.project, image_lock.published(checkout.project)
+    project, published = checkout.project, image_lock.published_images(checkout.project)
     locks = {layer: project.lock_of(layer) for layer in project.shipped_files}
     present = {lock for lock in locks.values() if (checkout.root / lock).exists()}
     for file in sorted(checkout.tracked):
@@ -28,7 +28,7 @@ def locked(checkout: Checkout) -> Iterator[Finding]:
         if lock not in present:
             yield Finding(layer, 1)
             continue
-        source, pins = checkout.source(lock), image_lock.recorded(project, layer)
+        source, pins = checkout.source(lock), image_lock.read_lock(project, layer)
         for keys in wanted.keys() - pins.keys():
             yield checkout.source(layer).finding(*keys, problem=f"{wanted[keys]} is missing in {lock}")
         for keys, value in pins.items():

@@ -16,7 +16,7 @@ from tests.live import network
 from tests.live.network import FROM_HOST, HERE, Neighbour, Target, from_container, gateways, reached
 from tests.live.stack import Stack
 from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
-from toolkit.policy.running import look
+from toolkit.policy.running import inspect
 
 Record = Callable[[str], None]
 
@@ -70,7 +70,7 @@ def connections(prod_stack: Stack) -> Iterator[Map]:
         with network.neighbour() as beside, published(prod_stack, HERE), network.listening_host() as port:
             inspected = json.loads(prod_stack.docker("inspect", *prod_stack.containers(), client))
             with network.unroutable(inspected):
-                yield inspect(prod_stack, inspected, beside, port)
+                yield build_map(prod_stack, inspected, beside, port)
     finally:
         prod_stack.docker("rm", "--force", client)
 
@@ -86,12 +86,12 @@ def published(stack: Stack, address: str) -> Iterator[None]:
         stack.run(*recreate)
 
 
-def inspect(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
+def build_map(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
     """Inspect every container; ``port`` is open on the host."""
     image = stack.container("worker")["Config"]["Image"]
     found = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
     for engine in inspected:
-        container = look(engine)
+        container = inspect(engine)
         found.sources.setdefault(container.name, []).append(from_container(engine["Id"], image))
         for endpoint in engine["NetworkSettings"]["Networks"].values():
             for listening in filter(lambda each: each.endswith("/tcp"), container.listening):
@@ -143,7 +143,8 @@ def test_connections_over_an_additional_network_are_detected(
         opened = connections.opened("db")
     finally:
         prod_stack.docker("network", "disconnect", joined, database)
-    possible = {each for each in matrix.opened(replace(egress, members=(*egress.members, "db"))) if each.source == "db"}
+    joined_network = replace(egress, members=(*egress.members, "db"))
+    possible = {each for each in matrix.connections_in(joined_network) if each.source == "db"}
     found = opened - matrix.allowed - matrix.unused
     assert found == possible & connections.tried() - matrix.allowed - matrix.unused
     assert {Connection("db", WORLD), Connection("db", HOST)} < found

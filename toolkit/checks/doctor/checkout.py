@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.checkout import setup
-from toolkit.checkout.variables import OF_COMPOSE, OF_SETUP, OF_TASKS
+from toolkit.checkout.variables import COMPOSE_VARIABLES, SETUP_VARIABLES, TASK_VARIABLES
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
@@ -31,7 +31,7 @@ def settings(subject: Subject) -> Iterator[Finding]:
         return
     complaints = [
         *(Finding("settings", Outcome.WARNING, what, SETUP) for what in _differences(env, wanted)),
-        *_unknown(env, {*subject.variables, *OF_SETUP, *OF_TASKS, *OF_COMPOSE}),
+        *_unknown(env, {*subject.variables, *SETUP_VARIABLES, *TASK_VARIABLES, *COMPOSE_VARIABLES}),
     ]
     yield from complaints or [Finding("settings", Outcome.OK, f"set up for the profile {profile}")]
 
@@ -65,11 +65,11 @@ def shell(subject: Subject) -> Iterator[Finding]:
     """No variable of the shell takes the place of what .env or the compose files say."""
     project = subject.project
     passwords = {secret.variable for secret in project.secrets.values()}
-    said = {**dict.fromkeys(OF_SETUP, ""), **subject.variables, **project.env}
+    said = {**dict.fromkeys(SETUP_VARIABLES, ""), **subject.variables, **project.env}
     shadowing = [
         name
         for name, value in said.items()
-        if os.environ.get(name, value) != value and (value or name in OF_SETUP or name in passwords)
+        if os.environ.get(name, value) != value and (value or name in SETUP_VARIABLES or name in passwords)
     ]
     for name in shadowing:
         value = "a password" if name in passwords else os.environ[name]

@@ -42,8 +42,8 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
     """What is wrong with the file of one credential, or with what .env says of it."""
     project, name = subject.project, secret.name
     try:
-        value = credentials.agreed(project, secret)
-        others = len(credentials.every(project, secret)) - 1
+        value = credentials.require_consistent(project, secret)
+        others = len(credentials.load_all(project, secret)) - 1
     except ToolkitError as error:
         yield Finding.of_error(name, error)
         return
@@ -63,7 +63,7 @@ def of_file(subject: Subject, secret: Secret) -> Iterator[Finding]:
             name, Outcome.WARNING, what, f"delete the other lines of {secret.file}, or run: {ROTATE.format(name)}"
         )
     if project.profile and secret.variable in subject.variables:
-        files = setup.reads_files(project, project.profile)
+        files = setup.uses_secret_files(project, project.profile)
         if project.env.get(secret.variable) != (credentials.UNUSED if files else value):
             needs = "should hold no password in this profile" if files else "is not set"
             yield Finding(name, Outcome.FAILED, f"{secret.variable} in .env {needs}", SETUP)

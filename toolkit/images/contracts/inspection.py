@@ -23,11 +23,11 @@ from toolkit.images.contracts.contract import FOLDER, Case, Contract
 STUB = f"{FOLDER}/stub.sh"
 SCRIPTS = "/opt/netmon"
 """Where the scripts of this repository are mounted."""
-SECONDS = 60.0
+RUN_SECONDS = 60.0
 """For each run; a program that waits for a service gives up within it."""
 NOT_FOUND = 127
 """The exit code of `docker run` where the image lacks the program, and that of a shell."""
-LONGEST = 300
+MAX_SHOWN = 300
 """Characters of what a program was started with, where it is another than it should be."""
 
 
@@ -103,17 +103,17 @@ class _Inspection:
         container = f"contract-{self.contract.name}-{uuid4().hex[:8]}"
         call = ("run", "--rm", "--name", container, "--network", "none", "--user", self.image.user, *flags)
         try:
-            return self.docker(*call, self.image.name, *words, timeout=SECONDS)
+            return self.docker(*call, self.image.name, *words, timeout=RUN_SECONDS)
         except TimedOutError:
             self.docker("rm", "--force", "--volumes", container)
             return None
 
 
-def _same(what: str, wanted: object, found: object) -> Verdict:
-    return Verdict(what, "" if wanted == found else f"{_shown(found)} instead of {_shown(wanted)}")
+def _compare(what: str, wanted: object, found: object) -> Verdict:
+    return Verdict(what, "" if wanted == found else f"{_formatted(found)} instead of {_formatted(wanted)}")
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     if isinstance(value, frozenset):
         value = sorted(value)
     return " ".join(map(str, value)) or "nothing" if isinstance(value, (tuple, list)) else str(value) or "nothing"
@@ -121,24 +121,24 @@ def _shown(value: object) -> str:
 
 def _config(looked: _Inspection) -> Iterator[Verdict]:
     wanted, found = looked.contract.config, looked.config
-    yield _same("user", wanted.user, looked.user)
-    yield _same("entry point", wanted.entrypoint, tuple(found.get("Entrypoint") or ()))
-    yield _same("command", wanted.command, tuple(found.get("Cmd") or ()))
+    yield _compare("user", wanted.user, looked.user)
+    yield _compare("entry point", wanted.entrypoint, tuple(found.get("Entrypoint") or ()))
+    yield _compare("command", wanted.command, tuple(found.get("Cmd") or ()))
     if wanted.workdir:
-        yield _same("working directory", wanted.workdir, found.get("WorkingDir") or "/")
-    yield _same("stop signal", wanted.stop_signal, found.get("StopSignal") or "SIGTERM")
-    yield _same("volumes", wanted.volumes, frozenset(found.get("Volumes") or ()))
+        yield _compare("working directory", wanted.workdir, found.get("WorkingDir") or "/")
+    yield _compare("stop signal", wanted.stop_signal, found.get("StopSignal") or "SIGTERM")
+    yield _compare("volumes", wanted.volumes, frozenset(found.get("Volumes") or ()))
     closed = wanted.ports - frozenset(found.get("ExposedPorts") or ())
-    yield Verdict("ports", (closed and f"does not expose {_shown(closed)}") or "")
+    yield Verdict("ports", (closed and f"does not expose {_formatted(closed)}") or "")
     has = dict(line.split("=", 1) for line in found.get("Env") or ())
     for name, value in wanted.environment.items():
-        yield _same(f"variable {name}", value, has.get(name, ""))
+        yield _compare(f"variable {name}", value, has.get(name, ""))
 
 
 def _accounts(looked: _Inspection) -> Iterator[Verdict]:
     for name, ids in looked.contract.accounts.items():
         fields = looked.accounts().get(name)
-        yield _same(f"account {name}", ids, f"{fields[2]}:{fields[3]}" if fields else "")
+        yield _compare(f"account {name}", ids, f"{fields[2]}:{fields[3]}" if fields else "")
 
 
 def _folders(looked: _Inspection) -> Iterator[Verdict]:
@@ -148,7 +148,7 @@ def _folders(looked: _Inspection) -> Iterator[Verdict]:
             yield Verdict(path, "is missing" if there is None and not folder.absent else "")
         else:
             wanted, found = (folder.owner, f"{folder.mode:04o}"), (there[0], f"{there[1]:04o}")
-            yield _same(path, wanted, found)
+            yield _compare(path, wanted, found)
 
 
 def _programs(looked: _Inspection) -> Iterator[Verdict]:
@@ -188,13 +188,13 @@ def _starts(looked: _Inspection) -> Iterator[Verdict]:
     for case in contract.cases:
         variables = [f"--env={name}={value}" for name, value in case.environment.items()]
         what = " ".join(["start", *(name for name in case.environment), f"{case.given}"]).rstrip()
-        yield Verdict(what, _differs(case, looked.run(*shlex.split(case.given), flags=(*mounts, *variables))))
+        yield Verdict(what, _start_problem(case, looked.run(*shlex.split(case.given), flags=(*mounts, *variables))))
 
 
-def _differs(case: Case, result: Result | None) -> str:
+def _start_problem(case: Case, result: Result | None) -> str:
     """How a start did not go as the contract says; empty where it did."""
     if result is None:
-        return f"did not end within {SECONDS:g} s"
+        return f"did not end within {RUN_SECONDS:g} s"
     started = re.search(r"^started: (.*)$", result.stdout, re.MULTILINE)
     if case.exits:
         return "" if result.code == case.exits and not started else f"ends with {result.code} instead of {case.exits}"
@@ -205,11 +205,11 @@ def _differs(case: Case, result: Result | None) -> str:
         return f"{_shortened(started[1])} instead of {case.becomes}"
     exported = set(re.findall(r"^(?:export|declare -x) (\w+)=", result.stdout, re.MULTILINE))
     absent = set(case.exports) - exported
-    return f"{_shown(sorted(absent))} is not in the environment" if absent else ""
+    return f"{_formatted(sorted(absent))} is not in the environment" if absent else ""
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]} … {text[-MAX_SHOWN // 2 :]}"
 
 
 def _dependencies(looked: _Inspection) -> Iterator[Verdict]:

@@ -17,9 +17,9 @@ from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker, explain
-from toolkit.engine.health import Verdict, states
+from toolkit.engine.health import Verdict, container_states
 from toolkit.engine.stack_http import get
-from toolkit.engine.wait import replicas
+from toolkit.engine.wait import expected_replicas
 from toolkit.operate import rolling, silences
 from toolkit.operate.deploy import journal as journals
 from toolkit.operate.deploy import rehearsal, release
@@ -142,7 +142,7 @@ def _bring_in_line(project: Project, docker: Docker, journal: Journal, timeout: 
 def _upheld(docker: Docker, service: str) -> bool:
     """Whether a container of the service runs, and those of all that it depends on are well."""
     config = docker.effective()
-    found = states(docker, config["name"])
+    found = container_states(docker, config["name"])
     well = {state.service for state in found if state.verdict is Verdict.OK}
     needed = {name for name in config["services"][service].get("depends_on") or {} if name in config["services"]}
     return needed <= well and any(state.service == service and state.status == "running" for state in found)
@@ -167,7 +167,7 @@ def _running(docker: Docker) -> list[dict[str, Any]]:
         ToolkitError: there are none, or none that runs: nothing is there to be replaced.
     """
     config = docker.effective()
-    wanted = replicas(config).keys() & {APP, WORKER}
+    wanted = expected_replicas(config).keys() & {APP, WORKER}
     found = [
         container
         for container in docker.containers(config["name"])
@@ -185,7 +185,7 @@ def _migrate(project: Project, docker: Docker) -> None:
         ToolkitError: one failed; nothing of it is left in the database.
     """
     config = docker.effective()
-    if WORKER not in replicas(config):
+    if WORKER not in expected_replicas(config):
         say(f"  skipped: {WORKER} has no replicas, so the schema is not ours", "skipped")
         return
     container, log = _migration(config["name"]), project.lock_file.with_name("migrate.log")
@@ -220,7 +220,7 @@ def _require_version(project: Project, docker: Docker, name: str) -> None:
     """
     project_name, plan = Plan.read(project, docker)
     ours = {WORKER} if plan.foreign_app() else {APP, WORKER}
-    found = [state for state in states(docker, project_name) if state.service in ours]
+    found = [state for state in container_states(docker, project_name) if state.service in ours]
     answers = get(docker, *(f"http://{state.container}:3000/api/health" for state in found))
     for state, answer in zip(found, answers, strict=True):
         told = answer.json()

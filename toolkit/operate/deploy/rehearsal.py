@@ -79,14 +79,14 @@ def _candidate(project: Project, docker: Docker, name: str, timeout: float) -> I
 def _await(docker: Docker, host: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
-        found = tuple(map(health.parse, docker.inspect(host)))
+        found = tuple(map(health.parse_container, docker.inspect(host)))
         service = wait.Service(APP, 1, found)
         if failed := [state for state in found if state.status == "exited" or state.verdict is health.Verdict.FAILED]:
-            raise wait.failure(docker, [(service, failed[0])])
+            raise wait.unhealthy_error(docker, [(service, failed[0])])
         if service.ready:
             return
         if time.monotonic() > deadline:
-            raise wait.late([service], timeout)
+            raise wait.timeout_error([service], timeout)
         time.sleep(wait.PAUSE)
 
 

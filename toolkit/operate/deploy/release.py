@@ -67,7 +67,7 @@ class Release:
             raise ToolkitError(f"there is no release {self.name}", f"{names} is not here",
                                "docker image ls names those that are here")  # fmt: skip
         if not self.retained:
-            images.make(project, docker, [image for image in wanted if image.built])
+            images.build_images(project, docker, [image for image in wanted if image.built])
             for image in wanted:
                 if not image.built:
                     _pull(project, docker, image)

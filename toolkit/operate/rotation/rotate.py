@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from toolkit.checkout import rotation_journal, setup
-from toolkit.checkout.accounts import Account, Credential, accounts, named
+from toolkit.checkout.accounts import Account, Credential, accounts, require_account
 from toolkit.checkout.project import Project
-from toolkit.checkout.rotation_journal import Staged
+from toolkit.checkout.rotation_journal import StagedRotation
 from toolkit.checks import doctor
 from toolkit.checks.logins import attempt, attempts, unasked
 from toolkit.core import console, files
@@ -44,7 +44,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
     Raises:
         ToolkitError: consent is missing, a name is unknown (exit code 2), or a step failed: what is to be done then.
     """
-    wanted = [named(project, name)] if name else accounts(project)
+    wanted = [require_account(project, name)] if name else accounts(project)
     with files.exclusive(project.lock_file, "rotate credentials"):
         doctor.require_engine(docker)
         deploy.recover(project, docker, timeout)
@@ -54,7 +54,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
                     *(each.name for each in chosen if not unfinished or each != unfinished.account)]  # fmt: skip
         if not replaced:
             return
-        console.consent(f"replace {', '.join(replaced)}, and the containers that use it", yes)
+        console.confirm(f"replace {', '.join(replaced)}, and the containers that use it", yes)
         try:
             if unfinished:
                 _Rotation(project, docker, unfinished, timeout).complete()
@@ -78,7 +78,7 @@ def _unfinished(project: Project, error: ToolkitError) -> ToolkitError:
 
 def _possible(project: Project, docker: Docker, wanted: Iterable[Account], *, insist: bool) -> Iterable[Account]:
     """Those whose service runs and asks for them; the others are told, or refused where the user insists."""
-    up = {state.service for state in health.states(docker) if state.status == "running"}
+    up = {state.service for state in health.container_states(docker) if state.status == "running"}
     project.require_setup()
     for account in wanted:
         why = unasked(project, docker, account.service)
@@ -98,7 +98,7 @@ def _begin(project: Project, docker: Docker, account: Account, timeout: float) -
     Raises:
         ToolkitError: the service does not know the present credential.
     """
-    present = account.credential(account.current(project))
+    present = account.credential(account.current_values(project))
     if said := attempt(docker, account.service, present.user, present.password):
         why = f"{account.service} does not accept the present one: {said}"
         raise ToolkitError(f"cannot rotate {account.name}", why, "run invoke secrets.check, which says how to mend it")
@@ -106,11 +106,11 @@ def _begin(project: Project, docker: Docker, account: Account, timeout: float) -
 
 
 class _Rotation:
-    def __init__(self, project: Project, docker: Docker, staged: Staged, timeout: float) -> None:
+    def __init__(self, project: Project, docker: Docker, staged: StagedRotation, timeout: float) -> None:
         self._project, self._docker, self._timeout = project, docker, timeout
         self._staged, self._account = staged, staged.account
         self._server = SERVERS[self._account.service](project, docker, staged, timeout)
-        self._files = setup.reads_files(project, project.require_setup())
+        self._files = setup.uses_secret_files(project, project.require_setup())
 
     def complete(self) -> None:
         """Every step, whether or not it was done before; each says what holds once it has ended."""
@@ -128,7 +128,7 @@ class _Rotation:
                 self._require(new)
                 self._refuse(old)
                 say(f"  {service} refuses the old one")
-                rotation_journal.end(self._project)
+                rotation_journal.complete(self._project)
             finally:
                 # Also what a run before that was killed has silenced.
                 silences.end(self._project, self._docker, self._reason)
@@ -169,7 +169,7 @@ class _Rotation:
     def _clients(self) -> list[str]:
         """The running services that use the credential, those with several replicas first; not the one that asks."""
         config = self._docker.effective()
-        up = {state.service for state in health.states(self._docker, config["name"])}
+        up = {state.service for state in health.container_states(self._docker, config["name"])}
         found = [name for name, spec in config["services"].items() if name in up and self._uses(spec)]
         ours = [name for name in release.services(self._docker) if name in found]
         others = [name for name in found if name not in ours]
@@ -196,8 +196,8 @@ class _Rotation:
         found, password = self._containers(service), self._staged.new.password
         if not self._files:
             return {each["Id"] for each in found if any(password in line for line in each["Config"].get("Env") or ())}
-        since = rotation_journal.installed(self._project, self._staged)
-        states = [health.parse(each) for each in found]
+        since = rotation_journal.installed_at(self._project, self._staged)
+        states = [health.parse_container(each) for each in found]
         return {state.id for state in states if state.started and state.started > since}
 
     def _outdated(self, service: str) -> bool:

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project
-from toolkit.checkout.rotation_journal import Staged
+from toolkit.checkout.rotation_journal import StagedRotation
 from toolkit.checks.logins import attempt
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
@@ -44,7 +44,7 @@ class Server(ABC):
 
     project: Project
     docker: Docker
-    staged: Staged
+    staged: StagedRotation
     timeout: float
     service: ClassVar[str]
     reads_itself: ClassVar[bool] = False
@@ -109,7 +109,7 @@ class Redis(Server):
     def revoke(self) -> None:
         """See `Server`. Connections that are older than the new file were opened with the old password."""
         new = self.staged.new
-        age = math.ceil(time.time() - rotation_journal.installed(self.project, self.staged).timestamp())
+        age = math.ceil(time.time() - rotation_journal.installed_at(self.project, self.staged).timestamp())
         self._commands(
             f"ACL SETUSER {new.user} resetpass #{_hash(new.password)}",
             f"CLIENT KILL USER {new.user} MAXAGE {age} SKIPME yes",
@@ -223,7 +223,7 @@ class Application(Server):
         old, new = self.staged.old.password, self.staged.new.password
         if not self._in_file:
             rotation_journal.install(self.project, self.staged)
-        elif credentials.stored(self.project, self.staged.account.name) != new:
+        elif credentials.first_line(self.project, self.staged.account.name) != new:
             self._write(old, new)
         if attempt(self.docker, self.service, "", new):
             # In its environment is the old one, or what it has mounted is no longer the file.
@@ -242,7 +242,7 @@ class Application(Server):
 
     @property
     def _in_file(self) -> bool:
-        return setup.reads_files(self.project, self.project.require_setup())
+        return setup.uses_secret_files(self.project, self.project.require_setup())
 
     def _write(self, *tokens: str) -> None:
         files.overwrite(credentials.path_of(self.project, self.staged.account.name), "\n".join(tokens))

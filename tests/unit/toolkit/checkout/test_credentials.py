@@ -50,8 +50,8 @@ def test_a_file_of_tokens_has_one_a_line_and_the_first_is_in_use(project: Projec
     path = credentials.path_of(project, secret.name)
     for end in ("", "\n"):
         path.write_text(f"{GOOD}\n{other}{end}")
-        assert credentials.every(project, secret) == [GOOD, other]
-        assert credentials.load(project, secret) == credentials.stored(project, secret.name) == GOOD
+        assert credentials.load_all(project, secret) == [GOOD, other]
+        assert credentials.load(project, secret) == credentials.first_line(project, secret.name) == GOOD
         assert credentials.authorization(project) == {"Authorization": f"Bearer {GOOD}"}
 
 

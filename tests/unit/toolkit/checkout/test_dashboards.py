@@ -11,12 +11,12 @@ import pytest
 from toolkit.checkout.dashboards import (
     EMPTY_BY_DESIGN,
     FOLDER,
-    Excuse,
+    EmptyPanel,
     PanelQuery,
-    concrete,
-    excuses,
-    names_in,
+    empty_panels,
     queries,
+    variables_in,
+    with_defaults,
 )
 from toolkit.core.promql import metrics_in
 
@@ -42,13 +42,13 @@ def variable(kind: str, **fields: Any) -> dict[str, Any]:
 )
 def test_a_variable_becomes_its_default(model: dict[str, Any], value: str) -> None:
     for form in ("$service", "${service}", "${service:regex}"):
-        assert concrete(f'up{{service=~"{form}"}}', model) == f'up{{service=~"{value}"}}'
+        assert with_defaults(f'up{{service=~"{form}"}}', model) == f'up{{service=~"{value}"}}'
 
 
 def test_what_is_no_variable_stays() -> None:
     text = 'label_replace(rate(x[$__rate_interval]), "a", "${1}xx", "b", "$2 $unknown")'
-    assert concrete(text, {}) == text.replace("$__rate_interval", "1m")
-    assert names_in(text) == {"unknown"}
+    assert with_defaults(text, {}) == text.replace("$__rate_interval", "1m")
+    assert variables_in(text) == {"unknown"}
 
 
 def test_panels_rows_and_annotations_are_asked(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_excuses(tmp_path: Path) -> None:
         "- {panel: Errors, reason: None yet.}\n"
         "- {panel: Lag, dashboard: netmon-kafka, needs: kafka-exporter, reason: It tells the lag.}\n"
     )
-    errors, lag = excuses(tmp_path)
-    assert errors == Excuse("Errors", "None yet.")
+    errors, lag = empty_panels(tmp_path)
+    assert errors == EmptyPanel("Errors", "None yet.")
     assert errors.covers(PanelQuery("any", "Errors", "A", "loki", "x"))
     asked = PanelQuery("netmon-kafka", "Lag", "A", "prometheus", "x")
     assert lag.covers(asked, absent={"kafka-exporter"})

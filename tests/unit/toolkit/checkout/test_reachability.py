@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.checkout.reachability import FILE, BrokenMatrixError, Connection, Matrix
+from toolkit.checkout.reachability import FILE, Connection, InvalidMatrixError, Matrix
 
 TEXT = """
 connections:
@@ -49,11 +49,11 @@ def test_what_is_open_without_being_allowed(matrix: Matrix) -> None:
 @pytest.mark.parametrize("text", ["", "connections: []", "connections: [{to: a}]\nnetworks: {}", "networks: ["])
 def test_a_broken_matrix(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(BrokenMatrixError) as raised:
+    with pytest.raises(InvalidMatrixError) as raised:
         Matrix.load(tmp_path)
     assert raised.value.fix
 
 
 def test_no_matrix(tmp_path: Path) -> None:
-    with pytest.raises(BrokenMatrixError, match="cannot read"):
+    with pytest.raises(InvalidMatrixError, match="cannot read"):
         Matrix.load(tmp_path)

@@ -191,7 +191,7 @@ def test_a_password_of_the_user_that_breaks_the_rule_is_refused_in_its_file(proj
 
 def test_two_runs_take_turns(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with files.exclusive(project.lock_file, "be the other run"), monkeypatch.context() as patched:
-        patched.setattr(files, "_held", set())
+        patched.setattr(files, "_held_locks", set())
         with pytest.raises(ToolkitError, match="another run"):
             setup(project, None)
     assert not project.env_file.exists()

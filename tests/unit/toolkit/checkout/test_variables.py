@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.checkout.project import Project
-from toolkit.checkout.variables import OF_SETUP, OF_TASKS, port_variables, variables_used
+from toolkit.checkout.variables import SETUP_VARIABLES, TASK_VARIABLES, port_variables, variables_used
 from toolkit.core.errors import ToolkitError
 
 
@@ -38,9 +38,9 @@ def test_an_unusable_file_is_named(project: Project, content: str | None) -> Non
 def test_the_example_has_exactly_the_variables_of_all_layers_with_their_defaults(project: Project) -> None:
     example = dict(re.findall(r"^#(\w+)=(.*)$", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     used = variables_used(project)
-    assert example.keys() == {*used, *OF_SETUP, *OF_TASKS}
-    assert {name: example[name] for name in used if name not in OF_SETUP} == {
-        name: default for name, default in used.items() if name not in OF_SETUP
+    assert example.keys() == {*used, *SETUP_VARIABLES, *TASK_VARIABLES}
+    assert {name: example[name] for name in used if name not in SETUP_VARIABLES} == {
+        name: default for name, default in used.items() if name not in SETUP_VARIABLES
     }
 
 

@@ -37,15 +37,15 @@ def test_consent_on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, agr
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _question: answer)
     if agreed:
-        console.consent("delete it", yes=False)
+        console.confirm("delete it", yes=False)
     else:
         with pytest.raises(ToolkitError, match="nothing was changed"):
-            console.consent("delete it", yes=False)
+            console.confirm("delete it", yes=False)
 
 
 def test_consent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(ToolkitError, match="consent is missing to delete it") as raised:
-        console.consent("delete it", yes=False)
+        console.confirm("delete it", yes=False)
     assert "--yes" in raised.value.fix
-    console.consent("delete it", yes=True)
+    console.confirm("delete it", yes=True)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.unit.toolkit.containers import state
-from toolkit.engine.diagnosis import CAUSES, KILLED, OUT_OF_MEMORY, STOPPED, cause, final
+from toolkit.engine.diagnosis import CAUSES, KILLED, OUT_OF_MEMORY, STOPPED, cause, is_permanent
 
 MARKER = 'ERROR:  relation "platform.initialisation" does not exist'
 SAMPLES = {
@@ -71,4 +71,4 @@ def test_what_the_state_alone_tells() -> None:
     ],
 )
 def test_final_needs_the_same_answer_three_times(checks: list[tuple[float, int, str]], expected: bool) -> None:
-    assert final(state(health="starting", checks=checks)) is expected
+    assert is_permanent(state(health="starting", checks=checks)) is expected

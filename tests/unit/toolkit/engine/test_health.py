@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
-from toolkit.engine.health import Port, Verdict, moment, states
+from toolkit.engine.health import Port, Verdict, container_states, parse_time
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_states_are_sorted_and_asked_for_with_one_look(docker: FakeDocker) -> No
     docker.on("ps", "--filter", "label=com.docker.compose.oneoff=False", stdout="c\nb\na\n")
     listed = [container("redis"), container("db", number=2), container("db")]
     docker.on("container", "inspect", "c", "b", "a", stdout=listed)
-    found = states(docker.cli, "network-monitor")
+    found = container_states(docker.cli, "network-monitor")
     assert [(each.service, each.replica) for each in found] == [("db", 1), ("db", 2), ("redis", 1)]
     assert len(docker.calls) == 2
 
@@ -78,4 +78,4 @@ def test_last_check_is_the_newest_on_one_line() -> None:
     ],
 )
 def test_moment(text: str, expected: datetime | None) -> None:
-    assert moment(text) == expected
+    assert parse_time(text) == expected

@@ -16,7 +16,7 @@ from tests.unit.toolkit.containers import container, state
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import wait as module
 from toolkit.engine.compose import Result
-from toolkit.engine.wait import Service, Watch, dependencies, group, last_lines, replicas, wait
+from toolkit.engine.wait import Service, Watch, dependencies, expected_replicas, group_by_service, last_lines, wait
 
 MARKER = 'relation "platform.initialisation" does not exist'
 PASSWORD = "password authentication failed"
@@ -85,20 +85,20 @@ def test_replicas_of_the_configuration() -> None:
     config = configuration(
         one={}, none={"deploy": {"replicas": 0}}, three={"deploy": {"replicas": 3}}, two={"scale": 2}
     )
-    assert replicas(config) == {"one": 1, "three": 3, "two": 2}
+    assert expected_replicas(config) == {"one": 1, "three": 3, "two": 2}
     with pytest.raises(ToolkitError, match="nothing to wait for"):
-        replicas(config, ["none"])
+        expected_replicas(config, ["none"])
     with pytest.raises(ToolkitError, match="nothing to wait for"):
-        replicas(configuration())
+        expected_replicas(configuration())
 
 
 def test_every_replica_counts() -> None:
     two = [state("worker"), state("worker", number=2, health="starting")]
-    [worker] = group(two, {"worker": 3})
+    [worker] = group_by_service(two, {"worker": 3})
     assert (worker.ready, worker.summary) == (False, "healthy, starting, 1 not created")
-    [worker] = group([two[0], state("worker", number=2)], {"worker": 2})
+    [worker] = group_by_service([two[0], state("worker", number=2)], {"worker": 2})
     assert (worker.ready, worker.summary) == (True, "healthy")
-    [more_than_configured] = group(two, {"worker": 1})
+    [more_than_configured] = group_by_service(two, {"worker": 1})
     assert not more_than_configured.ready
 
 
@@ -147,7 +147,7 @@ class TestHopeless:
 
     @staticmethod
     def verdict(watch: Watch, *services: Service, starting: bool = False) -> list[str]:
-        return [service.name for service, _ in watch.hopeless(services, starting=starting)]
+        return [service.name for service, _ in watch.unrecoverable(services, starting=starting)]
 
     @staticmethod
     def watch(begun: float = 30) -> Watch:
@@ -192,10 +192,10 @@ class TestHopeless:
 
     def test_a_look_notes_changes(self) -> None:
         watch, before = self.watch(), self.service("db", health="starting")
-        watch.look([before])
-        watch.look([before])
+        watch.update([before])
+        watch.update([before])
         assert watch.changed == {}
-        watch.look([self.service("db")])
+        watch.update([self.service("db")])
         assert list(watch.changed) == ["db"]
         assert 29 < watch.seconds("db") < 32
 
@@ -318,15 +318,15 @@ def test_dependencies_are_transitive() -> None:
 @pytest.mark.parametrize("waiting", ["kafka", "disk"])
 def test_a_restart_loop_is_not_given_up_while_a_dependency_starts(waiting: str) -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
-    found = group(
+    found = group_by_service(
         [
             state("kafka-exporter", started=0, **LOOPING),
             *(state(name, health="starting" if name == waiting else "healthy") for name in ("kafka", "disk")),
         ],
         dict.fromkeys(CHAIN, 1),
     )
-    watch.look(found)
-    assert watch.hopeless(found, starting=False) == []
+    watch.update(found)
+    assert watch.unrecoverable(found, starting=False) == []
 
 
 @pytest.mark.parametrize(("started", "given_up"), [(30, False), (-1, True)])
@@ -335,13 +335,13 @@ def test_a_restart_loop_is_given_up_once_it_goes_on_after_its_dependencies_are_r
 ) -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
     looping = state("kafka-exporter", started=started, **LOOPING)
-    found = group([looping, state("kafka"), state("disk")], dict.fromkeys(CHAIN, 1))
-    watch.look(found)
-    assert [each.service for _, each in watch.hopeless(found, starting=False)] == ["kafka-exporter"] * given_up
+    found = group_by_service([looping, state("kafka"), state("disk")], dict.fromkeys(CHAIN, 1))
+    watch.update(found)
+    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["kafka-exporter"] * given_up
 
 
 def test_a_restart_loop_without_a_dependency_is_given_up_while_others_start() -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
-    found = group([state("disk", **LOOPING), state("kafka", health="starting")], {"disk": 1, "kafka": 1})
-    watch.look(found)
-    assert [each.service for _, each in watch.hopeless(found, starting=False)] == ["disk"]
+    found = group_by_service([state("disk", **LOOPING), state("kafka", health="starting")], {"disk": 1, "kafka": 1})
+    watch.update(found)
+    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["disk"]

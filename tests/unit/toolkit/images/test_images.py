@@ -22,7 +22,7 @@ from toolkit.checkout.setup import setup
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.images import Image, build, build_digest, choose, images_of, listing, provide, pull, ready
+from toolkit.images import Image, build, build_digest, choose, images_of, list_images, provide, pull, ready
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_the_package_index_of_this_machine_is_used_unless_it_holds_a_password(
 def test_the_listing_has_both_sets_and_what_is_here(project: Project, engine: Engine) -> None:
     engine.images = {LOCAL_REDIS}
     setup(project, None, images="local")
-    rows = listing(project, engine.docker.cli)
+    rows = list_images(project, engine.docker.cli)
     assert [row.name for row in rows] == [LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS, APP, POSTGRES, REDIS]
     assert [(row.sets, row.size) for row in rows if row.size] == [(("local",), 100)]
 
@@ -281,7 +281,7 @@ def test_the_local_set_has_no_published_base(project: Project, based: Engine) ->
 
 def test_a_base_is_listed_and_pulled_and_provided_for_a_build(project: Project, based: Engine) -> None:
     setup(project, None, images="pulled")
-    [row] = [row for row in listing(project, based.docker.cli) if row.name == PYTHON]
+    [row] = [row for row in list_images(project, based.docker.cli) if row.name == PYTHON]
     assert (row.used_by, row.built, row.sets, row.size) == ("base of app", False, ("pulled",), None)
     pull(project, based.docker.cli)
     assert {argv[-1] for argv in based.docker.ran("pull")} == {POSTGRES, REDIS, PYTHON}

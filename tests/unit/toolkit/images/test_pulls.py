@@ -15,7 +15,7 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result, TimedOutError
 from toolkit.images import pulls, sizes
-from toolkit.images.layers import Output
+from toolkit.images.layers import PullOutput
 from toolkit.images.registry import RegistryError
 
 A, B = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
@@ -31,7 +31,7 @@ class TestOutput:
     """What docker prints of layers."""
 
     def test_bytes_are_those_of_the_layers_that_were_not_here(self) -> None:
-        output = Output()
+        output = PullOutput()
         for line in (
             "8: Pulling from library/redis",
             "\x1b[1A\x1b[2K",
@@ -39,54 +39,54 @@ class TestOutput:
             f"{B}: Pulling fs layer ",
             "cccccccccccc: Waiting ",
         ):
-            output.see(line)
+            output.feed(line)
         assert (output.received, output.total) == (0, None)
-        output.see(f"\x1b[2K{B}: Downloading  1.633MB/4.004MB")
-        output.see("cccccccccccc: Downloading [==>          ]  524.3kB/1.049MB")
+        output.feed(f"\x1b[2K{B}: Downloading  1.633MB/4.004MB")
+        output.feed("cccccccccccc: Downloading [==>          ]  524.3kB/1.049MB")
         assert (output.received, output.total) == (1_633_000 + 524_300, 4_004_000 + 1_049_000)
-        output.see(f"{B}: Verifying Checksum ")
-        output.see(f"{B}: Extracting  65.54kB/4.004MB")
-        output.see("cccccccccccc: Pull complete ")
+        output.feed(f"{B}: Verifying Checksum ")
+        output.feed(f"{B}: Extracting  65.54kB/4.004MB")
+        output.feed("cccccccccccc: Pull complete ")
         assert (output.received, output.total) == (5_053_000, 5_053_000)
 
     def test_sizes_that_are_known_count_before_the_first_byte(self) -> None:
-        output = Output({A: 100, B: 200})
-        output.see(f"{A}: Waiting ")
-        output.see(f"{B}: Download complete ")
+        output = PullOutput({A: 100, B: 200})
+        output.feed(f"{A}: Waiting ")
+        output.feed(f"{B}: Download complete ")
         assert (output.received, output.total) == (200, 300)
 
     def test_a_layer_that_is_tried_again_starts_from_nothing(self) -> None:
-        output = Output({A: 100})
-        output.see(f"{A}: Downloading  60B/100B")
-        output.see(f"{A}: Retrying in 5 seconds ")
+        output = PullOutput({A: 100})
+        output.feed(f"{A}: Downloading  60B/100B")
+        output.feed(f"{A}: Retrying in 5 seconds ")
         assert (output.received, output.total, output.layers[A].state) == (0, 100, "Retrying")
 
     def test_it_moves_with_what_is_new(self) -> None:
         now = [0.0]
-        output = Output(clock=lambda: now[0])
+        output = PullOutput(clock=lambda: now[0])
         for at, line in enumerate(
             [f"{A}: Downloading  1B/9B", f"{B}: Waiting ", f"{A}: Downloading  1B/9B", f"{B}: Waiting ", "\x1b[1A"], 1
         ):
             now[0] = at
-            output.see(line)
-        assert output.moved == 2, "what is printed again is no progress"
+            output.feed(line)
+        assert output.last_progress == 2, "what is printed again is no progress"
 
     def test_layers_wait_for_those_of_other_images_or_for_the_engine(self) -> None:
-        output = Output()
+        output = PullOutput()
         assert not output.queued
-        output.see(f"{A}: Pulling fs layer ")
-        output.see(f"{B}: Waiting ")
+        output.feed(f"{A}: Pulling fs layer ")
+        output.feed(f"{B}: Waiting ")
         assert (output.queued, output.downloaded) == (True, False)
-        output.see(f"{A}: Downloading  1B/9B")
+        output.feed(f"{A}: Downloading  1B/9B")
         assert (output.queued, output.downloaded) == (False, False)
-        output.see(f"{A}: Extracting  1B/9B")
-        output.see(f"{B}: Download complete ")
+        output.feed(f"{A}: Extracting  1B/9B")
+        output.feed(f"{B}: Download complete ")
         assert (output.queued, output.downloaded) == (False, True)
 
     @pytest.mark.parametrize("line", ["Login prior to pull:", "Username: ", "Password: "])
     def test_a_question_is_seen(self, line: str) -> None:
-        output = Output()
-        output.see(line)
+        output = PullOutput()
+        output.feed(line)
         assert output.wants_login
 
 
@@ -137,7 +137,7 @@ HANGS = Result(-1, "", "")
 @pytest.fixture
 def line(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setattr(pulls, "PAUSES", (0.01, 0.02, 0.03))
-    monkeypatch.setattr("toolkit.core.progress.LOOK", 0.01)
+    monkeypatch.setattr("toolkit.core.progress.REFRESH_SECONDS", 0.01)
     return Line(docker)
 
 
@@ -329,7 +329,7 @@ def test_ctrl_c_ends_what_runs(project: Project, line: Line, monkeypatch: pytest
         if line.order and len(looks) > 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pulls._Watching, "look", interrupted)
+    monkeypatch.setattr(pulls._StallWatch, "look", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pulls.pull(project, line.docker.cli, [REDIS, POSTGRES])
 

@@ -18,8 +18,8 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
 from toolkit.images import registry, sizes, tags
-from toolkit.images.logins import account
-from toolkit.images.registry import Name, Registries, RegistryError
+from toolkit.images.logins import basic_credentials
+from toolkit.images.registry import ImageName, Registries, RegistryError
 
 SEND = Registries._send
 CREDENTIALS = b64encode(b"me:secret").decode()
@@ -47,9 +47,9 @@ class Server:
         route = self.routes.get(path, NOT_FOUND)
         return route() if callable(route) else route
 
-    def name(self, repository: str = "library/redis", tag: str = "8.1.2-alpine") -> Name:
+    def name(self, repository: str = "library/redis", tag: str = "8.1.2-alpine") -> ImageName:
         """The name of an image that is here."""
-        return Name.parse(f"127.0.0.1:{self.port}/{repository}:{tag}")
+        return ImageName.parse(f"127.0.0.1:{self.port}/{repository}:{tag}")
 
     def manifest(self, repository: str, reference: str, document: dict[str, Any]) -> None:
         """Serve a manifest."""
@@ -69,18 +69,18 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.parametrize(
     ("text", "name", "url"),
     [
-        ("redis", Name("docker.io", "library/redis", "latest"), "https://registry-1.docker.io/v2/library/redis"),
-        ("docker.io/library/redis:8", Name("docker.io", "library/redis", "8"), None),
-        ("apache/kafka:4.3.1", Name("docker.io", "apache/kafka", "4.3.1"), None),
-        ("quay.io/a/b:v1", Name("quay.io", "a/b", "v1"), "https://quay.io/v2/a/b"),
-        ("mirror:5000/a:1@sha256:0", Name("mirror:5000", "a", "1", "sha256:0"), "https://mirror:5000/v2/a"),
-        ("localhost:5000/a:1", Name("localhost:5000", "a", "1"), "http://localhost:5000/v2/a"),
-        ("[::1]:5000/a:1", Name("[::1]:5000", "a", "1"), "http://[::1]:5000/v2/a"),
-        ("localhost.example/a:1", Name("localhost.example", "a", "1"), "https://localhost.example/v2/a"),
+        ("redis", ImageName("docker.io", "library/redis", "latest"), "https://registry-1.docker.io/v2/library/redis"),
+        ("docker.io/library/redis:8", ImageName("docker.io", "library/redis", "8"), None),
+        ("apache/kafka:4.3.1", ImageName("docker.io", "apache/kafka", "4.3.1"), None),
+        ("quay.io/a/b:v1", ImageName("quay.io", "a/b", "v1"), "https://quay.io/v2/a/b"),
+        ("mirror:5000/a:1@sha256:0", ImageName("mirror:5000", "a", "1", "sha256:0"), "https://mirror:5000/v2/a"),
+        ("localhost:5000/a:1", ImageName("localhost:5000", "a", "1"), "http://localhost:5000/v2/a"),
+        ("[::1]:5000/a:1", ImageName("[::1]:5000", "a", "1"), "http://[::1]:5000/v2/a"),
+        ("localhost.example/a:1", ImageName("localhost.example", "a", "1"), "https://localhost.example/v2/a"),
     ],
 )
-def test_a_name_has_the_parts_that_docker_sees(text: str, name: Name, url: str | None) -> None:
-    assert Name.parse(text) == name
+def test_a_name_has_the_parts_that_docker_sees(text: str, name: ImageName, url: str | None) -> None:
+    assert ImageName.parse(text) == name
     assert url is None or name.url == url
 
 
@@ -111,7 +111,7 @@ def test_a_registry_that_is_not_there() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registries, "_send", SEND)
         with pytest.raises(RegistryError, match=r"no answer from localhost:1 \(ConnectionError\)") as error:
-            Registries().tags(Name.parse("localhost:1/a:1"))
+            Registries().tags(ImageName.parse("localhost:1/a:1"))
     assert error.value.status == 0
 
 
@@ -207,7 +207,7 @@ class TestLogin:
             (tmp_path / "config.json").write_text(config)
         if answer:
             docker.answer("docker-credential-x", "get", by=answer)
-        assert account("registry.test") == found
+        assert basic_credentials("registry.test") == found
         assert docker.inputs == (["registry.test"] if answer else [])
 
 
@@ -271,7 +271,7 @@ def test_every_pinned_tag_is_checked(served: Server, project: Project) -> None:
     served.manifest("library/redis", "8.10.2-alpine", {})
     served.manifest("library/caddy", "2.11.4-alpine", {})
     served.routes["/v2/library/redis/tags/list?n=1000"] = (200, {"tags": ["8.10.3-alpine", "9.0.0-alpine"]}, {})
-    found = {each.name.partition("/")[2]: each for each in tags.pinned(project)}
+    found = {each.name.partition("/")[2]: each for each in tags.pinned_tags(project)}
     redis = found["library/redis:8.10.2-alpine"]
     assert (redis.exists, redis.line, redis.newest) == (True, "8.10.3-alpine", "9.0.0-alpine")
     caddy = found["library/caddy:2.11.4-alpine"]

@@ -11,7 +11,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.operate.accountbook import AccountBook
 from tests.unit.toolkit.operate.fake_engine import Engine
 from toolkit.checkout import credentials
-from toolkit.checkout.accounts import Account, accounts, named
+from toolkit.checkout.accounts import Account, accounts, require_account
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.engine.compose import Result
@@ -42,7 +42,7 @@ class Stack:
         docker.answer("compose", "up", by=self._up)
         docker.answer("compose", "config", by=self._config)
         for account in accounts(project):
-            present = account.credential(account.current(project))
+            present = account.credential(account.current_values(project))
             if account.service != "app":
                 self.book.add(account.service, present.user, present.password)
         self.engine.log.clear()
@@ -58,7 +58,7 @@ class Stack:
         made["mounted"] = str(credentials.path_of(self.project, "api_token"))
 
     def in_use(self, name: str) -> dict[str, str]:
-        return named(self.project, name).current(self.project)
+        return require_account(self.project, name).current_values(self.project)
 
     def opens(self, account: Account, values: dict[str, str]) -> bool:
         """With any container of the service."""

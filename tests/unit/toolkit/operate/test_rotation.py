@@ -13,7 +13,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.operate.rotatingstack import SERVERS, Stack
 from tests.unit.toolkit.programs import Programs
 from toolkit.checkout import credentials, rotation_journal
-from toolkit.checkout.accounts import accounts, named
+from toolkit.checkout.accounts import accounts, require_account
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import doctor
@@ -59,9 +59,9 @@ def prod(project: Project, docker: FakeDocker) -> Stack:
 def test_every_account_can_be_rotated(project: Project) -> None:
     assert tuple(account.name for account in accounts(project)) == NAMES
     assert {account.service for account in accounts(project)} == set(SERVERS)
-    assert named(project, "postgres_app_password") == named(project, "postgres_app")
+    assert require_account(project, "postgres_app_password") == require_account(project, "postgres_app")
     with pytest.raises(ToolkitError, match="unknown secret 'x': known: postgres_password, postgres_app") as caught:
-        named(project, "x")
+        require_account(project, "x")
     assert caught.value.code == 2
 
 
@@ -71,7 +71,7 @@ ASKED_FOR = [("prod", name) for name in NAMES] + [("dev", name) for name in NAME
 
 @pytest.mark.parametrize(("stack", "name"), ASKED_FOR, indirect=["stack"])
 def test_the_new_one_opens_and_the_old_one_is_refused(stack: Stack, name: str) -> None:
-    account, before = named(stack.project, name), stack.in_use(name)
+    account, before = require_account(stack.project, name), stack.in_use(name)
     stack.rotate(name)
     after = stack.in_use(name)
     assert all(before[key] != after[key] for key in after)
@@ -214,7 +214,7 @@ def kills(stack: Stack, at: int) -> Callable[[], None]:
 @pytest.mark.parametrize("name", ["postgres_app", "redis_app_password", "redis_password", "rabbitmq_app",
                                   "kafka_monitoring_password", "kafka_app", "api_token"])  # fmt: skip
 def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, name: str) -> None:
-    account, at, killed = named(prod.project, name), 0, True
+    account, at, killed = require_account(prod.project, name), 0, True
     while killed:
         before = prod.in_use(name)
         live = kills(prod, at)
@@ -269,7 +269,7 @@ def test_a_token_in_the_environment_takes_another_container(project: Project, do
     stack = Stack(project, docker, "dev")
     stack.rotate("api_token")
     assert [entry.split()[0] for entry in stack.engine.log] == ["made", "stopped", "removed"]
-    assert stack.project.env["API_TOKEN"] == credentials.stored(stack.project, "api_token")
+    assert stack.project.env["API_TOKEN"] == credentials.first_line(stack.project, "api_token")
 
 
 def test_a_token_s_file_that_was_replaced_is_mounted_anew(prod: Stack) -> None:
@@ -366,7 +366,7 @@ def test_a_kill_while_the_journal_comes_or_goes(
 
 def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
     prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
-    rotation_journal.begin(prod.project, named(prod.project, "postgres_app"))
+    rotation_journal.begin(prod.project, require_account(prod.project, "postgres_app"))
     folder = rotation_journal.folder(prod.project)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
@@ -384,7 +384,7 @@ def test_ctrl_c_says_what_is_next(prod: Stack) -> None:
 
 
 def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    staged = rotation_journal.begin(prod.project, named(prod.project, "redis_app_password"))
+    staged = rotation_journal.begin(prod.project, require_account(prod.project, "redis_app_password"))
     before = prod.in_use("postgres_password")
     prod.rotate("postgres_password")
     assert prod.in_use("redis_app_password") == staged.after

@@ -1,4 +1,4 @@
-"""A running container is read from the kernel's files as they are, in both versions of control groups."""
+"""The state of running containers, read from /proc and both versions of cgroup, and the list of exceptions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from toolkit.policy import exemptions, running
-from toolkit.policy.exemptions import BrokenPolicyError, Exemption
-from toolkit.policy.rule import Service, broken
+from toolkit.policy.exemptions import Exemption, InvalidPolicyError
+from toolkit.policy.rule import Service, unexempted
 from toolkit.policy.rules import RULES
-from toolkit.policy.running import Container, Limits, look
+from toolkit.policy.running import Container, Limits, inspect
 
 STATUS = """Name:\tpython
 PPid:\t7
@@ -43,7 +43,7 @@ UDP = f"""{HEAD}   0: 00000000:20FB 00000000:0000 07 0
 
 
 class Host:
-    """A host's /proc and /sys/fs/cgroup with one container, whose main process is 42."""
+    """The /proc and /sys/fs/cgroup of a host with one container, whose main process is 42."""
 
     def __init__(self, root: Path) -> None:
         self.proc, self.cgroups = root / "proc", root / "cgroup"
@@ -66,14 +66,14 @@ class Host:
         for name, text in files.items():
             (self.cgroups / folder / name.replace("__", ".")).write_text(text + "\n")
 
-    def look(self) -> Container:
+    def inspect(self) -> Container:
         labels = {"com.docker.compose.service": "app"}
-        return look({"State": {"Pid": 42}, "Config": {"Labels": labels}}, self.proc, self.cgroups)
+        return inspect({"State": {"Pid": 42}, "Config": {"Labels": labels}}, self.proc, self.cgroups)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """The second version of control groups: one group for everything."""
+    """A host with cgroup v2: one group for all controllers."""
     host = Host(tmp_path)
     host.write("42/cgroup", "0::/docker/abc\n")
     files = {"memory__max": "67108864", "cpu__max": "50000 100000", "pids__max": "20", "cgroup__procs": "42"}
@@ -81,8 +81,8 @@ def host(tmp_path: Path) -> Host:
     return host
 
 
-def test_what_the_kernel_says(host: Host) -> None:
-    found = host.look()
+def test_state_of_a_container_is_read_from_the_kernel(host: Host) -> None:
+    found = host.inspect()
     assert found.name == "app"
     assert found.limits == Limits(memory=67108864, cpus=0.5, pids=20)
     [process] = found.processes
@@ -90,66 +90,66 @@ def test_what_the_kernel_says(host: Host) -> None:
     assert process.users == {10001}
     assert not process.capabilities
     assert process.no_new_privileges
-    assert process.filtered
+    assert process.seccomp_filtered
     assert [(mount.target, mount.writable, mount.shared) for mount in found.mounts] == [
         ("/", False, False), ("/tmp", True, False), ("/with space", False, True),
     ]  # fmt: skip
     assert found.namespaces == frozenset()
-    # Neither what only the container reaches nor a client's own port.
+    # Without loopback sockets and the ephemeral ports of clients.
     assert found.listening == {"3000/tcp", "9090/tcp", "8443/udp"}
 
 
-def test_no_limits(host: Host) -> None:
+def test_unlimited_resources_are_none(host: Host) -> None:
     host.group("docker/abc", memory__max="max", cpu__max="max 100000", pids__max="max")
-    assert host.look().limits == Limits(None, None, None)
+    assert host.inspect().limits == Limits(None, None, None)
 
 
-def test_first_version_of_control_groups(host: Host) -> None:
+def test_limits_are_read_from_cgroup_v1(host: Host) -> None:
     host.write("42/cgroup", "9:pids:/docker/abc\n4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc\n1:name=systemd:/x\n")
     host.group("pids/docker/abc", pids__max="20", cgroup__procs="42")
     host.group("memory/docker/abc", memory__limit_in_bytes="9223372036854771712")
     host.group("cpu/docker/abc", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
-    assert host.look().limits == Limits(memory=None, cpus=None, pids=20)
+    assert host.inspect().limits == Limits(memory=None, cpus=None, pids=20)
 
 
-def test_every_process_counts_but_health_checks_and_those_that_have_ended(host: Host) -> None:
+def test_processes_are_the_descendants_of_the_main_process_without_execs_and_exited_ones(host: Host) -> None:
     host.group("docker/abc", cgroup__procs="42\n43\n44\n45")
     host.write("44/status", STATUS)
     root = STATUS.replace("10001", "0").replace("PPid:\t7", "PPid:\t42")
     host.write("43/status", root.replace("CapEff:\t0000000000000000", "CapEff:\t0000000000202000"))
-    found = host.look()
+    found = host.inspect()
     assert [process.pid for process in found.processes] == [42, 43]
     assert found.processes[1].users == {0}
     assert found.processes[1].capabilities == {"NET_RAW", "SYS_ADMIN"}
 
 
-def test_a_container_that_does_not_run(host: Host) -> None:
+def test_a_stopped_container_is_an_error(host: Host) -> None:
     (host.proc / "42" / "status").unlink()
     with pytest.raises(FileNotFoundError):
-        host.look()
+        host.inspect()
 
 
-def test_a_namespace_of_the_host(host: Host) -> None:
+def test_a_namespace_shared_with_the_host_is_found(host: Host) -> None:
     (host.proc / "42" / "ns" / "pid").unlink()
     (host.proc / "42" / "ns" / "pid").symlink_to("pid:[self]")
-    assert host.look().namespaces == {"pid"}
+    assert host.inspect().namespaces == {"pid"}
 
 
-def test_namespaces_that_the_kernel_keeps_to_itself(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_are_empty_where_the_kernel_denies_access(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path) -> Path:
         raise PermissionError(path)
 
     monkeypatch.setattr(Path, "readlink", refused)
-    assert host.look().namespaces == frozenset()
+    assert host.inspect().namespaces == frozenset()
 
 
 SERVICE: dict[str, Any] = {"image": "redis:8", "user": "0:0", "restart": "always", "cap_add": ["CAP_NET_RAW"]}
 
 
-def test_exceptions_are_as_narrow_as_they_are_written() -> None:
+def test_an_exemption_covers_only_its_service_rule_and_object() -> None:
     def found(*exempt: Exemption) -> set[str]:
         service = Service("redis", SERVICE, Path("/"))
-        return {rule.name for rule, _ in broken(RULES, service, exempt, hardened=False)}
+        return {rule.name for rule, _ in unexempted(RULES, service, exempt, hardened=False)}
 
     assert {"user", "default-capabilities"} <= found()
     assert "user" not in found(Exemption("redis", "user", "why"))
@@ -161,13 +161,13 @@ def test_exceptions_are_as_narrow_as_they_are_written() -> None:
 @pytest.mark.parametrize(
     "text", ["", "exceptions: 1", "exceptions: [{service: a, rule: b, why: c}]", "exceptions: [", "exceptions: [a]"]
 )
-def test_a_broken_list_of_exceptions(tmp_path: Path, text: str) -> None:
+def test_an_invalid_policy_file_is_an_error_with_a_fix(tmp_path: Path, text: str) -> None:
     (tmp_path / exemptions.FILE).write_text(text)
-    with pytest.raises(BrokenPolicyError) as raised:
+    with pytest.raises(InvalidPolicyError) as raised:
         exemptions.load(tmp_path)
     assert raised.value.fix
 
 
-def test_no_list_of_exceptions(tmp_path: Path) -> None:
-    with pytest.raises(BrokenPolicyError, match="cannot read"):
+def test_a_missing_policy_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidPolicyError, match="cannot read"):
         exemptions.load(tmp_path)

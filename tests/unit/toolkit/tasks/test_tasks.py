@@ -23,7 +23,7 @@ from toolkit.images import image_lock
 from toolkit.images import tags as image_tags
 from toolkit.images.contracts import check as contract_check
 from toolkit.images.contracts import contract, inspection
-from toolkit.images.tags import Pinned
+from toolkit.images.tags import PinnedTag
 from toolkit.observe import check as observation
 from toolkit.operate import demo, deploy, lifecycle, reload
 from toolkit.operate.rotation import rotate as rotation
@@ -246,16 +246,16 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("found", "code", "said"),
     [
-        ([Pinned("redis:8.1", ("docker-compose.yml",), True, "8.2", "9.0")], 0, ""),
-        ([Pinned("redis:8.1", ("docker-compose.yml",), False)], 1, "do not exist: redis:8.1 (docker-compose.yml)"),
-        ([Pinned("redis:8.1", (), None, problem="429 slow down")], 1, "could be checked: redis:8.1: 429 slow down"),
+        ([PinnedTag("redis:8.1", ("docker-compose.yml",), True, "8.2", "9.0")], 0, ""),
+        ([PinnedTag("redis:8.1", ("docker-compose.yml",), False)], 1, "do not exist: redis:8.1 (docker-compose.yml)"),
+        ([PinnedTag("redis:8.1", (), None, problem="429 slow down")], 1, "could be checked: redis:8.1: 429 slow down"),
     ],
 )
 def test_pinned_tags_fail_where_one_does_not_exist_or_is_not_known(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    found: list[Pinned], code: int, said: str,
+    found: list[PinnedTag], code: int, said: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(image_tags, "pinned", lambda _project: found)
+    monkeypatch.setattr(image_tags, "pinned_tags", lambda _project: found)
     assert invoke("images.outdated") == code
     captured = capsys.readouterr()
     assert said in captured.err

@@ -38,7 +38,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("panel without a query", "dashboards.panels", REDIS, '"targets": [', '"queries": [', "Redis has no query"),
     Mutation("id twice", "dashboards.panels", REDIS, '"id": 3,', '"id": 2,', "Hit ratio has the id of another one", '"id": 2'),
     Mutation("panels on top of each other", "dashboards.panels", REDIS, '"w": 4, "x": 4, "y": 0', '"w": 4, "x": 3, "y": 0', "Memory used lies over Redis", '"x": 3'),
-    Mutation("panel over the edge", "dashboards.panels", REDIS, '"w": 4, "x": 20, "y": 0', '"w": 4, "x": 22, "y": 0', "Refused (1 h) reaches over the edge", '"x": 22'),
+    Mutation("panel over the edge", "dashboards.panels", REDIS, '"w": 4, "x": 20, "y": 0', '"w": 4, "x": 22, "y": 0', "Rejected (1 h) reaches over the edge", '"x": 22'),
     # Data sources.
     Mutation("data source that is not there", "datasources.references", REDIS, '"uid": "prometheus"', '"uid": "prom"', "no data source prom ", '"prom"'),
     Mutation("data source of another type", "datasources.references", REDIS, '"type": "prometheus"', '"type": "loki"', "no data source prometheus of the type loki", '"loki"'),
@@ -66,6 +66,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("excuse for a service that is not there", "queries.excused", EXCUSES, "needs: tempo", "needs: temp", "temp is no service", "needs: temp"),
     # Links.
     Mutation("link to a dashboard that is not there", "dashboards.links", OVERVIEW, "/d/netmon-rabbitmq", "/d/netmon-rabbit", "there is no dashboard netmon-rabbit", "netmon-rabbit"),
+    Mutation("alert on log lines that links to no dashboard", "dashboards.links", "monitoring/loki/rules/fake/logs.yml", "/d/netmon-logs", "/d/netmon-log", "there is no dashboard netmon-log", "netmon-log"),
     Mutation("link that presets an unknown variable", "dashboards.links", OVERVIEW, "var-service=", "var-services=", "has no variable services", "var-services"),
     Mutation("links by an unknown tag", "dashboards.links", REDIS, '"tags": ["netmon"]', '"tags": ["network"]', "no dashboard has the tag network", "network"),
     Mutation("home that is not there", "dashboards.home", SETTINGS, "netmon-overview.json", "netmon-home.json", "there is no dashboard", "netmon-home"),

@@ -20,7 +20,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     "user": (
         _seen("root", BASE, 'user: "999:999"', 'user: "0:0"', "db runs as root", '"0:0"'),
         _seen("root by name", PROD, "  redis:\n", "  redis:\n    user: root\n", "redis runs as root", "user: root"),
-        _seen("user of the image", BASE, '    user: "999:1000"\n', "", "redis names no user", "redis:"),
+        _seen("user of the image", BASE, '    user: "999:1000"\n', "", "redis sets no user", "redis:"),
     ),
     "image": (
         _seen("image without a tag", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
@@ -33,52 +33,52 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "confinement": (
         _seen("every system call", SECURITY, "    - no-new-privileges:true", "    - no-new-privileges:true\n    - seccomp:unconfined", "seccomp:unconfined", "security_opt"),
-        _seen("no profile of AppArmor", DEV, "  kafka:\n", "  kafka:\n    security_opt: [\"apparmor:unconfined\"]\n", "kafka switches a protection", "security_opt"),
-        _seen("all of /proc", PROD, "  redis:\n", "  redis:\n    security_opt: [\"systempaths=unconfined\"]\n", "redis switches a protection", "security_opt"),
+        _seen("no profile of AppArmor", DEV, "  kafka:\n", "  kafka:\n    security_opt: [\"apparmor:unconfined\"]\n", "kafka disables a protection", "security_opt"),
+        _seen("all of /proc", PROD, "  redis:\n", "  redis:\n    security_opt: [\"systempaths=unconfined\"]\n", "redis disables a protection", "security_opt"),
     ),
     "capabilities": (
-        _seen("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis is given the capability NET_ADMIN", "cap_add"),
+        _seen("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis adds the capability NET_ADMIN", "cap_add"),
         _seen("capabilities kept", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be [ALL]", "cap_drop"),
         _seen("service that is not hardened", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
         _seen("local image that is not hardened", IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
     ),
     "default-capabilities": (
-        _seen("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker is given the capability SYS_PTRACE", "cap_add"),
+        _seen("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker adds the capability SYS_PTRACE", "cap_add"),
     ),
     "privileged": (
         _seen("privileged container", BASE, RABBITMQ, RABBITMQ + "    privileged: true\n", "rabbitmq is privileged", "privileged"),
         _seen("privileged in development", DEV, "  smoke:\n", "  smoke:\n    privileged: true\n", "smoke is privileged", "privileged"),
     ),
     "host-mounts": (
-        _seen("folder of the host", BASE, REDIS_DATA, REDIS_DATA + "      - /etc:/host-etc:ro\n", "redis mounts /etc of the host", "/host-etc"),
-        _seen("one more folder of the host", BASE, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts /home", "/home"),
+        _seen("folder of the host", BASE, REDIS_DATA, REDIS_DATA + "      - /etc:/host-etc:ro\n", "redis mounts the host path /etc", "/host-etc"),
+        _seen("one more folder of the host", BASE, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
     ),
     "read-only-mounts": (
-        _seen("source that can be written", DEV, "        read_only: true\n", "", "mounts app, but not read-only", "/srv/app"),
-        _seen("logs of the engine that can be written", BASE, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers, but not read-only", "/var/lib/docker/containers"),
+        _seen("source that can be written", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
+        _seen("logs of the engine that can be written", BASE, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
     ),
     "published-ports": (
-        _seen("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes its port 5432/tcp", "ports"),
-        _seen("metrics published by a layer of all", BASE, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes its port 9187/tcp", "ports"),
+        _seen("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes port 5432/tcp", "ports"),
+        _seen("metrics published by a layer of all", BASE, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
     ),
     "public-ports": (
-        _seen("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes its port 3000/tcp to other machines", "ports"),
-        _seen("public default address", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "kafka publishes its port 9092/tcp to other machines", "ports"),
+        _seen("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes port 3000/tcp to other machines", "ports"),
+        _seen("public default address", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "kafka publishes port 9092/tcp to other machines", "ports"),
     ),
     "namespaces": (
-        _seen("network of the host", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "smoke leaves its own namespace: network_mode", "network_mode"),
-        _seen("processes of the host", BASE, RABBITMQ, RABBITMQ + "    pid: host\n", "rabbitmq leaves its own namespace: pid", "pid: host"),
-        _seen("processes of another container", PROD, "  worker:\n", "  worker:\n    pid: service:app\n", "worker leaves its own namespace: pid", "pid: service"),
-        _seen("shared memory of the host", BASE, RABBITMQ, RABBITMQ + "    ipc: host\n", "rabbitmq leaves its own namespace: ipc", "ipc: host"),
-        _seen("name of the host", BASE, RABBITMQ, RABBITMQ + "    uts: host\n", "rabbitmq leaves its own namespace: uts", "uts: host"),
-        _seen("users of the host", BASE, RABBITMQ, RABBITMQ + "    userns_mode: host\n", "rabbitmq leaves its own namespace: userns_mode", "userns_mode"),
-        _seen("control groups of the host", BASE, RABBITMQ, RABBITMQ + "    cgroup: host\n", "rabbitmq leaves its own namespace: cgroup", "cgroup: host"),
+        _seen("network of the host", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "smoke shares a namespace: network_mode", "network_mode"),
+        _seen("processes of the host", BASE, RABBITMQ, RABBITMQ + "    pid: host\n", "rabbitmq shares a namespace: pid", "pid: host"),
+        _seen("processes of another container", PROD, "  worker:\n", "  worker:\n    pid: service:app\n", "worker shares a namespace: pid", "pid: service"),
+        _seen("shared memory of the host", BASE, RABBITMQ, RABBITMQ + "    ipc: host\n", "rabbitmq shares a namespace: ipc", "ipc: host"),
+        _seen("name of the host", BASE, RABBITMQ, RABBITMQ + "    uts: host\n", "rabbitmq shares a namespace: uts", "uts: host"),
+        _seen("users of the host", BASE, RABBITMQ, RABBITMQ + "    userns_mode: host\n", "rabbitmq shares a namespace: userns_mode", "userns_mode"),
+        _seen("control groups of the host", BASE, RABBITMQ, RABBITMQ + "    cgroup: host\n", "rabbitmq shares a namespace: cgroup", "cgroup: host"),
     ),
     "memory-limit": (
-        _seen("no memory limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no limit of memory", "limits"),
+        _seen("no memory limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no memory limit", "limits"),
     ),
     "cpu-limit": (
-        _seen("no processor limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no limit of processor time", "limits"),
+        _seen("no processor limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no CPU limit", "limits"),
     ),
     "read-only-root": (
         _seen("writable root file systems", SECURITY, "  read_only: true\n", "", "read_only must be true"),
@@ -90,18 +90,18 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("unbounded tmpfs among the volumes", PROD, "  redis:\n", "  redis:\n    volumes:\n      - type: tmpfs\n        target: /scratch\n", "redis has a tmpfs without a size at /scratch", "/scratch"),
     ),
     "named-volumes": (
-        _seen("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has a volume without a name at /scratch", "/scratch"),
+        _seen("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has an anonymous volume at /scratch", "/scratch"),
     ),
     "restart": (
-        _seen("no restart policy", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis is not started again", "redis:"),
-        _seen("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis is not started again", "restart"),
+        _seen("no restart policy", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis has no restart policy", "redis:"),
+        _seen("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis has no restart policy", "restart"),
     ),
     "devices": (
-        _seen("disk of the host", BASE, RABBITMQ, RABBITMQ + "    devices: [/dev/sda:/dev/sda]\n", "rabbitmq is given devices", "devices"),
-        _seen("any device", BASE, RABBITMQ, RABBITMQ + "    device_cgroup_rules: [\"a *:* rwm\"]\n", "rabbitmq is given device_cgroup_rules", "device_cgroup_rules"),
+        _seen("disk of the host", BASE, RABBITMQ, RABBITMQ + "    devices: [/dev/sda:/dev/sda]\n", "rabbitmq has access to host devices: devices", "devices"),
+        _seen("any device", BASE, RABBITMQ, RABBITMQ + "    device_cgroup_rules: [\"a *:* rwm\"]\n", "rabbitmq has access to host devices: device_cgroup_rules", "device_cgroup_rules"),
     ),
     "mount-propagation": (
-        _seen("mounts that spread", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "appears on the host", "/etc/redis"),
+        _seen("mounts that spread", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "propagates mounts below", "/etc/redis"),
     ),
     "no-new-privileges": (
         _seen("privilege gain", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "may gain privileges", "security_opt"),
@@ -112,13 +112,13 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("collector without a label for its health", BASE, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
     ),
     "pids-limit": (
-        _seen("no limit of processes", SECURITY, "          pids: 50\n", "          cpus: \"1.0\"\n", "redis has no limit of processes", "limits"),
-        _seen("no limit of a local image's processes", IMAGES, "          pids: 100\n", "", "victorialogs has no limit of processes", "limits"),
+        _seen("no limit of processes", SECURITY, "          pids: 50\n", "          cpus: \"1.0\"\n", "redis has no PID limit", "limits"),
+        _seen("no limit of a local image's processes", IMAGES, "          pids: 100\n", "", "victorialogs has no PID limit", "limits"),
     ),
     "engine-socket": (
-        _seen("the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /var/run/docker.sock:/var/run/docker.sock:ro\n", "redis sees the engine's socket", "docker.sock"),
-        _seen("the folder of the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /run:/host-run:ro\n", "redis sees the engine's socket", "/host-run"),
-        _seen("the socket in the host's files", BASE, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter sees the engine's socket", "target: /host"),
+        _seen("the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /var/run/docker.sock:/var/run/docker.sock:ro\n", "redis can access the engine's socket", "docker.sock"),
+        _seen("the folder of the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /run:/host-run:ro\n", "redis can access the engine's socket", "/host-run"),
+        _seen("the socket in the host's files", BASE, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter can access the engine's socket", "target: /host"),
     ),
 }
 HARDENING_MUTATIONS = (
@@ -128,10 +128,10 @@ HARDENING_MUTATIONS = (
     Mutation("exception for a mount that is gone", "policy.exceptions", POLICY, "of: /host/proc", "of: /host/dev", "the exception is not needed"),
     Mutation("exception for an unknown service", "policy.exceptions", POLICY, "service: node-exporter", "service: host-exporter", "no service host-exporter"),
     Mutation("exception from an unknown rule", "policy.exceptions", POLICY, "rule: user", "rule: users", "no rule users"),
-    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: What each container uses, from the kernel, read-only.", 'reason: ""', "there is no reason"),
+    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: Resource usage of each container, from the kernel, read-only.", 'reason: ""', "there is no reason"),
     Mutation("exception twice", "policy.exceptions", POLICY, "of: /host/cgroup", "of: /host/containers", "exempt from host-mounts twice"),
-    Mutation("exception that is misspelt", "policy.exceptions", POLICY, "    reason: What each", "    because: What each", "because"),
-    Mutation("exception that says not of what", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts / of the host"),
+    Mutation("exception that is misspelt", "policy.exceptions", POLICY, "    reason: Resource", "    because: Resource", "because"),
+    Mutation("exception that says not of what", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts the host path /"),
     # Who reaches whom.
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
     Mutation("way out joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
@@ -152,8 +152,8 @@ HARDENING_MUTATIONS = (
     Mutation("network that reaches the host", "reachability.isolated", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
     Mutation("way out that is closed", "reachability.isolated", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
     # What the documentation says of both.
-    Mutation("table that says something else", "documents.tables", "docs/security.md", "a limit of memory", "no limit of memory", "the table controls is out of date", "made: controls"),
-    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: What each container uses", "reason: What every container uses", "the table exceptions is out of date", "made: exceptions"),
+    Mutation("table that says something else", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
+    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
     Mutation("connection that the documentation lacks", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
     Mutation("limit that the documentation lacks", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
 )

@@ -14,7 +14,7 @@ COLLECTOR, LOKI, TEMPO = (
 )
 GRAFANA, BLACKBOX = "monitoring/grafana/grafana.ini", "monitoring/blackbox/blackbox.yml"
 ROUTING, TEMPLATE = "monitoring/alertmanager/routing_tests.yml", "monitoring/alertmanager/templates/netmon.tmpl"
-PAGE, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
+RUNBOOK, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
 JAEGER, CADDYFILE = "monitoring/jaeger/jaeger.yml", "config/caddy/Caddyfile"
 
 # fmt: off
@@ -45,15 +45,24 @@ MONITORING_MUTATIONS = (
     Mutation("alert without a service", "alerts.labels", f"{TESTS}/containers_test.yml", "service: db", "component: db", "ContainerStopped: it has no service"),
     Mutation("alert of an unknown service", "alerts.labels", REDIS, "service: redis", "service: cache", "there is no service cache", "cache"),
     Mutation("alert without a summary", "alerts.texts", REDIS, "summary: Redis is down", "title: Redis is down", "RedisDown: it has no summary", "annotations"),
-    Mutation("alert without a description", "alerts.texts", PLATFORM, "description: It always", "details: It always", "Watchdog: it has no description", "annotations"),
-    Mutation("threshold without its value", "alerts.texts", REDIS, "{{ $value | humanizePercentage }} of maxmemory are", "Almost all of maxmemory is", "does not tell the value", "description"),
+    Mutation("alert without a description", "alerts.texts", PLATFORM, "description: This alert always", "details: This alert always", "Watchdog: it has no description", "annotations"),
+    Mutation("threshold without its value", "alerts.texts", REDIS, "{{ $value | humanizePercentage }} of maxmemory is", "Almost all of maxmemory is", "does not tell the value", "description"),
     Mutation("alert without a dashboard", "alerts.texts", REDIS, "/d/netmon-redis\"", "/redis\"", "leads to no dashboard", "dashboard_url"),
-    Mutation("page of another alert", "alerts.texts", REDIS, "/RedisDown.md", "/RedisAway.md", "RedisDown: its runbook_url is not", "runbook_url"),
-    Mutation("alert without a page", "alerts.pages", REDIS, "alert: RedisDown", "alert: RedisGone", "docs/alerts/RedisGone.md does not exist"),
-    Mutation("page without an alert", "alerts.pages", REDIS, "alert: RedisDown", "alert: RedisGone", "no alert has this name"),
-    Mutation("page without a fix", "alerts.pages", PAGE, "## Fix", "## Mend", "the section Fix is missing"),
-    Mutation("page with another title", "alerts.pages", PAGE, "# RedisDown", "# Redis is down", "the title is not RedisDown"),
-    Mutation("page that the index lacks", "alerts.pages", INDEX, "(RedisDown.md)", "(Redis.md)", "RedisDown is missing in this index"),
+    Mutation("runbook of another alert", "alerts.texts", REDIS, "/RedisDown.md", "/RedisAway.md", "RedisDown: its runbook_url is not", "runbook_url"),
+    Mutation("alert without a runbook", "runbooks.shape", REDIS, "alert: RedisDown", "alert: RedisGone", "docs/alerts/RedisGone.md does not exist"),
+    Mutation("runbook without an alert", "runbooks.shape", REDIS, "alert: RedisDown", "alert: RedisGone", "no alert has this name"),
+    Mutation("runbook without a mitigation", "runbooks.shape", RUNBOOK, "## Mitigation", "## Fix", "the section Mitigation is missing"),
+    Mutation("runbook with sections in another order", "runbooks.shape", RUNBOOK, "## Meaning", "## Impact\n\n## Meaning", "the sections are not Meaning, Impact"),
+    Mutation("runbook with another title", "runbooks.shape", RUNBOOK, "# RedisDown", "# Redis is down", "the title is not RedisDown"),
+    Mutation("runbook that the index lacks", "runbooks.shape", INDEX, "(RedisDown.md)", "(Redis.md)", "RedisDown is missing in this index"),
+    Mutation("runbook that names an unknown dashboard", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*", "Dashboard: *Redis*, *Monitoring*", "there is no dashboard Monitoring", "Dashboard:"),
+    Mutation("runbook that names another dashboard than its alert", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*", "Dashboard: *Kafka*", "the alert links to the dashboard Redis, which is not named here", "Dashboard:"),
+    Mutation("alert that links to another dashboard than its runbook", "runbooks.dashboards", REDIS, "/d/netmon-redis\"", "/d/netmon-kafka\"", "the alert links to the dashboard Kafka, which is not named here"),
+    Mutation("runbook without a dashboard", "runbooks.dashboards", RUNBOOK, "Dashboard: *Redis*.", "See *Redis*.", "no line begins with “Dashboard:”"),
+    Mutation("pending period that the index lacks", "documents.tables", REDIS, "for: 3s", "for: 5s", "the table redis is out of date"),
+    Mutation("severity that the index lacks", "documents.tables", REDIS, "severity: critical", "severity: warning", "the table redis is out of date"),
+    Mutation("meaning that the index lacks", "documents.tables", RUNBOOK, "redis-exporter cannot connect to Redis", "The exporter cannot connect to Redis", "the table redis is out of date"),
+    Mutation("dashboard that the documentation lacks", "documents.tables", "monitoring/grafana/dashboards/Platform/netmon-monitoring.json", '"title": "Monitoring stack"', '"title": "Monitoring"', "the table dashboards is out of date", "made: dashboards"),
     Mutation("alert that no test has seen", "alerts.tests", REDIS, "alert: RedisDown", "alert: RedisAway", "RedisAway: no test has seen it firing or silent", "RedisAway"),
     Mutation("rules that no healthy system is held against", "alerts.tests", f"{TESTS}/healthy_test.yml", "../rules/*.yml", "../rules/slo.yml", "redis.yml is missing"),
     Mutation("for: that is too long", "alerts.timing", REDIS, "for: 3s", "for: 1m", "RedisDown: for: 1m is not between", "for: 1m"),
@@ -75,7 +84,7 @@ MONITORING_MUTATIONS = (
     Mutation("processor that nothing uses", "pipelines.collector", COLLECTOR, "processors:\n  #", "processors:\n  batch/spare:\n  #", "no pipeline uses batch/spare", "batch/spare"),
     Mutation("reading that is forgotten", "pipelines.collector", COLLECTOR, "    storage: file_storage\n    # A pipeline", "    # A pipeline", "file_log does not keep on disk how far it has read"),
     Mutation("queue in memory", "pipelines.collector", COLLECTOR, "    sending_queue:\n      storage: file_storage\n", "    sending_queue:\n", "does not keep on disk what it cannot deliver"),
-    Mutation("delivery that is tried once", "pipelines.collector", COLLECTOR, "    retry_on_failure:\n      # For ever", "    retry_on_failure:\n      enabled: false\n      # For ever", "otlp_http/logs does not try again", "retry_on_failure"),
+    Mutation("delivery that is tried once", "pipelines.collector", COLLECTOR, "    retry_on_failure:\n      # Retry forever", "    retry_on_failure:\n      enabled: false\n      # Retry forever", "otlp_http/logs does not try again", "retry_on_failure"),
     Mutation("samples that overtake each other", "pipelines.collector", COLLECTOR, "      num_consumers: 1\n", "", "samples of otlp_http/metrics overtake each other"),
     Mutation("store of the past", "pipelines.loki", LOKI, "store: tsdb", "store: boltdb-shipper", "the store is boltdb-shipper", "boltdb-shipper"),
     Mutation("schema of the past", "pipelines.loki", LOKI, "schema: v13", "schema: v11", "the schema is v11", "v11"),
@@ -107,8 +116,8 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("two jobs of one name", "promtool-config", f"{SCRAPE}/app.yml", "job_name: worker", "job_name: app", "job name \"app\""),
     Mutation("route to no receiver", "amtool-config", ALERTMANAGER, "receiver: deadmansswitch", "receiver: somebody", "undefined receiver"),
     Mutation("key that Alertmanager does not know", "amtool-config", ALERTMANAGER, "group_wait:", "group_waits:", "group_waits", "group_waits"),
-    Mutation("warning that wakes somebody", "amtool-routes", ALERTMANAGER, "- matchers: [severity=\"critical\"]", "- matchers: [severity=~\"critical|warning\"]", "a warning pages nobody"),
-    Mutation("watchdog that nobody hears", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
+    Mutation("warning that pages", "amtool-routes", ALERTMANAGER, "- matchers: [severity=\"critical\"]", "- matchers: [severity=~\"critical|warning\"]", "a warning does not page"),
+    Mutation("watchdog that reaches no receiver", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("field that notifications do not have", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("key that the prober does not know", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),

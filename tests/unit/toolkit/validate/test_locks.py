@@ -21,8 +21,8 @@ def locked(clone: Path) -> Iterator[Path]:
     """The copy of the repository with locks of all images, and its compose files as they were afterwards."""
     before = {path: path.read_text() for path in clone.glob("docker-compose*.yml")}
     project = Project.load(clone)
-    for layer, pins in image_lock.published(project).items():
-        image_lock.write(project, layer, {keys: f"{image}@sha256:{'0' * 64}" for keys, image in pins.items()})
+    for layer, pins in image_lock.published_images(project).items():
+        image_lock.write_lock(project, layer, {keys: f"{image}@sha256:{'0' * 64}" for keys, image in pins.items()})
     yield clone
     for path, text in before.items():
         path.write_text(text)
