@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 FILE = Path("monitoring/prometheus/expected-absent.yml")
+CONTRACTS = "images/*/contract.yml"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,25 @@ class AbsentMetric:
 
 
 def absent_metrics(root: Path) -> list[AbsentMetric]:
-    """The metrics that may be absent: ``expected-absent.yml`` of the checkout ``root``."""
+    """The metrics that may be absent in the checkout ``root``: those of `FILE`, and those of each image."""
+    exported = [AbsentMetric(pattern, "", service) for service, (_, pattern) in exported_metrics(root).items()]
+    return [*listed_metrics(root), *exported]
+
+
+def listed_metrics(root: Path) -> list[AbsentMetric]:
+    """The metrics that may be absent even while every service runs, in the order of `FILE`."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
-    return [AbsentMetric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
+    return [AbsentMetric(each["metric"], each["reason"]) for each in entries]
+
+
+def exported_metrics(root: Path) -> dict[str, tuple[str, str]]:
+    """By service: the contract (relative to ``root``) that names its metrics, and their pattern."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(root.glob(CONTRACTS)):
+        contract = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "metrics" in contract:
+            found |= {name: (str(path.relative_to(root)), contract["metrics"]) for name in contract["services"]}
+    return found
 
 
 def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:

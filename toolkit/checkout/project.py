@@ -30,16 +30,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Address:
-    """The address of a published service; ``variable`` in .env overrides the ``default`` port."""
-
-    service: str
-    variable: str
-    default: int
-    what: str
-
-
-@dataclass(frozen=True)
 class Secret:
     """A file in secrets/: a password for ``service``, a token, or the current one of several ``users``.
 
@@ -129,13 +119,11 @@ class Project:
             for name, spec in self.data["groups"].items()
         }
 
-    @cached_property
-    def addresses(self) -> list[Address]:
-        """The services that a profile may publish, in display order."""
-        return [
-            Address(name, spec["port"], int(spec["default"]), spec["what"])
-            for name, spec in self.data["addresses"].items()
-        ]
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The descriptions of the services that a profile may publish, in display order."""
+        named: Mapping[str, str] = self.data["addresses"]
+        return named
 
     def timeout(self, name: str) -> float:
         """A timeout of invoke.yaml, in seconds."""

@@ -21,6 +21,7 @@ from toolkit.engine import shapes
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
+ADD_LAYER = "run: invoke setup (.env may lack a layer), or correct a misspelt service in docker-compose.override.yml"
 CHANGE_PORT = "invoke doctor shows which program uses the port; set another port in .env"
 START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
 
@@ -279,6 +280,7 @@ def explain(action: str, result: Result) -> ToolkitError:
         "address already in use": CHANGE_PORT,
         "no space left on device": "free disk space: docker system df shows Docker's share",
         'run "invoke setup" first': "run: invoke setup",
+        "has neither an image nor a build context": ADD_LAYER,
         "no such file or directory": "run: invoke setup",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")

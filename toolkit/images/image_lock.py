@@ -1,7 +1,7 @@
 """images.lock: the digests of the published images, in compose files that are merged when the pulled set is in use.
 
 A tag can move, a digest cannot. Each layer with published images has its own lock file with the same keys:
-docker-compose.yml has images.lock, docker-compose.prod.yml has images.prod.lock.
+docker-compose.yml has images.lock, docker-compose.monitoring.yml has images.monitoring.lock.
 """
 
 from __future__ import annotations

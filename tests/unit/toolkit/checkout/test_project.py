@@ -26,7 +26,8 @@ def test_an_invalid_invoke_yaml_is_reported(tmp_path: Path, content: str | None,
 def test_compose_files_are_in_merge_order(project: Project) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     assert project.compose_files("dev", LOCAL) == [
-        "docker-compose.yml", "docker-compose.dev.yml", "images/compose.yml", "docker-compose.override.yml",
+        "docker-compose.yml", "docker-compose.monitoring.yml", "docker-compose.dev.yml",
+        "images/compose.yml", "images/compose.monitoring.yml", "docker-compose.override.yml",
     ]  # fmt: skip
 
 
@@ -51,4 +52,4 @@ def test_state_is_read_from_env_at_each_access(project: Project) -> None:
 def test_data_of_invoke_yaml_is_typed(project: Project) -> None:
     assert project.groups["monitoring"].default
     assert project.timeout("registry") > 0
-    assert {address.service: address.default for address in project.addresses}["app"] == 3000
+    assert project.addresses["app"] == "Network Monitor API"

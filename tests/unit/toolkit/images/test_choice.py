@@ -37,7 +37,7 @@ def test_without_a_registry_one_pull_is_attempted_and_local_is_chosen(
     assert "the registry is unreachable" in output
     assert "no such host" in output
     assert project.images == "local"
-    assert project.env["COMPOSE_FILE"].endswith("images/compose.yml")
+    assert project.env["COMPOSE_FILE"].endswith("images/compose.monitoring.yml")
 
 
 def test_a_recorded_choice_runs_no_command(

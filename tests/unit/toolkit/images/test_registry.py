@@ -204,8 +204,10 @@ class TestLogin:
             ('{"credsStore": "x"}', ToolkitError("cannot run docker-credential-x"), ""),
         ],
     )  # fmt: skip
-    def test_credentials_of_logins(self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                   config: str | None, answer: Result | ToolkitError | None, found: str) -> None:  # fmt: skip
+    def test_credentials_of_logins(
+        self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+        config: str | None, answer: Result | ToolkitError | None, found: str,
+    ) -> None:  # fmt: skip
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         if config:
             (tmp_path / "config.json").write_text(config)

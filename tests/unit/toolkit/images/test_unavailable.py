@@ -21,7 +21,7 @@ def test_services_missing_from_the_local_set_are_reported(
     assert [line.split(":")[1].strip() for line in lines] == ["grafana", "loki"]
     assert all(unavailable.REASON in line for line in lines)
     environment = next(each for each in docker.environments if each)
-    assert environment == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.dev.yml"}
+    assert environment == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"}
 
 
 @pytest.mark.parametrize("images", ["pulled", None])
