@@ -326,11 +326,11 @@ def test_after_a_failure_running_pulls_finish_and_no_other_starts(
 
 def test_ctrl_c_stops_running_pulls(project: Project, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     line.answers = {REDIS: [line.prints(f"{A}: Downloading  1B/9B", then=HANGS)]}
-    looks: list[int] = []
+    refreshes: list[int] = []
 
     def interrupted(_self: object, _rows: object) -> None:
-        looks.append(1)
-        if line.order and len(looks) > 5:
+        refreshes.append(1)
+        if line.order and len(refreshes) > 5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(pulls._StallMonitor, "refresh", interrupted)

@@ -74,7 +74,7 @@ def test_from_inside_where_nothing_is_published(project: Project, docker: FakeDo
     programs = Programs(docker)
     programs.on("app/api/probes", ACCEPTED)
     assert demo(project, docker.cli, 0.2, 5).sent == 5
-    assert programs.asked[0]["url"] == "http://app:3000/api/probes"
+    assert programs.requests[0]["url"] == "http://app:3000/api/probes"
 
 
 def test_an_application_that_does_not_run(project: Project, docker: FakeDocker) -> None:

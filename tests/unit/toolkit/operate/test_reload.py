@@ -88,7 +88,7 @@ def test_everything_is_read_again_and_compared(
     assert "alertmanager: 1 receivers" in told
     assert "loki: reads its configuration when it starts" in told
     assert docker.ran("kill", "HUP", "otel-collector")
-    assert sum(each["url"].endswith("/-/reload") for each in live.programs.asked) == 3
+    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 3
 
 
 def test_a_file_that_its_program_refuses_is_not_loaded(
@@ -102,7 +102,7 @@ def test_a_file_that_its_program_refuses_is_not_loaded(
     with pytest.raises(ToolkitError, match="was not loaded") as raised:
         reload(project, docker.cli)
     assert "monitoring/alertmanager/alertmanager.yml:7: amtool-config: unexpected token" in raised.value.why
-    assert live.programs.asked == []
+    assert live.programs.requests == []
 
 
 def test_a_file_that_its_program_could_not_check_is_not_loaded(
@@ -113,7 +113,7 @@ def test_a_file_that_its_program_could_not_check_is_not_loaded(
     with pytest.raises(ToolkitError, match="was not loaded") as raised:
         reload(project, docker.cli)
     assert "amtool-config could not be run: No such image" in raised.value.why
-    assert live.programs.asked == []
+    assert live.programs.requests == []
 
 
 def test_a_program_that_refuses_is_named_with_what_it_says(project: Project, docker: FakeDocker, live: Live) -> None:
