@@ -1,12 +1,16 @@
 """The state of a target: what holds for any history of results."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netmon import migrations
+from netmon.page.views import ORDER
 from netmon.states import WINDOW_LIMIT, State, Verdict, next_state
 from tests.unit.app.properties import PROPERTY
 
@@ -122,3 +126,13 @@ def test_a_state_ends_no_earlier_than_so_many_results_allow(
     state: State, verdicts: list[Verdict], following: State
 ) -> None:
     assert next_state(state, verdicts, failures=3, window=5) == following
+
+
+def test_states_are_the_same_everywhere() -> None:
+    """In the database, where a standing may have each and an incident the bad ones, and on the status page."""
+    sql = "".join(path.read_text() for path in sorted(Path(migrations.__path__[0]).glob("*.sql")))
+    standings, incidents = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
+    states = set(get_args(State))
+    assert set(re.findall(r"'(\w+)'", standings)) == states
+    assert set(re.findall(r"'(\w+)'", incidents)) < states
+    assert set(ORDER) == {*states, "paused"}
