@@ -23,16 +23,14 @@ from typing import Any, TypeVar
 import requests
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.variables import variables_used
 from toolkit.checks.proxy import ROOT, Proxy
 from toolkit.engine.health import HEALTH_URL
 
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PORTS = (
-    "APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT",
-    "PROXY_HTTP_PORT", "PROXY_HTTPS_PORT",
-)  # fmt: skip
+PORTS = tuple(name for name in variables_used(Project.load(CHECKOUT)) if name.endswith("_PORT"))
 
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 
 from tests.live.stack import Stack, until
+from toolkit.checkout.project import Project
 from toolkit.checkout.reachability import Matrix
 from toolkit.policy import exemptions
 from toolkit.policy.rule import unexempted
 from toolkit.policy.rules import RULES
 from toolkit.policy.running import Container, inspect
-from toolkit.validate.policy import SECURITY_LAYER
 
 Flags = Mapping[str, str | list[str] | None]
 
@@ -40,7 +40,8 @@ def containers(stack: Stack) -> list[Container]:
 
 def is_hardened(stack: Stack) -> bool:
     """Whether the security layer is in use."""
-    return SECURITY_LAYER in (stack.root / ".env").read_text()
+    project = Project.load(stack.root)
+    return project.data["security_layer"] in project.env["COMPOSE_FILE"].split(":")
 
 
 def test_every_container_obeys_every_rule(running: Stack) -> None:

@@ -106,9 +106,7 @@ class TestFaultyRegistry:
     @pytest.mark.parametrize(
         ("fault", "why", "fix"),
         [
-            pytest.param(
-                "lacks", "the registry has no such image", "correct the tag in docker-compose.yml", id="lacks"
-            ),
+            pytest.param("lacks", "no such image", "correct the tag in docker-compose.monitoring.yml", id="lacks"),
             pytest.param("limit", "the rate limit of the registry is used up", "docker login", id="limit"),
             pytest.param("login", "a login is needed", f"docker login {REGISTRY}, then run this again", id="login"),
             pytest.param("stall", f"stalls (no byte for {STALL} s)", "name a mirror in .env", id="stall"),

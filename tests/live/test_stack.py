@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 import requests
@@ -23,9 +24,13 @@ def test_every_service_is_healthy(stack: Stack) -> None:
 
 
 def test_the_images_in_use_have_every_other_service(stack: Stack) -> None:
-    """Of those that the published images run, by the file itself."""
-    services = yaml.safe_load((stack.root / "docker-compose.yml").read_text())["services"]
-    groups = set(Project.load(stack.root).env["COMPOSE_PROFILES"].split(","))
+    """Of those that the published images run, by the files themselves."""
+    project = Project.load(stack.root)
+    services: dict[str, dict[str, Any]] = {}
+    for layer in project.layers("dev"):
+        for name, spec in yaml.safe_load((stack.root / layer).read_text())["services"].items():
+            services.setdefault(name, {}).update(spec)
+    groups = set(project.env["COMPOSE_PROFILES"].split(","))
     published = {name for name, spec in services.items() if groups.issuperset(spec.get("profiles", []))}
     assert published - stack.configured() == stack.unavailable()
 

@@ -56,6 +56,20 @@ async def _metric(url: str, metric: str, least: float, _settings: Settings, _tok
     return f"{metric} is {min(found):g}"
 
 
+def metrics_page(url: str) -> Check:
+    """The check that a service serves metrics."""
+    return partial(_page, url)
+
+
+async def _page(url: str, _settings: Settings, _token: str) -> str:
+    """Find metrics on a page."""
+    async with _http() as http:
+        page = await _text(http, url)
+    found = len(re.findall(r"^[a-zA-Z_:].* \S+$", page, re.MULTILINE))
+    expect(found > 0, f"{url} has no metrics")
+    return f"{found} metrics"
+
+
 async def _waited_for(http: aiohttp.ClientSession, url: str) -> None:
     """Ask until the answer is 200: some programs are not ready for seconds after their start."""
     give_up = time.monotonic() + TIMEOUT - 1

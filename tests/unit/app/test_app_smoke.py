@@ -1,5 +1,6 @@
 """Smoke checks of the monitoring services, against servers that are well, not well, and well a little later."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,8 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from netmon.settings import Settings
-from netmon.smoke import CHECKS, monitoring
+from netmon.smoke import CHECKS, PAGES, main, monitoring
 from netmon.smoke.check import Check, SmokeError
+from toolkit.checkout.scrape_jobs import metrics_pages
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.anyio
@@ -65,6 +67,43 @@ async def test_an_exporter_that_does_not(app_settings: Settings, text: str, stat
             await pg_up(url)(app_settings, "")
 
 
+async def test_a_metrics_page(app_settings: Settings) -> None:
+    async with server(page('# TYPE lines_total counter\nlines_total{kind="a b"} 1\nup 1.0\n')) as url:
+        assert await monitoring.metrics_page(url)(app_settings, "") == "2 metrics"
+
+
+@pytest.mark.parametrize(("text", "status", "said"), [("<html>\n", 200, "no metrics"), ("up 1\n", 503, "answered 503")])
+async def test_a_page_without_metrics(app_settings: Settings, text: str, status: int, said: str) -> None:
+    async with server(page(text, status)) as url:
+        with pytest.raises(SmokeError, match=said):
+            await monitoring.metrics_page(url)(app_settings, "")
+
+
+def test_a_service_without_a_check_is_asked_for_its_metrics_page(
+    app_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check of its own comes first, whatever page the service has."""
+
+    async def answer(_url: str, _settings: Settings, _token: str) -> str:
+        return "metrics"
+
+    async def own(_settings: Settings, _token: str) -> str:
+        return "its own"
+
+    monkeypatch.setattr(monitoring, "_page", answer)
+    monkeypatch.setitem(CHECKS, "redis-exporter", own)
+    monkeypatch.setenv(
+        PAGES, json.dumps({"statsd-exporter": "http://s:1/metrics", "redis-exporter": "http://r:1/metrics"})
+    )
+    assert main(app_settings, ["redis-exporter", "statsd-exporter", "nothing"]) == 0
+    said = {
+        line["check"]: (line["ok"], line["detail"]) for line in map(json.loads, capsys.readouterr().out.splitlines())
+    }
+    assert said == {
+        "nothing": (None, "it has no check"), "statsd-exporter": (True, "metrics"), "redis-exporter": (True, "its own")
+    }  # fmt: skip
+
+
 async def test_readiness_is_waited_for(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
@@ -83,11 +122,11 @@ async def test_readiness_is_waited_for(app_settings: Settings, monkeypatch: pyte
 
 
 async def test_every_service_has_a_check() -> None:
-    """Of either image set; app and worker are asked by name (`health`, `probe`)."""
+    """Of either image set; app and worker are asked by name (`health`, `probe`), the proxy from the host."""
     services: set[str] = set()
-    for layer in ("docker-compose.yml", "images/compose.yml"):
+    for layer in (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("images/compose*.yml")):
         # Without its tags, which Compose alone can read.
-        text = re.sub(r"!(override|reset)", "", (ROOT / layer).read_text())
+        text = re.sub(r"!(override|reset)", "", layer.read_text())
         services |= yaml.safe_load(text)["services"].keys()
     assert services > {"loki", "victorialogs"}
-    assert services - {"app", "worker", "smoke"} <= CHECKS.keys()
+    assert services - {"app", "worker", "smoke", "proxy"} <= CHECKS.keys() | metrics_pages(ROOT)
