@@ -13,7 +13,7 @@ from toolkit.core import promql
 from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
-from toolkit.validate.scrapes import PROMETHEUS, SCRAPE
+from toolkit.validate.scrapes import MAX_SCRAPE_SECONDS, PROMETHEUS
 from toolkit.validate.source import Source
 
 RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules")
@@ -80,7 +80,7 @@ def alerts(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
 
 def labels(checkout: Checkout) -> Iterator[Finding]:
     """Every alert says how bad it is, and of which service: by itself, or by its series, as its tests show."""
-    known = {HOST, *(name for each in checkout.whole for name in each.services)}
+    known = {HOST, *(name for each in checkout.full_configurations for name in each.services)}
     inherited = _inherited(checkout)
     for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("labels", {})
@@ -152,8 +152,8 @@ def timing(checkout: Checkout) -> Iterator[Finding]:
         if not AVAILABILITY.search(alert.name):
             continue
         pending = str(alert.data.get("for", "0s"))
-        fine = scrape <= seconds(pending) <= SCRAPE
-        problem = "" if fine else f"for: {pending} is not between a scrape ({scrape:g}s) and {SCRAPE:g}s"
+        fine = scrape <= seconds(pending) <= MAX_SCRAPE_SECONDS
+        problem = "" if fine else f"for: {pending} is not between a scrape ({scrape:g}s) and {MAX_SCRAPE_SECONDS:g}s"
         yield alert.at("for", problem=problem)
         often = alert.interval is not None and seconds(alert.interval) <= 1
         yield alert.source.finding(

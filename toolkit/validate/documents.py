@@ -134,7 +134,7 @@ def hardened(checkout: Checkout) -> list[Service]:
     """Every service of production, whichever images are in use."""
     tools = checkout.project.data["tools"]
     found: dict[str, Service] = {}
-    for each in filter(checkout.is_hardened, checkout.whole):
+    for each in filter(checkout.is_hardened, checkout.full_configurations):
         for name, config in each.services.items():
             found.setdefault(name, Service(name, config, checkout.root, is_job(each, name, tools)))
     return list(found.values())

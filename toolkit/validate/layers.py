@@ -20,7 +20,7 @@ def combinations(checkout: Checkout) -> Iterator[Finding]:
 def schema(checkout: Checkout) -> Iterator[Finding]:
     """The effective configurations follow the schema of the Compose specification."""
     validator = Draft202012Validator(get_builtin_schema("vendor.compose-spec"))
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         yield checkout.place(each.files, "services")
         for error in validator.iter_errors(each.config):
             yield checkout.place(each.files, *error.absolute_path, problem=f"compose-spec: {error.message}")

@@ -39,7 +39,7 @@ def groups(checkout: Checkout) -> Iterator[Finding]:
     source, data = checkout.source(MANIFEST), checkout.project.data
     known = {*checkout.project.groups, data["tools"], data["absent"]}
     used: set[str] = set()
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         for name, service in each.services.items():
             for group in service.get("profiles", []):
                 used.add(group)

@@ -136,7 +136,7 @@ def _published(checkout: Checkout, name: str) -> bool:
 
 
 def _hardened(checkout: Checkout) -> list[Configuration]:
-    return list(filter(checkout.is_hardened, checkout.whole))
+    return list(filter(checkout.is_hardened, checkout.full_configurations))
 
 
 def _load(checkout: Checkout) -> Matrix:

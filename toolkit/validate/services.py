@@ -1,4 +1,4 @@
-"""What every service of the stack states: how its health is asked, what its log says, what it waits for."""
+"""Checks of every service: health check, log labels, dependencies."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Service = tuple[Configuration, str, dict[str, Any]]
 
 
 def _services(checkout: Checkout, *, jobs: bool) -> Iterator[Service]:
-    """Every service of every layer combination, with or without those that run to their end."""
+    """Every service of every layer combination, with or without one-off jobs."""
     tools = checkout.project.data["tools"]
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         for name, service in each.services.items():
             if jobs or not is_job(each, name, tools):
                 yield each, name, service
 
 
-def _probed(checkout: Checkout) -> set[str]:
-    """The addresses that the blackbox exporter is made to ask."""
+def _probed_urls(checkout: Checkout) -> set[str]:
+    """The URLs that the blackbox exporter probes."""
     return {scalar.value for scalar in checkout.source(PROBES).scalars()}
 
 
 def health(checkout: Checkout) -> Iterator[Finding]:
     """Every long-running service has a health check, frequent during its start as x-health says, or is probed."""
-    probed = _probed(checkout)
+    probed = _probed_urls(checkout)
     usual: dict[str, str] = checkout.source(checkout.base).data["x-health"]
     for each, name, service in _services(checkout, jobs=False):
         check = service.get("healthcheck", {})
@@ -62,10 +62,10 @@ def logging(checkout: Checkout) -> Iterator[Finding]:
 
 
 def dependencies(checkout: Checkout) -> Iterator[Finding]:
-    """What a service waits for can come true: health only of what has a health check, completion only of jobs."""
+    """No service waits for the health of a service without a health check."""
     for each, name, service in _services(checkout, jobs=True):
         for other, how in service.get("depends_on", {}).items():
             check = each.services.get(other, {}).get("healthcheck", {})
-            endless = how["condition"] == "service_healthy" and (check.get("disable") or not check.get("test"))
-            problem = f"{name} waits for the health of {other}, which has no health check" if endless else ""
+            never_met = how["condition"] == "service_healthy" and (check.get("disable") or not check.get("test"))
+            problem = f"{name} waits for the health of {other}, which has no health check" if never_met else ""
             yield checkout.place(each.files, "services", name, "depends_on", other, problem=problem)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from toolkit.validate import (
     alerts,
     contracts,
@@ -27,7 +27,7 @@ from toolkit.validate import (
     scrapes,
 )
 from toolkit.validate.findings import Finding
-from toolkit.validate.runner import Check, complete, run
+from toolkit.validate.runner import Check, outcomes, run
 
 FIXTURE = Path(__file__).parents[3] / "fixtures" / "another-service"
 SERVICE, ALERT = "statsd-exporter", "StatsdLinesMalformed"
@@ -112,7 +112,7 @@ def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = (root / TEMPLATE).read_text()
     (root / RUNBOOK).write_text(page.replace(Path(TEMPLATE).stem, ALERT).replace("*Kafka*", "*StatsD*"))
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
-    documents.make(Unhurried(root))
+    documents.make(LazyCheckout(root))
     return root
 
 
@@ -121,7 +121,7 @@ def test_it_takes_ten_files() -> None:
 
 
 def test_validation_is_green(extended: Path) -> None:
-    assert {str(problem) for problem in run(Unhurried(extended)).problems} == set()
+    assert {str(problem) for problem in run(LazyCheckout(extended)).problems} == set()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_validation_is_green(extended: Path) -> None:
         ("docker-compose.security.yml", policy.rules),
         ("images/compose.monitoring.yml", images.local),
         ("reachability.yml", reachability.members),
-        (f"images/{SERVICE}/contract.yml", contracts.known),
+        (f"images/{SERVICE}/contract.yml", contracts.coverage),
         (f"monitoring/prometheus/scrape/{SERVICE}.yml", scrapes.services),
         (f"monitoring/prometheus/rules/{SERVICE}.yml", runbooks.shape),
         (f"monitoring/prometheus/tests/{SERVICE}_test.yml", alerts.tests),
@@ -149,6 +149,6 @@ def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: C
     else:
         path.unlink()
     try:
-        assert any(isinstance(each, Finding) and each.problem for each in complete(check(Unhurried(extended))))
+        assert any(isinstance(each, Finding) and each.problem for each in outcomes(check(LazyCheckout(extended))))
     finally:
         path.write_text(before)
