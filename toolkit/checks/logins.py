@@ -80,7 +80,7 @@ LOGINS = {
 }  # fmt: skip
 
 
-def unasked(project: Project, docker: Docker, service: str) -> str:
+def skip_reason(project: Project, docker: Docker, service: str) -> str:
     """Why a service asks nobody for a credential here; empty where it does.
 
     Raises:
@@ -89,12 +89,12 @@ def unasked(project: Project, docker: Docker, service: str) -> str:
     login = LOGINS[service]
     if login.open_without and not (project.profile and setup.uses_secret_files(project, project.profile)):
         return f"{service} asks nobody for it in this profile"
-    if login.ours and is_foreign(docker.effective(every_group=True)["services"]):
+    if login.ours and is_external_app(docker.effective(every_group=True)["services"]):
         return f"{service} is another application than ours, which asks nobody for it"
     return ""
 
 
-def is_foreign(services: Mapping[str, Mapping[str, Any]]) -> bool:
+def is_external_app(services: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether another application stands in the place of ours, by the configuration of every group."""
     app, ours = services["app"], services["smoke"]
     contexts = [(service.get("build") or {}).get("context") for service in (app, ours)]

@@ -12,7 +12,7 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project, Secret
 from toolkit.checks.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.checks.doctor.subject import Subject
-from toolkit.checks.logins import LOGINS, refusal, unasked
+from toolkit.checks.logins import LOGINS, refusal, skip_reason
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
@@ -172,7 +172,7 @@ def _login(project: Project, docker: Docker, secret: Secret, running: _Running) 
     if running.problem:
         return Finding(secret.name, Outcome.SKIPPED, f"not tried: {running.problem}")
     try:
-        if why := unasked(project, docker, service):
+        if why := skip_reason(project, docker, service):
             return Finding(secret.name, Outcome.OK, why)
         if service not in running.services:
             return Finding(secret.name, Outcome.SKIPPED, f"not tried: {service} does not run")

@@ -16,7 +16,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.scrape_jobs import metrics_pages
 from toolkit.checks import hostchecks, proxy
 from toolkit.checks.hostchecks import Host
-from toolkit.checks.logins import is_foreign
+from toolkit.checks.logins import is_external_app
 from toolkit.checks.proxy import Proxy
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
@@ -78,9 +78,9 @@ class Plan:
             return f"{service} has no replicas"
         return ""
 
-    def foreign_app(self) -> bool:
+    def uses_external_app(self) -> bool:
         """Whether another application stands in the place of ours."""
-        return is_foreign(self.services)
+        return is_external_app(self.services)
 
     def published(self, service: str) -> bool:
         """Whether a client outside reaches a service: at a port of its own, or the application through its proxy."""
@@ -94,7 +94,7 @@ class Plan:
                 return reason
         if not check.inside and not self.published(check.services[0]):
             return f"the profile publishes no port of {check.services[0]}"
-        if check.ours and self.foreign_app():
+        if check.ours and self.uses_external_app():
             return "another application is in the place of ours (APP_IMAGE, APP_CONTEXT)"
         return ""
 
