@@ -9,7 +9,7 @@ from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request
-from toolkit.observe.grafana import login
+from toolkit.observe.grafana import authorization
 from toolkit.observe.stack import Stack, url
 from toolkit.operate import verify_reload
 from toolkit.validate import programs
@@ -82,7 +82,7 @@ def _reload_collector(_project: Project, stack: Stack) -> None:
 def _reload_grafana(project: Project, stack: Stack) -> None:
     """Reload Grafana's provisioned data sources and dashboards."""
     paths = [f"/api/admin/provisioning/{part}/reload" for part in ("datasources", "dashboards")]
-    _send(stack, "grafana", [Request(url("grafana", path), "POST", "", login(project)) for path in paths])
+    _send(stack, "grafana", [Request(url("grafana", path), "POST", "", authorization(project)) for path in paths])
 
 
 def _send(stack: Stack, service: str, requests: list[Request]) -> None:

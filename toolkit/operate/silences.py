@@ -36,7 +36,7 @@ def begin(
         services: The services whose containers are replaced.
         alerts: Regular expressions of alert names.
     """
-    if reason := Stack.read(project, docker).why_not("alertmanager"):
+    if reason := Stack.read(project, docker).unavailable_reason("alertmanager"):
         say(f"  skipped: {reason}", "skipped")
         return
     try:
@@ -48,7 +48,7 @@ def begin(
 def end(project: Project, docker: Docker, why: str) -> None:
     """End the silences of this reason, also those of earlier runs; on failure, print a warning."""
     try:
-        if not Stack.read(project, docker).why_not("alertmanager"):
+        if not Stack.read(project, docker).unavailable_reason("alertmanager"):
             expire(docker, why)
     except ToolkitError as error:
         say(f"  the silence expires by itself: {error.what}: {error.why}", "warning")

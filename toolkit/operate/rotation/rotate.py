@@ -17,7 +17,7 @@ from toolkit.checkout.accounts import Account, Credential, accounts, require_acc
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import StagedRotation
 from toolkit.checks import doctor
-from toolkit.checks.logins import attempt, attempts, skip_reason
+from toolkit.checks.logins import login_error, login_errors, skip_reason
 from toolkit.core import console, files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
@@ -99,7 +99,7 @@ def _begin(project: Project, docker: Docker, account: Account, timeout: float) -
         ToolkitError: the service rejects the current credential.
     """
     current = account.credential(account.current_values(project))
-    if refusal := attempt(docker, account.service, current.user, current.password):
+    if refusal := login_error(docker, account.service, current.user, current.password):
         why = f"{account.service} rejects the current credential: {refusal}"
         raise ToolkitError(f"cannot rotate {account.name}", why, "run invoke secrets.check, which shows the fix")
     return _Rotation(project, docker, rotation_journal.begin(project, account), timeout)
@@ -154,14 +154,14 @@ class _Rotation:
             ToolkitError: not within `PROPAGATION_SECONDS`.
         """
         deadline = time.monotonic() + PROPAGATION_SECONDS
-        while refusal := attempt(self._docker, self._account.service, credential.user, credential.password):
+        while refusal := login_error(self._docker, self._account.service, credential.user, credential.password):
             if time.monotonic() > deadline:
                 raise ToolkitError(f"{self._account.service} does not accept the new credential", refusal)
             time.sleep(0.5)
 
     def _wait_until_rejected(self, credential: Credential) -> None:
         deadline = time.monotonic() + PROPAGATION_SECONDS
-        while "" in attempts(self._docker, self._account.service, credential.user, credential.password):
+        while "" in login_errors(self._docker, self._account.service, credential.user, credential.password):
             if time.monotonic() > deadline:
                 raise ToolkitError(f"{self._account.service} still accepts the old credential")
             time.sleep(0.5)

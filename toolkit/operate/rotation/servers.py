@@ -21,7 +21,7 @@ from typing import ClassVar
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import StagedRotation
-from toolkit.checks.logins import attempt
+from toolkit.checks.logins import login_error
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
@@ -227,7 +227,7 @@ class Application(Server):
             rotation_journal.install(self.project, self.staged)
         elif credentials.first_line(self.project, self.staged.account.name) != new:
             self._write(old, new)
-        if attempt(self.docker, self.service, "", new):
+        if login_error(self.docker, self.service, "", new):
             # The environment has the old token, or the mounted file was replaced.
             rolling.replace(self.project, self.docker, self.service, timeout=self.timeout)
 

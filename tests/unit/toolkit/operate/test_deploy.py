@@ -173,7 +173,7 @@ def test_alerts_triggered_by_a_deploy_are_silenced(stack: Stack, monkeypatch: py
 def test_deploy_without_monitoring_skips_the_silence(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     del stack.engine.services["alertmanager"]
     stack.deploy()
-    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+    assert "skipped: alertmanager is disabled" in capsys.readouterr().out
     assert stack.silences == {}
 
 

@@ -191,7 +191,7 @@ def test_failed_rotation_ends_its_silence(prod: Stack) -> None:
 
 def test_rotation_without_alertmanager_skips_the_silence(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     prod.rotate("postgres_app")
-    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+    assert "skipped: alertmanager is disabled" in capsys.readouterr().out
 
 
 def kill_at(stack: Stack, at: int) -> Callable[[], None]:
@@ -308,7 +308,7 @@ def test_token_of_an_external_application_is_skipped(prod: Stack, capsys: pytest
     prod.engine.services["smoke"] |= {"image": "network-monitor:other"}
     before = prod.in_use("api_token")
     prod.rotate()
-    assert "api_token: skipped, app is another application than ours" in capsys.readouterr().out
+    assert "api_token: skipped, app is another application and requires no token" in capsys.readouterr().out
     assert prod.in_use("api_token") == before
 
 
@@ -423,7 +423,7 @@ def test_stopped_services_are_skipped_by_name(stack: Stack, capsys: pytest.Captu
     stack.rotate()
     shown = capsys.readouterr().out
     assert "grafana_admin_password: skipped, grafana is not running" in shown
-    assert ("kafka_app: skipped, kafka asks nobody for it in this profile" in shown) is (stack.profile == "dev")
+    assert ("kafka_app: skipped, kafka requires no login in this profile" in shown) is (stack.profile == "dev")
     assert stack.in_use("grafana_admin_password") == before[0]
     assert (stack.in_use("kafka_app") == before[1]) is (stack.profile == "dev")
     with pytest.raises(ToolkitError, match="cannot rotate grafana_admin_password: grafana is not running"):
