@@ -73,7 +73,7 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
                 empty = partial_sums(dashboards.with_defaults(dashboards.query_text(target), dashboard.model), absent)
             except ValueError:
                 continue  # syntax() reports it
-            problem = f'the sum is empty where {empty[0]} is: add "or vector(0)"' if empty else ""
+            problem = f'the sum is empty if {empty[0]} is: add "or vector(0)"' if empty else ""
             yield dashboard.at(*keys, _text_key(target), problem=problem)
 
 
