@@ -53,7 +53,7 @@ def accounts(checkout: Checkout) -> Iterator[Finding]:
         if secret.users:
             problem = "" if secret.name in named else f"no secret has {secret.name} as its user_file"
         elif secret.service not in services:
-            problem = f"{secret.name} is of no service"
+            problem = f"{secret.name} has the unknown service {secret.service}"
         elif [bool(secret.user), bool(secret.user_file), secret.token].count(True) != 1:
             problem = f"{secret.name} must have a user or a user_file, or be a token"
         elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):

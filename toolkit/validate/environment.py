@@ -55,10 +55,10 @@ def example(checkout: Checkout) -> Iterator[Finding]:
             elif name not in (*checkout.variables, *SETUP_VARIABLES, *TASK_VARIABLES):
                 problem = f"no compose file uses {name}"
             elif default and match[2] != default:
-                problem = f"{name} is {match[2]} here, and {default} by default"
+                problem = f"{name} is {match[2]}, but the default is {default}"
             named.add(name)
             yield Finding(EXAMPLE, number, problem)
     for source in checkout.layers:
         for scalar in source.scalars():
             for name in set(checkout.variables) & set(re.findall(r"\w+", scalar.value)):
-                yield source.at(scalar, "" if name in named else f"{name} is missing in {EXAMPLE}")
+                yield source.at(scalar, "" if name in named else f"{name} is missing from {EXAMPLE}")

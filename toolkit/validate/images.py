@@ -31,7 +31,7 @@ def registry(checkout: Checkout) -> Iterator[Finding]:
 
 
 def local(checkout: Checkout) -> Iterator[Finding]:
-    """In the local set every service has an image that is built here, or is named as absent."""
+    """In the local set every service has a local image or is marked as absent."""
     data = checkout.project.data
     for each in checkout.full_configurations:
         if not {*checkout.project.local_image_files} & {*each.files}:

@@ -78,7 +78,7 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
 
 
 def optional_metrics(checkout: Checkout) -> Iterator[Finding]:
-    """Every metric that may be missing is read by a rule or a panel, and has a reason or is in its image's contract."""
+    """Every optional metric is used by a rule or a panel, and has a reason or is in its image's contract."""
     source = checkout.source(str(expectations.FILE))
     expressions = [
         query.expr
@@ -86,19 +86,19 @@ def optional_metrics(checkout: Checkout) -> Iterator[Finding]:
         for query in dashboards.queries_of(each.model)
         if query.datasource == "prometheus"
     ]
-    read = {
+    used = {
         name for text in (*expressions, *(rule.data["expr"] for rule in rules(checkout))) for name in _metrics_in(text)
     }
 
-    def unread(pattern: str) -> str:
-        known = any(re.fullmatch(pattern, name) for name in read)
-        return "" if known else f"no rule and no panel reads {pattern}"
+    def unused(pattern: str) -> str:
+        known = any(re.fullmatch(pattern, name) for name in used)
+        return "" if known else f"no rule and no panel uses {pattern}"
 
     for number, entry in enumerate(expectations.listed_metrics(checkout.root)):
-        yield source.finding("metrics", number, "metric", problem=unread(entry.pattern))
+        yield source.finding("metrics", number, "metric", problem=unused(entry.pattern))
         yield source.finding("metrics", number, "reason", problem="" if entry.reason else "the reason is missing")
     for file, pattern in expectations.exported_metrics(checkout.root).values():
-        yield checkout.source(file).finding("metrics", problem=unread(pattern))
+        yield checkout.source(file).finding("metrics", problem=unused(pattern))
 
 
 def empty_panels(checkout: Checkout) -> Iterator[Finding]:
@@ -107,13 +107,13 @@ def empty_panels(checkout: Checkout) -> Iterator[Finding]:
     queries = [query for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)]
     services = {name for each in checkout.full_configurations for name in each.services}
     for number, entry in enumerate(source.data):
-        excuse = dashboards.EmptyPanel(**{"panel": "", "reason": "", **entry})
-        known = any(excuse.covers(query, services) for query in queries)
-        unknown = excuse.needs and excuse.needs not in services
+        exception = dashboards.EmptyPanel(**{"panel": "", "reason": "", **entry})
+        known = any(exception.covers(query, services) for query in queries)
+        unknown = exception.needs and exception.needs not in services
         problems = {
-            "needs": f"unknown service {excuse.needs}" if unknown else "",
-            "panel": "" if known or unknown else f"no dashboard has a panel {excuse.panel} with such a query",
-            "reason": "" if excuse.reason else "the reason is missing",
+            "needs": f"unknown service {exception.needs}" if unknown else "",
+            "panel": "" if known or unknown else f"no dashboard has a panel {exception.panel} with such a query",
+            "reason": "" if exception.reason else "the reason is missing",
         }
         for key, problem in problems.items():
             yield source.finding(number, key, problem=problem)

@@ -102,11 +102,11 @@ def services(checkout: Checkout) -> Iterator[Finding]:
         for name in each.services
         if not is_job(each, name, checkout.project.data["tools"])
     }
-    excused: Mapping[str, str] = expected.data["services"]
+    exceptions: Mapping[str, str] = expected.data["services"]
     for name, each in running.items():
-        problem = "" if name in scraped or name in excused else f"no job scrapes {name}"
+        problem = "" if name in scraped or name in exceptions else f"no job scrapes {name}"
         yield checkout.place(each.files, "services", name, problem=problem)
-    for name, reason in excused.items():
+    for name, reason in exceptions.items():
         problem = "" if reason else f"the reason for {name} is missing"
         if name not in running:
             problem = f"unknown service {name}"
@@ -122,7 +122,7 @@ def services(checkout: Checkout) -> Iterator[Finding]:
 
 def separate_files(checkout: Checkout) -> Iterator[Finding]:
     """Jobs and rules of services without a local image are in files of their own, which can be left out."""
-    unavailable = {name for each in checkout.full_configurations for name in _lacking(checkout, each)}
+    unavailable = {name for each in checkout.full_configurations for name in _unavailable_services(checkout, each)}
     for job in jobs(checkout):
         about = ({job.name} | job.labelled_services) & unavailable
         misplaced = about and PurePath(job.source.file).stem not in about
@@ -136,14 +136,14 @@ def separate_files(checkout: Checkout) -> Iterator[Finding]:
                 yield source.finding("groups", g, "rules", r, "labels", "service", problem=problem)
 
 
-def replaced(checkout: Checkout) -> Iterator[Finding]:
-    """Where the images lack a service, empty files replace its scrape job and its rules."""
+def replacements(checkout: Checkout) -> Iterator[Finding]:
+    """Empty files replace the scrape job and the rules of a service without a local image."""
     for each in checkout.full_configurations:
-        for name, kind in product(_lacking(checkout, each), ("scrape", "rules")):
+        for name, kind in product(_unavailable_services(checkout, each), ("scrape", "rules")):
             file = f"monitoring/prometheus/{kind}/{name}.yml"
             target = f"{MOUNTED['monitoring/prometheus']}/{kind}/{name}.yml"
             needed = file in checkout.tracked and not _has_mount(each, target)
-            problem = f"nothing replaces {file}, though the images lack {name}" if needed else ""
+            problem = f"no empty file replaces {file}, but {name} has no local image" if needed else ""
             yield checkout.mount(each.files, "prometheus", target, problem)
 
 
@@ -181,7 +181,7 @@ def _has_mount(each: Configuration, target: str) -> bool:
     return any(volume["target"] == target for volume in volumes)
 
 
-def _lacking(checkout: Checkout, each: Configuration) -> list[str]:
+def _unavailable_services(checkout: Checkout, each: Configuration) -> list[str]:
     """The services that the images of a configuration lack."""
     absent = checkout.project.data["absent"]
     return [name for name, service in each.services.items() if service.get("profiles") == [absent]]

@@ -11,7 +11,7 @@ from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
 
 STARTING = ("start_period", "start_interval")
-"""What is the same for every health check: the time that a start may take, and how often it is checked meanwhile."""
+"""The settings that are the same in every health check: for the start of a service."""
 PROBES = "monitoring/prometheus/scrape/blackbox.yml"
 
 Service = tuple[Configuration, str, dict[str, Any]]
@@ -32,9 +32,9 @@ def _probed_urls(checkout: Checkout) -> set[str]:
 
 
 def health(checkout: Checkout) -> Iterator[Finding]:
-    """Every long-running service has a health check, frequent during its start as x-health says, or is probed."""
+    """Every long-running service has a health check, with the start settings of x-health, or is probed."""
     probed = _probed_urls(checkout)
-    usual: dict[str, str] = checkout.source(checkout.base).data["x-health"]
+    default: dict[str, str] = checkout.source(checkout.base).data["x-health"]
     for each, name, service in _services(checkout, jobs=False):
         check = service.get("healthcheck", {})
         path = ("services", name, "healthcheck")
@@ -45,19 +45,19 @@ def health(checkout: Checkout) -> Iterator[Finding]:
             continue
         for key in ("interval", "timeout", "retries", "start_period", "start_interval"):
             problem = "" if check.get(key) else f"the health check of {name} has no {key}"
-            if not problem and key in STARTING and seconds(check[key]) != seconds(usual.get(key, "0")):
-                problem = f"the health check of {name} has another {key} than x-health of {checkout.base}"
+            if not problem and key in STARTING and seconds(check[key]) != seconds(default.get(key, "0")):
+                problem = f"the health check of {name} has a {key} other than that of x-health in {checkout.base}"
             yield checkout.place(each.files, *path, key, problem=problem)
 
 
 def logging(checkout: Checkout) -> Iterator[Finding]:
-    """Every service logs as x-logging says, and its log lines carry the names of project and service."""
-    usual = checkout.source(checkout.base).data["x-logging"]
+    """Every service uses x-logging, with the labels of project and service."""
+    default = checkout.source(checkout.base).data["x-logging"]
     for each, name, service in _services(checkout, jobs=True):
         options = service.get("logging", {}).get("options", {})
         problem = "" if options.get("labels") else f"the log of {name} has no labels"
-        if not problem and service["logging"] != usual:
-            problem = f"the log of {name} is not that of x-logging in {checkout.base}"
+        if not problem and service["logging"] != default:
+            problem = f"the logging of {name} differs from x-logging in {checkout.base}"
         yield checkout.place(each.files, "services", name, "logging", "options", "labels", problem=problem)
 
 

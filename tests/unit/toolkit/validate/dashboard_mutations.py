@@ -52,7 +52,7 @@ DASHBOARD_MUTATIONS = (
     Mutation("PromQL that does not parse", "queries.syntax", REDIS, "sum by (db) (redis_db_keys)", "sum by (db (redis_db_keys)", "not PromQL", "redis_db_keys"),
     Mutation("sum of an optional metric", "queries.sums", MONITORING, "(sum(increase(otelcol_exporter_send_failed_spans_total[1h])) or vector(0))", "sum(increase(otelcol_exporter_send_failed_spans_total[1h]))", "the sum is empty if sum(increase(otelcol_exporter_send_failed_spans_total", "otelcol_exporter_send_failed_spans_total"),
     Mutation("unused optional metric", "queries.optional_metrics", EXPECTED, "metric: loki_discarded", "metric: loki_refused", "no rule and no panel uses loki_refused_samples_total", "loki_refused"),
-    Mutation("metrics of an image that nothing reads", "queries.optional_metrics", "images/kafka-exporter/contract.yml", "metrics: kafka_", "metrics: broker_", "no rule and no panel reads broker_", "metrics:"),
+    Mutation("unused metrics of an image", "queries.optional_metrics", "images/kafka-exporter/contract.yml", "metrics: kafka_", "metrics: broker_", "no rule and no panel uses broker_", "metrics:"),
     Mutation("optional metric without a reason", "queries.optional_metrics", EXPECTED, "    reason: ", "    reason: \"\" # ", "the reason is missing", "reason"),
     Mutation("LogQL without a selector", "queries.syntax", LOGS, '{service_name=~\\"$service\\"} [5m]', '{service_name} [5m]', "LogQL without a stream selector", "service_name"),
     Mutation("LogQL with an open bracket", "queries.syntax", LOGS, '{service_name=~\\"$service\\"} [5m]))', '{service_name=~\\"$service\\"} [5m])', "unclosed (", "service_name"),

@@ -28,7 +28,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "log": (
         _rule("unbounded log", BASE, "    max-size: 10m\n", "", "log without max-size"),
-        _rule("log in one file for ever", MONITORING_IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
+        _rule("log without rotation", MONITORING_IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
         _rule("another log driver", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
     ),
     "confinement": (
@@ -39,8 +39,8 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     "capabilities": (
         _rule("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis adds the capability NET_ADMIN", "cap_add"),
         _rule("capabilities kept", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be [ALL]", "cap_drop"),
-        _rule("service that is not hardened", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
-        _rule("local image that is not hardened", MONITORING_IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
+        _rule("unhardened service", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
+        _rule("unhardened local image", MONITORING_IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
     ),
     "default-capabilities": (
         _rule("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker adds the capability SYS_PTRACE", "cap_add"),
@@ -54,12 +54,12 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _rule("one more folder of the host", MONITORING, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
     ),
     "read-only-mounts": (
-        _rule("source that can be written", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
-        _rule("logs of the engine that can be written", MONITORING, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
+        _rule("writable source", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
+        _rule("writable logs of the engine", MONITORING, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
     ),
     "published-ports": (
         _rule("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes port 5432/tcp", "ports"),
-        _rule("metrics published by a layer of all", MONITORING, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
+        _rule("metrics published by the base", MONITORING, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
     ),
     "public-ports": (
         _rule("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes port 3000/tcp to other machines", "ports"),
@@ -101,7 +101,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _rule("any device", BASE, RABBITMQ, RABBITMQ + "    device_cgroup_rules: [\"a *:* rwm\"]\n", "rabbitmq has access to host devices: device_cgroup_rules", "device_cgroup_rules"),
     ),
     "mount-propagation": (
-        _rule("mounts that spread", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "propagates mounts below", "/etc/redis"),
+        _rule("shared mount propagation", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "propagates mounts below", "/etc/redis"),
     ),
     "no-new-privileges": (
         _rule("privilege gain", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "may gain privileges", "security_opt"),
@@ -132,29 +132,29 @@ HARDENING_MUTATIONS = (
     Mutation("duplicate exception", "policy.exceptions", POLICY, "of: /host/cgroup", "of: /host/containers", "duplicate exception of container-exporter from host-mounts"),
     Mutation("exception with a misspelt key", "policy.exceptions", POLICY, "    reason: Resource", "    because: Resource", "because"),
     Mutation("exception without its mount", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts the host path /"),
-    # Who reaches whom.
+    # Reachability.
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
-    Mutation("way out joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
-    Mutation("network of one's own", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
+    Mutation("network to the world joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
+    Mutation("unknown network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
     Mutation("network left", "reachability.members", MONITORING, "  kafka:\n    networks:\n      - scrape-network\n", "  kafka: {}\n", "kafka does not join scrape-network", "kafka"),
-    Mutation("member that does not exist", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "no service kafka-importer"),
-    Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host is on no network"),
-    Mutation("connection without a network", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db", "grafana"),
-    Mutation("connection from outside that is not published", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db", "world"),
-    Mutation("member that says nothing", "reachability.needed", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has nothing to say on egress-network"),
-    Mutation("open connections without a reason", "reachability.needed", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must say why"),
-    Mutation("reason for nothing", "reachability.needed", MATRIX, "members: [proxy, host]", "members: [proxy]", "there is nothing unused"),
-    Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "no service database", "database"),
-    Mutation("connection twice", "reachability.matrix", MATRIX, "to: kafka:9404", "to: kafka:9092", "stands twice", "kafka:9092"),
-    Mutation("connection without a reason", "reachability.matrix", MATRIX, "because: SQL", 'because: ""', "there is no reason"),
-    Mutation("connection to no port", "reachability.matrix", MATRIX, "to: db:5432", "to: db", "db has no port", "to: db"),
-    Mutation("network with a way out", "reachability.isolated", SECURITY, "  app-network:\n    internal: true\n", "  app-network:\n", "app-network leads to the world"),
-    Mutation("network that reaches the host", "reachability.isolated", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
-    Mutation("way out that is closed", "reachability.isolated", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
-    # What the documentation says of both.
-    Mutation("table that says something else", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
-    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
-    Mutation("connection that the documentation lacks", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
-    Mutation("limit that the documentation lacks", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
+    Mutation("unknown member", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "unknown service kafka-importer"),
+    Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host can only be a member"),
+    Mutation("connection without a network", "reachability.routes", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db: they share no network", "grafana"),
+    Mutation("connection from outside that is not published", "reachability.routes", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db: it publishes no port", "world"),
+    Mutation("member without a connection", "reachability.unused_access", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has no allowed connection on egress-network"),
+    Mutation("open connections without a reason", "reachability.unused_access", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must have the reason"),
+    Mutation("reason without an open connection", "reachability.unused_access", MATRIX, "members: [proxy, host]", "members: [proxy]", "unused is not needed"),
+    Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "unknown service database", "database"),
+    Mutation("duplicate connection", "reachability.matrix", MATRIX, "to: kafka:9404", "to: kafka:9092", "duplicate kafka:9092", "kafka:9092"),
+    Mutation("connection without a reason", "reachability.matrix", MATRIX, "because: SQL", 'because: ""', "the reason is missing"),
+    Mutation("connection without a port", "reachability.matrix", MATRIX, "to: db:5432", "to: db", "db has no port", "to: db"),
+    Mutation("network that leads to the world", "reachability.isolation", SECURITY, "  app-network:\n    internal: true\n", "  app-network:\n", "app-network leads to the world"),
+    Mutation("network that reaches the host", "reachability.isolation", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
+    Mutation("internal network to the world", "reachability.isolation", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
+    # Generated tables of the documentation.
+    Mutation("outdated table", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
+    Mutation("exception missing from the documentation", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
+    Mutation("connection missing from the documentation", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
+    Mutation("limit missing from the documentation", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
 )
 # fmt: on

@@ -1,7 +1,7 @@
-"""A service more, by the recipe of CONTRIBUTING.md: ten files, after which the validation has no complaint.
+"""An additional service by the recipe of CONTRIBUTING.md: ten files, and the validation passes.
 
-The service is an exporter whose image is published, and is not built here. Its own files lie in
-``tests/fixtures/another-service/`` as they would in the checkout; what it adds to files of others is `ADDITIONS`.
+The service is an exporter with a published image and without a local one. Its own files are in
+``tests/fixtures/another-service/``, with the paths of a checkout; `ADDITIONS` are its parts of existing files.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ ADDITIONS: Mapping[str, Mapping[str, str]] = {
         "  scrape-network:\n    members: [": "statsd-exporter, ",
     },
 }
-"""The files of others: the text after which something is added, and what."""
+"""Additions to existing files: the text before an addition, and the addition."""
 OWN = sorted(str(path.relative_to(FIXTURE)) for path in FIXTURE.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
 def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with one service more."""
+    """A copy of the repository with the additional service."""
     root = tmp_path_factory.mktemp("extended") / "checkout"
     shutil.copytree(clone, root)
     shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
@@ -116,11 +116,11 @@ def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_it_takes_ten_files() -> None:
+def test_service_takes_ten_files() -> None:
     assert len([*ADDITIONS, *OWN, RUNBOOK]) == 10
 
 
-def test_validation_is_green(extended: Path) -> None:
+def test_validation_passes(extended: Path) -> None:
     assert {str(problem) for problem in run(LazyCheckout(extended)).problems} == set()
 
 
@@ -140,8 +140,8 @@ def test_validation_is_green(extended: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: Check) -> None:
-    """Without it the check that is about it complains."""
+def test_validation_fails_without_one_of_the_files(clone: Path, extended: Path, file: str, check: Check) -> None:
+    """The check of each file reports a problem without it."""
     path = extended / file
     before = path.read_text()
     if (clone / file).exists():

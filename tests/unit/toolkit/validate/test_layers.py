@@ -1,4 +1,4 @@
-"""Lists of layers that are no profile: the core alone is a stack, what is left of monitoring is none."""
+"""Layer lists other than profiles: the core alone is a stack, a list without the monitoring layer is not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.validate.findings import BrokenFileError
 CORE = {"app", "worker", "db", "redis", "kafka", "rabbitmq"}
 
 
-def test_the_core_alone_is_a_stack(clone: Path) -> None:
+def test_core_alone_is_a_stack(clone: Path) -> None:
     checkout = LazyCheckout(clone)
     alone = checkout.configuration((checkout.base,), ())
     assert alone.services.keys() == CORE
@@ -24,7 +24,7 @@ def test_the_core_alone_is_a_stack(clone: Path) -> None:
 @pytest.mark.parametrize("groups", [(), EVERY_GROUP])
 @pytest.mark.parametrize("images", [PULLED, LOCAL])
 @pytest.mark.parametrize("profile", ["dev", "prod"])
-def test_a_list_from_before_the_monitoring_layer_starts_nothing(
+def test_list_without_the_monitoring_layer_is_refused(
     clone: Path, profile: str, images: str, groups: tuple[str, ...]
 ) -> None:
     checkout = LazyCheckout(clone)
