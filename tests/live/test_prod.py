@@ -109,9 +109,9 @@ def test_a_private_address_is_rejected_by_the_api(client: ProxyClient) -> None:
 
 
 def test_http_2_and_3_are_served(client: ProxyClient) -> None:
-    assert client.proxy.negotiated(5) == "h2"
+    assert client.proxy.negotiated_protocol(5) == "h2"
     assert client.over_http3("/healthz") == 200
-    assert client.request("/healthz").headers["alt-svc"] == f'h3=":{client.proxy.encrypted}"; ma=86400'
+    assert client.request("/healthz").headers["alt-svc"] == f'h3=":{client.proxy.https_port}"; ma=86400'
 
 
 @pytest.mark.parametrize("path", ["/api/targets/none/latest", "/api/metrics", "/grafana/"])
@@ -155,7 +155,7 @@ def test_prometheus_probes_the_proxy_and_its_certificate(prod_stack: Stack) -> N
 def test_another_host_name_is_refused(client: ProxyClient) -> None:
     assert client.request("/", host="other.example").status == 421
     with pytest.raises(ssl.SSLError):
-        replace(client.proxy, domain="other.example").negotiated(5)
+        replace(client.proxy, domain="other.example").negotiated_protocol(5)
 
 
 def test_large_requests_are_refused(client: ProxyClient) -> None:
