@@ -45,7 +45,7 @@ FILL = """
 import asyncio, os, sys
 from netmon import histograms
 from netmon.database import Database
-from netmon.record import ROLLUP_SECONDS
+from netmon.result_store import ROLLUP_SECONDS
 from netmon.settings import load
 
 BUCKET = "greatest(0, least(%(buckets)s - 1, ceil(ln(duration_ms / %(first)s) / ln(%(growth)s) - 1e-9)))::integer"
@@ -102,8 +102,8 @@ QUERIES = """
 import asyncio, json, math, os, sys, time
 from uuid import UUID
 from netmon.database import Database
-from netmon.history import WINDOWS, History
-from netmon.record import ROLLUP_SECONDS
+from netmon.history_store import WINDOWS, History
+from netmon.result_store import ROLLUP_SECONDS
 from netmon.settings import load
 
 # A window of rollups is one of whole five minutes.

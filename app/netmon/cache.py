@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from redis import RedisError
 
-from netmon.latest import KEYS, connect
+from netmon.latest_states import KEYS, connect
 from netmon.logs import logger
 from netmon.supervision import describe
 

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError
 from opentelemetry.trace import SpanKind
 from redis import RedisError
 
-from netmon import metrics, signals, tracing
+from netmon import gauges, metrics, tracing
 from netmon.kafka import Access, ensure_own_topics
-from netmon.latest import LatestStates
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.models import Probe, StateChange
 from netmon.supervision import Backoff, deadline, describe, keep_up
@@ -86,7 +86,7 @@ class Subscription(Generic[T]):
             request_timeout_ms=15_000,
         )
         await consumer.start()
-        lag = asyncio.create_task(signals.watch(lambda: self._measure_lag(consumer), self._forget_lag))
+        lag = asyncio.create_task(gauges.watch(lambda: self._measure_lag(consumer), self._forget_lag))
         applied: dict[TopicPartition, int] = {}
         try:
             committed = time.monotonic()

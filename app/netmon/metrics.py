@@ -64,7 +64,7 @@ ALERTS_RECEIVED = counter(
     "netmon_alerts_received_total", "Alerts that Alertmanager delivered.", "status", ("firing", "resolved")
 )
 
-# Of what lies outside, see `netmon.signals`.
+# Of what lies outside, see `netmon.gauges`.
 DEPENDENCY_UP = Gauge("netmon_dependency_up", "Whether a dependency answers (1) or not (0).", ["dependency"])
 QUEUE_MESSAGES = Gauge("netmon_queue_messages", "Messages that wait in a queue of RabbitMQ.", ["queue"])
 CONSUMER_LAG = Gauge(

@@ -59,7 +59,7 @@ class Standing(BaseModel):
 class Probe(BaseModel):
     """A probe of one target, queued or finished.
 
-    `target` is the id of a target that is watched, or the key of a URL that was probed once (`netmon.targets`).
+    `target` is the id of a target that is watched, or the key of a URL that was probed once (`netmon.url_targets`).
     A finished probe of a watched target carries the standing that it led to.
     """
 

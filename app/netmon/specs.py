@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from netmon import zone
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MASK = "•••"
 """What is told instead of the value of a header: many of them are credentials."""

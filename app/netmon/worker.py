@@ -7,16 +7,16 @@ from typing import TypeVar
 
 from opentelemetry.trace import SpanKind
 
-from netmon import events, health, metrics, signals, tracing, web
+from netmon import events, gauges, health, metrics, tracing, web
 from netmon.database import AWAY, Database
 from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
-from netmon.latest import LatestStates
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.models import Job, Outcome, StateChange
 from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
-from netmon.record import Recorder
+from netmon.result_store import Recorder
 from netmon.retention import Retention
 from netmon.scheduler import Scheduler
 from netmon.settings import Settings
@@ -71,8 +71,8 @@ async def run(settings: Settings) -> None:
             await scheduler.stop()
             await consumer.stop(STOP_TIMEOUT)
 
-        gauges = signals.dependencies(checks), signals.queues(link), signals.recorded(database)
-        async with running(on_the_schema(), *(each.run() for each in subscriptions), *gauges):
+        outside = gauges.dependencies(checks), gauges.queues(link), gauges.recorded(database)
+        async with running(on_the_schema(), *(each.run() for each in subscriptions), *outside):
             await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()

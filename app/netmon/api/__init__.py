@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
-from netmon import access, alerts, health, page, signals, web
+from netmon import access, alerts, gauges, health, page, web
 from netmon.api import incidents, probes, targets
 from netmon.api.on_demand import Allowance, OnDemand
 from netmon.cache import SharedCache
@@ -19,13 +19,13 @@ from netmon.guard import Guard
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
-from netmon.latest import LatestStates
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.problems import problem
-from netmon.reading import Reading
 from netmon.settings import Settings
 from netmon.supervision import deadline, describe, running
-from netmon.watched import Watched
+from netmon.target_reader import Reading
+from netmon.target_store import Watched
 
 DRAIN_SECONDS = 1.0
 """How long a stopping API still answers while it says that it is not ready, so that a proxy turns to another."""
@@ -77,7 +77,7 @@ async def run(settings: Settings) -> None:
         with suppress(TimeoutError):
             await deadline(usable(database.check, link.check), PATIENCE)
 
-    async with running(database.prepare(), link.run(), received.run(), signals.dependencies(checks)):
+    async with running(database.prepare(), link.run(), received.run(), gauges.dependencies(checks)):
         await web.serve(app, settings.port, drain, prepare)
     for close in (database.close, latest.close, cache.close, kafka.close):
         await close()

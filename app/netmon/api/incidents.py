@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from netmon.models import Incident
 from netmon.problems import responses
-from netmon.reading import Reading
+from netmon.target_reader import Reading
 
 
 def router(reading: Reading) -> APIRouter:

@@ -16,7 +16,7 @@ from netmon.guard import Guard
 from netmon.models import Plan, Probe
 from netmon.problems import responses
 from netmon.specs import HttpSpec
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 
 class ProbeRequest(BaseModel):

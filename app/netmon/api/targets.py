@@ -14,12 +14,12 @@ from yarl import URL
 
 from netmon import access
 from netmon.api.on_demand import OnDemand
-from netmon.history import Span, Window
+from netmon.history_store import Span, Window
 from netmon.models import Probe, Series, Statistics, Target, TargetSettings, TargetView
 from netmon.problems import problem, responses
-from netmon.reading import Reading, UnknownTargetError
 from netmon.specs import MASK, HttpSpec, Spec
-from netmon.watched import MAX_TARGETS, NameTakenError, TooManyTargetsError, Watched
+from netmon.target_reader import Reading, UnknownTargetError
+from netmon.target_store import MAX_TARGETS, NameTakenError, TooManyTargetsError, Watched
 
 X_CACHE: dict[str, Any] = {
     "description": "Where the answer came from: the cache, or the database, as the cache had none or is away.",

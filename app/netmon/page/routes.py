@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from netmon.alerts import Alert, Status
 from netmon.cache import Cache
 from netmon.database import AWAY
-from netmon.history import Span, Window
+from netmon.history_store import Span, Window
 from netmon.logs import logger
 from netmon.models import Incident, Statistics, TargetView
 from netmon.page import views

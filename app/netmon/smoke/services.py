@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg import AsyncConnection
 
 from netmon.kafka import access, ensure_topic
-from netmon.latest import KEYS, connect
+from netmon.latest_states import KEYS, connect
 from netmon.settings import Settings
 from netmon.smoke.check import Check, expect
 

@@ -21,10 +21,10 @@ from netmon.api.on_demand import Allowance, OnDemand
 from netmon.api.targets import TargetPatch
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
-from netmon.reading import Reading
 from netmon.settings import Settings, load
 from netmon.specs import MASK
-from netmon.watched import Change, NameTakenError, TooManyTargetsError
+from netmon.target_reader import Reading
+from netmon.target_store import Change, NameTakenError, TooManyTargetsError
 
 pytestmark = pytest.mark.anyio
 

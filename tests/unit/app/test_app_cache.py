@@ -12,7 +12,7 @@ from redis import RedisError
 from netmon import cache as module
 from netmon.cache import SharedCache
 from netmon.models import Statistics
-from netmon.reading import Reading
+from netmon.target_reader import Reading
 from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio

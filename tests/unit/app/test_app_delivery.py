@@ -13,10 +13,10 @@ import pytest
 from aiokafka import TopicPartition
 from psycopg import DataError, OperationalError
 
-from netmon import events, record, scheduler
+from netmon import events, result_store, scheduler
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Plan, Probe
-from netmon.record import Finished, Recorder
+from netmon.result_store import Finished, Recorder
 from netmon.schedule import own_grid
 from netmon.scheduler import Scheduler
 from netmon.specs import HttpSpec
@@ -32,13 +32,13 @@ def finished() -> Probe:
 
 
 class Transactions:
-    """Stands for `record.store`: each transaction takes a moment; `poison` is what no transaction can store."""
+    """Stands for `result_store.store`: each transaction takes a moment; `poison` is what no transaction can store."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
         self.sizes: list[int] = []
         self.poison: set[UUID] = set()
         self.error = error
-        monkeypatch.setattr(record, "store", self.store)
+        monkeypatch.setattr(result_store, "store", self.store)
 
     async def store(self, _database: object, results: Sequence[Finished]) -> dict[UUID, Probe]:
         self.sizes.append(len(results))
@@ -71,8 +71,8 @@ async def test_those_that_come_meanwhile_share_the_next(monkeypatch: pytest.Monk
 
 async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     transactions, storing = Transactions(monkeypatch), recorder()
-    await asyncio.gather(*(storing.store(finished()) for _ in range(record.BATCH + 1)))
-    assert transactions.sizes == [record.BATCH, 1]
+    await asyncio.gather(*(storing.store(finished()) for _ in range(result_store.BATCH + 1)))
+    assert transactions.sizes == [result_store.BATCH, 1]
 
 
 async def test_one_that_cannot_be_stored_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +278,9 @@ async def test_what_the_queue_did_not_take_stays_due(monkeypatch: pytest.MonkeyP
 )
 def test_a_result_counts_for_the_target_that_was_asked_about(changes: dict[str, Any], told: bool) -> None:
     row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
-    target = record._Watched.of({**row, "recent": [], **changes})
+    target = result_store._Watched.of({**row, "recent": [], **changes})
     before = target.standing
-    transaction = record._Transaction({str(target.id): target})
+    transaction = result_store._Transaction({str(target.id): target})
     probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})
     assert transaction.add(Finished(probe, {})).standing == target.standing
     assert (target.standing != before) is told

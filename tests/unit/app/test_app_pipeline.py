@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from redis import RedisError
 from structlog.testing import capture_logs
 
-from netmon import events, latest, metrics, supervision
+from netmon import events, latest_states, metrics, supervision
 from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
 from netmon.specs import HttpSpec
 from netmon.worker import Work
@@ -77,13 +77,13 @@ class FakeRedis:
 @pytest.fixture
 def redis(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
     fake = FakeRedis()
-    monkeypatch.setattr(latest, "connect", lambda _url: fake)
+    monkeypatch.setattr(latest_states, "connect", lambda _url: fake)
     return fake
 
 
 @pytest.mark.usefixtures("redis")
 async def test_an_older_event_never_replaces_a_newer() -> None:
-    states = latest.LatestStates("redis://redis")
+    states = latest_states.LatestStates("redis://redis")
     old, new = finished(1), finished(1.000001, "failed")
     assert await states.put(old) == [True]
     assert await states.put(new) == [True]
@@ -93,7 +93,7 @@ async def test_an_older_event_never_replaces_a_newer() -> None:
 
 async def test_a_queued_probe_is_no_state() -> None:
     with pytest.raises(ValueError, match="finished"):
-        await latest.LatestStates("redis://redis").put(job().probe)
+        await latest_states.LatestStates("redis://redis").put(job().probe)
 
 
 class Calls:
@@ -152,7 +152,7 @@ class Record:
     offset: int = 0
 
 
-def projecting(states: latest.LatestStates) -> events.Subscription[Probe]:
+def projecting(states: latest_states.LatestStates) -> events.Subscription[Probe]:
     projection = events.Projection(states)
     return events.Subscription({}, "probe.results", "latest-state", projection.read, projection.apply)
 
@@ -166,19 +166,19 @@ async def project(*values: bytes) -> list[float]:
     """Project events as one batch; how many were applied, were stale, were unreadable."""
     before = projected()
     records = [Record(value, offset=offset) for offset, value in enumerate(values)]
-    await projecting(latest.LatestStates("redis://redis"))._process(records)
+    await projecting(latest_states.LatestStates("redis://redis"))._process(records)
     return [after - known for after, known in zip(projected(), before, strict=True)]
 
 
 @pytest.mark.parametrize("value", [None, b"junk", job().probe.encode()], ids=["empty", "junk", "unfinished"])
 async def test_an_event_that_is_no_state_is_skipped(redis: FakeRedis, value: bytes | None) -> None:
-    await projecting(latest.LatestStates("redis://redis"))._process([Record(value)])
+    await projecting(latest_states.LatestStates("redis://redis"))._process([Record(value)])
     assert redis.calls == []
 
 
 async def test_an_event_is_applied_whatever_its_headers(redis: FakeRedis) -> None:
     headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
-    await projecting(latest.LatestStates("redis://redis"))._process([Record(finished(0).encode(), headers)])
+    await projecting(latest_states.LatestStates("redis://redis"))._process([Record(finished(0).encode(), headers)])
     assert redis.hash
 
 
@@ -186,7 +186,7 @@ async def test_a_batch_is_applied_at_once_and_in_its_order(redis: FakeRedis) -> 
     first, second, other = finished(1), finished(2), finished(0).model_copy(update={"target": "http:b:80"})
     assert await project(*(probe.encode() for probe in (first, other, second, first))) == [3, 1, 0]
     assert redis.calls == [4]
-    states = latest.LatestStates("redis://redis")
+    states = latest_states.LatestStates("redis://redis")
     assert await states.get(second.target) == second
     assert await states.get(other.target) == other
 
@@ -197,7 +197,7 @@ async def test_an_unreadable_event_does_not_hold_up_its_batch(redis: FakeRedis) 
         assert await project(first.encode(), b"junk", job().probe.encode(), last.encode()) == [2, 0, 2]
     skipped = [line["offset"] for line in lines if line["event"] == "unreadable event skipped"]
     assert skipped == [1, 2]
-    assert await latest.LatestStates("redis://redis").get(last.target) == last
+    assert await latest_states.LatestStates("redis://redis").get(last.target) == last
 
 
 @pytest.mark.parametrize("failure", [RedisError("lost"), OSError("reset")])
@@ -210,7 +210,7 @@ async def test_a_batch_waits_for_redis_and_is_applied_in_its_order(
     # The first was applied before Redis went away, which nobody was told: now it is known already.
     assert await project(first.encode(), second.encode()) == [1, 1, 0]
     assert redis.calls == [2, 2, 2]
-    assert await latest.LatestStates("redis://redis").get(first.target) == second
+    assert await latest_states.LatestStates("redis://redis").get(first.target) == second
 
 
 async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedis, spans: InMemorySpanExporter) -> None:
@@ -220,7 +220,7 @@ async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedi
         for trace, value in zip(sorted(traces), (finished(1).encode(), b"junk", finished(2).encode()), strict=True)
     ]
     with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
-        await projecting(latest.LatestStates("redis://redis"))._process(records)
+        await projecting(latest_states.LatestStates("redis://redis"))._process(records)
     done = spans.get_finished_spans()
     processed = {span.context.span_id: span for span in done if span.name == "process probe.results"}
     put = [span for span in done if span.name == "EVAL"]
@@ -268,7 +268,7 @@ class Consumer:
 
 
 async def test_the_lag_is_what_can_still_be_read() -> None:
-    subscription = projecting(latest.LatestStates("redis://redis"))
+    subscription = projecting(latest_states.LatestStates("redis://redis"))
     await subscription._measure_lag(Consumer())
     [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
     subscription._forget_lag()

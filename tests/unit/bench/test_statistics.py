@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from bench import statistics
-from netmon import database, history, settings
+from netmon import database, history_store, settings
 from tests.live import watching
 
 TARGETS = [str(UUID(int=number)) for number in (1, 2)]
@@ -149,7 +149,7 @@ def test_statistics_that_raw_results_do_not_confirm_are_refused(
             return SimpleNamespace(**ROLLED | other)
 
     monkeypatch.setattr(database, "Database", Database)
-    monkeypatch.setattr(history, "History", History)
+    monkeypatch.setattr(history_store, "History", History)
     monkeypatch.setattr(settings, "load", lambda _environ: SimpleNamespace(database_url=""))
     monkeypatch.setattr(sys, "argv", ["-c", "1", *TARGETS])
     if other and other != {"p99_ms": 104.0}:

@@ -13,12 +13,12 @@ from redis import RedisError
 from netmon import metrics, tracing
 from netmon.cache import Cache, SharedCache
 from netmon.database import Database
-from netmon.history import History, Span, Window
-from netmon.latest import LatestStates
+from netmon.history_store import History, Span, Window
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.models import Incident, Probe, Series, Standing, Statistics, Target, TargetView
 from netmon.supervision import describe
-from netmon.watched import Change, Known, Watched
+from netmon.target_store import Change, Known, Watched
 
 LIST_SECONDS = 60
 """How long the list is not asked for again. A change is seen at once; only one that Redis did not learn of waits."""

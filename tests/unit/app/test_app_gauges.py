@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from netmon import metrics, signals, web
+from netmon import gauges, metrics, web
 from netmon.health import HealthChecks
 from netmon.settings import Settings
 from tests.unit.app.waiting import until
@@ -32,7 +32,7 @@ async def test_dependencies_are_told_one_by_one() -> None:
         return {sample.labels["dependency"]: sample.value for sample in samples}
 
     metrics.DEPENDENCY_UP.clear()
-    await run(signals.dependencies(HealthChecks({"redis": well, "kafka": away})), lambda: len(values()) == 2)
+    await run(gauges.dependencies(HealthChecks({"redis": well, "kafka": away})), lambda: len(values()) == 2)
     assert values() == {"redis": 1, "kafka": 0}
 
 
@@ -47,17 +47,17 @@ async def test_what_cannot_be_asked_is_forgotten(monkeypatch: pytest.MonkeyPatch
         return not next(iter(metrics.QUEUE_MESSAGES.collect())).samples
 
     assert not forgotten()
-    await run(signals.queues(Link()), forgotten)  # type: ignore[arg-type]
+    await run(gauges.queues(Link()), forgotten)  # type: ignore[arg-type]
 
 
 async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "TIMEOUT", 0.01)
+    monkeypatch.setattr(gauges, "TIMEOUT", 0.01)
     forgotten: list[bool] = []
 
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    await run(signals.watch(hang, lambda: forgotten.append(True)), lambda: forgotten)
+    await run(gauges.watch(hang, lambda: forgotten.append(True)), lambda: forgotten)
 
 
 async def test_counts_begin_at_zero(app_settings: Settings) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 
 @pytest.mark.parametrize(
