@@ -92,7 +92,7 @@ from netmon.settings import load
 async def main(targets):
     cache = SharedCache(load(os.environ).redis_url)
     for _ in sys.stdin:
-        await cache.forget(*(f"statistics:{target}:24h" for target in targets))
+        await cache.invalidate(*(f"statistics:{target}:24h" for target in targets))
         print("forgotten", flush=True)
 
 asyncio.run(main(sys.argv[1:]))
@@ -102,7 +102,7 @@ QUERIES = """
 import asyncio, json, math, os, sys, time
 from uuid import UUID
 from netmon.database import Database
-from netmon.history_store import WINDOWS, History
+from netmon.history_store import WINDOWS, HistoryStore
 from netmon.result_store import ROLLUP_SECONDS
 from netmon.settings import load
 
@@ -122,7 +122,7 @@ async def timed(asked):
 async def main(passes, targets):
     database = Database(load(os.environ).database_url, "bench")
     await database.prepare()
-    history, pairs = History(database), []
+    history, pairs = HistoryStore(database), []
     for target in targets * passes:
         window = {"target": target, "window": WINDOWS["24h"], "seconds": ROLLUP_SECONDS}
         raw, expected = await timed(database.one(RAW, window))

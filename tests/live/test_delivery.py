@@ -199,9 +199,9 @@ def test_missed_time_is_not_made_up_for(stack: Stack, answers: watching.Answers,
 def test_what_is_no_job_is_put_aside_with_its_reason(stack: Stack, answers: watching.Answers) -> None:
     watching.dead_letters(stack)
     watching.publish(stack, '{"nonsense": 1}')
-    [letter] = until(lambda: watching.dead_letters(stack), 10, "the message to be put aside")
+    [letter] = until(lambda: watching.dead_letters(stack), 10, "the message to be dead-lettered")
     assert letter["body"] == '{"nonsense": 1}'
-    assert letter["headers"]["x-reason"].startswith("unreadable: ValidationError")
+    assert letter["headers"]["x-reason"].startswith("malformed: ValidationError")
 
 
 def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: Stack, answers: watching.Answers) -> None:
@@ -214,7 +214,7 @@ def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: St
         f' "plan": {{"spec": {{"kind": "http", "url": "{answers.url}"}}}}}}',
     )
     assert stack.result(stack.probe(answers.url))["status"] == "succeeded", "others do not suffer for it"
-    [letter] = until(lambda: watching.dead_letters(stack), 60, "the job to be put aside")
+    [letter] = until(lambda: watching.dead_letters(stack), 60, "the job to be dead-lettered")
     assert str(probe) in letter["body"]
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
 

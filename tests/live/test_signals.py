@@ -177,8 +177,8 @@ def test_without_a_collector_requests_go_on_and_it_is_said_once(stack: Stack) ->
         assert slowest < 2, "nobody waits for the collector"
         time.sleep(6)  # several exports, each given up after two seconds
         ask(stack, "http://app:3000/api/health/live")
-        until(lambda: said(stack, since), 10, "the application to say that traces are lost")
-        assert said(stack, since) == [("warning", "traces cannot be delivered and are dropped until they can")]
+        until(lambda: trace_log(stack, since), 10, "the application to log that traces are dropped")
+        assert trace_log(stack, since) == [("warning", "trace export failed, dropping traces until it recovers")]
         began = time.monotonic()
         stack.compose("stop", "worker")
         assert time.monotonic() - began < 6
@@ -187,18 +187,18 @@ def test_without_a_collector_requests_go_on_and_it_is_said_once(stack: Stack) ->
 
     def delivered() -> bool:
         ask(stack, "http://app:3000/api/health/live")
-        return said(stack, since)[-1] == ("info", "traces are delivered again")
+        return trace_log(stack, since)[-1] == ("info", "trace export recovered")
 
-    until(delivered, 30, "the application to say that they are delivered")
-    assert len(said(stack, since)) == 2
+    until(delivered, 30, "the application to log that the export has recovered")
+    assert len(trace_log(stack, since)) == 2
     stack.invoke("wait")
 
 
-def said(stack: Stack, since: str) -> list[tuple[str, str]]:
-    """What the API has said of its traces."""
+def trace_log(stack: Stack, since: str) -> list[tuple[str, str]]:
+    """Levels and messages of the log lines of the API about traces."""
     text = stack.compose("logs", "--no-log-prefix", "--since", since, "app")
-    told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return [(line["level"], line["message"].split(":")[0]) for line in told if line.get("logger") == "netmon.tracing"]
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [(line["level"], line["message"].split(":")[0]) for line in lines if line.get("logger") == "netmon.tracing"]
 
 
 @contextmanager
