@@ -91,7 +91,7 @@ def ci_pulled(session: nox.Session) -> None:
 def sbom(session: nox.Session) -> None:
     """What is in the image of the application, as CycloneDX: sbom.cdx.json, or `-- FILE`."""
     install(session, "sbom")
-    session.run("python", "-m", "toolkit.sbom", *session.posargs)
+    session.run("python", "-m", "toolkit.images.sbom", *session.posargs)
 
 
 @nox.session
@@ -114,6 +114,6 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of the README, measured again."""
+    """The figures of docs/performance.md, measured again; `-- NAME…`."""
     install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)

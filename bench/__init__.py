@@ -1,1 +1,1 @@
-"""The figures of the README, each as a ratio taken in one run: ``nox -s bench`` (or ``-- startup checks …``)."""
+"""The figures of docs/performance.md, ratios taken in one run: ``nox -s bench`` (or ``-- startup checks …``)."""

@@ -32,7 +32,7 @@ from tests.live.stack import Stack
 def on_a_stack(
     rows: Callable[[Stack], Iterable[tuple[str, str]]], settings: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """The rows of a benchmark that needs a stack, with these settings in its .env; it is removed afterwards."""
+    """The rows of a benchmark on a stack of its own, with these settings in .env; the stack is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack.create(Path(folder) / "checkout", "netmon-bench", **(settings or {}))
         try:
@@ -64,8 +64,8 @@ def main(names: list[str]) -> int:
         return 2
     console = Console()
     table = Table(title=f"{platform.machine()}, {CORES} cores, Linux {platform.release()}", title_justify="left")
-    table.add_column("what")
-    table.add_column("figure", justify="right")
+    table.add_column("measurement")
+    table.add_column("value", justify="right")
     for name in names or BENCHMARKS:
         with console.status(f"benchmark {name}"):
             for row in BENCHMARKS[name]():

@@ -1,4 +1,4 @@
-"""From a fault to the receiver, for a database, a cache and a broker that are killed."""
+"""Alert latency: from the kill of a database, a cache or a broker to the notification at the receiver."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from tests.live.alerts import Catcher, quiet
+from tests.live.alerts import AlertReceiver, wait_until_quiet
 from tests.live.faults import killed
 from tests.live.stack import Stack
 
 ROUNDS = 5
 WITHIN = 60.0
 ALERTS = (("PostgresDown", "db"), ("RedisDown", "redis"), ("KafkaDown", "kafka"))
-SETTINGS = {"ALERT_RECEIVERS": Catcher.CHANNELS}
+SETTINGS = {"ALERT_RECEIVERS": AlertReceiver.CHANNELS}
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line: seconds from the killed process until the receiver is told, and back."""
+    """Label and value of each line: seconds from kill to firing alert, and from restart to resolved alert."""
     stack.invoke("up", "--without=monitoring", "--no-smoke", timeout=900)
     fired: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
-    over: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
-    with Catcher.running(stack) as catcher:
+    resolved: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
+    with AlertReceiver.running(stack) as receiver:
         stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
-        for about in ALERTS * ROUNDS:
-            name, service = about
-            quiet(stack)
+        for alert in ALERTS * ROUNDS:
+            name, service = alert
+            wait_until_quiet(stack)
             began = time.time()
             with killed(stack, service):
-                fired[name].append(catcher.wait(about, "firing", began, WITHIN).at - began)
-                mended = time.time()
-            over[name].append(catcher.wait(about, "resolved", mended, WITHIN).at - mended)
+                fired[name].append(receiver.wait(alert, "firing", began, WITHIN).at - began)
+                restarted = time.time()
+            resolved[name].append(receiver.wait(alert, "resolved", restarted, WITHIN).at - restarted)
     for name, service in ALERTS:
-        yield f"{service} killed → {name} at the receiver, of {ROUNDS}", shown(fired[name])
-        yield f"{service} started → the receiver knows that {name} is over", shown(over[name])
+        yield f"{service} killed → {name} at the receiver, of {ROUNDS}", summary(fired[name])
+        yield f"{service} restarted → {name} resolved at the receiver", summary(resolved[name])
 
 
-def shown(seconds: list[float]) -> str:
+def summary(seconds: list[float]) -> str:
     """Median and maximum."""
     return f"median {median(seconds):.1f} s, max {max(seconds):.1f} s"

@@ -1,4 +1,4 @@
-"""What the health checks of all services cost together, once a service is healthy."""
+"""CPU cost of the health checks while every service is healthy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECOND = 1_000_000_000
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line: CPU of one check, and of all checks per second of running."""
+    """Label and value of each line: CPU time of one check, and of all checks per second."""
     stack.invoke("up", "--no-smoke", timeout=900)
     time.sleep(20)
     with measured() as idle:
@@ -23,7 +23,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
         container = stack.container(service)
         health = container["Config"].get("Healthcheck")
         if health is None:
-            yield f"  {service}", "asked from outside, no check of its own"
+            yield f"  {service}", "checked from outside, no health check of its own"
             continue
         with measured() as span:
             for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""How long each dashboard takes to load: its model, and every query of its panels through Grafana."""
+"""Load time of each dashboard: its model, and every query of its panels through Grafana."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import requests
 
 from tests.live.stack import Stack
-from toolkit.dashboards import PanelQuery, load, queries_of
+from toolkit.checkout.dashboards import PanelQuery, load, queries_of
 
 ROUNDS = 5
-AT_ONCE = 6
-"""Requests that a browser has under way to one address."""
+CONCURRENT = 6
+"""Requests that a browser sends to one address concurrently."""
 SPAN = 1800
 FORMS: dict[str, dict[str, Any]] = {
     "prometheus": {"type": "prometheus", "range": True},
@@ -25,36 +25,37 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line, after some traffic."""
+    """Label and value of each line, after a minute of traffic."""
     stack.invoke("up", "--no-smoke", timeout=900)
     if "grafana" not in stack.services():
-        yield "load time of each dashboard", "not run: grafana is not among the images in use"
+        yield "load time of each dashboard", "not measured: the images in use have no grafana"
         return
     stack.invoke("demo", "--seconds=60", "--rate=10", timeout=150)
     for model in load(stack.root).values():
-        asked = [query for query in queries_of(model) if query.datasource in FORMS]
-        times = sorted(opened(stack, model["uid"], asked) for _ in range(ROUNDS))
-        yield f"dashboard {model['uid']}, {len(asked)} queries", f"median {median(times):.2f} s, max {times[-1]:.2f} s"
+        queries = [query for query in queries_of(model) if query.datasource in FORMS]
+        times = sorted(load_seconds(stack, model["uid"], queries) for _ in range(ROUNDS))
+        label = f"dashboard {model['uid']}, {len(queries)} queries"
+        yield label, f"median {median(times):.2f} s, max {times[-1]:.2f} s"
 
 
-def opened(stack: Stack, uid: str, asked: list[PanelQuery]) -> float:
-    """The seconds until the model and the answer to every query are there."""
+def load_seconds(stack: Stack, uid: str, queries: list[PanelQuery]) -> float:
+    """Seconds until the model and the result of every query have arrived."""
     password = (stack.root / "secrets" / "grafana_admin_password.txt").read_text().strip()
     began = time.monotonic()
-    with requests.Session() as session, ThreadPoolExecutor(AT_ONCE) as browser:
+    with requests.Session() as session, ThreadPoolExecutor(CONCURRENT) as browser:
         session.auth = ("admin", password)
         session.get(stack.url(f"/api/dashboards/uid/{uid}", "GRAFANA_PORT"), timeout=30).raise_for_status()
-        for answer in browser.map(lambda query: ask(session, stack, query), asked):
-            answer.raise_for_status()
+        for response in browser.map(lambda query: run_query(session, stack, query), queries):
+            response.raise_for_status()
     return time.monotonic() - began
 
 
-def ask(session: requests.Session, stack: Stack, query: PanelQuery) -> requests.Response:
+def run_query(session: requests.Session, stack: Stack, query: PanelQuery) -> requests.Response:
     """Send one query as a panel does."""
     now = int(time.time() * 1000)
     form = dict(FORMS[query.datasource])
     source = {"uid": query.datasource, "type": form.pop("type")}
     text = {"query" if query.datasource == "tempo" else "expr": query.expr}
-    asked = {"refId": query.ref, "datasource": source, "intervalMs": 15000, "maxDataPoints": 800, **form, **text}
-    body = {"queries": [asked], "from": str(now - SPAN * 1000), "to": str(now)}
+    panel = {"refId": query.ref, "datasource": source, "intervalMs": 15000, "maxDataPoints": 800, **form, **text}
+    body = {"queries": [panel], "from": str(now - SPAN * 1000), "to": str(now)}
     return session.post(stack.url("/api/ds/query", "GRAFANA_PORT"), json=body, timeout=60)

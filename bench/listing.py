@@ -1,4 +1,4 @@
-"""`invoke --list` beside an Invoke file with one empty task."""
+"""Duration of `invoke --list`, compared with a tasks file that has one empty task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nothing(c):
 
 
 def rows() -> Iterator[tuple[str, str]]:
-    """Name and figure of each line; the two take turns, and the ratio is taken pair by pair."""
+    """Label and value of each line; the two alternate, and the ratio is taken per pair."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tasks.py").write_text(EMPTY)
         pairs = [(listing(CHECKOUT), listing(Path(folder))) for _ in range(ROUNDS)]

@@ -1,4 +1,4 @@
-"""Requests over connections that stay open: as many as are answered, or so many a second."""
+"""HTTP load over persistent connections: closed-loop, or at a constant rate."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What came of a load: answers a second, and the seconds that each took, sorted."""
+class LoadResult:
+    """Responses a second, and the latency of each in seconds, sorted."""
 
     rate: float
     latencies: list[float]
 
     def quantile(self, share: float) -> float:
-        """The seconds that this share of the requests did not exceed."""
+        """The latency in seconds that this share of the requests did not exceed."""
         return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)]
 
 
 @dataclass(frozen=True)
 class Tls:
-    """How a client comes by HTTPS: the certificates that it trusts, and the name that it asks for."""
+    """A client's side of HTTPS: the certificates that it trusts, and the server name that it requests."""
 
     trust: ssl.SSLContext
     name: str
 
 
 class Connection:
-    """One connection for GET requests; every answer must be a 200."""
+    """One connection for GET requests; every response must be a 200."""
 
     def __init__(self, host: str, port: int, tls: Tls | None = None) -> None:
         self._host, self._port = host, port
@@ -42,7 +42,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> str:
-        """Send a request and read its answer; its head, in lower case."""
+        """Send a request, read the response and return its head, in lower case."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, **self._encryption)
         reader, writer = self._streams
@@ -55,38 +55,42 @@ class Connection:
         return head
 
     async def close(self) -> None:
-        """Close it."""
+        """Close the connection, if one is open."""
         if self._streams is not None:
             self._streams[1].close()
             await self._streams[1].wait_closed()
 
 
-def most(base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None = None) -> Answers:
-    """Ask again as soon as an answer is there, on every connection."""
-    return asyncio.run(_most(base, paths, connections, seconds, tls))
+def closed_loop(
+    base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None = None
+) -> LoadResult:
+    """Send the next request as soon as a response has arrived, on every connection."""
+    return asyncio.run(_closed_loop(base, paths, connections, seconds, tls))
 
 
-async def _most(base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None) -> Answers:
+async def _closed_loop(
+    base: str, paths: Sequence[str], connections: int, seconds: float, tls: Tls | None
+) -> LoadResult:
     turns, latencies = itertools.cycle(paths), list[float]()
     ends = time.perf_counter() + seconds
 
-    async def ask(connection: Connection) -> None:
+    async def client(connection: Connection) -> None:
         while (began := time.perf_counter()) < ends:
             await connection.get(next(turns))
             latencies.append(time.perf_counter() - began)
 
     opened = _connections(base, connections, tls)
-    await asyncio.gather(*map(ask, opened))
+    await asyncio.gather(*map(client, opened))
     await asyncio.gather(*(each.close() for each in opened))
-    return Answers(len(latencies) / seconds, sorted(latencies))
+    return LoadResult(len(latencies) / seconds, sorted(latencies))
 
 
-def paced(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None = None) -> Answers:
-    """Ask so many times a second, whether or not earlier answers are there; waiting for a connection counts."""
-    return asyncio.run(_paced(base, paths, rate, seconds, tls))
+def constant_rate(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None = None) -> LoadResult:
+    """Send requests at a constant rate, regardless of earlier responses; the wait for a connection counts."""
+    return asyncio.run(_constant_rate(base, paths, rate, seconds, tls))
 
 
-async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None) -> Answers:
+async def _constant_rate(base: str, paths: Sequence[str], rate: float, seconds: float, tls: Tls | None) -> LoadResult:
     turns, latencies = itertools.cycle(paths), list[float]()
     opened = _connections(base, 32, tls)
     free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
@@ -94,7 +98,7 @@ async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float, t
         free.put_nowait(connection)
     began = time.perf_counter()
 
-    async def ask(number: int) -> None:
+    async def request(number: int) -> None:
         due = began + number / rate
         await asyncio.sleep(due - time.perf_counter())
         connection = await free.get()
@@ -102,9 +106,9 @@ async def _paced(base: str, paths: Sequence[str], rate: float, seconds: float, t
         latencies.append(time.perf_counter() - due)
         free.put_nowait(connection)
 
-    await asyncio.gather(*(ask(number) for number in range(int(rate * seconds))))
+    await asyncio.gather(*(request(number) for number in range(int(rate * seconds))))
     await asyncio.gather(*(each.close() for each in opened))
-    return Answers(len(latencies) / seconds, sorted(latencies))
+    return LoadResult(len(latencies) / seconds, sorted(latencies))
 
 
 def _connections(base: str, count: int, tls: Tls | None) -> list[Connection]:

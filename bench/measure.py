@@ -1,4 +1,4 @@
-"""Clocks: wall time, and the CPU time of the whole machine (containers, engine and tools alike)."""
+"""Wall time, and the CPU time of the whole machine: containers, engine and tools."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CORES = os.cpu_count() or 1
 
 @dataclass
 class Span:
-    """What one measured block took, in seconds; ``cpu`` is of all cores together."""
+    """Duration of a measured block in seconds; ``cpu`` is the sum over all cores."""
 
     wall: float = 0
     cpu: float = 0
 
 
 def machine_cpu() -> float:
-    """Seconds of CPU time that the machine has spent on anything since it started (/proc/stat, proc(5))."""
+    """Seconds of CPU time that the machine has used since its boot (/proc/stat, proc(5))."""
     user, nice, system, _idle, _iowait, irq, softirq, *_ = map(
         int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
     )

@@ -1,4 +1,4 @@
-"""What monitoring itself takes: memory, processor time, samples, disk."""
+"""Cost of monitoring: memory, CPU time, samples, disk space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.live.stack import Stack
 
 SETTLE = 60
 WINDOW = 180
-"""Seconds; figures are of the window, which follows on the settling."""
+"""Seconds that are measured, after the settling time."""
 RATE = 10
 """Requests a second of the demo load."""
 MB = 1e6
@@ -25,20 +25,20 @@ DAY = 86400.0
 SCRAPING = re.compile("prometheus|.*-exporter")
 STORES = {"logs": ("loki", "victorialogs"), "traces": ("tempo",)}
 TEMPO_DAYS = 14.0
-"""What Tempo keeps where its file says nothing."""
+"""Tempo's default retention."""
 VOLUMES = {"loki": "loki_data", "victorialogs": "victorialogs_data", "tempo": "tempo_data"}
 
 
 @dataclass(frozen=True)
-class Use:
-    """Bytes of memory (the most) and seconds of processor time a second, by service."""
+class Usage:
+    """Maximum memory in bytes and CPU time in seconds a second, by service."""
 
     memory: Mapping[str, float]
     cpu: Mapping[str, float]
 
     @classmethod
-    def of(cls, stack: Stack, services: list[str]) -> Use:
-        """In the last window, as container-exporter reads it from the control groups."""
+    def of(cls, stack: Stack, services: list[str]) -> Usage:
+        """Usage in the last window, as container-exporter reads it from the control groups."""
         chosen = f'service=~"{"|".join(services)}"'
         memory = f"max by (service) (max_over_time(container_memory_working_set_bytes{{{chosen}}}[{WINDOW}s]))"
         cpu = f"sum by (service) (rate(container_cpu_usage_seconds_total{{{chosen}}}[{WINDOW}s]))"
@@ -49,21 +49,21 @@ class Use:
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line. Kafka's agent and RabbitMQ's plugin are inside what they watch, and not counted."""
+    """Label and value of each line. Kafka's agent and RabbitMQ's plugin run inside the brokers and are not counted."""
     stack.invoke("setup", "--profile=dev")
     stack.invoke("images.prepare", timeout=900)
-    with_snapshots(stack)
+    enable_snapshots(stack)
     stack.invoke("up", "--no-smoke", timeout=900)
     services = monitoring(stack)
 
     time.sleep(SETTLE + WINDOW)
-    idle = Use.of(stack, services)
+    idle = Usage.of(stack, services)
     with stack.start("demo", f"--seconds={SETTLE + WINDOW + 60}", f"--rate={RATE}") as demo:
         time.sleep(SETTLE)
         before = {name: size(stack, VOLUMES[store]) for name, store in stores(stack).items()}
         raw = value(stack, "sum(container_log_bytes)")
         time.sleep(WINDOW)
-        busy = Use.of(stack, services)
+        busy = Usage.of(stack, services)
         grown = {name: size(stack, VOLUMES[store]) - before[name] for name, store in stores(stack).items()}
         raw = value(stack, "sum(container_log_bytes)") - raw
         demo.terminate()
@@ -82,16 +82,16 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
 
 
 def monitoring(stack: Stack) -> list[str]:
-    """The services that are there because monitoring is on."""
+    """The services of the group monitoring."""
     found = stack.services()
     return sorted(name for name in found if "monitoring" in effective(stack, name).get("profiles", []))
 
 
 def stores(stack: Stack) -> dict[str, str]:
-    """Which service keeps what on disk here."""
+    """The store on disk of ``logs`` and of ``traces``, where the stack has one."""
     found = stack.services()
-    kept = {name: next((each for each in services if each in found), "") for name, services in STORES.items()}
-    return {name: service for name, service in kept.items() if service}
+    chosen = {name: next((each for each in services if each in found), "") for name, services in STORES.items()}
+    return {name: service for name, service in chosen.items() if service}
 
 
 def effective(stack: Stack, service: str) -> dict[str, Any]:
@@ -101,27 +101,27 @@ def effective(stack: Stack, service: str) -> dict[str, Any]:
 
 
 def stored(stack: Stack, samples: float, grown: Mapping[str, float], raw: float) -> Iterator[tuple[str, str]]:
-    """Bytes a day at this load and what the retention then takes: minutes, extrapolated to days."""
+    """Bytes a day at this load and the total at the configured retention, extrapolated from minutes."""
     chunks, index, count = snapshot(stack)
-    # A block of two hours has an index of its own; merged later, they take less.
+    # A block of two hours has an index of its own; compacted blocks take less.
     metrics = samples * DAY * chunks / count + 12 * index
     days = retention(stack)
     yield "metrics: chunks of a sample", f"{chunks / count:.2f} bytes"
     yield "metrics stored a day", needs(metrics, days["metrics"])
-    yield "log lines as the engine has them, a day", f"{raw * DAY / WINDOW / MB:.0f} MB"
+    yield "log files of the engine, a day", f"{raw * DAY / WINDOW / MB:.0f} MB"
     for name, store in stores(stack).items():
         yield f"{name} stored a day ({store})", needs(grown[name] * DAY / WINDOW, days[name])
     if "tempo" not in stack.services():
-        yield "traces stored a day", "not run: tempo is not among the images in use, jaeger keeps them in memory"
+        yield "traces stored a day", "not measured: the images in use have no tempo, and jaeger stores traces in memory"
 
 
 def needs(daily: float, days: float) -> str:
-    """What is stored a day, and after so many days."""
+    """Megabytes a day, and gigabytes at a retention of so many days."""
     return f"{daily / MB:.0f} MB, so {days:g} days take {daily * days / 1e9:.2f} GB"
 
 
 def retention(stack: Stack) -> dict[str, float]:
-    """Days that each kind of data is kept."""
+    """The configured retention of each kind of data, in days."""
     found = stack.services()
     days = {"metrics": flag(effective(stack, "prometheus")["command"], "storage.tsdb.retention.time")}
     if "loki" in found:
@@ -131,34 +131,34 @@ def retention(stack: Stack) -> dict[str, float]:
         days["logs"] = flag(effective(stack, "victorialogs")["command"], "retentionPeriod")
     if "tempo" in found:
         tempo = (stack.root / "monitoring/tempo/tempo.yml").read_text()
-        told = re.search(r"block_retention: *(\S+)", tempo)
-        days["traces"] = as_days(told[1]) if told else TEMPO_DAYS
+        configured = re.search(r"block_retention: *(\S+)", tempo)
+        days["traces"] = as_days(configured[1]) if configured else TEMPO_DAYS
     return days
 
 
 def flag(command: list[str], name: str) -> float:
-    """The days that a flag of a command line says."""
+    """The value of a command line's flag, in days."""
     return next(as_days(word.partition("=")[2]) for word in command if word.lstrip("-").startswith(f"{name}="))
 
 
 def as_days(text: str) -> float:
-    """Days of a duration such as 15d or 168h."""
+    """A duration such as 15d or 168h in days."""
     return float(text[:-1]) * {"w": 7, "d": 1, "h": 1 / 24}[text[-1]]
 
 
-def with_snapshots(stack: Stack) -> None:
-    """Let Prometheus of this stack write snapshots: blocks as they are kept, without the log of the last hours."""
+def enable_snapshots(stack: Stack) -> None:
+    """Enable the snapshot API of this stack's Prometheus: a snapshot has the blocks as stored, without the WAL."""
     command = [*effective(stack, "prometheus")["command"], "--web.enable-admin-api"]
     override = {"services": {"prometheus": {"command": command}}}
     (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
 
 
 def snapshot(stack: Stack) -> tuple[float, float, float]:
-    """Bytes of chunks, bytes of index and number of samples of what Prometheus has collected so far."""
+    """Bytes of chunks, bytes of index and number of samples that Prometheus has stored so far."""
     address = stack.url("/api/v1/admin/tsdb/snapshot", "PROMETHEUS_PORT")
-    answer = requests.post(address, timeout=60)
-    answer.raise_for_status()
-    folder = f"/data/snapshots/{answer.json()['data']['name']}"
+    response = requests.post(address, timeout=60)
+    response.raise_for_status()
+    folder = f"/data/snapshots/{response.json()['data']['name']}"
     script = f"du -sb {folder}/*/chunks {folder}/*/index; cat {folder}/*/meta.json"
     sizes, _, meta = in_volume(stack, "prometheus_data", script).partition("{")
     chunks, index = (sum(int(line.split()[0]) for line in sizes.splitlines() if line.endswith(part))
@@ -173,7 +173,7 @@ def size(stack: Stack, volume: str) -> float:
 
 
 def in_volume(stack: Stack, volume: str, script: str) -> str:
-    """The output of a shell script that sees a volume as /data."""
+    """The output of a shell script with the volume mounted at /data."""
     image = stack.container("worker")["Config"]["Image"]
     mounted = f"--volume={stack.name}_{volume}:/data:ro"
     return stack.docker("run", "--rm", "--user=0", mounted, "--entrypoint=sh", image, "-c", script)

@@ -1,4 +1,4 @@
-"""The application with monitoring and without: requests a second at most, and latencies at a rate that it can bear."""
+"""The application with monitoring and without: maximum throughput, and latency at a sustainable rate."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Iterator
 
 import yaml
 
-from bench.load import most
-from bench.pairs import Loaded, added, figures, in_turns, ratio, under_load
+from bench.load import closed_loop
+from bench.pairs import Measurement, alternate, difference, figures, ratio, under_load
 from tests.live.stack import Stack, until
 
 CORES = 0.5
-"""What the application may use: less than there is, so that its own work limits it, and not the machine, which it
-shares with the load and with the services of monitoring."""
+"""The application's CPU limit: below the capacity of the machine, which it shares with the load generator and with
+monitoring, so that its own work is the bottleneck."""
 TARGET = "http://app:3000/api/health/live"
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line."""
+    """Label and value of each line."""
     override = {"services": {"app": {"deploy": {"resources": {"limits": {"cpus": str(CORES)}}}}}}
     (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
     stack.invoke("up", "--no-smoke", timeout=900)
-    pairs = in_turns(lambda monitored: measure(stack, monitored))
+    pairs = alternate(lambda monitored: measure(stack, monitored))
     yield from figures(f"{CORES:g} cores with monitoring", [on for on, _ in pairs])
     yield from figures(f"{CORES:g} cores without", [off for _, off in pairs])
-    yield "throughput with ÷ without", ratio(pairs, lambda each: each.fast.rate)
-    yield "p99 with monitoring, more than without", added(pairs, 0.99)
+    yield "throughput with ÷ without", ratio(pairs, lambda each: each.closed_loop.rate)
+    yield "p99 with monitoring, minus p99 without", difference(pairs, 0.99)
 
 
-def measure(stack: Stack, monitored: bool) -> Loaded:
-    """Switch monitoring on or off, the application's traces too, and measure a fresh process."""
+def measure(stack: Stack, monitored: bool) -> Measurement:
+    """Switch monitoring and the application's traces on or off, and measure a fresh process."""
     group = "--with=monitoring" if monitored else "--without=monitoring"
     endpoint = {} if monitored else {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}
-    quiet = {"LOG_LEVEL": "info", "NODE_ENV": "production"}
-    stack.invoke("up", group, "--no-smoke", env=endpoint | quiet)
+    production = {"LOG_LEVEL": "info", "NODE_ENV": "production"}
+    stack.invoke("up", group, "--no-smoke", env=endpoint | production)
     stack.run("docker", "compose", "up", "--detach", "--no-deps", "--force-recreate", "--wait", "app",
-              env=endpoint | quiet)  # fmt: skip
+              env=endpoint | production)  # fmt: skip
     probe = stack.probe(TARGET)
     target = stack.result(probe)["target"]
     paths = (f"/api/targets/{target}/latest", f"/api/probes/{probe}")
-    until(lambda: most(stack.url(), paths, 1, 0.5).rate, 20, "the application to answer")
+    until(lambda: closed_loop(stack.url(), paths, 1, 0.5).rate, 20, "the application to answer")
     return under_load(stack.url(), paths)

@@ -1,4 +1,4 @@
-"""Two ways under the same load: they take turns, each begins as often, and ratios are taken pair by pair."""
+"""Two variants under the same load: they alternate, take turns at going first, and ratios are taken per pair."""
 
 from __future__ import annotations
 
@@ -7,38 +7,40 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from bench.load import Answers, Tls, most, paced
+from bench.load import LoadResult, Tls, closed_loop, constant_rate
 
 ROUNDS = 5
 SECONDS = 10.0
 CONNECTIONS = 8
 RATE = 100.0
-"""Requests a second when latencies are measured: what one process of the application bears easily."""
+"""Requests a second when latency is measured: well below the capacity of one application process."""
 
 T = TypeVar("T")
 Pairs = Sequence[tuple[T, T]]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """As many requests as are answered, and so many a second."""
+class Measurement:
+    """A server under closed-loop load and at a constant rate."""
 
-    fast: Answers
-    steady: Answers
+    closed_loop: LoadResult
+    constant_rate: LoadResult
 
-    def milliseconds(self, share: float) -> float:
-        """What this share of the steady requests did not exceed."""
-        return self.steady.quantile(share) * 1000
-
-
-def under_load(base: str, paths: Sequence[str], tls: Tls | None = None) -> Loaded:
-    """Warm a server up, and measure it."""
-    most(base, paths, CONNECTIONS, SECONDS / 2, tls)
-    return Loaded(most(base, paths, CONNECTIONS, SECONDS, tls), paced(base, paths, RATE, SECONDS, tls))
+    def latency_ms(self, share: float) -> float:
+        """The latency that this share of the requests at a constant rate did not exceed."""
+        return self.constant_rate.quantile(share) * 1000
 
 
-def in_turns(measure: Callable[[bool], T]) -> Pairs[T]:
-    """What is measured with and without, in this order, of each round."""
+def under_load(base: str, paths: Sequence[str], tls: Tls | None = None) -> Measurement:
+    """Warm up a server and measure it."""
+    closed_loop(base, paths, CONNECTIONS, SECONDS / 2, tls)
+    return Measurement(
+        closed_loop(base, paths, CONNECTIONS, SECONDS, tls), constant_rate(base, paths, RATE, SECONDS, tls)
+    )
+
+
+def alternate(measure: Callable[[bool], T]) -> Pairs[T]:
+    """The measurements with and without, in this order, of each round."""
     pairs = []
     for number in range(ROUNDS):
         order = (True, False) if number % 2 else (False, True)
@@ -47,20 +49,20 @@ def in_turns(measure: Callable[[bool], T]) -> Pairs[T]:
     return pairs
 
 
-def figures(name: str, rounds: Sequence[Loaded]) -> Iterator[tuple[str, str]]:
-    """The lines about one of the two ways."""
-    yield f"requests a second, {name}", f"{median(each.fast.rate for each in rounds):.0f}"
-    p50, p99 = (median(each.milliseconds(share) for each in rounds) for share in (0.5, 0.99))
+def figures(name: str, rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+    """The lines about one variant."""
+    yield f"requests a second, {name}", f"{median(each.closed_loop.rate for each in rounds):.0f}"
+    p50, p99 = (median(each.latency_ms(share) for each in rounds) for share in (0.5, 0.99))
     yield f"latency at {RATE:.0f} requests a second, {name}", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
 
 
 def ratio(pairs: Pairs[T], figure: Callable[[T], float]) -> str:
-    """How many times the second of a pair the first one is: the median, and the range."""
+    """The first of a pair ÷ the second: median and range."""
     ratios = [figure(first) / figure(second) for first, second in pairs]
     return f"{median(ratios):.3f} x (of {len(ratios)}: {min(ratios):.3f} to {max(ratios):.3f})"
 
 
-def added(pairs: Pairs[Loaded], share: float) -> str:
-    """What the latency of the first of a pair is above that of the second: the median, and the range."""
-    more = [first.milliseconds(share) - second.milliseconds(share) for first, second in pairs]
-    return f"{median(more):+.2f} ms (of {len(more)}: {min(more):+.2f} to {max(more):+.2f})"
+def difference(pairs: Pairs[Measurement], share: float) -> str:
+    """The latency of the first of a pair minus that of the second: median and range."""
+    differences = [first.latency_ms(share) - second.latency_ms(share) for first, second in pairs]
+    return f"{median(differences):+.2f} ms (of {len(differences)}: {min(differences):+.2f} to {max(differences):+.2f})"

@@ -1,7 +1,7 @@
-"""Probes a second of one worker, with all that belongs to them, beside a bare loop of the same HTTP client.
+"""Throughput of one worker in probes a second, compared with a bare loop of the same HTTP client.
 
-Both run in the worker's container, under its limits, with as many requests at a time, against the same target on the
-host. The worker's time begins with its first request and ends when every result is stored and every event published.
+Both run in the worker's container, under its limits, with the same concurrency, against the same target on the host.
+The worker's time begins with its first request and ends when every result is stored and every event is published.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import cast
 
 import uvloop
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack, free_ports, until
 
 JOBS = 3000
 ROUNDS = 5
 TARGETS = 50
 SETTINGS = {"LOG_LEVEL": "info", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
-"""As in production, and nothing is traced where nothing keeps traces."""
+"""As in production; without traces, since the stack has no trace store."""
 
 BARE = """
 import asyncio, sys, time
@@ -82,34 +82,34 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line: the bare loop, the worker, and their ratio."""
+    """Label and value of each line: the bare loop, the worker, and their ratio."""
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
     rates: list[tuple[float, float]] = []
     with answering(stack) as target:
-        watched = [watching.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
+        watched = [pipeline.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
         for _ in range(ROUNDS):
             worker = stack.container("worker")["Id"]
             bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
-            rates.append((bare, carried_out(stack, target, watched)))
+            rates.append((bare, jobs_per_second(stack, target, watched)))
     yield f"probes a second, bare loop, median of {ROUNDS}", f"{median(bare for bare, _ in rates):.0f}"
     yield f"probes a second, worker, median of {ROUNDS}", f"{median(worker for _, worker in rates):.0f}"
     yield "worker to bare loop, median of the ratios", f"{median(worker / bare for bare, worker in rates):.2f}x"
 
 
-def carried_out(stack: Stack, target: Target, watched: Sequence[str]) -> float:
-    """Jobs that the worker carries out a second; all of them wait when it begins."""
+def jobs_per_second(stack: Stack, target: Target, watched: Sequence[str]) -> float:
+    """Jobs that the worker completes a second; all of them are queued when it starts."""
     stack.compose("pause", "worker")
     stack.docker("exec", stack.container("app")["Id"], "python", "-c", PUBLISH, target.url, str(JOBS), *watched)
     target.first.value = 0
     stack.compose("unpause", "worker")
     left = "SELECT (SELECT count(*) FROM probes WHERE status = 'queued') + (SELECT count(*) FROM outbox) AS left"
-    until(lambda: watching.sql(stack, left)[0]["left"] == 0, 120, "all to be stored and told")
+    until(lambda: pipeline.sql(stack, left)[0]["left"] == 0, 120, "every result to be stored and published")
     return JOBS / (time.time() - target.first.value)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server of its own process that answers as fast as it can, and when its first request came."""
+    """A server in a process of its own, and the Unix time of its first request."""
 
     url: str
     first: Synchronized[float]
@@ -117,7 +117,7 @@ class Target:
 
 @contextmanager
 def answering(stack: Stack) -> Iterator[Target]:
-    """A target on the host, where the worker reaches it."""
+    """A target on the host, at an address that the worker reaches."""
     gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
                            "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
     [port] = free_ports(1)
@@ -132,7 +132,7 @@ def answering(stack: Stack) -> Iterator[Target]:
 
 
 def serve(host: str, port: int, first: Synchronized[float]) -> None:
-    """Answer every request with 200 and close its connection, for ever."""
+    """Answer every request with 200 and close the connection."""
 
     class Answer(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,11 +1,11 @@
-"""The application through the reverse proxy and directly: what HTTPS, limits, headers and the access log cost."""
+"""The application through the reverse proxy and directly: cost of HTTPS, limits, headers and the access log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from bench.load import Tls
-from bench.pairs import Loaded, added, figures, in_turns, ratio, under_load
+from bench.pairs import Measurement, alternate, difference, figures, ratio, under_load
 from tests.live.stack import Stack
 
 SETTINGS = {"DOMAIN": "netmon.localhost"}
@@ -19,25 +19,25 @@ services:
     networks:
       - edge-network
 """
-"""The application at a port of its own as well, to be asked directly."""
+"""Publishes the application on a port of its own, for direct requests."""
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line."""
+    """Label and value of each line."""
     (stack.root / "docker-compose.override.yml").write_text(PUBLISHED)
     stack.invoke("up", "--profile=prod", "--no-smoke", timeout=900)
     front = stack.front()
     probe = stack.probe(TARGET)
     paths = (f"/api/targets/{stack.result(probe)['target']}/latest", f"/api/probes/{probe}")
 
-    def measure(through: bool) -> Loaded:
-        if not through:
+    def measure(proxied: bool) -> Measurement:
+        if not proxied:
             return under_load(stack.url(), paths)
         return under_load(f"http://127.0.0.1:{front.encrypted}", paths, Tls(front.trust(), front.domain))
 
-    pairs = in_turns(measure)
-    yield from figures("through the proxy", [through for through, _ in pairs])
+    pairs = alternate(measure)
+    yield from figures("through the proxy", [proxied for proxied, _ in pairs])
     yield from figures("directly", [direct for _, direct in pairs])
-    yield "throughput through the proxy ÷ directly", ratio(pairs, lambda each: each.fast.rate)
+    yield "throughput through the proxy ÷ directly", ratio(pairs, lambda each: each.closed_loop.rate)
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        yield f"{name} through the proxy, more than directly", added(pairs, share)
+        yield f"{name} through the proxy, minus {name} directly", difference(pairs, share)

@@ -1,4 +1,4 @@
-"""Production with the layers that harden it and without them: what a start and a request cost."""
+"""Production with the hardening layers and without them: cost of a start and of a request."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from statistics import median
 import yaml
 
 from bench.measure import measured
-from bench.pairs import Loaded, figures, in_turns, ratio, under_load
+from bench.pairs import Measurement, alternate, figures, ratio, under_load
 from tests.live.stack import Stack
 
 SETTINGS = {"DOMAIN": "netmon.localhost"}
 CORES = 0.5
-"""What the application may use: less than there is, so that its own work limits it, and not the load beside it."""
+"""The application's CPU limit: below the capacity of the machine, which it shares with the load generator, so that its
+own work is the bottleneck."""
 TARGET = "http://app:3000/api/health/live"
 
 HARDENED, PLAIN = "prod", "plain"
 LAYERS = ("docker-compose.secrets.yml", "docker-compose.security.yml")
-"""What the second profile lacks of the first one: everything else is the same."""
+"""The layers of the first profile that the second one lacks: everything else is the same."""
 
 OVERRIDE = f"""\
 services:
@@ -33,34 +34,34 @@ services:
         limits:
           cpus: "{CORES}"
 """
-"""The application at a port of its own, to be asked directly."""
+"""Publishes the application on a port of its own, for direct requests."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A start from empty volumes, in seconds until all is healthy, and the load that followed on it."""
+    """Seconds from empty volumes to a healthy stack, and the application under load afterwards."""
 
     start: float
-    load: Loaded
+    load: Measurement
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line."""
+    """Label and value of each line."""
     add_profile(stack)
     (stack.root / "docker-compose.override.yml").write_text(OVERRIDE)
     stack.invoke("setup", f"--profile={HARDENED}")
     stack.invoke("images.prepare", timeout=900)
-    pairs = in_turns(lambda hardened: measure(stack, HARDENED if hardened else PLAIN))
+    pairs = alternate(lambda hardened: measure(stack, HARDENED if hardened else PLAIN))
     for name, rounds in (("with the layers", [on for on, _ in pairs]), ("without", [off for _, off in pairs])):
-        yield f"from nothing to healthy, {name}", f"{median(each.start for each in rounds):.1f} s"
+        yield f"from empty volumes to healthy, {name}", f"{median(each.start for each in rounds):.1f} s"
         yield from figures(f"{CORES:g} cores {name}", [each.load for each in rounds])
     yield "start with ÷ without", ratio(pairs, lambda each: each.start)
-    yield "throughput with ÷ without", ratio(pairs, lambda each: each.load.fast.rate)
-    yield "p99 with ÷ without", ratio(pairs, lambda each: each.load.milliseconds(0.99))
+    yield "throughput with ÷ without", ratio(pairs, lambda each: each.load.closed_loop.rate)
+    yield "p99 with ÷ without", ratio(pairs, lambda each: each.load.latency_ms(0.99))
 
 
 def add_profile(stack: Stack) -> None:
-    """Let the copy of the checkout have production without the layers as a profile of its own."""
+    """Add production without the layers, as a profile of its own, to the copy of the checkout."""
     path = stack.root / "invoke.yaml"
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     profiles, images = data["stack"]["profiles"], data["stack"]["local_images"]
@@ -70,7 +71,7 @@ def add_profile(stack: Stack) -> None:
 
 
 def measure(stack: Stack, profile: str) -> Round:
-    """Start a profile from nothing, and measure the application."""
+    """Start a profile from empty volumes and measure the application."""
     stack.destroy()
     with measured() as start:
         stack.invoke("up", f"--profile={profile}", "--no-smoke", timeout=900)

@@ -1,4 +1,4 @@
-"""From a line on a container's standard output until the log store returns it."""
+"""Log latency: from a line on a container's standard output until a query returns it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ LINES = 40
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line."""
+    """Label and value of each line."""
     stack.invoke("up", "--no-smoke", timeout=900)
     store = "loki" if "loki" in stack.services() else "victorialogs"
-    yield f"stdout → returned by {store}, idle, {LINES} lines", shown(measure(stack, store))
+    yield f"stdout → returned by {store}, idle, {LINES} lines", summary(measure(stack, store))
     with stack.start("demo", "--seconds=120") as demo:
-        yield f"stdout → returned by {store}, under demo, {LINES} lines", shown(measure(stack, store))
+        yield f"stdout → returned by {store}, under demo, {LINES} lines", summary(measure(stack, store))
         demo.terminate()
 
 
 def measure(stack: Stack, store: str) -> list[float]:
-    """The seconds of each line."""
+    """The latency of each line in seconds."""
     program = Path(line_to_query.__file__).read_text(encoding="utf-8")
     worker = stack.container("worker")["Id"]
-    told: list[float] = json.loads(stack.docker("exec", worker, "python", "-c", program, store, str(LINES)))
-    return told
+    latencies: list[float] = json.loads(stack.docker("exec", worker, "python", "-c", program, store, str(LINES)))
+    return latencies
 
 
-def shown(seconds: list[float]) -> str:
+def summary(seconds: list[float]) -> str:
     """Median and maximum."""
     return f"median {median(seconds):.2f} s, max {max(seconds):.2f} s"

@@ -1,8 +1,8 @@
 """Statistics of a target, cached and uncached, with a million results stored; memory of the application and the worker.
 
-Over HTTP, one request at a time: a pass asks for every target when the cache has none of them, and at once again when
-it has all. Where the answers come from is told by `X-Cache`, and checked in PostgreSQL: the tables of the application
-are scanned as often as the misses say, so not for any hit.
+Over HTTP, one request at a time: a pass requests every target with an empty cache, and again with a filled one. The
+header `X-Cache` reports hit or miss, and PostgreSQL confirms it: the tables of the application are scanned for each
+miss, and for no hit.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from bench.load import Answers, Connection, most
+from bench.load import Connection, LoadResult, closed_loop
 from bench.pairs import CONNECTIONS, ROUNDS, SECONDS, Pairs, ratio
-from bench.probing import JOBS, answering, carried_out
-from tests.live import watching
+from bench.probing import JOBS, answering, jobs_per_second
+from tests.live import pipeline
 from tests.live.stack import Stack
 
 SETTINGS = {"LOG_LEVEL": "info", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
-"""As in production, and nothing is traced where nothing keeps traces."""
+"""As in production; without traces, since the stack has no trace store."""
 ONE_PROCESS = {"services": {name: {"environment": {"RELOAD": "false"}} for name in ("app", "worker")}}
-"""As in production: the process that watches the source in development takes memory as well."""
+"""As in production: the process that watches the source in development uses memory too."""
 SETTLE = 30
-"""Seconds until a container that has started is at rest."""
+"""Seconds until a started container is idle."""
 TARGETS = 50
 RESULTS = 1_000_000
-"""In the end every target has one a minute, for 13.9 of the 14 days that results are kept."""
+"""One a minute of every target, for 13.9 of the 14 days of the retention."""
 PASSES = 20
-"""Of a round, through all targets."""
+"""Passes through all targets in a round."""
 SCANS = 2
-"""Scans of tables for statistics from the record: of the target, and of its rollups."""
-TOLD = 11
-"""Seconds in which an idle session of PostgreSQL (15 or later) has told of its scans."""
+"""Table scans for the statistics of a target on a cache miss: targets, and rollups."""
+SCANS_REPORTED = 11
+"""Seconds after which an idle session of PostgreSQL (15 or later) has reported its scans."""
 
 FILL = """
 import asyncio, os, sys
@@ -84,7 +84,7 @@ async def main(results):
 asyncio.run(main(int(sys.argv[1])))
 """
 
-FORGET = """
+INVALIDATE = """
 import asyncio, os, sys
 from netmon.cache import SharedCache
 from netmon.settings import load
@@ -93,7 +93,7 @@ async def main(targets):
     cache = SharedCache(load(os.environ).redis_url)
     for _ in sys.stdin:
         await cache.invalidate(*(f"statistics:{target}:24h" for target in targets))
-        print("forgotten", flush=True)
+        print("deleted", flush=True)
 
 asyncio.run(main(sys.argv[1:]))
 """
@@ -114,10 +114,10 @@ RAW = '''
     FROM probes WHERE target = %(target)s AND finished_at > now() - %(window)s
     AND date_bin(%(seconds)s * interval '1 s', finished_at, 'epoch') > now() - %(window)s'''
 
-async def timed(asked):
+async def timed(query):
     began = time.perf_counter()
-    answer = await asked
-    return time.perf_counter() - began, answer
+    result = await query
+    return time.perf_counter() - began, result
 
 async def main(passes, targets):
     database = Database(load(os.environ).database_url, "bench")
@@ -126,11 +126,11 @@ async def main(passes, targets):
     for target in targets * passes:
         window = {"target": target, "window": WINDOWS["24h"], "seconds": ROLLUP_SECONDS}
         raw, expected = await timed(database.one(RAW, window))
-        rolled, told = await timed(history.statistics(UUID(target), "24h"))
-        same = (told.results, told.failed) == (expected["results"], expected["failed"])
-        percentiles = zip((told.p50_ms, told.p95_ms, told.p99_ms), expected["percentiles"], strict=True)
+        rolled, found = await timed(history.statistics(UUID(target), "24h"))
+        same = (found.results, found.failed) == (expected["results"], expected["failed"])
+        percentiles = zip((found.p50_ms, found.p95_ms, found.p99_ms), expected["percentiles"], strict=True)
         if not same or not all(math.isclose(*each, rel_tol=0.06) for each in percentiles):
-            sys.exit(f"from rollups: {told}, from results: {expected}")
+            sys.exit(f"from rollups: {found}, from results: {expected}")
         pairs.append((raw, rolled))
     print(json.dumps(pairs))
 
@@ -139,24 +139,24 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2:]))
 
 
 def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Name and figure of each line."""
+    """Label and value of each line."""
     (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(ONE_PROCESS))
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
     time.sleep(SETTLE)
-    rest = {service: memory(stack, service) for service in ("app", "worker")}
+    idle = {service: memory(stack, service) for service in ("app", "worker")}
 
-    targets = [watching.watch(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
+    targets = [pipeline.watch(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
     fill(stack)
     with answering(stack) as target:
-        carried_out(stack, target, targets)
+        jobs_per_second(stack, target, targets)
     probed = memory(stack, "worker")
-    # From here on nobody but the application asks the database for anything.
+    # From here on the application is the only client of the database.
     stack.compose("stop", "worker")
 
     paths = [f"/api/targets/{target}/statistics?window=24h" for target in targets]
     pairs = over_http(stack, targets, paths)
-    load = most(stack.url(), paths, CONNECTIONS, SECONDS)
-    asked = memory(stack, "app")
+    load = closed_loop(stack.url(), paths, CONNECTIONS, SECONDS)
+    loaded = memory(stack, "app")
     raw, rolled = queries(stack, targets)
 
     name = f"statistics of 24 h, {RESULTS:,} results stored"
@@ -168,39 +168,39 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     yield "their query alone, from rollups", figure([rolled])
     yield "  p50, from raw results ÷ from rollups", f"{raw.quantile(0.5) / rolled.quantile(0.5):.3f} x"
     answers = len(load.latencies) + sum(len(each.latencies) for pair in pairs for each in pair)
-    yield f"memory of the application at rest, after {answers} answers", f"{rest['app']:.0f}, {asked:.0f} MiB"
-    yield f"memory of the worker at rest, after {JOBS} probes", f"{rest['worker']:.0f}, {probed:.0f} MiB"
+    yield f"memory of the application, idle and after {answers} responses", f"{idle['app']:.0f}, {loaded:.0f} MiB"
+    yield f"memory of the worker, idle and after {JOBS} probes", f"{idle['worker']:.0f}, {probed:.0f} MiB"
 
 
 def fill(stack: Stack) -> None:
-    """Store results of all targets and the rollups that follow from them, and let the database come to rest."""
+    """Store results of all targets with their rollups, then vacuum, analyze and checkpoint."""
     stack.docker("exec", stack.container("app")["Id"], "python", "-c", FILL, str(RESULTS), timeout=900)
     query = """
         SELECT (SELECT count(*) FROM probes) AS results, (SELECT sum(results) FROM rollups) AS counted,
             (SELECT sum(failed + (SELECT sum(count) FROM unnest(latency) AS count)) FROM rollups) AS in_histograms"""
-    [stored] = watching.sql(stack, query)
+    [stored] = pipeline.sql(stack, query)
     if set(stored.values()) != {RESULTS}:
-        raise ValueError(f"not {RESULTS} results everywhere: {stored}")
+        raise ValueError(f"not {RESULTS} results in every table: {stored}")
     for statement in ("VACUUM (ANALYZE) probes, rollups, targets", "CHECKPOINT"):
-        watching.execute(stack, statement)
+        pipeline.execute(stack, statement)
 
 
-def over_http(stack: Stack, targets: Sequence[str], paths: Sequence[str]) -> Pairs[Answers]:
-    """Answers without the cache and with it, of each round."""
+def over_http(stack: Stack, targets: Sequence[str], paths: Sequence[str]) -> Pairs[LoadResult]:
+    """Latencies without the cache and with it, of each round."""
     before = scans(stack)
-    with forgetting(stack, targets) as forget:
-        pairs = asyncio.run(_over_http(stack.url(), paths, forget))
+    with cache_invalidation(stack, targets) as invalidate:
+        pairs = asyncio.run(_over_http(stack.url(), paths, invalidate))
     done, misses = scans(stack) - before, sum(len(uncached.latencies) for uncached, _ in pairs)
     if done != SCANS * misses:
         raise ValueError(f"{done} scans of tables for {misses} misses: expected {SCANS * misses}")
     return pairs
 
 
-async def _over_http(base: str, paths: Sequence[str], forget: Callable[[], None]) -> Pairs[Answers]:
+async def _over_http(base: str, paths: Sequence[str], invalidate: Callable[[], None]) -> Pairs[LoadResult]:
     address = urlsplit(base)
     connection = Connection(str(address.hostname), int(address.port or 80))
 
-    async def ask(path: str, cache: str) -> float:
+    async def latency(path: str, cache: str) -> float:
         began = time.perf_counter()
         head = await connection.get(path)
         seconds = time.perf_counter() - began
@@ -212,59 +212,59 @@ async def _over_http(base: str, paths: Sequence[str], forget: Callable[[], None]
     for _ in range(ROUNDS):
         uncached, cached = list[float](), list[float]()
         for _ in range(PASSES):
-            forget()
-            uncached += [await ask(path, "miss") for path in paths]
-            cached += [await ask(path, "hit") for path in paths]
-        pairs.append((in_a_row(uncached), in_a_row(cached)))
+            invalidate()
+            uncached += [await latency(path, "miss") for path in paths]
+            cached += [await latency(path, "hit") for path in paths]
+        pairs.append((sequential(uncached), sequential(cached)))
     await connection.close()
     return pairs
 
 
 @contextmanager
-def forgetting(stack: Stack, targets: Sequence[str]) -> Iterator[Callable[[], None]]:
-    """What empties the cache of the statistics of targets, in the way of the application itself."""
-    command = ["docker", "exec", "--interactive", stack.container("app")["Id"], "python", "-c", FORGET, *targets]
+def cache_invalidation(stack: Stack, targets: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """A function that invalidates the cached statistics of the targets, as the application does."""
+    command = ["docker", "exec", "--interactive", stack.container("app")["Id"], "python", "-c", INVALIDATE, *targets]
     process = subprocess.Popen(
         command, env=stack.environment, text=True, bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     with process:
-        told, heard = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
+        requests, replies = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
 
-        def forget() -> None:
-            told.write("\n")
-            if not heard.readline():
-                raise ValueError("the cache cannot be emptied")
+        def invalidate() -> None:
+            requests.write("\n")
+            if not replies.readline():
+                raise ValueError("the cache cannot be invalidated")
 
-        yield forget
+        yield invalidate
 
 
 def scans(stack: Stack) -> int:
-    """How often tables of the application were scanned; whoever reads or changes one scans it or an index of it."""
-    time.sleep(TOLD)
+    """The number of scans of the application's tables and their indexes, one for each read or write."""
+    time.sleep(SCANS_REPORTED)
     query = "SELECT sum(seq_scan + coalesce(idx_scan, 0)) AS scans FROM pg_stat_user_tables WHERE schemaname = 'public'"
-    return int(watching.sql(stack, query)[0]["scans"])
+    return int(pipeline.sql(stack, query)[0]["scans"])
 
 
-def queries(stack: Stack, targets: Sequence[str]) -> tuple[Answers, Answers]:
-    """The answers of the database alone: from raw results, and from rollups, which must say the same."""
+def queries(stack: Stack, targets: Sequence[str]) -> tuple[LoadResult, LoadResult]:
+    """Latencies of the query alone: from raw results, and from rollups, whose values must agree."""
     container = stack.container("app")["Id"]
     pairs = json.loads(stack.docker("exec", container, "python", "-c", QUERIES, str(PASSES), *targets))
     raw, rolled = zip(*pairs, strict=True)
-    return in_a_row(raw), in_a_row(rolled)
+    return sequential(raw), sequential(rolled)
 
 
 def memory(stack: Stack, service: str) -> float:
-    """MiB of a container as `docker stats` tells them: its control group's, without the inactive pages of files."""
-    told = stack.docker("stats", "--no-stream", "--format={{.MemUsage}}", stack.container(service)["Id"])
-    return float(told.partition("MiB")[0])
+    """Memory of a container in MiB as in `docker stats`: its control group's, without inactive page cache."""
+    usage = stack.docker("stats", "--no-stream", "--format={{.MemUsage}}", stack.container(service)["Id"])
+    return float(usage.partition("MiB")[0])
 
 
-def in_a_row(seconds: Sequence[float]) -> Answers:
-    """What came of requests of which each waits for the one before."""
-    return Answers(len(seconds) / sum(seconds), sorted(seconds))
+def sequential(seconds: Sequence[float]) -> LoadResult:
+    """The result of requests that were sent one after another."""
+    return LoadResult(len(seconds) / sum(seconds), sorted(seconds))
 
 
-def figure(rounds: Sequence[Answers]) -> str:
-    """The latencies that are typical of a round, in milliseconds."""
+def figure(rounds: Sequence[LoadResult]) -> str:
+    """The median p50 and p99 of the rounds, in milliseconds."""
     p50, p99 = (median(each.quantile(share) for each in rounds) * 1000 for share in (0.5, 0.99))
     return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"

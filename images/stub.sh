@@ -1,4 +1,4 @@
 #!/bin/sh
-# Stands in the place of a program while the contract of its image is checked: prints what it was started with.
+# Replaces a program while the contract of its image is checked: prints the command line.
 echo "started: ${0##*/} $*"
 export -p

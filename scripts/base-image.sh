@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Build what every image under images/ starts from: netmon-local/debian:forky, a minimal Debian testing;
-# netmon-local/base:forky, the same with this machine's certificate authorities; and netmon-local/python:3.14,
-# which the app's own Dockerfile takes. What is up to date already is kept.
+# Build the base images of images/: netmon-local/debian:forky, a minimal Debian testing; netmon-local/base:forky, the
+# same with this machine's certificate authorities; and netmon-local/python:3.14, the base of the app's Dockerfile.
+# Up-to-date images are kept.
 #
 # usage: base-image.sh [--force]
 #
-#   --force   import Debian again, after its root folder was made anew (debian-root.sh)
+#   --force   import Debian again, after a rebuild of its root folder (debian-root.sh)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -15,10 +15,10 @@ DEBIAN=netmon-local/debian:forky
 BASE=netmon-local/base:forky
 PYTHON=netmon-local/python:3.14
 CERTIFICATES=/etc/ssl/certs
-# Images of the engine's own store are visible to its own builder only.
+# Images in the engine's store are visible to the engine's default builder only.
 export BUILDX_BUILDER=default
 
-# Without documentation; man pages leave their folders behind, for packages that register alternatives in them.
+# Without documentation; the folders of man pages stay, since packages register alternatives in them.
 import_debian() {
   tar -c -C "$1" \
     --exclude='./.complete' --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' \
@@ -31,7 +31,7 @@ import_debian() {
 main() {
   local force=${1:-} root
   [[ -z "$force" || "$force" == --force ]] || die "unknown option $force" "usage: base-image.sh [--force]"
-  docker buildx version >/dev/null 2>&1 || die "the images need BuildKit" "install Docker's buildx plugin"
+  docker buildx version >/dev/null 2>&1 || die "BuildKit is required to build the images" "install Docker's buildx plugin"
   [[ -f $CERTIFICATES/ca-certificates.crt ]] || die "this machine has no $CERTIFICATES/ca-certificates.crt" \
     "install the package ca-certificates"
 

@@ -1,6 +1,6 @@
--- The database's accounts, their rights, and the marker of a complete initialisation; the application's own tables come
--- from its migrations. Run by the first start on an empty volume, and again by scripts/container/postgres-accounts.sh:
--- it makes what is missing, and gives each user in use the password that the container has.
+-- The database's accounts, their permissions, and the marker of a complete initialisation; the application's tables are
+-- created by its migrations. Runs at the first start on an empty volume, and again in
+-- scripts/container/postgres-accounts.sh: creates what is missing, and sets the passwords of the users in use.
 \set ON_ERROR_STOP on
 -- At the first start $POSTGRES_PASSWORD is not the real one (scripts/container/postgres-entrypoint.sh).
 \set admin_password `. /opt/netmon/credential.sh; credential "${SUPERUSER_CREDENTIAL:-POSTGRES_PASSWORD}"`
@@ -10,14 +10,14 @@
 \set monitoring_password `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_PASSWORD`
 
 BEGIN;
--- The statements hold passwords: none of them, even a failing one, goes into the log.
+-- The statements contain passwords: no statement is logged, not even a failing one.
 SET LOCAL log_statement = 'none';
 SET LOCAL log_min_duration_statement = -1;
 SET LOCAL log_min_error_statement = 'panic';
--- What is there already is no news.
+-- No notices about existing objects.
 SET LOCAL client_min_messages = 'warning';
 
--- PostgreSQL takes an empty password for none.
+-- PostgreSQL would treat an empty password as no password.
 SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password') AS incomplete \gset
 \if :incomplete
   DO $$ BEGIN RAISE EXCEPTION 'a password of the database is empty'; END $$;
@@ -29,28 +29,28 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 GRANT netmon TO netmon_a, netmon_b;
 GRANT monitoring TO monitoring_a, monitoring_b;
 GRANT pg_monitor, pg_use_reserved_connections TO monitoring;
--- What one of the two makes belongs to both.
+-- Objects created by either of the two belong to both.
 ALTER ROLE netmon_a SET role = 'netmon';
 ALTER ROLE netmon_b SET role = 'netmon';
 
--- Of each pair the user in use; the other one keeps what it has, which is no password and no login at first.
+-- The user in use of each pair; the other one is unchanged: at first it has no password and cannot log in.
 ALTER ROLE CURRENT_USER PASSWORD :'admin_password';
 ALTER ROLE :"app_user" LOGIN PASSWORD :'app_password';
 ALTER ROLE :"monitoring_user" LOGIN PASSWORD :'monitoring_password';
 
--- Nothing by default; the rights that are used by name.
+-- No default permissions; only those that are used.
 REVOKE ALL ON DATABASE :"DBNAME", postgres, template1 FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"DBNAME" TO netmon;
 GRANT CONNECT ON DATABASE :"DBNAME" TO monitoring;
 GRANT USAGE, CREATE ON SCHEMA public TO netmon;
 
--- What was made on an older volume, when the application had the superuser's account.
+-- Objects on older volumes, which the application created with the superuser's account.
 SELECT format('ALTER TABLE %s OWNER TO netmon', oid::regclass)
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND relowner = CURRENT_USER::regrole \gexec
 
--- A first start that was cut off leaves a volume without the marker, and the health check says so.
+-- An interrupted first start leaves a volume without the marker, and the health check fails.
 CREATE SCHEMA IF NOT EXISTS platform;
 CREATE TABLE IF NOT EXISTS platform.initialisation (completed_at timestamptz NOT NULL);
 GRANT USAGE ON SCHEMA platform TO monitoring;

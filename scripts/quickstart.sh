@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Bring the development profile up on this machine, and prove that it works. Run it again whenever you like:
-# what is there already is kept, and a run that was cut off is completed.
+# Start the development profile on this machine and verify it. Can be run again at any time: existing state is kept,
+# and an interrupted run is completed.
 #
 # usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local]
 #
-#   --profile  prod   the production profile (docs/deployment.md); it needs an engine that runs, none is installed
-#   --yes      install and start a Docker Engine where none answers, without asking
-#   --images   auto   the published images, or locally built ones where no registry is reached (default)
+#   --profile  prod   the production profile (docs/deployment.md); requires a running engine, installs none
+#   --yes      install and start a Docker Engine without confirmation, if none is running
+#   --images   auto   the published images, or locally built ones if no registry is reachable (default)
 #              pull   the published images
 #              local  images built on this machine from packages
-#   --help     this text
+#   --help     print this help
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -18,7 +18,7 @@ root=$(dirname "$here")
 cd "$root"
 # shellcheck source=scripts/phases.sh
 source "$here/phases.sh"
-trap 'printf "\ninterrupted; %s completes what is missing\n" "$0" >&2; exit 130' INT
+trap 'printf "\ninterrupted; run %s again to complete the setup\n" "$0" >&2; exit 130' INT
 
 YES=
 IMAGES=auto
@@ -55,8 +55,8 @@ consent() {
   local answer
   [[ -z "$YES" ]] || return 0
   [[ -t 0 && -t 1 ]] || die "that needs your consent, and there is no terminal to ask for it" "run this with --yes"
-  read -r -p "  Do it? [y/N] " answer
-  [[ "$answer" == [yY]* ]] || die "nothing was changed" "install Docker yourself, or answer y"
+  read -r -p "  Make these changes? [y/N] " answer
+  [[ "$answer" == [yY]* ]] || die "cancelled, nothing was changed" "install Docker yourself, or answer y"
 }
 
 # Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
@@ -72,21 +72,21 @@ check_ports() {
   done < <(sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p' "docker-compose.$PROFILE.yml")
 }
 
-# Production depends on an engine that the machine starts and its distribution updates: that is for its owner to choose.
+# In production the init system starts the engine and the distribution updates it: the operator chooses it.
 require_engine() {
   "$here/engine.sh" status ||
-    problem "production needs a Docker Engine that runs; none is installed here" \
+    problem "production requires a running Docker Engine; quickstart.sh installs none" \
       "install Docker Engine 28 or newer from your distribution or from Docker, and have systemd start it"
 }
 
 preflight() {
-  phase "preflight" "looks, changes nothing"
+  phase "preflight" "changes nothing"
   check_system
   if [[ "$PROFILE" == prod ]]; then require_engine; else check_engine; fi
   check_python
   check_ports
   [[ "$PROFILE" == prod || "$(setting NETMON_PROFILE)" != prod ]] ||
-    problem "this folder is set up for production" "--profile=prod brings it up; a clone of its own is for development"
+    problem "this folder is set up for production" "start it with --profile=prod, or use another clone for development"
   conclude_preflight
 }
 
@@ -94,14 +94,14 @@ main() {
   parse "$@"
   preflight
   engine
-  usable_environment || begin_pulls
+  usable_environment || start_pulls
   python_environment
-  # From here on the task says what an interruption leaves.
+  # From here on the task reports an interruption.
   trap 'exit 130' INT
   .venv/bin/invoke up --profile="$PROFILE" --images="$IMAGES"
   phase "ready" "in $SECONDS s, at the addresses above"
-  say "stop it:  .venv/bin/invoke down     its data stays"
-  say "more:     .venv/bin/invoke --list   or activate the environment: . .venv/bin/activate"
+  info "stop:  .venv/bin/invoke down     keeps the data"
+  info "more:  .venv/bin/invoke --list   or activate the environment: . .venv/bin/activate"
 }
 
 main "$@"

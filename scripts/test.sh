@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prepare this machine as quickstart.sh does (engine, Python environment, images), and with a browser, then run the
-# tests. Made for CI as well: it asks nothing, so where no Docker Engine answers it installs one, and it stops the one
-# that it started. The exit code is that of the first failure.
+# Prepare this machine like quickstart.sh (engine, Python environment, images), with a browser, and run the tests. For
+# CI too: never prompts, installs a Docker Engine if none is running, and stops an engine that it has started. The exit
+# code is that of the first failure.
 #
 # usage: test.sh [SESSION…]
 #
-#   SESSION   of nox: lint, validate, tests, live; all of them, in this order, where none is named
+#   SESSION   of Nox: lint, validate, tests or live; default: all of them, in this order
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -17,7 +17,7 @@ source "$here/phases.sh"
 trap 'printf "\ninterrupted\n" >&2; exit 130' INT
 exec </dev/null
 
-# Nobody is asked, as the header says.
+# Changes need no confirmation here.
 consent() { :; }
 
 stop_engine() { "$here/engine.sh" stop; }
@@ -31,7 +31,7 @@ main() {
     [[ " ${SESSIONS[*]} " == *" $session "* ]] || wrong_usage "unknown session $session"
   done
   (($# == 0)) || SESSIONS=("$@")
-  phase "preflight" "looks, changes nothing"
+  phase "preflight" "changes nothing"
   check_system
   check_engine
   check_python
@@ -41,15 +41,15 @@ main() {
   engine
   python_environment
   browser
-  phase "set-up" ".env and secrets/ in this folder; what you wrote there stays"
+  phase "setup" ".env and secrets/ in this folder; existing values are kept"
   .venv/bin/invoke setup
-  phase "images" "Docker's images, of the groups that are off as well"
+  phase "images" "of both profiles and all groups"
   .venv/bin/invoke images.prepare --every-group
   .venv/bin/invoke images.prepare --every-group --profile=prod
-  phase "tests" "nox, session by session; the stacks they start are their own"
+  phase "tests" "Nox sessions; live tests start stacks of their own"
   for session in "${SESSIONS[@]}"; do
     case $session in
-      # What the images in use do not have is not validated here and named; anything else that is skipped is a failure.
+      # Validators that the images in use lack are skipped, each by name; any other skip is a failure.
       validate) .venv/bin/nox -s validate -- --allow-skips absent ;;
       *) .venv/bin/nox -s "$session" ;;
     esac

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Installing a package must not start its service.
+# Do not start services when their packages are installed.
 exit 101

@@ -1,3 +1,3 @@
 #!/bin/sh
-# The published image takes in certificate authorities here; this one has those of the machine that built it.
+# The published image imports certificate authorities here; this image has those of the machine that built it.
 exec "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the program that this script is called by the name of; every name in /opt/kafka/bin is a link to it.
+# Run the program named by this script's own name; every name in /opt/kafka/bin is a link to it.
 set -euo pipefail
 
 home=/opt/kafka
@@ -32,9 +32,9 @@ case "${0##*/}" in
     ;;
 esac
 
-# A class archive is used only with the very class path it was made with, hence one in sorted order.
+# A class archive is valid only for the class path that it was created with, hence the sorted order.
 class_path=$(printf '%s:' "$home"/libs/*.jar)
-# These variables are lists of words by contract.
+# These variables contain lists of options.
 read -ra given <<<"${KAFKA_HEAP_OPTS:--Xms1G -Xmx1G} ${KAFKA_JVM_PERFORMANCE_OPTS:-} ${KAFKA_OPTS:-}"
 exec java "${options[@]}" -XX:SharedArchiveFile=$home/kafka.jsa -Djava.awt.headless=true "${given[@]}" \
   "${logs[@]}" -cp "$class_path" "${program[@]}" "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run at build time: start a broker, use every tool on it, and put the classes that they loaded into one archive
-# (class data sharing), so that a container spends its start on starting rather than on reading jars.
+# Run at build time: start a broker, use every tool on it, and store the loaded classes in one archive (class data
+# sharing), which makes containers start faster.
 set -euo pipefail
 bin=/opt/kafka/bin
 lists=$(mktemp -d)
@@ -10,12 +10,12 @@ export KAFKA_LISTENERS=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
 export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:9092
 export KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 export KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093
-# Accounts are made and rights are listed in production: what that takes is in the archive as well.
+# Production creates accounts and ACLs; the archive includes the classes for these too.
 export KAFKA_AUTHORIZER_CLASS_NAME=org.apache.kafka.metadata.authorizer.StandardAuthorizer KAFKA_SUPER_USERS=User:ANONYMOUS
 export KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0
 export KAFKA_HEAP_OPTS=-Xmx512m KAFKA_GC_LOG_OPTS=-Xlog:disable
 
-# Every Java process writes a list of its own.
+# Every Java process writes its own list.
 export KAFKA_OPTS="-Xshare:off -XX:DumpLoadedClassList=$lists/%p.list"
 tool() { "$bin/$1" --bootstrap-server localhost:9092 "${@:2}"; }
 
@@ -36,7 +36,7 @@ tool kafka-acls.sh --add --consumer --allow-principal User:archive --topic archi
 kill -TERM "$broker"
 wait "$broker" || [[ $? == 143 ]]
 
-# The numbers tie a class to others of the same list only.
+# The ids refer to classes of the same list only.
 sed -E '/ source: /d; s/ id: [0-9]+$//' "$lists"/*.list | sort -u >"$lists/all"
 java -Xshare:dump -XX:SharedClassListFile="$lists/all" -XX:SharedArchiveFile=/opt/kafka/kafka.jsa \
   -cp "$(printf '%s:' /opt/kafka/libs/*.jar)"

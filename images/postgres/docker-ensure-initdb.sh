@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Create the database where there is none, and exit. Takes the arguments of `postgres`, for the server that runs
-# the scripts of /docker-entrypoint-initdb.d.
+# Create the database if there is none, and exit. Takes the arguments of `postgres`, for the server that runs the
+# scripts of /docker-entrypoint-initdb.d.
 # shellcheck source=images/postgres/docker-entrypoint.sh
 source /usr/local/bin/docker-entrypoint.sh
 

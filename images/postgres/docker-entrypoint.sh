@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Create the database at first start, then become the command. Sourced by docker-ensure-initdb.sh for the first half.
+# Create the database at the first start, then run the command. docker-ensure-initdb.sh sources this file for the first
+# part.
 set -Eeuo pipefail
 
 fail() {
@@ -7,7 +8,7 @@ fail() {
   exit 1
 }
 
-# X_FILE names a file with the value of X. It is read here, because a secret may be readable by root only.
+# X_FILE is a file with the value of X. It is read here, because a secret may be readable by root only.
 load_setting() {
   local name=$1 file_name="$1_FILE" default=${2:-}
   if [[ -n "${!file_name:-}" ]]; then
@@ -26,7 +27,7 @@ load_settings() {
   load_setting POSTGRES_INITDB_ARGS
 }
 
-# Start this script again as the user postgres, where it was started as root.
+# If started as root, run this script again as the user postgres.
 leave_root() {
   [[ "$(id -u)" == 0 ]] || return 0
   mkdir -p "$PGDATA"
@@ -45,11 +46,11 @@ create_cluster() {
   chmod 700 "$PGDATA"
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") --set=listen_addresses='*' \
     "${arguments[@]}"
-  # initdb trusts the socket and the loopback addresses; everybody else shows a password.
+  # initdb trusts the socket and the loopback addresses; other addresses require a password.
   printf '\nhost all all all scram-sha-256\n' >>"$PGDATA/pg_hba.conf"
 }
 
-# The server answers on its socket only until the scripts have run, so that no client meets half a database.
+# The server listens on its socket only until the scripts have run, so that no client sees a partial database.
 start_socket_server() {
   shift
   pg_ctl start --wait --options="$(printf '%q ' "$@" -c listen_addresses= -p 5432)"
@@ -68,7 +69,7 @@ run_init_files() {
     case $file in
       *.sh)
         printf '%s: running %s\n' "${0##*/}" "$file"
-        # An executable script is a program; another one is part of this script, as upstream has it.
+        # As upstream, an executable script is run, any other is sourced.
         # shellcheck disable=SC1090
         if [[ -x $file ]]; then "$file"; else source "$file"; fi
         ;;

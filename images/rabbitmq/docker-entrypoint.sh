@@ -1,5 +1,5 @@
 #!/bin/sh
-# Give the data folder to the user rabbitmq and become it, where started as root; then become the command.
+# If started as root, change the owner of the data folder to rabbitmq and run as that user; then run the command.
 # The server itself reads RABBITMQ_DEFAULT_USER, RABBITMQ_DEFAULT_PASS and RABBITMQ_DEFAULT_VHOST.
 set -eu
 

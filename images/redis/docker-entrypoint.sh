@@ -1,7 +1,7 @@
 #!/bin/sh
-# Give the data folder to the user redis and become it, where started as root; then become the command.
-# The published image has modules, and appends an option for each to the arguments of the server. Debian has none, so an
-# option that changes nothing is appended: whoever cannot bear one more cannot do so here either.
+# If started as root, change the owner of the data folder to redis and run as that user; then run the command.
+# The published image appends an option for each of its modules to the arguments of the server. Debian has no modules,
+# so an option without effect is appended: arguments that break in the published image break here too.
 set -eu
 
 case ${1:-} in
@@ -13,7 +13,7 @@ if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
   exec setpriv --reuid=redis --regid=redis --init-groups "$0" "$@"
 fi
 
-# What the server writes is for itself alone.
+# Files of the server are readable by it only.
 [ "$(umask)" != 0022 ] || umask 0077
 if [ "$1" = redis-server ]; then
   set -- "$@" --always-show-logo no

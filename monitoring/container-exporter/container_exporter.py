@@ -1,8 +1,9 @@
-"""What each container of a Compose project uses, for Prometheus, read from files of the kernel and of the engine.
+"""Prometheus exporter for the containers of a Compose project: state, resource usage and limits.
 
-No engine socket is needed: who may talk to that is root on the host. The engine's state file tells names, labels,
-limits, process ids and restarts, the cgroups (version 1 or 2) tell use, `/proc/<pid>/net/dev` tells traffic.
-The engine keeps the outcome of health checks in memory only, so it is not among the metrics.
+Reads files of the kernel and of the engine, so it does not need the engine's socket, which grants root access to the
+host. Names, labels, limits, process ids and restart counts come from the engine's state files, usage from the cgroups
+(version 1 or 2), traffic from `/proc/<pid>/net/dev`. The engine keeps the results of health checks in memory only, so
+there is no metric of them.
 """
 
 from __future__ import annotations
@@ -23,30 +24,34 @@ from prometheus_client.registry import Collector
 PORT = 9101
 HOST = Path("/host")
 
-ERRORS = Counter("container_exporter_errors_total", "Containers whose files could not be read or understood.")
+ERRORS = Counter("container_exporter_errors_total", "Containers whose files could not be read or parsed.")
 
 LABELS = ("service", "container")
 METRICS: Mapping[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str]] = {
-    "container_running": (GaugeMetricFamily, "Whether the container runs."),
-    "container_start_time_seconds": (GaugeMetricFamily, "When it was started last, as a Unix time."),
-    "container_restarts_total": (CounterMetricFamily, "How often the engine has started it again after it ended."),
-    "container_cpu_usage_seconds_total": (CounterMetricFamily, "Processor time used."),
-    "container_cpu_throttled_seconds_total": (CounterMetricFamily, "Time that it was held back by its limit."),
-    "container_cpu_limit_cores": (GaugeMetricFamily, "Its limit of processor time, in cores."),
-    "container_memory_working_set_bytes": (GaugeMetricFamily, "Memory used, without file pages that can be dropped."),
-    "container_memory_limit_bytes": (GaugeMetricFamily, "Its limit of memory."),
-    "container_oom_kills_total": (CounterMetricFamily, "Processes killed for lack of memory since it was started."),
-    "container_processes": (GaugeMetricFamily, "Processes and threads."),
-    "container_processes_limit": (GaugeMetricFamily, "Its limit of processes and threads."),
-    "container_network_receive_bytes_total": (CounterMetricFamily, "Bytes received, loopback excepted."),
-    "container_network_transmit_bytes_total": (CounterMetricFamily, "Bytes sent, loopback excepted."),
-    "container_log_bytes": (GaugeMetricFamily, "Size of its log files."),
+    "container_running": (GaugeMetricFamily, "Whether the container is running."),
+    "container_start_time_seconds": (GaugeMetricFamily, "Unix time of the last start of the container."),
+    "container_restarts_total": (CounterMetricFamily, "Restarts of the container by the engine."),
+    "container_cpu_usage_seconds_total": (CounterMetricFamily, "CPU time used by the container."),
+    "container_cpu_throttled_seconds_total": (CounterMetricFamily, "Time throttled by the CPU limit."),
+    "container_cpu_limit_cores": (GaugeMetricFamily, "CPU limit of the container, in cores."),
+    "container_memory_working_set_bytes": (GaugeMetricFamily, "Memory used, without reclaimable page cache."),
+    "container_memory_limit_bytes": (GaugeMetricFamily, "Memory limit of the container."),
+    "container_oom_kills_total": (CounterMetricFamily, "Processes OOM-killed since the container was started."),
+    "container_processes": (GaugeMetricFamily, "Processes and threads in the container."),
+    "container_processes_limit": (GaugeMetricFamily, "Limit on processes and threads in the container."),
+    "container_network_receive_bytes_total": (CounterMetricFamily, "Bytes received, without loopback."),
+    "container_network_transmit_bytes_total": (CounterMetricFamily, "Bytes sent, without loopback."),
+    "container_log_bytes": (GaugeMetricFamily, "Size of the container's log files."),
 }
 
 
 @dataclass(frozen=True)
 class Container:
-    """What the engine's files say of a container; limits are 0 where there is none."""
+    """State and limits of a container, from the engine's files.
+
+    `started` is a Unix time in seconds, `memory_limit` in bytes, `cpu_limit` in cores; a limit of 0 means none.
+    `pid` is 0 if the container is not running.
+    """
 
     id: str
     name: str
@@ -60,11 +65,11 @@ class Container:
 
     @classmethod
     def read(cls, folder: Path) -> Container:
-        """Read the state and the limits in a container's folder.
+        """Read the state and the limits from a container's folder.
 
         Raises:
             OSError: a file cannot be read, for example because the container has just been removed.
-            ValueError, KeyError, TypeError, AttributeError: a file is not what is expected.
+            ValueError, KeyError, TypeError, AttributeError: a file has an unexpected format.
         """
         config = json.loads((folder / "config.v2.json").read_text())
         host = json.loads((folder / "hostconfig.json").read_text())
@@ -74,7 +79,7 @@ class Container:
             name=config["Name"].removeprefix("/"),
             labels=config["Config"]["Labels"] or {},
             pid=state["Pid"] if state["Running"] else 0,
-            # Nanoseconds are more than fromisoformat takes before Python 3.11 and more than anyone needs.
+            # Without the fraction: fromisoformat does not accept nanoseconds.
             started=datetime.fromisoformat(state["StartedAt"][:19] + "+00:00").timestamp(),
             restarts=config["RestartCount"],
             memory_limit=host.get("Memory") or 0,
@@ -84,7 +89,7 @@ class Container:
 
 
 class Cgroups:
-    """The control groups of containers, of either version, made by either of the engine's drivers."""
+    """The cgroups of containers: version 1 or 2, created by the engine's cgroupfs or systemd driver."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -92,11 +97,11 @@ class Cgroups:
         self._found: dict[str, str] = {}
 
     def use(self, container: str) -> dict[str, float]:
-        """Values by name of metric.
+        """Usage of a running container, by metric name: seconds, bytes or counts, as the name says.
 
         Raises:
-            OSError: the container has no control group (any more).
-            ValueError: a file is not what is expected.
+            OSError: the container has no cgroup, for example because it has just stopped.
+            ValueError: a file has an unexpected format.
         """
         path = self._path(container)
         return self._use_v2(self._root / path) if self._unified else self._use_v1(path)
@@ -109,7 +114,7 @@ class Cgroups:
                     self._found[container] = str(found.relative_to(base))
                     break
             else:
-                raise FileNotFoundError(f"no control group of {container} under {base}")
+                raise FileNotFoundError(f"no cgroup of {container} under {base}")
         return self._found[container]
 
     def _use_v2(self, group: Path) -> dict[str, float]:
@@ -136,17 +141,17 @@ class Cgroups:
 
 
 def number(path: Path) -> int:
-    """The one number in a file."""
+    """The number in a file with a single value."""
     return int(path.read_text())
 
 
 def pairs(path: Path) -> dict[str, int]:
-    """Names and numbers, a pair a line."""
+    """Names and values of a flat keyed file, such as `cpu.stat`: one pair per line."""
     return {name: int(value) for name, value in (line.split() for line in path.read_text().splitlines())}
 
 
 def traffic(path: Path) -> dict[str, float]:
-    """Bytes through all interfaces but loopback, from a file like `/proc/net/dev` (proc(5))."""
+    """Bytes received and sent on all interfaces but loopback, from a file like `/proc/net/dev` (proc(5))."""
     received = sent = 0
     for line in path.read_text().splitlines()[2:]:
         interface, values = line.split(":", 1)
@@ -157,7 +162,7 @@ def traffic(path: Path) -> dict[str, float]:
 
 
 class Containers(Collector):
-    """The containers of one Compose project, read anew at every scrape."""
+    """Collector of the containers of one Compose project; reads all files at every scrape."""
 
     def __init__(self, project: str, host: Path = HOST) -> None:
         self._project = project
@@ -166,7 +171,7 @@ class Containers(Collector):
         self._cgroups = Cgroups(host / "cgroup")
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, a sample for each container that has it; what cannot be read is counted and left out."""
+        """Every metric, with a sample per container; unreadable containers are skipped and counted."""
         metrics = {name: kind(name, about, labels=LABELS) for name, (kind, about) in METRICS.items()}
         for folder in self._folders.iterdir():
             try:
@@ -178,7 +183,7 @@ class Containers(Collector):
                     continue
                 values = self._values(container, folder)
             except FileNotFoundError:
-                continue  # it is being made or removed at this moment
+                continue  # the container is being created or removed
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 ERRORS.inc()
                 continue
@@ -206,9 +211,9 @@ class Containers(Collector):
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve metrics until SIGTERM."""
     stop = threading.Event()
-    # The first process of a container is not ended by a signal that it does not handle.
+    # The kernel ignores signals without a handler for the first process of a container.
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     REGISTRY.register(Containers(os.environ["COMPOSE_PROJECT_NAME"]))
     start_http_server(PORT)

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Sourced by the entry and health scripts.
-# credential NAME prints the value of $NAME, else the content of the file that $NAME_FILE names; it fails on an empty
-# one. What it prints belongs on a standard input: arguments and environment of a process can be read by others.
+# credential NAME: print the value of $NAME, else the content of the file at $NAME_FILE; an empty value is an error.
+# Pass the output on standard input only: other processes can read arguments and environment variables.
 credential() {
   credential_value=$(printenv "$1" || cat "$(printenv "$1_FILE")") || :
   if [ -z "$credential_value" ]; then

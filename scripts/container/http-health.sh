@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: http-health.sh PORT PATH
-# Healthy: the application in this container answers PATH with 200. Whichever client the image has is used, so that
-# another application needs none in particular; the cheapest comes first.
+# Healthy: the application in this container answers PATH with 200. Uses the cheapest HTTP client that the image
+# has, so that a replacement application needs no particular one.
 set -eu
 port=$1 path=$2
 if command -v bash >/dev/null; then
@@ -18,5 +18,5 @@ elif command -v python3 >/dev/null; then
 elif command -v node >/dev/null; then
   exec node -e 'fetch(process.argv[1], { signal: AbortSignal.timeout(2000) }).then((r) => process.exit(r.status === 200 ? 0 : 1), () => process.exit(1))' "$url"
 fi
-echo "no HTTP client in this image: give the service a health check of its own in docker-compose.override.yml" >&2
+echo "no HTTP client in this image: define a health check of the service in docker-compose.override.yml" >&2
 exit 1

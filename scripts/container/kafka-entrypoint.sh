@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kafka's start: the accounts of its clients are made beside the broker, where the secrets layer names them.
+# Kafka's entry point: start the broker and, with the secrets layer, create the clients' accounts in the background.
 set -euo pipefail
 if [[ -n ${KAFKA_APP_USER_FILE:-} ]]; then
   # shellcheck source=scripts/container/credential.sh
@@ -8,14 +8,14 @@ if [[ -n ${KAFKA_APP_USER_FILE:-} ]]; then
     credential "$name" >/dev/null
   done
   if [[ $(credential KAFKA_APP_USER) != netmon_[ab] ]]; then
-    echo 'error: the application has the accounts netmon_a and netmon_b; check secrets/kafka_app_user.txt' >&2
+    echo "error: the account of the application must be netmon_a or netmon_b; check secrets/kafka_app_user.txt" >&2
     exit 78
   fi
   /opt/netmon/kafka-accounts.sh &
 fi
-# The broker would take these for settings of its own.
+# The broker would read these as its own settings.
 unset KAFKA_APP_USER_FILE KAFKA_APP_PASSWORD_FILE KAFKA_APP_TOPICS KAFKA_APP_GROUPS KAFKA_MONITORING_PASSWORD_FILE
-# The broker alone gets the agent that shows its metrics. In the container's environment every tool that is run beside
-# the broker would load it too, and fail on the port that the broker has taken.
+# The metrics agent is for the broker only: set in the container's environment, every tool would load it too, and fail
+# because the broker uses its port.
 export KAFKA_OPTS="${KAFKA_OPTS:-} -javaagent:/opt/jmx/jmx_prometheus_javaagent.jar=9404:/etc/jmx/kafka.yml"
 exec /__cacert_entrypoint.sh /etc/kafka/docker/run

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The Kafka exporter's start: wait for Kafka, since the program exits while the broker is away, and the engine starts
-# containers without regard to `depends_on` after a reboot. With the secrets layer the password reaches the program in a
-# file on a tmpfs: it takes one among its flags only, but flags from a file as well.
+# The Kafka exporter's entry point: wait for Kafka, since the exporter exits while the broker is unavailable, and the
+# engine ignores `depends_on` after a reboot. The exporter accepts a password as a flag only: with the secrets layer it
+# reads its flags from a file on a tmpfs.
 set -eu
 
-# kafka_answers: the broker answers an ApiVersions request (key 18, version 0), for which no client has to log in.
+# kafka_answers: the broker answers an ApiVersions request (key 18, version 0), which needs no login.
 kafka_answers() {
   answer=$(printf '\000\000\000\012\000\022\000\000\000\000\060\071\000\000' | timeout 3 nc kafka 29092 2>/dev/null |
     head -c 10 | od -An -tx1 -v | tr -d ' \n')
@@ -21,7 +21,7 @@ if [ -n "${KAFKA_MONITORING_PASSWORD_FILE:-}" ]; then
   set -- "$@" @/run/kafka-exporter/flags
 fi
 
-# A shell as process 1 ignores the signal otherwise.
+# Without a trap, a shell as process 1 ignores SIGTERM.
 trap 'exit 143' TERM
 kafka_answers || echo 'waiting for Kafka'
 until kafka_answers; do sleep 1; done

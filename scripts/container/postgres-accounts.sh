@@ -1,5 +1,5 @@
 #!/bin/sh
-# Give the database of an older volume its accounts, and every account the password that this container has.
+# Create the accounts that an older volume lacks, and set every account's password to the one of this container.
 set -eu
 exec psql --quiet --no-psqlrc --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
   --file /docker-entrypoint-initdb.d/init-db.sql

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Healthy: a client on the network logs in with a password and finds the first initialisation complete.
-# Over the container's own address, since the image trusts every login from 127.0.0.1 and the socket. The socket is
-# only where psql starts from: it reads a password from its input for every connection but the first.
+# Healthy: a client logs in over the network with a password and finds the first initialisation complete.
+# Connects to the container's own address, since the image trusts every login from 127.0.0.1 and the socket. psql starts
+# on the socket because it reads a password from its input for every connection but the first.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# RabbitMQ's start: write the accounts down on a tmpfs, as hashes, then start the server, which takes them over at every
-# start: secrets/ decides who logs in, and a password that was replaced there is refused from then on.
+# RabbitMQ's entry point: write the accounts with hashed passwords to a tmpfs, then start the server, which imports them
+# at every start: secrets/ is the source of all accounts, and a replaced password is refused from then on.
 set -euo pipefail
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
@@ -10,21 +10,21 @@ app=$(credential RABBITMQ_APP_PASSWORD)
 monitoring=$(credential RABBITMQ_MONITORING_PASSWORD)
 unset RABBITMQ_PASSWORD RABBITMQ_APP_USER RABBITMQ_APP_PASSWORD RABBITMQ_MONITORING_PASSWORD
 
-# The application uses one of two accounts; the other one has no password, so nobody logs in to it.
+# The application uses one of two accounts; the unused one has no password, which disables its login.
 case $user in
   netmon_a) unused=netmon_b ;;
   netmon_b) unused=netmon_a ;;
   *)
-    echo 'error: the application has the accounts netmon_a and netmon_b; check secrets/rabbitmq_app_user.txt' >&2
+    echo "error: the account of the application must be netmon_a or netmon_b; check secrets/rabbitmq_app_user.txt" >&2
     exit 78
     ;;
 esac
-# The queue of a smoke check lives as long as its connection.
+# The queue of a smoke check exists as long as its connection.
 own="^($RABBITMQ_APP_RESOURCES|smoke-[0-9a-f]{32})\$"
-# Every queue is written to over the default exchange.
-written="^($RABBITMQ_APP_RESOURCES|amq[.]default)\$"
+# Messages reach every queue through the default exchange.
+writable="^($RABBITMQ_APP_RESOURCES|amq[.]default)\$"
 
-# password_hash PASSWORD: in base64, a salt of 4 bytes and the SHA-256 of salt and password.
+# password_hash PASSWORD: base64 of a salt of 4 bytes and the SHA-256 of salt and password.
 password_hash() {
   local salt digest
   salt=$(od -An -v -tx1 -N4 /dev/urandom | sed 's/ /\\x/g')
@@ -37,8 +37,8 @@ account() {
   printf '{"name": "%s", "tags": "%s", "password_hash": "%s", "hashing_algorithm": "rabbit_password_hashing_sha256"}' "$@"
 }
 
-# rights NAME CONFIGURE WRITE READ: regular expressions of what the account may do this with.
-rights() {
+# permissions NAME CONFIGURE WRITE READ: regular expressions of the resources for each operation.
+permissions() {
   printf '{"user": "%s", "vhost": "/", "configure": "%s", "write": "%s", "read": "%s"}' "${@//\\/\\\\}"
 }
 
@@ -53,9 +53,9 @@ cat >/run/rabbitmq/definitions.json <<JSON
     $(account "$unused" "" "")
   ],
   "permissions": [
-    $(rights admin '.*' '.*' '.*'),
-    $(rights "$user" "$own" "$written" "$own"),
-    $(rights "$unused" "$own" "$written" "$own")
+    $(permissions admin '.*' '.*' '.*'),
+    $(permissions "$user" "$own" "$writable" "$own"),
+    $(permissions "$unused" "$own" "$writable" "$own")
   ]
 }
 JSON

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Healthy: the account monitoring logs in to the management API and no local alarm blocks publishers.
-# Spoken over bash's own TCP, so that the password is in no argument list and no Erlang machine is started for it.
+# Uses bash's /dev/tcp, so that the password is in no argument list, and no Erlang VM has to start.
 set -euo pipefail
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
@@ -9,4 +9,4 @@ account=$(printf 'monitoring:%s' "$password" | base64 | tr -d '\n')
 exec 3<>"/dev/tcp/$(hostname)/15672"
 printf 'GET /api/health/checks/local-alarms HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' "$account" >&3
 read -r -t 2 status <&3
-[[ $status == 'HTTP/1.'?' 200'* ]] || { echo "the management API says: $status"; exit 1; }
+[[ $status == 'HTTP/1.'?' 200'* ]] || { echo "the management API answers: $status"; exit 1; }

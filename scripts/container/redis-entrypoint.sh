@@ -1,5 +1,5 @@
 #!/bin/sh
-# Redis' start: the accounts reach the server on standard input, no password is in its arguments or environment.
+# Redis' entry point: the server reads the accounts from standard input; no password is in its arguments or environment.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
@@ -8,10 +8,10 @@ netmon=$(credential REDIS_APP_PASSWORD)
 monitoring=$(credential REDIS_MONITORING_PASSWORD)
 unset REDIS_PASSWORD REDIS_APP_PASSWORD REDIS_MONITORING_PASSWORD
 unset REDIS_PASSWORD_FILE REDIS_APP_PASSWORD_FILE REDIS_MONITORING_PASSWORD_FILE
-# The server itself and not the image's entry script, which appends --loadmodule options since Redis 8: the server takes
-# `-`, its standard input, as the last argument only. The rest of that script is for root, but for the umask.
+# Starts the server directly: the image's entry script appends --loadmodule options since Redis 8, but the server accepts
+# `-`, its standard input, as the last argument only. The rest of that script is for root, except the umask.
 umask 077
-# monitoring: what the exporter and the health check ask, and no key.
+# monitoring: the commands of the exporter and the health check, and no key.
 exec redis-server /etc/redis/redis.conf - <<CONFIG
 user default off
 user admin on >$admin ~* &* +@all

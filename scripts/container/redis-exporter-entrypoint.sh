@@ -1,5 +1,6 @@
 #!/bin/sh
-# The Redis exporter's start: the password reaches the program as a file on a tmpfs, not in its environment or arguments.
+# The Redis exporter's entry point: the exporter reads the password from a file on a tmpfs, not from environment or
+# arguments.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh

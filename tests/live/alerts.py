@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import requests
 
-from tests.live import catcher
+from tests.live import webhook_receiver
 from tests.live.stack import CHECKOUT, Stack, until
 
 ALWAYS = "Watchdog"
@@ -57,14 +57,15 @@ class Catcher:
         """Start it on a stack that is up and whose ALERT_RECEIVERS are `CHANNELS`."""
         for name, path in (("webhook_url", cls.WEBHOOK), ("deadmansswitch_url", cls.SWITCH)):
             file = stack.root / "secrets" / "alertmanager" / name
-            file.write_text(f"http://{HOSTNAME}:{catcher.PORT}{path}\n")
+            file.write_text(f"http://{HOSTNAME}:{webhook_receiver.PORT}{path}\n")
             file.chmod(0o644)
         this = cls(stack)
+        program = Path(webhook_receiver.__file__).read_text(encoding="utf-8")
         # The label makes it the project's, so that whoever removes a stack that was left behind removes it as well.
         stack.docker(
             "run", "--detach", "--name", this.name, f"--label=com.docker.compose.project={stack.name}",
             f"--network={stack.name}_monitoring-network", f"--network-alias={HOSTNAME}", "--entrypoint=python",
-            stack.container("worker")["Config"]["Image"], "-c", Path(catcher.__file__).read_text(encoding="utf-8"),
+            stack.container("worker")["Config"]["Image"], "-c", program,
         )  # fmt: skip
         try:
             yield this

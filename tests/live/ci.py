@@ -22,9 +22,9 @@ from tests.live import stack
 from tests.live.machine import CHECKOUT, REGISTRY, Machine
 from tests.live.published import MIRRORS
 from tests.live.workflow import PATH, Job, jobs
-from toolkit import console
-from toolkit.errors import ToolkitError
-from toolkit.project import Project
+from toolkit.checkout.project import Project
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
 
 CHOSEN = ("lint*", "validate*", "stack")
 """The jobs that are run where none is named: unit tests need no machine."""

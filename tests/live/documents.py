@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 from tests.live.stack import Stack
 
+USUAL = {"localhost:3000": "APP_PORT", "127.0.0.1:3000": "APP_PORT", "127.0.0.1:16686": "JAEGER_PORT"}
+"""Addresses of the default ports, and the settings of a stack that replace them."""
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -20,8 +23,9 @@ def shown(stack: Stack, document: str, language: str, words: str) -> str:
 
 def run(stack: Stack, commands: str) -> str:
     """What commands write that are typed in the stack's checkout; the first one that fails ends them."""
-    for usual in ("localhost:3000", "127.0.0.1:3000"):
-        commands = commands.replace(usual, stack.url().removeprefix("http://"))
+    for usual, port in USUAL.items():
+        commands = commands.replace(usual, stack.url(port=port).removeprefix("http://"))
+    commands = re.sub(r"\binvoke (?=\w)", f"{sys.executable} -m invoke ", commands)
     return stack.run("bash", "-euo", "pipefail", "-c", commands).stdout
 
 

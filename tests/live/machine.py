@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 from tests.live import published
 from tests.live.stack import WORKER, copy_checkout, until
-from toolkit.compose import Docker
-from toolkit.project import LOCAL, Project
+from toolkit.checkout.project import LOCAL, Project
+from toolkit.engine.compose import Docker
 
 CHECKOUT = "/root/network-monitor"
 REGISTRY = "localhost:5000"

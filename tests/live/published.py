@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.compose import Docker
-from toolkit.project import LOCAL, Project
+from toolkit.checkout.project import LOCAL, Project
+from toolkit.engine.compose import Docker
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FOLDERS = (FIXTURES / "published", FIXTURES / "standins")

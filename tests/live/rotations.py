@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.live.stack import Stack
-from toolkit.compose import Docker
-from toolkit.logins import attempt
-from toolkit.project import Project
-from toolkit.rotation import staging
-from toolkit.rotation.accounts import Account, Credential, accounts
+from toolkit.checkout import rotation_journal
+from toolkit.checkout.accounts import Account, Credential, accounts
+from toolkit.checkout.project import Project
+from toolkit.checks.logins import attempt
+from toolkit.engine.compose import Docker
 
 
 def all_of(stack: Stack) -> dict[str, Account]:
@@ -17,7 +17,7 @@ def all_of(stack: Stack) -> dict[str, Account]:
 
 def in_use(stack: Stack, account: Account) -> Credential:
     """What secrets/ says."""
-    return account.credential(account.current(Project.load(stack.root)))
+    return account.credential(account.current_values(Project.load(stack.root)))
 
 
 def lets_in(stack: Stack, account: Account, credential: Credential) -> bool:
@@ -27,4 +27,4 @@ def lets_in(stack: Stack, account: Account, credential: Credential) -> bool:
 
 def unfinished(stack: Stack) -> bool:
     """Whether a rotation has left its journal."""
-    return staging.folder(Project.load(stack.root)).exists()
+    return rotation_journal.folder(Project.load(stack.root)).exists()

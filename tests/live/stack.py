@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 import requests
 
-from toolkit.health import HEALTH_URL
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.proxy import ROOT, Proxy
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checks.proxy import ROOT, Proxy
+from toolkit.engine.health import HEALTH_URL
 
 T = TypeVar("T")
 

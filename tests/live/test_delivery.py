@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack, until
 
 INTERVAL = 5
@@ -21,9 +21,9 @@ QUEUE_COUNTS = 6
 
 
 @pytest.fixture
-def answers(stack: Stack) -> Iterator[watching.Answers]:
+def answers(stack: Stack) -> Iterator[pipeline.Answers]:
     """A target on the host."""
-    with watching.answering(stack) as answers:
+    with pipeline.answering(stack) as answers:
         yield answers
 
 
@@ -37,23 +37,23 @@ def queued(stack: Stack) -> tuple[int, int]:
 
 def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
     """The finished probes of a target, oldest first."""
-    return [probe for probe in watching.probes(stack, target) if probe["status"] != "queued"]
+    return [probe for probe in pipeline.probes(stack, target) if probe["status"] != "queued"]
 
 
 def published(stack: Stack, topic: str, target: str) -> list[dict[str, Any]]:
     """The events of a target."""
-    return [event for event in watching.events(stack, topic) if event["target"] == target]
+    return [event for event in pipeline.events(stack, topic) if event["target"] == target]
 
 
-def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: watching.Answers) -> None:
-    target = watching.watch(stack, answers.url, failures=2, window=2)
+def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: pipeline.Answers) -> None:
+    target = pipeline.watch(stack, answers.url, failures=2, window=2)
     try:
-        until(lambda: watching.standing(stack, target) == "up", 10, "the first probe, which is made at once")
+        until(lambda: pipeline.standing(stack, target) == "up", 10, "the first probe, which is made at once")
         answers.status = 500
-        until(lambda: watching.standing(stack, target) == "down", 4 * INTERVAL, "two failures")
+        until(lambda: pipeline.standing(stack, target) == "down", 4 * INTERVAL, "two failures")
         answers.status = 200
-        until(lambda: watching.standing(stack, target) == "up", 4 * INTERVAL, "two successes")
-        [incident] = watching.sql(stack, f"SELECT * FROM incidents WHERE target = '{target}'")  # noqa: S608
+        until(lambda: pipeline.standing(stack, target) == "up", 4 * INTERVAL, "two successes")
+        [incident] = pipeline.sql(stack, f"SELECT * FROM incidents WHERE target = '{target}'")  # noqa: S608
         assert (incident["state"], incident["cause"]) == ("down", "http_status")
         assert incident["started_at"] < incident["ended_at"]
 
@@ -63,7 +63,7 @@ def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: watching.
 
         changes = until(told, 10, "the changes to be told")
         assert [change["state"] for change in changes] == ["up", "down", "up"]
-        [counted] = watching.sql(
+        [counted] = pipeline.sql(
             stack,
             f"""SELECT sum(results) AS results, sum(failed) AS failed,
             sum((SELECT sum(each) FROM unnest(latency) AS each)) AS timed FROM rollups WHERE target = '{target}'""",  # noqa: S608
@@ -76,21 +76,21 @@ def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: watching.
         assert results[-1]["standing"]["state"] == "up"
         assert len(results[-1]["standing"]["recent"]) == len(results)
     finally:
-        watching.forget(stack, target)
+        pipeline.forget(stack, target)
 
 
-def test_a_paused_target_is_not_probed(stack: Stack, answers: watching.Answers) -> None:
-    paused, watched = (watching.watch(stack, answers.url, enabled=enabled) for enabled in (False, True))
+def test_a_paused_target_is_not_probed(stack: Stack, answers: pipeline.Answers) -> None:
+    paused, watched = (pipeline.watch(stack, answers.url, enabled=enabled) for enabled in (False, True))
     try:
         until(lambda: len(finished(stack, watched)) >= 2, 3 * INTERVAL, "the other target to be probed twice")
-        assert watching.probes(stack, paused) == []
+        assert pipeline.probes(stack, paused) == []
     finally:
-        watching.forget(stack, paused, watched)
+        pipeline.forget(stack, paused, watched)
 
 
-def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: watching.Answers) -> None:
+def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: pipeline.Answers) -> None:
     """Three workers, and each job three times: at once, so that two of them finish the same probe together."""
-    target = watching.watch(stack, answers.url, enabled=False)
+    target = pipeline.watch(stack, answers.url, enabled=False)
     jobs = [
         f'{{"id": "{uuid4()}", "url": "{answers.url}", "target": "{target}", "requested_at": "2026-01-01T00:00:00Z",'
         f' "plan": {{"spec": {{"kind": "http", "url": "{answers.url}"}}}}}}'
@@ -99,38 +99,38 @@ def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: wa
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
     try:
         stack.invoke("wait")
-        watching.publish(stack, *(job for job in jobs for _ in range(3)))
+        pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
         until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
         time.sleep(QUEUE_COUNTS)
         until(lambda: queued(stack) == (0, 0), 60, "all to be acknowledged")
         assert answers.requests > len(jobs), "no job was carried out twice, so nothing is shown"
         assert len(finished(stack, target)) == len(jobs)
-        [counted] = watching.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
+        [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
         assert counted["results"] == len(jobs)
-        until(lambda: watching.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 10, "the events to be published")
+        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 10, "the events to be published")
         told = published(stack, "probe.results", target)
         assert len(told) == len(jobs)
     finally:
-        watching.forget(stack, target)
+        pipeline.forget(stack, target)
         stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
 
 
-def test_workers_share_the_schedule(stack: Stack, answers: watching.Answers) -> None:
+def test_workers_share_the_schedule(stack: Stack, answers: pipeline.Answers) -> None:
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
     targets = []
     try:
         stack.invoke("wait")
-        targets = [watching.watch(stack, answers.url) for _ in range(30)]
+        targets = [pipeline.watch(stack, answers.url) for _ in range(30)]
         until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
         for target in targets:
-            at = [datetime.fromisoformat(probe["requested_at"]) for probe in watching.probes(stack, target)]
+            at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
             # The first one is made at once, the others every five seconds.
             gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
             assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
         shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
         assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
     finally:
-        watching.forget(stack, *targets)
+        pipeline.forget(stack, *targets)
         stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
 
 
@@ -142,27 +142,27 @@ def scheduled(stack: Stack, worker: str) -> float:
     return float(value)
 
 
-def test_results_are_stored_while_kafka_is_away_and_told_afterwards(stack: Stack, answers: watching.Answers) -> None:
-    target = watching.watch(stack, answers.url)
+def test_results_are_stored_while_kafka_is_away_and_told_afterwards(stack: Stack, answers: pipeline.Answers) -> None:
+    target = pipeline.watch(stack, answers.url)
     try:
-        until(lambda: watching.standing(stack, target) == "up", 10, "the first probe")
+        until(lambda: pipeline.standing(stack, target) == "up", 10, "the first probe")
         stack.compose("stop", "kafka")
         try:
             before = len(finished(stack, target))
             answers.status = 500
-            until(lambda: watching.standing(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
+            until(lambda: pipeline.standing(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
             answers.status = 200
-            until(lambda: watching.standing(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
+            until(lambda: pipeline.standing(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
             single = stack.probe(answers.url)
             assert stack.result(single)["status"] == "succeeded"
             until(lambda: queued(stack)[1] == 0, 2 * QUEUE_COUNTS, "the jobs to be acknowledged")
-            [waiting] = watching.sql(stack, "SELECT count(*) AS events FROM outbox")
+            [waiting] = pipeline.sql(stack, "SELECT count(*) AS events FROM outbox")
             assert waiting["events"] >= 5, "the results and changes since then wait"
             assert len(finished(stack, target)) >= before + 2
         finally:
             stack.compose("start", "kafka")
         stack.invoke("wait")
-        until(lambda: watching.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "what waited to be published")
+        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "what waited to be published")
         told = published(stack, "monitor.state", target)
         assert [change["state"] for change in told] == ["up", "down", "up"]
         results = published(stack, "probe.results", target)
@@ -170,51 +170,51 @@ def test_results_are_stored_while_kafka_is_away_and_told_afterwards(stack: Stack
         assert at == sorted(at), "the events of a target have the order of its results"
         assert {result["id"] for result in results} >= {probe["id"] for probe in finished(stack, target)[:-1]}
     finally:
-        watching.forget(stack, target)
+        pipeline.forget(stack, target)
 
 
 @pytest.mark.parametrize("service", ["rabbitmq", "worker"])
-def test_missed_time_is_not_made_up_for(stack: Stack, answers: watching.Answers, service: str) -> None:
-    targets = [watching.watch(stack, answers.url) for _ in range(3)]
+def test_missed_time_is_not_made_up_for(stack: Stack, answers: pipeline.Answers, service: str) -> None:
+    targets = [pipeline.watch(stack, answers.url) for _ in range(3)]
     try:
         until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
         stack.compose("stop", service)
-        before = {target: len(watching.probes(stack, target)) for target in targets}
+        before = {target: len(pipeline.probes(stack, target)) for target in targets}
         time.sleep(4 * INTERVAL)
         stack.compose("start", service)
         until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
         time.sleep(INTERVAL)
-        more = Counter({target: len(watching.probes(stack, target)) - before[target] for target in targets})
+        more = Counter({target: len(pipeline.probes(stack, target)) - before[target] for target in targets})
         # One that was missed, and those of the seconds since: up to the slowest of the three.
         assert max(more.values()) <= 4, more
-        times = [datetime.fromisoformat(probe["requested_at"]) for probe in watching.probes(stack, targets[0])]
+        times = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, targets[0])]
         late = times[before[targets[0]] :]
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(late[1:])]
         assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
     finally:
-        watching.forget(stack, *targets)
+        pipeline.forget(stack, *targets)
         stack.invoke("wait")
 
 
-def test_what_is_no_job_is_put_aside_with_its_reason(stack: Stack, answers: watching.Answers) -> None:
-    watching.dead_letters(stack)
-    watching.publish(stack, '{"nonsense": 1}')
-    [letter] = until(lambda: watching.dead_letters(stack), 10, "the message to be dead-lettered")
+def test_what_is_no_job_is_put_aside_with_its_reason(stack: Stack, answers: pipeline.Answers) -> None:
+    pipeline.dead_letters(stack)
+    pipeline.publish(stack, '{"nonsense": 1}')
+    [letter] = until(lambda: pipeline.dead_letters(stack), 10, "the message to be dead-lettered")
     assert letter["body"] == '{"nonsense": 1}'
     assert letter["headers"]["x-reason"].startswith("malformed: ValidationError")
 
 
-def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: Stack, answers: watching.Answers) -> None:
+def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: Stack, answers: pipeline.Answers) -> None:
     """Its result cannot be stored, because of a character that PostgreSQL has no place for."""
-    watching.dead_letters(stack)
+    pipeline.dead_letters(stack)
     probe = uuid4()
-    watching.publish(
+    pipeline.publish(
         stack,
         f'{{"id": "{probe}", "url": "{answers.url}\\u0000", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
         f' "plan": {{"spec": {{"kind": "http", "url": "{answers.url}"}}}}}}',
     )
     assert stack.result(stack.probe(answers.url))["status"] == "succeeded", "others do not suffer for it"
-    [letter] = until(lambda: watching.dead_letters(stack), 60, "the job to be dead-lettered")
+    [letter] = until(lambda: pipeline.dead_letters(stack), 60, "the job to be dead-lettered")
     assert str(probe) in letter["body"]
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
 
@@ -234,21 +234,21 @@ print("deleted", asyncio.run(main()))
 """
 
 
-def test_old_results_go_and_what_was_made_of_them_stays(stack: Stack, answers: watching.Answers) -> None:
-    target = watching.watch(stack, answers.url)
+def test_old_results_go_and_what_was_made_of_them_stays(stack: Stack, answers: pipeline.Answers) -> None:
+    target = pipeline.watch(stack, answers.url)
     try:
         until(lambda: finished(stack, target), 10, "a result")
-        watching.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
+        pipeline.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
         rows = "INSERT INTO probes (id, target, url, status, requested_at, finished_at) SELECT gen_random_uuid(), "
         for status, days, count in (("'failed'", 15, 4500), ("'failed'", 13, 3), ("'queued'", 2, 5)):
             at = f"now() - interval '{days} days'"
             ended = at if status == "'failed'" else "NULL"
-            watching.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
+            pipeline.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
         said = stack.docker("exec", stack.containers("worker")[0], "python", "-c", RETAIN).splitlines()[-1]
         assert int(said.split()[1]) >= 4505
-        left = watching.probes(stack, target)
+        left = pipeline.probes(stack, target)
         assert [probe["status"] for probe in left][:3] == ["failed"] * 3
         assert all(probe["status"] != "queued" for probe in left)
-        assert watching.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
+        assert pipeline.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
     finally:
-        watching.forget(stack, target)
+        pipeline.forget(stack, target)

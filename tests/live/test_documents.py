@@ -11,8 +11,8 @@ from tests.live.documents import answers, run, shown
 from tests.live.stack import Stack, until
 
 
-def test_the_first_probe_of_the_readme(stack: Stack) -> None:
-    [probe] = answers(run(stack, shown(stack, "README.md", "sh", "/api/probes")))
+def test_a_probe_on_demand(stack: Stack) -> None:
+    [probe] = answers(run(stack, shown(stack, "docs/operations.md", "sh", "/api/probes")))
     assert stack.result(probe["id"])["status"] == "succeeded"
     latest = stack.url(f"/api/targets/{probe['target']}/latest")
     until(lambda: requests.get(latest, timeout=5).status_code == 200, 10, "the latest state of the target")
@@ -36,6 +36,37 @@ def test_the_examples_of_the_api(stack: Stack) -> None:
     assert (counted["window"], counted["failed"], counted["uptime_percent"]) == ("1h", 0, 100)
     assert paused["enabled"] is False
     assert requests.get(address, timeout=5).status_code == 404, "the last command deletes it"
+
+
+def test_the_tour(stack: Stack) -> None:
+    """Its web server is named after the stack here: the name on the page can exist only once on a machine."""
+    page, server = "docs/tour.md", f"{stack.name}-shop"
+
+    def follow(words: str) -> str:
+        return run(stack, shown(stack, page, "sh", words).replace("shop", server))
+
+    def state() -> str:
+        return str(requests.get(target, timeout=5).json()["standing"]["state"])
+
+    def spans() -> set[str]:
+        found = answers(follow("trace="))[0]["data"] or [{"spans": []}]
+        return {span["operationName"] for span in found[0]["spans"]}
+
+    follow("--name shop")
+    [added] = answers(follow("/api/targets"))
+    target = stack.url(f"/api/targets/{added['id']}")
+    try:
+        until(lambda: state() == "up", 20, "the target to be up")
+        follow("docker stop")
+        until(lambda: state() == "down", 30, "the target to be down")
+        until(lambda: "active" in follow("amtool"), 30, "the alert")
+        assert '"state": "down"' in follow("grep")
+        if stack.store("traces") == "jaeger":
+            until(lambda: spans() >= {"schedule", "probe", "process monitor.state"}, 15, "the trace")
+    finally:
+        requests.delete(target, headers=stack.access(), timeout=5)
+        stack.docker("rm", "--force", server, check=False)
+    until(lambda: "active" not in follow("amtool"), 30, "the alert to resolve")
 
 
 @pytest.mark.parametrize(

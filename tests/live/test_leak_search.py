@@ -14,7 +14,7 @@ import pytest
 from tests.live.leaks import PLACES, Report, find
 from tests.live.needles import needles, secrets_of
 from tests.live.stack import Stack, until
-from toolkit.credentials import generate
+from toolkit.checkout.credentials import generate
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root sees every process's environment and every volume")
 

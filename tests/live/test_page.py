@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.browser import DESKTOP, PHONE, Visitor, chromium
 from tests.live.stack import Stack, until
 
@@ -143,7 +143,7 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
         page.get_by_label("Retries").fill("1")
         page.get_by_role("button", name="Save").click()
         expect(page).to_have_url(stack.url(f"/targets/{target}"))
-        [stored] = watching.sql(stack, f"SELECT retries, spec FROM targets WHERE id = '{target}'")  # noqa: S608
+        [stored] = pipeline.sql(stack, f"SELECT retries, spec FROM targets WHERE id = '{target}'")  # noqa: S608
         assert stored["retries"] == 1
         assert stored["spec"]["headers"] == {"X-Key": kept, "X-New": new}
         for path in (f"/targets/{target}", f"/targets/{target}/edit"):

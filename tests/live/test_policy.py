@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 
 from tests.live.stack import Stack, until
+from toolkit.checkout.reachability import Matrix
 from toolkit.policy import exemptions
-from toolkit.policy.rule import broken
+from toolkit.policy.rule import unexempted
 from toolkit.policy.rules import RULES
-from toolkit.policy.running import Container, look
-from toolkit.reachability import Matrix
+from toolkit.policy.running import Container, inspect
 from toolkit.validate.policy import SECURITY_LAYER
 
 Flags = Mapping[str, str | list[str] | None]
@@ -35,7 +35,7 @@ def running(request: pytest.FixtureRequest) -> Stack:
 
 def containers(stack: Stack) -> list[Container]:
     """Every container of a stack, looked at now."""
-    return [look(engine) for engine in json.loads(stack.docker("inspect", *stack.containers()))]
+    return [inspect(engine) for engine in json.loads(stack.docker("inspect", *stack.containers()))]
 
 
 def is_hardened(stack: Stack) -> bool:
@@ -48,7 +48,7 @@ def test_every_container_keeps_every_rule(running: Stack) -> None:
     found = [
         f"{container.name} {violation.problem} ({rule.name})"
         for container in containers(running)
-        for rule, violation in broken(RULES, container, exempt, hardened=is_hardened(running))
+        for rule, violation in unexempted(RULES, container, exempt, hardened=is_hardened(running))
     ]
     assert found == []
 
@@ -139,7 +139,7 @@ def started(of: str, flags: Flags) -> Iterator[Container]:
     try:
         docker("run", *words, "--entrypoint", "sleep", of, "300")
         engine: list[dict[str, Any]] = json.loads(docker("inspect", name))
-        yield look(engine[0])
+        yield inspect(engine[0])
     finally:
         docker("rm", "--force", "--volumes", name)
 
@@ -152,7 +152,7 @@ def docker(*words: str) -> str:
 
 
 def rules_broken(container: Container, *, hardened: bool = True) -> set[str]:
-    return {rule.name for rule, _ in broken(RULES, container, (), hardened=hardened)}
+    return {rule.name for rule, _ in unexempted(RULES, container, (), hardened=hardened)}
 
 
 def test_a_sound_container_breaks_no_rule(image: str) -> None:
@@ -189,7 +189,7 @@ def test_an_unknown_port_is_seen(image: str) -> None:
     with started(image, {}) as container:
         assert container.listening == frozenset()
         docker("exec", "--detach", container.engine["Id"], "python3", "-c", listener)
-        found = until(lambda: look(container.engine).listening, 10, "something to listen")
+        found = until(lambda: inspect(container.engine).listening, 10, "something to listen")
         assert found == {"4000/tcp"}
 
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 from tests.live.documents import run, shown
-from tests.live.front import Front
+from tests.live.proxy_client import Front
 from tests.live.stack import Stack, until
 
 MEGABYTE = 1_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from tests.live.machine import REGISTRY, Machine
 from tests.live.stack import Stack
-from toolkit.project import Project
+from toolkit.checkout.project import Project
 
 EXTRA = "jaegertracing/jaeger"
 """The repository of a group that is off: its image is the one that is missing when the registry misbehaves."""

@@ -7,7 +7,7 @@ import json
 from tests.live import rotations
 from tests.live.load import Load
 from tests.live.stack import Stack
-from toolkit.rotation.accounts import Credential
+from toolkit.checkout.accounts import Credential
 
 
 def silences(stack: Stack, why: str) -> list[str]:

@@ -11,7 +11,7 @@ import requests
 import yaml
 
 from tests.live.stack import Stack, until
-from toolkit.project import Project
+from toolkit.checkout.project import Project
 
 pytestmark = pytest.mark.image_set
 

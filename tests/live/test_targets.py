@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack, until
 
 TARGET = {"kind": "http", "url": "http://app:3000/api/health/live", "headers": {"X-Secret": "do-not-tell"}}
@@ -99,7 +99,7 @@ def test_a_target_lives(api: Api, stack: Stack) -> None:
     api.ask("DELETE", target, 204)
 
     def told() -> bool:
-        mine = [each for each in watching.events(stack, "monitor.state") if each["target"] == body["id"]]
+        mine = [each for each in pipeline.events(stack, "monitor.state") if each["target"] == body["id"]]
         return [(each["state"], each["cause"]) for each in mine] == [
             ("up", None), ("unknown", "edited"), ("down", "connect"), ("unknown", "paused"), ("down", "connect"),
             ("unknown", "deleted"),

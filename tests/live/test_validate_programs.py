@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.live.stack import Stack
-from tests.unit.validate.monitoring_mutations import MONITORING_PROGRAM_MUTATIONS, TESTS
-from tests.unit.validate.mutations import Mutation
-from tests.unit.validate.seeding import expect, seeded
+from tests.unit.toolkit.validate.monitoring_mutations import MONITORING_PROGRAM_MUTATIONS, TESTS
+from tests.unit.toolkit.validate.mutations import Mutation
+from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.programs import ABSENT, PROGRAMS
 from toolkit.validate.runner import run

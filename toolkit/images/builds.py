@@ -8,16 +8,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from toolkit import compose, sources
-from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.checkout.project import LOCAL, Project
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import write_atomically
+from toolkit.core.progress import run_in_parallel
+from toolkit.engine import compose
+from toolkit.engine.compose import Docker
+from toolkit.images import build_digest
 from toolkit.images.sets import Image, environment
-from toolkit.progress import side_by_side
-from toolkit.project import LOCAL, Project
 
 
-def make(
+def build_images(
     project: Project,
     docker: Docker,
     images: Sequence[Image],
@@ -50,12 +51,12 @@ def make(
             said = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
             raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
 
-    side_by_side(list(service), one, "built")
+    run_in_parallel(list(service), one, "built")
 
 
 def _labels(project: Project, images: Sequence[Image]) -> str:
     """A compose file that has each image say what it was built from; its name from the checkout."""
-    build = {image.services[0]: {"build": {"labels": {sources.LABEL: image.source}}} for image in images}
+    build = {image.services[0]: {"build": {"labels": {build_digest.LABEL: image.source}}} for image in images}
     path = project.lock_file.with_name("labels.yml")
     write_atomically(path, json.dumps({"services": build}))
     return str(path.relative_to(project.root))

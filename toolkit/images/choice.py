@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import setup
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError, require_known
+from toolkit.core.files import exclusive
+from toolkit.engine.compose import Docker
 from toolkit.images import pulls
 from toolkit.images.failures import BUILD_HERE, PullError
 from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready
-from toolkit.project import LOCAL, PULLED, Project, known
-from toolkit.setup import setup
 
 
 def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:
@@ -35,7 +35,7 @@ def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:
     Raises:
         ToolkitError: unknown choice (exit code 2), or volumes that the other set may have written.
     """
-    wanted = CHOICES[known("image set", choice, CHOICES)]
+    wanted = CHOICES[require_known("image set", choice, CHOICES)]
     with exclusive(project.lock_file, "choose the images"):
         recorded = project.images
         if recorded and (wanted == recorded or (wanted is None and (recorded == LOCAL or ready(project, docker)))):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit import digests
-from toolkit.compose import Result, explain
-from toolkit.errors import ToolkitError
-from toolkit.images.registry import Name
-from toolkit.project import Project
+from toolkit.checkout.project import Project
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, explain
+from toolkit.images import image_lock
+from toolkit.images.registry import ImageName
 
 BUILD_HERE = "build the images here: invoke up --images=local"
 
@@ -112,17 +112,17 @@ class PullError(ToolkitError):
         return self.cause.unreachable
 
 
-def stalled(project: Project, name: str, seconds: float) -> PullError:
+def stalled_error(project: Project, name: str, seconds: float) -> PullError:
     """The error of a pull in which no byte came for some seconds."""
     return _error(project, name, STALLED, f"no byte for {seconds:g} s")
 
 
-def silent(project: Project, name: str, seconds: float) -> PullError:
+def no_answer_error(project: Project, name: str, seconds: float) -> PullError:
     """The error of a registry that has not answered at all."""
     return _error(project, name, UNREACHABLE, f"no answer within {seconds:g} s")
 
 
-def of(project: Project, name: str, result: Result, *, wants_login: bool = False) -> ToolkitError:
+def pull_error(project: Project, name: str, result: Result, *, wants_login: bool = False) -> ToolkitError:
     """The error of a pull that docker has ended.
 
     Returns:
@@ -140,7 +140,9 @@ def of(project: Project, name: str, result: Result, *, wants_login: bool = False
 
 
 def _error(project: Project, name: str, cause: Cause, details: str) -> PullError:
-    registry = Name.parse(name).registry
-    files = " and ".join(digests.layers_of(project).get(name.partition("@")[0], [])) or "APP_IMAGE or your compose file"
+    registry = ImageName.parse(name).registry
+    files = (
+        " and ".join(image_lock.layers_of(project).get(name.partition("@")[0], [])) or "APP_IMAGE or your compose file"
+    )
     fix = cause.fix.format(registry=registry, files=files)
     return PullError(f"cannot pull {name}", f"{cause.why} ({details})", fix, cause)

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.compose import Docker
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.engine.compose import Docker
 from toolkit.images import sizes
 from toolkit.images.pulls import architecture
 from toolkit.images.sets import images_of, inspect
-from toolkit.project import LOCAL, PULLED, Project
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedImage:
     """An image with the sets that it belongs to and, where it is here, its size in bytes and its date (ISO 8601).
 
     ``used_by`` are the services that run it, or whose builds start from it. What is ``built`` is not pulled.
@@ -28,7 +28,7 @@ class Listed:
     created: str | None
 
 
-def listing(project: Project, docker: Docker) -> list[Listed]:
+def list_images(project: Project, docker: Docker) -> list[ListedImage]:
     """The images of both sets for the groups that are on, those of the set in use first.
 
     Raises:
@@ -53,11 +53,11 @@ def listing(project: Project, docker: Docker) -> list[Listed]:
     for name, of in sets.items():
         result = inspect(docker, name)
         details = json.loads(result.stdout)[0] if result.code == 0 else {}
-        rows.append(Listed(name, users[name], built[name], tuple(of), details.get("Size"), details.get("Created")))
+        rows.append(ListedImage(name, users[name], built[name], tuple(of), details.get("Size"), details.get("Created")))
     return rows
 
 
-def downloads(project: Project, docker: Docker, rows: Sequence[Listed]) -> Mapping[str, sizes.Layers]:
+def downloads(project: Project, docker: Docker, rows: Sequence[ListedImage]) -> Mapping[str, sizes.Layers]:
     """The layers of the published images of a listing, as far as their registries answer.
 
     Raises:

@@ -17,7 +17,7 @@ _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _PROMPTS = ("Login prior to pull", "Username:", "Password:")
 
 QUEUED, DOWNLOADING = {"Pulling fs layer", "Waiting"}, {"Downloading", "Retrying"}
-HERE = "Already exists"
+ALREADY_PRESENT = "Already exists"
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Layer:
 
 
 @dataclass
-class Output:
+class PullOutput:
     """The output of one `docker pull` so far, line by line.
 
     ``sizes`` are the sizes of layers by the beginning of their digests (12 digits), where they are known. ``moved`` is
@@ -48,13 +48,13 @@ class Output:
     clock: Callable[[], float] = time.monotonic
     layers: dict[str, Layer] = field(default_factory=dict)
     wants_login: bool = False
-    moved: float = field(init=False)
+    last_progress: float = field(init=False)
     _last: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.moved = self.clock()
+        self.last_progress = self.clock()
 
-    def see(self, text: str) -> None:
+    def feed(self, text: str) -> None:
         """Take in a line."""
         line = _ESCAPES.sub("", text)
         self.wants_login |= line.startswith(_PROMPTS)
@@ -62,7 +62,7 @@ class Output:
         about = match["id"] if match else ""
         if not line.strip() or self._last.get(about) == line:
             return
-        self._last[about], self.moved = line, self.clock()
+        self._last[about], self.last_progress = line, self.clock()
         if match:
             self._update(match)
 
@@ -77,31 +77,31 @@ class Output:
             layer.current = 0
 
     @property
-    def _known(self) -> tuple[Layer, ...]:
+    def _snapshot(self) -> tuple[Layer, ...]:
         """The layers now: another thread adds to them."""
         return tuple(self.layers.values())
 
     @property
     def received(self) -> int:
         """The bytes that have come of the layers that were not here before."""
-        return sum(layer.received for layer in self._known if layer.state != HERE)
+        return sum(layer.received for layer in self._snapshot if layer.state != ALREADY_PRESENT)
 
     @property
     def total(self) -> int | None:
         """The bytes of those layers; None until the size of each is known."""
-        sizes = [layer.total for layer in self._known if layer.state != HERE]
+        sizes = [layer.total for layer in self._snapshot if layer.state != ALREADY_PRESENT]
         return sum(sizes) if sizes and all(sizes) else None
 
     @property
     def queued(self) -> bool:
         """Whether the engine has not yet begun with any of the layers that are to come: others go first."""
-        to_come = [layer for layer in self._known if layer.state in QUEUED | DOWNLOADING]
+        to_come = [layer for layer in self._snapshot if layer.state in QUEUED | DOWNLOADING]
         return bool(to_come) and all(layer.state in QUEUED for layer in to_come)
 
     @property
     def downloaded(self) -> bool:
         """Whether all that comes from the registry is here, so that what is still to be done is the engine's."""
-        return bool(self.layers) and all(layer.state not in QUEUED | DOWNLOADING for layer in self._known)
+        return bool(self.layers) and all(layer.state not in QUEUED | DOWNLOADING for layer in self._snapshot)
 
 
 def _bytes(number: str, unit: str) -> int:

@@ -7,13 +7,13 @@ import os
 from base64 import b64encode
 from pathlib import Path
 
-from toolkit import compose
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
+from toolkit.engine import compose
 
 HELPER_SECONDS = 10
 
 
-def account(server: str) -> str:
+def basic_credentials(server: str) -> str:
     """User and password for a server as HTTP's basic authentication takes them; empty where there are none.
 
     The server is named as docker does: ``host:port``, and ``https://index.docker.io/v1/`` for Docker Hub.
@@ -22,12 +22,12 @@ def account(server: str) -> str:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         helper = config.get("credHelpers", {}).get(server) or config.get("credsStore")
-        return _helped(helper, server) if helper else config.get("auths", {}).get(server, {}).get("auth") or ""
+        return _from_helper(helper, server) if helper else config.get("auths", {}).get(server, {}).get("auth") or ""
     except (OSError, ValueError, AttributeError):
         return ""  # docker is the one to complain of its configuration
 
 
-def _helped(helper: str, server: str) -> str:
+def _from_helper(helper: str, server: str) -> str:
     """What a credential helper answers, see https://github.com/docker/docker-credential-helpers."""
     argv = [f"docker-credential-{helper}", "get"]
     try:

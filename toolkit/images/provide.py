@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolkit.compose import Docker
-from toolkit.console import say
-from toolkit.errors import ToolkitError
-from toolkit.files import exclusive
+from toolkit.checkout.project import PULLED, Project
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.files import exclusive
+from toolkit.engine.compose import Docker
 from toolkit.images import pulls
-from toolkit.images.builds import make
+from toolkit.images.builds import build_images
 from toolkit.images.choice import choose
 from toolkit.images.sets import bases, images_of, missing_names, outstanding
-from toolkit.project import PULLED, Project
 
 
 def provide(project: Project, docker: Docker, profile: str | None = None, groups: Iterable[str] | None = None) -> None:
@@ -29,10 +29,10 @@ def provide(project: Project, docker: Docker, profile: str | None = None, groups
         wanted = images_of(project, docker, project.images, profile, groups)
         lacking = outstanding(docker, wanted)
         pulls.pull(project, docker, lacking.pull)
-        if lacking.outdated:
-            names = ", ".join(image.name for image in lacking.outdated)
+        if lacking.stale:
+            names = ", ".join(image.name for image in lacking.stale)
             say(f"  of an earlier state of this checkout: {names}", "dim")
-        make(project, docker, lacking.build, profile, groups)
+        build_images(project, docker, lacking.build, profile, groups)
 
 
 def build(project: Project, docker: Docker, profile: str | None = None) -> None:
@@ -47,7 +47,7 @@ def build(project: Project, docker: Docker, profile: str | None = None) -> None:
         chosen = project.images or choose(project, docker, "local", yes=False)
         built = [image for image in images_of(project, docker, chosen, profile) if image.built]
         pulls.pull(project, docker, missing_names(docker, bases(built)))
-        make(project, docker, built, profile)
+        build_images(project, docker, built, profile)
 
 
 def pull(project: Project, docker: Docker) -> None:

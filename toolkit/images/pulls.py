@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from toolkit.compose import Docker, Result, TimedOutError
-from toolkit.console import say
-from toolkit.errors import ToolkitError
+from toolkit.checkout.project import Project
+from toolkit.core.console import say
+from toolkit.core.errors import ToolkitError
+from toolkit.core.progress import Rows, run_in_parallel
+from toolkit.engine.compose import Docker, Result, TimedOutError
 from toolkit.images import failures, sizes
-from toolkit.images.layers import Output
-from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.progress import Rows, side_by_side
-from toolkit.project import Project
+from toolkit.images.layers import PullOutput
+from toolkit.images.registry import ImageName, Registries, RegistryError
 
 AT_ONCE = 4
 PAUSES = (2.0, 8.0, 20.0)
@@ -42,7 +42,7 @@ class Pull:
     running: bool = False
     done: bool = False
     stalled: bool = False
-    output: Output = field(default_factory=Output)
+    output: PullOutput = field(default_factory=PullOutput)
 
     def run(self, docker: Docker, timeout: float | None = None) -> Result:
         """One try, ended by ``stop``.
@@ -50,14 +50,14 @@ class Pull:
         Raises:
             TimedOutError: it took longer than ``timeout``, in seconds.
         """
-        self.output, self.running = Output(self.sizes), True
+        self.output, self.running = PullOutput(self.sizes), True
         try:
-            return docker("pull", self.name, watch=self._see, stop=self.stop, timeout=timeout)
+            return docker("pull", self.name, watch=self._feed, stop=self.stop, timeout=timeout)
         finally:
             self.running = False
 
-    def _see(self, line: str) -> None:
-        self.output.see(line)
+    def _feed(self, line: str) -> None:
+        self.output.feed(line)
         if self.output.wants_login:  # docker asks for it even where nobody can answer
             self.stop.set()
 
@@ -79,18 +79,20 @@ def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
         return
     known = _announce(project, docker, names)
     ordered = sorted(dict.fromkeys(names), key=lambda name: -sum(known.get(name, {}).values()))
-    pulls = {name: Pull(name, _by_id(known.get(name, {}))) for name in ordered}
-    watching = _Watching(project.timeout("stall"), list(pulls.values()))
+    pulls = {name: Pull(name, _by_short_id(known.get(name, {}))) for name in ordered}
+    watching = _StallWatch(project.timeout("stall"), list(pulls.values()))
 
     def one(name: str) -> str:
-        _persist(project, docker, pulls[name])
+        _pull_with_retries(project, docker, pulls[name])
         pulls[name].done = True
         return _size(pulls[name].output.received)
 
     from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
     columns = (BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
-    side_by_side(ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel)
+    run_in_parallel(
+        ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel
+    )
 
 
 def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:
@@ -104,15 +106,15 @@ def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:
         try:
             result = tried.run(docker, timeout=seconds)
         except TimedOutError as error:
-            if tried.output.received and time.monotonic() - tried.output.moved < ALIVE * seconds:
+            if tried.output.received and time.monotonic() - tried.output.last_progress < ALIVE * seconds:
                 return
             if tried.output.layers:
-                raise failures.stalled(project, name, seconds) from error
-            raise failures.silent(project, name, seconds) from error
+                raise failures.stalled_error(project, name, seconds) from error
+            raise failures.no_answer_error(project, name, seconds) from error
         if result.code == 0 and not tried.output.wants_login:
             return
-        failure = failures.of(project, name, result, wants_login=tried.output.wants_login)
-        pause = _asked_to_wait(name) if _is_busy(failure) else None
+        failure = failures.pull_error(project, name, result, wants_login=tried.output.wants_login)
+        pause = _retry_after(name) if _is_busy(failure) else None
         if last or pause is None or pause > seconds:
             raise failure
         time.sleep(pause)
@@ -137,21 +139,21 @@ def architecture(docker: Docker) -> str:
     return docker.check(docker("version", "--format", "{{.Server.Arch}}"), "ask the engine").stdout.strip()
 
 
-def _persist(project: Project, docker: Docker, pull: Pull) -> None:
+def _pull_with_retries(project: Project, docker: Docker, pull: Pull) -> None:
     """Pull an image, again where that may help."""
     pauses: Iterator[float] = iter(PAUSES)
     while True:
         result = pull.run(docker)
         if pull.stalled:
-            raise failures.stalled(project, pull.name, project.timeout("stall"))
+            raise failures.stalled_error(project, pull.name, project.timeout("stall"))
         if result.code == 0 and not pull.stop.is_set():
             return
-        error = failures.of(project, pull.name, result, wants_login=pull.output.wants_login)
+        error = failures.pull_error(project, pull.name, result, wants_login=pull.output.wants_login)
         pause = next(pauses, None)
         if pull.stop.is_set() or pause is None or not _is_transient(error):
             raise error
         if _is_busy(error):
-            pause = _asked_to_wait(pull.name) or pause
+            pause = _retry_after(pull.name) or pause
             if pause > LONGEST_PAUSE:
                 raise error
         say(f"  {pull.name}: {error.why}; next try in {pause:g} s", "dim")
@@ -166,17 +168,17 @@ def _is_busy(error: ToolkitError) -> bool:
     return isinstance(error, failures.PullError) and error.cause is failures.BUSY
 
 
-def _asked_to_wait(name: str) -> float | None:
+def _retry_after(name: str) -> float | None:
     """The seconds after which a registry that answers 429 wants to be asked again, which docker does not print."""
     try:
-        Registries().head(Name.parse(name))
+        Registries().head(ImageName.parse(name))
     except RegistryError as error:
         return error.retry_after
     return 0
 
 
 @dataclass
-class _Watching:
+class _StallWatch:
     """Looks at the pulls that run: brings rows and lines up to date, and ends those that are stalled."""
 
     seconds: float
@@ -188,13 +190,13 @@ class _Watching:
         """Once around."""
         now = time.monotonic()
         running = [pull for pull in self.pulls if pull.running]
-        latest = max((pull.output.moved for pull in running), default=now)
+        latest = max((pull.output.last_progress for pull in running), default=now)
         for pull in self.pulls:
             received, total = pull.output.received, pull.output.total or sum(pull.sizes.values()) or None
             rows.show(pull.name, received, received if pull.done else total)
         for pull in running:
             # The engine downloads some layers at a time, of all images: one that waits is as alive as the others.
-            moved = latest if pull.output.queued else pull.output.moved
+            moved = latest if pull.output.queued else pull.output.last_progress
             if not pull.output.downloaded and now - moved > self.seconds:
                 pull.stalled = True
                 pull.stop.set()
@@ -218,7 +220,7 @@ class _Watching:
             pull.stop.set()
 
 
-def _by_id(layers: sizes.Layers) -> dict[str, int]:
+def _by_short_id(layers: sizes.Layers) -> dict[str, int]:
     """Sizes by what docker prints of a digest."""
     return {digest.partition(":")[2][:12]: size for digest, size in layers.items()}
 

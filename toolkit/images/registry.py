@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from toolkit.images.logins import account
+from toolkit.images.logins import basic_credentials
 
 if TYPE_CHECKING:
     import requests
@@ -45,7 +45,7 @@ class RegistryError(Exception):
 
 
 @dataclass(frozen=True)
-class Name:
+class ImageName:
     """The parts of an image's name; ``reference`` is its digest, else its tag."""
 
     registry: str
@@ -54,7 +54,7 @@ class Name:
     digest: str = ""
 
     @classmethod
-    def parse(cls, name: str) -> Name:
+    def parse(cls, name: str) -> ImageName:
         """The parts as docker reads them: without a registry it is Docker Hub's, without a tag ``latest``."""
         rest, _, digest = name.partition("@")
         first, slash, others = rest.partition("/")
@@ -92,7 +92,7 @@ class Registries:
     _session: requests.Session = field(default_factory=_session)
     _authorization: dict[str, str] = field(default_factory=dict)
 
-    def exists(self, name: Name) -> bool:
+    def exists(self, name: ImageName) -> bool:
         """Whether the registry has the image.
 
         Raises:
@@ -106,23 +106,23 @@ class Registries:
             raise
         return True
 
-    def head(self, name: Name) -> None:
+    def head(self, name: ImageName) -> None:
         """Ask for an image without its content; Docker Hub does not count that as a pull.
 
         Raises:
             RegistryError: the registry does not have it, or does not answer.
         """
-        self._ask(name, "HEAD", f"{name.url}/manifests/{name.reference}")
+        self._request(name, "HEAD", f"{name.url}/manifests/{name.reference}")
 
-    def manifest(self, name: Name, reference: str = "") -> dict[str, Any]:
+    def manifest(self, name: ImageName, reference: str = "") -> dict[str, Any]:
         """The manifest of an image, or of a ``reference`` in its repository: a list of platforms, or the layers of one.
 
         Raises:
             RegistryError: there is none to be had.
         """
-        return _document(self._ask(name, "GET", f"{name.url}/manifests/{reference or name.reference}"))
+        return _document(self._request(name, "GET", f"{name.url}/manifests/{reference or name.reference}"))
 
-    def tags(self, name: Name) -> list[str]:
+    def tags(self, name: ImageName) -> list[str]:
         """Every tag of an image's repository, in the registry's order.
 
         Raises:
@@ -131,7 +131,7 @@ class Registries:
         found: list[str] = []
         url = f"{name.url}/tags/list?n=1000"
         for _ in range(PAGES):
-            answer = self._ask(name, "GET", url)
+            answer = self._request(name, "GET", url)
             found += _document(answer).get("tags") or ()
             following = answer.links.get("next", {}).get("url")
             if not following:
@@ -141,21 +141,21 @@ class Registries:
                 raise RegistryError(f"the list of tags continues at another address, {url}")
         raise RegistryError(f"the list of tags has more than {PAGES} pages")
 
-    def _ask(self, name: Name, method: str, url: str) -> requests.Response:
+    def _request(self, name: ImageName, method: str, url: str) -> requests.Response:
         """An answer with a status of success, after a login where the registry asks for one."""
         key = f"{name.registry}/{name.repository}"
         answer = self._send(method, url, self._authorization.get(key))
         if answer.status_code == 401 and (challenge := answer.headers.get("WWW-Authenticate")):
-            self._authorization[key] = self._log_in(name, challenge)
+            self._authorization[key] = self._authenticate(name, challenge)
             answer = self._send(method, url, self._authorization[key])
-        return _succeeded(answer)
+        return _require_success(answer)
 
-    def _log_in(self, name: Name, challenge: str) -> str:
+    def _authenticate(self, name: ImageName, challenge: str) -> str:
         """The Authorization that a registry asks for, see https://distribution.github.io/distribution/spec/auth/token/."""
         from requests.utils import parse_dict_header
 
         scheme, _, rest = challenge.partition(" ")
-        credentials = account(HUB_ACCOUNT if name.registry == HUB else name.registry)
+        credentials = basic_credentials(HUB_ACCOUNT if name.registry == HUB else name.registry)
         if scheme.lower() != "bearer":
             if not credentials:
                 raise RegistryError("authentication required", 401)
@@ -166,7 +166,7 @@ class Registries:
             raise RegistryError(f"logins go to {realm or 'no address'}, which is not HTTPS", 401)
         query = {"scope": f"repository:{name.repository}:pull", **asked}
         answer = self._send("GET", realm, f"Basic {credentials}" if credentials else None, query)
-        token = _document(_succeeded(answer))
+        token = _document(_require_success(answer))
         return f"Bearer {token.get('token') or token.get('access_token')}"
 
     def _send(
@@ -201,7 +201,7 @@ def _document(answer: requests.Response) -> dict[str, Any]:
     return document
 
 
-def _succeeded(answer: requests.Response) -> requests.Response:
+def _require_success(answer: requests.Response) -> requests.Response:
     if answer.ok:
         return answer
     try:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit import digests, sources
-from toolkit.compose import Docker, Result, explain
-from toolkit.errors import ToolkitError
-from toolkit.project import LOCAL, PULLED, Project
-from toolkit.setup import settings
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import settings
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker, Result, explain
+from toolkit.images import build_digest, image_lock
 
 CHOICES = {"auto": None, "pull": PULLED, "local": LOCAL}
 
@@ -37,7 +37,7 @@ class Outstanding:
 
     pull: tuple[str, ...]
     build: tuple[Image, ...]
-    outdated: tuple[Image, ...]
+    stale: tuple[Image, ...]
 
 
 def environment(
@@ -86,14 +86,14 @@ def images_of(
         if name not in built or (release and name.endswith(f":{release}")):
             return ""
         try:
-            return sources.digest(project.root, built[name], local=chosen == LOCAL)
+            return build_digest.digest(project.root, built[name], local=chosen == LOCAL)
         except OSError as error:
             raise ToolkitError(f"cannot read {error.filename}", error.strerror or str(error)) from error
 
     def starts(name: str) -> tuple[str, ...]:
         # Those of the local images are made by scripts/base-image.sh.
         arguments = {} if chosen == LOCAL else built.get(name, {}).get("args") or {}
-        return tuple(value for key, value in arguments.items() if value and digests.names_image(key))
+        return tuple(value for key, value in arguments.items() if value and image_lock.names_image(key))
 
     return [Image(name, tuple(users), name in built, source(name), starts(name)) for name, users in services.items()]
 
@@ -138,7 +138,9 @@ def stale(docker: Docker, images: Sequence[Image]) -> list[Image]:
         return []
     found = json.loads(inspect(docker, *(image.name for image in known_of)).stdout or "[]")
     carried = {
-        name: (each["Config"].get("Labels") or {}).get(sources.LABEL) for each in found for name in each["RepoTags"]
+        name: (each["Config"].get("Labels") or {}).get(build_digest.LABEL)
+        for each in found
+        for name in each["RepoTags"]
     }
     return [image for image in known_of if image.name in carried and carried[image.name] != image.source]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from toolkit.images.registry import Name, Registries, RegistryError
+from toolkit.images.registry import ImageName, Registries, RegistryError
 
 Layers = Mapping[str, int]
 """The digest of each layer → its size in bytes, compressed."""
@@ -29,7 +29,7 @@ def layers(names: Sequence[str], architecture: str, seconds: float) -> dict[str,
 
     def ask(name: str) -> None:
         try:
-            found[name] = _of_one(registries, Name.parse(name), architecture)
+            found[name] = _of_one(registries, ImageName.parse(name), architecture)
         except (RegistryError, KeyError, TypeError, StopIteration):
             return
 
@@ -44,7 +44,7 @@ def total(images: Iterable[Layers]) -> int:
     return sum({digest: size for each in images for digest, size in each.items()}.values())
 
 
-def _of_one(registries: Registries, name: Name, architecture: str) -> Layers:
+def _of_one(registries: Registries, name: ImageName, architecture: str) -> Layers:
     manifest = registries.manifest(name)
     if "manifests" in manifest:
         digest = next(

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from toolkit import digests
-from toolkit.images.registry import Name, Registries, RegistryError
-from toolkit.project import Project
+from toolkit.checkout.project import Project
+from toolkit.images import image_lock
+from toolkit.images.registry import ImageName, Registries, RegistryError
 
 AT_ONCE = 8
 _VERSION = re.compile(r"(?P<prefix>v?)(?P<numbers>\d+(\.\d+)*)(?P<variant>.*)")
 
 
 @dataclass(frozen=True)
-class Pinned:
+class PinnedTag:
     """A tag that compose files name.
 
     Attributes:
@@ -36,17 +36,17 @@ class Pinned:
     problem: str = ""
 
 
-def pinned(project: Project) -> list[Pinned]:
+def pinned_tags(project: Project) -> list[PinnedTag]:
     """Every published image that the compose files name, by name; its registry is asked, the mirror where one is set.
 
     Raises:
         ToolkitError: a compose file cannot be read.
     """
     registries = Registries()
-    found = digests.layers_of(project)
+    found = image_lock.layers_of(project)
 
-    def ask(name: str) -> Pinned:
-        return _ask(registries, name, tuple(found[name]))
+    def ask(name: str) -> PinnedTag:
+        return _check(registries, name, tuple(found[name]))
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(ask, sorted(found)))
@@ -72,18 +72,18 @@ def newer(tag: str, tags: Iterable[str]) -> tuple[str, str]:
     return alike[line] if line else "", alike[newest] if newest and newest != line else ""
 
 
-def _ask(registries: Registries, text: str, layers: tuple[str, ...]) -> Pinned:
-    name = Name.parse(text)
+def _check(registries: Registries, text: str, layers: tuple[str, ...]) -> PinnedTag:
+    name = ImageName.parse(text)
     try:
         if not registries.exists(name):
-            return Pinned(text, layers, exists=False)
+            return PinnedTag(text, layers, exists=False)
     except RegistryError as error:
-        return Pinned(text, layers, exists=None, problem=str(error))
+        return PinnedTag(text, layers, exists=None, problem=str(error))
     try:
         line, newest = newer(name.tag, registries.tags(name))
     except RegistryError as error:
-        return Pinned(text, layers, exists=True, problem=f"its tags are not listed: {error}")
-    return Pinned(text, layers, True, line, newest)
+        return PinnedTag(text, layers, exists=True, problem=f"its tags are not listed: {error}")
+    return PinnedTag(text, layers, True, line, newest)
 
 
 def _numbers(match: re.Match[str]) -> tuple[int, ...]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.compose import Docker
-from toolkit.errors import ToolkitError
+from toolkit.checkout.project import Project
+from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Columns, Finding, Report, one_line
+from toolkit.engine.compose import Docker
 from toolkit.observe import correlation, grafana, metrics, panels, targets
-from toolkit.observe.result import Result
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 
 CHECK = "dashboards"
 
+COLUMNS: Columns = {
+    "check": lambda finding: finding.check,
+    "outcome": lambda finding: finding.outcome,
+    "subject": lambda finding: finding.subject,
+    "detail": one_line,
+}
 
-def check(project: Project, docker: Docker) -> list[Result]:
-    """Everything that was looked at, in the order of the checks.
+
+def check(project: Project, docker: Docker) -> Report:
+    """The findings of every check, in their order.
 
     Raises:
         ToolkitError: the stack cannot be asked, or its dashboards and rules cannot be read.
@@ -23,7 +30,7 @@ def check(project: Project, docker: Docker) -> list[Result]:
     stack = Stack.read(project, docker)
     try:
         of_metrics = list(metrics.check(stack))
-        return [
+        findings = [
             *targets.check(stack),
             *of_metrics,
             *panels.check(stack, of_metrics),
@@ -33,9 +40,10 @@ def check(project: Project, docker: Docker) -> list[Result]:
         ]
     except (OSError, KeyError, ValueError) as error:
         raise ToolkitError("cannot read the rules and dashboards", f"{error!r}", "run: nox -s validate") from error
+    return Report("checks", findings, COLUMNS, "the table names each", condensed=True)
 
 
-def references(project: Project) -> Iterator[Result]:
+def references(project: Project) -> Iterator[Finding]:
     """The uids, links and data sources of the dashboards lead to what exists, as ``validate`` checks it."""
     from toolkit.validate import dashboards, datasources
     from toolkit.validate.checkout import Checkout
@@ -49,6 +57,6 @@ def references(project: Project) -> Iterator[Result]:
             findings = [error.finding]
         problems = [finding for finding in findings if finding.problem]
         if not problems:
-            yield Result.of(CHECK, f"{each.__name__}: {len(findings)} places", "")
+            yield Finding.of(CHECK, f"{each.__name__}: {len(findings)} places", "")
         for finding in problems:
-            yield Result.of(CHECK, f"{finding.file}:{finding.line}", finding.problem)
+            yield Finding.of(CHECK, f"{finding.file}:{finding.line}", finding.problem)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit import credentials
-from toolkit.inside import Request, Response
-from toolkit.observe.result import Result
+from toolkit.checkout import credentials
+from toolkit.core.polling import NEVER, CheckError, until
+from toolkit.core.report import Finding
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
-from toolkit.polling import NEVER, CheckError, until
 
 CHECK = "one request"
 TARGET = "http://app:3000/api/health/live"
@@ -50,29 +50,29 @@ class Signal:
     found: Callable[[Trail, Response], str]
 
 
-def check(stack: Stack) -> Iterator[Result]:
+def check(stack: Stack) -> Iterator[Finding]:
     """The exemplar, the trace and the log lines of one request are found by its trace id."""
     wanted = list(signals(stack))
     missing = {"logs", "traces", "metrics"} - {signal.name for signal in wanted}
     for name in sorted(missing):
-        yield Result.skipped(CHECK, name, "nothing that stores them runs here")
+        yield Finding.skipped(CHECK, name, "nothing that stores them runs here")
     if why := next(filter(None, map(stack.why_not, ("app", "worker", "otel-collector"))), ""):
-        yield Result.skipped(CHECK, "app and worker", why)
+        yield Finding.skipped(CHECK, "app and worker", why)
         return
     try:
         trail = send(stack)
     except CheckError as error:
-        yield Result.of(CHECK, "POST /api/probes", str(error))
+        yield Finding.of(CHECK, "POST /api/probes", str(error))
         return
     try:
         follow(stack, trail, wanted, SECONDS)
     except CheckError as error:
         for signal in wanted:
             problem = "" if signal.name in trail.seen else f"{error} (trace {trail.trace})"
-            yield Result.of(CHECK, signal.name, problem, trail.seen.get(signal.name, ""))
+            yield Finding.of(CHECK, signal.name, problem, trail.seen.get(signal.name, ""))
         return
     for signal in wanted:
-        yield Result.of(CHECK, signal.name, "", trail.seen[signal.name])
+        yield Finding.of(CHECK, signal.name, "", trail.seen[signal.name])
 
 
 def signals(stack: Stack) -> Iterator[Signal]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import yaml
 
-from toolkit import credentials, dashboards
-from toolkit.inside import Request
-from toolkit.observe.result import Result
+from toolkit.checkout import credentials, dashboards
+from toolkit.checkout.project import Project
+from toolkit.core.report import Finding
+from toolkit.engine.stack_http import Request
 from toolkit.observe.stack import Stack, url
-from toolkit.project import Project
 
 CHECK = "grafana"
 SOURCES = "monitoring/grafana/provisioning/datasources"
@@ -20,17 +20,17 @@ PROXIED = {"alertmanager": "/api/v2/status"}
 """Data sources without a health check of their own: what is asked of each through Grafana."""
 
 
-def check(project: Project, stack: Stack) -> Iterator[Result]:
+def check(project: Project, stack: Stack) -> Iterator[Finding]:
     """Every provisioned data source answers through Grafana, and Grafana has every dashboard."""
     uids = [str(model["uid"]) for model in dashboards.load(stack.root).values()]
     if why := stack.why_not("grafana"):
-        yield Result.skipped(CHECK, f"its data sources and {len(uids)} dashboards", why)
+        yield Finding.skipped(CHECK, f"its data sources and {len(uids)} dashboards", why)
         return
     subjects = {f"data source {uid}": _health(uid, kind) for uid, kind in _sources(stack)}
     subjects |= {f"dashboard {uid}": f"/api/dashboards/uid/{uid}" for uid in uids}
     answers = stack.fetch([Request(url("grafana", path), headers=login(project)) for path in subjects.values()])
     for subject, answer in zip(subjects, answers, strict=True):
-        yield Result.of(CHECK, subject, answer.problem)
+        yield Finding.of(CHECK, subject, answer.problem)
 
 
 def login(project: Project) -> dict[str, str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from toolkit import dashboards, promql
-from toolkit.durations import seconds
-from toolkit.inside import Request
-from toolkit.observe import expectations
-from toolkit.observe.result import Result
+from toolkit.checkout import dashboards, expectations
+from toolkit.core import promql
+from toolkit.core.durations import seconds
+from toolkit.core.report import Finding
+from toolkit.engine.stack_http import Request
 from toolkit.observe.stack import Stack, data, url
 
 CHECK = "metrics"
@@ -25,16 +25,16 @@ SETTLING = 60.0
 RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"))
 
 
-def check(stack: Stack) -> Iterator[Result]:
+def check(stack: Stack) -> Iterator[Finding]:
     """Every metric of every rule and panel is in Prometheus now, or listed with the reason why it need not be."""
     used, broken = names(stack)
     yield from broken
-    for service in stack.absent:
+    for service in stack.unavailable:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
-            yield Result.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
-    expected = expectations.metrics(stack.root)
+            yield Finding.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
+    expected = expectations.absent_metrics(stack.root)
     if why := stack.why_not("prometheus"):
-        yield Result.skipped(CHECK, f"{len(used)} names", why)
+        yield Finding.skipped(CHECK, f"{len(used)} names", why)
         return
     series, runtime = stack.fetch(
         [
@@ -44,7 +44,7 @@ def check(stack: Stack) -> Iterator[Result]:
     )
     found, told = data(series), data(runtime)
     if found is None or told is None:
-        yield Result.of(CHECK, "prometheus", series.problem or runtime.problem or "it does not tell its metrics")
+        yield Finding.of(CHECK, "prometheus", series.problem or runtime.problem or "it does not tell its metrics")
         return
     live = {each["metric"]["__name__"] for each in found["result"]}
     age = (datetime.now(UTC) - datetime.fromisoformat(told["startTime"])).total_seconds()
@@ -52,18 +52,18 @@ def check(stack: Stack) -> Iterator[Result]:
     for name in sorted(used):
         listed = [each for each in expected if each.matches(name)]
         if name in live:
-            yield Result.of(CHECK, name, "")
-        elif missing := next((each.needs for each in listed if each.needs in stack.absent), None):
-            yield Result.skipped(CHECK, name, stack.why_not(missing))
+            yield Finding.of(CHECK, name, "")
+        elif missing := next((each.needs for each in listed if each.needs in stack.unavailable), None):
+            yield Finding.skipped(CHECK, name, stack.why_not(missing))
         elif excuse := next((each for each in listed if not each.needs), None):
-            yield Result.of(CHECK, name, "", excuse.reason)
+            yield Finding.of(CHECK, name, "", excuse.reason)
         elif name in young:
-            yield Result.of(CHECK, name, "", "Prometheus has not run for long enough to record it.")
+            yield Finding.of(CHECK, name, "", "Prometheus has not run for long enough to record it.")
         else:
-            yield Result.of(CHECK, name, f"Prometheus does not have it; read by {', '.join(sorted(used[name]))}")
+            yield Finding.of(CHECK, name, f"Prometheus does not have it; read by {', '.join(sorted(used[name]))}")
 
 
-def names(stack: Stack) -> tuple[dict[str, set[str]], list[Result]]:
+def names(stack: Stack) -> tuple[dict[str, set[str]], list[Finding]]:
     """The metrics that are read, with who reads each, and the expressions that cannot be read."""
     used: defaultdict[str, set[str]] = defaultdict(set)
     broken = []
@@ -72,7 +72,7 @@ def names(stack: Stack) -> tuple[dict[str, set[str]], list[Result]]:
             for name in promql.metrics_in(expression):
                 used[name].add(reader)
         except ValueError as error:
-            broken.append(Result.of(CHECK, reader, f"its expression does not parse: {error}"))
+            broken.append(Finding.of(CHECK, reader, f"its expression does not parse: {error}"))
     return dict(used), broken
 
 
@@ -94,7 +94,7 @@ def _loaded(stack: Stack) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str,
         for path in sorted((stack.root / folder).glob("*.yml")):
             if folder.name != "rules" and (folder.name not in stack.services or not path.name.startswith("rules")):
                 continue
-            if path.stem in stack.absent:
+            if path.stem in stack.unavailable:
                 continue
             for group in yaml.safe_load(path.read_text(encoding="utf-8")).get("groups", []):
                 for rule in group["rules"]:

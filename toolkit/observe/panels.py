@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from toolkit import promql
-from toolkit.dashboards import Excuse, PanelQuery, excuses, queries
-from toolkit.inside import Request, Response
-from toolkit.observe.result import Result
+from toolkit.checkout.dashboards import EmptyPanel, PanelQuery, empty_panels, queries
+from toolkit.core import promql
+from toolkit.core.report import Finding, Outcome
+from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
-from toolkit.outcome import Outcome
 
 CHECK = "panels"
 SPAN = 1800
@@ -22,7 +21,7 @@ TIMEOUT = 20.0
 STORES = ("prometheus", "loki", "tempo")
 
 
-def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
+def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
     """Every query of every panel returns data, or is listed with the reason why it may not.
 
     Args:
@@ -31,13 +30,13 @@ def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
     """
     excused = {each.subject: each for each in metrics if each.detail and each.outcome is not Outcome.FAILED}
     asked = queries(stack.root)
-    allowed = excuses(stack.root)
+    allowed = empty_panels(stack.root)
     for store in sorted({query.datasource for query in asked}):
         mine = [query for query in asked if query.datasource == store]
         why = stack.why_not(store) if store in STORES else f"nothing here asks {store} as Grafana does"
         if why:
             for query in mine:
-                yield Result.skipped(CHECK, _subject(query), why)
+                yield Finding.skipped(CHECK, _subject(query), why)
             continue
         now = time.time()
         answers = stack.fetch([_request(query, now) for query in mine])
@@ -46,22 +45,22 @@ def check(stack: Stack, metrics: Iterable[Result] = ()) -> Iterator[Result]:
 
 
 def _judge(
-    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[Excuse], excused: Mapping[str, Result]
-) -> Result:
+    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[EmptyPanel], excused: Mapping[str, Finding]
+) -> Finding:
     subject = _subject(query)
     if answer.problem:
-        return Result.of(CHECK, subject, f"{answer.problem} ({query.expr})")
+        return Finding.of(CHECK, subject, f"{answer.problem} ({query.expr})")
     if not empty(query.datasource, answer):
-        return Result.of(CHECK, subject, "")
-    excuse = next((each for each in allowed if each.covers(query, stack.absent)), None)
+        return Finding.of(CHECK, subject, "")
+    excuse = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
     if excuse and excuse.needs:
-        return Result.skipped(CHECK, subject, stack.why_not(excuse.needs))
+        return Finding.skipped(CHECK, subject, stack.why_not(excuse.needs))
     if excuse:
-        return Result.of(CHECK, subject, "", excuse.reason)
+        return Finding.of(CHECK, subject, "", excuse.reason)
     for name in sorted(promql.metrics_in(query.expr)) if query.datasource == "prometheus" else ():
         if missing := excused.get(name):
-            return Result(CHECK, subject, missing.outcome, f"{name}: {missing.detail}")
-    return Result.of(CHECK, subject, f"it shows nothing: {query.expr}")
+            return Finding(CHECK, missing.outcome, f"{name}: {missing.detail}", subject=subject)
+    return Finding.of(CHECK, subject, f"it shows nothing: {query.expr}")
 
 
 def _subject(query: PanelQuery) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from toolkit import absent, inside
-from toolkit.compose import Docker
-from toolkit.health import ServiceState, states
-from toolkit.inside import Request, Response
-from toolkit.project import Project
+from toolkit.checkout.project import Project
+from toolkit.engine import stack_http
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, container_states
+from toolkit.engine.stack_http import Request, Response
+from toolkit.images import unavailable
 
 PORTS = {
     "app": 3000,
@@ -37,7 +38,7 @@ class Stack:
     docker: Docker
     services: Mapping[str, Mapping[str, Any]]
     running: frozenset[str]
-    absent: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -52,7 +53,7 @@ class Stack:
             ToolkitError: they cannot be asked.
         """
         name = docker.project_name()
-        return cls.of(project, docker, states(docker, name), absent.services(project, docker))
+        return cls.of(project, docker, container_states(docker, name), unavailable.services(project, docker))
 
     @classmethod
     def of(cls, project: Project, docker: Docker, found: Iterable[ServiceState], lacking: Iterable[str]) -> Stack:
@@ -62,8 +63,8 @@ class Stack:
         return cls(project, docker, services, frozenset(running & services.keys()), tuple(sorted(lacking)))
 
     def fetch(self, requests: Sequence[Request]) -> list[Response]:
-        """Send requests from inside, see `toolkit.inside.fetch`."""
-        return inside.fetch(self.docker, requests)
+        """Send requests from inside, see `toolkit.engine.stack_http.fetch`."""
+        return stack_http.fetch(self.docker, requests)
 
     def get(self, service: str, path: str, **parameters: str) -> Response:
         """GET from one service."""
@@ -73,8 +74,8 @@ class Stack:
         """Why a service cannot be asked; empty where it runs."""
         if service in self.running:
             return ""
-        if service in self.absent:
-            return f"{service} is {absent.REASON}"
+        if service in self.unavailable:
+            return f"{service} is {unavailable.REASON}"
         return f"{service} does not run" if service in self.services else f"{service} is switched off"
 
 

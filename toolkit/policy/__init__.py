@@ -1,4 +1,4 @@
-"""How containers are hardened, as rules that are executed: over the configuration, and over what runs.
+"""Container hardening as executable rules, checked against the configuration and against running containers.
 
-``rules`` has the rules, ``running`` what the kernel and the engine say of a container, ``exemptions`` reads policy.yml.
+``rules`` lists the rules, ``running`` reads the state of containers, ``exemptions`` reads policy.yml.
 """

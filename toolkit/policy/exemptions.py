@@ -1,4 +1,4 @@
-"""policy.yml: what a rule does not hold for, each with its reason."""
+"""policy.yml: the exceptions from the hardening rules, each with its reason."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 
 import yaml
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 FILE = "policy.yml"
 
 
-class BrokenPolicyError(ToolkitError):
-    """The file is no list of exceptions."""
+class InvalidPolicyError(ToolkitError):
+    """The file is missing or is not a list of exceptions."""
 
 
 @dataclass(frozen=True)
 class Exemption:
-    """One entry: ``rule`` does not hold for ``of`` of ``service``; what can stand there is the rule's own matter."""
+    """One exception: ``service`` may break ``rule``.
+
+    ``of`` is the object of the violation (`Violation.of`), such as a path or a port; empty where the rule has only one.
+    """
 
     service: str
     rule: str
@@ -26,22 +29,22 @@ class Exemption:
     of: str = ""
 
     def covers(self, service: str, rule: str, of: str) -> bool:
-        """Whether this is what was found."""
+        """Whether it permits this violation."""
         return (self.service, self.rule, self.of) == (service, rule, of)
 
 
 def load(root: Path) -> tuple[Exemption, ...]:
-    """The entries of policy.yml, in its order.
+    """The exceptions of policy.yml, in file order.
 
     Raises:
-        BrokenPolicyError: the file is missing, or is no list of entries.
+        InvalidPolicyError: the file is missing or is not a list of exceptions.
     """
     path = root / FILE
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         return tuple(Exemption(**entry) for entry in data["exceptions"])
     except OSError as error:
-        raise BrokenPolicyError(f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}") from error
+        raise InvalidPolicyError(f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        keys = "service, rule, reason and, where the rule asks for it, of"
-        raise BrokenPolicyError(f"{path} is no list of exceptions", str(error), f"an entry has {keys}") from error
+        keys = "service, rule, reason and, if the rule has several objects, of"
+        raise InvalidPolicyError(f"{path} is not a valid list of exceptions", str(error), f"keys: {keys}") from error

@@ -1,4 +1,4 @@
-"""What a rule is, and what breaks one."""
+"""A hardening rule, and the violations of it that a service or a container has."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from toolkit.policy.running import Container
 
 
 class Scope(Enum):
-    """Where a rule holds."""
+    """The configurations that a rule applies to."""
 
     EVERYWHERE = "every profile"
     OPEN = "without the security layer"
     HARDENED = "with the security layer"
 
     def includes(self, hardened: bool) -> bool:
-        """Whether it holds with the security layer (``hardened``), or without."""
+        """Whether the rule applies with the security layer (``hardened``) or without."""
         return self is Scope.EVERYWHERE or (self is Scope.HARDENED) == hardened
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service of an effective configuration of the checkout ``root``; ``job``: it runs to its end."""
+    """A service of an effective configuration of the checkout ``root``; a ``job`` runs to completion."""
 
     name: str
     config: Mapping[str, Any]
@@ -35,24 +35,30 @@ class Service:
 
     @property
     def mounts(self) -> list[Mapping[str, Any]]:
-        """What it mounts, in Compose's long form."""
+        """Its mounts, in Compose's long syntax."""
         return list(self.config.get("volumes", []))
 
     @property
     def binds(self) -> list[Mapping[str, Any]]:
-        """What it mounts of the host's files."""
+        """Its bind mounts."""
         return [mount for mount in self.mounts if mount["type"] == "bind"]
 
     @property
     def limits(self) -> Mapping[str, Any]:
-        """What it may use at most."""
+        """Its resource limits."""
         limits: Mapping[str, Any] = self.config.get("deploy", {}).get("resources", {}).get("limits", {})
         return limits
 
 
 @dataclass(frozen=True)
 class Violation:
-    """What breaks a rule: in words that follow the service's name, at which key, and what an exemption would name."""
+    """A violation of a rule.
+
+    Attributes:
+        problem: The predicate of a message whose subject is the service.
+        keys: Where the service's configuration has it.
+        of: What an exemption has to name, such as a path or a port; empty where the rule has only one object.
+    """
 
     problem: str
     keys: tuple[str, ...] = ()
@@ -61,39 +67,39 @@ class Violation:
 
 @dataclass(frozen=True)
 class Rule:
-    """What is demanded, and which control of the CIS Docker Benchmark 1.6 it is.
+    """A demand, with the matching controls of the CIS Docker Benchmark 1.6.
 
-    ``written`` looks at the service as Compose sees it, ``running`` at its container as kernel and engine do.
+    ``static`` checks a service of the effective configuration, ``running`` a container as kernel and engine report it.
     """
 
     name: str
     control: str
     demands: str
     scope: Scope
-    written: Callable[[Service], Iterator[Violation]]
+    static: Callable[[Service], Iterator[Violation]]
     running: Callable[[Container], Iterator[Violation]]
 
 
 def violations(
     rules: Iterable[Rule], found: Service | Container, *, hardened: bool
 ) -> Iterator[tuple[Rule, Violation]]:
-    """What breaks the rules, exempt or not.
+    """The violations of the rules, exempt or not.
 
     Args:
-        rules: Which rules to apply.
+        rules: The rules to apply.
         found: A service of the configuration, or a running container.
         hardened: Whether the security layer is in use.
     """
     for rule in rules:
         if rule.scope.includes(hardened):
-            seen = rule.written(found) if isinstance(found, Service) else rule.running(found)
+            seen = rule.static(found) if isinstance(found, Service) else rule.running(found)
             yield from ((rule, violation) for violation in seen)
 
 
-def broken(
+def unexempted(
     rules: Iterable[Rule], found: Service | Container, exemptions: Iterable[Exemption], *, hardened: bool
 ) -> Iterator[tuple[Rule, Violation]]:
-    """The same without what policy.yml exempts."""
+    """The violations that no exemption of policy.yml covers; arguments as in `violations`."""
     for rule, violation in violations(rules, found, hardened=hardened):
         if not any(each.covers(found.name, rule.name, violation.of) for each in exemptions):
             yield rule, violation

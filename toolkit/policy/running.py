@@ -1,6 +1,6 @@
-"""A running container as the kernel and the engine see it, whatever its configuration says.
+"""A running container's actual state, read from kernel and engine instead of its configuration.
 
-The kernel is asked on this machine (/proc and /sys/fs/cgroup): nothing has to be in the container's image for it.
+The kernel's state comes from this host's /proc and /sys/fs/cgroup, so the container's image needs no tools.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ CAPABILITIES = (
 )  # fmt: skip
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NAMESPACES = ("ipc", "mnt", "net", "pid", "uts")
-"""Those that no container shares with the host; the engine's default for the control groups' depends on the host."""
+"""Namespaces that no container shares with the host by default; the default for ``cgroup`` depends on the host."""
 LISTENING, UNCONNECTED = "0A", "07"
-"""States of a TCP and of a UDP socket in /proc."""
+"""Socket states in /proc/net: of a TCP and of a UDP server."""
 UNLIMITED = 1 << 62
-"""What the first version of control groups shows where there is no limit of memory is larger."""
+"""Bytes; cgroup v1 reports a larger number where there is no memory limit."""
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Process:
-    """What a process may do; ``capabilities`` are all that it has or could get."""
+    """The privileges of a process; ``capabilities`` is the union of its five capability sets."""
 
     pid: int
     users: frozenset[int]
     capabilities: frozenset[str]
     no_new_privileges: bool
-    filtered: bool
-    """Whether a seccomp filter is on."""
+    seccomp_filtered: bool
+    """Whether a seccomp filter is active."""
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount as the container's processes see it; ``shared`` with the host: what one mounts there the other sees."""
+    """A mount in the container's mount namespace; ``shared``: mount events propagate to and from the host."""
 
     target: str
     kind: str
@@ -57,13 +57,13 @@ class Mount:
 
     @property
     def writable(self) -> bool:
-        """Whether files there can be changed."""
+        """Whether it is mounted read-write."""
         return "rw" in self.options
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the control groups grant: bytes, cores, processes; None where there is no limit."""
+    """Control group limits: memory in bytes, CPU in cores, number of processes; None means unlimited."""
 
     memory: int | None
     cpus: float | None
@@ -72,51 +72,51 @@ class Limits:
 
 @dataclass(frozen=True)
 class Container:
-    """A running container: ``engine`` is ``docker inspect``, the rest is the kernel's."""
+    """A running container: ``engine`` is its ``docker inspect``, the other attributes come from the kernel."""
 
     name: str
-    """The service's."""
+    """The service's name."""
     engine: Mapping[str, Any]
     processes: tuple[Process, ...]
     mounts: tuple[Mount, ...]
     limits: Limits
     namespaces: frozenset[str]
-    """Those that it shares with this host; empty where the kernel does not tell who is not root."""
+    """The kinds of namespaces shared with this host; empty if the kernel denies access (non-root)."""
     listening: frozenset[str]
-    """``port/protocol`` of every socket that others can reach."""
+    """``port/protocol`` of every socket on a non-loopback address."""
 
     @property
-    def host(self) -> Mapping[str, Any]:
-        """What the engine was told about the container's place on the host."""
-        told: Mapping[str, Any] = self.engine["HostConfig"]
-        return told
+    def host_config(self) -> Mapping[str, Any]:
+        """The engine's ``HostConfig``."""
+        found: Mapping[str, Any] = self.engine["HostConfig"]
+        return found
 
     @property
     def tmpfs(self) -> Mapping[str, str]:
-        """Where a tmpfs was asked for, and its options."""
-        return {real(target): options for target, options in (self.host.get("Tmpfs") or {}).items()}
+        """The options of each requested tmpfs, by its target."""
+        return {canonical(target): options for target, options in (self.host_config.get("Tmpfs") or {}).items()}
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What Compose and the image have written on it."""
+        """Its labels, from Compose and from the image."""
         return self.engine["Config"]["Labels"] or {}
 
     def targets(self, kind: str) -> dict[str, str]:
-        """Where the engine has mounted something: what each ``volume`` is named, which path each ``bind`` shows."""
+        """The name of each ``volume`` or the host path of each ``bind`` mount, by its target."""
         source = "Name" if kind == "volume" else "Source"
         return {mount["Destination"]: mount[source] for mount in self.engine["Mounts"] if mount["Type"] == kind}
 
 
-def look(engine: Mapping[str, Any], proc: Path = PROC, cgroups: Path = CGROUPS) -> Container:
-    """Look at a running container.
+def inspect(engine: Mapping[str, Any], proc: Path = PROC, cgroups: Path = CGROUPS) -> Container:
+    """Read the state of a running container.
 
     Args:
         engine: Its ``docker inspect``.
-        proc: The process file system of the host that the engine runs on.
-        cgroups: Where that host has its control groups.
+        proc: The /proc of the engine's host.
+        cgroups: The control group file system of that host.
 
     Raises:
-        OSError: it does not run, or not on this host.
+        OSError: the container does not run, or runs on another host.
     """
     main = int(engine["State"]["Pid"])
     groups = _groups(proc / str(main), cgroups)
@@ -132,7 +132,7 @@ def look(engine: Mapping[str, Any], proc: Path = PROC, cgroups: Path = CGROUPS) 
 
 
 def _groups(process: Path, cgroups: Path) -> dict[str, Path]:
-    """The folder of each controller; the second version of control groups has one for all of them."""
+    """The folder of each controller; cgroup v2 has one for all controllers."""
     found: dict[str, Path] = {}
     for line in (process / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -148,22 +148,22 @@ def _limits(groups: Mapping[str, Path]) -> Limits:
         return int(text) if text.lstrip("-").isdigit() and 0 < int(text) < UNLIMITED else None
 
     def read(controller: str, *names: str) -> str:
-        """The first of these files that there is: each version of control groups has its own."""
+        """The text of the first existing file: the versions of cgroup name them differently."""
         paths = (groups[controller] / name for name in names)
         return next((path.read_text().strip() for path in paths if path.exists()), "")
 
     cpu = read("cpu", "cpu.max")
     quota, period = cpu.split() if cpu else (read("cpu", "cpu.cfs_quota_us"), read("cpu", "cpu.cfs_period_us"))
-    granted, every = number(quota), number(period)
+    quota_us, period_us = number(quota), number(period)
     return Limits(
         memory=number(read("memory", "memory.max", "memory.limit_in_bytes")),
-        cpus=granted / every if granted and every else None,
+        cpus=quota_us / period_us if quota_us and period_us else None,
         pids=number(read("pids", "pids.max")),
     )
 
 
 def _processes(proc: Path, groups: Mapping[str, Path], main: int) -> Iterator[Process]:
-    """The main process and those below it: what the engine starts beside it is not what it will be at first."""
+    """The main process and its descendants; processes that the engine starts beside them (exec) change at first."""
     statuses: dict[int, dict[str, str]] = {}
     for pid in {main, *map(int, (groups["pids"] / "cgroup.procs").read_text().split())}:
         try:
@@ -171,7 +171,7 @@ def _processes(proc: Path, groups: Mapping[str, Path], main: int) -> Iterator[Pr
         except (FileNotFoundError, ProcessLookupError):
             if pid == main:
                 raise
-            continue  # it has ended meanwhile
+            continue  # exited meanwhile
         statuses[pid] = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     own = [main]
     for parent in own:
@@ -183,7 +183,7 @@ def _processes(proc: Path, groups: Mapping[str, Path], main: int) -> Iterator[Pr
             users=frozenset(map(int, status["Uid"].split())),
             capabilities=frozenset(_capabilities([int(status[name], 16) for name in SETS])),
             no_new_privileges=status["NoNewPrivs"] == "1",
-            filtered=status["Seccomp"] == "2",
+            seccomp_filtered=status["Seccomp"] == "2",
         )
 
 
@@ -213,7 +213,7 @@ def _namespaces(proc: Path, pid: int) -> Iterator[str]:
 
 
 def _listening(net: Path, proc: Path) -> Iterator[str]:
-    """TCP ports that are listened on, and UDP ports that are not those of a client."""
+    """Listening TCP ports, and bound UDP ports outside the range of clients."""
     low, high = map(int, (proc / "sys/net/ipv4/ip_local_port_range").read_text().split())
     for name in ("tcp", "tcp6", "udp", "udp6"):
         protocol = name.rstrip("6")
@@ -228,13 +228,13 @@ def _listening(net: Path, proc: Path) -> Iterator[str]:
                 yield f"{number}/{protocol}"
 
 
-def real(path: str) -> str:
-    """A path without the link that is in every image and on every host."""
+def canonical(path: str) -> str:
+    """A path with the standard link /var/run resolved."""
     return re.sub("^/var/run(?=/|$)", "/run", path)
 
 
 def address(text: str) -> IPv4Address | IPv6Address:
-    """An address of /proc/net: words of 32 bits in hexadecimal, each in the order of this machine's bytes."""
+    """Parse an address of /proc/net: 32-bit words in hexadecimal, each in host byte order."""
     packed = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
     found = ip_address(socket.inet_ntop(socket.AF_INET6 if len(packed) == 16 else socket.AF_INET, packed))
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found

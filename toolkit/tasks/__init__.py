@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from toolkit.compose import Docker
-    from toolkit.project import Project
+    from toolkit.checkout.project import Project
+    from toolkit.engine.compose import Docker
 
 
 def checkout(c: Context) -> tuple[Project, Docker]:
     """The checkout and its docker, which prints its commands under ``invoke --echo``."""
-    from toolkit.compose import Docker
-    from toolkit.project import Project
+    from toolkit.checkout.project import Project
+    from toolkit.engine.compose import Docker
 
     project = Project.load()
     return project, Docker(project.root, echo=bool(c.config.run.echo))

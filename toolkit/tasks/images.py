@@ -13,12 +13,12 @@ def list_(c: Context, sizes: bool = False) -> None:
     """List the images of both sets: for which service, whether they are here, their size and date."""
     from rich.filesize import decimal
 
-    from toolkit.console import say, table
-    from toolkit.images import downloads, listing
+    from toolkit.core.console import say, table
+    from toolkit.images import downloads, list_images
     from toolkit.images.sizes import total
 
     project, docker = checkout(c)
-    listed = listing(project, docker)
+    listed = list_images(project, docker)
     known = downloads(project, docker, listed) if sizes else {}
     rows = [
         [
@@ -56,9 +56,9 @@ def build(c: Context, profile: str | None = None) -> None:
 @task
 def pull(c: Context) -> None:
     """Pull the published images of the stack."""
-    from toolkit.console import say
+    from toolkit.checkout.project import PULLED
+    from toolkit.core.console import say
     from toolkit.images import pull
-    from toolkit.project import PULLED
 
     project, docker = checkout(c)
     pull(project, docker)
@@ -92,12 +92,12 @@ def prepare(
 )
 def lock(c: Context, check: bool = False) -> None:
     """Write the digests that the registries have for the published images to images.lock."""
-    from toolkit import digests
-    from toolkit.console import say
-    from toolkit.errors import ToolkitError
+    from toolkit.core.console import say
+    from toolkit.core.errors import ToolkitError
+    from toolkit.images import image_lock
 
     project, docker = checkout(c)
-    changes = digests.check(project, docker) if check else digests.lock(project, docker)
+    changes = image_lock.check(project, docker) if check else image_lock.lock(project, docker)
     for line in changes:
         say(line)
     if check and changes:
@@ -109,43 +109,22 @@ def lock(c: Context, check: bool = False) -> None:
 @task(name="check-contract")
 def check_contract(c: Context) -> None:
     """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
-    from toolkit.console import say, table
-    from toolkit.contracts.check import check_published
-    from toolkit.errors import ToolkitError
-    from toolkit.outcome import Outcome
+    from toolkit.images.contracts.check import check_published
 
-    results = check_published(*checkout(c))
-    rows: list[tuple[str, str, str]] = []
-    styles: list[Outcome] = []
-    for result in results:
-        name, clauses, problems = result.image.name, len(result.verdicts or ()), result.problems
-        if result.verdicts is None:
-            rows.append((name, "", "skipped: it is not here"))
-        else:
-            rows.append((name, f"{clauses - len(problems)} of {clauses} clauses", result.outcome))
-        rows += [(name, verdict.what, verdict.problem) for verdict in problems]
-        styles += [result.outcome] * (1 + len(problems))
-    table(("image", "what", "outcome"), rows, styles)
-    broken = [result for result in results if result.problems]
-    if broken:
-        names = ", ".join(result.image.contract.file for result in broken)
-        raise ToolkitError(
-            f"{len(broken)} of the published images {'is' if len(broken) == 1 else 'are'} not what the stack relies on",
-            fix=f"compare upstream's files with {names}, then the services with both",
-        )
-    checked = sum(result.verdicts is not None for result in results)
-    say(f"images: {checked} of {len(results)} checked, without a difference")
+    report = check_published(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task
 def outdated(c: Context) -> None:
     """Check that the pinned tags exist, and list newer ones; exit code 1 where a tag does not exist or is not known."""
-    from toolkit.console import table
-    from toolkit.errors import ToolkitError
+    from toolkit.core.console import table
+    from toolkit.core.errors import ToolkitError
     from toolkit.images import tags
 
     project, _ = checkout(c)
-    found = tags.pinned(project)
+    found = tags.pinned_tags(project)
     states = {True: "exists", False: "does not exist", None: "unknown"}
     rows = [(each.name, states[each.exists], each.line, each.newest, each.problem) for each in found]
     styles = ["failed" if not each.exists else "warning" if each.line or each.newest else "" for each in found]

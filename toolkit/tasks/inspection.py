@@ -11,7 +11,7 @@ from toolkit.tasks import checkout, whole_number
 @task
 def status(c: Context) -> None:
     """Show every service: state, health, since when, ports, memory; exit code 1 where one is not healthy."""
-    from toolkit.status import status
+    from toolkit.checks.status import status
 
     status(*checkout(c))
 
@@ -33,7 +33,7 @@ def logs(
     since: str | None = None,
 ) -> None:
     """Show what the services have logged."""
-    from toolkit.logs import logs
+    from toolkit.engine.logs import logs
 
     _, docker = checkout(c)
     logs(docker, service or (), follow=follow, tail=None if tail is None else whole_number("tail", tail), since=since)
@@ -42,7 +42,7 @@ def logs(
 @task
 def config(c: Context) -> None:
     """Show the effective configuration of the profile as YAML, its secrets masked."""
-    from toolkit.masking import masked_config
+    from toolkit.checks.masking import masked_config
 
     print(masked_config(*checkout(c)), end="")
 
@@ -50,21 +50,18 @@ def config(c: Context) -> None:
 @task
 def doctor(c: Context) -> None:
     """Look over machine, settings, secrets and ports; each finding comes with its fix."""
-    from invoke.exceptions import Exit
+    from toolkit.checks.doctor import doctor
 
-    from toolkit.doctor import doctor, show
-
-    if not show(doctor(*checkout(c))):
-        raise Exit(code=1)
+    report = doctor(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task(help={"profile": "prod; what is looked at need not be set up yet"})
 def preflight(c: Context, profile: str = "prod") -> None:
     """List what is not ready for production, each with its fix; exit code 1 where anything is a blocker."""
-    from invoke.exceptions import Exit
+    from toolkit.checks.preflight import preflight
 
-    from toolkit.doctor import show
-    from toolkit.preflight import preflight
-
-    if not show(preflight(*checkout(c), profile)):
-        raise Exit(code=1)
+    report = preflight(*checkout(c), profile)
+    report.show()
+    report.require()

@@ -14,11 +14,11 @@ SERVICE = "this service only; repeatable"
 @task(help={"profile": PROFILE})
 def setup(c: Context, profile: str | None = None) -> None:
     """Make this checkout ready: passwords in secrets/, settings in .env; what exists is kept."""
-    from toolkit.console import say
-    from toolkit.setup import engine_folder, setup
+    from toolkit.checkout.setup import setup
+    from toolkit.core.console import say
 
     project, docker = checkout(c)
-    done = setup(project, profile, folder=engine_folder(docker))
+    done = setup(project, profile, folder=docker.data_root())
     for line in done or ["everything is set up already"]:
         say(line)
 
@@ -47,7 +47,7 @@ def up(
     yes: bool = False,
 ) -> None:
     """Bring the stack up: set-up, images, services; wait until all are healthy, then prove it."""
-    from toolkit.lifecycle import Options, up
+    from toolkit.operate.lifecycle import Options, up
 
     project, docker = checkout(c)
     limit = seconds("timeout", timeout, project.timeout("up"))
@@ -62,7 +62,7 @@ def up(
 )
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop and remove the containers and networks; the data stays."""
-    from toolkit.lifecycle import down
+    from toolkit.operate.lifecycle import down
 
     down(*checkout(c), volumes=volumes, yes=yes)
 
@@ -76,7 +76,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 )
 def deploy(c: Context, release: str | None = None, image: str | None = None, timeout: str | None = None) -> None:
     """Put a new release of application and worker in force without a gap, or go back by itself."""
-    from toolkit.deploy import deploy
+    from toolkit.operate.deploy import deploy
 
     project, docker = checkout(c)
     limit = seconds("timeout", timeout, project.timeout("replica"))
@@ -89,7 +89,7 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
 )
 def wait(c: Context, service: list[str] | None = None, timeout: str | None = None) -> None:
     """Wait until every service is healthy; end at once on one that cannot become so."""
-    from toolkit.wait import wait
+    from toolkit.engine.wait import wait
 
     project, docker = checkout(c)
     wait(docker, seconds("timeout", timeout, project.timeout("up")), service or ())
@@ -98,7 +98,7 @@ def wait(c: Context, service: list[str] | None = None, timeout: str | None = Non
 @task(help={"timeout": "seconds for all checks together"})
 def smoke(c: Context, timeout: str | None = None) -> None:
     """Use every service as its clients do, from this host and from inside, and show what came of it."""
-    from toolkit.smoke import smoke
+    from toolkit.checks.smoke import smoke
 
     project, docker = checkout(c)
     report = smoke(project, docker, seconds("timeout", timeout, project.timeout("smoke")))

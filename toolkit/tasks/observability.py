@@ -12,17 +12,16 @@ from toolkit.tasks import checkout, positive
 def check(c: Context) -> None:
     """Hold the live metrics, panels, dashboards and one followed request against what the files say."""
     from toolkit.observe.check import check
-    from toolkit.observe.result import require, show
 
-    results = check(*checkout(c))
-    show(results)
-    require(results)
+    report = check(*checkout(c))
+    report.show()
+    report.require()
 
 
 @task(help={"seconds": "for how long", "rate": "requests a second"})
 def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
     """Use the application for a while, failures included, so that the dashboards live; Ctrl-C ends it."""
-    from toolkit.demo import demo
+    from toolkit.operate.demo import demo
 
     demo(*checkout(c), positive("seconds", seconds, "seconds"), positive("rate", rate, "requests a second")).show()
 
@@ -30,6 +29,6 @@ def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
 @task(name="reload")
 def reload_(c: Context) -> None:
     """Check the monitoring's configuration, let what runs read it again, and compare that with the files."""
-    from toolkit.reload import reload
+    from toolkit.operate.reload import reload
 
     reload(*checkout(c))

@@ -11,12 +11,11 @@ from toolkit.tasks import checkout, seconds
 @task
 def check(c: Context) -> None:
     """Look over every credential: file, strength, age, whether it opens its service; exit code 1 where one fails."""
-    from invoke.exceptions import Exit
+    from toolkit.checks import secretcheck
 
-    from toolkit.secretcheck import check, show
-
-    if not show(check(*checkout(c))):
-        raise Exit(code=1)
+    report = secretcheck.report(secretcheck.check(*checkout(c)))
+    report.show()
+    report.require()
 
 
 @task(
@@ -28,7 +27,7 @@ def check(c: Context) -> None:
 )
 def rotate(c: Context, name: str | None = None, yes: bool = False, timeout: str | None = None) -> None:
     """Replace a credential of the running stack without a failed request; completes a rotation that was cut off."""
-    from toolkit.rotation.rotate import rotate
+    from toolkit.operate.rotation.rotate import rotate
 
     project, docker = checkout(c)
     rotate(project, docker, name or "", timeout=seconds("timeout", timeout, project.timeout("replica")), yes=yes)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 from toolkit.validate import grammars
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.programs import PROGRAMS, REASONS

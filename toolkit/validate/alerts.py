@@ -1,4 +1,4 @@
-"""Alerts: what each says, that a page explains it, that a test has seen it fire, and that it comes in time."""
+"""Alerts: their labels and annotations, their unit tests, their timing and their names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from toolkit import promql
-from toolkit.durations import seconds
-from toolkit.observe import expectations
+from toolkit.checkout import expectations
+from toolkit.core import promql
+from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.scrapes import PROMETHEUS, SCRAPE
@@ -20,8 +20,6 @@ RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules")
 LOG_RULES = ("monitoring/loki/rules/",)
 """Evaluated by Loki: LogQL, for which there is no tester, but what an alert says is held to the same rules."""
 TESTS = "monitoring/prometheus/tests/"
-PAGES = "docs/alerts/"
-INDEX = f"{PAGES}README.md"
 HEALTHY = f"{TESTS}healthy_test.yml"
 
 ALWAYS = "none"
@@ -29,7 +27,6 @@ ALWAYS = "none"
 SEVERITIES = ("critical", "warning", ALWAYS)
 HOST = "host"
 """What an alert about the machine itself has as its service."""
-SECTIONS = ("What it means", "First look", "Likely causes", "Fix")
 DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -60,12 +57,17 @@ class Rule(NamedTuple):
         return self.source.finding("groups", self.group, "rules", self.number, *keys, problem=message)
 
 
+def files(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Source]:
+    """Every tracked rule file: of Prometheus, or of other folders."""
+    names = sorted(file for file in checkout.tracked if file.startswith(folders) and file.endswith(".yml"))
+    return [checkout.source(name) for name in names]
+
+
 def rules(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
     """Every rule of every tracked file: of Prometheus, or of other folders."""
-    files = sorted(file for file in checkout.tracked if file.startswith(folders) and file.endswith(".yml"))
     return [
         Rule(source, g, r, rule)
-        for source in map(checkout.source, files)
+        for source in files(checkout, folders)
         for g, group in enumerate(source.data["groups"])
         for r, rule in enumerate(group["rules"])
     ]
@@ -104,7 +106,7 @@ def _inherited(checkout: Checkout) -> dict[str, bool]:
 
 
 def texts(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert says what has happened, a threshold's with its value, and leads to its dashboard and its page."""
+    """Every alert says what has happened, a threshold's with its value, and links to a dashboard and its runbook."""
     for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("annotations", {})
         for key in ("summary", "description"):
@@ -118,27 +120,6 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
         page = f"{{{{ $externalLabels.runbooks }}}}/{alert.name}.md"
         fine_page = given.get("runbook_url") == page
         yield alert.at("annotations", "runbook_url", problem="" if fine_page else f"its runbook_url is not {page}")
-
-
-def pages(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert has a page with the four sections, named in the index; every page is of an alert."""
-    index = _text(checkout, INDEX)
-    for alert in {alert.name: alert for alert in alerts(checkout, RULES + LOG_RULES)}.values():
-        file = f"{PAGES}{alert.name}.md"
-        if file not in checkout.tracked:
-            yield alert.at("annotations", "runbook_url", problem=f"{file} does not exist")
-            continue
-        text = _text(checkout, file)
-        lacking = [section for section in SECTIONS if not re.search(rf"^## {section}$", text, re.MULTILINE)]
-        yield Finding(file, 1, f"the section {lacking[0]} is missing" if lacking else "")
-        titled = text.startswith(f"# {alert.name}\n")
-        yield Finding(file, 1, "" if titled else f"the title is not {alert.name}")
-        listed = f"({alert.name}.md)" in index
-        yield Finding(INDEX, 1, "" if listed else f"{alert.name} is missing in this index")
-    names = {alert.name for alert in alerts(checkout, RULES + LOG_RULES)}
-    for file in sorted(checkout.tracked):
-        if file.startswith(PAGES) and file.endswith(".md") and file != INDEX:
-            yield Finding(file, 1, "" if PurePath(file).stem in names else "no alert has this name")
 
 
 def tests(checkout: Checkout) -> Iterator[Finding]:
@@ -203,7 +184,7 @@ def names(checkout: Checkout) -> Iterator[Finding]:
 
 def sums(checkout: Checkout) -> Iterator[Finding]:
     """No rule adds what need not be there: one empty operand hides the other."""
-    absent = expectations.may_be_absent(expectations.metrics(checkout.root))
+    absent = expectations.may_be_absent(expectations.absent_metrics(checkout.root))
     for rule in rules(checkout):
         try:
             empty = promql.partial_sums(rule.data["expr"], absent)
@@ -216,8 +197,3 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
 def _tests(checkout: Checkout) -> list[Source]:
     files = sorted(file for file in checkout.tracked if file.startswith(TESTS) and file.endswith("_test.yml"))
     return [checkout.source(file) for file in files]
-
-
-def _text(checkout: Checkout, file: str) -> str:
-    path = checkout.root / file
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

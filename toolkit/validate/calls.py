@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.contracts.contract import Contract
+from toolkit.images.contracts.contract import Contract
 from toolkit.validate import shell
 from toolkit.validate.checkout import Checkout, Configuration
 from toolkit.validate.findings import Finding

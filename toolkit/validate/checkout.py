@@ -14,11 +14,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from toolkit.compose import Docker
-from toolkit.project import LOCAL, PULLED, Project
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.variables import variables_used
+from toolkit.engine.compose import Docker
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import Key, Source, elements
-from toolkit.variables import variables_used
 
 EVERY_GROUP = ("*",)
 REGISTRY = "REGISTRY"

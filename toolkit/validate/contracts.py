@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
 
-from toolkit.contracts import contract as contracts
-from toolkit.contracts.contract import Contract, Folder
-from toolkit.errors import ToolkitError
-from toolkit.project import PULLED
+from toolkit.checkout.project import PULLED
+from toolkit.core.errors import ToolkitError
+from toolkit.images.contracts import contract as contracts
+from toolkit.images.contracts.contract import Contract, Folder
 from toolkit.validate.calls import Calls, Start
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding

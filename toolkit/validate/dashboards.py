@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Set
 from itertools import combinations
 from pathlib import PurePath
 
-from toolkit import dashboards
-from toolkit.dashboards import Keys, Model
+from toolkit.checkout import dashboards
+from toolkit.checkout.dashboards import Keys, Model
+from toolkit.validate import alerts
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
-from toolkit.validate.grafana import RULES, dashboard_files, tracked, values
+from toolkit.validate.grafana import dashboard_files, values
 
 SETTINGS = "monitoring/grafana/grafana.ini"
 # Where Grafana's container sees monitoring/grafana.
@@ -92,7 +93,7 @@ def links(checkout: Checkout) -> Iterator[Finding]:
             unknown = sorted(set(link["tags"]) - tags)
             problem = f"no dashboard has the tag {unknown[0]}" if unknown else ""
             yield dashboard.at("links", number, "tags", problem=problem)
-    for source in map(checkout.source, tracked(checkout, RULES, ".yml")):
+    for source in alerts.files(checkout, alerts.RULES + alerts.LOG_RULES):
         for scalar in source.scalars():
             if DASHBOARD.search(scalar.value):
                 yield source.at(scalar, _link(scalar.value, known))
@@ -125,7 +126,7 @@ def _panel(panel: Model) -> Iterator[tuple[Keys, str]]:
     if panel["type"] in WITHOUT_QUERY:
         return
     yield ("description",), "" if panel.get("description") else "has no description"
-    asked = [each for each in panel.get("targets", []) if dashboards.text_of(each) or each.get("queryType")]
+    asked = [each for each in panel.get("targets", []) if dashboards.query_text(each) or each.get("queryType")]
     yield ("targets",), "" if asked else "has no query"
     if panel["type"] in WITH_UNIT:
         yield ("fieldConfig", "defaults", "unit"), _unit(config.get("defaults", {}).get("unit"))

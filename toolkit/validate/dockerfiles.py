@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toolkit.contracts.contract import FOLDER
+from toolkit.images.contracts.contract import FOLDER
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.contracts import load
 from toolkit.validate.findings import Finding

@@ -1,40 +1,66 @@
-"""Tables of docs/security.md, made from what is checked: ``python -m toolkit.validate.documents`` makes them."""
+"""Generated tables of the documents: ``python -m toolkit.validate.documents`` writes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.validate import runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
+from toolkit.validate.grafana import dashboard_files
 from toolkit.validate.policy import is_hardened
 
-DOCUMENT = "docs/security.md"
-PART = re.compile(r"(<!-- made: (?P<name>\w+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
+PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
 ALLOWED, UNUSED, NEITHER = "●", "○", "-"
 MIB = 1024 * 1024
 
 
 def tables(checkout: Checkout) -> Iterator[Finding]:
-    """The tables are those that the command would make."""
-    text = (checkout.root / DOCUMENT).read_text(encoding="utf-8")
-    for part in PART.finditer(text):
-        stale = part["text"] != MAKERS[part["name"]](checkout)
-        problem = f"the table {part['name']} is out of date: python -m toolkit.validate.documents" if stale else ""
-        yield Finding(DOCUMENT, text.count("\n", 0, part.start()) + 1, problem)
+    """The tables are those that the command would write."""
+    for document, maker in DOCUMENTS.items():
+        text = (checkout.root / document).read_text(encoding="utf-8")
+        for part in PART.finditer(text):
+            stale = part["text"] != maker(checkout, part["name"])
+            problem = f"the table {part['name']} is out of date: python -m toolkit.validate.documents" if stale else ""
+            yield Finding(document, text.count("\n", 0, part.start()) + 1, problem)
 
 
 def make(checkout: Checkout) -> None:
-    """Write the tables anew."""
-    path = checkout.root / DOCUMENT
-    text = path.read_text(encoding="utf-8")
-    path.write_text(PART.sub(lambda part: part[1] + MAKERS[part["name"]](checkout) + part[4], text), encoding="utf-8")
+    """Write the tables of every document."""
+    for document, maker in DOCUMENTS.items():
+        path = checkout.root / document
+        text = path.read_text(encoding="utf-8")
+
+        def made(part: re.Match[str], maker: Maker = maker) -> str:
+            return part[1] + maker(checkout, part["name"]) + part[4]
+
+        path.write_text(PART.sub(made, text), encoding="utf-8")
+
+
+def security(checkout: Checkout, name: str) -> str:
+    """One table of docs/security.md."""
+    return SECURITY[name](checkout)
+
+
+def alert_index(checkout: Checkout, name: str) -> str:
+    """The table of docs/alerts/README.md for one rule file."""
+    return table(("alert", "severity", "for", "meaning"), runbooks.index(checkout, name))
+
+
+def dashboards(checkout: Checkout, _name: str) -> str:
+    """The table of docs/dashboards.md: every dashboard with its folder in Grafana and its description."""
+    found = dashboard_files(checkout)
+    return table(
+        ("dashboard", "folder", "description"),
+        ((each.model["title"], PurePath(file).parent.name, each.model["description"]) for file, each in found.items()),
+    )
 
 
 def controls(checkout: Checkout) -> str:
@@ -138,12 +164,19 @@ VALUES: Mapping[str, Callable[[Service], str]] = {
     "cpu-limit": lambda service: str(service.limits["cpus"]),
     "pids-limit": lambda service: str(service.limits["pids"]),
 }
-MAKERS: Mapping[str, Callable[[Checkout], str]] = {
+SECURITY: Mapping[str, Callable[[Checkout], str]] = {
     "controls": controls,
     "services": services,
     "exceptions": exceptions,
     "connections": connections,
     "matrix": matrix,
+}
+Maker = Callable[[Checkout, str], str]
+"""Makes the table of a name, as Markdown."""
+DOCUMENTS: Mapping[str, Maker] = {
+    "docs/security.md": security,
+    "docs/dashboards.md": dashboards,
+    runbooks.INDEX: alert_index,
 }
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from yaml.nodes import MappingNode
 
+from toolkit.checkout.variables import SETUP_VARIABLES, TASK_VARIABLES
 from toolkit.validate.checkout import VARIABLE, Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import items
-from toolkit.variables import OF_SETUP, OF_TASKS
 
 EXAMPLE = ".env.example"
 
@@ -50,7 +50,7 @@ def example(checkout: Checkout) -> Iterator[Finding]:
             name, problem = match[1], ""
             if name in named:
                 problem = f"{name} stands here twice"
-            elif name not in (*checkout.variables, *OF_SETUP, *OF_TASKS):
+            elif name not in (*checkout.variables, *SETUP_VARIABLES, *TASK_VARIABLES):
                 problem = f"no compose file uses {name}"
             named.add(name)
             yield Finding(EXAMPLE, number, problem)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from toolkit import dashboards
-from toolkit.dashboards import Keys, Model
+from toolkit.checkout import dashboards
+from toolkit.checkout.dashboards import Keys, Model
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import Source

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
-from toolkit import dashboards
+from toolkit.checkout import dashboards
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files, targets
@@ -37,7 +37,7 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
         for dashboard in dashboard_files(checkout).values()
         for keys, target in targets(dashboard.model)
         if target["datasource"]["type"] in LANGUAGES
-        and (text := dashboards.concrete(dashboards.text_of(target), dashboard.model))
+        and (text := dashboards.with_defaults(dashboards.query_text(target), dashboard.model))
     ]
     parsed = subprocess.run(
         ["node", str(PARSER), str(installed)],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import FILE, Exemption
-from toolkit.policy.rule import Rule, Scope, Service, Violation, broken, violations
+from toolkit.policy.rule import Rule, Scope, Service, Violation, unexempted, violations
 from toolkit.policy.rules import RULES
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -20,7 +20,7 @@ def rules(checkout: Checkout) -> Iterator[Finding]:
     exempt = _exemptions(checkout)
     for each, service in _services(checkout):
         yield checkout.place(each.files, "services", service.name)
-        for rule, violation in broken(RULES, service, exempt, hardened=is_hardened(each)):
+        for rule, violation in unexempted(RULES, service, exempt, hardened=is_hardened(each)):
             yield _place(checkout, each, service, rule, violation)
 
 
@@ -65,7 +65,7 @@ def _services(checkout: Checkout) -> Iterator[tuple[Configuration, Service]]:
 def _exemptions(checkout: Checkout) -> tuple[Exemption, ...]:
     try:
         return exemptions.load(checkout.root)
-    except exemptions.BrokenPolicyError as error:
+    except exemptions.InvalidPolicyError as error:
         raise BrokenFileError(Finding(FILE, 1, error.why)) from error
 
 

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import yaml
 
-from toolkit import absent
-from toolkit.compose import Docker, TimedOutError
-from toolkit.project import LOCAL, PULLED
+from toolkit.checkout.project import LOCAL, PULLED
+from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.images import unavailable
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
@@ -165,7 +165,7 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
     for configuration in _candidates(checkout, program):
         service = configuration.services[program.service]
         if service.get("profiles") == [checkout.project.data["absent"]]:
-            skips.append(Skipped(program.name, f"{program.service} is {absent.REASON}", ABSENT))
+            skips.append(Skipped(program.name, f"{program.service} is {unavailable.REASON}", ABSENT))
             continue
         inspected = docker("image", "inspect", service["image"])
         if inspected.code == 0:

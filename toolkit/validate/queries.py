@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from toolkit import dashboards
-from toolkit.dashboards import Keys, Model
-from toolkit.observe import expectations
-from toolkit.promql import metrics_in, partial_sums
+from toolkit.checkout import dashboards, expectations
+from toolkit.checkout.dashboards import Keys, Model
+from toolkit.core.promql import metrics_in, partial_sums
 from toolkit.validate.alerts import rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
@@ -35,7 +34,7 @@ def variables(checkout: Checkout) -> Iterator[Finding]:
     for dashboard in dashboard_files(checkout).values():
         known = {variable["name"] for variable in dashboards.variables(dashboard.model)}
         for keys, text in _texts(dashboard.model):
-            unknown = sorted(dashboards.names_in(text) - known)
+            unknown = sorted(dashboards.variables_in(text) - known)
             yield dashboard.at(*keys, problem=f"there is no variable {unknown[0]}" if unknown else "")
 
 
@@ -65,13 +64,13 @@ def metrics(checkout: Checkout) -> Iterator[Finding]:
 
 def sums(checkout: Checkout) -> Iterator[Finding]:
     """No panel adds what need not be there: one empty operand hides the other."""
-    absent = expectations.may_be_absent(expectations.metrics(checkout.root))
+    absent = expectations.may_be_absent(expectations.absent_metrics(checkout.root))
     for dashboard in dashboard_files(checkout).values():
         for keys, target in targets(dashboard.model):
             if target["datasource"]["type"] != "prometheus":
                 continue
             try:
-                empty = partial_sums(dashboards.concrete(dashboards.text_of(target), dashboard.model), absent)
+                empty = partial_sums(dashboards.with_defaults(dashboards.query_text(target), dashboard.model), absent)
             except ValueError:
                 continue  # parsed() reports it
             problem = f'the sum is empty where {empty[0]} is: add "or vector(0)"' if empty else ""
@@ -85,7 +84,7 @@ def missed(checkout: Checkout) -> Iterator[Finding]:
              if query.datasource == "prometheus"]  # fmt: skip
     read = {name for text in (*asked, *(rule.data["expr"] for rule in rules(checkout))) for name in _read(text)}
     services = {name for each in checkout.whole for name in each.services}
-    for number, entry in enumerate(expectations.metrics(checkout.root)):
+    for number, entry in enumerate(expectations.absent_metrics(checkout.root)):
         unread = "" if any(map(entry.matches, read)) else f"no rule and no panel reads {entry.pattern}"
         foreign = f"{entry.needs} is no service" if entry.needs and entry.needs not in services else ""
         yield source.finding("metrics", number, "metric", problem=unread)
@@ -99,7 +98,7 @@ def excused(checkout: Checkout) -> Iterator[Finding]:
     asked = [query for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)]
     services = {name for each in checkout.whole for name in each.services}
     for number, entry in enumerate(source.data):
-        excuse = dashboards.Excuse(**{"panel": "", "reason": "", **entry})
+        excuse = dashboards.EmptyPanel(**{"panel": "", "reason": "", **entry})
         known = any(excuse.covers(query, services) for query in asked)
         foreign = excuse.needs and excuse.needs not in services
         problems = {
@@ -119,7 +118,7 @@ def _programs(checkout: Checkout, folder: str) -> set[str]:
 
 def _metrics(target: Model, model: Model) -> set[str]:
     """The metrics of a query."""
-    return _read(dashboards.concrete(dashboards.text_of(target), model))
+    return _read(dashboards.with_defaults(dashboards.query_text(target), model))
 
 
 def _read(expr: str) -> set[str]:
@@ -144,7 +143,7 @@ def _text_key(target: Model) -> str:
 
 def _problem(target: Model, model: Model) -> str:
     """Why a query cannot be asked; an empty text where it can, or is made up of options alone."""
-    text = dashboards.concrete(dashboards.text_of(target), model)
+    text = dashboards.with_defaults(dashboards.query_text(target), model)
     match target["datasource"]["type"]:
         case "prometheus":
             try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
-from toolkit.reachability import FILE, HOST, OUTSIDE, BrokenMatrixError, Connection, Matrix, Network
+from toolkit.checkout.reachability import FILE, HOST, OUTSIDE, Connection, InvalidMatrixError, Matrix, Network
 from toolkit.validate.checkout import Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.policy import SECURITY_LAYER, is_hardened
@@ -62,7 +62,7 @@ def members(checkout: Checkout) -> Iterator[Finding]:
 def possible(checkout: Checkout) -> Iterator[Finding]:
     """Every allowed connection has a network to go over, or a published port to come in at."""
     source, found = checkout.source(FILE), _load(checkout)
-    opened = {connection for network in found.networks for connection in found.opened(network)}
+    opened = {connection for network in found.networks for connection in found.connections_in(network)}
     for number, entry in enumerate(found.entries):
         yield source.finding("connections", number, "to")
         for name in entry.sources:
@@ -78,7 +78,7 @@ def needed(checkout: Checkout) -> Iterator[Finding]:
     """Nobody is on a network in vain, and what is open there without being allowed is accounted for."""
     source, found = checkout.source(FILE), _load(checkout)
     for network in found.networks:
-        opened = found.opened(network)
+        opened = found.connections_in(network)
         used = opened & found.allowed
         talking = {name for each in used if _is_for(network, each) for name in (each.source, each.to)}
         for number, member in enumerate(network.members):
@@ -143,5 +143,5 @@ def _hardened(checkout: Checkout) -> list[Configuration]:
 def _load(checkout: Checkout) -> Matrix:
     try:
         return Matrix.load(checkout.root)
-    except BrokenMatrixError as error:
+    except InvalidMatrixError as error:
         raise BrokenFileError(Finding(FILE, 1, error.why)) from error

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from yaml.nodes import Node
 
-from toolkit.durations import seconds
-from toolkit.observe.expectations import FILE
+from toolkit.checkout.expectations import FILE
+from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import Source, elements, items

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.health import HEALTH_URL
+from toolkit.engine.health import HEALTH_URL
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
 

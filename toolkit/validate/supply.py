@@ -8,14 +8,14 @@ from fnmatch import fnmatch
 from os.path import relpath
 from pathlib import Path
 
-from toolkit import digests
+from toolkit.images import image_lock
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 
 
 def locked(checkout: Checkout) -> Iterator[Finding]:
     """Where digests are locked, they are of exactly the published images that the compose files name."""
-    project, published = checkout.project, digests.published(checkout.project)
+    project, published = checkout.project, image_lock.published_images(checkout.project)
     locks = {layer: project.lock_of(layer) for layer in project.shipped_files}
     present = {lock for lock in locks.values() if (checkout.root / lock).exists()}
     for file in sorted(checkout.tracked):
@@ -28,12 +28,12 @@ def locked(checkout: Checkout) -> Iterator[Finding]:
         if lock not in present:
             yield Finding(layer, 1)
             continue
-        source, pins = checkout.source(lock), digests.recorded(project, layer)
+        source, pins = checkout.source(lock), image_lock.read_lock(project, layer)
         for keys in wanted.keys() - pins.keys():
             yield checkout.source(layer).finding(*keys, problem=f"{wanted[keys]} is missing in {lock}")
         for keys, value in pins.items():
             image, _, digest = value.rpartition("@")
-            problem = "" if digests.DIGEST.fullmatch(digest) else f"{value} has no digest"
+            problem = "" if image_lock.DIGEST.fullmatch(digest) else f"{value} has no digest"
             if keys not in wanted:
                 problem = f"{'.'.join(keys)} is no image that {layer} names"
             elif image != wanted[keys]:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tests.live import watching
+from tests.live import pipeline
 from tests.live.stack import Stack, until
 
 JOBS = 10_000
@@ -61,8 +61,8 @@ asyncio.run(main())
 def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> None:
     stack = own_stack
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)  # its probe has no target
-    with watching.answering(stack) as answers:
-        targets = [watching.watch(stack, answers.url, enabled=False) for _ in range(TARGETS)]
+    with pipeline.answering(stack) as answers:
+        targets = [pipeline.watch(stack, answers.url, enabled=False) for _ in range(TARGETS)]
         began = time.monotonic()
         accepting = subprocess.Popen(
             ["docker", "exec", stack.container("app")["Id"], "python", "-c", ACCEPT, answers.url, str(JOBS), *targets],
@@ -78,14 +78,14 @@ def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> N
         accepted = set(asked["accepted"])
         assert len(accepted) == JOBS
         open_probes = "SELECT count(*) AS left FROM probes WHERE status = 'queued'"
-        until(lambda: watching.sql(stack, open_probes)[0]["left"] == 0, 600, "every accepted job to have a result")
-        until(lambda: watching.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 60, "every event to be published")
+        until(lambda: pipeline.sql(stack, open_probes)[0]["left"] == 0, 600, "every accepted job to have a result")
+        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 60, "every event to be published")
         seconds = time.monotonic() - began
-        results = {row["id"] for row in watching.sql(stack, "SELECT id FROM probes")}
+        results = {row["id"] for row in pipeline.sql(stack, "SELECT id FROM probes")}
         assert accepted <= results
-        [counted] = watching.sql(stack, "SELECT sum(results) AS results FROM rollups")
+        [counted] = pipeline.sql(stack, "SELECT sum(results) AS results FROM rollups")
         assert counted["results"] == len(results), "each result was counted once"
-        told = Counter(event["id"] for event in watching.events(stack, "probe.results"))
+        told = Counter(event["id"] for event in pipeline.events(stack, "probe.results"))
         assert results <= told.keys(), "each result was told"
         record(
             f"{len(accepted)} accepted, {asked['refused']} refused, {answers.requests} requests to the target; "

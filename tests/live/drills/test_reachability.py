@@ -15,8 +15,8 @@ import pytest
 from tests.live import network
 from tests.live.network import FROM_HOST, HERE, Neighbour, Target, from_container, gateways, reached
 from tests.live.stack import Stack
-from toolkit.policy.running import look
-from toolkit.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.policy.running import inspect
 
 Record = Callable[[str], None]
 
@@ -91,7 +91,7 @@ def draw(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port:
     image = stack.container("worker")["Config"]["Image"]
     drawn = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
     for engine in inspected:
-        found = look(engine)
+        found = inspect(engine)
         drawn.sources.setdefault(found.name, []).append(from_container(engine["Id"], image))
         for endpoint in engine["NetworkSettings"]["Networks"].values():
             for listening in filter(lambda each: each.endswith("/tcp"), found.listening):
@@ -141,7 +141,9 @@ def test_a_network_that_is_joined_is_seen(prod_stack: Stack, drawn: Map, record:
         opened = drawn.opened("db")
     finally:
         prod_stack.docker("network", "disconnect", joined, database)
-    possible = {each for each in matrix.opened(replace(way, members=(*way.members, "db"))) if each.source == "db"}
+    possible = {
+        each for each in matrix.connections_in(replace(way, members=(*way.members, "db"))) if each.source == "db"
+    }
     found = opened - matrix.allowed - matrix.unused
     assert found == possible & drawn.tried() - matrix.allowed - matrix.unused
     assert {Connection("db", WORLD), Connection("db", HOST)} < found

@@ -14,7 +14,7 @@ import pytest
 from tests.live import rotations
 from tests.live.load import Load
 from tests.live.stack import Stack, kill, until
-from toolkit.rotation.accounts import Account, Credential
+from toolkit.checkout.accounts import Account, Credential
 
 Record = Callable[[str], None]
 

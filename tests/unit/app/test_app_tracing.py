@@ -2,6 +2,7 @@
 
 import http.server
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -263,3 +264,9 @@ async def test_requests_are_traced_but_health_checks_only_on_failure(
     assert f'trace_id="{TRACE}"' in page.text
     assert page.headers["content-type"].startswith("application/openmetrics-text")
     assert TRACE not in plain.text
+
+
+@pytest.mark.parametrize("file", [".env.example", "docker-compose.yml"])
+def test_the_documented_limit_of_new_traces_is_the_default(file: str) -> None:
+    text = (Path(__file__).parents[3] / file).read_text(encoding="utf-8")
+    assert re.findall(r"(\d+) new traces a second", text) == [str(tracing.TRACES_PER_SECOND)]

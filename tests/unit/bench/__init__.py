@@ -1,1 +1,1 @@
-"""Tests of the benchmarks: what makes them refuse to give figures."""
+"""Unit tests of the benchmarks."""

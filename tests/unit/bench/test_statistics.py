@@ -1,4 +1,4 @@
-"""The benchmark of the statistics gives no figure for what it did not measure."""
+"""The benchmark of the statistics refuses measurements that the cache or the database does not confirm."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 
 from bench import statistics
 from netmon import database, history_store, settings
-from tests.live import watching
+from tests.live import pipeline
 
 TARGETS = [str(UUID(int=number)) for number in (1, 2)]
 PATHS = [f"/api/targets/{target}/statistics" for target in TARGETS]
-ASKED = statistics.SCANS * len(PATHS)
-"""Scans of tables for one pass without the cache."""
+EXPECTED_SCANS = statistics.SCANS * len(PATHS)
+"""Table scans of one pass without the cache."""
 
 
 class Stack:
@@ -38,8 +38,8 @@ class Stack:
         return ""
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, caches: Iterator[str], scanned: int) -> None:
-    """Let answers say this of their cache, one after the other, and the database that it scanned so many tables."""
+def stub_measurements(monkeypatch: pytest.MonkeyPatch, caches: Iterator[str], scanned: int) -> None:
+    """Responses report these cache states in turn, and the database reports so many table scans."""
 
     class Connection:
         def __init__(self, host: str, port: int) -> None: ...
@@ -50,23 +50,23 @@ def answer(monkeypatch: pytest.MonkeyPatch, caches: Iterator[str], scanned: int)
         async def close(self) -> None: ...
 
     @contextmanager
-    def forgetting(_stack: Stack, _targets: list[str]) -> Iterator[Callable[[], None]]:
+    def cache_invalidation(_stack: Stack, _targets: list[str]) -> Iterator[Callable[[], None]]:
         yield lambda: None
 
-    told = iter([1000, 1000 + scanned])
+    totals = iter([1000, 1000 + scanned])
     monkeypatch.setattr(statistics, "ROUNDS", 1)
     monkeypatch.setattr(statistics, "PASSES", 1)
     monkeypatch.setattr(statistics, "Connection", Connection)
-    monkeypatch.setattr(statistics, "forgetting", forgetting)
-    monkeypatch.setattr(statistics, "scans", lambda _stack: next(told))
+    monkeypatch.setattr(statistics, "cache_invalidation", cache_invalidation)
+    monkeypatch.setattr(statistics, "scans", lambda _stack: next(totals))
 
 
 def over_http() -> Any:
     return statistics.over_http(Stack(), TARGETS, PATHS)  # type: ignore[arg-type]
 
 
-def test_what_the_cache_and_the_database_confirm_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, iter(["miss", "miss", "hit", "hit"]), ASKED)
+def test_latencies_confirmed_by_cache_and_database_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub_measurements(monkeypatch, iter(["miss", "miss", "hit", "hit"]), EXPECTED_SCANS)
     [(uncached, cached)] = over_http()
     assert len(uncached.latencies) == len(cached.latencies) == len(PATHS)
 
@@ -74,29 +74,31 @@ def test_what_the_cache_and_the_database_confirm_is_measured(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("caches", "refusal"), [(["miss", "hit"], "not a miss"), (["miss", "miss", "hit", "miss"], "not a hit")]
 )
-def test_an_answer_from_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch, caches: list[str], refusal: str) -> None:
-    answer(monkeypatch, iter(caches), ASKED)
+def test_a_response_with_the_wrong_cache_state_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caches: list[str], refusal: str
+) -> None:
+    stub_measurements(monkeypatch, iter(caches), EXPECTED_SCANS)
     with pytest.raises(ValueError, match=f"{PATHS[1]}: {refusal}"):
         over_http()
 
 
-@pytest.mark.parametrize("scanned", [0, ASKED - 1, ASKED + 1, 2 * ASKED])
-def test_other_scans_than_those_of_the_misses_are_refused(monkeypatch: pytest.MonkeyPatch, scanned: int) -> None:
-    answer(monkeypatch, iter(["miss", "miss", "hit", "hit"]), scanned)
-    with pytest.raises(ValueError, match=f"^{scanned} scans of tables for 2 misses: expected {ASKED}$"):
+@pytest.mark.parametrize("scanned", [0, EXPECTED_SCANS - 1, EXPECTED_SCANS + 1, 2 * EXPECTED_SCANS])
+def test_a_scan_count_that_differs_from_the_misses_is_refused(monkeypatch: pytest.MonkeyPatch, scanned: int) -> None:
+    stub_measurements(monkeypatch, iter(["miss", "miss", "hit", "hit"]), scanned)
+    with pytest.raises(ValueError, match=f"^{scanned} scans of tables for 2 misses: expected {EXPECTED_SCANS}$"):
         over_http()
 
 
 @pytest.mark.parametrize("short", ["", "results", "counted", "in_histograms"])
-def test_a_database_that_was_not_filled_is_refused(monkeypatch: pytest.MonkeyPatch, short: str) -> None:
+def test_a_partly_filled_database_is_refused(monkeypatch: pytest.MonkeyPatch, short: str) -> None:
     stored = dict.fromkeys(("results", "counted", "in_histograms"), statistics.RESULTS)
     if short:
         stored[short] -= 1
     executed: list[str] = []
-    monkeypatch.setattr(watching, "sql", lambda _stack, _query: [stored])
-    monkeypatch.setattr(watching, "execute", lambda _stack, statement: executed.append(statement))
+    monkeypatch.setattr(pipeline, "sql", lambda _stack, _query: [stored])
+    monkeypatch.setattr(pipeline, "execute", lambda _stack, statement: executed.append(statement))
     if short:
-        with pytest.raises(ValueError, match="not 1000000 results everywhere"):
+        with pytest.raises(ValueError, match="not 1000000 results in every table"):
             statistics.fill(Stack())  # type: ignore[arg-type]
     else:
         statistics.fill(Stack())  # type: ignore[arg-type]
@@ -104,23 +106,23 @@ def test_a_database_that_was_not_filled_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("script", "empties"), [("while read -r _; do echo forgotten; done", True), ("read -r _", False)]
+    ("script", "succeeds"), [("while read -r _; do echo deleted; done", True), ("read -r _", False)]
 )
-def test_a_cache_that_is_not_emptied_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, empties: bool
+def test_a_cache_that_is_not_invalidated_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, succeeds: bool
 ) -> None:
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\n{script}\n")
     docker.chmod(0o755)
     stack = Stack()
     stack.environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}  # type: ignore[assignment]
-    with statistics.forgetting(stack, TARGETS) as forget:  # type: ignore[arg-type]
-        if empties:
-            forget()
-            forget()
+    with statistics.cache_invalidation(stack, TARGETS) as invalidate:  # type: ignore[arg-type]
+        if succeeds:
+            invalidate()
+            invalidate()
         else:
-            with pytest.raises(ValueError, match="the cache cannot be emptied"):
-                forget()
+            with pytest.raises(ValueError, match="the cache cannot be invalidated"):
+                invalidate()
 
 
 ROLLED = {"results": 1440, "failed": 7, "p50_ms": 50.0, "p95_ms": 80.0, "p99_ms": 99.0}
@@ -129,10 +131,10 @@ ROLLED = {"results": 1440, "failed": 7, "p50_ms": 50.0, "p95_ms": 80.0, "p99_ms"
 @pytest.mark.parametrize(
     "other", [{}, {"p99_ms": 104.0}, {"results": 1439}, {"failed": 8}, {"p50_ms": 54.0}, {"p99_ms": 110.0}], ids=str
 )
-def test_statistics_that_raw_results_do_not_confirm_are_refused(
+def test_rollups_that_disagree_with_raw_results_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: dict[str, float]
 ) -> None:
-    """In the container: rollups must say what the results say, percentiles within six percent."""
+    """The program that runs in the container: counts must be equal, percentiles within six percent."""
 
     class Database:
         def __init__(self, url: str, name: str) -> None: ...

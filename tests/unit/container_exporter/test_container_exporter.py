@@ -1,4 +1,4 @@
-"""The container exporter on trees of files like those of the kernel (cgroups 1 and 2) and of the engine."""
+"""The container exporter with file trees like those of the kernel (cgroups 1 and 2) and of the engine."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ EVERYTHING = {
         (cgroup_v2, f"user.slice/user-1000.slice/docker-{ID}.scope"),
     ],
 )
-def test_every_metric(tmp_path: Path, make: Any, group: str) -> None:
+def test_every_metric_has_its_value(tmp_path: Path, make: Any, group: str) -> None:
     container(tmp_path)
     make(tmp_path, group)
     assert scrape(tmp_path) == {(name, "netmon-db-1"): value for name, value in EVERYTHING.items()}
 
 
-def test_every_metric_is_named_once(tmp_path: Path) -> None:
+def test_every_metric_is_listed_once(tmp_path: Path) -> None:
     assert set(exporter.METRICS) == set(EVERYTHING)
 
 
@@ -134,13 +134,13 @@ def test_every_metric_is_named_once(tmp_path: Path) -> None:
         {"com.docker.compose.oneoff": "True"},
     ],
 )
-def test_containers_of_others_are_left_out(tmp_path: Path, labels: dict[str, str | None]) -> None:
+def test_containers_of_other_projects_are_ignored(tmp_path: Path, labels: dict[str, str | None]) -> None:
     container(tmp_path, labels=labels)
     cgroup_v2(tmp_path, f"docker/{ID}")
     assert scrape(tmp_path) == {}
 
 
-def test_a_stopped_container_has_no_use(tmp_path: Path) -> None:
+def test_stopped_container_has_no_usage(tmp_path: Path) -> None:
     container(tmp_path, State={"Running": False, "Pid": 0, "StartedAt": "2026-01-01T00:00:00Z"})
     cgroup_v2(tmp_path, "docker/other")
     values = scrape(tmp_path)
@@ -148,7 +148,7 @@ def test_a_stopped_container_has_no_use(tmp_path: Path) -> None:
     assert ("container_memory_working_set_bytes", "netmon-db-1") not in values
 
 
-def test_what_cannot_be_understood_is_counted_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_unreadable_container_is_counted_and_the_others_are_reported(tmp_path: Path) -> None:
     cgroup_v2(tmp_path, f"docker/{ID}")
     container(tmp_path)
     container(tmp_path, name="netmon-bad-1", container="a" * 64, State=None)
@@ -158,7 +158,7 @@ def test_what_cannot_be_understood_is_counted_and_the_rest_is_told(tmp_path: Pat
     assert exporter.ERRORS._value.get() == before + 2
 
 
-def test_one_that_is_being_removed_is_no_error(tmp_path: Path) -> None:
+def test_container_being_removed_is_no_error(tmp_path: Path) -> None:
     cgroup_v2(tmp_path, "docker/other")
     container(tmp_path)
     before = exporter.ERRORS._value.get()
@@ -166,6 +166,6 @@ def test_one_that_is_being_removed_is_no_error(tmp_path: Path) -> None:
     assert exporter.ERRORS._value.get() == before
 
 
-def test_no_environment_is_kept(tmp_path: Path) -> None:
+def test_environment_is_not_kept(tmp_path: Path) -> None:
     container(tmp_path)
     assert "secret" not in repr(exporter.Container.read(tmp_path / "containers" / ID))

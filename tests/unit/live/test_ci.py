@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.ci import Outcome, Script, chosen, run, show
 from tests.live.workflow import Job
-from toolkit.errors import ToolkitError
+from toolkit.core.errors import ToolkitError
 
 PYTHON = "3.99"
 

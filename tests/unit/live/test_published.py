@@ -9,8 +9,8 @@ import pytest
 
 from tests.live import published
 from tests.live.published import NOWHERE, Place, Published
-from toolkit.compose import Docker
-from toolkit.project import Project
+from toolkit.checkout.project import Project
+from toolkit.engine.compose import Docker
 
 NAMED: dict[Place, str] = {
     ("redis",): f"{NOWHERE}library/redis:8",

@@ -1,1 +1,1 @@
-"""Unit tests of the scripts that run in containers."""
+"""Unit tests of the shell scripts."""

@@ -1,4 +1,4 @@
-"""The Kafka exporter's start: it waits until Kafka answers, and the password is in no argument."""
+"""The Kafka exporter's entry point: it waits until Kafka answers, and passes the password in a file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 SCRIPTS = Path(__file__).parents[3] / "scripts" / "container"
 REQUEST = b"\0\0\0\x0a\0\x12\0\0\0\x0009\0\0"
 ANSWER = r"\000\000\000\012\000\00009\000\000"
-"""The length, the correlation id of the request, no error."""
+"""The length, the correlation id of the request, error code 0."""
 UNSUPPORTED = r"\000\000\000\012\000\00009\000\043"
 
-# Kafka, as `nc` reaches it: keeps the request, refuses the first connections, then answers.
+# A stub of `nc`: records the request, refuses the first connections, then answers like Kafka.
 KAFKA = """\
 #!/bin/sh
 cat >'{folder}/request'
@@ -28,13 +28,13 @@ EXPORTER = "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{folder}/arguments'\n"
 
 
 class Container:
-    """The script with its paths below a folder, and stubs in the place of `nc` and the exporter."""
+    """The script with its paths below a folder, and stubs of `nc` and the exporter."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def start(self, refused: int = 0, answer: str = ANSWER, **environment: str) -> subprocess.Popen[str]:
-        """Start it; Kafka refuses so many connections at first."""
+        """Start the script; Kafka refuses the first ``refused`` connections."""
         for script in ("kafka-exporter-entrypoint.sh", "credential.sh"):
             text = (SCRIPTS / script).read_text()
             for path in ("/opt/netmon", "/bin", "/run"):
@@ -57,13 +57,13 @@ class Container:
 
     @property
     def connections(self) -> int:
-        """How often Kafka was connected to."""
+        """The number of connections to Kafka."""
         path = self.folder / "connections"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
     @property
     def arguments(self) -> list[str] | None:
-        """Those of the exporter; None while it is not started."""
+        """The arguments of the exporter; None before its start."""
         path = self.folder / "arguments"
         return path.read_text().splitlines() if path.exists() else None
 
@@ -73,7 +73,7 @@ def container(tmp_path: Path) -> Container:
     return Container(tmp_path)
 
 
-def test_exporter_starts_at_once_where_kafka_answers(container: Container) -> None:
+def test_exporter_starts_immediately_if_kafka_answers(container: Container) -> None:
     output, _ = container.start().communicate(timeout=20)
     assert output == ""
     assert container.arguments == ["--kafka.server=kafka:29092"]
@@ -87,7 +87,7 @@ def test_exporter_waits_for_kafka(container: Container) -> None:
     assert container.arguments == ["--kafka.server=kafka:29092"]
 
 
-def test_an_answer_with_an_error_is_waited_out_and_the_wait_obeys_a_stop(container: Container) -> None:
+def test_exporter_waits_while_kafka_answers_with_an_error_and_stops_on_sigterm(container: Container) -> None:
     with container.start(answer=UNSUPPORTED) as process:
         assert process.stdout
         assert process.stdout.readline() == "waiting for Kafka\n"

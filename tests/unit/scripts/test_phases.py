@@ -1,4 +1,4 @@
-"""The phases of quickstart.sh and test.sh: which browser is taken, and what is reported where none can be driven."""
+"""The browser check of quickstart.sh and test.sh: the chosen browser, and the problem reported without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOOLS = ("dirname", "head", "readlink")
 
 
 class Machine:
-    """A machine with the programs of one folder, of a distribution."""
+    """A machine with a distribution and the programs of one folder."""
 
     def __init__(self, folder: Path, distribution: str) -> None:
         self.programs, self.distribution = folder / "bin", distribution
@@ -22,13 +22,13 @@ class Machine:
             self.install(tool, shutil.which(tool) or tool)
 
     def install(self, name: str, target: str | Path) -> Path:
-        """A program that is a link to another one."""
+        """Install a program as a link to another one."""
         program = self.programs / name
         program.symlink_to(target)
         return program
 
     def browser(self, name: str, folder: str = "lib") -> Path:
-        """A browser whose program lies in a folder of its own."""
+        """Install a browser whose program is in a folder of its own."""
         real = self.programs.parent / folder / name
         real.parent.mkdir(exist_ok=True)
         real.write_text("#!/bin/sh\n")
@@ -36,7 +36,7 @@ class Machine:
         return self.install(name, real)
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        """Run the phase; its exit code is the number of problems."""
+        """Run the check; its exit code is the number of problems."""
         script = f"""
             set -euo pipefail
             source {SCRIPTS}/lib.sh
@@ -61,7 +61,7 @@ def ubuntu(tmp_path: Path) -> Machine:
     return machine
 
 
-def test_browser_that_can_be_driven_is_taken(tmp_path: Path) -> None:
+def test_installed_browser_is_used(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "debian")
     program = machine.browser("google-chrome")
     done = machine.check()
@@ -69,7 +69,7 @@ def test_browser_that_can_be_driven_is_taken(tmp_path: Path) -> None:
     assert str(program) in done.stdout
 
 
-def test_snap_is_reported_as_one(ubuntu: Machine, tmp_path: Path) -> None:
+def test_snap_alone_is_a_problem(ubuntu: Machine, tmp_path: Path) -> None:
     program = ubuntu.install("chromium", tmp_path / "snap")
     done = ubuntu.check()
     assert done.returncode == 1
@@ -77,7 +77,7 @@ def test_snap_is_reported_as_one(ubuntu: Machine, tmp_path: Path) -> None:
     assert "install Google Chrome" in done.stderr
 
 
-def test_other_browser_is_taken_beside_a_snap(ubuntu: Machine, tmp_path: Path) -> None:
+def test_other_browser_is_preferred_to_a_snap(ubuntu: Machine, tmp_path: Path) -> None:
     ubuntu.install("chromium", tmp_path / "snap")
     program = ubuntu.browser("google-chrome-stable")
     done = ubuntu.check()
@@ -85,13 +85,13 @@ def test_other_browser_is_taken_beside_a_snap(ubuntu: Machine, tmp_path: Path) -
     assert str(program) in done.stdout
 
 
-def test_no_browser_at_all(ubuntu: Machine) -> None:
+def test_missing_browser_is_a_problem(ubuntu: Machine) -> None:
     done = ubuntu.check()
     assert done.returncode == 1
     assert "no browser was found" in done.stderr
 
 
-def test_debian_installs_its_own(tmp_path: Path) -> None:
+def test_debian_plans_the_installation_of_chromium(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "debian")
     snap = tmp_path / "snap"
     snap.write_text("")

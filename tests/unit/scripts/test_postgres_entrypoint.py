@@ -1,4 +1,4 @@
-"""PostgreSQL's start: what the image's scripts, and the programs that they start, are told of the passwords."""
+"""PostgreSQL's entry point: which passwords reach the environment of the image's scripts and of the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 INSIDE = "/opt/netmon"
 PASSWORD = "password-of-the-superuser"
-"""A value to look for."""
+"""A recognisable value."""
 
 STUB = """\
 #!/bin/sh
@@ -25,18 +25,18 @@ exit {code}
 
 @dataclass
 class Image:
-    """The container's scripts, with stubs for those of the image: each records its environment."""
+    """The container's scripts, with stubs of the image's scripts, which record their environment."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run the entry script; the stubs end with a code."""
+        """Run the entry script; the stubs exit with ``code``."""
         for script in ("postgres-entrypoint.sh", "credential.sh"):
             text = (SCRIPTS / "container" / script).read_text().replace(INSIDE, str(self.folder))
             (self.folder / script).write_text(text)
         found = re.search(r"admin_password `(.*)`", (SCRIPTS / "init-db.sql").read_text())
-        assert found, "init-db.sql reads no superuser's password"
+        assert found, "init-db.sql does not read the superuser's password"
         read = found[1].replace(INSIDE, str(self.folder))
         for name in ("docker-ensure-initdb.sh", "docker-entrypoint.sh"):
             stub = self.folder / name
@@ -47,7 +47,7 @@ class Image:
         return subprocess.run(argv, env={"PATH": path, **self.environment}, capture_output=True, text=True, check=False)
 
     def environment_of(self, name: str) -> dict[str, str]:
-        """What a script of the image was started with."""
+        """The environment that a script of the image was started with."""
         lines = (self.folder / f"{name}.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
@@ -62,8 +62,8 @@ def image(tmp_path: Path) -> Image:
     return Image(tmp_path)
 
 
-def with_files(image: Image) -> None:
-    """Let every credential be a file, as with the secrets layer."""
+def provide_files(image: Image) -> None:
+    """Provide every credential as a file, like the secrets layer."""
     for name in ("POSTGRES", "POSTGRES_APP", "POSTGRES_MONITORING"):
         for what in ("USER", "PASSWORD"):
             file = image.folder / f"{name}_{what}".lower()
@@ -74,28 +74,28 @@ def with_files(image: Image) -> None:
 
 
 def test_a_password_in_a_file_is_in_no_environment(image: Image) -> None:
-    with_files(image)
+    provide_files(image)
     done = image.start()
     assert (done.returncode, done.stderr) == (0, "")
     initialising, serving = map(image.environment_of, ("docker-ensure-initdb.sh", "docker-entrypoint.sh"))
     assert PASSWORD not in {*initialising.values(), *serving.values()}
-    assert len(initialising["POSTGRES_PASSWORD"]) == 32, "initdb is given one all the same"
-    assert "POSTGRES_PASSWORD_FILE" not in initialising, "the image refuses both"
+    assert len(initialising["POSTGRES_PASSWORD"]) == 32, "initdb gets a temporary password"
+    assert "POSTGRES_PASSWORD_FILE" not in initialising, "the image refuses a variable and a file together"
     assert image.set_by_sql() == PASSWORD
     assert not {name for name in serving if "PASSWORD" in name and not name.endswith("_FILE")}
     assert not {"POSTGRES_PASSWORD_FILE", "SUPERUSER_CREDENTIAL"} & serving.keys()
 
 
-def test_every_start_has_a_throw_away_of_its_own(image: Image) -> None:
-    with_files(image)
-    seen = set()
+def test_every_start_generates_a_temporary_password(image: Image) -> None:
+    provide_files(image)
+    passwords = set()
     for _ in range(2):
         image.start()
-        seen.add(image.environment_of("docker-ensure-initdb.sh")["POSTGRES_PASSWORD"])
-    assert len(seen) == 2
+        passwords.add(image.environment_of("docker-ensure-initdb.sh")["POSTGRES_PASSWORD"])
+    assert len(passwords) == 2
 
 
-def test_a_password_in_a_variable_is_the_one_that_is_set(image: Image) -> None:
+def test_a_password_in_a_variable_is_set_for_the_superuser(image: Image) -> None:
     names = ("POSTGRES_APP_USER", "POSTGRES_APP_PASSWORD", "POSTGRES_MONITORING_USER", "POSTGRES_MONITORING_PASSWORD")
     image.environment |= {"POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": PASSWORD, **dict.fromkeys(names, "value")}
     assert image.start().returncode == 0
@@ -104,8 +104,8 @@ def test_a_password_in_a_variable_is_the_one_that_is_set(image: Image) -> None:
     assert "POSTGRES_PASSWORD" not in image.environment_of("docker-entrypoint.sh")
 
 
-def test_an_empty_password_stops_it_before_anything_is_written(image: Image) -> None:
-    with_files(image)
+def test_an_empty_password_fails_before_anything_is_written(image: Image) -> None:
+    provide_files(image)
     (image.folder / "postgres_password").write_text("")
     done = image.start()
     assert done.returncode == 78
@@ -114,6 +114,6 @@ def test_an_empty_password_stops_it_before_anything_is_written(image: Image) -> 
 
 
 def test_a_failed_initialisation_starts_no_server(image: Image) -> None:
-    with_files(image)
+    provide_files(image)
     assert image.start(code=3).returncode == 3
     assert not (image.folder / "docker-entrypoint.sh.env").exists()

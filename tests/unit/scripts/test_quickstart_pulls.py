@@ -1,4 +1,4 @@
-"""The pulls that quickstart.sh begins beside the Python environment, with a docker that only keeps a record."""
+"""Background pulls of quickstart.sh, with a stub of docker that records its calls."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ esac
 
 @dataclass
 class Checkout:
-    """A folder in which the functions of the script run."""
+    """A folder in which the functions of phases.sh run."""
 
     root: Path
 
     def run(self, last: str = "wait", images: str = "auto", config: str = CONFIG) -> subprocess.CompletedProcess[str]:
-        """Begin the pulls, then do something."""
+        """Start the pulls, then run a shell command."""
         (self.root / "config.yml").write_text(config)
         scripts = CHECKOUT / "scripts"
-        text = f"set -euo pipefail; here={scripts}; root=$PWD; . {scripts}/lib.sh; . {scripts}/phases.sh; begin_pulls"
+        text = f"set -euo pipefail; here={scripts}; root=$PWD; . {scripts}/lib.sh; . {scripts}/phases.sh; start_pulls"
         env = {**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "IMAGES": images, "PROFILE": "dev"}
         env.pop("NETMON_IMAGES", None)
         return subprocess.run(
@@ -64,7 +64,7 @@ class Checkout:
 
     @property
     def pulled(self) -> list[str]:
-        """In the order in which they were begun."""
+        """The pulled images, in the order in which their pulls were started."""
         path = self.root / "pulled"
         return path.read_text().split() if path.exists() else []
 
@@ -79,14 +79,14 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_what_is_missing_is_pulled(checkout: Checkout) -> None:
+def test_missing_images_are_pulled(checkout: Checkout) -> None:
     (checkout.root / "present").write_text("docker.io/library/redis:8\n")
     done = checkout.run()
     assert sorted(checkout.pulled) == ["docker.io/library/postgres:18", "docker.io/library/python:3"]
-    assert done.stdout == "  images: pulled meanwhile, if a registry can be reached; log: .netmon/pulls.log\n"
+    assert done.stdout == "  images: pulled in the background, if a registry is reachable; log: .netmon/pulls.log\n"
 
 
-def test_what_builds_start_from_comes_first(checkout: Checkout) -> None:
+def test_base_images_of_builds_are_pulled_first(checkout: Checkout) -> None:
     done = checkout.run("echo; published_images")
     assert done.stdout.split()[-3:] == [
         "docker.io/library/python:3", "docker.io/library/postgres:18", "docker.io/library/redis:8",
@@ -96,36 +96,34 @@ def test_what_builds_start_from_comes_first(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("images", "recorded", "local"), [("local", "", ""), ("auto", "NETMON_IMAGES=local\n", ""), ("auto", "", "f00\n")]
 )
-def test_where_the_local_images_are_used_nothing_is_pulled(
-    checkout: Checkout, images: str, recorded: str, local: str
-) -> None:
+def test_nothing_is_pulled_with_local_images(checkout: Checkout, images: str, recorded: str, local: str) -> None:
     (checkout.root / ".env").write_text(recorded)
     (checkout.root / "local").write_text(local)
     assert checkout.run(images=images).stdout == ""
     assert checkout.pulled == []
 
 
-def test_asked_for_they_are_pulled_whatever_is_here(checkout: Checkout) -> None:
+def test_images_pull_ignores_local_images(checkout: Checkout) -> None:
     (checkout.root / "local").write_text("f00\n")
     checkout.run(images="pull")
     assert len(checkout.pulled) == 3
 
 
-def test_files_that_compose_refuses_are_left_to_the_task(checkout: Checkout) -> None:
+def test_compose_files_with_an_error_start_no_pull(checkout: Checkout) -> None:
     docker = checkout.root / "docker"
     docker.write_text(docker.read_text().replace("cat config.yml", "exit 1"))
     assert checkout.run().stdout == ""
 
 
-def test_after_a_failure_no_other_pull_is_begun(checkout: Checkout) -> None:
+def test_a_failed_pull_starts_no_further_pull(checkout: Checkout) -> None:
     names = [f"    image: docker.io/library/{name}" for name in ("bad:1", "bad:2", "bad:3", "good:1", "good:2")]
     checkout.run("wait || true", config="\n".join(names))
     assert not any("good" in name for name in checkout.pulled)
 
 
-def test_they_end_with_the_script(checkout: Checkout) -> None:
-    waits = "until [[ -s pid ]]; do sleep 0.05; done"
-    checkout.run(waits, config="    image: docker.io/library/slow:1\n")
+def test_pulls_end_with_the_script(checkout: Checkout) -> None:
+    wait_for_pull = "until [[ -s pid ]]; do sleep 0.05; done"
+    checkout.run(wait_for_pull, config="    image: docker.io/library/slow:1\n")
     process = Path("/proc", (checkout.root / "pid").read_text().strip())
     deadline = time.monotonic() + 10
     while process.exists() and "sleep" in (process / "cmdline").read_text() and time.monotonic() < deadline:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from toolkit import compose
-from toolkit.compose import Docker, Result
+from toolkit.checkout.project import Project
+from toolkit.engine import compose
+from toolkit.engine.compose import Docker, Result
 from toolkit.images import registry
-from toolkit.project import Project
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -24,7 +24,7 @@ Answer = Result | BaseException | Callable[[list[str]], Result]
 
 @dataclass
 class FakeDocker:
-    """In the place of `toolkit.compose.run`: scripted answers, and a record of what was asked.
+    """In the place of `toolkit.engine.compose.run`: scripted answers, and a record of what was asked.
 
     ``cli`` is what the functions under test take as their docker.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from toolkit.health import ServiceState, parse
+from toolkit.engine.health import ServiceState, parse_container
 
 NEVER = "0001-01-01T00:00:00Z"
 
@@ -60,4 +60,4 @@ def container(
 
 def state(*args: Any, **kwargs: Any) -> ServiceState:
     """The same, parsed."""
-    return parse(container(*args, **kwargs))
+    return parse_container(container(*args, **kwargs))

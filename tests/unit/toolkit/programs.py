@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.unit.toolkit.conftest import FakeDocker
-from toolkit.compose import Result
+from toolkit.checkout.project import Project
+from toolkit.engine.compose import Result
 from toolkit.observe.stack import Stack
-from toolkit.project import Project
 
 Parameters = dict[str, str]
 Answer = Callable[[Parameters], Any]

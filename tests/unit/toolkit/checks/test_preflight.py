@@ -1,0 +1,264 @@
+"""What keeps a checkout from production: every finding seen, with its fix, and gone once it is mended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.checks import preflight
+from toolkit.checks.preflight import announce, clock_state, weakness
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding
+
+INFO = {
+    "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,
+    "CpuCfsQuota": True, "PidsLimit": True, "CgroupVersion": "2",
+}  # fmt: skip
+DIGEST = "sha256:" + "0" * 64
+ISOLATED = {"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}
+READY = {
+    "DOMAIN": "monitor.netmon.io",
+    "PROXY_BIND_ADDRESS": "0.0.0.0",  # noqa: S104
+    "ALERT_RECEIVERS": "app,slack,deadmansswitch",
+    "BACKUP_TARGET": "/mnt/backup",
+}
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture(autouse=True)
+def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A checkout that is ready for production; the services can be changed."""
+    setup(project, "prod", images="pulled", folder="/")
+    shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
+    envfile.update(project.env_file, READY)
+    folder = project.secrets_dir / "alertmanager"
+    folder.mkdir()
+    for name in ("slack_api_url", "deadmansswitch_url"):
+        (folder / name).write_text("https://hooks.netmon.io/x\n")
+    for name in READY:
+        monkeypatch.delenv(name, raising=False)
+    limits = {"deploy": {"resources": {"limits": {"memory": "1000000000"}}}}
+    services: dict[str, Any] = {
+        "app": {"image": "app:1", "build": {}, **limits},
+        "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
+    }
+    docker.on("version", "--format", stdout="28.5.2\n")
+    docker.on("compose", "version", stdout="2.40.3\n")
+    docker.on("buildx", "version", stdout="github.com/docker/buildx v0.29.1 abc\n")
+    docker.on("info", stdout=INFO)
+    docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
+    docker.on("compose", "config", "--quiet")
+    docker.on("compose", "config", "--hash", stdout="app 1\n")
+    docker.on("image", "inspect", stdout=[{}])
+    docker.on("ps", stdout="")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 50_000_000_000))
+    monkeypatch.setattr(preflight, "clock_state", lambda: 0)
+    return services
+
+
+def complaints(project: Project, docker: FakeDocker, profile: str = "prod") -> list[Finding]:
+    return [each for each in preflight.preflight(project, docker.cli, profile).findings if each.outcome != "ok"]
+
+
+def only(project: Project, docker: FakeDocker, check: str, level: str = "failed") -> str:
+    """What the one complaint says; it has a fix."""
+    [finding] = complaints(project, docker)
+    assert (finding.check, finding.outcome) == (check, level), finding
+    assert finding.fix
+    return finding.detail
+
+
+def test_all_is_ready(project: Project, docker: FakeDocker) -> None:
+    assert complaints(project, docker) == []
+
+
+def test_the_files_of_the_profile_are_looked_at(project: Project, docker: FakeDocker) -> None:
+    """Also where the checkout is set up for another one."""
+    setup(project, "dev")
+    [finding] = [each for each in complaints(project, docker) if each.check == "profile"]
+    assert (finding.outcome, finding.fix) == ("failed", "run: invoke setup --profile=prod")
+    assert any("docker-compose.prod.yml" in str(each.get("COMPOSE_FILE")) for each in docker.environments)
+
+
+def test_development_is_not_production(project: Project, docker: FakeDocker) -> None:
+    setup(project, "dev")
+    assert "dev is for development" in next(each.detail for each in complaints(project, docker, "dev"))
+    with pytest.raises(ToolkitError, match="unknown profile"):
+        preflight.preflight(project, docker.cli, "staging")
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("correcthorsebatterystaple", ""),
+        ("Password12345678", "common words and digits"),
+        ("P4ssw0rd-P4ssw0rd", "common words and digits"),
+        ("changeme-changeme", "common words and digits"),
+        ("1234567890123456", "common words and digits"),
+        ("aaaaaaaabbbbbbbb", "different characters"),
+        ("Xq9-admin-vT3z_Lw8kR0pYb2", ""),
+    ],
+)
+def test_passwords_that_can_be_guessed(password: str, said: str) -> None:
+    assert said in weakness(password)
+    assert bool(weakness(password)) is bool(said)
+
+
+def test_no_generated_password_can_be_guessed() -> None:
+    assert [value for value in (credentials.generate() for _ in range(2000)) if weakness(value)] == []
+
+
+def test_a_weak_password(project: Project, docker: FakeDocker) -> None:
+    credentials.path_of(project, "redis_password").write_text("password-password")
+    assert only(project, docker, "passwords") == "secrets/redis_password.txt is made of common words and digits"
+
+
+def test_a_weak_token_beside_a_strong_one(project: Project, docker: FakeDocker) -> None:
+    path = credentials.path_of(project, "api_token")
+    path.write_text(f"{path.read_text()}\npassword-password")
+    said = [each.detail for each in complaints(project, docker)]
+    assert said == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "secrets/api_token.txt is made of common words and digits",
+    ]
+
+
+def test_one_password_for_two_doors(project: Project, docker: FakeDocker) -> None:
+    value = credentials.path_of(project, "redis_password").read_text()
+    credentials.path_of(project, "postgres_password").write_text(value)
+    assert "are the same" in only(project, docker, "passwords")
+
+
+def test_a_password_that_is_missing(project: Project, docker: FakeDocker) -> None:
+    credentials.path_of(project, "redis_password").unlink()
+    assert {each.check for each in complaints(project, docker)} == {"secrets", "passwords"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("localhost", "no browser trusts"),
+        ("", "no browser trusts"),
+        ("netmon.local", "no browser trusts"),
+        ("monitor.example.org", "no browser trusts"),
+        ("192.0.2.7", "an address"),
+        ("https://monitor.netmon.io", "not the name of a host"),
+        ("monitor", "not a complete name"),
+    ],
+)
+def test_a_domain_without_a_certificate(project: Project, docker: FakeDocker, name: str, said: str) -> None:
+    envfile.update(project.env_file, {"DOMAIN": name})
+    assert said in only(project, docker, "domain")
+
+
+@pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning"), ("everywhere", "failed")])
+def test_an_address_that_nobody_reaches(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
+    envfile.update(project.env_file, {"PROXY_BIND_ADDRESS": bound})
+    assert bound in only(project, docker, "address", level)
+
+
+@pytest.mark.parametrize(
+    ("receivers", "level", "said"),
+    [
+        ("app", "failed", "the application alone"),
+        ("", "failed", "nobody"),
+        ("deadmansswitch", "failed", "no person is told"),
+        ("app,slack", "warning", "no dead man's switch"),
+        ("email,deadmansswitch", "failed", "smtp_password is missing"),
+    ],
+)
+def test_alerts_that_reach_no_person(
+    project: Project, docker: FakeDocker, receivers: str, level: str, said: str
+) -> None:
+    envfile.update(project.env_file, {"ALERT_RECEIVERS": receivers})
+    assert said in only(project, docker, "alert receivers", level)
+
+
+def test_a_host_that_nobody_watches(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+    del services["alertmanager"]
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    assert "monitoring is switched off" in only(project, docker, "alert receivers")
+
+
+def test_no_backup(project: Project, docker: FakeDocker) -> None:
+    envfile.update(project.env_file, {"BACKUP_TARGET": ""})
+    assert "no backup is set up" in only(project, docker, "backup")
+
+
+def test_what_the_doctor_warns_of_is_a_blocker_here(project: Project, docker: FakeDocker) -> None:
+    docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
+    assert "may take 2.0 GB" in only(project, docker, "memory")
+    docker.on("info", stdout=INFO)
+    project.env_file.chmod(0o644)
+    assert ".env" in only(project, docker, "permissions")
+
+
+def test_an_engine_that_does_not_isolate(project: Project, docker: FakeDocker) -> None:
+    docker.on("version", "--format", stdout="27.5.1\n")
+    assert "28 or newer" in only(project, docker, "engine")
+
+
+def test_too_little_room_for_the_data(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 15_000_000_000))
+    assert "15 GB free" in only(project, docker, "room", "warning")
+
+
+def test_an_engine_elsewhere(project: Project, docker: FakeDocker) -> None:
+    docker.on("info", stdout={**INFO, "DockerRootDir": "/nowhere"})
+    assert {each.check for each in complaints(project, docker)} == {"engine files"}
+
+
+@pytest.mark.parametrize(("state", "said"), [(5, "not synchronised"), (None, "not checked")])
+def test_a_clock_that_may_be_wrong(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, state: int | None, said: str
+) -> None:
+    monkeypatch.setattr(preflight, "clock_state", lambda: state)
+    assert said in only(project, docker, "clock", "warning")
+
+
+def test_the_kernel_is_asked_for_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    state = clock_state()
+    assert state is None or 0 <= state <= 5
+
+
+def test_tags_can_be_moved(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+    services["alertmanager"]["image"] = "am:1"
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    assert "am:1" in only(project, docker, "digests", "warning")
+    setup(project, None, images="local")
+    assert "built here" in only(project, docker, "digests", "warning")
+
+
+def test_the_count_is_told_in_production_only(
+    project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce(project, docker.cli)
+    assert capsys.readouterr().out == ""
+    envfile.update(project.env_file, {"BACKUP_TARGET": "", "DOMAIN": "localhost", "PROXY_BIND_ADDRESS": ""})
+    announce(project, docker.cli)
+    assert "not ready for production: 2 blockers, 1 warnings" in capsys.readouterr().out
+    setup(project, "dev")
+    announce(project, docker.cli)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_checkout_without_a_folder_for_secrets(project: Project, docker: FakeDocker) -> None:
+    shutil.rmtree(project.secrets_dir)
+    assert {each.check for each in complaints(project, docker)} == {"secrets", "passwords", "alert receivers"}
+    assert isinstance(project.secrets_dir, Path)

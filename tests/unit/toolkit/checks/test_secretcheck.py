@@ -1,0 +1,331 @@
+"""Looking over the credentials: what is bad is named, refused where it cannot work, and never shown."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+import time
+from base64 import b64decode, urlsafe_b64encode
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.containers import container
+from tests.unit.toolkit.httpserver import Route, server
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.checks import secretcheck
+from toolkit.checks.secretcheck import Row, bits, check, report
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result
+from toolkit.operate.lifecycle import Options, up
+
+BAD = {
+    "empty": b"",
+    "only a newline": b"\n",
+    "newline inside": b"0123456789\nabcdefghij",
+    "two newlines": b"0123456789abcdefghij\n\n",
+    "1 MB": b"x" * 1_000_000,
+    "NUL": b"0123456789\0abcdefghij",
+    "double quote": b'0123456789"abcdefghij',
+    "single quote": b"0123456789'abcdefghij",
+    "dollar sign": b"0123456789$abcdefghij",
+    **{f"a {sign} inside": f"0123456789{sign}abcdefghij".encode() for sign in "@:/?#` \\&=\t"},
+    "percent sign": b"0123456789%abcdefghij",
+    "not ASCII": "0123456789éabcdefghij".encode(),
+    "not text": b"\xff\xfe0123456789abcdefghij",
+    "leading dash": b"-0123456789abcdefghij",
+    "leading newline": b"\n0123456789abcdefghij",
+    "too short": b"0123456789",
+}
+SERVICES = ("db", "redis", "rabbitmq", "grafana", "app")
+
+
+STRENGTH = cache(bits)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every test, so that the strength of each is found out once: that takes longer than all the rest."""
+    chance = random.Random(0)  # noqa: S311 - they open nothing
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: urlsafe_b64encode(chance.randbytes(size)).decode()[:-1])
+    monkeypatch.setattr(secretcheck, "bits", STRENGTH)
+
+
+@pytest.fixture(autouse=True)
+def stack(project: Project, docker: FakeDocker, _the_same_passwords: None) -> None:
+    """A checkout that is set up, and a stack in which every password opens its service."""
+    setup(project, "dev")
+    ours = {"image": "network-monitor:dev"}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": ours, "smoke": ours}})
+    docker.on("ps", stdout="one two")
+    docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
+    docker.on("compose", "exec")
+    docker.on("exec", "--interactive", stdout="status 204\n")
+    docker.on("compose", "exec", "redis", stdout="OK\nPONG\n")
+
+
+def row(project: Project, docker: FakeDocker, name: str) -> Row:
+    [found] = [each for each in check(project, docker.cli) if each.name == name]
+    return found
+
+
+def write(project: Project, name: str, content: bytes) -> Path:
+    path = credentials.path_of(project, name)
+    path.write_bytes(content)
+    return path
+
+
+def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = check(project, docker.cli)
+    assert [row.name for row in rows] == list(project.secrets)
+    assert {row.outcome for row in rows} == {"ok"}
+    report(rows).show()
+    report(rows).require()
+    shown = capsys.readouterr().out
+    assert "db: netmon_a" in shown
+    assert "redis accepts it" in shown
+    assert "kafka asks nobody for it in this profile" in shown
+    assert not any(value in shown for value in credentials.read(project).values() if len(value) > 20)
+
+
+def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: FakeDocker) -> None:
+    check(project, docker.cli)
+    passwords = [credentials.load(project, each) for each in project.secrets.values() if each.service in SERVICES]
+    logins = docker.ran("exec")
+    assert len(logins) == len(passwords)
+    for password in passwords:
+        assert not any(password in word for argv in docker.calls for word in argv)
+        assert not any(password in (value or "") for env in docker.environments for value in env.values())
+        assert sum(password in given for given in docker.inputs) == 1
+
+
+def test_what_does_not_run_is_not_tried(project: Project, docker: FakeDocker) -> None:
+    docker.on("container", "inspect", stdout=[container("db", status="exited")])
+    found = row(project, docker, "postgres_app_password")
+    assert found.outcome == "skipped"
+    assert found.findings[0].detail == "not tried: db does not run"
+    assert not docker.ran("compose", "exec")
+    docker.on("ps", code=1, stderr="Cannot connect to the Docker daemon")
+    assert "not tried: cannot list the containers" in row(project, docker, "redis_password").findings[0].detail
+    report(check(project, docker.cli)).require()
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "result", "said", "fix"),
+    [
+        (
+            "postgres_monitoring_password",
+            "db",
+            Result(3, "", 'psql:<stdin>:1: error: FATAL:  password authentication failed for user "monitoring_a"\n'),
+            "db does not accept it: psql:<stdin>:1: error: FATAL: password authentication failed",
+            "/opt/netmon/postgres-accounts.sh",
+        ),
+        (
+            "redis_app_password",
+            "redis",
+            Result(0, "WRONGPASS invalid username-password pair or user is disabled.\nNOAUTH required.\n", ""),
+            "redis does not accept it: NOAUTH required.",
+            "--force-recreate redis",
+        ),
+        ("grafana_admin_password", "grafana", Result(22, "", ""), "exit code 22", "reset-admin-password"),
+        ("rabbitmq_app_password", "rabbitmq", Result(65, "", "Error: failed\n"), "Error: failed", "rabbitmq"),
+    ],
+)
+def test_a_password_that_opens_nothing(
+    project: Project, docker: FakeDocker, name: str, service: str, result: Result, said: str, fix: str
+) -> None:
+    docker.answer("compose", "exec", service, by=result)
+    found = row(project, docker, name)
+    assert found.outcome == "failed"
+    assert said in found.findings[-1].detail
+    assert fix in found.findings[-1].fix
+    with pytest.raises(ToolkitError, match="credentials failed"):
+        report([found]).require()
+
+
+def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> None:
+    """By the command that its container runs, which is sent to a server of the same answers."""
+    right = credentials.load(project, project.secrets["grafana_admin_password"])
+
+    def grafana(method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        login = headers.get("Authorization", "").removeprefix("Basic ")
+        if (method, path) == ("GET", "/api/org") and b64decode(login).decode() == f"admin:{right}":
+            return 200, {"id": 1, "name": "Main Org."}, {}
+        return 401, {"message": "Invalid username or password"}, {}
+
+    with server(grafana) as port:
+
+        def run(argv: list[str]) -> Result:
+            command = [word.replace(":3000", f":{port}") for word in argv[argv.index("grafana") + 1 :]]
+            # Other services are asked at the same time.
+            given = [each for each in docker.inputs if each.startswith('user = "admin:')][-1]
+            done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+            return Result(done.returncode, done.stdout, done.stderr)
+
+        docker.answer("compose", "exec", "grafana", by=run)
+        assert row(project, docker, "grafana_admin_password").findings[0].detail == "grafana accepts it"
+        write(project, "grafana_admin_password", credentials.generate().encode())
+        found = row(project, docker, "grafana_admin_password")
+        assert found.outcome == "failed"
+        assert "grafana does not accept it" in found.findings[-1].detail
+        assert "401" in found.findings[-1].detail
+        assert "reset-admin-password" in found.findings[-1].fix
+        write(project, "grafana_admin_password", right.encode())
+        assert row(project, docker, "grafana_admin_password").outcome == "ok"
+
+
+def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
+    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
+    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].detail
+
+
+def test_a_password_that_a_program_repeats_is_not_shown(project: Project, docker: FakeDocker) -> None:
+    password = credentials.load(project, project.secrets["postgres_password"])
+    docker.on("compose", "exec", "db", code=3, stderr=f'syntax error at "{password}"')
+    assert password not in row(project, docker, "postgres_password").findings[0].detail
+
+
+def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: FakeDocker) -> None:
+    setup(project, "prod")
+    docker.on("container", "inspect", stdout=[container("kafka")])
+    docker.on("compose", "exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
+    found = row(project, docker, "kafka_app_password")
+    assert found.account == "kafka: netmon_a"
+    assert "Authentication failed" in found.findings[0].detail
+    [given] = [each for each in docker.inputs if 'username="netmon_a"' in each]
+    assert credentials.load(project, project.secrets["kafka_app_password"]) in given
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("name", ["redis_app_password", "postgres_app_user"])
+def test_a_bad_secret_is_refused_before_anything_starts(
+    project: Project, docker: FakeDocker, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project, name, content)
+    before = project.env_file.read_text()
+    rows = check(project, docker.cli)
+    [found] = [each for each in rows if each.name == name]
+    assert found.outcome == "failed"
+    assert found.findings[0].fix
+    with pytest.raises(ToolkitError, match="credentials failed"):
+        report(rows).require()
+    for start in (lambda: setup(project, None), lambda: up(project, docker.cli, Options(60))):
+        docker.on("version", stdout="28.5.2")
+        docker.on("compose", "version", stdout="2.40.3")
+        docker.on("buildx", "version", stdout="buildx v0.29.1")
+        docker.on("info", stdout="/var/lib/docker")
+        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is refused"):
+            start()
+    assert project.env_file.read_text() == before
+    assert not docker.ran("compose", "up")
+    text = content.decode(errors="replace").strip()
+    assert not text or text[:18] not in capsys.readouterr().out
+
+
+def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> None:
+    used = credentials.load(project, project.secrets["api_token"])
+    assert row(project, docker, "api_token").account == "app"
+    write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
+    found = row(project, docker, "api_token")
+    assert [each.detail for each in found.findings] == [
+        "secrets/api_token.txt holds 1 more beside the token in use",
+        "app accepts it",
+    ]
+    write(project, "api_token", f"{used}\npassword12345678".encode())
+    assert any("it can be guessed" in each.detail for each in row(project, docker, "api_token").findings)
+
+
+def test_every_replica_is_asked_for_its_token(project: Project, docker: FakeDocker) -> None:
+    docker.on("container", "inspect", stdout=[container("app", number=number, id=f"app-{number}") for number in (1, 3)])
+    docker.on("exec", "app-3", stdout="status 401\n")
+    found = row(project, docker, "api_token")
+    assert found.findings[0].detail == "app does not accept it: status 401"
+    docker.on("exec", "app-3", stdout="status 204\n")
+    assert row(project, docker, "api_token").outcome == "ok"
+    docker.on("exec", "app-1", code=1, stderr="ConnectionRefusedError: [Errno 111] Connection refused\n")
+    assert "Connection refused" in row(project, docker, "api_token").findings[0].detail
+
+
+def test_another_application_asks_for_no_token(project: Project, docker: FakeDocker) -> None:
+    services = {"app": {"image": "yours:1"}, "smoke": {"image": "network-monitor:dev"}}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": services})
+    found = row(project, docker, "api_token")
+    assert (found.outcome, found.findings[0].detail) == (
+        "ok",
+        "app is another application than ours, which asks nobody for it",
+    )
+
+
+def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: FakeDocker) -> None:
+    value = credentials.load(project, project.secrets["redis_password"])
+    write(project, "redis_password", f"{value}\n".encode())
+    found = row(project, docker, "redis_password")
+    assert (found.outcome, found.findings[0].fix) == ("warning", "run: truncate --size=-1 secrets/redis_password.txt")
+    assert setup(project, None) == []
+
+
+def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
+    credentials.path_of(project, "postgres_app_user").unlink()
+    rows = {each.name: each for each in check(project, docker.cli)}
+    assert rows["postgres_app_user"].findings[0].detail == "secrets/postgres_app_user.txt is missing"
+    assert rows["postgres_app_password"].account == "db: ?"
+    assert "postgres_app_user.txt is missing" in rows["postgres_app_password"].findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("mode", "level", "said"),
+    [(0o600, "failed", "cannot read secrets/redis_password.txt"), (0o664, "warning", "can write")],
+)
+def test_permissions_of_a_file(project: Project, docker: FakeDocker, mode: int, level: str, said: str) -> None:
+    credentials.path_of(project, "redis_password").chmod(mode)
+    found = row(project, docker, "redis_password")
+    assert found.outcome == level
+    assert said in found.findings[0].detail
+
+
+def test_permissions_of_the_folder(project: Project, docker: FakeDocker) -> None:
+    project.secrets_dir.chmod(0o750)
+    found = row(project, docker, "secrets/")
+    assert (found.outcome, found.account) == ("warning", "")
+    report([found]).require()
+
+
+def test_an_old_password(project: Project, docker: FakeDocker) -> None:
+    path = credentials.path_of(project, "redis_password")
+    for days, level in ((90.5, "ok"), (91.5, "warning")):
+        written = time.time() - days * 86400
+        os.utime(path, (written, written))
+        found = row(project, docker, "redis_password")
+        assert (found.age, found.outcome) == (int(days), level)
+    assert "91 days old" in found.findings[0].detail
+
+
+@pytest.mark.parametrize("weak", ["a" * 64, "0123456789abcdef", "password12345678", "Summer2026-netmon"])
+def test_a_weak_password(project: Project, docker: FakeDocker, weak: str) -> None:
+    write(project, "rabbitmq_password", weak.encode())
+    project.env_file.write_text("".join(
+        line for line in project.env_file.read_text().splitlines(True) if "RABBITMQ_PASSWORD" not in line
+    ))  # fmt: skip
+    setup(project, None)
+    found = row(project, docker, "rabbitmq_password")
+    assert found.outcome == "warning"
+    assert "it can be guessed" in found.findings[0].detail
+    assert weak not in found.findings[0].detail
+
+
+def test_what_set_up_makes_is_strong() -> None:
+    assert bits(credentials.generate()) > 100
+    assert bits("g7gUnpolft4hP3Bl") >= secretcheck.WEAK, "16 random characters are enough"
+
+
+def test_one_password_for_two_accounts(project: Project, docker: FakeDocker) -> None:
+    value = credentials.load(project, project.secrets["postgres_password"])
+    write(project, "kafka_app_password", value.encode())
+    assert row(project, docker, "postgres_password").findings[0].detail == "it is the same as kafka_app_password"
+    assert row(project, docker, "kafka_app_password").outcome == "warning"

@@ -1,0 +1,461 @@
+"""Smoke checks: what runs, what is skipped and why, and that nothing passes that was not done."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import pytest
+import requests
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.containers import container, state
+from tests.unit.toolkit.httpserver import Route, server
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.checks import hostchecks
+from toolkit.checks import smoke as module
+from toolkit.checks.hostchecks import Host, HostCheck
+from toolkit.checks.proxy import Proxy
+from toolkit.checks.smoke import Plan, read_line, report, smoke
+from toolkit.core.errors import ToolkitError
+from toolkit.core.polling import CheckError
+from toolkit.core.report import Finding, Outcome
+from toolkit.engine.compose import Docker
+from toolkit.observe import targets
+from toolkit.observe.stack import Stack
+
+OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
+PORTS = [{"target": 1}]
+# Every service of `services` that should run.
+RUNNING = ["app", "worker", "db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager"]
+
+
+def services(**changes: dict[str, Any] | None) -> dict[str, Any]:
+    """Every service of a development stack; a change of None removes one."""
+    every: dict[str, Any] = {
+        "app": {**OURS, "ports": PORTS},
+        "worker": dict(OURS),
+        "smoke": {**OURS, "profiles": ["tools"]},
+        "db": {},
+        "redis": {},
+        "kafka": {"ports": PORTS},
+        "rabbitmq": {"ports": PORTS},
+        "prometheus": {"ports": PORTS, "profiles": ["monitoring"]},
+        "alertmanager": {"ports": PORTS, "profiles": ["monitoring"]},
+    }
+    return {name: spec for name, spec in (every | changes).items() if spec is not None}
+
+
+def plan(off: tuple[str, ...] = ("smoke",), **changes: dict[str, Any] | None) -> Plan:
+    every = services(**changes)
+    return Plan(every, frozenset(every) - set(off))
+
+
+def check(name: str) -> HostCheck:
+    return next(each for each in hostchecks.CHECKS if each.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "reason"),
+    [
+        ("probe", plan(), ""),
+        ("probe", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), "another application"),
+        ("probe", plan(app={**OURS, "build": {"context": "/foreign"}, "ports": PORTS}), "another application"),
+        ("probe", plan(worker={**OURS, "deploy": {"replicas": 0}}), "worker has no replicas"),
+        ("probe", plan(app=dict(OURS)), "publishes no port of app"),
+        ("health", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), ""),
+        ("health", plan(app=dict(OURS), proxy={"ports": PORTS}), ""),
+        ("kafka", plan(kafka={}, proxy={"ports": PORTS}), "publishes no port of kafka"),
+        ("kafka", plan(kafka={}), "publishes no port of kafka"),
+        ("targets", plan(off=("smoke", "prometheus")), "switched off (group monitoring)"),
+        ("targets", plan(prometheus=None), "has no service prometheus"),
+        ("targets", plan(prometheus={}), ""),
+        ("signals", plan(), "has no service otel-collector"),
+        ("targets", replace(plan(), unavailable=frozenset({"prometheus"})), "prometheus is not in the local images"),
+    ],
+)
+def test_reasons_to_skip_a_check_from_the_host(name: str, given: Plan, reason: str) -> None:
+    found = given.reason_to_skip(check(name))
+    assert reason in found if reason else not found
+
+
+def finding(check: str, outcome: Outcome, detail: str, where: str = "inside", seconds: float = 0) -> Finding:
+    return Finding(check, outcome, detail, subject=where, seconds=seconds)
+
+
+def test_the_table_shows_where_each_check_ran_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    report(
+        [finding("redis", Outcome.FAILED, "no\nanswer", seconds=0.1), finding("kafka", Outcome.OK, "", "host")]
+    ).show()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["check", "from", "outcome", "time", "detail"],
+        ["redis", "inside", "failed", "0.10", "s", "no", "answer"],
+        ["kafka", "host", "ok", "0.00", "s"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"check": "db", "ok": true, "ms": 12.5, "detail": "row"}', finding("db", Outcome.OK, "row", seconds=0.0125)),
+        ('{"check": "db", "ok": false, "ms": 1, "detail": "x"}', finding("db", Outcome.FAILED, "x", seconds=0.001)),
+        ('{"check": "db", "ok": "yes", "ms": 1, "detail": ""}', finding("db", Outcome.FAILED, "", seconds=0.001)),
+        ('{"check": "x", "ok": null, "ms": 0, "detail": "no"}', finding("x", Outcome.SKIPPED, "no", seconds=0.0)),
+        ('{"check": "db", "ms": 1, "detail": ""}', None),
+        ("Container smoke Created", None),
+        ("[1]", None),
+    ],
+)
+def test_lines_of_the_checks_inside(line: str, expected: Finding | None) -> None:
+    assert read_line(line) == expected
+
+
+class TestSmoke:
+    """The whole run, with checks from the host in the place of the real ones."""
+
+    @pytest.fixture(autouse=True)
+    def _prepared(self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.docker = docker
+        monkeypatch.setattr(hostchecks, "CHECKS", (HostCheck("health", ("app",), lambda _host: "fine"),))
+        docker.on("ps", stdout="id-app-1")
+        docker.on("container", "inspect", stdout=[container("app")])
+        docker.on("rm", "--force")
+        self.configure()
+
+    def configure(self, *off: str) -> None:
+        every = services()
+        on = {name: spec for name, spec in every.items() if name not in {"smoke", *off}}
+        self.docker.on("config", stdout={"name": "netmon", "services": on})
+        self.docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": every})
+
+    def reports(self, *names: str, code: int = 0, stderr: str = "") -> None:
+        lines = [json.dumps({"check": name, "ok": True, "ms": 1, "detail": "did"}) for name in names]
+        self.docker.on("run", "--rm", "smoke", code=code, stdout="\n".join(lines), stderr=stderr)
+
+    def outcomes(self, project: Project) -> dict[tuple[str, str], str]:
+        report = smoke(project, self.docker.cli, 5)
+        return {(each.check, each.subject): each.outcome.value for each in report.findings}
+
+    def test_every_service_that_should_run_is_asked_for(self, project: Project) -> None:
+        self.reports(*RUNNING)
+        assert set(self.outcomes(project).values()) == {"ok"}
+        [run] = self.docker.ran("compose", "run")
+        assert run[run.index("--only") + 1 :] == RUNNING
+        assert self.docker.ran("rm") == [], "the command has removed its own container"
+
+    def test_what_the_profile_does_not_have_is_not_missed(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hostchecks, "CHECKS", (*hostchecks.CHECKS, HostCheck("proxy", ("proxy",), hostchecks.edge)))
+        self.reports(*RUNNING)
+        assert ("proxy", "host") not in self.outcomes(project)
+
+    def test_a_group_that_is_off_is_not_asked_for(self, project: Project) -> None:
+        self.configure("prometheus", "alertmanager")
+        self.reports("app", "worker", "db", "redis", "kafka", "rabbitmq")
+        assert set(self.outcomes(project).values()) == {"ok"}
+        assert "prometheus" not in self.docker.ran("compose", "run")[0]
+
+    def test_a_service_without_a_check_is_named_unless_another_check_uses_it(self, project: Project) -> None:
+        lines = [
+            json.dumps({"check": name, "ok": None if name in {"app", "db"} else True, "ms": 0, "detail": "none"})
+            for name in RUNNING
+        ]
+        self.docker.on("run", "--rm", "smoke", stdout="\n".join(lines))
+        found = self.outcomes(project)
+        assert ("app", "inside") not in found, "the check `health` is about it"
+        assert found["db", "inside"] == "skipped"
+
+    def test_what_the_images_lack_is_named(self, project: Project) -> None:
+        setup(project, "dev", images="local")
+        every = services(grafana={"profiles": ["absent"]})
+        here = {name: spec for name, spec in every.items() if name not in {"smoke", "grafana"}}
+        self.docker.answer("config", by=lambda _argv: self.docker.result(
+            {"name": "netmon", "services": every if self.docker.environments[-1] else here}))  # fmt: skip
+        self.docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": every})
+        self.reports(*RUNNING)
+        found = self.outcomes(project)
+        assert found.pop(("grafana", "inside")) == "skipped"
+        assert found.pop(("smoke", "inside")) == "skipped"
+        assert set(found.values()) == {"ok"}
+
+    def test_what_did_not_report_has_failed(self, project: Project) -> None:
+        self.reports(*RUNNING[:-1], code=1)
+        found = self.outcomes(project)
+        assert found.pop(("alertmanager", "inside")) == "failed"
+        assert set(found.values()) == {"ok"}
+
+    def test_a_container_that_does_not_start_fails_every_check_inside(self, project: Project) -> None:
+        self.reports(code=125, stderr="pull access denied\n")
+        report = smoke(project, self.docker.cli, 5)
+        inside = [each for each in report.findings if each.subject == "inside"]
+        assert [each.check for each in inside] == RUNNING
+        assert {(each.outcome, each.detail) for each in inside} == {
+            (Outcome.FAILED, "it did not report: pull access denied")
+        }
+        assert self.docker.ran("rm", "--force")
+
+    def test_a_run_that_takes_too_long_fails_and_is_removed(self, project: Project) -> None:
+        self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not end within 5 s"))
+        assert self.outcomes(project)["db", "inside"] == "failed"
+        assert self.docker.ran("rm", "--force")
+
+    @pytest.mark.parametrize(
+        ("error", "detail"),
+        [
+            (CheckError("no answer"), "no answer"),
+            (ToolkitError("secrets/x.txt is refused", "it is empty"), "secrets/x.txt is refused: it is empty"),
+            (KeyError("name"), "KeyError: 'name'"),
+        ],
+    )
+    def test_whatever_a_check_raises_is_its_failure(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, detail: str
+    ) -> None:
+        def broken(_host: Host) -> str:
+            raise error
+
+        self.reports(*RUNNING)
+        monkeypatch.setattr(hostchecks, "CHECKS", (HostCheck("health", ("app",), broken),))
+        first = smoke(project, self.docker.cli, 5).findings[0]
+        assert (first.outcome, first.detail) == (Outcome.FAILED, detail)
+
+    def test_ctrl_c_calls_the_checks_off(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_arguments: object) -> Finding:
+            raise KeyboardInterrupt
+
+        ended = threading.Event()
+
+        def inside(*arguments: Any) -> list[Finding]:
+            assert arguments[-1].wait(5), "the checks inside are told to stop"
+            ended.set()
+            return []
+
+        monkeypatch.setattr(module, "_by_host", interrupted)
+        monkeypatch.setattr(module, "_inside", inside)
+        with pytest.raises(KeyboardInterrupt):
+            smoke(project, self.docker.cli, 5)
+        assert ended.is_set()
+
+
+def host(project: Project, port: int, service: str = "app", seconds: float = 5, **changes: dict[str, Any]) -> Host:
+    ports = {"1/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    project.secrets_dir.mkdir(exist_ok=True)
+    credentials.path_of(project, "api_token").write_text(TOKEN)
+    found = [state(service, ports=ports)]
+    stack = Stack(project, Docker(project.root), services(**changes), frozenset({service}))
+    return Host(project, stack.services, found, time.monotonic() + seconds, threading.Event(), stack)
+
+
+TOKEN = "0123456789-the-token"
+
+
+class App:
+    """An application that does what ours does; ``routes`` puts other answers in the place of its own."""
+
+    def __init__(self, **routes: Route) -> None:
+        self.routes, self.jobs = routes, 3
+
+    def __call__(self, method: str, path: str, headers: dict[str, str], _body: str) -> Route:
+        if method == "POST" and headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {}, {}
+        probe = {"id": "p1", "target": "t", "requested_at": REQUESTED, "finished_at": FINISHED, "status": "succeeded",
+                 "http_status": 200, "error": None, "duration_ms": 12.0}  # fmt: skip
+        name = {"/api/probes": "accept", "/api/probes/p1": "result", "/api/targets/t/latest": "latest",
+                "/api/metrics": "metrics", "/api/health": "health"}[path]  # fmt: skip
+        self.jobs += method == "POST"
+        own: dict[str, Route] = {
+            "accept": (202, probe | {"status": "queued"}, {}),
+            "result": (200, probe, {}),
+            "latest": (200, probe, {"X-Cache": "hit"}),
+            "metrics": (200, f"# HELP x\nnetmon_jobs_published_total {self.jobs}.0\n", {}),
+            "health": (200, {"status": "healthy", "checks": {"database": "ok", "redis": "ok"}}, {}),
+        }
+        return self.routes.get(name, own[name])
+
+
+UNPUBLISHED: dict[str, Any] = {"kafka": {}}
+REQUESTED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
+
+
+def test_probe_walks_the_whole_way(project: Project) -> None:
+    with server(App()) as port:
+        assert "probed in 12 ms, stored, cached, counted" in hostchecks.probe(host(project, port, **UNPUBLISHED))
+
+
+def test_probe_is_content_with_the_state_that_another_one_found_later(project: Project) -> None:
+    """Of two at the same time the one that ends last stays in the cache, whichever was asked for first."""
+    other = {"requested_at": "2025-12-31T23:59:59Z", "finished_at": "2026-01-01T00:00:02Z"}
+    with server(App(latest=(200, other, {"X-Cache": "hit"}))) as port:
+        assert "cached" in hostchecks.probe(host(project, port, **UNPUBLISHED))
+
+
+def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def events(_host: Host) -> Iterator[Callable[[str], str]]:
+        def event_of(identifier: str) -> str:
+            raise CheckError(f"no event of {identifier}")
+
+        yield event_of
+
+    monkeypatch.setattr(hostchecks, "events", events)
+    with server(App()) as port, pytest.raises(CheckError, match="no event of p1"):
+        hostchecks.probe(host(project, port))
+
+
+@pytest.mark.parametrize(
+    ("routes", "said"),
+    [
+        ({"accept": (503, {"title": "The job queue is not available"}, {})}, "answered 503 instead of 202"),
+        ({"result": (404, {}, {})}, "answered 404 instead of 200"),
+        ({"result": (200, {"status": "queued"}, {})}, "waited 0 s in vain for the probe to finish"),
+        ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "the result refused"),
+        ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "the result 500"),
+        ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
+        ({"latest": (200, {"finished_at": REQUESTED}, {"X-Cache": "hit"})}, "latest state in the cache"),
+        ({"metrics": (200, "netmon_jobs_published_total 3\n", {})}, "did not grow"),
+        ({"metrics": (200, "netmon_other_total 3\n", {})}, "has no netmon_jobs_published_total"),
+    ],
+)
+def test_probe_fails_where_a_step_is_missing(project: Project, routes: dict[str, Route], said: str) -> None:
+    with server(App(**routes)) as port, pytest.raises(CheckError, match=said):
+        hostchecks.probe(host(project, port, seconds=0.3, **UNPUBLISHED))
+
+
+def test_probe_does_not_claim_a_metric_where_metrics_are_off(project: Project) -> None:
+    app = {**OURS, "ports": PORTS, "environment": {"ENABLE_METRICS": "false"}}
+    with server(App(metrics=(404, {}, {}))) as port:
+        assert "counted" not in hostchecks.probe(host(project, port, app=app, **UNPUBLISHED))
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        ((503, {"checks": {"database": "ok", "redis": "error"}}, {}), "redis: error"),
+        ((200, {"checks": {"redis": "error"}}, {}), "redis: error"),
+        ((500, "<html>", {"Content-Type": "text/html"}), "answered 500 instead of 200"),
+        ((200, {"status": "healthy"}, {}), "names no dependency"),
+    ],
+)
+def test_health_fails(project: Project, route: Route, said: str) -> None:
+    with server(App(health=route)) as port, pytest.raises(CheckError, match=said):
+        hostchecks.health(host(project, port))
+
+
+def test_health_names_the_dependencies(project: Project) -> None:
+    with server(App()) as port:
+        assert hostchecks.health(host(project, port)) == "database, redis reachable"
+
+
+class Through(Proxy):
+    """A proxy that hands on to the application, hides what is for the inside, and notes what it was asked."""
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        self.asked.append(path)
+        return requests.request(method, f"http://127.0.0.1:{self.encrypted}{path}", **{"timeout": 5, **options})  # noqa: S113
+
+    @cached_property
+    def asked(self) -> list[str]:
+        return []
+
+
+def test_behind_a_proxy_everything_goes_through_it(project: Project) -> None:
+    def app(method: str, path: str, headers: dict[str, str], body: str) -> Route:
+        return (200, "ready", {}) if path == "/healthz" else App()(method, path, headers, body)
+
+    with server(app) as port:
+        front = Through("https://x", "x", "127.0.0.1", port, port, None)
+        behind = replace(host(project, 1, app=dict(OURS), **UNPUBLISHED), front=front)
+        assert "counted" not in hostchecks.probe(behind), "metrics are for the inside"
+        assert hostchecks.health(behind) == "ready, as /healthz tells load balancers"
+    assert set(front.asked) == {"/api/probes", "/api/probes/p1", "/api/targets/t/latest", "/healthz"}
+
+
+def test_a_proxy_that_does_not_run_is_named(project: Project) -> None:
+    behind = host(project, 1, app=dict(OURS))
+    for check_ in (hostchecks.health, hostchecks.edge):
+        with pytest.raises(CheckError, match="proxy is not running"):
+            check_(behind)
+
+
+def test_rabbitmq_login(project: Project) -> None:
+    setup(project, "dev")
+
+    def whoami(_method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
+        return (200, {"name": "monitoring"}, {}) if headers.get("Authorization") else (401, {}, {})
+
+    with server(whoami) as port:
+        assert hostchecks.rabbitmq(host(project, port, "rabbitmq")) == "logged in as monitoring"
+    with (
+        server(lambda *_request: (401, {"error": "not_authorized"}, {})) as port,
+        pytest.raises(CheckError, match="401"),
+    ):
+        hostchecks.rabbitmq(host(project, port, "rabbitmq"))
+
+
+def test_alertmanager_is_ready(project: Project) -> None:
+    with server(lambda *_request: (200, "ok", {})) as port:
+        assert str(port) in hostchecks.alertmanager(host(project, port, "alertmanager"))
+    with server(lambda *_request: (503, "starting", {})) as port, pytest.raises(CheckError, match="503"):
+        hostchecks.alertmanager(host(project, port, "alertmanager"))
+
+
+SCRAPED = [Finding.of("targets", "app app:3000", "")]
+
+
+def test_every_target_is_waited_for(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [[*SCRAPED, Finding.of("targets", "redis", "it runs, and no job scrapes it")], SCRAPED]
+    monkeypatch.setattr(targets, "check", lambda _stack: iter(looks.pop(0)))
+    assert hostchecks.scraped(host(project, 1)) == "1 targets and services"
+
+
+def test_a_target_that_stays_down_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    down = [*SCRAPED, Finding.of("targets", "worker worker:3000", "connection refused")]
+    monkeypatch.setattr(targets, "check", lambda _stack: iter(down))
+    with pytest.raises(CheckError, match="worker worker:3000: connection refused"):
+        hostchecks.scraped(host(project, 1, seconds=0.1))
+
+
+def test_what_does_not_answer(project: Project) -> None:
+    with server(App()) as port:
+        stack = host(project, port, seconds=0.2)
+    with pytest.raises(CheckError, match="refused or cut off"):
+        stack.get("app", "/api/health")
+    with pytest.raises(CheckError, match="redis is not running"):
+        stack.get("redis", "/")
+
+    def slow(*_request: object) -> Route:
+        time.sleep(0.5)
+        return 200, "", {}
+
+    with server(slow) as port, pytest.raises(CheckError, match="does not answer"):
+        host(project, port, seconds=0.1).get("app", "/")
+
+
+def test_a_proxy_of_the_environment_is_not_used(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with server(App()) as port:
+        assert hostchecks.health(host(project, port))
+
+
+def test_waiting_is_called_off(project: Project) -> None:
+    stack = host(project, 1)
+    stack.stop.set()
+    with pytest.raises(CheckError, match="called off"):
+        hostchecks.until(stack, "nothing", lambda: None)
+
+
+def test_the_plan_is_read_from_both_configurations(project: Project, docker: FakeDocker) -> None:
+    docker.on("config", stdout={"name": "netmon", "services": {"db": {}}})
+    docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": {"db": {}, "jaeger": {}}})
+    name, found = Plan.read(project, docker.cli)
+    assert (name, set(found.on), set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})
+    assert found.wanted == ["db"]

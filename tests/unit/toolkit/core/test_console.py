@@ -1,0 +1,51 @@
+"""What is printed, on a pipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
+
+
+def test_a_table_is_aligned_and_never_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    console.table(("name", "detail"), [("a", long), ("longer", "[bold]as it is[/bold]")], ["failed", ""])
+    assert capsys.readouterr().out.splitlines() == [
+        "name    detail",
+        f"a       {long}",
+        "longer  [bold]as it is[/bold]",
+    ]
+
+
+def test_a_phase_says_what_it_took_only_if_it_succeeded(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.phase("images", "what it touches"):
+        pass
+    assert "images: 0.0 s" in capsys.readouterr().out
+    with pytest.raises(ZeroDivisionError), console.phase("images", "what it touches"):
+        raise ZeroDivisionError
+    assert "images: " not in capsys.readouterr().out
+
+
+def test_an_address_is_plain_on_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    console.address("http://127.0.0.1:3000", "the API")
+    assert capsys.readouterr().out.split(maxsplit=1) == ["http://127.0.0.1:3000", "the API\n"]
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("y", True), ("YES", True), ("", False), ("no", False)])
+def test_consent_on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, agreed: bool) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _question: answer)
+    if agreed:
+        console.confirm("delete it", yes=False)
+    else:
+        with pytest.raises(ToolkitError, match="nothing was changed"):
+            console.confirm("delete it", yes=False)
+
+
+def test_consent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(ToolkitError, match="consent is missing to delete it") as raised:
+        console.confirm("delete it", yes=False)
+    assert "--yes" in raised.value.fix
+    console.confirm("delete it", yes=True)

@@ -1,0 +1,39 @@
+"""What an expression reads, and which of its sums can be empty though one operand is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.core.promql import metrics_in, partial_sums
+
+
+def test_metrics_of_selectors_by_name_and_by_label() -> None:
+    assert metrics_in('sum(rate(a[5m])) / b{c="d"} or {__name__="e"}') == {"a", "b", "e"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "empty"),
+    [
+        ("rare + usual", ["rare{}"]),
+        ("usual - sum by (job) (increase(rare[1m]))", ["sum by (job)(increase(rare{}[1m]))"]),
+        ("usual + max_over_time(rate(rare[1m])[5m:])", ["max_over_time(rate(rare{}[1m])[5m])"]),
+        ("usual + (usual > 0)", ["(usual{} > 0)"]),
+        ("usual + absent(usual)", ["absent(usual{})"]),
+        ("usual + (usual unless usual offset 1m)", ["(usual{} unless usual{} offset 1m)"]),
+        ("(rare or rare) + usual", ["(rare{} or rare{})"]),
+        ("usual + on (job) -rare", ["-rare{}"]),
+        ("sum(usual + rare) > 0", ["rare{}"]),
+        # Nothing is hidden: the operand has a substitute, is always there, or there is only one vector.
+        ("(sum(rare) or vector(0)) + usual", []),
+        ("usual + (usual > bool 0)", []),
+        ("usual + usual", []),
+        ("time() - rare", []),
+        ("rare + 1", []),
+        ("rare - (scalar(usual) + 1)", []),
+        # Without failures there is no ratio either.
+        ("rare / usual > 0.05", []),
+        ("rare > 0 or usual > 0", []),
+    ],
+)
+def test_sums_that_are_empty_where_one_operand_is(expression: str, empty: list[str]) -> None:
+    assert partial_sums(expression, lambda name: name == "rare") == empty

@@ -1,0 +1,165 @@
+"""Running docker: the one place that starts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker, configuration
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker, Result, explain, run
+
+
+def shell(script: str, **options: object) -> Result:
+    return run(["sh", "-c", script], cwd=Path("/"), capture=True, **options)  # type: ignore[arg-type]
+
+
+def test_a_command_has_its_output_and_exit_code() -> None:
+    assert shell("echo out; echo err >&2; exit 3") == Result(3, "out\n", "err\n")
+
+
+def test_environment_and_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOVED", "before")
+    environment = {"ADDED": "here", "REMOVED": None}
+    assert shell('cat; echo "$ADDED-${REMOVED-gone}"', env=environment).stdout == "here-gone\n"
+
+
+def test_output_that_is_not_text() -> None:
+    assert "\N{REPLACEMENT CHARACTER}" in shell(r"printf '\377'").stdout
+
+
+def test_a_missing_program() -> None:
+    with pytest.raises(ToolkitError, match="cannot run no-such-docker: the program is not installed") as raised:
+        run(["no-such-docker"], cwd=Path("/"), capture=True)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize("stop", [None, threading.Event()])
+def test_a_time_out_ends_the_command(stop: threading.Event | None) -> None:
+    started = time.monotonic()
+    with pytest.raises(ToolkitError, match=r"did not end within 0\.2 s"):
+        shell("exec sleep 60", timeout=0.2, stop=stop)
+    assert time.monotonic() - started < 60
+
+
+def test_a_command_is_called_off_and_keeps_its_output(tmp_path: Path) -> None:
+    stop, begun = threading.Event(), tmp_path / "begun"
+
+    def call_off() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        stop.set()
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(call_off)
+        script = f"trap 'echo ended; exit 130' TERM; echo begun; >'{begun}'; while :; do sleep 0.05; done"
+        result = shell(script, stop=stop)
+    assert result == Result(130, "begun\nended\n", "")
+
+
+def test_a_watched_command_prints_to_a_terminal_line_by_line() -> None:
+    lines: list[str] = []
+    result = shell(r"test -t 1 && printf 'one\rtwo\n'; echo err >&2; printf 'last'; exit 3", watch=lines.append)
+    assert result == Result(3, "", "err\n")
+    assert lines == ["one", "two", "last"]
+
+
+def test_a_watched_command_is_called_off_at_what_it_prints() -> None:
+    stop, started = threading.Event(), time.monotonic()
+    result = shell("echo begun; exec sleep 60", stop=stop, watch=lambda _: stop.set())
+    assert result.code == -15
+    assert time.monotonic() - started < 30
+
+
+def test_watching_leaves_no_terminal_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        shell("echo x", watch=lambda _: None)
+        with pytest.raises(ToolkitError):
+            run(["no-such-docker"], cwd=Path("/"), watch=lambda _: None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_echo_prints_the_command(capsys: pytest.CaptureFixture[str], docker: FakeDocker) -> None:
+    docker.on("compose", "ps")
+    Docker(Path("/"), echo=True).compose("ps", "a b")
+    assert capsys.readouterr().err == "$ docker compose ps 'a b'\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "fix"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "start Docker"),
+        ("permission denied while trying to connect to the docker API", "group docker"),
+        ("docker: 'compose' is not a docker command.", "Compose plugin"),
+        ("Bind for 127.0.0.1:3000 failed: port is already allocated", "invoke doctor"),
+        ("write /x: no space left on device", "disk space"),
+        ('required variable X is missing a value: run "invoke setup" first', "invoke setup"),
+        ("something else", ""),
+    ],
+)
+def test_known_failures_come_with_their_fix(stderr: str, fix: str) -> None:
+    error = explain("do it", Result(1, "", f"first\n\n{stderr}\n"))
+    assert error.what == "cannot do it"
+    assert stderr in error.why
+    assert fix in error.fix if fix else not error.fix
+
+
+def test_a_failure_without_a_word() -> None:
+    assert explain("do it", Result(7, "", "")).why == "docker ended with exit code 7"
+
+
+def test_effective_configuration(docker: FakeDocker) -> None:
+    docker.on("compose", "config", stdout=configuration(db={}))
+    assert docker.cli.effective()["services"] == {"db": {}}
+    assert docker.cli.project_name() == "network-monitor"
+    assert len(docker.ran("compose", "config")) == 1, "it is asked once"
+    docker.cli.effective(every_group=True)
+    assert docker.ran("--profile", "*", "config")
+    docker.on("compose", "config", code=15, stderr="yaml: line 3")
+    with pytest.raises(ToolkitError, match="cannot read the compose files: yaml: line 3"):
+        docker.cli.effective()
+
+
+def test_the_configuration_is_asked_for_again_when_the_settings_have_changed(docker: FakeDocker) -> None:
+    docker.on("compose", "config", stdout=configuration(db={}))
+    docker.cli.effective()
+    (docker.cli.root / ".env").write_text("APP_PORT=1\n")
+    docker.cli.effective()
+    assert len(docker.ran("compose", "config")) == 2
+
+
+def test_nothing_is_asked_about_no_container(docker: FakeDocker) -> None:
+    assert docker.cli.inspect() == []
+    assert docker.calls == []
+
+
+def test_variables_that_win_over_the_settings(docker: FakeDocker) -> None:
+    docker.answer("config", by=lambda _: docker.result({"name": str(docker.environments[-1].get("X", "of .env"))}))
+    candidate = docker.cli.using(X="1").using(Y="2")
+    assert candidate.project_name() == "1"
+    assert docker.environments[-1] == {"X": "1", "Y": "2"}
+    assert docker.cli.project_name() == "of .env"
+    docker.on("info")
+    candidate("info", env={"X": "3"})
+    assert docker.environments[-1] == {"X": "3", "Y": "2"}
+
+
+def test_the_id_of_an_image(docker: FakeDocker) -> None:
+    docker.on("image", "inspect", stdout="sha256:1\n")
+    assert docker.cli.image_id("app:1") == "sha256:1"
+    docker.on("image", "inspect", code=1, stderr="No such image")
+    assert docker.cli.image_id("app:1") is None
+
+
+def test_the_data_root_is_that_of_the_engine_or_none_without_an_answer(docker: FakeDocker) -> None:
+    docker.on("info", stdout="/srv/docker\n")
+    assert docker.cli.data_root() == "/srv/docker"
+    docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")
+    assert docker.cli.data_root() is None
+    docker.answer("info", by=ToolkitError("cannot run docker"))
+    assert docker.cli.data_root() is None

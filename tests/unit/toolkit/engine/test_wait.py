@@ -1,0 +1,347 @@
+"""Waiting: what ends it, and what it says then."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.unit.toolkit.conftest import FakeDocker, configuration
+from tests.unit.toolkit.containers import container, state
+from toolkit.core.errors import ToolkitError
+from toolkit.engine import wait as module
+from toolkit.engine.compose import Result
+from toolkit.engine.wait import Service, Watch, dependencies, expected_replicas, group_by_service, last_lines, wait
+
+MARKER = 'relation "platform.initialisation" does not exist'
+PASSWORD = "password authentication failed"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.001)
+
+
+def looks(docker: FakeDocker, *each: list[dict[str, Any]]) -> None:
+    """Script what each look finds; the last one stays."""
+    rest = list(each)
+    now: list[dict[str, Any]] = []
+
+    def listed(_argv: list[str]) -> Result:
+        now[:] = rest.pop(0) if len(rest) > 1 else rest[0]
+        return Result(0, "\n".join(found["Id"] for found in now), "")
+
+    docker.answer("ps", "--all", by=listed)
+    docker.answer("container", "inspect", by=lambda _argv: Result(0, json.dumps(now), ""))
+    docker.on("logs", stdout="2026-01-01T00:00:00.000000001Z hello\n")
+
+
+def configure(docker: FakeDocker, **services: dict[str, Any]) -> None:
+    docker.on("compose", "config", stdout=configuration(**services))
+
+
+def finished(code: int = 0, stderr: str = "") -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(Result(code, "", stderr))
+    return future
+
+
+def test_returns_once_everything_is_healthy(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(docker, db={}, migrate={})
+    job = container("migrate", "exited", None, policy="no")
+    looks(docker, [], [container(health="starting")], [container(), job])
+    wait(docker.cli, 5)
+    lines = [line.split("(")[0].split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["db", "not", "created"],
+        ["migrate", "not", "created"],
+        ["db", "starting"],
+        ["db", "healthy"],
+        ["migrate", "exited", "with", "code", "0"],
+    ]
+
+
+def test_waits_for_the_named_services_only(docker: FakeDocker) -> None:
+    configure(docker, db={}, redis={})
+    looks(docker, [container("db"), container("redis", "exited", code=1)])
+    wait(docker.cli, 5, ["db"])
+    with pytest.raises(ToolkitError, match="redis cannot become healthy"):
+        wait(docker.cli, 5, ["redis"])
+
+
+def test_unknown_service(docker: FakeDocker) -> None:
+    configure(docker, db={}, redis={})
+    with pytest.raises(ToolkitError, match="unknown service 'datenbank': known: db, redis") as raised:
+        wait(docker.cli, 5, ["datenbank"])
+    assert raised.value.code == 2
+
+
+def test_replicas_of_the_configuration() -> None:
+    config = configuration(
+        one={}, none={"deploy": {"replicas": 0}}, three={"deploy": {"replicas": 3}}, two={"scale": 2}
+    )
+    assert expected_replicas(config) == {"one": 1, "three": 3, "two": 2}
+    with pytest.raises(ToolkitError, match="nothing to wait for"):
+        expected_replicas(config, ["none"])
+    with pytest.raises(ToolkitError, match="nothing to wait for"):
+        expected_replicas(configuration())
+
+
+def test_every_replica_counts() -> None:
+    two = [state("worker"), state("worker", number=2, health="starting")]
+    [worker] = group_by_service(two, {"worker": 3})
+    assert (worker.ready, worker.summary) == (False, "healthy, starting, 1 not created")
+    [worker] = group_by_service([two[0], state("worker", number=2)], {"worker": 2})
+    assert (worker.ready, worker.summary) == (True, "healthy")
+    [more_than_configured] = group_by_service(two, {"worker": 1})
+    assert not more_than_configured.ready
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"status": "exited", "code": 1}, "exited with code 1"),
+        ({"status": "restarting", "restarts": 4}, "keeps restarting, 4 restarts"),
+        ({"status": "created", "error": "port is already allocated"}, "the engine says: port is already allocated"),
+        ({"status": "paused"}, "paused"),
+    ],
+)
+def test_ends_at_once_on_what_cannot_become_healthy(docker: FakeDocker, given: dict[str, Any], said: str) -> None:
+    configure(docker, db={}, kafka={})
+    looks(docker, [container("db", **given), container("kafka", health="starting")])
+    with pytest.raises(ToolkitError, match="db cannot become healthy") as raised:
+        wait(docker.cli, 2)
+    assert said in raised.value.why
+    assert "| hello" in raised.value.why
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize(("sign", "fix"), [(MARKER, "down --volumes"), (PASSWORD, "secrets.check")])
+def test_ends_while_still_starting_when_no_check_can_pass_any_more(docker: FakeDocker, sign: str, fix: str) -> None:
+    configure(docker, db={})
+    looks(docker, [container("db", health="starting", checks=[(3, 3, sign), (2, 3, sign), (1, 3, sign)])])
+    with pytest.raises(ToolkitError) as raised:
+        wait(docker.cli, 2)
+    assert sign in raised.value.why
+    assert "likely:" in raised.value.why
+    assert fix in raised.value.fix
+
+
+def test_time_is_up(docker: FakeDocker) -> None:
+    configure(docker, db={}, app={})
+    looks(docker, [container("db", health="starting", checks=[(1, 1, "no response\n")])])
+    with pytest.raises(ToolkitError, match=r"not everything is healthy after 0\.01 s") as raised:
+        wait(docker.cli, 0.01)
+    assert "db: starting: no response" in raised.value.why
+    assert "app: not created" in raised.value.why
+    assert "--service=db --service=app" in raised.value.fix
+
+
+class TestHopeless:
+    """What is unhealthy now, and for good."""
+
+    @staticmethod
+    def verdict(watch: Watch, *services: Service, starting: bool = False) -> list[str]:
+        return [service.name for service, _ in watch.unrecoverable(services, starting=starting)]
+
+    @staticmethod
+    def watch(begun: float = 30) -> Watch:
+        return Watch(datetime.now(UTC) - timedelta(seconds=begun))
+
+    @staticmethod
+    def service(name: str, **given: Any) -> Service:
+        return Service(name, 1, (state(name, **given),))
+
+    def unhealthy(self, name: str, checked: float) -> Service:
+        return self.service(name, health="unhealthy", checks=[(checked, 1, "no")])
+
+    def test_with_a_fresh_check(self) -> None:
+        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.service("db")) == ["app"]
+
+    def test_not_on_a_check_from_before(self) -> None:
+        assert self.verdict(self.watch(), self.unhealthy("app", 40), self.service("db")) == []
+
+    def test_not_while_another_one_starts(self) -> None:
+        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.service("db", health="starting")) == []
+
+    def test_not_before_a_check_after_the_last_change_elsewhere(self) -> None:
+        watch, app, db = self.watch(), self.unhealthy("app", 5), self.service("db")
+        watch.changed["db"] = datetime.now(UTC) - timedelta(seconds=2)
+        assert self.verdict(watch, app, db) == []
+        watch.changed = {"app": datetime.now(UTC)}
+        assert self.verdict(watch, app, db) == ["app"]
+
+    def test_two_that_may_depend_on_each_other_are_given_up_together(self) -> None:
+        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 40)) == []
+        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 4)) == ["app", "db"]
+
+    def test_an_exit_counts_at_once(self) -> None:
+        over = self.service("db", status="exited", code=1)
+        assert self.verdict(self.watch(), over, self.unhealthy("app", 40)) == ["db"]
+
+    def test_what_was_before_a_start_is_not_held_against_it(self) -> None:
+        before = self.service("db", status="exited", code=1, started=60)
+        assert self.verdict(self.watch(), before, starting=True) == []
+        since = self.service("db", status="exited", code=1, started=5)
+        assert self.verdict(self.watch(), since, starting=True) == ["db"]
+
+    def test_a_look_notes_changes(self) -> None:
+        watch, before = self.watch(), self.service("db", health="starting")
+        watch.update([before])
+        watch.update([before])
+        assert watch.changed == {}
+        watch.update([self.service("db")])
+        assert list(watch.changed) == ["db"]
+        assert 29 < watch.seconds("db") < 32
+
+
+class TestStart:
+    """Waiting beside `docker compose up`."""
+
+    def test_a_healthy_stack_has_to_be_started_too(self, docker: FakeDocker) -> None:
+        configure(docker, db={})
+        looks(docker, [container("db")])
+        wait(docker.cli, 5, starting=finished())
+        never_ending: Future[Result] = Future()
+        with pytest.raises(ToolkitError, match="docker compose up has not ended"):
+            wait(docker.cli, 0.01, starting=never_ending)
+
+    def test_what_compose_says(self, docker: FakeDocker) -> None:
+        configure(docker, db={})
+        looks(docker, [])
+        with pytest.raises(ToolkitError, match="cannot start the stack: no such image"):
+            wait(docker.cli, 5, starting=finished(1, "no such image: x"))
+
+    def test_a_failed_container_says_more_than_compose(self, docker: FakeDocker) -> None:
+        configure(docker, db={})
+        looks(docker, [container("db", "restarting", None, restarts=1, code=78)])
+        said = "dependency failed to start: container db exited (78)"
+        with pytest.raises(ToolkitError, match="db cannot become healthy") as raised:
+            wait(docker.cli, 5, starting=finished(1, said))
+        assert "| hello" in raised.value.why
+
+
+def test_last_lines_of_both_streams_in_order(docker: FakeDocker) -> None:
+    stamp = "2026-01-01T00:00:00.{:09d}Z"
+    docker.on("logs", "--tail", "15", stdout=f"{stamp.format(1)} one\n{stamp.format(3)} three\n",
+              stderr=f"{stamp.format(2)} two\n")  # fmt: skip
+    assert last_lines(docker.cli, state()) == ["one", "two", "three"]
+    assert last_lines(docker.cli, state(), 15)[-1] == "three"
+    docker.on("logs", code=1, stderr="no such container")
+    assert last_lines(docker.cli, state()) == []
+
+
+def test_a_terminal_shows_one_table_that_changes(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr(module, "console", lambda: terminal)
+    configure(docker, db={}, app={})
+    looks(docker, [container("db", health="starting")], [container("db"), container("app")])
+    wait(docker.cli, 5)
+    assert "✓" in screen.getvalue()
+    assert "healthy" in screen.getvalue()
+
+
+class TestAskedFromOutside:
+    """A service that has no health check of its own."""
+
+    URL = "http://otel-collector:13133/"
+
+    @pytest.fixture(autouse=True)
+    def _configured(self, docker: FakeDocker) -> None:
+        configure(docker, **{"worker": {}, "otel-collector": {}})
+
+    def collector(self, **given: Any) -> dict[str, Any]:
+        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **given)
+
+    @staticmethod
+    def answers(docker: FakeDocker, *problems: str) -> None:
+        rest = list(problems)
+
+        def answer(_argv: list[str]) -> Result:
+            problem = rest.pop(0) if len(rest) > 1 else rest[0]
+            return docker.result([{"status": 0 if problem else 200, "headers": {}, "body": "", "error": problem}])
+
+        docker.answer("exec", "worker", by=answer)
+
+    def test_is_waited_for(self, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+        looks(docker, [container("worker"), self.collector(started=1)])
+        self.answers(docker, "connection refused", "")
+        wait(docker.cli, 5)
+        said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "otel" in line]
+        assert said == [["otel-collector", "starting"], ["otel-collector", "healthy"]]
+        assert self.URL in docker.inputs[-1]
+
+    def test_is_not_asked_while_others_start(self, docker: FakeDocker) -> None:
+        looks(docker, [container("worker", health="starting"), self.collector(started=1)])
+        with pytest.raises(ToolkitError, match="not everything is healthy"):
+            wait(docker.cli, 0.01)
+        assert docker.ran("exec") == []
+
+    def test_is_given_up_when_it_never_answers(self, docker: FakeDocker) -> None:
+        looks(docker, [container("worker"), self.collector(started=100)])
+        self.answers(docker, "connection refused")
+        with pytest.raises(ToolkitError, match="otel-collector cannot become healthy") as raised:
+            wait(docker.cli, 5)
+        assert "connection refused" in raised.value.why
+        assert "| hello" in raised.value.why
+
+    def test_cannot_be_asked_without_a_worker(self, docker: FakeDocker) -> None:
+        looks(docker, [self.collector(started=1)])
+        docker.on("exec", code=1, stderr='service "worker" is not running')
+        with pytest.raises(ToolkitError, match="not everything is healthy") as raised:
+            wait(docker.cli, 0.01, ["otel-collector"])
+        assert 'service "worker" is not running' in raised.value.why
+
+
+LOOPING: dict[str, Any] = {"status": "restarting", "health": "starting", "restarts": 4}
+CHAIN: dict[str, dict[str, Any]] = {
+    "kafka-exporter": {"depends_on": {"kafka": {}}},
+    "kafka": {"depends_on": {"disk": {}}},
+    "disk": {},
+}
+
+
+def test_dependencies_are_transitive() -> None:
+    assert dependencies(configuration(**CHAIN)) == {
+        "kafka-exporter": {"kafka", "disk"},
+        "kafka": {"disk"},
+        "disk": frozenset(),
+    }
+
+
+@pytest.mark.parametrize("waiting", ["kafka", "disk"])
+def test_a_restart_loop_is_not_given_up_while_a_dependency_starts(waiting: str) -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    found = group_by_service(
+        [
+            state("kafka-exporter", started=0, **LOOPING),
+            *(state(name, health="starting" if name == waiting else "healthy") for name in ("kafka", "disk")),
+        ],
+        dict.fromkeys(CHAIN, 1),
+    )
+    watch.update(found)
+    assert watch.unrecoverable(found, starting=False) == []
+
+
+@pytest.mark.parametrize(("started", "given_up"), [(30, False), (-1, True)])
+def test_a_restart_loop_is_given_up_once_it_goes_on_after_its_dependencies_are_ready(
+    started: float, *, given_up: bool
+) -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    looping = state("kafka-exporter", started=started, **LOOPING)
+    found = group_by_service([looping, state("kafka"), state("disk")], dict.fromkeys(CHAIN, 1))
+    watch.update(found)
+    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["kafka-exporter"] * given_up
+
+
+def test_a_restart_loop_without_a_dependency_is_given_up_while_others_start() -> None:
+    watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
+    found = group_by_service([state("disk", **LOOPING), state("kafka", health="starting")], {"disk": 1, "kafka": 1})
+    watch.update(found)
+    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["disk"]

@@ -1,0 +1,109 @@
+"""The locks of images: what is written, when nothing is, and what is said of a difference."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.unit.toolkit.conftest import FakeDocker
+from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.setup import setup
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Result, TimedOutError
+from toolkit.images import image_lock
+
+REDIS = "${REGISTRY:-docker.io}/library/redis:8.10.2-alpine"
+ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
+
+
+@pytest.fixture
+def registry(docker: FakeDocker) -> FakeDocker:
+    """Registries that have one digest for everything."""
+    docker.on("imagetools", "inspect", stdout=f"{ONE}\n")
+    return docker
+
+
+def test_every_published_image_is_asked_for_once_and_written_where_it_is_used(
+    project: Project, registry: FakeDocker
+) -> None:
+    changes = image_lock.lock(project, registry.cli)
+    asked = [argv[-1] for argv in registry.ran("imagetools")]
+    assert len(asked) == len(set(asked))
+    assert {"docker.io/library/redis:8.10.2-alpine", "docker.io/library/maven:3-eclipse-temurin-21"} <= set(asked)
+    assert f"{REDIS}: missing in images.lock" in changes
+    services = yaml.safe_load((project.root / "images.lock").read_text())["services"]
+    assert services["redis"] == {"image": f"{REDIS}@{ONE}"}
+    assert services["kafka"]["build"]["args"].keys() == {"KAFKA_IMAGE", "MAVEN_IMAGE"}
+    assert "image" not in services["app"], "built here"
+
+
+def test_a_mirror_is_asked_and_stays_a_setting(project: Project, registry: FakeDocker) -> None:
+    project.env_file.write_text("REGISTRY=mirror.test:5000\n")
+    image_lock.lock(project, registry.cli)
+    assert registry.ran("imagetools", "mirror.test:5000/library/redis:8.10.2-alpine")
+    assert f"{REDIS}@{ONE}" in (project.root / "images.lock").read_text()
+
+
+def test_what_is_locked_is_not_a_change(project: Project, registry: FakeDocker) -> None:
+    image_lock.lock(project, registry.cli)
+    assert image_lock.check(project, registry.cli) == []
+    assert image_lock.lock(project, registry.cli) == []
+
+
+def test_a_moved_tag_is_a_change_and_the_check_writes_nothing(project: Project, registry: FakeDocker) -> None:
+    image_lock.lock(project, registry.cli)
+    before = (project.root / "images.lock").read_text()
+    registry.on("imagetools", "docker.io/library/redis:8.10.2-alpine", stdout=TWO)
+    assert image_lock.check(project, registry.cli) == [f"{REDIS}: changed, from {ONE} to {TWO}"]
+    assert (project.root / "images.lock").read_text() == before
+    image_lock.lock(project, registry.cli)
+    assert f"{REDIS}@{TWO}" in (project.root / "images.lock").read_text()
+
+
+def test_what_the_compose_files_no_longer_name_is_a_change(project: Project, registry: FakeDocker) -> None:
+    image_lock.lock(project, registry.cli)
+    lock = project.root / "images.lock"
+    lock.write_text(lock.read_text() + "  gone:\n    image: docker.io/library/gone:1\n")
+    (project.root / "images.prod.lock").write_text("services: {more: {image: x}}\n")
+    found = image_lock.check(project, registry.cli)
+    assert "services.gone.image: in images.lock, but no longer in docker-compose.yml" in found
+    assert any("services.more.image" in line for line in found)
+    image_lock.lock(project, registry.cli)
+    assert "gone" not in lock.read_text()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Result(1, "", "ERROR: failed to do request: dial tcp: no such host\n"), "failed to do request: dial tcp"),
+        (Result(1, "", "ERROR: docker.io/library/redis:8.10.2-alpine: not found\n"), "not found"),
+        (Result(0, "\n", ""), "docker printed none"),
+        (TimedOutError("docker buildx did not end within 15 s", ""), "did not end within 15 s"),
+    ],
+)
+def test_without_every_digest_nothing_is_changed(
+    project: Project, registry: FakeDocker, answer: Result | TimedOutError, why: str
+) -> None:
+    image_lock.lock(project, registry.cli)
+    before = (project.root / "images.lock").read_text()
+    registry.on("imagetools", stdout=TWO)
+    registry.answer("imagetools", "docker.io/library/redis:8.10.2-alpine", by=answer)
+    with pytest.raises(ToolkitError, match=re.escape(why)) as error:
+        image_lock.lock(project, registry.cli)
+    assert "REGISTRY" in error.value.fix
+    assert (project.root / "images.lock").read_text() == before
+
+
+def test_the_lock_is_a_layer_of_the_pulled_set_alone(project: Project, registry: FakeDocker) -> None:
+    setup(project, "dev", images=PULLED)
+    assert "images.lock" not in project.env["COMPOSE_FILE"]
+    image_lock.lock(project, registry.cli)
+    assert project.env["COMPOSE_FILE"].split(":")[-1] == "images.lock"
+    setup(project, None, images=LOCAL)
+    assert "images.lock" not in project.env["COMPOSE_FILE"]
+    setup(project, None, images=PULLED)
+    (project.root / "images.lock").unlink()
+    setup(project, None)
+    assert "images.lock" not in project.env["COMPOSE_FILE"], "a lock that is gone is no file of the user's own"

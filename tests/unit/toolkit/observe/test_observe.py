@@ -1,0 +1,345 @@
+"""Checks of the live observability: what each finds, what it fails on, and what it does not look at."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.core.report import Finding, Outcome
+from toolkit.observe import correlation, grafana, metrics, panels, targets
+
+TOKEN = "0123456789-the-token"
+EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}
+
+
+@pytest.fixture
+def programs(docker: FakeDocker) -> Programs:
+    return Programs(docker)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout with a rule file of its own, one of a service that may be absent, and one dashboard."""
+    write(tmp_path, "monitoring/prometheus/expected-absent.yml", EXPECTED)
+    rule = {"alert": "RedisDown", "expr": "redis_up == 0"}
+    write(tmp_path, "monitoring/prometheus/rules/redis.yml", {"groups": [{"name": "redis", "rules": [rule]}]})
+    rule = {"record": "loki:lines", "expr": "sum(loki_lines_total)"}
+    write(tmp_path, "monitoring/prometheus/rules/loki.yml", {"groups": [{"name": "loki", "rules": [rule]}]})
+    write(tmp_path, "monitoring/grafana/empty-by-design.yml", [])
+    dashboard(tmp_path, ("prometheus", "Keys", "redis_db_keys"))
+    return tmp_path
+
+
+def write(root: Path, file: str, document: object) -> None:
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(json.dumps(document) if file.endswith(".json") else yaml.safe_dump(document))
+
+
+def dashboard(root: Path, *queries: tuple[str, str, str]) -> None:
+    """A dashboard with one panel for each (store, title, query)."""
+    found = [
+        {
+            "title": title,
+            "targets": [{"refId": "A", "datasource": {"type": store, "uid": store}, "expr": query, "query": query}],
+        }
+        for store, title, query in queries
+    ]
+    write(root, "monitoring/grafana/dashboards/One/netmon-one.json", {"uid": "netmon-one", "panels": found})
+
+
+def told(results: list[Finding]) -> dict[str, str]:
+    """The outcome of each subject."""
+    return {each.subject: each.outcome.value for each in results}
+
+
+class TestTargets:
+    """What Prometheus scrapes."""
+
+    @staticmethod
+    def target(job: str, health: str = "up", **labels: str) -> dict[str, Any]:
+        return {"labels": {"job": job, "instance": f"{job}:1", **labels}, "health": health, "lastError": "refused"}
+
+    def scrape(self, programs: Programs, *found: dict[str, Any]) -> None:
+        programs.on("prometheus/api/v1/targets", prometheus({"activeTargets": list(found)}))
+
+    def test_all_is_well(self, programs: Programs, root: Path) -> None:
+        self.scrape(programs, self.target("app"), self.target("prometheus"), self.target("probe", service="worker"))
+        found = list(targets.check(stack(programs.docker, root, "prometheus", "app", "db", "worker")))
+        assert {each.outcome for each in found} == {Outcome.OK}
+        assert next(each for each in found if each.subject == "db").detail == "through its exporter"
+
+    def test_what_is_down_or_not_scraped_fails(self, programs: Programs, root: Path) -> None:
+        self.scrape(programs, self.target("prometheus"), self.target("app", "down"), self.target("x", "unknown"))
+        found = told(list(targets.check(stack(programs.docker, root, "prometheus", "app", "redis"))))
+        assert found["app app:1"] == found["x x:1"] == found["redis"] == "failed"
+        assert found["prometheus"] == "ok"
+
+    def test_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
+        self.scrape(programs, self.target("prometheus"))
+        found = told(list(targets.check(stack(programs.docker, root, "prometheus", absent=("loki",)))))
+        assert found["loki"] == "skipped"
+
+    def test_without_prometheus_nothing_is_looked_at(self, programs: Programs, root: Path) -> None:
+        [found] = targets.check(stack(programs.docker, root, "app"))
+        assert (found.outcome, found.detail) == (Outcome.SKIPPED, "prometheus is switched off")
+
+    def test_an_answer_that_says_nothing_fails(self, programs: Programs, root: Path) -> None:
+        programs.on("prometheus/api/v1/targets", 503)
+        [found] = targets.check(stack(programs.docker, root, "prometheus"))
+        assert found.outcome is Outcome.FAILED
+
+
+class TestMetrics:
+    """What rules and panels read."""
+
+    @pytest.fixture(autouse=True)
+    def _live(self, programs: Programs) -> None:
+        self.live = ["redis_up", "redis_db_keys", "loki_lines_total"]
+        self.started = "2026-01-01T00:00:00.123456789Z"
+        programs.on("prometheus/api/v1/status/runtimeinfo", lambda _asked: prometheus({"startTime": self.started}))
+        programs.on("prometheus/api/v1/query", lambda _asked: prometheus(
+            {"result": [{"metric": {"__name__": name}} for name in self.live]}))  # fmt: skip
+
+    def look(self, programs: Programs, root: Path, **options: Any) -> list[Finding]:
+        return list(metrics.check(stack(programs.docker, root, "prometheus", **options)))
+
+    def test_all_are_there(self, programs: Programs, root: Path) -> None:
+        assert told(self.look(programs, root)) == dict.fromkeys(self.live, "ok")
+
+    def test_one_that_is_missing_names_its_readers(self, programs: Programs, root: Path) -> None:
+        self.live.remove("redis_up")
+        failed = next(each for each in self.look(programs, root) if each.outcome is Outcome.FAILED)
+        assert failed.subject == "redis_up"
+        assert "redis.yml:RedisDown" in failed.detail
+
+    def test_the_rules_of_what_is_absent_are_not_asked_about(self, programs: Programs, root: Path) -> None:
+        self.live.remove("loki_lines_total")
+        assert "loki_lines_total" not in told(self.look(programs, root, absent=("loki",)))
+
+    def test_a_panel_of_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
+        entry = {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"}
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
+        self.live.remove("loki_lines_total")
+        assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
+        assert told(self.look(programs, root))["loki_lines_total"] == "failed", "it is expected of a Loki that runs"
+
+    def test_what_comes_with_an_event_may_be_missing(self, programs: Programs, root: Path) -> None:
+        entry = {"metric": "redis_db_keys", "reason": "no key yet"}
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
+        self.live.remove("redis_db_keys")
+        assert told(self.look(programs, root))["redis_db_keys"] == "ok"
+
+    def test_what_a_young_prometheus_has_not_recorded_yet_may_be_missing(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("prometheus", "Lines", "loki:lines"))
+        assert told(self.look(programs, root))["loki:lines"] == "failed"
+        self.started = datetime.now(UTC).isoformat()
+        found = self.look(programs, root)
+        assert told(found)["loki:lines"] == "ok"
+        programs.on("prometheus/api/v1/query_range", prometheus({"result": []}))
+        [panel] = panels.check(stack(programs.docker, root, "prometheus"), found)
+        assert (panel.outcome, panel.detail.partition(":")[0]) == (Outcome.OK, "loki")
+
+    def test_what_may_be_missing_where_its_service_runs(self, programs: Programs, root: Path) -> None:
+        """The service's own entry does not hide the other."""
+        dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
+        entries = [
+            {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"},
+            {"metric": "loki_lines_total", "reason": "no line yet"},
+        ]
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": entries})
+        self.live.remove("loki_lines_total")
+        assert told(self.look(programs, root))["loki_lines_total"] == "ok"
+        assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
+
+    def test_an_expression_that_does_not_parse_fails(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("prometheus", "Keys", "sum(redis_db_keys"))
+        assert told(self.look(programs, root))["netmon-one: Keys"] == "failed"
+
+
+SERIES = {"metric": {}, "values": [[1, "5"]]}
+
+
+class TestPanels:
+    """What panels show."""
+
+    def look(self, programs: Programs, root: Path, *running: str, absent: tuple[str, ...] = ()) -> list[Finding]:
+        return list(panels.check(stack(programs.docker, root, *running, absent=absent)))
+
+    @pytest.mark.parametrize(
+        ("result", "outcome"),
+        [([SERIES], "ok"), ([], "failed"), ([{"metric": {}, "values": [[1, "NaN"]]}], "failed")],
+    )
+    def test_a_query_with_and_without_data(
+        self, programs: Programs, root: Path, result: list[object], outcome: str
+    ) -> None:
+        programs.on("prometheus/api/v1/query_range", prometheus({"result": result}))
+        assert told(self.look(programs, root, "prometheus")) == {"netmon-one: Keys (A)": outcome}
+
+    def test_a_query_that_is_refused_is_shown(self, programs: Programs, root: Path) -> None:
+        programs.on("prometheus/api/v1/query_range", 400)
+        [found] = self.look(programs, root, "prometheus")
+        assert found.outcome is Outcome.FAILED
+        assert "status 400" in found.detail
+        assert "redis_db_keys" in found.detail
+
+    def test_every_store_is_asked_in_its_way(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("loki", "Lines", '{service_name="app"}'), ("tempo", "Slow", "{ duration > 1s }"))
+        asked: list[Parameters] = []
+
+        def lines(parameters: Parameters) -> dict[str, Any]:
+            asked.append(parameters)
+            return prometheus({"result": [{"stream": {}, "values": [["1", "line"]]}]})
+
+        programs.on("loki/loki/api/v1/query_range", lines)
+        programs.on("tempo/api/search", {"traces": [{"traceID": "1"}]})
+        found = told(self.look(programs, root, "loki", "tempo"))
+        assert found == {"netmon-one: Lines (A)": "ok", "netmon-one: Slow (A)": "ok"}
+        assert asked[0]["query"] == '{service_name="app"}'
+        programs.on("tempo/api/search", {"traces": []})
+        assert told(self.look(programs, root, "loki", "tempo"))["netmon-one: Slow (A)"] == "failed"
+
+    def test_a_store_that_is_absent_is_named_for_each_panel(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("loki", "Lines", "{}"), ("loki", "Errors", "{}"))
+        found = self.look(programs, root, "prometheus", absent=("loki",))
+        assert [each.outcome for each in found] == [Outcome.SKIPPED] * 2
+        assert "loki is not in the local images" in found[0].detail
+
+    def test_panels_that_may_be_empty(self, programs: Programs, root: Path) -> None:
+        programs.on("prometheus/api/v1/query_range", prometheus({"result": []}))
+        write(root, "monitoring/grafana/empty-by-design.yml", [{"panel": "Keys", "reason": "nothing happened"}])
+        [found] = self.look(programs, root, "prometheus")
+        assert (found.outcome, found.detail) == (Outcome.OK, "nothing happened")
+        entry = {"panel": "Keys", "reason": "Loki's", "needs": "loki", "dashboard": "netmon-one"}
+        write(root, "monitoring/grafana/empty-by-design.yml", [entry])
+        assert told(self.look(programs, root, "prometheus", absent=("loki",)))["netmon-one: Keys (A)"] == "skipped"
+        assert told(self.look(programs, root, "prometheus"))["netmon-one: Keys (A)"] == "failed"
+
+
+class TestOneRequest:
+    """From the exemplar to the trace to the log lines."""
+
+    LOCAL = ("app", "worker", "otel-collector", "prometheus", "jaeger", "victorialogs")
+    PULLED = ("app", "worker", "otel-collector", "prometheus", "tempo", "loki")
+
+    @pytest.fixture(autouse=True)
+    def _all_is_well(self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(correlation, "PAUSE", 0.001)
+        monkeypatch.setattr(correlation, "SECONDS", 0.05)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "abc")
+        (root / "secrets").mkdir()
+        (root / "secrets/api_token.txt").write_text(TOKEN)
+        self.exemplar = {"labels": {"trace_id": "abc"}, "value": "0.012", "timestamp": 1.0}
+        programs.on("app/api/probes", {"id": "1"})
+        programs.on("prometheus/api/v1/query_exemplars", lambda _asked: prometheus(
+            [{"seriesLabels": {"method": "POST", "route": "/api/probes"}, "exemplars": [self.exemplar]}]))  # fmt: skip
+        processes = {"p1": {"serviceName": "netmon-app"}, "p2": {"serviceName": "netmon-worker"}}
+        programs.on("jaeger/api/traces/abc", {"data": [{"processes": processes}]})
+        attributes = [
+            [{"key": "service.name", "value": {"stringValue": f"netmon-{name}"}}] for name in ("app", "worker")
+        ]
+        programs.on("tempo/api/traces/abc", {"batches": [{"resource": {"attributes": each}} for each in attributes]})
+        lines = [{"service.name": name, "_msg": "x"} for name in ("app", "worker")]
+        programs.on("victorialogs/select/logsql/query", "\n".join(map(json.dumps, lines)))
+        streams = [{"stream": {"service_name": name}, "values": [["1", "x"]]} for name in ("app", "worker")]
+        programs.on("loki/loki/api/v1/query_range", prometheus({"result": streams}))
+
+    @pytest.mark.parametrize("running", [LOCAL, PULLED])
+    def test_is_followed(self, programs: Programs, root: Path, running: tuple[str, ...]) -> None:
+        found = list(correlation.check(stack(programs.docker, root, *running)))
+        assert [(each.subject, each.outcome.value, each.detail) for each in found] == [
+            ("metrics", "ok", "exemplar of POST /api/probes: 0.012 s"),
+            ("traces", "ok", "spans of netmon-app, netmon-worker"),
+            ("logs", "ok", "2 lines of app, worker"),
+        ]
+        assert programs.asked[0]["headers"]["traceparent"] == "00-abc-abc-01"
+        assert programs.asked[0]["headers"]["Authorization"] == f"Bearer {TOKEN}"
+
+    @pytest.mark.parametrize(
+        ("address", "answer", "signal"),
+        [
+            ("jaeger/api/traces/abc", {"data": [{"processes": {"p1": {"serviceName": "netmon-app"}}}]}, "traces"),
+            ("jaeger/api/traces/abc", 404, "traces"),
+            ("victorialogs/select/logsql/query", '{"service.name": "app"}', "logs"),
+            ("victorialogs/select/logsql/query", "", "logs"),
+            ("prometheus/api/v1/query_exemplars", prometheus([]), "metrics"),
+        ],
+    )
+    def test_a_signal_that_is_missing_fails(
+        self, programs: Programs, root: Path, address: str, answer: Any, signal: str
+    ) -> None:
+        programs.on(address, answer)
+        found = told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))
+        assert found.pop(signal) == "failed"
+        assert set(found.values()) == {"ok"}
+
+    def test_another_requests_exemplar_is_not_ours(self, programs: Programs, root: Path) -> None:
+        self.exemplar["labels"] = {"trace_id": "other"}
+        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
+
+    def test_the_request_whose_exemplar_took_the_place_of_ours_is_followed(
+        self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(correlation, "OWN", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
+        assert set(told(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
+
+    def test_it_has_to_be_found_as_a_whole(
+        self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(correlation, "OWN", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
+        programs.on("jaeger/api/traces/abc", 404)
+        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
+
+    def test_an_application_that_refuses_fails(self, programs: Programs, root: Path) -> None:
+        programs.on("app/api/probes", 503)
+        [found] = correlation.check(stack(programs.docker, root, *self.LOCAL))
+        assert found.outcome is Outcome.FAILED
+        assert "does not accept a probe" in found.detail
+
+    def test_what_nothing_stores_is_named(self, programs: Programs, root: Path) -> None:
+        found = told(list(correlation.check(stack(programs.docker, root, "app", "worker", "otel-collector"))))
+        assert found == {"logs": "skipped", "metrics": "skipped", "traces": "skipped"}
+
+
+class TestGrafana:
+    """What Grafana has."""
+
+    @pytest.fixture(autouse=True)
+    def _provisioned(self, root: Path, project: Project) -> None:
+        setup(project, "dev")
+        sources = [{"uid": "prometheus", "type": "prometheus"}, {"uid": "alertmanager", "type": "alertmanager"}]
+        write(root, "monitoring/grafana/provisioning/datasources/netmon.yml", {"datasources": sources})
+        write(
+            root, "monitoring/grafana/groups/jaeger/jaeger.yml", {"datasources": [{"uid": "jaeger", "type": "jaeger"}]}
+        )
+
+    def test_everything_answers(self, programs: Programs, root: Path, project: Project) -> None:
+        programs.on("grafana/api/datasources/uid/prometheus/health", {"status": "OK"})
+        programs.on("grafana/api/datasources/proxy/uid/alertmanager/api/v2/status", {})
+        programs.on("grafana/api/dashboards/uid/netmon-one", {})
+        found = list(grafana.check(project, stack(programs.docker, root, "grafana")))
+        assert told(found) == dict.fromkeys(
+            ["data source prometheus", "data source alertmanager", "dashboard netmon-one"], "ok"
+        )
+        assert programs.asked[0]["headers"]["Authorization"].startswith("Basic ")
+
+    def test_what_is_missing_fails(self, programs: Programs, root: Path, project: Project) -> None:
+        found = told(list(grafana.check(project, stack(programs.docker, root, "grafana", "jaeger"))))
+        assert set(found.values()) == {"failed"}
+        assert "data source jaeger" in found, "its group is on"
+
+    def test_absent(self, programs: Programs, root: Path, project: Project) -> None:
+        [found] = grafana.check(project, stack(programs.docker, root, "app", absent=("grafana",)))
+        assert found.outcome is Outcome.SKIPPED

@@ -1,0 +1,102 @@
+"""The demo's traffic: what is asked, which way, and how it ends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker, configuration
+from tests.unit.toolkit.containers import container
+from tests.unit.toolkit.httpserver import Route, server
+from tests.unit.toolkit.programs import Programs
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.stack_http import Response
+from toolkit.operate.demo import TARGETS, Visitor, demo
+
+ACCEPTED = {"id": "p1", "target": "http:app:3000:abc"}
+
+
+@pytest.fixture(autouse=True)
+def _set_up(project: Project) -> None:
+    setup(project, "dev")
+
+
+def containers(docker: FakeDocker, port: int | None = None) -> None:
+    """An application that runs, published at ``port`` if there is one."""
+    ports = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]} if port else {}
+    docker.on("compose", "config", stdout=configuration(app={}))
+    docker.on("ps", stdout="id-app-1")
+    docker.on("container", "inspect", stdout=[container("app", ports=ports)])
+
+
+def test_visits_are_of_every_kind_and_follow_what_was_accepted() -> None:
+    visitor = Visitor("http://app:3000", TARGETS, {"Authorization": "Bearer x"})
+    visitor.learn(Response("", 202, {}, json.dumps(ACCEPTED), ""))
+    visits = list(itertools.islice(visitor.requests(), 60))
+    bodies = {json.loads(request.body)["url"] for _, request in visits if request.body}
+    assert {"http://app:1/", "http://app:3000/nothing", "ftp://app/", *TARGETS} <= bodies
+    assert {"unknown probe", "cache hit", "cache miss"} <= {
+        word for purpose, _ in visits for word in ("unknown probe", "cache hit", "cache miss") if word in purpose
+    }
+    assert all(("Authorization" in request.headers) is (request.method == "POST") for _, request in visits)
+    urls = [request.url for _, request in visits]
+    assert "http://app:3000/api/probes/p1" in urls
+    assert f"http://app:3000/api/targets/{ACCEPTED['target']}/latest" in urls
+    assert not any("internet" in url or "example" in url for url in bodies), "nothing leaves this machine"
+
+
+def test_over_the_published_port(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
+        if method != "POST":
+            return 404, {}, {}
+        return (202, ACCEPTED, {}) if headers["Authorization"] == access["Authorization"] else (401, {}, {})
+
+    access = credentials.authorization(project)
+
+    with server(answer) as port:
+        containers(docker, port)
+        summary = demo(project, docker.cli, 0.3, 20)
+    assert summary.sent == 20
+    assert set(summary.statuses) == {"202", "404"}
+    assert docker.ran("exec") == []
+    summary.show()
+    assert "20 requests in" in capsys.readouterr().out
+
+
+def test_from_inside_where_nothing_is_published(project: Project, docker: FakeDocker) -> None:
+    containers(docker)
+    programs = Programs(docker)
+    programs.on("app/api/probes", ACCEPTED)
+    assert demo(project, docker.cli, 0.2, 5).sent == 5
+    assert programs.asked[0]["url"] == "http://app:3000/api/probes"
+
+
+def test_an_application_that_does_not_run(project: Project, docker: FakeDocker) -> None:
+    docker.on("compose", "config", stdout=configuration(app={}))
+    docker.on("ps", stdout="")
+    with pytest.raises(ToolkitError, match="app does not run"):
+        demo(project, docker.cli, 1, 1)
+
+
+def test_an_application_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
+    containers(docker, 1)
+    with pytest.raises(ToolkitError, match="app does not answer"):
+        demo(project, docker.cli, 1, 1)
+
+
+def test_ctrl_c_ends_it_with_what_was_done(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    containers(docker)
+    Programs(docker).on("app/api/probes", ACCEPTED)
+    assert demo(project, docker.cli, 60, 3).sent == 3

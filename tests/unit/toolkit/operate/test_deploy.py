@@ -1,0 +1,457 @@
+"""A deploy: its steps in their order, what becomes of a broken release, and of a run that was killed at any step."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.operate.fake_engine import Engine
+from toolkit.checkout import credentials
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.checks import doctor
+from toolkit.core import envfile
+from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome, Report
+from toolkit.engine import wait
+from toolkit.engine.compose import Result
+from toolkit.images import builds
+from toolkit.operate import deploy as package
+from toolkit.operate import rolling
+from toolkit.operate.deploy import deploy, journal, recover, rehearsal
+
+GREEN = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
+RED = Report("smoke checks", [Finding("probe", Outcome.FAILED, "no")])
+SERVICES = ("worker", "app", "container-exporter")
+OLD, NEW = "20260101-000000", "20260102-000000"
+
+
+class Stack:
+    """A stack of release OLD that is up, and everything that a deploy asks."""
+
+    def __init__(self, project: Project, docker: FakeDocker) -> None:
+        setup(project, "dev", images="local")
+        envfile.update(project.env_file, {"NETMON_RELEASE": OLD})
+        self.project, self.docker = project, docker
+        services: dict[str, dict[str, Any]] = {name: {"depends_on": {"db": {}}} for name in SERVICES}
+        self.engine = Engine(docker, services | {"db": {"image": "postgres:18"}, "alertmanager": {"image": "am:1"}})
+        self.engine.services |= {"smoke": {"profiles": ["tools"]}}
+        for name in (*SERVICES, "db", "alertmanager"):
+            self.engine.start(name)
+        self.engine.log.clear()
+        self.silences: dict[str, str] = {}
+        self.healthy = 200
+        self.accepts = 202
+        self.access = credentials.authorization(project)["Authorization"]
+        docker.answer("compose", "exec", by=self._exec)
+        docker.answer("git", by=ToolkitError("cannot run git", "the program is not installed"))
+        docker.on("image", "ls", stdout="")
+
+    def deploy(self, **options: Any) -> None:
+        deploy(self.project, self.docker.cli, timeout=1, **options)
+
+    @property
+    def in_force(self) -> str:
+        return self.project.env["NETMON_RELEASE"]
+
+    def running(self) -> set[str]:
+        return {image.rpartition(":")[2] for name in SERVICES for image in self.engine.of(name)}
+
+    def whole(self, release: str) -> bool:
+        """Every service has its one container of this release, and nothing of a deploy is left."""
+        one_each = all(len(self.engine.of(name)) == 1 for name in SERVICES)
+        clean = not self.engine.oneoffs and not journal.path(self.project).exists()
+        silent = set(self.silences.values()) <= {"expired"}
+        return (self.in_force, self.running()) == (release, {release}) and one_each and clean and silent
+
+    def _exec(self, _argv: list[str]) -> Result:
+        literal = self.docker.inputs[-1].rpartition("main(json.loads(")[2].strip().removesuffix("))")
+        answers = [self._answer(each["method"], each["url"].removeprefix("http://"), each["body"], each["headers"])
+                   for each in json.loads(ast.literal_eval(literal))]  # fmt: skip
+        told = [{"status": status, "body": json.dumps(body), "headers": {}, "error": ""} for status, body in answers]
+        return FakeDocker.result(told)
+
+    def _answer(self, method: str, address: str, body: str | None, headers: dict[str, str]) -> tuple[int, Any]:
+        host, _, path = address.partition("/")
+        match method, host, path:
+            case "POST", "alertmanager:9093", "api/v2/silences":
+                identifier = f"silence-{len(self.silences) + 1}"
+                self.silences[identifier] = str(body)
+                return 200, {"silenceID": identifier}
+            case "GET", "alertmanager:9093", "api/v2/silences":
+                return 200, [self._silence(name, text) for name, text in self.silences.items()]
+            case "DELETE", "alertmanager:9093", _:
+                self.silences[path.rpartition("/")[2]] = "expired"
+                return 200, ""
+            case "GET", _, "api/health":
+                name = host.partition(":")[0]
+                here = {each["Name"].lstrip("/"): each for each in self.engine.containers.values()}
+                image = (here | self.engine.oneoffs)[name]["Config"]["Image"]
+                return self.healthy, {"version": image.rpartition(":")[2], "checks": {}}
+            case "POST", _, "api/probes":
+                knows = headers.get("Authorization") == self.access
+                return self.accepts if knows else 401, {"id": "1", "target": "t"}
+            case _:
+                return 200, {"status": "succeeded", "http_status": 200}
+
+    @staticmethod
+    def _silence(name: str, text: str) -> dict[str, Any]:
+        comment = "" if text == "expired" else json.loads(text)["comment"]
+        return {"id": name, "comment": comment, "status": {"state": "expired" if text == "expired" else "active"}}
+
+
+@pytest.fixture
+def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The stack; nothing waits, the engine is new enough, and smoke is green."""
+    monkeypatch.setattr(rolling, "SETTLE", 0)
+    monkeypatch.setattr(wait, "PAUSE", 0)
+    monkeypatch.setattr(rehearsal, "ANSWER", 0)
+    monkeypatch.setattr(rehearsal, "PROBE", 0)
+    monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
+    monkeypatch.setattr(package, "smoke", lambda *_: GREEN)
+    monkeypatch.setattr(builds, "_build_bases", lambda _project: None)
+    monkeypatch.setattr(builds, "_package_index", lambda _project: [])
+    return Stack(project, docker)
+
+
+def test_what_was_in_force_before_the_first_deploy_is_a_release_from_then_on(stack: Stack) -> None:
+    """`up` builds it no more: the state that was refused would come into force that way."""
+    envfile.update(stack.project.env_file, {"NETMON_RELEASE": ""})
+    stack.docker.on("compose", "build", code=1, stderr="no such file")
+    with pytest.raises(ToolkitError, match="dev is in force"):
+        stack.deploy()
+    assert stack.in_force == "dev"
+
+
+def test_a_good_release(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.deploy()
+    new = stack.in_force
+    assert stack.whole(new)
+    assert new != OLD
+    assert stack.engine.log == [
+        f"built network-monitor:{new}",
+        f"ran worker migrate of {new}",
+        "made worker-6", "stopped worker-1", "removed worker-1",
+        f"ran app of {new}", "removed network-monitor-app-candidate",
+        "made app-8", "stopped app-2", "removed app-2",
+        "made container-exporter-9", "stopped container-exporter-3", "removed container-exporter-3",
+    ]  # fmt: skip
+    assert f"invoke deploy --release={OLD}" in capsys.readouterr().out
+
+
+def test_the_image_before_is_retained(stack: Stack) -> None:
+    stack.deploy()
+    assert stack.engine.tags["network-monitor-former:1"] == f"id-of-network-monitor:{OLD}"
+
+
+def test_the_alerts_that_it_causes_are_silent_meanwhile(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+
+    def seen(*_arguments: Any) -> Report:
+        told.extend(json.loads(text) for text in stack.silences.values())
+        return GREEN
+
+    monkeypatch.setattr(package, "smoke", seen)
+    stack.deploy()
+    [silence] = told
+    assert silence["startsAt"] < silence["endsAt"]
+    matchers = {each["name"]: each["value"].split("|") for each in silence["matchers"]}
+    assert {"TargetDown", "EndpointDown"} <= set(matchers["alertname"])
+    assert set(matchers["service"]) >= set(SERVICES)
+    assert "db" not in matchers["service"]
+    assert "ApiErrorBurst" not in matchers["alertname"], "what clients see is told as ever"
+
+
+def test_without_monitoring_the_silence_is_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    del stack.engine.services["alertmanager"]
+    stack.deploy()
+    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+    assert stack.silences == {}
+
+
+def test_a_silence_that_is_refused_stops_nothing(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    inner = stack._answer
+    stack._answer = lambda method, address, body, headers: (  # type: ignore[method-assign]
+        (500, "full") if "silence" in address else inner(method, address, body, headers)
+    )
+    stack.deploy()
+    assert stack.whole(stack.in_force)
+    assert "cannot create a silence" in capsys.readouterr().out
+
+
+def never_healthy(service: str) -> Callable[[Stack, pytest.MonkeyPatch], None]:
+    def sick(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
+        stack.engine.sick = lambda name, image: name == service and not image.endswith(OLD)
+
+    return sick
+
+
+def bad_migration(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
+    stack.engine.migration = Result(1, "", "the column is there")
+
+
+def no_dependency(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
+    stack.healthy = 503
+
+
+def requests_fail(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
+    stack.accepts = 500
+
+
+def no_smoke(_stack: Stack, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(package, "smoke", lambda *_: RED)
+
+
+def no_build(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
+    stack.docker.on("compose", "build", code=1, stderr="no such file")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (never_healthy("worker"), "worker cannot become healthy"),
+        (never_healthy("app"), "app cannot become healthy"),
+        (never_healthy("container-exporter"), "container-exporter cannot become healthy"),
+        (bad_migration, "cannot migrate the database: the column is there"),
+        (no_dependency, "the new app does not work"),
+        (requests_fail, "/api/probes is answered with status 500"),
+        (no_smoke, "smoke checks failed"),
+        (no_build, "cannot build"),
+    ],
+)
+def test_a_broken_release_leaves_everything_as_it_was(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Stack, pytest.MonkeyPatch], None], said: str
+) -> None:
+    broken(stack, monkeypatch)
+    with pytest.raises(ToolkitError, match=f"{OLD} is in force") as raised:
+        stack.deploy()
+    assert said in raised.value.render()
+    assert raised.value.code == 1
+    assert stack.whole(OLD)
+    assert stack.engine.serving.count(0) == 0, "no service was ever without a healthy container"
+
+
+def test_going_back_reverses_the_order(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old application goes before the old worker: who writes jobs is never newer than who reads them."""
+    monkeypatch.setattr(package, "smoke", lambda *_: RED)
+    with pytest.raises(ToolkitError):
+        stack.deploy()
+    back = [line.partition("-")[0] for line in stack.engine.log if line.startswith("made")]
+    assert back == ["made worker", "made app", "made container", "made container", "made app", "made worker"]
+
+
+def test_going_back_that_fails_is_gone_on_with(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "smoke", lambda *_: RED)
+    real = rolling.replace
+
+    def fails(*arguments: Any, keep: set[str] | None = None, **options: Any) -> None:
+        if keep is not None:
+            raise ToolkitError("the engine is away")
+        real(*arguments, **options)
+
+    monkeypatch.setattr(rolling, "replace", fails)
+    with pytest.raises(ToolkitError, match=f"going back to {OLD} did not end") as raised:
+        stack.deploy()
+    assert "the engine is away" in raised.value.why
+    monkeypatch.setattr(rolling, "replace", real)
+    recover(stack.project, stack.docker.cli, 1)
+    assert stack.whole(OLD)
+
+
+class Killed(BaseException):
+    """Nothing that the code could catch."""
+
+
+CHANGING = {"up", "run", "build", "stop", "rm", "tag", "exec"}
+
+
+@pytest.mark.parametrize("resume", ["recover", "deploy"])
+@pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
+def test_killed_at_any_command(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, resume: str, broken: bool
+) -> None:
+    """Whatever command was the last one, the next run leaves one release, whole."""
+    monkeypatch.setattr(package, "smoke", lambda *_: RED if broken else GREEN)
+    original = type(stack.docker).__call__
+    count = 0
+    for number in range(200):
+        again = Stack(stack.project, stack.docker)
+        journal.remove(stack.project)
+        left = number
+
+        def dies(self: FakeDocker, argv: list[str], **options: Any) -> Result:
+            nonlocal left
+            result = original(self, argv, **options)
+            if CHANGING & set(argv):
+                left -= 1
+                if left < 0:
+                    raise Killed
+            return result
+
+        monkeypatch.setattr(FakeDocker, "__call__", dies)
+        try:
+            again.deploy()
+            ended = True
+        except ToolkitError:
+            ended = True
+        except Killed:
+            ended = False
+        monkeypatch.setattr(FakeDocker, "__call__", original)
+        if ended:
+            break
+        count += 1
+        if resume == "deploy":
+            monkeypatch.setattr(package, "smoke", lambda *_: GREEN)
+            again.deploy()
+            monkeypatch.setattr(package, "smoke", lambda *_: RED if broken else GREEN)
+        else:
+            recover(again.project, again.docker.cli, 1)
+        assert again.whole(again.in_force), (number, again.engine.log)
+    assert count > 20, count
+
+
+def test_ctrl_c_goes_back(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Report:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(package, "smoke", interrupted)
+    with pytest.raises(ToolkitError, match=f"{OLD} is in force") as raised:
+        stack.deploy()
+    assert raised.value.code == 130
+    assert stack.whole(OLD)
+
+
+def test_one_at_a_time(stack: Stack) -> None:
+    with stack.project.lock_file.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ToolkitError, match="another run of the toolkit"):
+            stack.deploy()
+    assert stack.engine.log == []
+
+
+def test_nothing_to_replace(stack: Stack) -> None:
+    stack.engine.containers.clear()
+    with pytest.raises(ToolkitError, match="there is nothing to replace") as raised:
+        stack.deploy()
+    assert raised.value.fix == "run: invoke up"
+
+
+class TestRetained:
+    """A release whose images are still here."""
+
+    def test_it_is_neither_built_nor_migrated(self, stack: Stack) -> None:
+        stack.engine.tags[f"network-monitor:{NEW}"] = f"id-of-network-monitor:{NEW}"
+        stack.deploy(name=NEW)
+        assert stack.whole(NEW)
+        assert not [line for line in stack.engine.log if "built" in line or "migrate" in line]
+
+    def test_one_that_is_gone(self, stack: Stack) -> None:
+        with pytest.raises(ToolkitError, match=f"there is no release {NEW}"):
+            stack.deploy(name=NEW)
+        assert stack.whole(OLD)
+
+    def test_a_name_that_is_none(self, stack: Stack) -> None:
+        with pytest.raises(ToolkitError, match="unknown release") as raised:
+            stack.deploy(name="../x")
+        assert raised.value.code == 2
+
+    def test_older_ones_are_removed(self, stack: Stack) -> None:
+        stack.docker.on("image", "ls", stdout=f"dev\n{OLD}\n20250101-000000\n20250102-000000-abc1234-dirty\nmine\n")
+        stack.docker.on("image", "rm")
+        stack.deploy()
+        assert [argv[-1] for argv in stack.docker.ran("image", "rm")] == [
+            "network-monitor:20250101-000000", "network-monitor:20250102-000000-abc1234-dirty",
+        ]  # fmt: skip
+
+
+def test_the_name_says_the_commit(stack: Stack) -> None:
+    stack.docker.on("git", "describe", stdout="abc1234-dirty\n")
+    stack.deploy()
+    assert stack.in_force.endswith("-abc1234-dirty")
+
+
+class TestForeignApplication:
+    """An application whose image is made elsewhere."""
+
+    @pytest.fixture(autouse=True)
+    def _foreign(self, stack: Stack) -> None:
+        envfile.update(stack.project.env_file, {"APP_IMAGE": "theirs:1"})
+        self.stack, engine = stack, stack.engine
+        engine.services["app"]["image"] = "theirs:1"
+        engine.tags["theirs:1"] = "id-1"
+        for container in engine.containers.values():
+            if container["Id"].startswith("app-"):
+                container["Image"], container["Config"]["Image"] = "id-1", "theirs:1"
+        real = engine.configuration
+
+        def configuration() -> dict[str, Any]:
+            config = real()
+            config["services"]["app"] = {**config["services"]["app"], "image": self._image()}
+            return config
+
+        engine.configuration = configuration  # type: ignore[method-assign]
+        stack.docker.answer("pull", by=self._pulled)
+
+    def _image(self) -> str:
+        given = self.stack.docker.environments[-1].get("APP_IMAGE")
+        return given or self.stack.project.env["APP_IMAGE"]
+
+    def _pulled(self, argv: list[str]) -> Result:
+        self.stack.engine.tags[argv[-1]] = "id-2"
+        return Result(0, "", "")
+
+    def test_another_image_is_in_env_once_it_has_proven_itself(self) -> None:
+        self.stack.deploy(image="theirs:2")
+        assert self.stack.project.env["APP_IMAGE"] == "theirs:2"
+        assert self.stack.engine.of("app") == ["id-2"]
+
+    def test_a_tag_that_has_moved_means_again_what_it_did(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(package, "smoke", lambda *_: RED)
+        with pytest.raises(ToolkitError, match="is in force"):
+            self.stack.deploy()
+        assert self.stack.engine.tags["theirs:1"] == "id-1"
+        assert self.stack.engine.of("app") == ["id-1"]
+
+    def test_one_that_is_here_and_cannot_be_pulled(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.stack.docker.on("pull", code=1, stderr="pull access denied")
+        self.stack.deploy()
+        assert "theirs:1 is taken as it is here" in capsys.readouterr().out
+
+    def test_one_that_is_nowhere(self) -> None:
+        self.stack.docker.on("pull", code=1, stderr="manifest unknown")
+        with pytest.raises(ToolkitError, match="manifest unknown"):
+            self.stack.deploy(image="theirs:3")
+        assert self.stack.engine.of("app") == ["id-1"]
+
+    def test_a_build_that_always_has_the_same_name(self) -> None:
+        envfile.update(self.stack.project.env_file, {"APP_CONTEXT": "../mine"})
+        with pytest.raises(ToolkitError, match="remove APP_IMAGE"):
+            self.stack.deploy()
+
+
+def test_an_image_for_an_application_that_is_built(stack: Stack) -> None:
+    with pytest.raises(ToolkitError, match="--image is refused") as raised:
+        stack.deploy(image="theirs:1")
+    assert raised.value.code == 2
+
+
+class TestRecover:
+    """What a run that was cut off has left."""
+
+    def test_nothing(self, stack: Stack) -> None:
+        recover(stack.project, stack.docker.cli, 1)
+        assert stack.engine.log == []
+
+    def test_a_stack_that_is_down_is_left_to_up(self, stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+        journal.Journal({"NETMON_RELEASE": NEW}, {}).write(stack.project)
+        stack.engine.containers = {name: each for name, each in stack.engine.containers.items() if "db" not in name}
+        recover(stack.project, stack.docker.cli, 1)
+        assert stack.engine.log == []
+        assert "left to invoke up" in capsys.readouterr().out
+        assert not journal.path(stack.project).exists()

@@ -1,0 +1,445 @@
+"""A rotation: both credentials open meanwhile, the old one is refused in the end, whatever killed a run on its way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.operate.rotatingstack import SERVERS, Stack
+from tests.unit.toolkit.programs import Programs
+from toolkit.checkout import credentials, rotation_journal
+from toolkit.checkout.accounts import accounts, require_account
+from toolkit.checkout.project import Project
+from toolkit.checkout.setup import setup
+from toolkit.checks import doctor
+from toolkit.checks.doctor.secrets import of_rotation
+from toolkit.core import envfile, files
+from toolkit.core.errors import ToolkitError
+from toolkit.engine import wait
+from toolkit.engine.compose import Result
+from toolkit.operate import rolling, silences
+from toolkit.operate.rotation import rotate as module
+from toolkit.operate.rotation import servers
+
+NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
+         "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
+         "kafka_monitoring_password", "grafana_admin_password", "api_token")  # fmt: skip
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    """Nothing waits, and the machine is fine."""
+    monkeypatch.setattr(rolling, "SETTLE", 0)
+    monkeypatch.setattr(wait, "PAUSE", 0)
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    monkeypatch.setattr(servers, "OVERLAP", 0)
+    monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
+    project.lock_file.parent.mkdir()
+
+
+@pytest.fixture(params=["prod", "dev"])
+def stack(project: Project, docker: FakeDocker, request: pytest.FixtureRequest) -> Stack:
+    return Stack(project, docker, request.param)
+
+
+@pytest.fixture
+def prod(project: Project, docker: FakeDocker) -> Stack:
+    return Stack(project, docker, "prod")
+
+
+def test_every_account_can_be_rotated(project: Project) -> None:
+    assert tuple(account.name for account in accounts(project)) == NAMES
+    assert {account.service for account in accounts(project)} == set(SERVERS)
+    assert require_account(project, "postgres_app_password") == require_account(project, "postgres_app")
+    with pytest.raises(ToolkitError, match="unknown secret 'x': known: postgres_password, postgres_app") as caught:
+        require_account(project, "x")
+    assert caught.value.code == 2
+
+
+ASKED_FOR = [("prod", name) for name in NAMES] + [("dev", name) for name in NAMES if not name.startswith("kafka")]
+"""In development Kafka asks nobody."""
+
+
+@pytest.mark.parametrize(("stack", "name"), ASKED_FOR, indirect=["stack"])
+def test_the_new_one_opens_and_the_old_one_is_refused(stack: Stack, name: str) -> None:
+    account, before = require_account(stack.project, name), stack.in_use(name)
+    stack.rotate(name)
+    after = stack.in_use(name)
+    assert all(before[key] != after[key] for key in after)
+    assert stack.opens(account, after)
+    assert not stack.opens(account, before)
+    assert stack.every_client_is_let_in(account)
+    assert [path.name for path in stack.project.secrets_dir.glob(".rotation*")] == []
+    assert setup(stack.project, None) == [], ".env agrees"
+    stack.rotate(name)
+    assert not stack.opens(account, after)
+    if account.users:
+        assert stack.in_use(name)[account.users.name] == before[account.users.name], "the two users take turns"
+
+
+def test_no_password_is_in_an_argument_or_a_variable(stack: Stack) -> None:
+    seen = set(credentials.read(stack.project).values())
+    stack.rotate()
+    seen |= set(credentials.read(stack.project).values())
+    passwords = {value for value in seen if len(value) > 20}
+    assert passwords
+    assert not any(value in word for value in passwords for argv in stack.docker.calls for word in argv)
+    assert not any(value in (each or "") for value in passwords for env in stack.docker.environments
+                   for each in env.values())  # fmt: skip
+
+
+def test_nothing_that_need_not_is_started_again(prod: Stack) -> None:
+    """With files, the health check in the service's own container reads the new value by itself."""
+    prod.rotate("postgres_app")
+    assert prod.engine.log == ["made worker-11", "stopped worker-1", "removed worker-1", "made app-12", "stopped app-2",
+                               "removed app-2"]  # fmt: skip
+    prod.engine.log.clear()
+    prod.rotate("redis_monitoring_password")
+    assert prod.engine.log == ["made redis-exporter-13"]
+    prod.engine.log.clear()
+    prod.rotate("rabbitmq_monitoring_password")
+    prod.rotate("redis_password")
+    assert prod.engine.log == []
+
+
+def test_a_file_that_was_replaced_is_not_seen_by_the_service(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.rotate("postgres_monitoring")
+    assert "made db-12" in prod.engine.log
+    assert "db is started again" in capsys.readouterr().out
+
+
+def test_what_a_credential_has_opened_is_ended(prod: Stack) -> None:
+    prod.rotate("postgres_app")
+    prod.rotate("redis_app_password")
+    prod.rotate("rabbitmq_app")
+    assert prod.book.ended == ["netmon_a", "netmon", "netmon_a"]
+
+
+class Alertmanager:
+    """Alertmanager of a stack, asked from its worker's container."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.silences: list[dict[str, Any]] = []
+        stack.engine.services["alertmanager"] = {"image": "alertmanager:1"}
+        stack.start("alertmanager")
+        self.programs = Programs(stack.docker)
+        self.programs.on("alertmanager/api/v2/silences", self._answer)
+        for number in range(9):
+            self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
+
+    def _answer(self, _parameters: Any) -> Any:
+        request = self.programs.asked[-1]
+        if request["method"] == "GET":
+            return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
+                    for number, each in enumerate(self.silences)]  # fmt: skip
+        self.silences.append(json.loads(request["body"]) | {"state": "active"})
+        return {"silenceID": str(len(self.silences) - 1)}
+
+    def _expire(self, number: int) -> str:
+        self.silences[number]["state"] = "expired"
+        return ""
+
+    def silenced(self) -> list[dict[str, list[str]]]:
+        """What each silence matches."""
+        return [{each["name"]: each["value"].split("|") for each in one["matchers"]} for one in self.silences]
+
+
+def test_the_alerts_that_it_causes_are_silent_meanwhile(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("postgres_app")
+    [silence] = alertmanager.silenced()
+    assert silence == {"alertname": list(silences.REPLACING), "service": ["worker", "app"]}
+    assert [(each["comment"], each["state"]) for each in alertmanager.silences] == [
+        ("rotation of postgres_app", "expired")
+    ]
+
+
+def test_where_no_container_is_replaced_nothing_is_silenced(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.rotate("redis_password")
+    assert alertmanager.silences == []
+
+
+def test_a_service_that_is_started_again_is_silent_too(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.rotate("postgres_monitoring")
+    clients, server = alertmanager.silenced()
+    assert clients["service"] == ["postgres-exporter"]
+    assert server["service"] == ["db", "worker", "app"]
+    assert ".+Down" in server["alertname"]
+    assert {each["state"] for each in alertmanager.silences} == {"expired"}
+
+
+def test_the_silence_ends_with_a_rotation_that_fails(prod: Stack) -> None:
+    alertmanager = Alertmanager(prod)
+    prod.engine.sick = lambda service, _image: service == "app"
+    with pytest.raises(ToolkitError, match="unfinished"):
+        prod.rotate("postgres_app")
+    assert [each["state"] for each in alertmanager.silences] == ["expired"]
+
+
+def test_a_rotation_needs_no_alertmanager(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.rotate("postgres_app")
+    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+
+
+def kills(stack: Stack, at: int) -> Callable[[], None]:
+    """Let the process die before its command of this number; what is returned lets it live again."""
+    fake, count = type(stack.docker).__call__, iter(range(10_000))
+
+    def call(self: FakeDocker, *args: Any, **kwargs: Any) -> Result:
+        if next(count) == at:
+            raise Killed
+        return fake(self, *args, **kwargs)
+
+    type(stack.docker).__call__ = call  # type: ignore[method-assign]
+
+    def live() -> None:
+        type(stack.docker).__call__ = fake  # type: ignore[method-assign]
+
+    return live
+
+
+@pytest.mark.parametrize("name", ["postgres_app", "redis_app_password", "redis_password", "rabbitmq_app",
+                                  "kafka_monitoring_password", "kafka_app", "api_token"])  # fmt: skip
+def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, name: str) -> None:
+    account, at, killed = require_account(prod.project, name), 0, True
+    while killed:
+        before = prod.in_use(name)
+        live = kills(prod, at)
+        try:
+            prod.rotate(name)
+            killed = False
+        except Killed:
+            pass
+        finally:
+            live()
+        staged = rotation_journal.read(prod.project)
+        if account.users or account.service == "redis":
+            assert prod.every_client_is_let_in(account), f"killed at {at}"
+        if name == "api_token":
+            assert prod.every_replica_accepts(prod.in_use(name)[name]), f"killed at {at}"
+        setup(prod.project, None)
+        assert prod.in_use(name) in ((before, staged.after) if staged else (before, prod.in_use(name)))
+        if staged:
+            [finding] = of_rotation(prod.project)
+            assert f"the rotation of {name} is unfinished" in finding.detail
+        prod.rotate(name)
+        assert rotation_journal.read(prod.project) is None
+        assert not prod.opens(account, before)
+        assert prod.opens(account, prod.in_use(name))
+        assert prod.every_client_is_let_in(account)
+        if staged:
+            assert prod.in_use(name) == staged.after, "it was completed, and not done twice"
+        at += 1
+    assert at > 8
+
+
+def test_a_token_is_accepted_before_it_is_used_and_after(prod: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client reads at any time is accepted by every replica, also if it is shown a moment later."""
+    path, held = credentials.path_of(prod.project, "api_token"), []
+    old, real = path.read_text(), files.overwrite
+
+    def overwrite(written: Any, text: str) -> None:
+        shown = path.read_text().partition("\n")[0]
+        real(written, text)
+        held.append(path.read_text())
+        assert prod.every_replica_accepts(shown) or len(held) == 3, "what was read a moment ago"
+        assert prod.every_replica_accepts(path.read_text().partition("\n")[0])
+
+    monkeypatch.setattr(files, "overwrite", overwrite)
+    prod.rotate("api_token")
+    new = path.read_text()
+    assert held == [f"{old}\n{new}", f"{new}\n{old}", new]
+    assert prod.engine.log == [], "no container was touched"
+
+
+def test_a_token_in_the_environment_takes_another_container(project: Project, docker: FakeDocker) -> None:
+    stack = Stack(project, docker, "dev")
+    stack.rotate("api_token")
+    assert [entry.split()[0] for entry in stack.engine.log] == ["made", "stopped", "removed"]
+    assert stack.project.env["API_TOKEN"] == credentials.first_line(stack.project, "api_token")
+
+
+def test_a_token_s_file_that_was_replaced_is_mounted_anew(prod: Stack) -> None:
+    """The container has the file that its name stood for at its start."""
+    path = credentials.path_of(prod.project, "api_token")
+    old, mounted = path.read_text(), path.with_suffix(".mounted")
+    path.rename(mounted)
+    path.write_text(old)
+    for name in prod._api():
+        prod.engine.containers[name]["mounted"] = str(mounted)
+    prod.rotate("api_token")
+    assert [entry.split()[0] for entry in prod.engine.log] == ["made", "stopped", "removed"]
+    assert prod.every_replica_accepts(path.read_text())
+    assert not prod.every_replica_accepts(old)
+
+
+def test_the_other_tokens_of_the_file_end_with_a_rotation(prod: Stack) -> None:
+    path = credentials.path_of(prod.project, "api_token")
+    path.write_text(f"{path.read_text()}\nanother-token-of-somebody")
+    prod.rotate("api_token")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_replica_that_goes_on_accepting_the_old_token(prod: Stack) -> None:
+    prod.start("app")
+    stale = prod.project.secrets_dir / "stale"
+    real = prod._tokens
+    stale.write_text(credentials.path_of(prod.project, "api_token").read_text())
+    one = prod._api()[0]
+    prod.book.tokens = lambda name: real(name) | ({stale.read_text()} if name == one else set())
+    with pytest.raises(ToolkitError, match="app still accepts the old credential"):
+        prod.rotate("api_token")
+
+
+def test_another_application_asks_for_no_token(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    prod.engine.services["smoke"] |= {"image": "network-monitor:other"}
+    before = prod.in_use("api_token")
+    prod.rotate()
+    assert "api_token: skipped, app is another application than ours" in capsys.readouterr().out
+    assert prod.in_use("api_token") == before
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_files_that_are_half_written_are_completed_by_set_up(
+    stack: Stack, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = files.overwrite, iter(range(10))
+
+    def overwrite(path: Any, text: str) -> None:
+        if next(count) == written:
+            raise Killed
+        real(path, text)
+
+    def env(*_args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "overwrite", overwrite)
+        patch.setattr(envfile, "update", env)
+        with pytest.raises(Killed):
+            stack.rotate("postgres_app")
+    staged = rotation_journal.read(stack.project)
+    assert staged
+    setup(stack.project, None)
+    assert stack.in_use("postgres_app") == (staged.after if written else staged.before)
+    if stack.profile == "dev":
+        assert stack.project.env["POSTGRES_APP_PASSWORD"] == stack.in_use("postgres_app")["postgres_app_password"]
+    stack.rotate("postgres_app")
+    assert stack.in_use("postgres_app") == staged.after
+
+
+@pytest.mark.parametrize("operation", ["begin", "end"])
+def test_a_kill_while_the_journal_comes_or_goes(
+    prod: Stack, operation: str, monkeypatch: pytest.MonkeyPatch, project: Project
+) -> None:
+    before = prod.in_use("redis_app_password")
+    killing = {"begin": (files, "write_atomically"), "end": (shutil, "rmtree")}[operation]
+    count = iter(range(10))
+
+    def kill(*_args: Any, **_options: Any) -> None:
+        if operation == "begin" or next(count) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*killing, kill)
+        with pytest.raises(Killed):
+            prod.rotate("redis_app_password")
+    assert rotation_journal.read(project) is None
+    assert list(project.secrets_dir.glob(".rotation.part"))
+    assert (prod.in_use("redis_app_password") == before) is (operation == "begin")
+    setup(project, None)
+    assert not list(project.secrets_dir.glob(".rotation*"))
+
+
+def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
+    prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
+    rotation_journal.begin(prod.project, require_account(prod.project, "postgres_app"))
+    folder = rotation_journal.folder(prod.project)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        f"{name}.{kind}": 0o600 for name in ("postgres_app_user", "postgres_app_password") for kind in ("old", "new")
+    }
+
+
+def test_ctrl_c_says_what_is_next(prod: Stack) -> None:
+    prod.docker.answer("compose", "up", by=KeyboardInterrupt())
+    with pytest.raises(ToolkitError, match="the rotation of postgres_app is unfinished: stopped") as caught:
+        prod.rotate("postgres_app")
+    assert (caught.value.code, caught.value.fix) == (130, "run: invoke secrets.rotate --name=postgres_app")
+    prod.docker.answer("compose", "up", by=prod._up)
+    prod.rotate("postgres_app")
+
+
+def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    staged = rotation_journal.begin(prod.project, require_account(prod.project, "redis_app_password"))
+    before = prod.in_use("postgres_password")
+    prod.rotate("postgres_password")
+    assert prod.in_use("redis_app_password") == staged.after
+    assert prod.in_use("postgres_password") != before
+    shown = capsys.readouterr().out
+    assert shown.index("rotate redis_app_password") < shown.index("rotate postgres_password")
+
+
+def test_a_password_that_drifted_is_not_rotated(prod: Stack) -> None:
+    prod.book.known["redis"]["netmon"].clear()
+    before = prod.in_use("redis_app_password")
+    with pytest.raises(ToolkitError, match="redis does not accept the present one"):
+        prod.rotate("redis_app_password")
+    assert prod.in_use("redis_app_password") == before
+    assert rotation_journal.read(prod.project) is None
+
+
+def test_a_service_that_does_not_take_the_new_one(prod: Stack) -> None:
+    before = prod.in_use("rabbitmq_app")
+    prod.docker.on("compose", "exec", "rabbitmq", "bash", stdout='HTTP/1.1 200 OK\r\n\r\n{"tags": []}')
+    with pytest.raises(ToolkitError, match="rabbitmq does not accept the new credential: refused"):
+        prod.rotate("rabbitmq_app")
+    assert prod.in_use("rabbitmq_app") == before
+
+
+def test_a_service_that_does_not_refuse_the_old_one(prod: Stack) -> None:
+    prod.docker.on("compose", "exec", "kafka", "--entity-name=netmon_a")
+    with pytest.raises(ToolkitError, match="kafka still accepts the old credential") as caught:
+        prod.rotate("kafka_app")
+    assert caught.value.fix == "run: invoke secrets.rotate --name=kafka_app"
+
+
+def test_what_does_not_run_is_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    del stack.engine.containers[next(name for name in stack.engine.containers if name.startswith("grafana"))]
+    before = stack.in_use("grafana_admin_password"), stack.in_use("kafka_app")
+    stack.rotate()
+    shown = capsys.readouterr().out
+    assert "grafana_admin_password: skipped, grafana does not run" in shown
+    assert ("kafka_app: skipped, kafka asks nobody for it in this profile" in shown) is (stack.profile == "dev")
+    assert stack.in_use("grafana_admin_password") == before[0]
+    assert (stack.in_use("kafka_app") == before[1]) is (stack.profile == "dev")
+    with pytest.raises(ToolkitError, match="cannot rotate grafana_admin_password: grafana does not run"):
+        stack.rotate("grafana_admin_password")
+
+
+def test_consent(prod: Stack) -> None:
+    before = prod.in_use("redis_password")
+    with pytest.raises(ToolkitError, match="consent is missing to replace redis_password"):
+        prod.rotate("redis_password", yes=False)
+    assert prod.in_use("redis_password") == before
+
+
+def test_the_configuration_of_a_client_is_never_shown(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    stack.rotate()
+    shown = capsys.readouterr()
+    values = {value for value in credentials.read(stack.project).values() if len(value) > 20}
+    assert not any(value in shown.out + shown.err for value in values)
+    assert json.dumps(sorted(values)) not in shown.out

@@ -1,0 +1,78 @@
+"""The folders of the toolkit are floors: a module imports from its own floor and from those below, never upwards."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.unit.toolkit.conftest import CHECKOUT
+
+FLOORS = ("core", "checkout", "engine", "images", "policy", "validate", "observe", "checks", "operate", "tasks")
+"""From the lowest to the highest, as in docs/architecture.md."""
+
+MODULES = {
+    ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
+    for path in (CHECKOUT / "toolkit").rglob("*.py")
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    """The names of the toolkit that a module imports, wherever in it; each as far as it may be a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            found = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in found if name.startswith("toolkit."))
+
+
+def upwards(module: str, source: str) -> list[str]:
+    """The imports that lead to a higher floor than the module's own."""
+    own = FLOORS.index(module.split(".")[1])
+    return [name for name in imported(source) if FLOORS.index(name.split(".")[1]) > own]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"toolkit"}))
+def test_a_module_imports_from_its_own_floor_and_those_below(module: str) -> None:
+    assert upwards(module, MODULES[module]) == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {
+        module: {name if name in MODULES else name.rpartition(".")[0] for name in imported(source)}
+        for module, source in MODULES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from toolkit.operate.deploy import release",
+        "from toolkit import operate",
+        "import toolkit.operate.demo",
+        "def late() -> None:\n    from toolkit.operate.demo import demo",
+        "if TYPE_CHECKING:\n    from toolkit.operate import demo",
+    ],
+)
+def test_an_import_upwards_is_found(statement: str) -> None:
+    assert len(upwards("toolkit.checks.smoke", statement)) == 1
+    assert upwards("toolkit.tasks.lifecycle", statement) == []
+
+
+def test_every_folder_of_the_toolkit_is_a_floor() -> None:
+    folders = {
+        path.name for path in Path(CHECKOUT, "toolkit").iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
+    assert folders == set(FLOORS)
+    assert {path.name for path in Path(CHECKOUT, "toolkit").glob("*.py")} == {"__init__.py"}

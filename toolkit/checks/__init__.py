@@ -1,0 +1,1 @@
+"""What is looked at in a running stack and its checkout: doctor, preflight, secrets, smoke, status."""

@@ -1,0 +1,60 @@
+"""Looking over a machine, a checkout and its stack: what would go wrong, and the command that puts it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from toolkit.checkout.project import Project
+from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
+from toolkit.checks.doctor.engine import (
+    buildx,
+    compose,
+    disk,
+    engine,
+    engine_files,
+    limits,
+    memory,
+    require_engine,
+    require_engine_folder,
+)
+from toolkit.checks.doctor.ports import ports, require_free_ports
+from toolkit.checks.doctor.secrets import secrets
+from toolkit.checks.doctor.stack import containers
+from toolkit.checks.doctor.subject import Subject
+from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome, Report
+from toolkit.engine.compose import Docker
+
+__all__ = [
+    "CHECKS",
+    "Subject",
+    "doctor",
+    "examine",
+    "require_engine",
+    "require_engine_folder",
+    "require_free_ports",
+]
+
+Check = Callable[[Subject], Iterator[Finding]]
+
+CHECKS: Sequence[Check] = (
+    engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
+    mounts, ports, containers,
+)  # fmt: skip
+
+
+def doctor(project: Project, docker: Docker) -> Report:
+    """The findings of every check."""
+    return Report("checks", examine(Subject(project, docker), CHECKS))
+
+
+def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
+    """The checks' findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings += check(subject)
+        except ToolkitError as error:
+            name = check.__name__.replace("_", " ")
+            findings.append(Finding(name, Outcome.WARNING, f"not checked: {error.what}", error.fix))
+    return findings

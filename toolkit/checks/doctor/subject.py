@@ -1,0 +1,57 @@
+"""The checkout and the engine that checks examine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from toolkit.checkout.project import Project
+from toolkit.checkout.variables import variables_used
+from toolkit.engine.compose import Docker, explain
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkout and its engine, each asked once."""
+
+    project: Project
+    docker: Docker
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The effective configuration.
+
+        Raises:
+            ToolkitError: the checkout is not set up, or its compose files cannot be read.
+        """
+        self.project.require_setup()
+        return self.docker.effective()
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The variables, with their defaults, of our compose files and of those that the user added.
+
+        Raises:
+            ToolkitError: a file cannot be read.
+        """
+        named = self.project.env.get("COMPOSE_FILE", "").split(":")
+        own = [name for name in named if name and (self.project.root / name).exists()]
+        return variables_used(self.project, dict.fromkeys([*self.project.shipped_files, *own]))
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What the engine says of itself and its machine.
+
+        Raises:
+            ToolkitError: it does not answer.
+        """
+        result = self.docker("info", "--format", "{{json .}}")
+        try:
+            info: dict[str, Any] = json.loads(result.stdout)
+        except ValueError:
+            info = {}
+        if result.code or not info.get("ServerVersion"):
+            raise explain("ask the Docker Engine", result)
+        return info

@@ -1,0 +1,109 @@
+"""What runs: one row for every container, and one for every service that should have one and has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from toolkit.checkout.project import Project
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
+from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
+from toolkit.engine.wait import expected_replicas, group_by_service
+from toolkit.images import unavailable
+
+COLUMNS = ("service", "state", "health", "since", "ports", "memory")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; ``problem`` says what is wrong with it, empty where nothing is."""
+
+    service: str
+    state: str = "not created"
+    health: str = "-"
+    since: str = "-"
+    ports: str = "-"
+    memory: str = "-"
+    problem: str = ""
+
+
+def status(project: Project, docker: Docker) -> None:
+    """Print the table, and what the images in use do not have.
+
+    Raises:
+        ToolkitError: a service that is switched on is not healthy, or has no container.
+    """
+    config = docker.effective()
+    found = with_http_health(docker, container_states(docker, config["name"]))
+    rows = table(config, found, memory(docker, [state.id for state in found if state.status == "running"]))
+    console.table(
+        COLUMNS,
+        [(row.service, row.state, row.health, row.since, row.ports, row.memory) for row in rows],
+        ["failed" if row.problem else "" for row in rows],
+    )
+    unavailable.show(project, docker)
+    if problems := [row.problem for row in rows if row.problem]:
+        fix = "invoke logs --service=NAME shows why" if found else "run: invoke up"
+        what = "not every service is healthy" if found else "the stack is not up"
+        raise ToolkitError(what, ", ".join(problems), fix)
+
+
+def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mapping[str, str]) -> list[Row]:
+    """The rows: the services that are switched on, then containers of others that are still there.
+
+    Args:
+        config: The effective configuration.
+        found: The containers.
+        used: Memory in use by container id.
+    """
+    rows: list[Row] = []
+    expected = group_by_service(found, expected_replicas(config))
+    for service in expected:
+        rows += [row(state, used) for state in service.states]
+        missing = max(service.expected - len(service.states), 0)
+        rows += [Row(service.name, problem=f"{service.name}: not created")] * missing
+    names = {service.name for service in expected}
+    return rows + [row(state, used, wanted=False) for state in found if state.service not in names]
+
+
+def row(state: ServiceState, used: Mapping[str, str], *, wanted: bool = True) -> Row:
+    """The line of one container."""
+    healthy = state.verdict in {Verdict.OK, Verdict.DONE}
+    ended = state.status in {"exited", "dead"}
+    return Row(
+        service=state.service if state.replica == 1 else f"{state.service} ({state.replica})",
+        state=f"{state.status} ({state.exit_code})" if ended else state.status,
+        health=state.health or "no check" if state.status == "running" else "-",
+        since=age(state.finished if ended else state.started),
+        ports=", ".join(dict.fromkeys(port.address for port in state.ports)) or "-",
+        memory=used.get(state.id, "-"),
+        problem=f"{state.container}: {state.summary}" if wanted and not healthy else "",
+    )
+
+
+def memory(docker: Docker, containers: Sequence[str]) -> dict[str, str]:
+    """Memory that containers use, by id. The engine takes two seconds for it, whatever their number."""
+    if not containers:
+        return {}
+    result = docker("stats", "--no-stream", "--no-trunc", "--format", "json", *containers)
+    used = {}
+    for line in result.stdout.splitlines():
+        told = json.loads(line)
+        used[told["ID"]] = told["MemUsage"].partition("/")[0].strip()
+    return used
+
+
+def age(moment: datetime | None) -> str:
+    """How long ago, in the largest unit that says enough."""
+    if moment is None:
+        return "-"
+    past = max(datetime.now(UTC) - moment, timedelta())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if past.total_seconds() >= 2 * size:
+            return f"{past.total_seconds() // size:.0f} {unit}"
+    return f"{past.total_seconds():.0f} s"

@@ -1,0 +1,228 @@
+"""What Docker knows about each container of the stack, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from toolkit.core.errors import ToolkitError
+from toolkit.engine import stack_http
+from toolkit.engine.compose import Docker
+
+HEALTH_URL = "netmon.health.url"
+"""The label of a service that has no health check of its own: where it is asked from outside."""
+
+START_PERIOD = timedelta(seconds=60)
+"""For so long after its start a service that is asked from outside need not answer, as in the compose files."""
+
+CRASH_LOOP_RESTARTS = 3
+"""After so many restarts in a row a container is held to be restarting for good."""
+
+STABLE_AFTER = timedelta(seconds=10)
+"""The engine forgets earlier restarts of a container that has run for so long."""
+
+
+class Verdict(StrEnum):
+    """What a container's state means for the stack."""
+
+    OK = "ok"
+    STARTING = "starting"
+    FAILED = "failed"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One run of a health check."""
+
+    started: datetime
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """A container's port that is published on an address of the host."""
+
+    inside: int
+    host: str
+    published: int
+
+    @property
+    def address(self) -> str:
+        """Where a client on this host reaches it."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"{host}:{self.published}"
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """One container of a service, as ``docker inspect`` shows it."""
+
+    service: str
+    replica: int
+    container: str
+    id: str
+    status: str
+    """created, running, paused, restarting, removing, exited or dead."""
+    health: str
+    """starting, healthy or unhealthy; empty without a health check."""
+    exit_code: int
+    restarts: int
+    one_shot: bool
+    """Ending with exit code 0 is what it is for: the engine does not start it again then."""
+    started: datetime | None
+    finished: datetime | None
+    failing_streak: int
+    checks: tuple[Check, ...]
+    """The last runs of the health check, the newest last."""
+    out_of_memory: bool
+    error: str
+    """Why the engine could not start it."""
+    ports: tuple[Port, ...]
+    health_url: str = ""
+    """Where its health is asked from outside, because its image has no program for a health check."""
+
+    @property
+    def last_check(self) -> str:
+        """What the newest health check printed, on one line."""
+        return " ".join(self.checks[-1].output.split()) if self.checks else ""
+
+    @property
+    def crash_looping(self) -> bool:
+        """Whether it ends again and again soon after each start."""
+        if self.restarts < CRASH_LOOP_RESTARTS or self.status not in {"restarting", "running"}:
+            return False
+        age = datetime.now(UTC) - self.started if self.started else STABLE_AFTER
+        return self.status == "restarting" or (self.health != "healthy" and age < STABLE_AFTER)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the container does what it is for, may still come to it, or has failed."""
+        match self.status:
+            case "running":
+                return self._running()
+            case "restarting":
+                return Verdict.FAILED if self.crash_looping else Verdict.STARTING
+            case "exited":
+                return Verdict.DONE if self.one_shot and self.exit_code == 0 else Verdict.FAILED
+            case "created":
+                return Verdict.FAILED if self.error else Verdict.STARTING
+            case "removing":
+                return Verdict.STARTING
+            case _:
+                return Verdict.FAILED
+
+    def _running(self) -> Verdict:
+        if self.health == "unhealthy" or self.crash_looping:
+            return Verdict.FAILED
+        return Verdict.STARTING if self.health == "starting" else Verdict.OK
+
+    @property
+    def summary(self) -> str:
+        """The state in a few words."""
+        match self.status:
+            case _ if self.crash_looping:
+                text = "keeps restarting"
+            case "running" if not self.health:
+                text = "running, no health check"
+            case "running":
+                text = self.health
+            case "exited" | "dead":
+                text = f"{self.status} with code {self.exit_code}"
+            case _:
+                text = self.status
+        if self.out_of_memory:
+            text += ", out of memory"
+        if self.restarts and self.verdict is not Verdict.OK:
+            text += f", {self.restarts} restart{'s' if self.restarts > 1 else ''}"
+        return text
+
+
+def container_states(docker: Docker, project: str | None = None) -> list[ServiceState]:
+    """The state of every container of the project, one-off containers left out, by service and replica.
+
+    Args:
+        docker: Docker in the project's folder.
+        project: The Compose project's name, if it is known: asking Compose for it takes longer than the look itself.
+    """
+    return sorted(map(parse_container, docker.containers(project)), key=lambda state: (state.service, state.replica))
+
+
+def parse_container(container: Mapping[str, Any]) -> ServiceState:
+    """Read one object of ``docker inspect``."""
+    state, host = container["State"], container.get("HostConfig") or {}
+    labels: Mapping[str, str] = container["Config"].get("Labels") or {}
+    health: Mapping[str, Any] = state.get("Health") or {}
+    policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
+    status = health.get("Status", "none")
+    asked = labels.get(HEALTH_URL, "") if status == "none" else ""
+    return ServiceState(
+        service=labels.get("com.docker.compose.service", ""),
+        replica=int(labels.get("com.docker.compose.container-number", "1")),
+        container=str(container["Name"]).lstrip("/"),
+        id=container["Id"],
+        status=state["Status"],
+        health=("starting" if asked else "") if status == "none" else status,
+        exit_code=int(state.get("ExitCode") or 0),
+        restarts=int(container.get("RestartCount") or 0),
+        one_shot=policy in {"no", "on-failure"},
+        started=parse_time(state.get("StartedAt", "")),
+        finished=parse_time(state.get("FinishedAt", "")),
+        failing_streak=int(health.get("FailingStreak") or 0),
+        checks=tuple(
+            Check(begun, int(check["ExitCode"]), check.get("Output", ""))
+            for check in health.get("Log") or ()
+            if (begun := parse_time(check["Start"]))
+        ),
+        out_of_memory=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        ports=tuple(published_ports(container)),
+        health_url=asked,
+    )
+
+
+def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
+    """The same states, with the health of what has no check of its own: each running one is asked from inside.
+
+    One that does not answer is starting for as long as a check of its own would let it, and unhealthy then.
+    """
+    askable = [state for state in found if state.health_url and state.status == "running"]
+    if not askable:
+        return list(found)
+    try:
+        problems = [response.problem for response in stack_http.get(docker, *(state.health_url for state in askable))]
+    except ToolkitError as error:
+        problems = [error.why or error.what] * len(askable)
+    now = datetime.now(UTC)
+    health = {}
+    for state, problem in zip(askable, problems, strict=True):
+        young = state.started is not None and now - state.started < START_PERIOD
+        verdict = ("starting" if young else "unhealthy") if problem else "healthy"
+        check = Check(now, 1 if problem else 0, problem and f"{state.health_url}: {problem}")
+        health[state.id] = replace(state, health=verdict, failing_streak=check.code, checks=(check,))
+    return [health.get(state.id, state) for state in found]
+
+
+def published_ports(container: Mapping[str, Any]) -> list[Port]:
+    """The ports that the container really publishes now; none while it is stopped."""
+    ports: Mapping[str, Any] = (container.get("NetworkSettings") or {}).get("Ports") or {}
+    return [
+        Port(int(inside.partition("/")[0]), binding["HostIp"], int(binding["HostPort"]))
+        for inside, bindings in ports.items()
+        for binding in bindings or ()
+    ]
+
+
+def parse_time(text: str) -> datetime | None:
+    """A time of the engine (nanoseconds, any offset); None for its zero time.
+
+    Raises:
+        ValueError: the text is no such time.
+    """
+    if not text or text.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC)

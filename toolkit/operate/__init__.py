@@ -1,0 +1,1 @@
+"""What changes a running stack: up and down, deploy, rotation of secrets, reload, silences, demo traffic."""
