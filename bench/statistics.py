@@ -78,7 +78,7 @@ async def main(results):
     await database.prepare()
     await database.run(STATEMENT, {
         "results": results, "seconds": ROLLUP_SECONDS,
-        "buckets": histograms.BUCKETS, "first": histograms.FIRST, "growth": histograms.GROWTH,
+        "buckets": histograms.BUCKETS, "first": histograms.FIRST_BOUND_MS, "growth": histograms.GROWTH,
     })
 
 asyncio.run(main(int(sys.argv[1])))

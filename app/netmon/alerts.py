@@ -148,7 +148,7 @@ class ReceivedAlerts:
         while key in self._unwritten:
             alert = self._recent[key]
             try:
-                with tracing.quiet():
+                with tracing.untraced():
                     await self._database.put_alert(alert.model_dump())
             except UNAVAILABLE_ERRORS as error:
                 await backoff.failed(describe(error))

@@ -217,5 +217,5 @@ async def queue(connection: Connection, probes: Sequence[Probe]) -> None:
 
 
 async def _check_connection(connection: Connection) -> None:
-    with tracing.quiet():
+    with tracing.untraced():
         await AsyncConnectionPool.check_connection(connection)

@@ -20,7 +20,7 @@ log = logger(__name__)
 
 async def watch(measure: Callable[[], Awaitable[None]], forget: Callable[[], None]) -> None:
     """Measure every INTERVAL_SECONDS until cancelled; after a failure, `forget` removes the stale value."""
-    with tracing.quiet():
+    with tracing.untraced():
         while True:
             try:
                 await deadline(measure(), TIMEOUT_SECONDS)

@@ -29,19 +29,19 @@ class HealthChecks:
 
     Args:
         checks: by dependency; a check raises if the dependency is unavailable.
-        timeout: timeout of each check in seconds.
+        timeout_seconds: timeout of each check.
     """
 
-    def __init__(self, checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT_SECONDS) -> None:
+    def __init__(self, checks: Mapping[str, Check], timeout_seconds: float = CHECK_TIMEOUT_SECONDS) -> None:
         self._checks = checks
-        self._timeout = timeout
+        self._timeout_seconds = timeout_seconds
         self._running: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, Verdict] = {}
 
     async def run(self, *names: str) -> dict[str, Verdict]:
         """Check the given dependencies, or all."""
         tasks = {name: self._task(name, self._checks[name]) for name in names or self._checks}
-        await asyncio.wait(tasks.values(), timeout=self._timeout)
+        await asyncio.wait(tasks.values(), timeout=self._timeout_seconds)
         return {name: self._verdict(name, task) for name, task in tasks.items()}
 
     def _task(self, name: str, check: Check) -> asyncio.Task[None]:
@@ -54,7 +54,7 @@ class HealthChecks:
         if not task.done():
             if not task.cancelling():  # a second cancellation would interrupt the cleanup after the first
                 task.cancel()
-            reason = f"no response within {self._timeout:g} s"
+            reason = f"no response within {self._timeout_seconds:g} s"
         elif task.cancelled():
             reason = "cancelled"
         else:

@@ -6,7 +6,7 @@ Each bucket is 12 % wider than the previous one, so the error of a percentile is
 import math
 from collections.abc import Sequence
 
-FIRST = 0.1
+FIRST_BOUND_MS = 0.1
 """Upper bound of the first bucket in milliseconds."""
 GROWTH = 1.12
 BUCKETS = 128
@@ -15,9 +15,9 @@ BUCKETS = 128
 
 def bucket_of(milliseconds: float) -> int:
     """The index of the bucket of a duration, starting at 0."""
-    if milliseconds <= FIRST:
+    if milliseconds <= FIRST_BOUND_MS:
         return 0
-    return min(math.ceil(math.log(milliseconds / FIRST, GROWTH) - 1e-9), BUCKETS - 1)
+    return min(math.ceil(math.log(milliseconds / FIRST_BOUND_MS, GROWTH) - 1e-9), BUCKETS - 1)
 
 
 def percentile(counts: Sequence[int], fraction: float) -> float | None:
@@ -28,5 +28,5 @@ def percentile(counts: Sequence[int], fraction: float) -> float | None:
         reached += count
         if reached >= wanted:
             # The geometric mean of the bounds: the relative error is the same in both directions.
-            return round(FIRST * math.pow(GROWTH, index - 0.5), 4)
+            return round(FIRST_BOUND_MS * math.pow(GROWTH, index - 0.5), 4)
     return None

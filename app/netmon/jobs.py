@@ -210,8 +210,8 @@ class JobConsumer:
         """Consume until cancelled."""
         await self._link.run(self._consume)
 
-    async def stop(self, timeout: float) -> None:
-        """Stop consuming and finish the jobs in flight; unfinished jobs are requeued after `timeout` seconds."""
+    async def stop(self, timeout_seconds: float) -> None:
+        """Stop consuming and finish the jobs in flight; unfinished jobs are requeued after the timeout."""
         self._stopping = True
         if self._tag is not None:
             try:
@@ -221,7 +221,7 @@ class JobConsumer:
                 log.debug("cannot cancel consumer", reason=describe(error))
         if self._jobs:
             log.info("finishing jobs", jobs=len(self._jobs))
-            await asyncio.wait(self._jobs, timeout=timeout)
+            await asyncio.wait(self._jobs, timeout=timeout_seconds)
         for job in self._jobs:
             job.cancel()
         if self._jobs:

@@ -114,7 +114,7 @@ class LatestStates:
     async def _put(self, updates: Sequence[_Update], spans: Iterable[Span] | None = None) -> list[bool]:
         parents = [get_current_span()] if spans is None else spans
         attributes = {"db.system.name": "redis", "db.operation.name": "EVAL"}
-        with tracing.shared("EVAL", SpanKind.CLIENT, attributes, parents):
+        with tracing.shared_span("EVAL", SpanKind.CLIENT, attributes, parents):
             # EVAL rather than EVALSHA: Redis loses cached scripts when it restarts.
             applied = await self._redis.eval(
                 _PUT,

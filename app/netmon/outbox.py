@@ -95,7 +95,7 @@ class Relay:
         """Become the leader and publish, for as long as the database connection lasts."""
         # Flush events from the previous connection first: they must not be reordered with those that others publish.
         await producer.flush()
-        with tracing.quiet():
+        with tracing.untraced():
             async with self._database.session() as connection:
                 await connection.execute(f"LISTEN {OUTBOX}")
                 while not await _leads(connection):

@@ -35,7 +35,7 @@ class Retention:
         backoff = Backoff("database")
         while True:
             try:
-                with tracing.quiet():
+                with tracing.untraced():
                     deleted = await self.delete()
             except UNAVAILABLE_ERRORS as error:
                 await backoff.failed(describe(error))

@@ -49,7 +49,7 @@ class Scheduler:
         database, rabbitmq = Backoff("database"), Backoff("rabbitmq")
         while not self._stopping:
             try:
-                with tracing.quiet():
+                with tracing.untraced():
                     async with self._busy:
                         claimed = await deadline(self._schedule_batch(), TIMEOUT_SECONDS)
                     await asyncio.sleep(0 if claimed == BATCH_SIZE else await self._until_next())

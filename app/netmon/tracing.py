@@ -242,7 +242,7 @@ def span(
 
 
 @contextmanager
-def shared(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iterable[Span]) -> Iterator[None]:
+def shared_span(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iterable[Span]) -> Iterator[None]:
     """Run the block in a child of each of these spans: for an operation that is shared by several traces."""
     with ExitStack() as opened:
         for each in spans:
@@ -270,14 +270,14 @@ def annotate(name: str, value: str) -> None:
     trace.get_current_span().set_attribute(name, value)
 
 
-def failed(current: Span, reason: str) -> None:
+def mark_failed(current: Span, reason: str) -> None:
     """Mark a span as an error without an exception; `reason` is a stable code (`error.type`)."""
     current.set_attribute("error.type", reason)
     current.set_status(Status(StatusCode.ERROR))
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def untraced() -> Iterator[None]:
     """Suppress the instrumentation of statements inside the block, for health checks and other background work."""
     with suppress_instrumentation():
         yield
@@ -295,7 +295,7 @@ def record_failure(name: str, seconds: float, attributes: Mapping[str, str | int
     failed_span = _tracer.start_span(
         name, kind=SpanKind.SERVER, start_time=now - round(seconds * 1e9), attributes=dict(attributes)
     )
-    failed(failed_span, str(attributes.get("http.response.status_code", "error")))
+    mark_failed(failed_span, str(attributes.get("http.response.status_code", "error")))
     failed_span.end(now)
 
 

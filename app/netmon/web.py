@@ -94,7 +94,7 @@ class RequestContext:
         request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
         if request.path.startswith(QUIET_ROUTES):
             # A health check, a scrape or a static file.
-            with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.quiet():
+            with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.untraced():
                 await self._answer(request, scope, receive, send)
             if request.failed:
                 tracing.record_failure(request.name, request.seconds, request.attributes)
@@ -104,7 +104,7 @@ class RequestContext:
             span.update_name(request.name)
             span.set_attributes(request.attributes)
             if request.failed:
-                tracing.failed(span, str(request.status))
+                tracing.mark_failed(span, str(request.status))
 
     async def _answer(self, request: "_Request", scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -183,7 +183,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return bounded
 
 
-def count_from_zero(app: FastAPI) -> None:
+def initialise_counters(app: FastAPI) -> None:
     """Initialise the request counters of each route to 0 for its documented statuses, 500 and 503, which alerts use."""
     for route, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
@@ -203,7 +203,7 @@ async def serve(
             finishes open requests and shuts down. A second signal skips the rest of it.
         prepare: awaited before the server listens.
     """
-    count_from_zero(app)
+    initialise_counters(app)
     config = uvicorn.Config(
         app,
         host="0.0.0.0",  # noqa: S104 - a container's own network namespace

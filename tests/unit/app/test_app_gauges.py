@@ -66,7 +66,7 @@ async def test_request_counters_start_at_zero(app_settings: Settings) -> None:
     @app.post("/api/somethings", status_code=202)
     async def something() -> None: ...
 
-    web.count_from_zero(app)
+    web.initialise_counters(app)
     counts = {
         (sample.labels["method"], sample.labels["status"]): sample.value
         for sample in next(iter(metrics.HTTP_REQUESTS.collect())).samples

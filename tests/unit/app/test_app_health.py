@@ -46,7 +46,7 @@ async def test_each_dependency_has_its_own_verdict() -> None:
 
 async def test_a_hanging_check_is_an_error_and_does_not_delay_others() -> None:
     hanging = Hanging()
-    checks = health.HealthChecks({"database": passes, "kafka": hanging}, timeout=0.02)
+    checks = health.HealthChecks({"database": passes, "kafka": hanging}, timeout_seconds=0.02)
     verdicts = await asyncio.wait_for(checks.run(), 10)
     assert verdicts == {"database": "ok", "kafka": "error"}
     hanging.release.set()
@@ -54,7 +54,7 @@ async def test_a_hanging_check_is_an_error_and_does_not_delay_others() -> None:
 
 async def test_a_hanging_check_is_cancelled_once_and_not_started_twice() -> None:
     hanging = Hanging()
-    checks = health.HealthChecks({"kafka": hanging}, timeout=0.02)
+    checks = health.HealthChecks({"kafka": hanging}, timeout_seconds=0.02)
     for _ in range(3):
         await checks.run()
     assert (hanging.started, hanging.cancelled) == (1, 1)

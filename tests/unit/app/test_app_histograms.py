@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netmon.histograms import BUCKETS, FIRST, GROWTH, bucket_of, percentile
+from netmon.histograms import BUCKETS, FIRST_BOUND_MS, GROWTH, bucket_of, percentile
 from tests.unit.app.properties import PROPERTY
 
 LONGEST = 60_000.0
 """The maximum timeout of a target in milliseconds."""
-DURATIONS = st.floats(FIRST, LONGEST)
+DURATIONS = st.floats(FIRST_BOUND_MS, LONGEST)
 
 
 def histogram(durations: list[float]) -> list[int]:
@@ -48,7 +48,7 @@ def test_buckets_preserve_order(one: float, other: float) -> None:
 
 @pytest.mark.parametrize("index", range(BUCKETS))
 def test_the_upper_bound_of_a_bucket_is_inclusive(index: int) -> None:
-    assert bucket_of(FIRST * GROWTH**index) == index
+    assert bucket_of(FIRST_BOUND_MS * GROWTH**index) == index
 
 
 def test_an_empty_histogram_has_no_percentile() -> None:
