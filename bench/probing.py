@@ -86,7 +86,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
     rates: list[tuple[float, float]] = []
     with answering(stack) as target:
-        watched = [pipeline.watch(stack, target.url, enabled=False) for _ in range(TARGETS)]
+        watched = [pipeline.add_target(stack, target.url, enabled=False) for _ in range(TARGETS)]
         for _ in range(ROUNDS):
             worker = stack.container("worker")["Id"]
             bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))

@@ -26,7 +26,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     """Label and value of each line."""
     (stack.root / "docker-compose.override.yml").write_text(PUBLISHED)
     stack.invoke("up", "--profile=prod", "--no-smoke", timeout=900)
-    front = stack.front()
+    front = stack.proxy()
     probe = stack.probe(TARGET)
     paths = (f"/api/targets/{stack.result(probe)['target']}/latest", f"/api/probes/{probe}")
 

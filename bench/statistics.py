@@ -145,7 +145,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     time.sleep(SETTLE)
     idle = {service: memory(stack, service) for service in ("app", "worker")}
 
-    targets = [pipeline.watch(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
+    targets = [pipeline.add_target(stack, "http://example.org/", enabled=False) for _ in range(TARGETS)]
     fill(stack)
     with answering(stack) as target:
         jobs_per_second(stack, target, targets)

@@ -60,7 +60,7 @@ status() {
     version_at_least "${compose#v}" "$MIN_COMPOSE" ||
       unusable "Compose ≥ $MIN_COMPOSE is needed" "install the package docker-compose-plugin or docker-compose-v2"
   elif [[ "$HOST" == unix://* && -S ${HOST#unix://} && ! -w ${HOST#unix://} ]]; then
-    unusable "account $(id -un) has no permission to use ${HOST#unix://}" "sudo usermod -aG docker $(id -un), then log in again"
+    unusable "account $(id -un) cannot access ${HOST#unix://}" "sudo usermod -aG docker $(id -un), then log in again"
   elif [[ "$HOST" != unix://* ]]; then
     unusable "no engine answers at DOCKER_HOST=$HOST" "start the engine, or unset DOCKER_HOST"
   else

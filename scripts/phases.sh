@@ -188,18 +188,23 @@ setting() {
   fi
 }
 
+# The compose files of the profile, one a line, in the order of invoke.yaml.
+layers() { sed -n "/^  profiles:/,/^  [^ ]/ {/^    $PROFILE:/,/^    [^ ]/ s/^      - //p}" invoke.yaml; }
+
 # The published images of the profile, one a line: first those that builds start from, since these wait for them.
 published_images() {
-  local files=(-f docker-compose.yml -f "docker-compose.$PROFILE.yml") groups=() lock required config
-  for lock in images.lock "images.$PROFILE.lock"; do
-    [[ ! -e $lock ]] || files+=(-f "$lock")
-  done
+  local files=() locks=() groups=() layer lock required config
+  while read -r layer; do
+    files+=(-f "$layer")
+    lock=images${layer#docker-compose}
+    [[ ! -e ${lock%.yml}.lock ]] || locks+=(-f "${lock%.yml}.lock")
+  done < <(layers)
   # The group that is on unless .env says otherwise.
   [[ -v COMPOSE_PROFILES ]] || grep -qs '^COMPOSE_PROFILES=' .env || groups=(--profile monitoring)
   # There may be no passwords yet; names of images have none.
   required=$(grep -hoE '\$\{[A-Z_]+:\?' docker-compose*.yml | tr -dc 'A-Z_\n' | sort -u | sed 's/$/=unused/')
   # shellcheck disable=SC2086
-  config=$(env $required docker compose "${files[@]}" "${groups[@]}" config 2>/dev/null) || return
+  config=$(env $required docker compose "${files[@]}" "${locks[@]}" "${groups[@]}" config 2>/dev/null) || return
   { sed -nE 's|^ +[A-Z_]+_IMAGE: (.*/.*)$|\1|p' <<<"$config" && sed -nE 's|^    image: (.*/.*)$|\1|p' <<<"$config"; } |
     awk '!seen[$0]++'
 }

@@ -69,7 +69,7 @@ check_ports() {
     [[ "$ours" != *":$port->"* ]] || continue
     ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
       problem "port $port ($variable) is taken" "stop what listens there, or set $variable in .env to another one"
-  done < <(sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p' "docker-compose.$PROFILE.yml")
+  done < <(layers | xargs cat | sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p')
 }
 
 # In production the init system starts the engine and the distribution updates it: the operator chooses it.

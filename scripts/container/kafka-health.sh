@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Healthy: the broker answers an ApiVersions request (key 18, version 0; needs no login) with the same correlation id and
-# no error and, with the secrets layer, the clients' accounts exist.
+# Healthy: the broker answers an ApiVersions request (key 18, version 0; needs no login) with the same correlation id
+# and no error and, with the secrets layer, the clients' accounts exist.
 # Uses bash's /dev/tcp: Kafka's Java tools cost a second of CPU each, and an open port alone proves nothing.
 set -euo pipefail
 exec 3<>"/dev/tcp/$(hostname)/29092"

@@ -8,8 +8,8 @@ netmon=$(credential REDIS_APP_PASSWORD)
 monitoring=$(credential REDIS_MONITORING_PASSWORD)
 unset REDIS_PASSWORD REDIS_APP_PASSWORD REDIS_MONITORING_PASSWORD
 unset REDIS_PASSWORD_FILE REDIS_APP_PASSWORD_FILE REDIS_MONITORING_PASSWORD_FILE
-# Starts the server directly: the image's entry script appends --loadmodule options since Redis 8, but the server accepts
-# `-`, its standard input, as the last argument only. The rest of that script is for root, except the umask.
+# Starts the server directly: the image's entry script appends --loadmodule options since Redis 8, but the server
+# accepts `-`, its standard input, as the last argument only. The rest of that script is for root, except the umask.
 umask 077
 # monitoring: the commands of the exporter and the health check, and no key.
 exec redis-server /etc/redis/redis.conf - <<CONFIG

@@ -1,6 +1,5 @@
 #!/bin/sh
-# The Redis exporter's entry point: the exporter reads the password from a file on a tmpfs, not from environment or
-# arguments.
+# The Redis exporter's entry point: the exporter reads the password from a file on a tmpfs.
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh

@@ -1,4 +1,4 @@
-"""Alerts of a live stack: which fire, and a receiver that knows to the millisecond when it was told."""
+"""Alerts of a live stack: those that fire, and a receiver that records the arrival time of each notification."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ import requests
 from tests.live import webhook_receiver
 from tests.live.stack import CHECKOUT, Stack, until
 
-ALWAYS = "Watchdog"
-"""The one alert of a healthy system."""
+WATCHDOG = "Watchdog"
+"""The only alert that fires on a healthy system."""
+
+AlertKey = tuple[str, str]
+"""Name and service of an alert."""
 
 RUNBOOKS = "docs/alerts"
 DASHBOARDS = "monitoring/grafana/dashboards"
-HOSTNAME = "catcher"
+HOSTNAME = "alert-receiver"
 
 
-class Told(NamedTuple):
-    """One alert of one notification; ``at`` is the Unix time of its arrival."""
+class ReceivedAlert(NamedTuple):
+    """An alert of a notification; ``at`` is the Unix time of its arrival."""
 
     at: float
     path: str
@@ -33,16 +36,16 @@ class Told(NamedTuple):
     annotations: Mapping[str, str]
 
     @property
-    def about(self) -> tuple[str, str]:
+    def key(self) -> AlertKey:
         """Name and service."""
         return self.labels["alertname"], self.labels["service"]
 
 
 @dataclass(frozen=True)
-class Catcher:
-    """A container beside Alertmanager that its channels ``webhook`` and ``deadmansswitch`` lead to.
+class AlertReceiver:
+    """A container that receives Alertmanager's channels ``webhook`` and ``deadmansswitch``.
 
-    The application itself is a receiver too, but not while it or what it needs is away.
+    The application is a receiver too, but not while the application or one of its dependencies is unavailable.
     """
 
     stack: Stack
@@ -53,54 +56,54 @@ class Catcher:
 
     @classmethod
     @contextmanager
-    def running(cls, stack: Stack) -> Iterator[Catcher]:
-        """Start it on a stack that is up and whose ALERT_RECEIVERS are `CHANNELS`."""
+    def running(cls, stack: Stack) -> Iterator[AlertReceiver]:
+        """Run the receiver beside a running stack whose ALERT_RECEIVERS are `CHANNELS`."""
         for name, path in (("webhook_url", cls.WEBHOOK), ("deadmansswitch_url", cls.SWITCH)):
             file = stack.root / "secrets" / "alertmanager" / name
             file.write_text(f"http://{HOSTNAME}:{webhook_receiver.PORT}{path}\n")
             file.chmod(0o644)
-        this = cls(stack)
+        receiver = cls(stack)
         program = Path(webhook_receiver.__file__).read_text(encoding="utf-8")
-        # The label makes it the project's, so that whoever removes a stack that was left behind removes it as well.
+        # The project's label: `Stack.destroy` removes the container too.
         stack.docker(
-            "run", "--detach", "--name", this.name, f"--label=com.docker.compose.project={stack.name}",
+            "run", "--detach", "--name", receiver.name, f"--label=com.docker.compose.project={stack.name}",
             f"--network={stack.name}_monitoring-network", f"--network-alias={HOSTNAME}", "--entrypoint=python",
             stack.container("worker")["Config"]["Image"], "-c", program,
         )  # fmt: skip
         try:
-            yield this
+            yield receiver
         finally:
-            stack.docker("rm", "--force", this.name)
+            stack.docker("rm", "--force", receiver.name)
 
     @property
     def name(self) -> str:
-        """The name of its container."""
+        """The name of the container."""
         return f"{self.stack.name}-{HOSTNAME}"
 
-    def told(self, since: float = 0, path: str = WEBHOOK) -> list[Told]:
-        """What arrived on a channel after a Unix time, in that order."""
+    def received(self, since: float = 0, path: str = WEBHOOK) -> list[ReceivedAlert]:
+        """The alerts that arrived on a channel after a Unix time, oldest first."""
         notifications = map(json.loads, self.stack.docker("logs", self.name).splitlines())
         return [
-            Told(each["arrived"], each["path"], alert["status"], alert["labels"], alert["annotations"])
+            ReceivedAlert(each["arrived"], each["path"], alert["status"], alert["labels"], alert["annotations"])
             for each in notifications
             if each["path"] == path and each["arrived"] >= since
             for alert in each["alerts"]
         ]
 
-    def wait(self, about: tuple[str, str], status: str, since: float, within: float) -> Told:
-        """The first notice about an alert (name and service) after a Unix time, waited for."""
+    def wait(self, key: AlertKey, status: str, since: float, within: float) -> ReceivedAlert:
+        """Wait for the first notification about an alert after a Unix time."""
 
-        def found() -> Told | None:
-            return next((told for told in self.told(since) if (told.about, told.status) == (about, status)), None)
+        def first() -> ReceivedAlert | None:
+            return next((each for each in self.received(since) if (each.key, each.status) == (key, status)), None)
 
         try:
-            return until(found, within, f"the receiver to be told that {about} is {status}")
+            return until(first, within, f"the notification that {key} is {status}")
         except AssertionError as error:
             raise AssertionError(f"{error}; now firing: {sorted(firing(self.stack))}") from None
 
 
-def firing(stack: Stack) -> set[tuple[str, str]]:
-    """Name and service of the alerts that fire in Prometheus; none while it does not answer."""
+def firing(stack: Stack) -> set[AlertKey]:
+    """The alerts that fire in Prometheus; none while it does not answer."""
     try:
         body = requests.get(stack.url("/api/v1/alerts", "PROMETHEUS_PORT"), timeout=5).json()
     except requests.RequestException:
@@ -109,40 +112,40 @@ def firing(stack: Stack) -> set[tuple[str, str]]:
     return {(each["alertname"], each["service"]) for each in labels}
 
 
-def quiet(stack: Stack, within: float = 420) -> None:
-    """Wait until nothing fires but `ALWAYS`: rates over five minutes remember a fault for as long.
+def wait_until_quiet(stack: Stack, within: float = 420) -> None:
+    """Wait until only `WATCHDOG` fires, after a fault for up to five minutes, the range of many rates.
 
-    What fires about the host is not waited for: the machine is not the stack's alone.
+    Alerts about the host are ignored, since other processes run on the machine.
     """
 
-    def over() -> bool:
+    def quiet() -> bool:
         try:
-            held = requests.get(stack.url("/api/v2/alerts", "ALERTMANAGER_PORT"), timeout=5).json()
+            active = requests.get(stack.url("/api/v2/alerts", "ALERTMANAGER_PORT"), timeout=5).json()
         except requests.RequestException:
             return False
-        known = {(each["labels"]["alertname"], each["labels"]["service"]) for each in held}
-        return (ALWAYS, "prometheus") in known and not noise(known | firing(stack))
+        keys = {(each["labels"]["alertname"], each["labels"]["service"]) for each in active}
+        return (WATCHDOG, "prometheus") in keys and not unexpected(keys | firing(stack))
 
     try:
-        until(over, within, "the alerts to be over")
+        until(quiet, within, "the alerts to be resolved")
     except AssertionError as error:
         raise AssertionError(f"{error}; still firing: {sorted(firing(stack))}") from None
 
 
-def noise(fired: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of the alerts (name and service) those that a healthy stack on a machine that is not its own has not."""
-    return sorted((name, service) for name, service in fired if name != ALWAYS and service != "host")
+def unexpected(alerts: Iterable[AlertKey]) -> list[AlertKey]:
+    """The alerts that must not fire on a healthy stack; those about the host depend on other processes."""
+    return sorted((name, service) for name, service in alerts if name != WATCHDOG and service != "host")
 
 
-def fired_lately(stack: Stack, seconds: float) -> set[tuple[str, str]]:
-    """Name and service of what has fired at any time of the last seconds, for however short a time."""
+def fired_recently(stack: Stack, seconds: float) -> set[AlertKey]:
+    """The alerts that have fired at any time in the last seconds, however briefly."""
     query = f'last_over_time(ALERTS{{alertstate="firing"}}[{seconds:.0f}s])'
     answer = requests.get(stack.url("/api/v1/query", "PROMETHEUS_PORT"), params={"query": query}, timeout=10).json()
     return {(each["metric"]["alertname"], each["metric"]["service"]) for each in answer["data"]["result"]}
 
 
 def require_complete(labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
-    """Fail unless whoever is told knows what it is, how bad, where to look and what to do."""
+    """Fail unless a notification has severity, service, summary, description, dashboard and runbook."""
     assert labels["severity"] in {"critical", "warning"}, labels
     assert labels["service"], labels
     assert {"summary", "description", "dashboard_url", "runbook_url"} <= annotations.keys(), annotations

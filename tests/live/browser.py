@@ -1,4 +1,4 @@
-"""A browser that is driven, and that notes whatever a page must not do."""
+"""A driven browser that records errors, warnings and requests to other origins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DESKTOP, PHONE = (1280, 900), (360, 780)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine, no snap. Without one this fails: what is not driven is not proven."""
-    found = filter(None, map(shutil.which, NAMES))
-    program = next((each for each in found if Path(each).resolve().name != "snap"), None)
+    """The browser of this machine, not a snap; fails without one, since a skipped test would prove nothing."""
+    candidates = filter(None, map(shutil.which, NAMES))
+    program = next((each for each in candidates if Path(each).resolve().name != "snap"), None)
     assert program, f"none of {', '.join(NAMES)} is installed; fix: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visitor:
-    """Somebody who looks at the page of an origin, with complaints about what the page did meanwhile."""
+    """A visitor of an origin's pages; ``complaints`` are the errors, warnings and foreign requests of the pages."""
 
     def __init__(self, browser: Browser, origin: str, size: tuple[int, int] = DESKTOP, scheme: str = "light",
                  scripts: bool = True) -> None:  # fmt: skip
@@ -45,29 +45,29 @@ class Visitor:
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self._host = urlsplit(origin).netloc
-        # Violations of the Content-Security-Policy are told on the console as well.
-        self.page.on("console", self._heard)
+        # Violations of the Content-Security-Policy appear on the console too.
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._on_request)
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def _asked(self, request: Request) -> None:
-        if self._leaves(request.url):
-            self.complaints.append(f"asks {request.url}")
+    def _on_request(self, request: Request) -> None:
+        if self._is_foreign(request.url):
+            self.complaints.append(f"requests {request.url}")
 
-    def _leaves(self, url: str) -> bool:
+    def _is_foreign(self, url: str) -> bool:
         parts = urlsplit(url)
         return parts.scheme not in ("data", "blob") and parts.netloc != self._host
 
     def see(self, path: str) -> Page:
-        """Go there."""
+        """Open a path of the origin."""
         self.page.goto(path, wait_until="load")
         return self.page
 
     def overflow(self) -> int:
-        """Pixels that the page is wider than the window."""
+        """Pixels by which the page is wider than the window."""
         wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide

@@ -1,4 +1,4 @@
-"""Running stacks for the live tests, one a profile; those that need one broken or gone make one of their own."""
+"""Shared stacks of the live tests, one for each profile; destructive tests create their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.live.stack import WORKER, Stack, one_at_a_time
+from tests.live.stack import WORKER, Stack, start_lock
 
 DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
@@ -24,71 +24,71 @@ SHARING = {
     "test_prod": PRODUCTION,
     "test_rotation": PRODUCTION,
 }
-"""Which files share a stack with others: one that is broken and mended again and again, or that of production."""
+"""The files that share a stack: the one for faults, which their tests repair, or the one of production."""
 ALONE = (
     "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",
     "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
 )  # fmt: skip
-"""The files that need none of these stacks. All that are named nowhere share the development stack."""
+"""The files that use no shared stack. All other files share the development stack."""
 ORDER = (DEVELOPMENT, FAULTS, PRODUCTION, *ALONE)
-"""What takes longest comes first, so that the processes end together."""
+"""The longest groups first, so that all processes finish at about the same time."""
 
 
 def group(nodeid: str) -> str:
-    """What a test belongs to: the tests of a group are done one after the other, in one process."""
+    """The group of a test: the tests of a group run sequentially, in one process."""
     file = Path(nodeid.partition("::")[0]).stem
     if nodeid.endswith("[prod_stack]"):
         return PRODUCTION
     return file if file in ALONE and not nodeid.endswith("[stack]") else SHARING.get(file, DEVELOPMENT)
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # without types it can be anything
-    """Gives each process a group, and another one when it is through with that."""
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Assigns a group to each process, and the next group when the process has finished it."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    """Where the tests run in several processes."""
+    """Schedule by groups if the tests run in several processes."""
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The order of the groups is that of their tests."""
+    """Sort the tests by their groups."""
     items.sort(key=lambda item: ORDER.index(group(item.nodeid)))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """A process that goes on to another group leaves no stack behind, which would take CPU time and networks."""
+    """Destroy the stacks of a finished group, which would use CPU time and networks."""
     if WORKER and nextitem and group(nextitem.nodeid) != group(item.nodeid):
-        while UP:
-            UP.pop().destroy()
+        while RUNNING:
+            RUNNING.pop().destroy()
 
 
-UP: list[Stack] = []
-"""The shared stacks of this process."""
+RUNNING: list[Stack] = []
+"""The running shared stacks of this process."""
 
 
 def pytest_sessionstart() -> None:
-    """Without an engine nothing here can be proven: that is a failure, not a skip."""
+    """Fail, instead of skipping every test, if no Docker Engine answers."""
     if WORKER:
-        return  # the process that started this one has asked
-    answer = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True,
+        return  # checked by the controller process
+    version = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True,
                             check=False)  # fmt: skip
-    if answer.returncode:
-        pytest.exit(f"live tests need a Docker Engine: {answer.stderr.strip()}\n"
+    if version.returncode:
+        pytest.exit(f"live tests need a Docker Engine: {version.stderr.strip()}\n"
                     "fix: scripts/engine.sh start, or run scripts/test.sh", returncode=1)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A development stack, up, healthy and smoke-checked; shared, so whoever breaks it mends it."""
+    """A development stack, healthy and smoke-checked; shared, so a test repairs what it breaks."""
     stack = Stack.create(tmp_path_factory.mktemp("live") / "checkout", "netmon-live")
     try:
-        UP.append(stack)
-        with one_at_a_time():
+        RUNNING.append(stack)
+        with start_lock():
             stack.invoke("up", "--profile=dev", timeout=900)
         yield stack
     finally:
@@ -97,15 +97,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A production stack, up, healthy and smoke-checked; shared, so whoever breaks it mends it."""
+    """A production stack, healthy and smoke-checked; shared, so a test repairs what it breaks."""
     root = tmp_path_factory.mktemp("prod") / "checkout"
     stack = Stack.create(root, "netmon-prod", DOMAIN="netmon.localhost")
     try:
-        UP.append(stack)
+        RUNNING.append(stack)
         stack.invoke("setup", "--profile=prod")
         stack.invoke("images.prepare", timeout=900)
-        with one_at_a_time():
-            stack.said = stack.invoke("up", timeout=900).stdout
+        with start_lock():
+            stack.up_output = stack.invoke("up", timeout=900).stdout
         yield stack
     finally:
         stack.destroy()
@@ -113,9 +113,9 @@ def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """A development stack of which nothing runs: its checkout is set up, its images are here, of every group.
+    """A development stack that is set up but not started, with the images of every group.
 
-    Those of the production profile as well: its services have programs that validate.
+    The images of the production profile are present too: validators run in them.
     """
     stack = Stack.create(tmp_path_factory.mktemp("idle") / "checkout", "netmon-idle")
     stack.invoke("setup")
@@ -126,7 +126,7 @@ def idle_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 @pytest.fixture
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that is not up yet, removed afterwards."""
+    """A stack of the test's own that is not started yet, removed afterwards."""
     stack = Stack.create(tmp_path_factory.mktemp("own") / "checkout", "netmon-own")
     try:
         yield stack

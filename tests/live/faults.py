@@ -1,4 +1,4 @@
-"""Faults of a running stack, each made when its block is entered and mended when it is left."""
+"""Faults of a running stack: context managers that inject a fault on entry and repair it on exit."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tests.live.stack import Stack, until
 
 PROBED = "http://app:3000/api/health/live"
 WATERMARK = "700MB"
-"""Of RabbitMQ's memory, see config/rabbitmq."""
+"""RabbitMQ's memory limit, see config/rabbitmq."""
 
 
 @contextlib.contextmanager
-def together(*several: contextlib.AbstractContextManager[object]) -> Iterator[None]:
-    """All of these at once."""
-    with contextlib.ExitStack() as made:
-        for fault in several:
-            made.enter_context(fault)
+def together(*faults: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    """Several faults at the same time."""
+    with contextlib.ExitStack() as injected:
+        for fault in faults:
+            injected.enter_context(fault)
         yield
 
 
 @contextlib.contextmanager
 def killed(stack: Stack, service: str) -> Iterator[None]:
-    """The main process is killed and, since that was asked of the engine, not started again."""
+    """Kill the main process of a service; the engine does not restart containers that it was told to kill."""
     stack.compose("kill", service)
     try:
         yield
@@ -42,7 +42,7 @@ def killed(stack: Stack, service: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopped(stack: Stack, service: str) -> Iterator[None]:
-    """The service is stopped as `docker compose stop` does it."""
+    """Stop a service with `docker compose stop`."""
     stack.compose("stop", service)
     try:
         yield
@@ -52,12 +52,12 @@ def stopped(stack: Stack, service: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def frozen(container: dict[str, Any]) -> Iterator[None]:
-    """Stop every process of a container with SIGSTOP, from the host; the engine still sees it running.
+    """Stop every process of a container with SIGSTOP; to the engine it is still running.
 
-    Not ``docker pause``: that turns a container unhealthy without running its check.
+    ``docker pause`` would mark the container unhealthy without running its check.
     """
     main: int = container["State"]["Pid"]
-    # The main process first: stopped, it can start no other one that the list would lack.
+    # The main process first, so that it cannot start processes that are missing in the list.
     os.kill(main, signal.SIGSTOP)
     processes = [main, *descendants(main)]
     for process in processes[1:]:
@@ -78,7 +78,7 @@ def descendants(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
-    """The service is made anew with another password than the one that its server knows."""
+    """Recreate a service with a password that its server rejects."""
     recreate = ("docker", "compose", "up", "--detach", "--no-deps", "--no-build", service)
     stack.run(*recreate, env={variable: "wrong-password-0123"})
     try:
@@ -89,7 +89,7 @@ def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def password_changed(stack: Stack) -> Iterator[None]:
-    """RabbitMQ knows another password than the application, and asks it for that."""
+    """Change the application's password in RabbitMQ and close its connections."""
     ctl = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl")
     user = secret(stack, "rabbitmq_app_user")
     stack.docker(*ctl, "change_password", user, "another-password-0123")
@@ -101,13 +101,13 @@ def password_changed(stack: Stack) -> Iterator[None]:
 
 
 def secret(stack: Stack, name: str) -> str:
-    """A credential of the stack."""
+    """The value of a credential of the stack."""
     return (stack.root / "secrets" / f"{name}.txt").read_text().strip()
 
 
 @contextlib.contextmanager
 def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Iterator[None]:
-    """A file of the copy says something else; ``apply`` brings what it says into the running service."""
+    """Edit a file of the copy; ``apply`` applies it to the running service, on entry and on exit."""
     before = path.read_text(encoding="utf-8")
     assert old in before, path
     path.write_text(before.replace(old, new, 1), encoding="utf-8")
@@ -121,11 +121,11 @@ def edited(path: Path, old: str, new: str, apply: Callable[[], object]) -> Itera
 
 @contextlib.contextmanager
 def poison_message(stack: Stack) -> Iterator[None]:
-    """A job that no worker can read; what was put aside is thrown away afterwards."""
+    """Publish a malformed job; the dead-letter queue is purged afterwards."""
     api, account = stack.url("/api", "RABBITMQ_UI_PORT"), ("admin", secret(stack, "rabbitmq_password"))
-    message = {"properties": {}, "routing_key": "probes", "payload": "not a probe", "payload_encoding": "string"}
-    answer = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
-    assert answer.json() == {"routed": True}, answer.text
+    message = {"properties": {}, "routing_key": "probes", "payload": "not a job", "payload_encoding": "string"}
+    response = requests.post(f"{api}/exchanges/%2F/amq.default/publish", json=message, auth=account, timeout=10)
+    assert response.json() == {"routed": True}, response.text
     try:
         yield
     finally:
@@ -134,7 +134,7 @@ def poison_message(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_alarm(stack: Stack) -> Iterator[None]:
-    """RabbitMQ may use less memory than it does."""
+    """Set RabbitMQ's memory limit below its memory usage."""
     limit = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl", "set_vm_memory_high_watermark", "absolute")
     stack.docker(*limit, "1MB")
     try:
@@ -145,7 +145,7 @@ def memory_alarm(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writes_paused(stack: Stack) -> Iterator[None]:
-    """Redis answers every question and takes no write, while there are some to make: 150 probes are done meanwhile."""
+    """Pause writes in Redis, and request 150 probes, whose results it has to store."""
     redis(stack, "CLIENT", "PAUSE", "600000", "WRITE")
     try:
         for _ in range(150):
@@ -157,7 +157,7 @@ def writes_paused(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_volume(stack: Stack) -> Iterator[None]:
-    """No space is left where Redis keeps its data, and there is something to write."""
+    """Fill the volume of Redis, with unsaved data left in memory."""
     shell = ("exec", stack.container("redis")["Id"], "sh", "-c")
     stack.docker(*shell, "dd if=/dev/zero of=/data/filling bs=64k", check=False)
     try:
@@ -165,11 +165,11 @@ def full_volume(stack: Stack) -> Iterator[None]:
         yield
     finally:
         stack.docker(*shell, "rm /data/filling")
-        until(lambda: "OK" in redis(stack, "SET", "drill", "", check=False), 30, "Redis to write again")
+        until(lambda: "OK" in redis(stack, "SET", "drill", "", check=False), 30, "Redis to accept writes")
 
 
 def redis(stack: Stack, *command: str, check: bool = True) -> str:
-    """Run a command of Redis and return the answer."""
+    """Run a Redis command and return the reply."""
     password = (stack.root / "secrets" / "redis_password.txt").read_text().strip()
     client = ("redis-cli", "--user", "admin", *command)
     return stack.docker(
@@ -179,9 +179,9 @@ def redis(stack: Stack, *command: str, check: bool = True) -> str:
 
 @contextlib.contextmanager
 def small_disk(stack: Stack) -> Iterator[Path]:
-    """A disk of 64 MB is mounted on this host, and node-exporter sees it; not a fault yet."""
+    """Mount a disk of 64 MB on this host, visible to node-exporter; not a fault in itself."""
     with tempfile.TemporaryDirectory() as folder:
-        # node-exporter has an account without rights, which must be able to enter.
+        # node-exporter runs under an unprivileged account, which needs access to the folder.
         Path(folder).chmod(0o755)
         image, mounted = Path(folder) / "disk.img", Path(folder) / "disk"
         mounted.mkdir()
@@ -190,7 +190,7 @@ def small_disk(stack: Stack) -> Iterator[Path]:
         subprocess.run(["mkfs.ext4", "-q", image], check=True)
         subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
         try:
-            # It sees what was mounted when it was started.
+            # It sees the mounts that existed at its start.
             stack.compose("restart", "node-exporter")
             yield mounted
         finally:
@@ -200,7 +200,7 @@ def small_disk(stack: Stack) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def full_disk(disk: Path) -> Iterator[None]:
-    """Nearly all the space of a file system is taken."""
+    """Fill a file system to nearly 100 %."""
     filling = disk / "filling"
     space = os.statvfs(disk)
     with filling.open("wb") as file:
@@ -221,7 +221,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def connections_leaked(stack: Stack, count: int = 85) -> Iterator[None]:
-    """A client holds that many connections to the database and uses none."""
+    """A client holds ``count`` idle connections to the database."""
     command = ["docker", "exec", "--interactive", stack.container("worker")["Id"], "python", "-c"]
     with subprocess.Popen([*command, CONNECTIONS.format(count=count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True, cwd=stack.root, env=stack.environment) as client:  # fmt: skip
@@ -251,14 +251,14 @@ except psycopg.errors.DeadlockDetected:
 
 @contextlib.contextmanager
 def deadlock(stack: Stack) -> Iterator[None]:
-    """Two transactions wait for each other until the database ends one of them."""
+    """Two transactions wait for each other until the database aborts one."""
     stack.docker("exec", stack.container("worker")["Id"], "python", "-c", DEADLOCK)
     yield
 
 
 @contextlib.contextmanager
 def out_of_memory(stack: Stack, service: str) -> Iterator[None]:
-    """A process in the container takes more memory than the container may have, and the kernel kills it."""
+    """A process in the container exceeds the memory limit, and the kernel kills it."""
     container = stack.container(service)
     limit = container["HostConfig"]["Memory"]
     done = stack.run("docker", "exec", container["Id"], "python", "-c", f"b'x' * {limit}", check=False)
@@ -268,32 +268,32 @@ def out_of_memory(stack: Stack, service: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def crashing(stack: Stack, service: str, times: int = 4) -> Iterator[None]:
-    """The main process is killed again and again; each time the engine starts the service anew."""
+    """Kill the main process repeatedly; the engine restarts the service each time."""
     for restarts in range(1, times + 1):
         os.kill(stack.container(service)["State"]["Pid"], signal.SIGKILL)
 
-        def again(restarts: int = restarts) -> bool:
+        def restarted(restarts: int = restarts) -> bool:
             container = stack.container(service)
             return bool(container["RestartCount"] >= restarts and container["State"]["Pid"])
 
-        until(again, 30, f"{service} to be started again")
+        until(restarted, 30, f"the restart of {service}")
     yield
 
 
 @contextlib.contextmanager
-def visited(stack: Stack) -> Iterator[None]:
-    """Somebody asks for probes all the while, whatever the answer; no fault."""
-    over = threading.Event()
+def probe_requests(stack: Stack) -> Iterator[None]:
+    """Request probes continuously, whatever the response; not a fault in itself."""
+    stop = threading.Event()
 
-    def ask() -> None:
-        while not over.wait(0.5):
+    def request_probes() -> None:
+        while not stop.wait(0.5):
             with contextlib.suppress(requests.RequestException):
-                requests.post(stack.url("/api/probes"), json={"url": PROBED}, headers=stack.access(), timeout=10)
+                requests.post(stack.url("/api/probes"), json={"url": PROBED}, headers=stack.authorization(), timeout=10)
 
-    visitor = threading.Thread(target=ask)
-    visitor.start()
+    client = threading.Thread(target=request_probes)
+    client.start()
     try:
         yield
     finally:
-        over.set()
-        visitor.join()
+        stop.set()
+        client.join()

@@ -1,7 +1,7 @@
-"""The search for secrets outside of secrets/: everywhere that a running stack, its images and its tasks show something.
+"""Search for secrets outside secrets/: in everything that a running stack, its images and its tasks expose.
 
-Each place is a function that yields what it looked at, a name and a content, so that a place where nothing was found
-is known from a place where nothing was looked at.
+Each place is a function that yields the name and the content of what it has read, so that a clean place differs from
+one where nothing was read.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tests.live.stack import Stack
 Content = bytes | Stream
 Place = Callable[[Stack], Iterator[tuple[str, Content]]]
 
-NEW = 0.5
-"""Seconds that a process is looked at."""
-WATCHED = 12.0
-"""Seconds in which processes come and go: longer than the interval of most health checks."""
+NEW_PROCESS = 0.5
+"""Seconds in which a new process is read repeatedly."""
+OBSERVATION = 12.0
+"""Seconds in which processes are observed: longer than the interval of most health checks."""
 
 APIS = {
     "prometheus": (9090, ("status/config", "status/flags", "status/runtimeinfo", "targets", "rules", "alerts",
@@ -36,13 +36,13 @@ APIS = {
     "alertmanager": (9093, ("status", "alerts", "silences", "receivers")),
     "grafana": (3000, ("frontend/settings", "health")),
 }  # fmt: skip
-"""Port and paths of what is asked inside the container; Prometheus' and Alertmanager's are below a version."""
+"""Port and API paths, requested inside the container; paths of Prometheus and Alertmanager follow a version."""
 ROOTS = {"prometheus": "/api/v1/", "alertmanager": "/api/v2/", "grafana": "/api/"}
 
 
 @dataclass(frozen=True, order=True)
 class Leak:
-    """A secret that stands where it must not; what it is says only secrets/."""
+    """A secret in a place where it must not be, by its name; the value is in secrets/ only."""
 
     kind: str
     place: str
@@ -52,7 +52,7 @@ class Leak:
 
 @dataclass
 class Report:
-    """What was found, and how many bytes of each kind of place were looked at."""
+    """The leaks, and the number of bytes read in each kind of place."""
 
     leaks: set[Leak] = field(default_factory=set)
     bytes: Counter[str] = field(default_factory=Counter)
@@ -62,16 +62,16 @@ class Report:
         return "\n".join([*lines, *(f"{kind}: {size} bytes" for kind, size in self.bytes.items())])
 
 
-def find(stack: Stack, wanted: Iterable[Needle], places: Iterable[str] = ()) -> Report:
-    """Look for the needles in all places, or in some."""
-    wanted, report = list(wanted), Report()
+def find(stack: Stack, needles: Iterable[Needle], places: Iterable[str] = ()) -> Report:
+    """Search for the needles in all places, or in the named ones."""
+    needles, report = list(needles), Report()
     for kind in places or PLACES:
         report.bytes[kind] = 0
         for place, content in PLACES[kind](stack):
             stream = io.BytesIO(content) if isinstance(content, bytes) else content
-            found, size = search(wanted, stream)
+            found, size = search(needles, stream)
             report.bytes[kind] += size
-            report.leaks |= {Leak(kind, _without(found, place), needle.secret, needle.form) for needle in found}
+            report.leaks |= {Leak(kind, _masked(found, place), needle.secret, needle.form) for needle in found}
     return report
 
 
@@ -91,16 +91,16 @@ def inspected(stack: Stack) -> Iterator[tuple[str, Content]]:
 
 
 def processes(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """Arguments and environment of every process in a container, of those too that live for a moment only."""
+    """Arguments and environment of every process in a container, including short-lived ones."""
     names = {container["Id"]: container["Name"] for container in _containers(stack)}
     since: dict[str, float] = {}
-    deadline = time.monotonic() + WATCHED
+    deadline = time.monotonic() + OBSERVATION
     while time.monotonic() < deadline:
         present = {path.name for path in Path("/proc").iterdir() if path.name.isdigit()}
         since = {pid: since.get(pid, time.monotonic()) for pid in present}
         for pid in present:
-            # More than once, because a process is a copy of its parent until it becomes the new program.
-            if time.monotonic() - since[pid] < NEW:
+            # More than once, because a process is a copy of its parent until it executes the new program.
+            if time.monotonic() - since[pid] < NEW_PROCESS:
                 yield from _process(pid, names)
         time.sleep(0.01)
 
@@ -111,27 +111,27 @@ def _process(pid: str, names: dict[str, str]) -> Iterator[tuple[str, Content]]:
         container = re.search(r"[0-9a-f]{64}", (folder / "cgroup").read_text())
         if container and container[0] in names:
             program = (folder / "comm").read_text().strip()
-            for what in ("cmdline", "environ"):
-                yield f"{what} of {program} in {names[container[0]]}", (folder / what).read_bytes()
+            for part in ("cmdline", "environ"):
+                yield f"{part} of {program} in {names[container[0]]}", (folder / part).read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return  # it has ended
+        return  # the process has ended
 
 
 def configuration(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """What `docker compose config` prints, groups that are off and one-off tools included."""
+    """The output of `docker compose config`, including disabled groups and one-off tools."""
     yield from _values("effective", _config(stack))
     yield "as YAML", stack.compose("--profile", "*", "config").encode()
 
 
 def container_logs(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """Everything that the containers have printed."""
+    """The logs of all containers."""
     for container in _containers(stack):
         with _output("docker", "logs", container["Id"]) as stream:
             yield f"log of {container['Name']}", stream
 
 
 def engine_log(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """What the engine has logged: in a file beside its data, where it was started by scripts/engine.sh."""
+    """The log of the engine: a file beside its data if scripts/engine.sh started it, else the journal."""
     log = Path(stack.docker("info", "--format", "{{.DockerRootDir}}").strip(), "engine.log")
     command = ["cat", str(log)] if log.exists() else ["journalctl", "--unit=docker", "--unit=containerd"]
     with _output(*command) as stream:
@@ -139,7 +139,7 @@ def engine_log(stack: Stack) -> Iterator[tuple[str, Content]]:
 
 
 def layers(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """Every file of every layer of the images that are built here, also of one that a later layer removes."""
+    """Every file in every layer of the images that are built here, including files that a later layer removes."""
     services = _config(stack)["services"].values()
     built = {service["image"] for service in services if "build" in service} & set(_images(stack))
     with _output("docker", "save", *sorted(built)) as stream, tarfile.open(fileobj=stream, mode="r|") as saved:
@@ -159,7 +159,7 @@ def layers(stack: Stack) -> Iterator[tuple[str, Content]]:
 
 
 def apis(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """What Prometheus, Alertmanager and Grafana answer to whoever reaches them."""
+    """The responses of Prometheus, Alertmanager and Grafana to unauthenticated clients."""
     for service in APIS.keys() & stack.services():
         port, paths = APIS[service]
         for path in (*(ROOTS[service] + path for path in paths), "/metrics"):
@@ -169,21 +169,21 @@ def apis(stack: Stack) -> Iterator[tuple[str, Content]]:
 
 
 def tasks(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """What the tasks print, with every command that they run."""
+    """The output of tasks, with the commands that they run."""
     for task in ("config", "status", "doctor", "smoke"):
         done = stack.invoke("--echo", task, check=False)
         yield f"invoke --echo {task}", (done.stdout + done.stderr).encode()
 
 
 def settings(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """The settings that are written down."""
+    """The settings in .env."""
     yield ".env", (stack.root / ".env").read_bytes()
 
 
 def files(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """The files of volumes, of folders of the checkout that are mounted, and what containers wrote beside them.
+    """The files in volumes, in mounted folders of the checkout, and in the writable layers of containers.
 
-    The stores of the services are volumes too: what they keep of a password is a hash of it.
+    The data of the services is in volumes too: it has hashes of passwords only.
     """
     folders: dict[Path, str] = {}
     for container in _containers(stack):
@@ -203,7 +203,7 @@ def files(stack: Stack) -> Iterator[tuple[str, Content]]:
                     with path.open("rb") as stream:
                         yield f"{name}: {path.relative_to(folder)}", stream
             except FileNotFoundError:
-                continue  # a service at work replaces its files
+                continue  # a running service replaces its files
 
 
 PLACES: dict[str, Place] = {
@@ -220,8 +220,8 @@ PLACES: dict[str, Place] = {
 }
 
 
-def _without(found: Iterable[Needle], place: str) -> str:
-    """The name of a place, which can be a secret itself: a key, a file's name."""
+def _masked(found: Iterable[Needle], place: str) -> str:
+    """The name of a place with secrets masked: a key or the name of a file can be a secret itself."""
     for needle in found:
         place = place.replace(needle.data.decode(), "…")
     return place
@@ -229,12 +229,12 @@ def _without(found: Iterable[Needle], place: str) -> str:
 
 @contextmanager
 def _output(*argv: str) -> Iterator[IO[bytes]]:
-    """What a command prints on both of its outputs, while it runs; it has to succeed."""
+    """The output of a running command, standard output and standard error; the command must succeed."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         yield process.stdout
         while process.stdout.read(1 << 20):
-            pass  # so that it can end
+            pass  # the command blocks until its output is read
     assert process.returncode == 0, f"{argv} ended with {process.returncode}"
 
 
@@ -245,7 +245,7 @@ def _containers(stack: Stack) -> list[dict[str, Any]]:
 
 
 def _images(stack: Stack) -> list[str]:
-    """The images that the project's containers were made of, by the names that they were given."""
+    """The names of the images of the project's containers."""
     return sorted({container["Config"]["Image"] for container in _containers(stack)})
 
 
@@ -255,7 +255,7 @@ def _config(stack: Stack) -> dict[str, Any]:
 
 
 def _values(place: str, node: Any) -> Iterator[tuple[str, Content]]:
-    """Every key and value below a node, each with where it stands."""
+    """Every key and value below a node, each with its path."""
     match node:
         case dict():
             for key, value in node.items():

@@ -1,4 +1,4 @@
-"""A steady load, as clients make it: counted, with every answer that was not the right one."""
+"""A steady load of several clients, with counts and every failed request."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 import requests
 
 PROBED = "http://prometheus:9090/-/ready"
-PATIENCE = 30.0
-"""Seconds for one answer: that it comes late is measured, not counted as a failure."""
+TIMEOUT = 30.0
+"""Seconds for one response: a slow one is measured, not counted as a failure."""
 
 
 @dataclass
 class Load:
-    """Requests to an address of the application, ``rate`` a second, evenly, by several clients with connections kept.
+    """Requests to the application at a constant rate a second, by several clients with persistent connections.
 
-    Every tenth one asks for a probe; the others read. A client that has to wait does not hold up the others.
+    Every tenth request creates a probe; the others read. A waiting client does not delay the others.
     """
 
     base: str
-    access: Callable[[], dict[str, str]]
-    """The header that lets a request write, as it is at this moment."""
+    authorization: Callable[[], dict[str, str]]
+    """Returns the header of write requests, with the current token."""
     rate: float = 20
     clients: int = 8
     session: Callable[[], requests.Session] = requests.Session
@@ -38,9 +38,9 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[Load]:
-        """Send until the block ends; then every request that was sent has been answered or has failed."""
-        begun = time.monotonic()
-        threads = [threading.Thread(target=self._client, args=(number, begun)) for number in range(self.clients)]
+        """Send requests until the block ends; by then each has a response or has failed."""
+        started = time.monotonic()
+        threads = [threading.Thread(target=self._client, args=(number, started)) for number in range(self.clients)]
         for thread in threads:
             thread.start()
         try:
@@ -49,58 +49,63 @@ class Load:
             self._stop.set()
             for thread in threads:
                 thread.join()
-            self.seconds = time.monotonic() - begun
+            self.seconds = time.monotonic() - started
 
-    def _client(self, number: int, begun: float) -> None:
+    def _client(self, number: int, started: float) -> None:
         turn = number
         with self.session() as session:
-            while not self._stop.wait(max(begun + turn / self.rate - time.monotonic(), 0)):
+            while not self._stop.wait(max(started + turn / self.rate - time.monotonic(), 0)):
                 self._request(session, turn)
                 turn += self.clients
-                # Those that were missed while an answer was waited for are not caught up with.
-                behind = int((time.monotonic() - begun) * self.rate) - turn
+                # Turns that were missed during a slow response are skipped.
+                behind = int((time.monotonic() - started) * self.rate) - turn
                 turn += max(behind // self.clients, 0) * self.clients
 
     def _request(self, session: requests.Session, turn: int) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             if turn % 10 == 0:
-                access = self.access()
-                answer = session.post(f"{self.base}/api/probes", json={"url": PROBED}, headers=access, timeout=PATIENCE)
-                problem = "" if answer.status_code == 202 else f"POST: {answer.status_code} {answer.text[:200]}"
+                url = f"{self.base}/api/probes"
+                response = session.post(url, json={"url": PROBED}, headers=self.authorization(), timeout=TIMEOUT)
+                problem = "" if response.status_code == 202 else f"POST: {error_of(response)}"
             else:
-                answer = session.get(f"{self.base}/api/probes/{self._some_probe()}", timeout=PATIENCE)
-                problem = "" if answer.status_code in {200, 404} else f"GET: {answer.status_code} {answer.text[:200]}"
+                response = session.get(f"{self.base}/api/probes/{self._some_probe()}", timeout=TIMEOUT)
+                problem = "" if response.status_code in {200, 404} else f"GET: {error_of(response)}"
         except requests.RequestException as error:
-            answer, problem = None, f"{type(error).__name__}: {error}"
-        took = time.monotonic() - begun
+            response, problem = None, f"{type(error).__name__}: {error}"
+        duration = time.monotonic() - started
         with self._lock:
             self.sent += 1
-            self.slowest = max(self.slowest, took)
+            self.slowest = max(self.slowest, duration)
             if problem:
-                self.failures.append(f"{time.strftime('%H:%M:%S')} after {took:.2f} s: {problem}")
-            elif answer is not None and answer.status_code == 202:
-                self.accepted.append(answer.json()["id"])
+                self.failures.append(f"{time.strftime('%H:%M:%S')} after {duration:.2f} s: {problem}")
+            elif response is not None and response.status_code == 202:
+                self.accepted.append(response.json()["id"])
 
     def _some_probe(self) -> str:
         with self._lock:
             return self.accepted[-1] if self.accepted else "00000000-0000-0000-0000-000000000000"
 
     def unfinished(self, within: float) -> list[str]:
-        """The accepted probes that are not finished, looked for until none is left or the seconds are over."""
-        give_up = time.monotonic() + within
+        """Wait for the accepted probes, for at most ``within`` seconds, and return those that are not finished."""
+        deadline = time.monotonic() + within
         left = list(self.accepted)
         with self.session() as session:
-            while left and time.monotonic() < give_up:
+            while left and time.monotonic() < deadline:
                 left = [each for each in left if not self._finished(session, each)]
         return left
 
     def _finished(self, session: requests.Session, probe: str) -> bool:
-        answer = session.get(f"{self.base}/api/probes/{probe}", timeout=PATIENCE)
-        return answer.status_code == 200 and answer.json()["status"] in {"succeeded", "failed"}
+        response = session.get(f"{self.base}/api/probes/{probe}", timeout=TIMEOUT)
+        return response.status_code == 200 and response.json()["status"] in {"succeeded", "failed"}
 
     def __str__(self) -> str:
         return (
             f"{self.sent} requests in {self.seconds:.0f} s, {len(self.failures)} failed, slowest {self.slowest:.2f} s; "
             f"{len(self.accepted)} probes accepted"
         )
+
+
+def error_of(response: requests.Response) -> str:
+    """Status and beginning of an unexpected response."""
+    return f"{response.status_code} {response.text[:200]}"

@@ -1,4 +1,4 @@
-"""What the log store of a stack has: Loki where it is, else VictoriaLogs; and containers that write lines."""
+"""Queries of a stack's log store, Loki or VictoriaLogs, and containers that write log lines."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ GET = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.a
 
 
 def get(stack: Stack, url: str) -> str:
-    """The body of an answer, asked for from inside the stack."""
+    """The body of a response to a request from inside the stack."""
     return stack.compose("exec", "-T", "worker", "python", "-c", GET, url)
 
 
 def lines(stack: Stack, service: str, limit: int = 20_000) -> list[str]:
-    """The texts of the last hour's lines of a service, in no particular order, repeated ones included."""
+    """The texts of a service's log lines of the last hour, in any order, with duplicates."""
     if stack.store("logs") == "victorialogs":
         query = urlencode({"query": f'_time:1h service.name:="{service}"', "limit": limit})
         answer = get(stack, f"http://victorialogs:9428/select/logsql/query?{query}")
         return [json.loads(line).get("_msg", "") for line in answer.splitlines()]
     texts: list[str] = []
     end = ""
-    while True:  # Loki limits the lines of one answer
+    while True:  # Loki limits the lines of a response
         query = urlencode({"query": f'{{service_name="{service}"}}', "since": "1h", "limit": 5000} | end_of(end))
         streams: list[dict[str, Any]] = json.loads(get(stack, f"http://loki:3100/loki/api/v1/query_range?{query}"))[
             "data"
@@ -40,13 +40,13 @@ def lines(stack: Stack, service: str, limit: int = 20_000) -> list[str]:
 
 
 def end_of(time: str) -> dict[str, str]:
-    """The parameter that asks Loki for what is older."""
+    """The parameter of a Loki query for older lines."""
     return {"end": time} if time else {}
 
 
 @contextmanager
 def writer(stack: Stack, program: str, *options: str) -> Iterator[str]:
-    """A container of the project that runs a Python program; yields the service that its lines are known by."""
+    """Run a Python program in a container of the project; yields the service name of its log lines."""
     service = f"writer-{uuid4().hex[:8]}"
     image = stack.container("worker")["Config"]["Image"]
     labels = ("com.docker.compose.project", stack.name), ("com.docker.compose.service", service)

@@ -1,8 +1,8 @@
-"""A machine of its own for tests that start from nothing: ports, engine and images are its own, as is a registry.
+"""A machine for tests from scratch, with ports, an engine, images and a registry of its own.
 
-The machine is a privileged container. In it this checkout lies in CHECKOUT; no image is there, and no engine runs. The
-registry beside it serves the published images at REGISTRY: an engine takes plain HTTP from its own machine. What the
-registry holds is kept in a volume from one test run to the next.
+The machine is a privileged container with a copy of this checkout at CHECKOUT, no image and no running engine. The
+registry beside it serves the published images at REGISTRY: an engine accepts plain HTTP from localhost. A volume keeps
+the registry's content between test runs.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from toolkit.engine.compose import Docker
 
 CHECKOUT = "/root/network-monitor"
 REGISTRY = "localhost:5000"
-"""Where the machine reaches the registry."""
-PUSHED = 5001
-"""The port at which the registry takes images, and never misbehaves."""
-STORED = "netmon-test-registry"
-"""The volume with what the registry holds."""
-PACKAGES = "netmon-test-packages"
-"""The volume with what pip has fetched."""
+"""The address of the registry in the machine."""
+PUSH_PORT = 5001
+"""The port of the registry for pushes, without injected faults."""
+REGISTRY_VOLUME = "netmon-test-registry"
+"""The volume with the registry's content."""
+PIP_VOLUME = "netmon-test-packages"
+"""The volume with pip's cache."""
 LABEL = "netmon.test-machine"
 DEBIAN = "library/debian:forky-slim"
-"""What machine and registry start from where the published images are in use, and none is built here."""
-CONFIGURED = ("index-url", "extra-index-url", "trusted-host", "timeout")
-"""What the machine takes over of this one's configuration of pip."""
+"""The base image of machine and registry where the published images are in use and no base is built here."""
+PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout")
+"""The settings of pip that the machine takes over from this one."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
 @dataclass
 class Machine:
-    """A machine that runs; ``docker`` is the engine that it is a container of."""
+    """A running machine; ``docker`` is the engine that runs its container."""
 
     name: str
     docker: Docker
@@ -52,8 +52,8 @@ class Machine:
     def running(cls, project: Project, name: str) -> Iterator[Machine]:
         """A machine with a copy of this working tree and a registry of every published image, while the block runs.
 
-        ``project`` is a checkout that is set up and knows which image set this machine uses: from there come the
-        images. What a killed run of the same name left behind is removed.
+        ``project`` is a checkout that is set up and has the image set of this machine, the source of the images. The
+        remains of a killed run of the same name are removed.
 
         Raises:
             ToolkitError: an image cannot be built or pushed, or a container does not start.
@@ -63,7 +63,8 @@ class Machine:
         machine.destroy()
         try:
             machine._start(base_of(project))
-            published.fill(machine.docker, machine._pushed_at(), published.published(project, machine.docker))
+            images = published.published(project, machine.docker)
+            published.fill(machine.docker, machine._push_address(), images)
             machine.copy_checkout()
             yield machine
         finally:
@@ -72,38 +73,39 @@ class Machine:
     def _start(self, base: str) -> None:
         for fixture in ("machine", "registry"):
             folder = str(published.FIXTURES / fixture)
-            self._do("build", "--quiet", f"--build-arg=BASE={base}", "--tag", f"netmon-test/{fixture}", folder,
+            self._docker("build", "--quiet", f"--build-arg=BASE={base}", "--tag", f"netmon-test/{fixture}", folder,
                      env={"BUILDX_BUILDER": "default"})  # fmt: skip
-        mine = ("--detach", "--label", f"{LABEL}={self.name}")
-        volumes = (f"--volume={self.name}-engine:/var/lib/netmon-engine", f"--volume={PACKAGES}:/root/.cache/pip")
-        self._do("run", *mine, "--name", self.name, "--hostname=machine", "--privileged", *volumes,
-                 f"--publish=127.0.0.1::{PUSHED}", "netmon-test/machine")  # fmt: skip
-        self._do("run", *mine, "--name", f"{self.name}-registry", f"--network=container:{self.name}",
-                 f"--volume={STORED}:/var/lib/registry", "netmon-test/registry")  # fmt: skip
+        common = ("--detach", "--label", f"{LABEL}={self.name}")
+        cache = f"--volume={PIP_VOLUME}:/root/.cache/pip"
+        volumes = (f"--volume={self.name}-engine:/var/lib/netmon-engine", cache)
+        self._docker("run", *common, "--name", self.name, "--hostname=machine", "--privileged", *volumes,
+                     f"--publish=127.0.0.1::{PUSH_PORT}", "netmon-test/machine")  # fmt: skip
+        self._docker("run", *common, "--name", f"{self.name}-registry", f"--network=container:{self.name}",
+                     f"--volume={REGISTRY_VOLUME}:/var/lib/registry", "netmon-test/registry")  # fmt: skip
         until(self._serves, 20, "the registry to answer")
 
     def _serves(self) -> bool:
         return self.run("curl", "--silent", "--fail", f"http://{REGISTRY}/v2/", folder="/", check=False).returncode == 0
 
-    def _pushed_at(self) -> str:
-        """The registry as the engine that runs the machine reaches it."""
-        return f"localhost:{self._do('port', self.name, str(PUSHED)).rpartition(':')[2]}"
+    def _push_address(self) -> str:
+        """The address of the registry for the engine that runs the machine."""
+        return f"localhost:{self._docker('port', self.name, str(PUSH_PORT)).rpartition(':')[2]}"
 
     def copy_checkout(self) -> None:
-        """Put a copy of this working tree into the machine, in the place of one that is there."""
+        """Copy this working tree into the machine, replacing an earlier copy."""
         with TemporaryDirectory() as folder:
             copy_checkout(Path(folder))
             self.run("rm", "-rf", CHECKOUT, folder="/")
-            self._do("cp", "--quiet", f"{folder}/.", f"{self.name}:{CHECKOUT}")
+            self._docker("cp", "--quiet", f"{folder}/.", f"{self.name}:{CHECKOUT}")
         self.run("chown", "-R", "root:root", CHECKOUT, folder="/")
         mirrors = "".join(f"{variable}={REGISTRY}\n" for variable in published.MIRRORS)
         self.write(".env", mirrors)
 
     def run(self, *argv: str, timeout: float = 600, check: bool = True, env: Mapping[str, str] | None = None,
             folder: str = CHECKOUT, text: str = "") -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command in the machine; with ``check`` an exit code other than 0 fails the test with its output.
+        """Run a command in the machine; with ``check``, an exit code other than 0 fails the test with the output.
 
-        After ``timeout`` seconds it is killed, which is exit code 137. ``text`` is its standard input.
+        After ``timeout`` seconds the command is killed, exit code 137. ``text`` is its standard input.
         """
         variables = [f"--env={key}={value}" for key, value in {**self.environment, **(env or {})}.items()]
         limit = ("timeout", "--signal=KILL", f"{timeout:g}")
@@ -116,15 +118,15 @@ class Machine:
 
     def invoke(self, *args: str, timeout: float = 600, check: bool = True,
                env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run an Invoke task of the machine's checkout, in the environment that quickstart.sh has made there."""
+        """Run an Invoke task of the machine's checkout, in the environment that quickstart.sh has created."""
         return self.run(".venv/bin/invoke", *args, timeout=timeout, check=check, env=env)
 
     def engine(self, *args: str, timeout: float = 300, check: bool = True) -> str:
-        """The standard output of docker in the machine."""
+        """The standard output of a docker command in the machine."""
         return self.run("docker", *args, timeout=timeout, check=check).stdout
 
     def read(self, path: str) -> str:
-        """A file of the machine's checkout."""
+        """The content of a file of the machine's checkout."""
         return self.run("cat", path).stdout
 
     def write(self, path: str, content: str) -> None:
@@ -132,49 +134,49 @@ class Machine:
         self.run("tee", path, text=content)
 
     def publish(self, dockerfile: str, name: str) -> None:
-        """Build an image in the machine and have the registry serve it as ``name``; the machine does not keep it."""
-        pushed = name.replace(REGISTRY, f"localhost:{PUSHED}", 1)
+        """Build an image in the machine, push it to the registry as ``name``, and remove it from the machine."""
+        pushed = name.replace(REGISTRY, f"localhost:{PUSH_PORT}", 1)
         self.run("docker", "build", "--quiet", "--tag", pushed, "-", text=dockerfile)
         self.engine("push", "--quiet", pushed)
         self.engine("rmi", pushed)
 
     @contextmanager
     def fault(self, kind: str, **where: object) -> Iterator[None]:
-        """The registry misbehaves while the block runs, see tests/fixtures/registry/proxy.py."""
+        """Inject a fault of tests/fixtures/registry/proxy.py into the registry while the block runs."""
         path, registry = "/run/fault.json", f"{self.name}-registry"
-        self._do("exec", "--interactive", registry, "tee", path, stdin=json.dumps({"kind": kind, **where}))
+        self._docker("exec", "--interactive", registry, "tee", path, stdin=json.dumps({"kind": kind, **where}))
         try:
             yield
         finally:
-            self._do("exec", registry, "rm", path)
+            self._docker("exec", registry, "rm", path)
 
     def destroy(self) -> None:
-        """Remove the machine with all that is in it; what the registry holds stays."""
+        """Remove the machine and its data; the registry's content is kept."""
         label = f"label={LABEL}={self.name}"
-        if found := self._do("ps", "--all", "--quiet", "--filter", label).split():
-            self._do("rm", "--force", "--volumes", *found)
+        if found := self._docker("ps", "--all", "--quiet", "--filter", label).split():
+            self._docker("rm", "--force", "--volumes", *found)
         self.docker("volume", "rm", "--force", f"{self.name}-engine")
 
-    def _do(self, *args: str, env: Mapping[str, str | None] | None = None, stdin: str = "") -> str:
-        """The standard output of docker outside of the machine."""
+    def _docker(self, *args: str, env: Mapping[str, str | None] | None = None, stdin: str = "") -> str:
+        """The standard output of a docker command outside the machine."""
         return self.docker.check(self.docker(*args, env=env, stdin=stdin), f"docker {args[0]}").stdout.strip()
 
 
 def base_of(project: Project) -> str:
-    """Debian testing, in the image set that this machine uses."""
+    """The name of Debian testing's image in the image set of this machine."""
     mirror = project.env.get("REGISTRY") or os.environ.get("REGISTRY") or "docker.io"
     return "netmon-local/base:forky" if project.images == LOCAL else f"{mirror}/{DEBIAN}"
 
 
 def package_index() -> dict[str, str]:
-    """Where pip of this machine finds packages, as variables."""
+    """The package index of this machine's pip, as environment variables."""
     argv = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     settings = dict(line.partition("=")[::2] for line in listed.splitlines())
     found = {name.rpartition(".")[2]: value.strip("'") for name, value in settings.items()}
-    return {f"PIP_{name.upper().replace('-', '_')}": found[name] for name in CONFIGURED if name in found}
+    return {f"PIP_{name.upper().replace('-', '_')}": found[name] for name in PIP_SETTINGS if name in found}
 
 
 def proxies() -> dict[str, str]:
-    """The proxies by which this machine reaches the world, as variables."""
+    """The HTTP proxies of this machine, as environment variables."""
     return {name: value for name, value in os.environ.items() if name.lower() in PROXIES}

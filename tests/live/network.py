@@ -1,4 +1,4 @@
-"""Connections tried from where a container, this host or another machine stands."""
+"""Connection attempts from a container, from this host and from another machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 Target = tuple[str, int]
 """An address and a TCP port."""
 
-SECONDS = 3
-"""For one attempt; all of a source are made at once."""
+TIMEOUT = 3
+"""Seconds for one attempt; the attempts of a source run concurrently."""
 PROGRAM = f"""
 import asyncio, json, sys
 
 async def attempt(host, port):
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), {SECONDS})
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), {TIMEOUT})
     except (OSError, asyncio.TimeoutError):
         return False
     writer.close()
@@ -40,12 +40,12 @@ print(listener.getsockname()[1], flush=True)
 time.sleep(3600)
 """
 NEIGHBOUR, WIRE = "netmon-neighbour", "netmon-wire"
-# Of a network that is set aside for documentation: nothing else on this machine has it.
+# Addresses of a network that is reserved for documentation (RFC 5737): unused on this machine.
 HERE, THERE = "198.51.100.1", "198.51.100.2"
 
 
 def reached(argv: Sequence[str], targets: Sequence[Target]) -> frozenset[Target]:
-    """Those of the targets that answer a Python interpreter, which ``argv`` starts somewhere."""
+    """The targets that accept a connection from a Python interpreter, started with ``argv``."""
     done = subprocess.run([*argv, "-c", PROGRAM], input=json.dumps(targets), capture_output=True, text=True,
                           timeout=120, check=False)  # fmt: skip
     assert done.returncode == 0, f"{argv} ended with {done.returncode}: {done.stderr}"
@@ -53,7 +53,7 @@ def reached(argv: Sequence[str], targets: Sequence[Target]) -> frozenset[Target]
 
 
 def from_container(container: str, image: str) -> list[str]:
-    """An interpreter in the network of a container, whatever the container's own image has."""
+    """The command of an interpreter in a container's network namespace; it runs in an image of its own."""
     return ["docker", "run", "--rm", "--interactive", "--network", f"container:{container}", "--entrypoint", "python3",
             image]  # fmt: skip
 
@@ -62,25 +62,25 @@ FROM_HOST = (sys.executable,)
 
 
 def gateways(container: dict[str, Any]) -> set[str]:
-    """Where the host could be found from a container's networks: at the first address of each."""
+    """The possible addresses of the host in a container's networks: the first one of each."""
     networks = container["NetworkSettings"]["Networks"].values()
     prefixes = (f"{network['IPAddress']}/{network['IPPrefixLen']}" for network in networks)
     return {str(next(ip_network(prefix, strict=False).hosts())) for prefix in prefixes}
 
 
 def own_addresses() -> set[str]:
-    """This host's addresses but those of the loopback interface."""
+    """This host's IPv4 addresses, except loopback addresses."""
     listed = json.loads(subprocess.run(["ip", "-json", "-4", "addr"], capture_output=True, check=True).stdout)
     found = {address["local"] for interface in listed for address in interface["addr_info"]}
     return {address for address in found if not address.startswith("127.")}
 
 
 @contextmanager
-def unanswered(containers: Iterable[dict[str, Any]]) -> Iterator[None]:
-    """What this host has no route for is not passed on: there are gateways that answer for whomever one asks."""
+def unroutable(containers: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """Reject packets that this host has no route for: some default gateways accept connections to any address."""
     networks = [network for container in containers for network in container["NetworkSettings"]["Networks"].values()]
     subnets = {str(ip_network(f"{each['IPAddress']}/{each['IPPrefixLen']}", strict=False)) for each in networks}
-    # The last of all routes: a bridge that has an address on this host comes first.
+    # With the lowest priority: a bridge with an address on this host takes precedence.
     routes = [["unreachable", subnet, "metric", "4294967294"] for subnet in sorted(subnets)]
     for route in routes:
         subprocess.run(["ip", "route", "replace", *route], check=True)
@@ -93,32 +93,32 @@ def unanswered(containers: Iterable[dict[str, Any]]) -> Iterator[None]:
 
 @contextmanager
 def listening_host() -> Iterator[int]:
-    """A port of this host that is open on every address."""
+    """A port that this host listens on, on every address."""
     with socket.create_server(("", 0), backlog=1000) as listener:
         yield int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another machine, beside this host on a wire of its own: a network namespace that routes through the host."""
+    """Another machine, connected to this host: a network namespace that routes through the host."""
 
     port: int
-    """Where it listens."""
+    """The port that the machine listens on."""
 
     @property
     def target(self) -> Target:
-        """What a container that may reach the world reaches."""
+        """The target that containers with outbound access reach."""
         return THERE, self.port
 
     @property
     def interpreter(self) -> list[str]:
-        """An interpreter there."""
+        """The command of an interpreter on the machine."""
         return ["ip", "netns", "exec", NEIGHBOUR, sys.executable]
 
 
 @contextmanager
 def neighbour() -> Iterator[Neighbour]:
-    """Another machine; only root can make one."""
+    """Create another machine; requires root."""
 
     def ip(words: str, *, inside: bool = False, check: bool = True) -> None:
         prefix = ["ip", "netns", "exec", NEIGHBOUR] if inside else []

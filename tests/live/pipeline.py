@@ -1,4 +1,4 @@
-"""Watched targets and their traces in a running stack: the record in PostgreSQL, jobs in RabbitMQ, events in Kafka."""
+"""The probe pipeline of a running stack: targets and results in PostgreSQL, jobs in RabbitMQ, events in Kafka."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ asyncio.run(main())
 
 
 @dataclass
-class Answers:
-    """A target on the host: what it answers can be changed, and its requests are counted."""
+class TargetServer:
+    """A target on the host, with a variable status and a count of requests."""
 
     url: str
     status: int = 200
@@ -61,8 +61,8 @@ class Answers:
 
 
 @contextmanager
-def answering(stack: Stack) -> Iterator[Answers]:
-    """A target on the host, where the workers reach it."""
+def target_server(stack: Stack) -> Iterator[TargetServer]:
+    """Run a target on the host, at an address that the workers reach."""
     gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
                            "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
     lock = threading.Lock()
@@ -70,8 +70,8 @@ def answering(stack: Stack) -> Iterator[Answers]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             with lock:
-                answers.requests += 1
-            self.send_response(answers.status)
+                target.requests += 1
+            self.send_response(target.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -79,30 +79,30 @@ def answering(stack: Stack) -> Iterator[Answers]:
             pass
 
     server = http.server.ThreadingHTTPServer((gateway, 0), Handler)
-    answers = Answers(f"http://{gateway}:{server.server_port}/")
+    target = TargetServer(f"http://{gateway}:{server.server_port}/")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield answers
+        yield target
     finally:
         server.shutdown()
         server.server_close()
 
 
 def sql(stack: Stack, query: str) -> Any:
-    """The rows of an answer, each a dict."""
+    """The rows of a query's result, each a dict."""
     command = ("psql", "-U", "postgres", "-d", "network_monitor", "-tAc",
-               f"SELECT coalesce(json_agg(answer), '[]') FROM ({query}) AS answer")  # noqa: S608  # fmt: skip
+               f"SELECT coalesce(json_agg(result), '[]') FROM ({query}) AS result")  # noqa: S608  # fmt: skip
     return json.loads(stack.docker("exec", stack.container("db")["Id"], *command))
 
 
 def execute(stack: Stack, statement: str) -> None:
-    """Run a statement."""
+    """Execute a statement as the superuser."""
     command = ("psql", "-U", "postgres", "-d", "network_monitor", "-v", "ON_ERROR_STOP=1", "-qc", statement)
     stack.docker("exec", stack.container("db")["Id"], *command)
 
 
-def watch(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled: bool = True) -> str:
-    """Watch a target every 5 s, and return its id."""
+def add_target(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled: bool = True) -> str:
+    """Add a target with an interval of 5 s and return its id."""
     target = str(uuid4())
     values = {
         "id": target,
@@ -121,8 +121,8 @@ def watch(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled
     return target
 
 
-def forget(stack: Stack, *targets: str) -> None:
-    """Watch targets no longer."""
+def delete_targets(stack: Stack, *targets: str) -> None:
+    """Delete targets."""
     execute(stack, f"DELETE FROM targets WHERE id IN ({', '.join(map(repr, targets))})")  # noqa: S608
 
 
@@ -135,25 +135,25 @@ def probes(stack: Stack, target: str) -> list[dict[str, Any]]:
     return found
 
 
-def standing(stack: Stack, target: str) -> str:
+def state(stack: Stack, target: str) -> str:
     """The state of a target."""
     return str(sql(stack, f"SELECT state FROM standings WHERE target = '{target}'")[0]["state"])  # noqa: S608
 
 
 def publish(stack: Stack, *bodies: str) -> None:
-    """Put messages into the work queue."""
+    """Publish messages to the work queue."""
     worker = stack.containers("worker")[0]
     stack.docker("exec", worker, "python", "-c", PUBLISH, json.dumps(bodies))
 
 
-def dead_letters(stack: Stack) -> list[dict[str, Any]]:
-    """Take what is in the dead-letter queue: bodies and headers."""
+def take_dead_letters(stack: Stack) -> list[dict[str, Any]]:
+    """Empty the dead-letter queue and return its messages, bodies and headers."""
     taken: list[dict[str, Any]] = json.loads(stack.docker("exec", stack.containers("worker")[0], "python", "-c", TAKE))
     return taken
 
 
 def events(stack: Stack, topic: str) -> list[dict[str, Any]]:
-    """All events of a topic; those of one key in their order."""
+    """All events of a topic; those of the same key are in order."""
     broker = f"127.0.0.1:{stack.settings['KAFKA_PORT']}"
     consumer = KafkaConsumer(bootstrap_servers=[broker], enable_auto_commit=False)
     try:

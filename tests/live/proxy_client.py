@@ -1,4 +1,4 @@
-"""Clients of a production stack's proxy that a test can bend: raw requests over HTTP/1.1, whole ones over HTTP/3."""
+"""Clients of a production stack's proxy: raw requests over HTTP/1.1, complete ones over HTTP/3."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from aioquic.quic.events import QuicEvent
 from tests.live.stack import Stack
 from toolkit.checks.proxy import Proxy
 
-SECONDS = 15.0
+TIMEOUT = 15.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back; the names of the headers in lower case."""
+class Response:
+    """A response; the names of the headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,17 +35,17 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Front:
-    """The proxy of a stack."""
+class ProxyClient:
+    """A client of a stack's proxy."""
 
     stack: Stack
     proxy: Proxy
 
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None, *, plain: bool = False,
-            host: str | None = None, **headers: str) -> Answer:  # fmt: skip
-        """One request with the path exactly as it is given; ``_`` in the name of a header stands for a dash."""
+    def request(self, path: str, method: str = "GET", body: bytes | None = None, *, plain: bool = False,
+                host: str | None = None, **headers: str) -> Response:  # fmt: skip
+        """Send one request with the path unchanged; ``_`` in the name of a header becomes a dash."""
         port = self.proxy.plain if plain else self.proxy.encrypted
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         connection.connect()
         if not plain:
             connection.sock = self.proxy.trust().wrap_socket(connection.sock, server_hostname=self.proxy.domain)
@@ -57,11 +57,11 @@ class Front:
             if body is not None:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders()
-            with suppress(OSError):  # refused before all of it was sent: the answer says so
+            with suppress(OSError):  # refused before the whole body was sent: the response has the reason
                 connection.send(body or b"")
             response = connection.getresponse()
-            named = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, named, response.read().decode())
+            lowered = {name.lower(): value for name, value in response.getheaders()}
+            return Response(response.status, lowered, response.read().decode())
         finally:
             connection.close()
 
@@ -73,7 +73,7 @@ class Front:
             configuration = QuicConfiguration(
                 alpn_protocols=H3_ALPN, is_client=True, server_name=self.proxy.domain, cafile=str(authority)
             )
-            return asyncio.run(asyncio.wait_for(self._over_http3(path, configuration), SECONDS))
+            return asyncio.run(asyncio.wait_for(self._over_http3(path, configuration), TIMEOUT))
 
     async def _over_http3(self, path: str, configuration: QuicConfiguration) -> int:
         async with connect("127.0.0.1", self.proxy.encrypted, configuration=configuration,
@@ -81,18 +81,18 @@ class Front:
             assert isinstance(client, _Http3)
             return await client.get(self.proxy.url.removeprefix("https://"), path)
 
-    def logged(self) -> list[dict[str, Any]]:
-        """The lines of its log: every one is a JSON object."""
-        return [json.loads(line) for line in self.said().splitlines()]
+    def log_records(self) -> list[dict[str, Any]]:
+        """The records of the proxy's log, a JSON object in each line."""
+        return [json.loads(line) for line in self.log_text().splitlines()]
 
-    def said(self) -> str:
-        """All that it has written."""
+    def log_text(self) -> str:
+        """The proxy's output, standard output and standard error."""
         done = self.stack.run("docker", "logs", self.stack.container("proxy")["Id"])
         return done.stdout + done.stderr
 
 
 class _Http3(QuicConnectionProtocol):
-    """One request, of which the status is wanted."""
+    """One request over HTTP/3."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -100,7 +100,7 @@ class _Http3(QuicConnectionProtocol):
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def get(self, authority: str, path: str) -> int:
-        """Send it, and wait for the first headers."""
+        """Send a GET request and return the status."""
         stream = self._quic.get_next_available_stream_id()
         names = {":method": "GET", ":scheme": "https", ":authority": authority, ":path": path}
         self._http.send_headers(stream, [(name.encode(), value.encode()) for name, value in names.items()], True)
@@ -108,7 +108,7 @@ class _Http3(QuicConnectionProtocol):
         return await self._status
 
     def quic_event_received(self, event: QuicEvent) -> None:
-        """Read what the event means for HTTP/3."""
+        """Take the status from the response headers."""
         for each in self._http.handle_event(event):
             if isinstance(each, HeadersReceived) and not self._status.done():
                 self._status.set_result(int(dict(each.headers)[b":status"]))

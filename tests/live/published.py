@@ -1,8 +1,8 @@
-"""The published images as this machine can serve them: filled into a registry under their own names and tags.
+"""Fill a registry with the published images, or with replacements, under the published names and tags.
 
-Names and tags are those of the effective configuration. Where this machine uses the published images they are served as
-they are. Where it uses the local ones, each is served from a target of tests/fixtures/published/ or
-tests/fixtures/standins/ that has its name, else from the local image that stands in its place.
+Names and tags are those of the effective configuration. If this machine uses the published images, the registry serves
+them unchanged. If it uses the local images, the registry serves the target of tests/fixtures/published/ or
+tests/fixtures/standins/ with the same name, else the local image that replaces the published one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOLDERS = (FIXTURES / "published", FIXTURES / "standins")
 MIRRORS = ("REGISTRY", "REGISTRY_QUAY")
 """The variables that name a registry in the compose files."""
 NOWHERE = "registry.invalid/"
-"""Marks the names that come from a registry."""
+"""Marks the images that are pulled from a registry."""
 TARGET = re.compile(r"^FROM \S+ AS (\S+)$", re.MULTILINE)
 
 Place = tuple[str, ...]
@@ -31,21 +31,21 @@ Place = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Published:
-    """A repository with its tag, and the image of this machine that is served for it."""
+    """A repository with a tag, and the image of this machine that the registry serves as it."""
 
     name: str
     source: str
 
 
 def published(project: Project, docker: Docker) -> list[Published]:
-    """Every image that a profile of the checkout takes from a registry, groups that are off included.
+    """Every image that a profile of the checkout pulls from a registry, including disabled groups.
 
-    The checkout is set up, and knows which image set this machine uses.
+    The checkout must be set up with the image set of this machine.
 
     Raises:
-        LookupError: this machine has nothing to serve for one of them.
+        LookupError: this machine has no image to serve as one of them.
     """
-    here = images(project, docker, project.images)
+    local = images(project, docker, project.images)
     targets = fixtures()
     found: dict[str, str] = {}
     for place, image in images(project, docker, None, dict.fromkeys(MIRRORS, NOWHERE.rstrip("/"))).items():
@@ -55,17 +55,17 @@ def published(project: Project, docker: Docker) -> list[Published]:
         target = name.rpartition("/")[2].partition(":")[0]
         if project.images == LOCAL and target in targets:
             found[name] = target
-        elif place in here and (project.images != LOCAL or not here[place].endswith(f"/{name}")):
-            found[name] = here[place]
+        elif place in local and (project.images != LOCAL or not local[place].endswith(f"/{name}")):
+            found[name] = local[place]
         else:
-            raise LookupError(f"this machine has nothing to serve as {name}: tests/fixtures has no target {target}")
+            raise LookupError(f"no image to serve as {name}: tests/fixtures has no target {target}")
     return [Published(name, source) for name, source in found.items()]
 
 
 def images(
     project: Project, docker: Docker, chosen: str | None, env: Mapping[str, str] | None = None
 ) -> dict[Place, str]:
-    """The names of all images in the effective configuration of every profile, by the place that has them."""
+    """The names of all images in the effective configuration of every profile, by their places."""
     found: dict[Place, str] = {}
     for profile in project.data["profiles"]:
         files = ":".join(project.compose_files(profile, chosen, project.groups))
@@ -81,23 +81,23 @@ def _images(name: str, service: Mapping[str, Any]) -> list[tuple[Place, str]]:
 
 
 def fixtures() -> dict[str, Path]:
-    """The targets of the fixtures' Dockerfiles, each with its folder; stages that others start from are among them."""
+    """The targets of the fixtures' Dockerfiles, including base stages, each with its folder."""
     return {name: folder for folder in FOLDERS for name in TARGET.findall((folder / "Dockerfile").read_text())}
 
 
 def build(docker: Docker, target: str, tag: str) -> None:
-    """Build a fixture through the builder's cache.
+    """Build a fixture, with the builder's cache.
 
     Raises:
-        ToolkitError: it cannot be built.
+        ToolkitError: the build fails.
     """
     agent = f"agent-project={docker.root / 'monitoring' / 'kafka'}"
     argv = ("build", "--quiet", "--target", target, "--tag", tag, "--build-context", agent, str(fixtures()[target]))
     docker.check(docker(*argv, env={"BUILDX_BUILDER": "default"}), f"build {target}")
 
 
-def fill(docker: Docker, registry: str, wanted: list[Published]) -> None:
-    """Have a registry serve the images; what it has already is not sent again.
+def fill(docker: Docker, registry: str, published: list[Published]) -> None:
+    """Push the images to a registry; existing layers are not sent again.
 
     Raises:
         ToolkitError: an image cannot be built or pushed.
@@ -115,4 +115,4 @@ def fill(docker: Docker, registry: str, wanted: list[Published]) -> None:
             docker("rmi", "--no-prune", name)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(push, wanted))
+        list(pool.map(push, published))

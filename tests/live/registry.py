@@ -1,4 +1,4 @@
-"""A registry of images on this machine: it has one tiny image, under every name and tag that it is asked for."""
+"""A registry of images on this machine: it serves one tiny image under every name and tag."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ERRORS = {
     "denies": (403, "DENIED", {}),
     "asks": (401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="images"'}),
 }
-"""How a repository refuses to give its manifest: with an error, which is that of a missing login for ``asks``."""
+"""The error responses to requests for a manifest, by kind of trouble; ``asks`` requires a login."""
 
 
 @dataclass
 class Trouble:
-    """What is wrong with a repository: one of ERRORS, or with a layer ``cuts`` or ``stalls`` half-way.
+    """A fault of a repository: one of ERRORS, or ``cuts`` or ``stalls`` half-way through a layer.
 
-    ``times`` is how often; after that all is well.
+    It affects the first ``times`` requests.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Trouble:
 
 @dataclass
 class Registry:
-    """What is served. Engine and builder speak plain HTTP to an address of the loopback interface."""
+    """The registry's content. Engine and builder accept plain HTTP from a loopback address."""
 
     architecture: str
     port: int = 0
@@ -49,19 +49,19 @@ class Registry:
     latest: str = ""
     moved: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, Trouble] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property
     def address(self) -> str:
-        """What stands before the names of images."""
+        """The prefix of the names of images."""
         return f"localhost:{self.port}"
 
     def publish(self, text: str, size: int = 0) -> str:
-        """Make an image of a file that says ``text`` and one of ``size`` bytes; the digest of its list of platforms."""
+        """Create an image with a file of ``text`` and one of ``size`` bytes; return the digest of its index."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as archive:
-            for name, content in (("says", text.encode()), ("weighs", os.urandom(size))):
+            for name, content in (("text", text.encode()), ("filler", os.urandom(size))):
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
@@ -74,7 +74,7 @@ class Registry:
         return str(index["digest"])
 
     def find(self, path: str) -> tuple[str, bytes] | None:
-        """Media type and content of a path of the distribution API, or None."""
+        """Media type and content at a path of the distribution API, or None."""
         match = re.fullmatch(r"/v2/(?P<name>.+)/(?:manifests|blobs)/(?P<reference>[^/]+)", path)
         if match is None:
             return ("application/json", b"{}") if path == "/v2/" else None
@@ -84,18 +84,18 @@ class Registry:
         return self.content.get(reference)
 
     def trouble(self, path: str, authorization: str) -> str:
-        """What goes wrong with this request, of those that the path's repository has; empty where nothing does."""
+        """The kind of trouble of this request, empty for none."""
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        known = authorization == f"Basic {expected}"
-        if path == "/v2/":  # where docker finds out how to log in
-            return "asks" if not known and any(each.kind == "asks" for each in self.troubles.values()) else ""
+        logged_in = authorization == f"Basic {expected}"
+        if path == "/v2/":  # where docker discovers the authentication method
+            return "asks" if not logged_in and any(each.kind == "asks" for each in self.troubles.values()) else ""
         match = re.fullmatch(r"/v2/(?P<name>.+)/(?P<part>manifests|blobs)/[^/]+", path)
         trouble = self.troubles.get(match["name"]) if match else None
         if not match or not trouble or not trouble.times:
             return ""
         if (match["part"] == "manifests") != (trouble.kind in ERRORS):
             return ""
-        if trouble.kind == "asks" and known:
+        if trouble.kind == "asks" and logged_in:
             return ""
         if match["part"] == "blobs" and self.content[path.rpartition("/")[2]][0] != f"{OCI}.layer.v1.tar":
             return ""
@@ -112,7 +112,7 @@ class Registry:
 
 @contextmanager
 def serving(architecture: str, size: int = 0) -> Iterator[Registry]:
-    """A registry that answers while the block runs; its first image has a file of ``size`` bytes."""
+    """Run a registry while the block runs; its first image has a file of ``size`` bytes."""
     registry = Registry(architecture)
     registry.latest = registry.publish("one", size)
 
@@ -120,7 +120,7 @@ def serving(architecture: str, size: int = 0) -> Iterator[Registry]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            registry.asked.append(f"{self.command} {self.path}")
+            registry.requests.append(f"{self.command} {self.path}")
             trouble = registry.trouble(self.path, self.headers.get("Authorization", ""))
             if trouble in ERRORS:
                 status, code, headers = ERRORS[trouble]
@@ -147,7 +147,7 @@ def serving(architecture: str, size: int = 0) -> Iterator[Registry]:
             self.close_connection = bool(trouble)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         registry.port = server.server_port

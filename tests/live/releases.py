@@ -1,4 +1,4 @@
-"""Releases that are broken in one way each, and the deploy of one under a load."""
+"""Releases with one defect each, and deploys under load."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from tests.live.stack import Stack
 
 
 @dataclass(frozen=True)
-class Broken:
-    """An edit of the application's source; ``says`` is a part of what the deploy has to say of it."""
+class BrokenRelease:
+    """An edit of the application's source; ``error`` is a part of the deploy's error message."""
 
     name: str
     file: str
     old: str
     new: str
-    says: str
+    error: str
 
 
-NEVER_HEALTHY = Broken(
+NEVER_HEALTHY = BrokenRelease(
     "never healthy",
     "app/netmon/health.py",
     'healthy = not lifecycle.draining and "error" not in verdicts.values()',
     "healthy = False",
     "not everything is healthy",
 )
-CRASHES = Broken(
+CRASHES = BrokenRelease(
     "crashes",
     "app/netmon/api/__init__.py",
     "    lifecycle = health.Lifecycle()",
     '    raise SystemExit("broken")',
     "exited",
 )
-WORKER_CRASHES = Broken(
+WORKER_CRASHES = BrokenRelease(
     "worker crashes",
     "app/netmon/worker.py",
     "    lifecycle = health.Lifecycle()",
     '    raise SystemExit("broken")',
     "keeps restarting",
 )
-FAILS_REQUESTS = Broken(
+FAILS_REQUESTS = BrokenRelease(
     "healthy but fails requests",
     "app/netmon/api/probes.py",
     "        try:\n            target = parse_target(body.url)",
     '        raise RuntimeError("broken")\n        try:\n            target = parse_target(body.url)',
     "/api/probes is answered with status 500",
 )
-FAILS_JOBS = Broken(
+FAILS_JOBS = BrokenRelease(
     "healthy but fails jobs",
     "app/netmon/worker.py",
     "        if redelivered and await self._finished(job):",
     '        raise RuntimeError("broken")\n        if redelivered:',
     "probe to be carried out",
 )
-BAD_MIGRATION = Broken(
+BAD_MIGRATION = BrokenRelease(
     "migration fails",
     "app/netmon/migrations/0002_alerts.sql",
     "",
@@ -70,8 +70,8 @@ ALL = (NEVER_HEALTHY, CRASHES, WORKER_CRASHES, FAILS_REQUESTS, FAILS_JOBS, BAD_M
 
 
 @contextmanager
-def in_checkout(stack: Stack, broken: Broken) -> Iterator[None]:
-    """The source says so while the block runs. A migration is a new one."""
+def in_checkout(stack: Stack, broken: BrokenRelease) -> Iterator[None]:
+    """Apply the edit while the block runs. A broken migration is a new file."""
     path = stack.root / broken.file
     if broken is BAD_MIGRATION:
         path = path.with_name("9999_broken.sql")
@@ -91,8 +91,8 @@ def in_checkout(stack: Stack, broken: Broken) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """How a deploy ended, and what the load met meanwhile."""
+class DeployResult:
+    """The outcome of a deploy, and of the load during it."""
 
     code: int
     output: str
@@ -100,25 +100,25 @@ class Deployed:
     load: Load
 
 
-def deploy(stack: Stack, load: Load, *options: str, settle: float = 3) -> Deployed:
-    """Deploy under a load that begins before and ends after it."""
+def deploy(stack: Stack, load: Load, *options: str, settle: float = 3) -> DeployResult:
+    """Deploy under load, which starts before the deploy and ends after it."""
     with load.running():
         time.sleep(settle)
-        begun = time.monotonic()
+        started = time.monotonic()
         done: subprocess.CompletedProcess[str] = stack.invoke("deploy", *options, timeout=900, check=False)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         time.sleep(settle)
-    return Deployed(done.returncode, done.stdout + done.stderr, seconds, load)
+    return DeployResult(done.returncode, done.stdout + done.stderr, seconds, load)
 
 
 def release(stack: Stack) -> str:
-    """The release in force, by .env."""
+    """The live release, as recorded in .env."""
     lines = (stack.root / ".env").read_text().splitlines()
     return next((line.partition("=")[2] for line in lines if line.startswith("NETMON_RELEASE=")), "dev")
 
 
 def versions(stack: Stack) -> set[str]:
-    """What the containers of app and worker were built as; each service has as many as it should."""
+    """The versions of the containers of app and worker; each service must have one container."""
     found = set()
     for service in ("app", "worker"):
         variables = stack.container(service)["Config"]["Env"]
@@ -127,5 +127,5 @@ def versions(stack: Stack) -> set[str]:
 
 
 def journal(stack: Stack) -> Path:
-    """Where a deploy that has not ended is recorded."""
+    """The journal of an unfinished deploy."""
     return stack.root / ".netmon" / "deploy.json"

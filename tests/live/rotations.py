@@ -1,4 +1,4 @@
-"""What a rotation is looked at by: the values in secrets/, and whom a service lets in."""
+"""Accounts and credentials for the tests of rotations: values in secrets/, and logins to services."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from toolkit.checks.logins import attempt
 from toolkit.engine.compose import Docker
 
 
-def all_of(stack: Stack) -> dict[str, Account]:
-    """The accounts by name."""
+def all_accounts(stack: Stack) -> dict[str, Account]:
+    """The accounts of the stack by name."""
     return {account.name: account for account in accounts(Project.load(stack.root))}
 
 
-def in_use(stack: Stack, account: Account) -> Credential:
-    """What secrets/ says."""
+def current_credential(stack: Stack, account: Account) -> Credential:
+    """The credential of an account in secrets/."""
     return account.credential(account.current_values(Project.load(stack.root)))
 
 
-def lets_in(stack: Stack, account: Account, credential: Credential) -> bool:
-    """Whether the service accepts it."""
+def accepts(stack: Stack, account: Account, credential: Credential) -> bool:
+    """Whether the account's service accepts a credential."""
     return not attempt(Docker(stack.root), account.service, credential.user, credential.password)
 
 
 def unfinished(stack: Stack) -> bool:
-    """Whether a rotation has left its journal."""
+    """Whether the journal of a rotation exists."""
     return rotation_journal.folder(Project.load(stack.root)).exists()

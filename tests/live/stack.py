@@ -1,4 +1,4 @@
-"""A stack of its own for live tests: a copy of the checkout, another project name, other ports, other volumes."""
+"""A stack for live tests: a copy of the checkout with a project name, ports and volumes of its own."""
 
 from __future__ import annotations
 
@@ -23,44 +23,42 @@ from typing import Any, TypeVar
 import requests
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.variables import variables_used
 from toolkit.checks.proxy import ROOT, Proxy
 from toolkit.engine.health import HEALTH_URL
 
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PORTS = (
-    "APP_PORT", "KAFKA_PORT", "RABBITMQ_UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT",
-    "PROXY_HTTP_PORT", "PROXY_HTTPS_PORT",
-)  # fmt: skip
+PORTS = tuple(name for name in variables_used(Project.load(CHECKOUT)) if name.endswith("_PORT"))
 
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-"""The process that the tests run in where there are several: gw0, gw1, … Each has projects and ports of its own."""
-PORTS_EACH = 4_000
+"""This process as a worker of xdist: gw0, gw1, … or empty. Each has projects and ports of its own."""
+PORTS_PER_WORKER = 4_000
 IMAGES = {"": "auto", "local": "local", "pulled": "pull"}[os.environ.get("NETMON_TEST_IMAGES", "")]
-"""The choice of images that every stack is brought up with: by NETMON_TEST_IMAGES, else as a user's is."""
-CHOOSING = ("up", "images.prepare")
-"""The tasks that take it."""
+"""The option ``--images`` of every stack, set by NETMON_TEST_IMAGES; by default that of users."""
+IMAGE_TASKS = ("up", "images.prepare")
+"""The tasks that take this option."""
 REGISTRIES = ("REGISTRY", "REGISTRY_QUAY")
-"""Variables of the environment that become settings of a stack: where the published images come from."""
+"""Environment variables that become settings of a stack: the registries of the published images."""
 
 CORE = frozenset({"app", "worker", "db", "redis", "kafka", "rabbitmq"})
 """The services of every stack."""
 MONITORING = frozenset({"prometheus", "alertmanager", "otel-collector"})
-"""Those that every stack with monitoring has as well, whichever images it uses."""
+"""Further services of every stack with monitoring, whichever images it uses."""
 STORES = {"logs": ("loki", "victorialogs"), "traces": ("tempo", "jaeger")}
-"""What keeps a kind of signal, the first one that a stack has."""
+"""The possible stores of a kind of signal, in order of preference."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing listens on, from this process's part of those that can be chosen.
+    """Unused ports of the loopback interface, from this worker's range.
 
-    The kernel hands out none of these to connections, so what is free now is free when a container takes it.
+    The range has no ephemeral ports: a port that is free now is free when a container binds it.
     """
-    first = 10_000 + PORTS_EACH * int(WORKER.removeprefix("gw") or 0)
+    first = 10_000 + PORTS_PER_WORKER * int(WORKER.removeprefix("gw") or 0)
     found: list[int] = []
-    for port in random.sample(range(first, first + PORTS_EACH), PORTS_EACH):
+    for port in random.sample(range(first, first + PORTS_PER_WORKER), PORTS_PER_WORKER):
         if len(found) == count:
             break
         with suppress(OSError), socket.socket() as probe:
@@ -70,7 +68,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def copy_checkout(target: Path) -> None:
-    """What a clone of this working tree would hold: tracked files and new ones that are not ignored."""
+    """Copy the files that a clone of this working tree would have: tracked ones, and new ones that are not ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
@@ -84,19 +82,19 @@ def copy_checkout(target: Path) -> None:
 
 @dataclass
 class Stack:
-    """A checkout whose project, ports and volumes are its own. ``settings`` become lines of its .env."""
+    """A checkout with a project, ports and volumes of its own. ``settings`` become lines of its .env."""
 
     root: Path
     name: str
     settings: dict[str, str] = field(default_factory=dict)
-    said: str = ""
-    """What its first `up` printed, where a fixture has kept it."""
+    up_output: str = ""
+    """The output of the first `up`, if the fixture has stored it."""
 
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
-        """Copy the checkout to ``root`` and remove what a killed run of the same name left behind.
+        """Copy the checkout to ``root`` and remove the remains of a killed run of the same name.
 
-        The name of the checkout's folder is in the project's: another checkout's stacks are left alone.
+        The project's name contains that of the checkout's folder: stacks of other checkouts are not touched.
         """
         own = re.sub(r"[^a-z0-9]", "", CHECKOUT.name.lower())
         name = "-".join(filter(None, (name, own, WORKER)))
@@ -110,17 +108,17 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every command: nothing of the developer's own stack leaks into it."""
-        own = (
+        """The environment of every command, without settings of the developer's own stack."""
+        prefixes = (
             "COMPOSE_", "NETMON_", "POSTGRES_", "REDIS_", "RABBITMQ_", "GRAFANA_", "PROXY_", "DOMAIN", "API_TOKEN",
             *REGISTRIES,
         )  # fmt: skip
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
-        return {**kept, "NO_COLOR": "1", "COLUMNS": "200"}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+        return {**inherited, "NO_COLOR": "1", "COLUMNS": "200"}
 
     def run(self, *argv: str, timeout: float = 600, check: bool = True,
             env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command in the copy; with ``check`` an exit code other than 0 fails the test with its output."""
+        """Run a command in the copy; with ``check``, an exit code other than 0 fails the test with the output."""
         done = subprocess.run(argv, cwd=self.root, env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=timeout, check=False)  # fmt: skip
         assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -132,9 +130,9 @@ class Stack:
         return self.run(*self.invoke_argv(*args), timeout=timeout, check=check, env=env)
 
     def start(self, *args: str) -> subprocess.Popen[str]:
-        """Start an Invoke task of the copy in a process group of its own, to be interrupted."""
+        """Start an Invoke task of the copy in a process group of its own, so that a test can interrupt it."""
         return subprocess.Popen(
-            # A shell that runs tests in the background has them ignore SIGINT, and whatever they start as well.
+            # Background jobs of a shell ignore SIGINT, and so do their child processes.
             ["env", "--default-signal=INT", *self.invoke_argv(*args)],
             cwd=self.root,
             env=self.environment,
@@ -147,9 +145,11 @@ class Stack:
 
     @staticmethod
     def invoke_argv(*args: str) -> list[str]:
-        """The command line of an Invoke task; where it chooses the images, the choice is that of all tests."""
-        choice = [f"--images={IMAGES}"] if args[0] in CHOOSING and not any("--images" in each for each in args) else []
-        return [sys.executable, "-m", "invoke", *args, *choice]
+        """The command line of an Invoke task, with the option ``--images`` of all tests where the task takes it."""
+        option = (
+            [f"--images={IMAGES}"] if args[0] in IMAGE_TASKS and not any("--images" in each for each in args) else []
+        )
+        return [sys.executable, "-m", "invoke", *args, *option]
 
     def docker(self, *args: str, timeout: float = 300, check: bool = True) -> str:
         """The standard output of a docker command."""
@@ -160,44 +160,46 @@ class Stack:
         return self.docker("compose", *args, timeout=timeout, check=check)
 
     def container(self, service: str) -> dict[str, Any]:
-        """``docker inspect`` of the one container of a service."""
+        """``docker inspect`` of the only container of a service."""
         ids = self.containers(service)
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", ids[0]))
         return found[0]
 
     def containers(self, service: str = "") -> list[str]:
-        """The ids of the project's containers, or of those of one service, in whatever state."""
+        """The ids of the project's containers, or of a service's containers, in any state."""
         labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False"]
         labels += [f"com.docker.compose.service={service}"] if service else []
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         return self.docker("ps", "--all", "--quiet", *filters).split()
 
     def services(self) -> set[str]:
-        """The services that have a container, in whatever state."""
+        """The services that have a container, in any state."""
         return set(self.compose("ps", "--all", "--services").split())
 
     def configuration(self, *groups: str) -> dict[str, dict[str, Any]]:
-        """The services of the effective configuration, with further groups (Compose's profiles) on."""
+        """The services of the effective configuration, with further groups (Compose profiles) enabled."""
         profiles = [word for group in groups for word in ("--profile", group)]
         services: dict[str, dict[str, Any]] = json.loads(self.compose(*profiles, "config", "--format=json"))["services"]
         assert services.keys() >= CORE, f"the configuration lacks {', '.join(sorted(CORE - services.keys()))}"
         return services
 
     def configured(self) -> frozenset[str]:
-        """The services that should run: those of the groups that are on, unless they have no replicas.
+        """The services that should run: those of the enabled groups, except services with 0 replicas.
 
-        With monitoring that is Prometheus, Alertmanager, the collector and a store of each kind of signal at least.
+        With monitoring these include Prometheus, Alertmanager, the collector and a store of each kind of signal.
         """
         services = self.configuration()
         found = {name for name, spec in services.items() if (spec.get("deploy") or {}).get("replicas") != 0}
         if found & MONITORING:
-            assert found >= MONITORING, f"without {', '.join(sorted(MONITORING - found))}"
-            assert all(found.intersection(stores) for stores in STORES.values()), f"no store of a signal in {found}"
+            assert found >= MONITORING, f"monitoring lacks {', '.join(sorted(MONITORING - found))}"
+            assert all(found.intersection(stores) for stores in STORES.values()), (
+                f"a kind of signal has no store in {found}"
+            )
         return frozenset(found)
 
-    def absent(self) -> frozenset[str]:
-        """The services that the images in use do not have, by the Compose profile that is never on."""
+    def unavailable(self) -> frozenset[str]:
+        """The services that the images in use lack, by the Compose profile that is never enabled."""
         mark = Project.load(self.root).data["absent"]
         found = {name for name, spec in self.configuration("*").items() if spec.get("profiles") == [mark]}
         assert bool(found) == (self.images == LOCAL), f"the {self.images} images lack {found or 'nothing'}"
@@ -205,47 +207,47 @@ class Stack:
 
     @property
     def images(self) -> str:
-        """The image set in use, by its record in .env: local or pulled."""
-        chosen = Project.load(self.root).images
-        assert chosen in {"auto": {LOCAL, PULLED}, "local": {LOCAL}, "pull": {PULLED}}[IMAGES], chosen
-        return chosen
+        """The image set in use, as recorded in .env: local or pulled."""
+        recorded = Project.load(self.root).images
+        assert recorded in {"auto": {LOCAL, PULLED}, "local": {LOCAL}, "pull": {PULLED}}[IMAGES], recorded
+        return recorded
 
-    def checked(self) -> frozenset[str]:
-        """The configured services with a health check of their own; the others are asked from outside, by a label."""
+    def with_healthcheck(self) -> frozenset[str]:
+        """The configured services with a health check of their own; a label names the health URL of the others."""
         services = self.configuration()
         found = {name for name in self.configured() if (services[name].get("healthcheck") or {}).get("test")}
         for name in self.configured() - found:
-            assert HEALTH_URL in services[name]["labels"], f"nothing asks for the health of {name}"
+            assert HEALTH_URL in services[name]["labels"], f"no check covers the health of {name}"
         return frozenset(found)
 
     def store(self, signal: str) -> str:
-        """The service that keeps the ``logs`` or the ``traces``."""
+        """The service that stores the ``logs`` or the ``traces``."""
         return next(name for name in STORES[signal] if name in self.configured())
 
     def url(self, path: str = "", port: str = "APP_PORT") -> str:
-        """An address of a published service."""
+        """The address of a published service."""
         return f"http://127.0.0.1:{self.settings[port]}{path}"
 
-    def front(self) -> Proxy:
-        """The proxy of a production stack, at the ports of the settings, with its own authority's certificate."""
+    def proxy(self) -> Proxy:
+        """The proxy of a production stack on the ports of the settings, with the certificate of its own authority."""
         domain, plain = self.settings["DOMAIN"], int(self.settings["PROXY_HTTP_PORT"])
         port = int(self.settings["PROXY_HTTPS_PORT"])
         authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
         return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
-    def access(self) -> dict[str, str]:
-        """The header that lets a request write, with the token that is in use now."""
+    def authorization(self) -> dict[str, str]:
+        """The header of write requests, with the current token."""
         token = (self.root / "secrets/api_token.txt").read_text().partition("\n")[0]
         return {"Authorization": f"Bearer {token}"}
 
     def probe(self, url: str) -> str:
-        """Ask for a probe and return its id."""
-        answer = requests.post(self.url("/api/probes"), json={"url": url}, headers=self.access(), timeout=10)
+        """Request a probe and return its id."""
+        answer = requests.post(self.url("/api/probes"), json={"url": url}, headers=self.authorization(), timeout=10)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
     def result(self, probe: str, within: float = 20) -> dict[str, Any]:
-        """The finished probe, waited for."""
+        """Wait for a probe to finish, and return it."""
 
         def finished() -> dict[str, Any] | None:
             try:
@@ -262,7 +264,7 @@ class Stack:
         return answer.status_code, answer.json()
 
     def destroy(self) -> None:
-        """Remove every container, network and volume of the project, whatever state it is in."""
+        """Remove every container, network and volume of the project, in any state."""
         label = f"label=com.docker.compose.project={self.name}"
         for listing, remove in (
             (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
@@ -273,17 +275,17 @@ class Stack:
                 self.docker(*remove, *found)
 
     def leftovers(self) -> list[str]:
-        """What of the project is still there: containers, networks, volumes."""
+        """The containers, networks and volumes of the project that still exist."""
         label = f"label=com.docker.compose.project={self.name}"
         listings = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [name for listing in listings for name in self.docker(*listing, "--quiet", "--filter", label).split()]
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """For starting a stack, which takes every core: several that start at once hold each other up.
+def start_lock() -> Iterator[None]:
+    """Serialize starts of stacks: one saturates all cores, and concurrent ones exceed their timeouts.
 
-    The block is entered when no other process on this machine is in it.
+    Only one process on this machine is in the block at a time.
     """
     with Path(tempfile.gettempdir(), "netmon-live-start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -291,15 +293,15 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def kill(process: subprocess.Popen[str]) -> str:
-    """End a command that `Stack.start` has started and all that it has started itself; what it had still to say."""
+    """Kill a command of `Stack.start` with its child processes, and return the rest of its output."""
     os.killpg(process.pid, signal.SIGKILL)
     return process.communicate(timeout=60)[0]
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:
-    """Look until there is something, at most ``within`` seconds; half of the time at most is spent on looking.
+    """Call ``look`` until it returns something; it runs for at most half of the time.
 
-    Beside another process, whose stack takes its share of the machine, it is twice the time.
+    ``within`` is the timeout in seconds. It is doubled in a worker of xdist, since stacks share the machine.
     """
     within *= 2 if WORKER else 1
     deadline = time.monotonic() + within
@@ -308,5 +310,5 @@ def until(look: Callable[[], T | None], within: float, what: str) -> T:
         if found := look():
             return found
         now = time.monotonic()
-        assert now < deadline, f"waited {within:g} s in vain for {what}"
+        assert now < deadline, f"timed out after {within:g} s waiting for {what}"
         time.sleep(max(0.2, now - began))

@@ -1,4 +1,4 @@
-"""Least privilege, tried: each account does what it is for, and is refused what is not its own."""
+"""Least privilege of database and cache accounts: permitted operations succeed, all others are denied."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ def secret(stack: Stack, name: str) -> str:
     return (stack.root / "secrets" / f"{name}.txt").read_text()
 
 
-def fed(stack: Stack, service: str, *command: str, given: str) -> str:
-    """What a command in a service's container says when it is given this to read."""
+def run_with_input(stack: Stack, service: str, *command: str, text: str) -> str:
+    """The output of a command in a service's container with ``text`` as standard input."""
     argv = ["docker", "exec", "--interactive", stack.container(service)["Id"], *command]
-    done = subprocess.run(argv, input=given, cwd=stack.root, env=stack.environment, capture_output=True, text=True,
+    done = subprocess.run(argv, input=text, cwd=stack.root, env=stack.environment, capture_output=True, text=True,
                           timeout=60, check=False)  # fmt: skip
     return done.stdout + done.stderr
 
 
 def sql(stack: Stack, account: str, statement: str) -> str:
-    """What PostgreSQL answers an account of the network."""
+    """PostgreSQL's response to a statement of an account, over the network."""
     user, password = secret(stack, f"postgres_{account}_user"), secret(stack, f"postgres_{account}_password")
     login = f'\\connect "host=db user={user} password={password} dbname=network_monitor"\n'
     psql = ("psql", "--username=postgres", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-    return fed(stack, "db", *psql, given=f"{login}{statement};\n").strip()
+    return run_with_input(stack, "db", *psql, text=f"{login}{statement};\n").strip()
 
 
 def redis(stack: Stack, account: str, *commands: str) -> list[str]:
-    """What Redis answers an account, a line for each command."""
+    """Redis' replies to an account, a line for each command."""
     user, name = {"app": ("netmon", "redis_app_password"), "monitoring": ("monitoring", "redis_monitoring_password")}[
         account
     ]
     login = f"AUTH {user} {secret(stack, name)}\n"
-    return fed(stack, "redis", "redis-cli", given=login + "\n".join(commands) + "\n").splitlines()[1:]
+    return run_with_input(stack, "redis", "redis-cli", text=login + "\n".join(commands) + "\n").splitlines()[1:]
 
 
-def test_the_application_is_a_login_of_its_own_and_no_superuser(stack: Stack) -> None:
+def test_the_application_logs_in_as_an_unprivileged_user(stack: Stack) -> None:
     attributes = "SELECT session_user, current_user, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
     found = sql(stack, "app", f"{attributes} FROM pg_roles WHERE rolname = session_user")
     assert found == "netmon_a|netmon|f|f|f|f|f"
-    used = "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'netmon-%'"
-    assert sql(stack, "monitoring", used) == "netmon_a", "it is whom app and worker log in as"
+    users = "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'netmon-%'"
+    assert sql(stack, "monitoring", users) == "netmon_a", "app and worker log in as another user"
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_the_application_is_a_login_of_its_own_and_no_superuser(stack: Stack) ->
         "\\connect postgres",
     ],
 )
-def test_the_application_may_not(stack: Stack, statement: str) -> None:
+def test_the_application_is_denied_privileged_statements(stack: Stack, statement: str) -> None:
     answer = sql(stack, "app", statement)
     assert DENIED in answer or "must be" in answer, answer
 
 
-def test_the_application_owns_what_its_migrations_made(stack: Stack) -> None:
+def test_the_application_owns_its_tables(stack: Stack) -> None:
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
     assert sql(stack, "app", owners) == "netmon"
     made = "CREATE TABLE made_by_test (id int); DROP TABLE made_by_test; CREATE TEMPORARY TABLE own (id int)"
@@ -83,7 +83,7 @@ def test_the_application_owns_what_its_migrations_made(stack: Stack) -> None:
 def test_monitoring_sees_activity_and_no_data(stack: Stack) -> None:
     assert sql(stack, "monitoring", "SELECT count(*) > 0 FROM pg_stat_activity WHERE query <> ''") == "t"
     reserved = "SELECT pg_has_role('pg_use_reserved_connections', 'MEMBER')"
-    assert sql(stack, "monitoring", reserved) == "t", "it gets in where the application has taken every connection"
+    assert sql(stack, "monitoring", reserved) == "t", "monitoring has no reserved connection"
     assert sql(stack, "monitoring", "SELECT completed_at IS NOT NULL FROM platform.initialisation") == "t"
 
 
@@ -101,25 +101,25 @@ def test_monitoring_sees_activity_and_no_data(stack: Stack) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'netmon_a'",
     ],
 )
-def test_monitoring_may_not(stack: Stack, statement: str) -> None:
+def test_monitoring_is_denied_data_and_changes(stack: Stack, statement: str) -> None:
     assert DENIED in sql(stack, "monitoring", statement)
 
 
 @pytest.mark.parametrize("user", ["netmon_b", "monitoring_b"])
-def test_the_user_that_is_not_in_use_cannot_log_in(stack: Stack, user: str) -> None:
+def test_the_unused_user_cannot_log_in(stack: Stack, user: str) -> None:
     login = f'\\connect "host=db user={user} password=another-password-0 dbname=network_monitor"\n'
-    answer = fed(stack, "db", "psql", "--username=postgres", given=login)
+    answer = run_with_input(stack, "db", "psql", "--username=postgres", text=login)
     assert "password authentication failed" in answer or "not permitted to log in" in answer
 
 
-def test_a_volume_without_accounts_gets_them_in_one_step(stack: Stack) -> None:
-    """As one that an earlier version made: the superuser owns the tables, and there are no other accounts."""
+def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
+    """On a volume of an early version the superuser owns the tables, and other accounts do not exist."""
     psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--quiet", "--set=ON_ERROR_STOP=1")
     stack.compose("stop", "app", "worker")
-    forget = ("REASSIGN OWNED BY netmon TO postgres; DROP OWNED BY netmon, monitoring; "
-              "DROP ROLE netmon_a, netmon_b, monitoring_a, monitoring_b; DROP ROLE netmon, monitoring")  # fmt: skip
+    drops = ("REASSIGN OWNED BY netmon TO postgres; DROP OWNED BY netmon, monitoring; "
+             "DROP ROLE netmon_a, netmon_b, monitoring_a, monitoring_b; DROP ROLE netmon, monitoring")  # fmt: skip
     try:
-        assert fed(stack, "db", *psql, given=f"{forget};\n") == ""
+        assert run_with_input(stack, "db", *psql, text=f"{drops};\n") == ""
         check = stack.run("docker", "exec", stack.container("db")["Id"], "/opt/netmon/postgres-health.sh", check=False)
         assert "password authentication failed" in check.stderr
         assert 'Role "monitoring_a" does not exist' in stack.compose("logs", "db")
@@ -127,10 +127,10 @@ def test_a_volume_without_accounts_gets_them_in_one_step(stack: Stack) -> None:
         stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
         stack.compose("start", "app", "worker")
     stack.invoke("wait")
-    test_the_application_owns_what_its_migrations_made(stack)
+    test_the_application_owns_its_tables(stack)
 
 
-def test_no_password_of_an_account_is_logged(stack: Stack) -> None:
+def test_passwords_of_accounts_are_not_logged(stack: Stack) -> None:
     stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
     for service in ("db", "redis"):
         done = stack.run("docker", "logs", stack.container(service)["Id"])
@@ -138,13 +138,13 @@ def test_no_password_of_an_account_is_logged(stack: Stack) -> None:
             assert secret(stack, f"{name}_password") not in done.stdout + done.stderr, (service, name)
 
 
-def test_redis_answers_nobody_without_an_account(stack: Stack) -> None:
+def test_redis_rejects_clients_without_an_account(stack: Stack) -> None:
     for command in ("PING", "GET netmon:x", f"AUTH {secret(stack, 'redis_password')}"):
-        answer = fed(stack, "redis", "redis-cli", given=f"{command}\n")
+        answer = run_with_input(stack, "redis", "redis-cli", text=f"{command}\n")
         assert answer.startswith(("NOAUTH", "WRONGPASS")), answer
 
 
-def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
+def test_the_application_can_use_its_own_keys(stack: Stack) -> None:
     commands = ("SET netmon:test 1 EX 60", "GET netmon:test", "MGET netmon:test", "DEL netmon:test")
     assert redis(stack, "app", *commands) == ["OK", "1", "1", "1"]
 
@@ -159,19 +159,19 @@ def test_the_application_uses_keys_of_its_own(stack: Stack) -> None:
         "EVAL 'return redis.call(\"FLUSHALL\")' 0",
     ],
 )  # fmt: skip
-def test_the_application_may_not_in_redis(stack: Stack, command: str) -> None:
+def test_the_application_is_denied_other_keys_and_commands_in_redis(stack: Stack, command: str) -> None:
     [answer, *_] = redis(stack, "app", command)
     assert "no permissions" in answer.lower(), answer
 
 
 @pytest.mark.parametrize("command", ["GET netmon:test", "SET netmon:test 1", "SCAN 0", "FLUSHALL", "CONFIG SET dir /",
                                      "ACL LIST", "EVAL 'return 1' 0", "CLIENT LIST"])  # fmt: skip
-def test_monitoring_may_not_in_redis(stack: Stack, command: str) -> None:
+def test_monitoring_is_denied_keys_and_commands_in_redis(stack: Stack, command: str) -> None:
     [answer, *_] = redis(stack, "monitoring", command)
     assert "NOPERM" in answer, answer
 
 
-def test_the_exporters_are_let_in_and_miss_nothing(stack: Stack) -> None:
+def test_the_exporters_log_in_and_read_every_metric(stack: Stack) -> None:
     wget = ("wget", "-q", "-O", "-")
     found = stack.compose("exec", "--no-TTY", "redis-exporter", *wget, "http://127.0.0.1:9121/metrics")
     for metric in ("redis_up 1", "redis_memory_max_bytes", "redis_slowlog_length", "redis_db_keys", "redis_max_clients",
@@ -187,13 +187,13 @@ def test_the_exporters_are_let_in_and_miss_nothing(stack: Stack) -> None:
     assert DENIED not in stack.compose("logs", "postgres-exporter")
 
 
-def test_every_password_opens_its_service(stack: Stack) -> None:
-    shown = stack.invoke("secrets.check").stdout
-    assert "db accepts it" in shown
-    assert "redis accepts it" in shown
+def test_every_password_is_accepted_by_its_service(stack: Stack) -> None:
+    report = stack.invoke("secrets.check").stdout
+    assert "db accepts it" in report
+    assert "redis accepts it" in report
 
 
-def test_a_password_that_drifted_is_named_with_its_fix(stack: Stack) -> None:
+def test_a_drifted_password_is_reported_with_its_fix(stack: Stack) -> None:
     other = "ALTER ROLE monitoring_a PASSWORD 'another-password-0'"
     stack.compose("exec", "--no-TTY", "db", "psql", "--username=postgres", "--command", other)
     try:

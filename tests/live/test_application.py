@@ -1,4 +1,4 @@
-"""The application under stop, restart and reload."""
+"""Application and worker during stop, restart and reload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.live.stack import Stack, until
 
 @pytest.fixture
 def slow_target(stack: Stack) -> Iterator[tuple[str, threading.Event]]:
-    """A target on the host that answers after 3 s; the event says that a request has arrived."""
+    """A target on the host that answers after 3 s; the event is set when a request has arrived."""
     arrived = threading.Event()
 
     class Slow(http.server.BaseHTTPRequestHandler):
@@ -43,9 +43,9 @@ def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target:
     assert arrived.wait(10)
     started = time.monotonic()
     stack.compose("stop", "worker")
-    assert 1 < time.monotonic() - started < 20, "the job in flight is waited for, and no longer than that"
+    assert 1 < time.monotonic() - started < 20, "the worker must wait for the job in flight, and no longer"
     assert stack.container("worker")["State"]["ExitCode"] == 0
-    assert stack.result(probe, within=2)["status"] == "succeeded", "the result was stored before the worker ended"
+    assert stack.result(probe, within=2)["status"] == "succeeded", "the result must be stored before the worker exits"
     stack.compose("start", "worker")
     stack.invoke("wait")
 
@@ -60,7 +60,7 @@ def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[
     stack.invoke("wait")
 
 
-def test_jobs_accepted_while_no_worker_runs_are_done_later(stack: Stack) -> None:
+def test_jobs_accepted_without_a_worker_are_executed_later(stack: Stack) -> None:
     stack.compose("stop", "worker")
     probes = [stack.probe("http://prometheus:9090/-/ready") for _ in range(20)]
     stack.compose("restart", "rabbitmq")
@@ -78,44 +78,44 @@ def test_api_drains_before_it_stops(stack: Stack) -> None:
     stack.invoke("wait")
 
 
-def test_a_broker_that_is_away_refuses_the_job_and_leaves_nothing_half_made(stack: Stack) -> None:
+def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack) -> None:
     stack.compose("stop", "rabbitmq")
     try:
         answer = requests.post(
-            stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, headers=stack.access(), timeout=15
+            stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, headers=stack.authorization(), timeout=15
         )
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
     finally:
         stack.compose("start", "rabbitmq")
         stack.invoke("wait")
-        # The application is ready without its broker, and connects to it again a moment after that is healthy.
-        until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "the broker to be used")
+        # The application is ready without the broker, and reconnects shortly after the broker is healthy.
+        until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "a connection")
     count = "SELECT count(*) FROM probes WHERE status = 'queued'"
     database = stack.container("db")["Id"]
     queued = stack.docker("exec", database, "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
     assert queued.strip() == "0"
 
 
-def test_writing_needs_the_token_and_reading_none(stack: Stack) -> None:
-    def ask(method: str, path: str, **headers: str) -> requests.Response:
+def test_writes_require_the_token_and_reads_do_not(stack: Stack) -> None:
+    def request(method: str, path: str, **headers: str) -> requests.Response:
         body = {"url": "http://app:3000/api/health/live"} if method == "POST" else None
         return requests.request(method, stack.url(path), json=body, headers=headers, timeout=10)
 
-    right, wrong = stack.access(), {"Authorization": f"Bearer {'x' * 43}"}
-    for method, path, fine in (("POST", "/api/probes", 202), ("GET", "/api/access", 204)):
-        missing = ask(method, path)
+    right, wrong = stack.authorization(), {"Authorization": f"Bearer {'x' * 43}"}
+    for method, path, success in (("POST", "/api/probes", 202), ("GET", "/api/access", 204)):
+        missing = request(method, path)
         assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, "Bearer")
-        assert ask(method, path, **wrong).status_code == 401
-        assert ask(method, path, **right).status_code == fine
-    accepted = ask("POST", "/api/probes", **right)
+        assert request(method, path, **wrong).status_code == 401
+        assert request(method, path, **right).status_code == success
+    accepted = request("POST", "/api/probes", **right)
     for path in ("/api/health", accepted.headers["Location"], "/api/alerts", "/api/openapi.json"):
-        assert ask("GET", path).status_code == 200, path
-    said = stack.docker("logs", stack.container("app")["Id"])
-    assert right["Authorization"].removeprefix("Bearer ") not in said
+        assert request("GET", path).status_code == 200, path
+    log = stack.docker("logs", stack.container("app")["Id"])
+    assert right["Authorization"].removeprefix("Bearer ") not in log
 
 
-def test_a_change_of_the_source_is_live_in_development(stack: Stack) -> None:
+def test_a_source_change_is_reloaded_in_development(stack: Stack) -> None:
     marker = f"reloaded-{int(time.time())}"
     module = stack.root / "app" / "netmon" / "health.py"
     source = module.read_text()
@@ -125,7 +125,7 @@ def test_a_change_of_the_source_is_live_in_development(stack: Stack) -> None:
         until(lambda: answers(stack.url(f"/api/health/{marker}")), 20, "the changed source to be served")
     finally:
         module.write_text(source)
-    until(lambda: answers(stack.url("/api/health/live")), 20, "the source as it was")
+    until(lambda: answers(stack.url("/api/health/live")), 20, "the original source to be served")
     stack.invoke("wait")
 
 

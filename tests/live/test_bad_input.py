@@ -1,4 +1,4 @@
-"""A user's mistake ends with a message that names it and an exit code, never a stack trace, and changes nothing."""
+"""A user's mistake causes an error message and an exit code, no stack trace, and no change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout that was set up, to be copied."""
+    """A checkout that is set up, as a template."""
     root = tmp_path_factory.mktemp("bad") / "checkout"
     copy_checkout(root)
     stack = Stack(root, "netmon-bad")
@@ -34,25 +34,27 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkout(prepared: Path, tmp_path: Path) -> Stack:
-    """A checkout that was set up and has nothing running."""
+    """A checkout that is set up and has no running stack."""
     return Stack(shutil.copytree(prepared, tmp_path / "checkout"), "netmon-bad")
 
 
-def fails(stack: Stack, task: list[str], *said: str, code: int = 1, env: dict[str, str] | None = None) -> str:
-    """Run a task that must fail: its exit code, the words that it must say, no stack trace, no file changed."""
+def expect_failure(
+    stack: Stack, task: list[str], *messages: str, code: int = 1, env: dict[str, str] | None = None
+) -> str:
+    """Run a task that must fail with an exit code and messages, without a stack trace or a changed file."""
     before = fingerprint(stack.root)
     done = stack.invoke(*task, check=False, env=env, timeout=120)
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     assert "Traceback" not in output, output
-    for words in said:
-        assert words.lower() in output.lower(), f"{words!r} is missing in:\n{output}"
+    for message in messages:
+        assert message.lower() in output.lower(), f"{message!r} is missing in:\n{output}"
     assert fingerprint(stack.root) == before, "a failed task changed the checkout"
     return output
 
 
 def fingerprint(root: Path) -> dict[str, str]:
-    """Digest of every file of a checkout but caches, locks and logs of the toolkit."""
+    """Digests of the files of a checkout, except caches, locks and logs of the toolkit."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
@@ -61,7 +63,7 @@ def fingerprint(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("task", "said", "code"),
+    ("task", "messages", "code"),
     [
         (["up", "--profile=staging"], ["unknown profile 'staging'", "dev", "prod"], 2),
         (["setup", "--profile=staging"], ["unknown profile 'staging'", "dev", "prod"], 2),
@@ -76,26 +78,28 @@ def fingerprint(root: Path) -> dict[str, str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-def test_wrong_words(checkout: Stack, task: list[str], said: list[str], code: int) -> None:
-    fails(checkout, task, *said, code=code)
+def test_an_invalid_argument_is_an_error(checkout: Stack, task: list[str], messages: list[str], code: int) -> None:
+    expect_failure(checkout, task, *messages, code=code)
 
 
 @pytest.mark.parametrize("task", [["up"], ["status"], ["wait"], ["smoke"], ["logs"]], ids=" ".join)
-def test_no_engine(checkout: Stack, task: list[str]) -> None:
-    fails(checkout, task, "error:", "Docker", "fix:", env=NO_ENGINE)
+def test_a_missing_engine_is_an_error(checkout: Stack, task: list[str]) -> None:
+    expect_failure(checkout, task, "error:", "Docker", "fix:", env=NO_ENGINE)
 
 
-def test_doctor_without_an_engine_says_what_it_can(checkout: Stack) -> None:
-    fails(checkout, ["doctor"], "engine", "secrets", env=NO_ENGINE)
+def test_doctor_without_an_engine_runs_the_other_checks(checkout: Stack) -> None:
+    expect_failure(checkout, ["doctor"], "engine", "secrets", env=NO_ENGINE)
 
 
 @pytest.mark.parametrize(
-    ("engine", "compose", "said"),
+    ("engine", "compose", "messages"),
     [("24.0.9", "2.40.3", ["24.0.9", "25"]), ("28.5.2", "2.23.3", ["2.23.3", "2.24"])],
     ids=["engine", "compose"],
 )
-def test_too_old(checkout: Stack, tmp_path: Path, engine: str, compose: str, said: list[str]) -> None:
-    """A docker that only knows its versions stands first on PATH; whatever else is asked of it fails."""
+def test_an_outdated_engine_or_compose_is_an_error(
+    checkout: Stack, tmp_path: Path, engine: str, compose: str, messages: list[str]
+) -> None:
+    """A stub of docker on PATH prints versions only; every other command fails."""
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
     docker.write_text(
@@ -104,28 +108,28 @@ def test_too_old(checkout: Stack, tmp_path: Path, engine: str, compose: str, sai
         '*) echo "too old for: $*" >&2; exit 1 ;; esac\n'
     )
     docker.chmod(0o755)
-    fails(checkout, ["up"], *said, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
+    expect_failure(checkout, ["up"], *messages, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
 
 
-def test_no_docker_program(checkout: Stack, tmp_path: Path) -> None:
-    fails(checkout, ["up"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
+def test_a_missing_docker_command_is_an_error(checkout: Stack, tmp_path: Path) -> None:
+    expect_failure(checkout, ["up"], "docker", "not installed", "fix:", env={"PATH": str(tmp_path)})
 
 
-def test_port_taken(checkout: Stack) -> None:
+def test_a_used_port_is_reported_with_its_process(checkout: Stack) -> None:
     [port] = free_ports(1)
     path = checkout.root / ".env"
     path.write_text(re.sub(r"^APP_PORT=.*$", f"APP_PORT={port}", path.read_text(), flags=re.MULTILINE))
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port))
         holder.listen()
-        output = fails(checkout, ["up"], str(port), "APP_PORT", "fix:")
-        assert str(os.getpid()) in output, "the holder is named"
+        output = expect_failure(checkout, ["up"], str(port), "APP_PORT", "fix:")
+        assert str(os.getpid()) in output, "the process that uses the port is missing"
     assert checkout.containers() == []
 
 
-# Every other kind is a unit test's, see test_secretcheck.py.
+# Other kinds are tested in tests/unit/toolkit/checks/test_secretcheck.py.
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda path: path.write_text(""), "empty"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00 0123456789012345"), "redis_password"),
@@ -133,26 +137,24 @@ def test_port_taken(checkout: Stack) -> None:
     ],
     ids=["empty", "not text", "$"],
 )
-def test_a_password_that_cannot_work_everywhere_is_refused(
-    checkout: Stack, damage: Callable[[Path], object], said: str
-) -> None:
+def test_an_unsupported_password_is_an_error(checkout: Stack, damage: Callable[[Path], object], message: str) -> None:
     path = checkout.root / "secrets" / "redis_password.txt"
     damage(path)
     content = path.read_bytes().decode(errors="replace")
     for task in (["up"], ["setup"]):
-        output = fails(checkout, task, "redis_password.txt", said, "fix:")
-        assert len(content) < 6 or content not in output, "the password itself is never printed"
+        output = expect_failure(checkout, task, "redis_password.txt", message, "fix:")
+        assert len(content) < 6 or content not in output, "the password is printed"
 
 
-def test_an_unreadable_secret(checkout: Stack) -> None:
+def test_an_unreadable_secret_is_an_error(checkout: Stack) -> None:
     path = checkout.root / "secrets" / "redis_password.txt"
     path.unlink()
     path.mkdir()
-    fails(checkout, ["up"], "redis_password.txt", "fix:")
+    expect_failure(checkout, ["up"], "redis_password.txt", "fix:")
 
 
-def test_a_missing_secret_is_not_replaced_behind_a_known_password(checkout: Stack) -> None:
-    """The volume knows the old password, so a fresh one would lock everybody out: .env still has it."""
+def test_a_missing_secret_is_restored_from_the_settings(checkout: Stack) -> None:
+    """The volume has the old password: a new one would break every login, and .env still has the old one."""
     path = checkout.root / "secrets" / "redis_password.txt"
     before = path.read_text()
     path.unlink()
@@ -168,20 +170,20 @@ def test_a_missing_secret_is_not_replaced_behind_a_known_password(checkout: Stac
         ("images/compose.yml", "services:\n  app:\n    imgae: x\n"),
     ],
 )
-def test_broken_yaml_in_a_layer(checkout: Stack, layer: str, broken: str) -> None:
+def test_invalid_yaml_in_a_layer_is_an_error(checkout: Stack, layer: str, broken: str) -> None:
     (checkout.root / layer).write_text(broken)
-    fails(checkout, ["up", "--images=local"], "error:")
+    expect_failure(checkout, ["up", "--images=local"], "error:")
 
 
 @pytest.mark.parametrize("concern", ["prod", "secrets", "security"])
-def test_broken_yaml_in_a_production_layer(checkout: Stack, concern: str) -> None:
+def test_invalid_yaml_in_a_production_layer_is_an_error(checkout: Stack, concern: str) -> None:
     layer = f"docker-compose.{concern}.yml"
     (checkout.root / layer).write_text("services: [")
-    fails(checkout, ["setup", "--profile=prod"], "error:", layer)
+    expect_failure(checkout, ["setup", "--profile=prod"], "error:", layer)
 
 
-def test_broken_invoke_yaml(checkout: Stack) -> None:
-    """Invoke reads it before any task runs, so `validate` is what can name the mistake."""
+def test_invalid_invoke_yaml_is_reported_by_validate(checkout: Stack) -> None:
+    """Invoke reads the file before any task runs, so `validate` has to report the error."""
     (checkout.root / "invoke.yaml").write_text("stack: [")
     done = checkout.run(sys.executable, "-m", "toolkit.validate", check=False)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -189,13 +191,13 @@ def test_broken_invoke_yaml(checkout: Stack) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_an_override_with_an_unknown_service(checkout: Stack) -> None:
+def test_an_override_with_an_unknown_service_is_an_error(checkout: Stack) -> None:
     (checkout.root / "docker-compose.override.yml").write_text("services:\n  ap:\n    environment:\n      A: b\n")
     checkout.invoke("setup")
-    fails(checkout, ["config"], "error:", "ap")
+    expect_failure(checkout, ["config"], "error:", "ap")
 
 
-def test_an_unknown_variable_is_named_with_its_neighbour(checkout: Stack) -> None:
+def test_an_unknown_variable_is_reported_with_the_closest_name(checkout: Stack) -> None:
     with (checkout.root / ".env").open("a") as settings:
         settings.write("APP_PROT=3333\n")
     output = checkout.invoke("doctor", check=False).stdout
@@ -203,14 +205,14 @@ def test_an_unknown_variable_is_named_with_its_neighbour(checkout: Stack) -> Non
     assert "APP_PORT" in output
 
 
-def test_a_public_bind_address_is_refused(checkout: Stack) -> None:
+def test_a_public_bind_address_is_an_error(checkout: Stack) -> None:
     with (checkout.root / ".env").open("a") as settings:
         settings.write("BIND_ADDRESS=0.0.0.0\n")
-    fails(checkout, ["up"], "BIND_ADDRESS", "loopback", "fix:")
+    expect_failure(checkout, ["up"], "BIND_ADDRESS", "loopback", "fix:")
 
 
-def setup_after(stack: Stack, mount: str) -> str:
-    """Run `setup`, which must fail, in a mount namespace of its own after the shell commands ``mount``."""
+def failed_setup(stack: Stack, mount: str) -> str:
+    """Run `setup` in a new mount namespace after the shell commands ``mount``; it must fail. Returns its output."""
     task = shlex.join(stack.invoke_argv("setup"))
     done = stack.run("unshare", "--mount", "sh", "-c", f"{mount} && cd . && exec {task}", check=False)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -218,22 +220,23 @@ def setup_after(stack: Stack, mount: str) -> str:
     return (done.stdout + done.stderr).lower()
 
 
-def test_setup_in_a_read_only_checkout(tmp_path: Path) -> None:
+def test_setup_in_a_read_only_checkout_changes_nothing(tmp_path: Path) -> None:
     copy_checkout(tmp_path / "checkout")
     stack = Stack(tmp_path / "checkout", "netmon-bad")
     before = fingerprint(stack.root)
     root = stack.root
-    said = setup_after(stack, f"mount --bind {root} {root} && mount -o remount,bind,ro {root} && cd {root}")
-    assert "read-only" in said
+    output = failed_setup(stack, f"mount --bind {root} {root} && mount -o remount,bind,ro {root} && cd {root}")
+    assert "read-only" in output
     assert fingerprint(root) == before
 
 
-def test_setup_on_a_full_disk_then_with_space(tmp_path: Path) -> None:
+def test_setup_fails_on_a_full_disk_and_succeeds_afterwards(tmp_path: Path) -> None:
     copy_checkout(tmp_path / "checkout")
     stack = Stack(tmp_path / "checkout", "netmon-bad")
     secrets = stack.root / "secrets"
-    said = setup_after(stack, f"mount -t tmpfs -o size=64k tmpfs {secrets}; head -c 1M /dev/zero >{secrets}/fill; true")
-    assert "no space left" in said
-    assert not (stack.root / ".env").exists(), ".env comes last, so there is none without its secrets"
+    full = f"mount -t tmpfs -o size=64k tmpfs {secrets}; head -c 1M /dev/zero >{secrets}/fill; true"
+    output = failed_setup(stack, full)
+    assert "no space left" in output
+    assert not (stack.root / ".env").exists(), ".env must not exist without secrets"
     stack.invoke("setup")
     assert (stack.root / ".env").exists()

@@ -1,4 +1,4 @@
-"""The brokers let each account do what it is there for, and nothing else; production's layers, the brokers' clients."""
+"""Permissions of the brokers' accounts, with the layers of production and the brokers' own clients."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.live.faults import secret
 from tests.live.stack import Stack, until
 
 SERVICES = ("db", "redis", "kafka", "rabbitmq", "app", "worker")
-INSIDE, HOST, ADMIN = "kafka:29092", "localhost:9092", "localhost:29091"
+INTERNAL, HOST, ADMIN = "kafka:29092", "localhost:9092", "localhost:29091"
 FOREIGN = "foreign"
-"""A topic and a queue that are not the application's."""
+"""A topic and a queue that do not belong to the application."""
 ACCOUNT = """
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=SCRAM-SHA-512
 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";
 """
-NOBODY = "security.protocol=PLAINTEXT\n"
-IMPATIENT = "request.timeout.ms=2000\ndefault.api.timeout.ms=3000\n"
+ANONYMOUS = "security.protocol=PLAINTEXT\n"
+TIMEOUTS = "request.timeout.ms=2000\ndefault.api.timeout.ms=3000\n"
 
-# The client's own program: one operation with one account; says how it ended.
+# An AMQP client: one operation with one account; prints the outcome.
 AMQP = """
 import asyncio, sys
 import aio_pika
@@ -34,7 +34,7 @@ async def main():
     try:
         connection = await aio_pika.connect(url, timeout=5)
     except Exception:
-        return "not let in"
+        return "login refused"
     async with connection:
         channel = await connection.channel(on_return_raises=True)
         match operation:
@@ -56,7 +56,7 @@ try:
 except Exception as error:
     print(type(error).__name__)
 """
-# A probe, whose result goes over both brokers into the cache.
+# A probe, whose result passes both brokers on its way to the cache.
 PROBE = """
 import json, time, urllib.request
 url = "http://127.0.0.1:3000/api"
@@ -89,8 +89,8 @@ except urllib.error.HTTPError as error:
 
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The application and what it needs, as in production."""
-    # Kafka's port is not published here, and its own tools are told to come back to it.
+    """The application and its dependencies, as in production."""
+    # Kafka advertises this port to its own tools; it is not published here.
     stack = Stack.create(tmp_path_factory.mktemp("brokers") / "checkout", "netmon-brokers", KAFKA_PORT="9092")
     try:
         stack.invoke("setup", "--profile=prod")
@@ -104,7 +104,7 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def replace(stack: Stack, name: str, value: str) -> None:
-    """Put another credential into the place of one, as a rotation does: by rename."""
+    """Replace a credential by rename, like a rotation."""
     path = stack.root / "secrets" / f"{name}.txt"
     new = Path(f"{path}.new")
     new.write_text(value, encoding="utf-8")
@@ -112,23 +112,23 @@ def replace(stack: Stack, name: str, value: str) -> None:
 
 
 def account(stack: Stack, user: str) -> str:
-    """How a Kafka client logs in as ``netmon`` or ``monitoring``."""
+    """The configuration of a Kafka client that logs in as ``netmon`` or ``monitoring``."""
     if user == "netmon":
         return ACCOUNT.format(secret(stack, "kafka_app_user"), secret(stack, "kafka_app_password"))
     return ACCOUNT.format(user, secret(stack, f"kafka_{user}_password"))
 
 
-def kafka(stack: Stack, tool: str, *args: str, at: str = INSIDE, login: str = "") -> subprocess.CompletedProcess[str]:
-    """Run one of Kafka's own tools beside the broker, over one of its listeners; ``login`` is the client's part."""
+def kafka(stack: Stack, tool: str, *args: str, at: str = INTERNAL, login: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one of Kafka's own tools over a listener of the broker; ``login`` is the client's configuration."""
     settings = '--command-config <(printf %s "$login")'
     script = f'login=$1; shift; exec /opt/kafka/bin/kafka-{tool}.sh --bootstrap-server {at} {settings} "$@" </dev/null'
     environment = ("--env=KAFKA_HEAP_OPTS=-Xmx128m", "--env=KAFKA_OPTS=")
     container = str(stack.container("kafka")["Id"])
-    return stack.run("docker", "exec", *environment, container, "bash", "-c", script, "kafka", IMPATIENT + login, *args,
+    return stack.run("docker", "exec", *environment, container, "bash", "-c", script, "kafka", TIMEOUTS + login, *args,
                      check=at == ADMIN, timeout=60)  # fmt: skip
 
 
-def inside(stack: Stack, script: str, *args: str) -> str:
+def run_in_kafka(stack: Stack, script: str, *args: str) -> str:
     """The standard output of a script in Kafka's container, with the small heap of a tool."""
     container = str(stack.container("kafka")["Id"])
     environment = ("--env=KAFKA_HEAP_OPTS=-Xmx128m", "--env=KAFKA_OPTS=")
@@ -136,12 +136,12 @@ def inside(stack: Stack, script: str, *args: str) -> str:
 
 
 def client(stack: Stack, program: str, *args: str) -> str:
-    """The last line that a program says in the application's container."""
+    """The last line of a program's output in the application's container."""
     return stack.docker("exec", str(stack.container("app")["Id"]), "python", "-c", program, *args).splitlines()[-1]
 
 
 def amqp(stack: Stack, user: str, operation: str, name: str) -> str:
-    """How an operation of a RabbitMQ client ended: ``done``, or the kind of error."""
+    """The outcome of a RabbitMQ client's operation: ``done``, or the name of the error."""
     return client(stack, AMQP, f"amqp://{rabbitmq_login(stack, user)}@rabbitmq/", operation, name)
 
 
@@ -159,47 +159,47 @@ def rabbitmq_login(stack: Stack, user: str) -> str:
 
 
 def logs_in(stack: Stack, user: str, password: str) -> bool:
-    """Whether RabbitMQ takes the password for the user's."""
+    """Whether RabbitMQ accepts the user's password."""
     ctl = ("exec", str(stack.container("rabbitmq")["Id"]), "rabbitmqctl", "authenticate_user", user, password)
     return stack.run("docker", *ctl, check=False).returncode == 0
 
 
 def smoke(stack: Stack) -> None:
-    """The application's own smoke checks of both brokers."""
-    said = stack.compose("run", "--rm", "--no-deps", "smoke", "smoke", "--only", "kafka", "rabbitmq")
-    assert said.count('"ok": true') == 2, said
+    """Run the application's smoke checks of both brokers."""
+    output = stack.compose("run", "--rm", "--no-deps", "smoke", "smoke", "--only", "kafka", "rabbitmq")
+    assert output.count('"ok": true') == 2, output
 
 
-def test_the_application_gets_by_with_its_rights(brokers: Stack) -> None:
+def test_the_permissions_of_the_application_are_sufficient(brokers: Stack) -> None:
     smoke(brokers)
     assert client(brokers, PROBE) == "cached"
 
 
-def test_kafka_takes_messages_of_every_compression(brokers: Stack) -> None:
+def test_kafka_accepts_every_compression_codec(brokers: Stack) -> None:
     codecs = {"none", "gzip", "lz4", "snappy", "zstd"}
     kafka(brokers, "topics", "--create", "--topic", "compressed", at=ADMIN)
     tool = f"/opt/kafka/bin/kafka-console-$1.sh --bootstrap-server {ADMIN} --topic compressed"
     for codec in codecs:
-        inside(brokers, f"echo {codec} | {tool} --compression-codec {codec}", "producer")
-    read = inside(brokers, f"{tool} --from-beginning --max-messages {len(codecs)} --timeout-ms 15000", "consumer")
+        run_in_kafka(brokers, f"echo {codec} | {tool} --compression-codec {codec}", "producer")
+    read = run_in_kafka(brokers, f"{tool} --from-beginning --max-messages {len(codecs)} --timeout-ms 15000", "consumer")
     assert set(read.split()) == codecs
 
 
-@pytest.mark.parametrize("listener", [INSIDE, HOST])
-def test_kafka_asks_for_a_login(brokers: Stack, listener: str) -> None:
+@pytest.mark.parametrize("listener", [INTERNAL, HOST])
+def test_kafka_requires_a_login(brokers: Stack, listener: str) -> None:
     user, password = secret(brokers, "kafka_app_user"), secret(brokers, "kafka_app_password")
     right = kafka(brokers, "topics", "--list", at=listener, login=account(brokers, "netmon"))
     assert right.returncode == 0, right.stderr
     assert "probe.results" in right.stdout
     assert FOREIGN not in right.stdout
-    for login, said in (
+    for login, error in (
         (ACCOUNT.format(user, f"{password}x"), "SaslAuthenticationException"),
         (ACCOUNT.format("admin", password), "SaslAuthenticationException"),
-        (NOBODY, "Timed out"),
+        (ANONYMOUS, "Timed out"),
     ):
         wrong = kafka(brokers, "topics", "--list", at=listener, login=login)
         assert wrong.returncode != 0, login
-        assert said in wrong.stdout + wrong.stderr
+        assert error in wrong.stdout + wrong.stderr
 
 
 USERS = ("configs", "--alter", "--entity-type", "users", "--entity-name", "mallory",
@@ -226,13 +226,13 @@ REFUSED = (
 )
 
 
-@pytest.mark.parametrize(("user", "command", "said"), REFUSED)
-def test_kafka_refuses_what_is_not_listed(brokers: Stack, user: str, command: Sequence[str], said: str) -> None:
+@pytest.mark.parametrize(("user", "command", "error"), REFUSED)
+def test_kafka_denies_operations_without_an_acl(brokers: Stack, user: str, command: Sequence[str], error: str) -> None:
     done = kafka(brokers, *command, login=account(brokers, user))
-    assert said in done.stdout + done.stderr, done
+    assert error in done.stdout + done.stderr, done
 
 
-def test_kafka_shows_monitoring_what_it_exports(brokers: Stack) -> None:
+def test_kafka_permits_monitoring_to_describe_topics_and_groups(brokers: Stack) -> None:
     login = account(brokers, "monitoring")
     topics = kafka(brokers, "topics", "--list", login=login).stdout
     assert {"probe.results", FOREIGN} <= set(topics.split())
@@ -250,10 +250,10 @@ def test_kafka_shows_monitoring_what_it_exports(brokers: Stack) -> None:
         ("netmon", "delete", FOREIGN, "ChannelAccessRefused"),
         ("netmon", "publish", "amq.topic", "ChannelAccessRefused"),
         ("netmon", "read", "probes", "done"),
-        ("monitoring", "read", "probes", "not let in"),
+        ("monitoring", "read", "probes", "login refused"),
     ],
 )
-def test_rabbitmq_refuses_what_is_not_an_account_s_own(
+def test_rabbitmq_denies_access_to_resources_of_others(
     brokers: Stack, user: str, operation: str, name: str, outcome: str
 ) -> None:
     assert amqp(brokers, user, operation, name) == outcome
@@ -267,7 +267,7 @@ def test_rabbitmq_refuses_what_is_not_an_account_s_own(
         ("monitoring", "GET", "/overview", 200),
         ("monitoring", "GET", "/queues", 200),
         ("monitoring", "PUT", "/users/mallory", 401),
-        # It may enter no virtual host, so it finds nothing there.
+        # It has no access to the virtual host, so it finds no queue.
         ("monitoring", "DELETE", "/queues/%2F/probes", 404),
         ("admin", "GET", "/queues/%2F/probes", 200),
         ("monitoring", "GET", "/definitions", 401),
@@ -275,12 +275,12 @@ def test_rabbitmq_refuses_what_is_not_an_account_s_own(
         ("admin", "GET", "/users", 200),
     ],
 )
-def test_rabbitmq_s_management_api(brokers: Stack, user: str, method: str, path: str, status: int) -> None:
+def test_rabbitmq_management_api_enforces_tags(brokers: Stack, user: str, method: str, path: str, status: int) -> None:
     assert client(brokers, HTTP, rabbitmq_login(brokers, user), method, path) == str(status)
 
 
-def test_a_file_that_says_something_else_is_seen(brokers: Stack) -> None:
-    """Each service goes on with what it has read at its start."""
+def test_a_changed_secret_is_reported_as_rejected(brokers: Stack) -> None:
+    """A running service uses the secrets that it has read at its start."""
     drifted = {f"{service}_app_password": secret(brokers, f"{service}_app_password")
                for service in ("postgres", "redis", "rabbitmq", "kafka")}  # fmt: skip
     try:
@@ -298,7 +298,7 @@ def test_a_file_that_says_something_else_is_seen(brokers: Stack) -> None:
     assert "failed" not in brokers.invoke("secrets.check").stdout
 
 
-def test_a_start_takes_over_the_credentials_and_refuses_those_of_before(brokers: Stack) -> None:
+def test_a_restart_accepts_new_credentials_and_rejects_old_ones(brokers: Stack) -> None:
     names = ("rabbitmq_password", "rabbitmq_monitoring_password", "rabbitmq_app_password", "kafka_app_password")
     before = {name: secret(brokers, name) for name in names}
     old_login = account(brokers, "netmon")
@@ -309,7 +309,7 @@ def test_a_start_takes_over_the_credentials_and_refuses_those_of_before(brokers:
         replace(brokers, name, "netmon_b")
     brokers.compose("restart", "kafka", "rabbitmq", "app", "worker", timeout=180)
     for service in SERVICES:
-        healthy(brokers, service)
+        wait_until_healthy(brokers, service)
 
     for user, name in (("admin", names[0]), ("monitoring", names[1]), ("netmon_b", names[2])):
         assert logs_in(brokers, user, secret(brokers, name)), user
@@ -321,6 +321,6 @@ def test_a_start_takes_over_the_credentials_and_refuses_those_of_before(brokers:
     smoke(brokers)
 
 
-def healthy(stack: Stack, service: str) -> None:
-    """Wait until a service is."""
+def wait_until_healthy(stack: Stack, service: str) -> None:
+    """Wait until a service is healthy."""
     until(lambda: stack.container(service)["State"]["Health"]["Status"] == "healthy", 90, f"{service} to be healthy")

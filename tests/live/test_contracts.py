@@ -1,4 +1,4 @@
-"""The local images keep the contracts of the published ones, clause by clause."""
+"""The local images fulfil the contracts of the published ones, clause by clause."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ REDIS = "netmon-local/redis:8"
 
 @pytest.fixture(scope="module")
 def docker(idle_stack: Stack) -> Docker:
-    """The docker of a checkout whose local images are here."""
+    """The docker of a checkout whose local images are present."""
     if Project.load(idle_stack.root).images != LOCAL:
-        pytest.skip("the published images are in use: invoke images.check-contract checks those")
+        pytest.skip("the published images are in use: check them with invoke images.check-contract")
     return Docker(idle_stack.root)
 
 
@@ -43,7 +43,7 @@ def differences(results: list[Result]) -> list[str]:
     return [f"{result.image.name}: {each.what}: {each.problem}" for result in results for each in result.problems]
 
 
-def test_every_local_image_keeps_its_contract(docker: Docker, local: list[Image]) -> None:
+def test_every_local_image_fulfils_its_contract(docker: Docker, local: list[Image]) -> None:
     with_folder = {path.parent.name for path in (docker.root / "images").glob("*/Dockerfile")}
     assert {image.contract.name for image in local} == with_folder & {each.name for each in load(docker.root)}
     results = check(docker, local)
@@ -51,13 +51,13 @@ def test_every_local_image_keeps_its_contract(docker: Docker, local: list[Image]
     assert differences(results) == []
 
 
-def test_redis_refuses_its_standard_input_behind_the_entry_script(redis: Image) -> None:
-    """The start that no published image of Redis 8 accepts, and the one that each accepts."""
+def test_redis_rejects_configuration_from_standard_input_after_the_entry_script(redis: Image) -> None:
+    """A start that every published image of Redis 8 rejects, and one that every image accepts."""
     assert isinstance(redis.contract.breaks[0], Break)
 
     def start(*entrypoint: str) -> subprocess.CompletedProcess[str]:
         name = f"contract-{uuid4().hex[:8]}"
-        # A server that has started ends by itself: it is given an address that it cannot have.
+        # A started server exits: it cannot bind the configured address.
         return subprocess.run(
             ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none", "--user", redis.user,
              *entrypoint, "/dev/null", "-"],
@@ -72,8 +72,8 @@ def test_redis_refuses_its_standard_input_behind_the_entry_script(redis: Image) 
     assert "203.0.113.1" in right.stdout
 
 
-def test_every_difference_is_found(docker: Docker, redis: Image) -> None:
-    """A contract of which the image keeps no clause."""
+def test_every_violated_clause_is_found(docker: Docker, redis: Image) -> None:
+    """A contract of which the image fulfils one clause only."""
     config = Config(
         user="999:999",
         entrypoint=("/entrypoint.sh",),
@@ -106,33 +106,33 @@ def test_every_difference_is_found(docker: Docker, redis: Image) -> None:
     assert len(verdicts) == 20
 
 
-def test_an_image_without_a_shell_is_looked_at_from_outside(docker: Docker, local: list[Image]) -> None:
+def test_an_image_without_a_shell_is_inspected_from_outside(docker: Docker, local: list[Image]) -> None:
     collector = next(image for image in local if image.contract.name == "otel-collector")
     programs = replace(collector.contract, programs=("/otelcol-contrib", "/otelcol"), missing=("/bin/sh",))
     found = inspect(docker, replace(collector, contract=programs))
     assert [verdict.what for verdict in found if verdict.problem] == ["program /otelcol"]
 
 
-def test_published_images_that_are_not_here_are_named(docker: Docker, idle_stack: Stack) -> None:
-    """Under the names of a mirror that nobody has pulled from: nothing, then one image that differs, then is alike."""
+def test_missing_published_images_are_reported(docker: Docker, idle_stack: Stack) -> None:
+    """With the names of an unused mirror: no image, then one that violates its contract, then one that fulfils it."""
     mirror = f"localhost:9/contract-{uuid4().hex[:8]}"
     tag = f"{mirror}/otel/opentelemetry-collector-contrib:0.162.0"
-    ask = {"REGISTRY": mirror, "REGISTRY_QUAY": mirror}
-    none = idle_stack.invoke("images.check-contract", check=False, env=ask)
+    env = {"REGISTRY": mirror, "REGISTRY_QUAY": mirror}
+    none = idle_stack.invoke("images.check-contract", check=False, env=env)
     assert none.returncode == 1
     assert "no contract was checked" in none.stderr
     try:
         idle_stack.docker("tag", REDIS, tag)
-        other = idle_stack.invoke("images.check-contract", check=False, env=ask)
+        other = idle_stack.invoke("images.check-contract", check=False, env=env)
         assert other.returncode == 1
         assert re.search(rf"^failed +{re.escape(tag)} +entry point ", other.stdout, re.MULTILINE), other.stdout
         assert "images/otel-collector/contract.yml" in other.stderr
         idle_stack.docker("rmi", tag)
         idle_stack.docker("tag", "netmon-local/otel-collector:0", tag)
-        alike = idle_stack.invoke("images.check-contract", env=ask)
-        rows = [line.split()[:2] for line in alike.stdout.splitlines()]
+        same = idle_stack.invoke("images.check-contract", env=env)
+        rows = [line.split()[:2] for line in same.stdout.splitlines()]
         assert ["ok", tag] in rows
         assert ["skipped", f"{mirror}/library/redis:8.10.2-alpine"] in rows
-        assert [outcome for outcome, _ in rows].count("skipped") == 18, alike.stdout
+        assert [outcome for outcome, _ in rows].count("skipped") == 18, same.stdout
     finally:
         idle_stack.docker("rmi", "--force", tag, check=False)

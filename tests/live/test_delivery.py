@@ -1,4 +1,4 @@
-"""Watched targets: probed on time and once, their results kept once, their states told in order, whatever is away."""
+"""Delivery guarantees: probes on schedule, one result for each, state changes in order, despite outages."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tests.live.stack import Stack, until
 
 INTERVAL = 5
 QUEUE_COUNTS = 6
-"""Seconds after which the counts of a quorum queue are current: RabbitMQ renews them every five."""
+"""Seconds after which the counts of a quorum queue are current: RabbitMQ updates them every 5 s."""
 
 
 @pytest.fixture
-def answers(stack: Stack) -> Iterator[pipeline.Answers]:
+def server(stack: Stack) -> Iterator[pipeline.TargetServer]:
     """A target on the host."""
-    with pipeline.answering(stack) as answers:
-        yield answers
+    with pipeline.target_server(stack) as server:
+        yield server
 
 
 def queued(stack: Stack) -> tuple[int, int]:
-    """Messages in the work queue: ready, and handed out without an acknowledgement."""
+    """Messages in the work queue: ready, and unacknowledged."""
     command = ("rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
     lines = stack.compose("exec", "--no-TTY", "rabbitmq", *command).splitlines()
-    [(ready, out)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
-    return int(ready), int(out)
+    [(ready, unacknowledged)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
+    return int(ready), int(unacknowledged)
 
 
 def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
@@ -45,23 +45,23 @@ def published(stack: Stack, topic: str, target: str) -> list[dict[str, Any]]:
     return [event for event in pipeline.events(stack, topic) if event["target"] == target]
 
 
-def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: pipeline.Answers) -> None:
-    target = pipeline.watch(stack, answers.url, failures=2, window=2)
+def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server: pipeline.TargetServer) -> None:
+    target = pipeline.add_target(stack, server.url, failures=2, window=2)
     try:
-        until(lambda: pipeline.standing(stack, target) == "up", 10, "the first probe, which is made at once")
-        answers.status = 500
-        until(lambda: pipeline.standing(stack, target) == "down", 4 * INTERVAL, "two failures")
-        answers.status = 200
-        until(lambda: pipeline.standing(stack, target) == "up", 4 * INTERVAL, "two successes")
+        until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe, which is due immediately")
+        server.status = 500
+        until(lambda: pipeline.state(stack, target) == "down", 4 * INTERVAL, "two failures")
+        server.status = 200
+        until(lambda: pipeline.state(stack, target) == "up", 4 * INTERVAL, "two successes")
         [incident] = pipeline.sql(stack, f"SELECT * FROM incidents WHERE target = '{target}'")  # noqa: S608
         assert (incident["state"], incident["cause"]) == ("down", "http_status")
         assert incident["started_at"] < incident["ended_at"]
 
-        def told() -> list[dict[str, Any]] | None:
+        def state_events() -> list[dict[str, Any]] | None:
             found = published(stack, "monitor.state", target)
             return found if len(found) >= 3 else None
 
-        changes = until(told, 10, "the changes to be told")
+        changes = until(state_events, 10, "the changes to be published")
         assert [change["state"] for change in changes] == ["up", "down", "up"]
         [counted] = pipeline.sql(
             stack,
@@ -76,24 +76,24 @@ def test_a_target_goes_up_and_down_and_up_again(stack: Stack, answers: pipeline.
         assert results[-1]["standing"]["state"] == "up"
         assert len(results[-1]["standing"]["recent"]) == len(results)
     finally:
-        pipeline.forget(stack, target)
+        pipeline.delete_targets(stack, target)
 
 
-def test_a_paused_target_is_not_probed(stack: Stack, answers: pipeline.Answers) -> None:
-    paused, watched = (pipeline.watch(stack, answers.url, enabled=enabled) for enabled in (False, True))
+def test_a_paused_target_is_not_probed(stack: Stack, server: pipeline.TargetServer) -> None:
+    paused, watched = (pipeline.add_target(stack, server.url, enabled=enabled) for enabled in (False, True))
     try:
         until(lambda: len(finished(stack, watched)) >= 2, 3 * INTERVAL, "the other target to be probed twice")
         assert pipeline.probes(stack, paused) == []
     finally:
-        pipeline.forget(stack, paused, watched)
+        pipeline.delete_targets(stack, paused, watched)
 
 
-def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: pipeline.Answers) -> None:
-    """Three workers, and each job three times: at once, so that two of them finish the same probe together."""
-    target = pipeline.watch(stack, answers.url, enabled=False)
+def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, server: pipeline.TargetServer) -> None:
+    """Three workers and each job three times, so that workers finish the same probe concurrently."""
+    target = pipeline.add_target(stack, server.url, enabled=False)
     jobs = [
-        f'{{"id": "{uuid4()}", "url": "{answers.url}", "target": "{target}", "requested_at": "2026-01-01T00:00:00Z",'
-        f' "plan": {{"spec": {{"kind": "http", "url": "{answers.url}"}}}}}}'
+        f'{{"id": "{uuid4()}", "url": "{server.url}", "target": "{target}", "requested_at": "2026-01-01T00:00:00Z",'
+        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
         for _ in range(60)
     ]
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
@@ -102,80 +102,81 @@ def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, answers: pi
         pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
         until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
         time.sleep(QUEUE_COUNTS)
-        until(lambda: queued(stack) == (0, 0), 60, "all to be acknowledged")
-        assert answers.requests > len(jobs), "no job was carried out twice, so nothing is shown"
+        until(lambda: queued(stack) == (0, 0), 60, "every message to be acknowledged")
+        assert server.requests > len(jobs), "no job was executed twice, so the test proves nothing"
         assert len(finished(stack, target)) == len(jobs)
         [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
         assert counted["results"] == len(jobs)
         until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 10, "the events to be published")
-        told = published(stack, "probe.results", target)
-        assert len(told) == len(jobs)
+        assert len(published(stack, "probe.results", target)) == len(jobs)
     finally:
-        pipeline.forget(stack, target)
+        pipeline.delete_targets(stack, target)
         stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
 
 
-def test_workers_share_the_schedule(stack: Stack, answers: pipeline.Answers) -> None:
+def test_workers_share_the_schedule(stack: Stack, server: pipeline.TargetServer) -> None:
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
     targets = []
     try:
         stack.invoke("wait")
-        targets = [pipeline.watch(stack, answers.url) for _ in range(30)]
+        targets = [pipeline.add_target(stack, server.url) for _ in range(30)]
         until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
         for target in targets:
             at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
-            # The first one is made at once, the others every five seconds.
+            # The first probe is immediate, the others follow every 5 s.
             gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
             assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
         shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
         assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
     finally:
-        pipeline.forget(stack, *targets)
+        pipeline.delete_targets(stack, *targets)
         stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
 
 
 def scheduled(stack: Stack, worker: str) -> float:
-    """How many probes a worker has scheduled, by its own metric."""
-    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/api/metrics').read().decode())"
-    page = stack.docker("exec", worker, "python", "-c", ask)
+    """The number of probes that a worker has scheduled, by its own metric."""
+    program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/api/metrics').read().decode())"
+    page = stack.docker("exec", worker, "python", "-c", program)
     [value] = [line.split()[1] for line in page.splitlines() if line.startswith("netmon_scheduled_probes_total ")]
     return float(value)
 
 
-def test_results_are_stored_while_kafka_is_away_and_told_afterwards(stack: Stack, answers: pipeline.Answers) -> None:
-    target = pipeline.watch(stack, answers.url)
+def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
+    stack: Stack, server: pipeline.TargetServer
+) -> None:
+    target = pipeline.add_target(stack, server.url)
     try:
-        until(lambda: pipeline.standing(stack, target) == "up", 10, "the first probe")
+        until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe")
         stack.compose("stop", "kafka")
         try:
             before = len(finished(stack, target))
-            answers.status = 500
-            until(lambda: pipeline.standing(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
-            answers.status = 200
-            until(lambda: pipeline.standing(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
-            single = stack.probe(answers.url)
+            server.status = 500
+            until(lambda: pipeline.state(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
+            server.status = 200
+            until(lambda: pipeline.state(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
+            single = stack.probe(server.url)
             assert stack.result(single)["status"] == "succeeded"
             until(lambda: queued(stack)[1] == 0, 2 * QUEUE_COUNTS, "the jobs to be acknowledged")
             [waiting] = pipeline.sql(stack, "SELECT count(*) AS events FROM outbox")
-            assert waiting["events"] >= 5, "the results and changes since then wait"
+            assert waiting["events"] >= 5, "results and changes since the stop must be in the outbox"
             assert len(finished(stack, target)) >= before + 2
         finally:
             stack.compose("start", "kafka")
         stack.invoke("wait")
-        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "what waited to be published")
-        told = published(stack, "monitor.state", target)
-        assert [change["state"] for change in told] == ["up", "down", "up"]
+        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "the outbox to be published")
+        changes = published(stack, "monitor.state", target)
+        assert [change["state"] for change in changes] == ["up", "down", "up"]
         results = published(stack, "probe.results", target)
         at = [result["finished_at"] for result in results]
-        assert at == sorted(at), "the events of a target have the order of its results"
+        assert at == sorted(at), "the events of a target must have the order of its results"
         assert {result["id"] for result in results} >= {probe["id"] for probe in finished(stack, target)[:-1]}
     finally:
-        pipeline.forget(stack, target)
+        pipeline.delete_targets(stack, target)
 
 
 @pytest.mark.parametrize("service", ["rabbitmq", "worker"])
-def test_missed_time_is_not_made_up_for(stack: Stack, answers: pipeline.Answers, service: str) -> None:
-    targets = [pipeline.watch(stack, answers.url) for _ in range(3)]
+def test_missed_probes_are_not_caught_up(stack: Stack, server: pipeline.TargetServer, service: str) -> None:
+    targets = [pipeline.add_target(stack, server.url) for _ in range(3)]
     try:
         until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
         stack.compose("stop", service)
@@ -184,37 +185,39 @@ def test_missed_time_is_not_made_up_for(stack: Stack, answers: pipeline.Answers,
         stack.compose("start", service)
         until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
         time.sleep(INTERVAL)
-        more = Counter({target: len(pipeline.probes(stack, target)) - before[target] for target in targets})
-        # One that was missed, and those of the seconds since: up to the slowest of the three.
-        assert max(more.values()) <= 4, more
+        added = Counter({target: len(pipeline.probes(stack, target)) - before[target] for target in targets})
+        # One missed probe, and those since the restart, until the slowest of the three targets was probed.
+        assert max(added.values()) <= 4, added
         times = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, targets[0])]
         late = times[before[targets[0]] :]
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(late[1:])]
         assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
     finally:
-        pipeline.forget(stack, *targets)
+        pipeline.delete_targets(stack, *targets)
         stack.invoke("wait")
 
 
-def test_what_is_no_job_is_put_aside_with_its_reason(stack: Stack, answers: pipeline.Answers) -> None:
-    pipeline.dead_letters(stack)
+def test_a_malformed_job_is_dead_lettered_with_its_reason(stack: Stack, server: pipeline.TargetServer) -> None:
+    pipeline.take_dead_letters(stack)
     pipeline.publish(stack, '{"nonsense": 1}')
-    [letter] = until(lambda: pipeline.dead_letters(stack), 10, "the message to be dead-lettered")
+    [letter] = until(lambda: pipeline.take_dead_letters(stack), 10, "the message to be dead-lettered")
     assert letter["body"] == '{"nonsense": 1}'
     assert letter["headers"]["x-reason"].startswith("malformed: ValidationError")
 
 
-def test_a_job_that_fails_again_and_again_is_put_aside_with_its_reason(stack: Stack, answers: pipeline.Answers) -> None:
-    """Its result cannot be stored, because of a character that PostgreSQL has no place for."""
-    pipeline.dead_letters(stack)
+def test_a_job_that_fails_repeatedly_is_dead_lettered_with_its_reason(
+    stack: Stack, server: pipeline.TargetServer
+) -> None:
+    """Its result has a character that PostgreSQL cannot store."""
+    pipeline.take_dead_letters(stack)
     probe = uuid4()
     pipeline.publish(
         stack,
-        f'{{"id": "{probe}", "url": "{answers.url}\\u0000", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
-        f' "plan": {{"spec": {{"kind": "http", "url": "{answers.url}"}}}}}}',
+        f'{{"id": "{probe}", "url": "{server.url}\\u0000", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
+        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}',
     )
-    assert stack.result(stack.probe(answers.url))["status"] == "succeeded", "others do not suffer for it"
-    [letter] = until(lambda: pipeline.dead_letters(stack), 60, "the job to be dead-lettered")
+    assert stack.result(stack.probe(server.url))["status"] == "succeeded", "other jobs must not be affected"
+    [letter] = until(lambda: pipeline.take_dead_letters(stack), 60, "the job to be dead-lettered")
     assert str(probe) in letter["body"]
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
 
@@ -234,8 +237,8 @@ print("deleted", asyncio.run(main()))
 """
 
 
-def test_old_results_go_and_what_was_made_of_them_stays(stack: Stack, answers: pipeline.Answers) -> None:
-    target = pipeline.watch(stack, answers.url)
+def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, server: pipeline.TargetServer) -> None:
+    target = pipeline.add_target(stack, server.url)
     try:
         until(lambda: finished(stack, target), 10, "a result")
         pipeline.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
@@ -244,11 +247,11 @@ def test_old_results_go_and_what_was_made_of_them_stays(stack: Stack, answers: p
             at = f"now() - interval '{days} days'"
             ended = at if status == "'failed'" else "NULL"
             pipeline.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
-        said = stack.docker("exec", stack.containers("worker")[0], "python", "-c", RETAIN).splitlines()[-1]
-        assert int(said.split()[1]) >= 4505
+        output = stack.docker("exec", stack.containers("worker")[0], "python", "-c", RETAIN).splitlines()[-1]
+        assert int(output.split()[1]) >= 4505
         left = pipeline.probes(stack, target)
         assert [probe["status"] for probe in left][:3] == ["failed"] * 3
         assert all(probe["status"] != "queued" for probe in left)
         assert pipeline.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
     finally:
-        pipeline.forget(stack, target)
+        pipeline.delete_targets(stack, target)

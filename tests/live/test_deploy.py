@@ -1,4 +1,4 @@
-"""A new release under a steady load: a good one comes into force, a broken one does not, and no request fails."""
+"""Deploys under load: a working release goes live, a broken one is rolled back, and no request fails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.live.stack import Stack
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    front = prod_stack.front()
-    return Load(front.address, prod_stack.access, session=front.session)
+    proxy = prod_stack.proxy()
+    return Load(proxy.address, prod_stack.authorization, session=proxy.session)
 
 
-def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:
+def test_a_working_release_goes_live(prod_stack: Stack, load: Load) -> None:
     before = releases.release(prod_stack)
     done = releases.deploy(prod_stack, load)
     assert done.code == 0, done.output
@@ -26,30 +26,30 @@ def test_a_good_release_comes_into_force(prod_stack: Stack, load: Load) -> None:
     assert releases.versions(prod_stack) == {releases.release(prod_stack)}
     assert not releases.journal(prod_stack).exists()
     assert load.failures == []
-    assert load.unfinished(30) == [], "every accepted probe is carried out"
+    assert load.unfinished(30) == [], "every accepted probe must finish"
     assert [silence for silence in silences(prod_stack) if silence["status"]["state"] == "active"] == []
 
 
-def test_a_broken_release_does_not(prod_stack: Stack, load: Load) -> None:
-    """Healthy, but its API fails: found out before a client meets it."""
+def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load) -> None:
+    """The release is healthy, but its API fails: detected before clients are affected."""
     before = releases.release(prod_stack), releases.versions(prod_stack)
     with releases.in_checkout(prod_stack, releases.FAILS_REQUESTS):
         done = releases.deploy(prod_stack, load)
     assert done.code == 1, done.output
-    assert releases.FAILS_REQUESTS.says in done.output
+    assert releases.FAILS_REQUESTS.error in done.output
     assert str(prod_stack.root / ".netmon" / "app.log") in done.output
     assert "broken" in (prod_stack.root / ".netmon" / "app.log").read_text()
     assert (releases.release(prod_stack), releases.versions(prod_stack)) == before
     assert not releases.journal(prod_stack).exists()
     assert load.failures == []
-    assert load.unfinished(30) == [], "every accepted probe is carried out"
+    assert load.unfinished(30) == [], "every accepted probe must finish"
 
 
 def silences(stack: Stack) -> list[dict[str, dict[str, str]]]:
-    """Every silence that Alertmanager knows."""
+    """All silences in Alertmanager."""
     program = "import urllib.request as r; print(r.urlopen('http://alertmanager:9093/api/v2/silences').read().decode())"
     found: list[dict[str, dict[str, str]]] = json.loads(
         stack.docker("exec", stack.container("worker")["Id"], "python", "-c", program)
     )
-    assert found, "the deploy made none"
+    assert found, "the deploy has created no silence"
     return found

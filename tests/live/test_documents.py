@@ -64,7 +64,7 @@ def test_the_tour(stack: Stack) -> None:
         if stack.store("traces") == "jaeger":
             until(lambda: spans() >= {"schedule", "probe", "process monitor.state"}, 15, "the trace")
     finally:
-        requests.delete(target, headers=stack.access(), timeout=5)
+        requests.delete(target, headers=stack.authorization(), timeout=5)
         stack.docker("rm", "--force", server, check=False)
     until(lambda: "active" not in follow("amtool"), 30, "the alert to resolve")
 

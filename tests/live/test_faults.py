@@ -1,4 +1,4 @@
-"""What is broken is named: by /api/health within seconds, by each service's own health check, and mended by itself."""
+"""Faults are reported by /api/health within seconds and by each service's health check, and the stack recovers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
     expected = {check: "error" if check == CHECKS[service] else "ok" for check in CHECKS.values()}
     stack.compose("stop", service)
     try:
-        until(lambda: stack.health()[0] == 503, 5, f"/api/health to notice that {service} is away")
+        until(lambda: stack.health()[0] == 503, 5, f"/api/health to report {service}")
         assert stack.health()[1]["checks"] == expected
         assert requests.get(stack.url("/api/health/live"), timeout=2).status_code == 200
         ready = requests.get(stack.url("/api/health/ready"), timeout=2).status_code
         assert ready == (503 if service == "db" else 200)
     finally:
         stack.compose("start", service)
-    until(lambda: stack.health()[0] == 200, 60, f"/api/health to notice that {service} is back")
+    until(lambda: stack.health()[0] == 200, 60, f"/api/health to report the recovery of {service}")
     stack.invoke("wait")
 
 
 @pytest.mark.parametrize(
     "services",
     [
-        # None of these checks asks another of these services, so that each can only fail by itself.
+        # None of these checks depends on another of these services, so that each fails on its own.
         ["app", "worker", "redis", "kafka", "prometheus", "alertmanager"],
         ["db", "rabbitmq"],
     ],
@@ -43,11 +43,11 @@ def test_own_health_check_fails_when_the_service_hangs(stack: Stack, services: l
     def failing() -> set[str]:
         return {service for service in services if stack.container(service)["State"]["Health"]["FailingStreak"] > 0}
 
-    until(lambda: not failing(), 30, "what an earlier test broke to be well again")
+    until(lambda: not failing(), 30, "the recovery from earlier tests")
     with contextlib.ExitStack() as hanging:
         for service in services:
             hanging.enter_context(frozen(stack.container(service)))
-        until(lambda: failing() == set(services), 60, "every one of the health checks to fail")
+        until(lambda: failing() == set(services), 60, "every health check to fail")
         assert all(stack.container(service)["State"]["Running"] for service in services)
     stack.invoke("wait")
 
@@ -70,29 +70,29 @@ def test_own_health_check_fails_on_a_wrong_password(
     assert wrong.returncode != 0
 
 
-def test_database_check_fails_on_an_initialisation_that_was_cut_off(stack: Stack) -> None:
+def test_database_check_fails_on_an_interrupted_initialisation(stack: Stack) -> None:
     container = stack.container("db")["Id"]
     sql = ["docker", "exec", container, "psql", "-U", "postgres", "-d", "network_monitor", "-c"]
-    stack.run(*sql, "ALTER SCHEMA platform RENAME TO platform_away")
+    stack.run(*sql, "ALTER SCHEMA platform RENAME TO platform_hidden")
     try:
         assert stack.run("docker", "exec", container, "/opt/netmon/postgres-health.sh", check=False).returncode != 0
     finally:
-        stack.run(*sql, "ALTER SCHEMA platform_away RENAME TO platform")
+        stack.run(*sql, "ALTER SCHEMA platform_hidden RENAME TO platform")
 
 
 @pytest.mark.parametrize(
     ("service", "script", "port"), [("app", "http-health.sh", 3000), ("kafka", "kafka-health.sh", 29092)]
 )
 def test_own_health_check_fails_on_a_closed_port(stack: Stack, service: str, script: str, port: int) -> None:
-    """The check that the service has, turned to a port where nothing listens."""
+    """The service's own check, redirected to an unused port."""
     container = stack.container(service)
     test = container["Config"]["Healthcheck"]["Test"][1:]
     assert stack.run("docker", "exec", container["Id"], *test, check=False).returncode == 0
     text = (stack.root / "scripts" / "container" / script).read_text().replace(str(port), "3999")
     arguments = [word.replace(str(port), "3999") for word in test[2:]]
-    turned = stack.run("docker", "exec", container["Id"], test[0], "-c", text, "health", *arguments, check=False)
-    assert turned.returncode != 0
-    assert "refused" in turned.stderr.lower(), turned.stderr
+    redirected = stack.run("docker", "exec", container["Id"], test[0], "-c", text, "health", *arguments, check=False)
+    assert redirected.returncode != 0
+    assert "refused" in redirected.stderr.lower(), redirected.stderr
 
 
 def test_health_answers_within_a_second_while_everything_hangs(stack: Stack) -> None:
@@ -104,4 +104,4 @@ def test_health_answers_within_a_second_while_everything_hangs(stack: Stack) -> 
         assert answer.status_code == 503
         assert answer.elapsed.total_seconds() < 1.2
         assert answer.json()["checks"] == dict.fromkeys(CHECKS.values(), "error")
-    until(lambda: stack.health()[0] == 200, 60, "everything to answer again")
+    until(lambda: stack.health()[0] == 200, 60, "the recovery of every service")

@@ -1,4 +1,4 @@
-"""Pulls with a real engine from a registry that misbehaves: what is tried again, what fails and how, what is left."""
+"""Pulls of a real engine from a faulty registry: retries, errors, and the state afterwards."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAME = "netmon-pulls"
 REDIS = "library/redis"
 TAG = f"{REDIS}:8.10.2-alpine"
 STALL = 3
-"""Seconds without a byte, in these checkouts."""
+"""The stall timeout in these checkouts, in seconds."""
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Stack]]:
-    """A registry, and a checkout that takes its images from there; what was pulled is removed."""
+    """A registry, and a checkout that pulls from it; pulled images are removed."""
     stack = Stack.create(tmp_path_factory.mktemp("pulls") / "checkout", NAME)
     settings = stack.root / "invoke.yaml"
     settings.write_text(
@@ -39,7 +39,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registr
 
 
 def remove(stack: Stack, registry: Registry) -> None:
-    """Remove what was pulled from there."""
+    """Remove the images that were pulled from the registry."""
     listed = [line.split() for line in stack.docker("images", "--format", "{{.ID}} {{.Repository}}").splitlines()]
     if pulled := {image for image, name in listed if name.startswith(f"{registry.address}/")}:
         stack.docker("rmi", "--force", *pulled)
@@ -47,28 +47,30 @@ def remove(stack: Stack, registry: Registry) -> None:
 
 @pytest.fixture
 def served(checkout: tuple[Registry, Stack]) -> tuple[Registry, Stack]:
-    """The same with nothing pulled, no trouble, and images of Redis and PostgreSQL that share no layer."""
+    """The same without pulled images and troubles, with images of Redis and PostgreSQL that share no layer."""
     registry, stack = checkout
     remove(stack, registry)
     registry.troubles.clear()
     registry.moved = {name: registry.publish(name, 500_000) for name in (REDIS, "library/postgres")}
-    registry.asked.clear()
+    registry.requests.clear()
     return registry, stack
 
 
-def test_everything_is_pulled_in_spite_of_what_passes(served: tuple[Registry, Stack]) -> None:
+def test_transient_errors_are_retried(served: tuple[Registry, Stack]) -> None:
     registry, stack = served
     registry.troubles = {
         REDIS: Trouble("cuts", 1),
         "library/postgres": Trouble("limits", 1),
         "library/rabbitmq": Trouble("fails", 3),
     }
-    said = stack.invoke("images.pull").stdout
-    assert "images, up to 716.8 kB, 2 of them of unknown size" in said, "of two the first answer was an error"
-    assert f"{registry.address}/library/rabbitmq:4.3.6-management-alpine: the registry fails" in said
+    output = stack.invoke("images.pull").stdout
+    assert "images, up to 716.8 kB, 2 of them of unknown size" in output, (
+        "the first response of two repositories was an error"
+    )
+    assert f"{registry.address}/library/rabbitmq:4.3.6-management-alpine: the registry fails" in output
     for name in (f"{TAG} (", "library/python:3.14-slim-trixie (", "library/maven:", "apache/kafka:4.3.1 ("):
-        assert f"pulled {registry.address}/{name}" in said, "bases of builds as well"
-    assert f"pulled {registry.address}/{TAG} (512.0 kB, " in said
+        assert f"pulled {registry.address}/{name}" in output, "base images of builds are pulled too"
+    assert f"pulled {registry.address}/{TAG} (512.0 kB, " in output
     published = [image for image in stack.compose("config", "--images").split() if image.startswith(registry.address)]
     assert len(published) > 5
     stack.docker("image", "inspect", *published)
@@ -93,13 +95,15 @@ def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
         ("stalls", f"the registry stalls (no byte for {STALL} s)", "name a mirror in .env"),
     ],
 )
-def test_what_does_not_pass_is_an_error_at_once(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
+def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
     registry, stack = served
     registry.troubles = {REDIS: Trouble(kind)}
     started = time.monotonic()
     failed = stack.invoke("images.pull", check=False)
     assert failed.returncode == 1
-    name = f"{registry.address}/" if kind == "asks" else f"{registry.address}/{TAG}: "  # a login is for all of them
+    name = (
+        f"{registry.address}/" if kind == "asks" else f"{registry.address}/{TAG}: "
+    )  # a login is for the whole registry
     assert f"error: cannot pull {name}" in failed.stderr
     assert why in failed.stderr
     assert fix.format(address=registry.address) in failed.stderr
@@ -109,21 +113,21 @@ def test_what_does_not_pass_is_an_error_at_once(served: tuple[Registry, Stack], 
     stack.invoke("images.pull")
 
 
-def test_a_build_starts_from_what_is_here_and_asks_no_registry(served: tuple[Registry, Stack], tmp_path: Path) -> None:
+def test_a_build_uses_local_base_images_without_a_registry(served: tuple[Registry, Stack], tmp_path: Path) -> None:
     registry, stack = served
     stack.docker("pull", f"{registry.address}/{TAG}")
-    registry.asked.clear()
+    registry.requests.clear()
     (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nLABEL built=here\n")
     build = {"context": str(tmp_path), "args": {"BASE_IMAGE": f"{registry.address}/{TAG}"}}
     (tmp_path / "compose.yml").write_text(
         json.dumps({"services": {"built": {"image": f"{NAME}-built", "build": build}}})
     )
     stack.docker("compose", "--file", str(tmp_path / "compose.yml"), "build", "--no-cache", "built")
-    assert registry.asked == []
+    assert registry.requests == []
     stack.docker("rmi", f"{NAME}-built")
 
 
-def test_quickstart_pulls_what_the_tasks_do(served: tuple[Registry, Stack]) -> None:
+def test_quickstart_pulls_the_same_images_as_the_tasks(served: tuple[Registry, Stack]) -> None:
     registry, stack = served
     script = "here=scripts; root=$PWD; . scripts/lib.sh; . scripts/phases.sh; published_images"
     listed = stack.run("bash", "-c", script, env={"PROFILE": "dev"}).stdout.split()
@@ -141,22 +145,22 @@ def test_a_login_is_used(served: tuple[Registry, Stack], tmp_path: Path) -> None
     env = {"DOCKER_CONFIG": str(tmp_path)}
     (tmp_path / "config.json").write_text("{}")
     stack.run("docker", "login", "--username", USER, "--password", PASSWORD, registry.address, env=env)
-    said = stack.invoke("images.pull", env=env).stdout
-    assert f"pulled {registry.address}/{TAG}" in said
-    assert "unknown size" not in said, "the same login tells the size"
+    output = stack.invoke("images.pull", env=env).stdout
+    assert f"pulled {registry.address}/{TAG}" in output
+    assert "unknown size" not in output, "the login must be used for the sizes too"
 
 
-def test_ctrl_c_leaves_no_pull(served: tuple[Registry, Stack]) -> None:
+def test_ctrl_c_stops_running_pulls(served: tuple[Registry, Stack]) -> None:
     registry, stack = served
     registry.troubles = {REDIS: Trouble("stalls")}
     process = stack.start("images.pull")
     deadline = time.monotonic() + 60
-    while not any(f"/{REDIS}/blobs/" in line for line in registry.asked) and time.monotonic() < deadline:
+    while not any(f"/{REDIS}/blobs/" in line for line in registry.requests) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=30)
     assert process.returncode not in {0, None}
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     listed = stack.run("ps", "-e", "-o", "args").stdout
     assert f"docker pull {registry.address}/" not in listed
 
@@ -173,7 +177,7 @@ def test_ctrl_c_leaves_no_pull(served: tuple[Registry, Stack]) -> None:
         (Trouble("limits"), "refused: the rate limit of the registry is used up"),
     ],
 )
-def test_the_probe_tells_a_registry_that_refuses_from_one_that_cannot_be_used(
+def test_the_registry_probe_distinguishes_refusals_from_unreachable_registries(
     served: tuple[Registry, Stack], trouble: Trouble | None, verdict: str
 ) -> None:
     registry, stack = served

@@ -1,4 +1,4 @@
-"""Digests of the published images: locked, checked, pulled by, with a registry on this machine."""
+"""The digest lock of the published images: written, checked and used for pulls, with a local registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "netmon-lock"
 
 @pytest.fixture
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Stack]]:
-    """A registry, and a checkout that takes its images from there; what was pulled is removed."""
+    """A registry, and a checkout that pulls from it; pulled images are removed."""
     stack = Stack.create(tmp_path_factory.mktemp("lock") / "checkout", NAME)
     with serving(stack.docker("version", "--format", "{{.Server.Arch}}").strip()) as registry:
         mirrors = f"REGISTRY={registry.address}\nREGISTRY_QUAY={registry.address}\nNETMON_IMAGES=pulled\n"
@@ -30,9 +30,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registr
 
 def test_images_are_locked_and_pulled_by_digest(registry: tuple[Registry, Stack]) -> None:
     served, stack = registry
-    refused = stack.invoke("images.lock", "--check", check=False)
-    assert refused.returncode == 1
-    assert "library/redis:8.10.2-alpine: missing in images.lock" in refused.stdout
+    missing = stack.invoke("images.lock", "--check", check=False)
+    assert missing.returncode == 1
+    assert "library/redis:8.10.2-alpine: missing in images.lock" in missing.stdout
 
     stack.invoke("images.lock")
     assert "up to date" in stack.invoke("images.lock", "--check").stdout
@@ -47,21 +47,23 @@ def test_images_are_locked_and_pulled_by_digest(registry: tuple[Registry, Stack]
 
     locked, served.latest = served.latest, served.publish("two")
     stack.invoke("images.pull")
-    assert stack.docker("image", "inspect", "--format", "{{.Id}}", *published), "by digest, though the tags have moved"
+    assert stack.docker("image", "inspect", "--format", "{{.Id}}", *published), (
+        "images must be pulled by digest, although the tags have moved"
+    )
     for repository in stack.docker("images", "--digests", "--format", "{{.Repository}} {{.Digest}}").splitlines():
         assert not repository.startswith(served.address) or repository.endswith(locked)
 
 
-def test_a_moved_tag_is_seen_and_a_registry_that_is_gone_changes_nothing(registry: tuple[Registry, Stack]) -> None:
+def test_a_moved_tag_is_reported_and_an_unreachable_registry_keeps_the_lock(registry: tuple[Registry, Stack]) -> None:
     served, stack = registry
     stack.invoke("images.lock")
     lock = stack.root / "images.lock"
     before = lock.read_text()
     served.moved["library/redis"] = other = served.publish("another redis")
-    seen = stack.invoke("images.lock", "--check", check=False)
-    assert seen.returncode == 1
-    assert f"library/redis:8.10.2-alpine: changed, from {served.latest} to {other}" in seen.stdout
-    assert "postgres" not in seen.stdout.replace("found", "").partition("changed")[2]
+    check = stack.invoke("images.lock", "--check", check=False)
+    assert check.returncode == 1
+    assert f"library/redis:8.10.2-alpine: changed, from {served.latest} to {other}" in check.stdout
+    assert "postgres" not in check.stdout.replace("found", "").partition("changed")[2]
     assert lock.read_text() == before
 
     env = stack.root / ".env"

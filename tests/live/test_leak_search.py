@@ -1,4 +1,4 @@
-"""The search for secrets that leak finds what is planted, in every place that it looks at."""
+"""The search for leaked secrets finds a planted secret in every place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ services:
   planted:
     image: netmon-planted
     build:
-      # Written in one layer, removed in the next one.
+      # Written in one layer, removed in the next.
       dockerfile_inline: |
         FROM {image}
         USER 0
@@ -87,21 +87,21 @@ EXPECTED = {
     ".env": (r"\.env",),
     "files": (r"planted_data: file", r"name of .*planted_data", "written by .*: written", r"rules.*planted\.yml"),
 }  # fmt: skip
-"""Where the planted value has to be found, as patterns of what the search calls the places."""
+"""The places where the planted value must be found, as patterns of their names."""
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
-    """What the search finds on a stack with a secret in each of its places."""
+    """The report on a stack with a planted secret in every place."""
     stack = Stack.create(tmp_path_factory.mktemp("planted") / "checkout", "netmon-planted")
     try:
-        # Not every value has a character that URLs may encode.
+        # Not every generated value has a character that URLs may encode.
         (stack.root / f"secrets/{PLANT}.txt").write_text(f"{generate()}-_\n")
         stack.invoke("setup", "--profile=prod")
         stack.invoke("images.prepare", timeout=900)
         secrets = secrets_of(stack.root / "secrets")
         plant(stack, secrets[PLANT])
-        # The database's first start is over soon.
+        # The processes of the database's first start are short-lived, so the search starts at the same time.
         stack.compose("create", "db")
         with subprocess.Popen(["docker", "start", stack.containers("db")[0]]):
             yield find(stack, needles(secrets), ["processes", *(place for place in PLACES if place != "processes")])
@@ -111,7 +111,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
 
 
 def plant(stack: Stack, value: str) -> None:
-    """Put a value everywhere, as it is and encoded."""
+    """Put a value into every place, plain and encoded."""
     image = stack.compose("config", "--images", "redis").split()[0]
     encoded = b64encode(f"admin:{value}".encode()).decode()
     quoted = quote(value).replace("-", "%2D").replace("_", "%5F")
@@ -126,7 +126,7 @@ def plant(stack: Stack, value: str) -> None:
     with (stack.root / ".env").open("a") as env:
         env.write(f"PLANTED={value}\n")
     stack.compose("up", "--detach", "--build", "--no-deps", "planted", "prometheus", "alertmanager", timeout=600)
-    # The engine looks for a driver of this name, says so, and would go on for a while.
+    # The engine searches for a driver of this name, logs that, and would retry for a while.
     driver = ("docker", "volume", "create", "--driver", value, "planted")
     subprocess.run(["timeout", "3", *driver], capture_output=True, check=False)
     for address in ("prometheus:9090/api/v1/rules", "alertmanager:9093/api/v2/status"):
@@ -136,21 +136,21 @@ def plant(stack: Stack, value: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "place"), [(kind, place) for kind, places in EXPECTED.items() for place in places])
-def test_what_is_planted_is_found(planted: Report, kind: str, place: str) -> None:
+def test_a_planted_secret_is_found(planted: Report, kind: str, place: str) -> None:
     found = [leak for leak in planted.leaks if leak.kind == kind and leak.secret == PLANT]
     assert any(re.search(place, leak.place) for leak in found), f"\n{planted}"
 
 
-def test_every_place_is_planted() -> None:
+def test_every_place_has_a_planted_secret() -> None:
     assert set(EXPECTED) == set(PLACES)
 
 
 def test_every_form_is_found(planted: Report) -> None:
     forms = {leak.form.partition(",")[0] for leak in planted.leaks}
-    assert forms == {"as it is", "base64", "URL-encoded"}, f"\n{planted}"
+    assert forms == {"plain", "base64", "URL-encoded"}, f"\n{planted}"
 
 
 def test_a_report_never_shows_a_value(planted: Report) -> None:
     assert str(planted)
     leaked = {leak.secret for leak in planted.leaks}
-    assert leaked == {PLANT}, "nothing else is out"
+    assert leaked == {PLANT}, "another secret leaks"

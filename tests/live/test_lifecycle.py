@@ -1,4 +1,4 @@
-"""Up, down and up again, with the tasks and with plain docker compose."""
+"""Start, stop and removal of a stack, with the tasks and with plain docker compose."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import requests
 from tests.live.stack import CORE, MONITORING, Stack, until
 
 
-def test_a_stack_from_its_first_start_to_its_end(own_stack: Stack) -> None:
-    """One stack for all of it: each start takes half a minute."""
+def test_a_stack_is_started_stopped_restarted_and_removed(own_stack: Stack) -> None:
+    """One test for the whole life cycle, since each start takes half a minute."""
     report = own_stack.invoke("up", "--without=monitoring", timeout=900).stdout
     assert own_stack.services() == own_stack.configured() == CORE
     assert "skipped" in report
@@ -19,16 +19,16 @@ def test_a_stack_from_its_first_start_to_its_end(own_stack: Stack) -> None:
     own_stack.invoke("down")
     assert own_stack.containers() == []
     plain_compose_with_an_override(own_stack)
-    assert own_stack.services() == CORE, "what was left out stays out"
-    kept = requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()
-    assert kept["status"] == "succeeded", "data survives down"
+    assert own_stack.services() == CORE, "a disabled group must stay disabled"
+    stored = requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()
+    assert stored["status"] == "succeeded", "data must survive down"
     own_stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
     assert own_stack.services() == own_stack.configured() > MONITORING
 
     refused = own_stack.invoke("down", "--volumes", check=False)
     assert refused.returncode == 1
     assert "--yes" in refused.stdout + refused.stderr
-    assert own_stack.services(), "without consent nothing was stopped"
+    assert own_stack.services(), "nothing must be stopped without confirmation"
     own_stack.compose("down")
     assert own_stack.containers() == []
     own_stack.invoke("down", "--volumes", "--yes")
@@ -36,7 +36,7 @@ def test_a_stack_from_its_first_start_to_its_end(own_stack: Stack) -> None:
 
 
 def plain_compose_with_an_override(stack: Stack) -> None:
-    """After `setup` the same stack is started without the tasks, and has what the user's own file says."""
+    """After `setup`, docker compose alone starts the same stack, with the user's override."""
     override = stack.root / "docker-compose.override.yml"
     override.write_text("services:\n  app:\n    environment:\n      LOG_LEVEL: warning\n")
     stack.invoke("setup")

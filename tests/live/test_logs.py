@@ -1,4 +1,4 @@
-"""Log lines on their way from the output of a container to the log store."""
+"""Log lines from the output of a container to the log store."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ created by main.main in goroutine 1
 \t/src/main.go:5 +0x1f"""
 
 
-def test_hostile_lines_harm_nothing(stack: Stack) -> None:
-    """Binary, malformed, empty and huge ones arrive as far as they can, and what comes after them arrives."""
+def test_malformed_lines_do_not_affect_other_lines(stack: Stack) -> None:
+    """Binary, malformed, empty and huge lines are collected as far as possible, and later lines arrive."""
     with writer(stack, HOSTILE) as service:
         texts = until(lambda: found if "after" in (found := lines(stack, service)) else None, 20, "the last line")
     assert "before" in texts
     assert '{"message": "half an obj' in texts
     assert "[1, 2]" in texts
-    assert "x" * 40_000 + "y" in texts, "a line that the engine cut is whole again"
+    assert "x" * 40_000 + "y" in texts, "a line that the engine has split must be joined"
 
 
 def test_a_stack_trace_is_one_record(stack: Stack) -> None:
-    """Between other lines, in one piece, and apart from its neighbours."""
+    """A multi-line record, separate from the lines before and after it."""
     written = ["starting", PYTHON, "between", JAVA, "between the others", GO, "stopping"]
     with writer(stack, f"import time; print(*{written!r}, sep='\\n', flush=True); time.sleep(60)") as service:
         until(lambda: "stopping" in lines(stack, service), 20, "the last line")
         assert sorted(lines(stack, service)) == sorted(written)
 
 
-def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:
+def test_lines_of_another_project_are_not_collected(stack: Stack) -> None:
     other = Stack(stack.root, f"{stack.name}-elsewhere")
     image = stack.container("worker")["Config"]["Image"]
     name = f"{other.name}-writer"
@@ -94,8 +94,8 @@ def test_lines_of_another_project_are_not_taken(stack: Stack) -> None:
         stack.docker("rm", "--force", name)
 
 
-def test_kafka_logs_on_standard_output_alone(stack: Stack) -> None:
-    """Left to itself the image writes files that nothing deletes (images/kafka/contract.yml)."""
+def test_kafka_logs_to_standard_output_only(stack: Stack) -> None:
+    """By default the image writes log files that nothing deletes (images/kafka/contract.yml)."""
     kafka = stack.container("kafka")["Id"]
     assert "Kafka Server started" in stack.docker("logs", kafka)
     assert stack.docker("exec", kafka, "sh", "-c", "find /opt/kafka/logs -type f 2>/dev/null || true").split() == []

@@ -1,4 +1,4 @@
-"""The status page in a real browser, on a running stack: what a person does, and what the page must never do."""
+"""The status page in a real browser, on a running stack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INKED = """() => {
   const colours = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
   return new Set(colours).size;
 }"""
-"""How many colours the plot has: 1 for an empty one."""
+"""The number of colours in the plot: 1 if it is empty."""
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,13 @@ def visitor(browser: Browser, stack: Stack) -> Iterator[Visitor]:
 def target(stack: Stack) -> Iterator[str]:
     """The path of a target with a hostile name."""
     body = {"name": f"{HOSTILE}{uuid4().hex[:6]}", "spec": {"kind": "http", "url": ADDRESS}, "interval_seconds": 5}
-    answer = requests.post(stack.url("/api/targets"), json=body, headers=stack.access(), timeout=15)
-    assert answer.status_code == 201, answer.text
-    yield f"/targets/{answer.json()['id']}"
-    requests.delete(stack.url(f"/api/targets/{answer.json()['id']}"), headers=stack.access(), timeout=15)
+    response = requests.post(stack.url("/api/targets"), json=body, headers=stack.authorization(), timeout=15)
+    assert response.status_code == 201, response.text
+    yield f"/targets/{response.json()['id']}"
+    requests.delete(stack.url(f"/api/targets/{response.json()['id']}"), headers=stack.authorization(), timeout=15)
 
 
-def test_a_person_adds_watches_changes_and_deletes_a_target(visitor: Visitor, stack: Stack) -> None:
+def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: Stack) -> None:
     name = f"Ourselves {uuid4().hex[:6]}"
     page = visitor.see("/")
     page.get_by_role("link", name=re.compile("^Add ")).first.click()
@@ -61,7 +61,7 @@ def test_a_person_adds_watches_changes_and_deletes_a_target(visitor: Visitor, st
     page.get_by_label("Probe every").fill("5")
     page.get_by_role("button", name="Add target").click()
 
-    show_token(page, stack)
+    enter_token(page, stack)
     expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
     page.wait_for_load_state()
     expect(page.locator(".now .badge")).to_have_text("Up", timeout=30_000)
@@ -84,7 +84,7 @@ def test_a_person_adds_watches_changes_and_deletes_a_target(visitor: Visitor, st
     expect(page.get_by_label("Address")).to_have_value(ADDRESS)
     page.get_by_label("Down after").fill("4")
     page.get_by_role("button", name="Save").click()
-    # The API itself finds what no field can know: more failures than results that are looked at.
+    # Validated by the API, across fields: more failures than results in the window.
     expect(page.locator("#form-error")).to_contain_text("must not exceed window")
     page.get_by_label("Of the last").fill("5")
     page.get_by_role("button", name="Save").click()
@@ -101,23 +101,28 @@ def test_a_person_adds_watches_changes_and_deletes_a_target(visitor: Visitor, st
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page).to_have_url(stack.url("/"))
     expect(page.get_by_text(name)).to_have_count(0)
-    # A browser notes each answer of the API that says no; those two were asked for.
+    # The browser logs each error response of the API; these two are expected.
     assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
 
 
-def show_token(page: Page, stack: Stack) -> None:
-    """Answer the dialog that asks for a token: wrongly, then rightly."""
+def bearer(stack: Stack) -> str:
+    """The API token."""
+    return stack.authorization()["Authorization"].removeprefix("Bearer ")
+
+
+def enter_token(page: Page, stack: Stack) -> None:
+    """Enter a wrong token in the dialog, then the right one."""
     page.get_by_role("textbox", name="Token").fill("wrong")
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("dialog")).to_contain_text("not accepted")
-    page.get_by_role("textbox", name="Token").fill(stack.access()["Authorization"].removeprefix("Bearer "))
+    page.get_by_role("textbox", name="Token").fill(bearer(stack))
     page.get_by_role("button", name="Continue").click()
 
 
-def test_a_name_that_is_taken_is_told_at_its_field(visitor: Visitor, stack: Stack, target: str) -> None:
+def test_a_duplicate_name_is_reported_at_its_field(visitor: Visitor, stack: Stack, target: str) -> None:
     name = requests.get(stack.url(f"/api{target}"), timeout=5).json()["name"]
     page = visitor.see("/targets/new")
-    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", stack.access()["Authorization"][7:])
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
     page.get_by_role("textbox", name="Name").fill(name)
     page.get_by_label("Address").fill(ADDRESS)
     page.get_by_role("button", name="Add target").click()
@@ -129,11 +134,11 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
     kept, new = uuid4().hex, uuid4().hex
     spec = {"kind": "http", "url": ADDRESS, "headers": {"X-Key": kept}}
     body = {"name": f"Keyed {kept[:6]}", "spec": spec, "enabled": False}
-    answer = requests.post(stack.url("/api/targets"), json=body, headers=stack.access(), timeout=15)
-    target = answer.json()["id"]
+    response = requests.post(stack.url("/api/targets"), json=body, headers=stack.authorization(), timeout=15)
+    target = response.json()["id"]
     try:
         page = visitor.see(f"/targets/{target}/edit")
-        page.evaluate("token => sessionStorage.setItem('netmon-token', token)", stack.access()["Authorization"][7:])
+        page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
         headers = page.get_by_label("Headers")
         expect(headers).to_have_value("X-Key: •••\n")
         headers.fill("X-Other: •••")
@@ -152,7 +157,7 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
             assert new not in content, path
         assert [each for each in visitor.complaints if "status of 422" not in each] == []
     finally:
-        requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.access(), timeout=15)
+        requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
 @pytest.mark.parametrize("kind", ["TCP", "DNS", "Ping"])
@@ -165,7 +170,7 @@ def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> Non
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_page_fits_and_loads_nothing_from_elsewhere(
+def test_every_page_fits_and_loads_nothing_from_other_origins(
     browser: Browser, stack: Stack, target: str, size: tuple[int, int], scheme: str
 ) -> None:
     visitor = Visitor(browser, stack.url(), size, scheme)
@@ -183,19 +188,21 @@ def test_every_page_fits_and_loads_nothing_from_elsewhere(
     visitor.context.close()
 
 
-def test_what_changes_is_seen_without_a_click(visitor: Visitor, stack: Stack, target: str) -> None:
+def test_changes_appear_without_a_click(visitor: Visitor, stack: Stack, target: str) -> None:
     page = visitor.see("/")
     row = page.locator(f"#target-{target.rpartition('/')[2]}")
     link = row.get_by_role("link")
     link.focus()
-    answer = requests.patch(stack.url(f"/api{target}"), json={"enabled": False}, headers=stack.access(), timeout=15)
-    assert answer.status_code == 200, answer.text
+    response = requests.patch(
+        stack.url(f"/api{target}"), json={"enabled": False}, headers=stack.authorization(), timeout=15
+    )
+    assert response.status_code == 200, response.text
     expect(row.locator(".badge")).to_have_text("Paused", timeout=15_000)
     expect(link).to_be_focused()
     assert visitor.complaints == []
 
 
-def test_it_reads_without_scripts(browser: Browser, stack: Stack, target: str) -> None:
+def test_the_page_is_readable_without_scripts(browser: Browser, stack: Stack, target: str) -> None:
     visitor = Visitor(browser, stack.url(), scripts=False)
     page = visitor.see("/")
     row = page.locator(f"#target-{target.rpartition('/')[2]}")

@@ -1,4 +1,4 @@
-"""What runs is hardened as it is written: the rules are held against what kernel and engine say of each container."""
+"""Running containers are hardened: the policy rules are checked against the kernel's and the engine's data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 
 from tests.live.stack import Stack, until
+from toolkit.checkout.project import Project
 from toolkit.checkout.reachability import Matrix
 from toolkit.policy import exemptions
 from toolkit.policy.rule import unexempted
 from toolkit.policy.rules import RULES
 from toolkit.policy.running import Container, inspect
-from toolkit.validate.policy import SECURITY_LAYER
 
 Flags = Mapping[str, str | list[str] | None]
 
@@ -34,16 +34,17 @@ def running(request: pytest.FixtureRequest) -> Stack:
 
 
 def containers(stack: Stack) -> list[Container]:
-    """Every container of a stack, looked at now."""
+    """The running containers of a stack."""
     return [inspect(engine) for engine in json.loads(stack.docker("inspect", *stack.containers()))]
 
 
 def is_hardened(stack: Stack) -> bool:
     """Whether the security layer is in use."""
-    return SECURITY_LAYER in (stack.root / ".env").read_text()
+    project = Project.load(stack.root)
+    return project.data["security_layer"] in project.env["COMPOSE_FILE"].split(":")
 
 
-def test_every_container_keeps_every_rule(running: Stack) -> None:
+def test_every_container_obeys_every_rule(running: Stack) -> None:
     exempt = exemptions.load(running.root)
     found = [
         f"{container.name} {violation.problem} ({rule.name})"
@@ -53,26 +54,26 @@ def test_every_container_keeps_every_rule(running: Stack) -> None:
     assert found == []
 
 
-def test_every_container_listens_where_it_may_be_reached_and_nowhere_else(running: Stack) -> None:
-    """A port that nobody knows of, and one that is known and closed."""
+def test_every_container_listens_on_exactly_the_declared_ports(running: Stack) -> None:
+    """Neither an undeclared port nor a declared port that is closed."""
     matrix = Matrix.load(running.root)
     listening = {container.name: container.listening for container in containers(running)}
     assert listening == {name: matrix.ports(name) for name in listening}
 
 
 @root_only
-def test_sockets_and_containers_of_the_host_are_hidden(running: Stack) -> None:
-    """Who sees the host's files sees none of the sockets in /run, and none of the engine's files."""
+def test_sockets_and_engine_files_of_the_host_are_hidden(running: Stack) -> None:
+    """node-exporter sees the host's files, except the sockets in /run and the engine's files."""
     main = running.container("node-exporter")["State"]["Pid"]
-    seen = Path(f"/proc/{main}/root/host")
-    assert (seen / "etc").is_dir()
-    assert list((seen / "run").iterdir()) == []
+    host = Path(f"/proc/{main}/root/host")
+    assert (host / "etc").is_dir()
+    assert list((host / "run").iterdir()) == []
     engine = running.docker("info", "--format", "{{.DockerRootDir}}").strip().lstrip("/")
-    assert list((seen / engine).iterdir()) == []
+    assert list((host / engine).iterdir()) == []
 
 
-# A container that keeps every rule, as flags of `docker run`.
-SOUND: Flags = {
+# A container that obeys every rule, as flags of `docker run`.
+COMPLIANT: Flags = {
     "user": "10001:10001",
     "cap-drop": "ALL",
     "security-opt": "no-new-privileges:true",
@@ -87,7 +88,7 @@ SOUND: Flags = {
     "tmpfs": "/tmp:size=1m",
 }
 CHECKOUT = "/opt/checkout"
-"""Where the checkout of the containers is said to be: nothing that they mount lies there."""
+"""The checkout of the containers, by their label: none of their mounts is in it."""
 WEAK: tuple[tuple[str, Flags], ...] = (
     ("user", {"user": "0:0"}),
     ("log", {"log-driver": "local"}),
@@ -124,20 +125,20 @@ WEAK: tuple[tuple[str, Flags], ...] = (
 
 @pytest.fixture(scope="module")
 def image(idle_stack: Stack) -> str:
-    """An image that is there."""
+    """The name of a present image."""
     name: str = json.loads(idle_stack.compose("config", "--format", "json"))["services"]["worker"]["image"]
     return name
 
 
 @contextmanager
-def started(of: str, flags: Flags) -> Iterator[Container]:
-    """A container with these flags, looked at and removed."""
+def run_container(image: str, flags: Flags) -> Iterator[Container]:
+    """Run a container with these flags, and remove it afterwards."""
     name = f"weak-{uuid4().hex[:8]}"
     words = ["--detach", "--name", name, "--label", f"com.docker.compose.project.working_dir={CHECKOUT}"]
-    for flag, values in {**SOUND, **flags}.items():
+    for flag, values in {**COMPLIANT, **flags}.items():
         words += [f"--{flag}={value}" for value in ([values] if isinstance(values, str) else values or [])]
     try:
-        docker("run", *words, "--entrypoint", "sleep", of, "300")
+        docker("run", *words, "--entrypoint", "sleep", image, "300")
         engine: list[dict[str, Any]] = json.loads(docker("inspect", name))
         yield inspect(engine[0])
     finally:
@@ -151,47 +152,47 @@ def docker(*words: str) -> str:
     return done.stdout
 
 
-def rules_broken(container: Container, *, hardened: bool = True) -> set[str]:
+def violated_rules(container: Container, *, hardened: bool = True) -> set[str]:
     return {rule.name for rule, _ in unexempted(RULES, container, (), hardened=hardened)}
 
 
-def test_a_sound_container_breaks_no_rule(image: str) -> None:
-    with started(image, {}) as container:
-        assert rules_broken(container) == set()
-        assert rules_broken(container, hardened=False) == set()
+def test_a_compliant_container_violates_no_rule(image: str) -> None:
+    with run_container(image, {}) as container:
+        assert violated_rules(container) == set()
+        assert violated_rules(container, hardened=False) == set()
 
 
 @pytest.mark.parametrize(("rule", "weakness"), WEAK, ids=str)
-def test_a_weak_container_is_seen(image: str, rule: str, weakness: Flags) -> None:
-    with started(image, weakness) as container:
-        assert rule in rules_broken(container) | rules_broken(container, hardened=False)
+def test_a_weak_container_violates_its_rule(image: str, rule: str, weakness: Flags) -> None:
+    with run_container(image, weakness) as container:
+        assert rule in violated_rules(container) | violated_rules(container, hardened=False)
 
 
-def test_an_image_by_its_id_is_seen(image: str) -> None:
+def test_an_image_by_id_violates_the_image_rule(image: str) -> None:
     number = docker("image", "inspect", "--format", "{{.Id}}", image).strip().removeprefix("sha256:")
-    with started(number, {}) as container:
-        assert rules_broken(container) == {"image"}
+    with run_container(number, {}) as container:
+        assert violated_rules(container) == {"image"}
 
 
 @root_only
-def test_mounts_that_spread_are_seen(image: str, tmp_path: Path) -> None:
+def test_shared_mount_propagation_is_a_violation(image: str, tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True)
     try:
         subprocess.run(["mount", "--make-shared", tmp_path], check=True)
-        with started(image, {"volume": f"{tmp_path}:/mnt:ro,rshared"}) as container:
-            assert rules_broken(container) == {"host-mounts", "mount-propagation"}
+        with run_container(image, {"volume": f"{tmp_path}:/mnt:ro,rshared"}) as container:
+            assert violated_rules(container) == {"host-mounts", "mount-propagation"}
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_an_unknown_port_is_seen(image: str) -> None:
+def test_an_undeclared_port_is_detected(image: str) -> None:
     listener = "import socket, time; s = socket.create_server(('', 4000)); time.sleep(300)"
-    with started(image, {}) as container:
+    with run_container(image, {}) as container:
         assert container.listening == frozenset()
         docker("exec", "--detach", container.engine["Id"], "python3", "-c", listener)
-        found = until(lambda: inspect(container.engine).listening, 10, "something to listen")
+        found = until(lambda: inspect(container.engine).listening, 10, "the listening port")
         assert found == {"4000/tcp"}
 
 
-def test_every_rule_has_been_seen_to_be_broken() -> None:
+def test_every_rule_has_a_violating_container() -> None:
     assert {rule.name for rule in RULES} == {rule for rule, _ in WEAK} | {"image", "mount-propagation"}

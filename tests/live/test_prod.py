@@ -1,4 +1,4 @@
-"""The production profile: it comes up, is reached through its proxy alone, and shows outsiders what it should."""
+"""The production profile: start, access through the proxy only, and responses to external clients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from uuid import uuid4
 import pytest
 
 from tests.live.documents import run, shown
-from tests.live.proxy_client import Front
+from tests.live.proxy_client import ProxyClient
 from tests.live.stack import Stack, until
 
 MEGABYTE = 1_000_000
 LATEST = "/api/targets/{key}/latest"
-NOBODY = LATEST.format(key="none")
-"""An address of the application that is answered with 404, and with nothing else."""
-ASK = """
+UNKNOWN = LATEST.format(key="none")
+"""A path of the application that always returns 404."""
+REQUEST = """
 import json, os, sys, urllib.request
 method, path, body = sys.argv[1:]
 with open(os.environ.get("API_TOKEN_FILE", os.devnull)) as file:
@@ -34,27 +34,27 @@ request = urllib.request.Request("http://127.0.0.1:3000" + path, body.encode() o
 with urllib.request.urlopen(request) as answer:
     print(json.dumps([answer.headers["X-Cache"], answer.read().decode()]))
 """
-"""One request, sent from inside a replica to itself; workers have no token and need none."""
+"""A request of a replica to itself; workers have no token and need none."""
 
 
 @pytest.fixture(scope="module")
-def front(prod_stack: Stack) -> Front:
-    return Front(prod_stack, prod_stack.front())
+def client(prod_stack: Stack) -> ProxyClient:
+    return ProxyClient(prod_stack, prod_stack.proxy())
 
 
 @pytest.mark.image_set
 def test_every_service_is_healthy(prod_stack: Stack) -> None:
     assert prod_stack.services() == prod_stack.configured() > {"proxy"}
-    for service in prod_stack.checked():
+    for service in prod_stack.with_healthcheck():
         assert prod_stack.container(service)["State"]["Health"]["Status"] == "healthy", service
 
 
 @pytest.mark.image_set
-def test_up_has_proven_it_through_the_proxy(prod_stack: Stack, front: Front) -> None:
+def test_up_runs_the_smoke_checks_through_the_proxy(prod_stack: Stack, client: ProxyClient) -> None:
     for check in ("proxy", "probe", "health", "targets", "signals"):
-        assert re.search(rf"^{check}\b.*\bok\b", prod_stack.said, re.MULTILINE), prod_stack.said
-    assert "failed" not in prod_stack.said
-    assert front.proxy.url in prod_stack.said
+        assert re.search(rf"^{check}\b.*\bok\b", prod_stack.up_output, re.MULTILINE), prod_stack.up_output
+    assert "failed" not in prod_stack.up_output
+    assert client.proxy.url in prod_stack.up_output
 
 
 def test_only_the_proxy_is_published(prod_stack: Stack) -> None:
@@ -67,7 +67,7 @@ def test_only_the_proxy_is_published(prod_stack: Stack) -> None:
     assert published == {("proxy", port, "127.0.0.1") for port in ("8080/tcp", "8443/tcp", "8443/udp")}
 
 
-def test_the_proxy_can_do_no_more_than_listen(prod_stack: Stack) -> None:
+def test_the_proxy_can_only_bind_low_ports(prod_stack: Stack) -> None:
     process = prod_stack.container("proxy")["State"]["Pid"]
     status = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE))
     assert status["Uid"].split() == ["65534"] * 4
@@ -75,47 +75,48 @@ def test_the_proxy_can_do_no_more_than_listen(prod_stack: Stack) -> None:
     assert status["NoNewPrivs"] == "1"
 
 
-def test_plain_http_leads_to_https(front: Front) -> None:
-    answer = front.ask("/api/probes?limit=1", "POST", plain=True, host="anything.example")
-    assert (answer.status, answer.headers["location"]) == (308, f"{front.proxy.url}/api/probes?limit=1")
+def test_plain_http_redirects_to_https(client: ProxyClient) -> None:
+    answer = client.request("/api/probes?limit=1", "POST", plain=True, host="anything.example")
+    assert (answer.status, answer.headers["location"]) == (308, f"{client.proxy.url}/api/probes?limit=1")
 
 
-def test_the_api_is_used_through_it(front: Front) -> None:
+def test_the_api_works_through_the_proxy(client: ProxyClient) -> None:
     body = json.dumps({"url": "http://app:3000/api/health/live"}).encode()
-    assert front.ask("/api/probes", "POST", body, Content_Type="application/json").status == 401
-    access = front.stack.access()["Authorization"]
-    accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
+    assert client.request("/api/probes", "POST", body, Content_Type="application/json").status == 401
+    access = client.stack.authorization()["Authorization"]
+    accepted = client.request("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
     assert accepted.status == 202, accepted
     path = f"/api/probes/{json.loads(accepted.body)['id']}"
-    until(lambda: json.loads(front.ask(path).body)["status"] == "succeeded", 20, "the probe to succeed")
+    until(lambda: json.loads(client.request(path).body)["status"] == "succeeded", 20, "the probe to succeed")
 
 
 @pytest.mark.parametrize("url", ["http://db:5432/", "http://rabbitmq:15672/", "http://app:3001/"])
-def test_a_target_is_no_way_inside(front: Front, url: str) -> None:
-    accepted = front.ask("/api/probes", "POST", json.dumps({"url": url}).encode(), Content_Type="application/json",
-                         Authorization=front.stack.access()["Authorization"])  # fmt: skip
+def test_probes_of_internal_addresses_fail(client: ProxyClient, url: str) -> None:
+    accepted = client.request("/api/probes", "POST", json.dumps({"url": url}).encode(), Content_Type="application/json",
+                              Authorization=client.stack.authorization()["Authorization"])  # fmt: skip
     assert accepted.status == 202, accepted
     path = f"/api/probes/{json.loads(accepted.body)['id']}"
-    until(lambda: json.loads(front.ask(path).body)["status"] == "failed", 20, "the probe to fail")
-    assert json.loads(front.ask(path).body)["error"] == "refused_address"
+    until(lambda: json.loads(client.request(path).body)["status"] == "failed", 20, "the probe to fail")
+    assert json.loads(client.request(path).body)["error"] == "refused_address"
 
 
-def test_a_private_address_is_refused_at_once(front: Front) -> None:
-    answer = front.ask("/api/probes", "POST", b'{"url": "http://169.254.169.254/"}', Content_Type="application/json",
-                       Authorization=front.stack.access()["Authorization"])  # fmt: skip
+def test_a_private_address_is_rejected_by_the_api(client: ProxyClient) -> None:
+    body = b'{"url": "http://169.254.169.254/"}'
+    answer = client.request("/api/probes", "POST", body, Content_Type="application/json",
+                            Authorization=client.stack.authorization()["Authorization"])  # fmt: skip
     assert answer.status == 422, answer
     assert "ALLOW_PRIVATE_TARGETS" in str(answer.body)
 
 
-def test_http_2_and_3(front: Front) -> None:
-    assert front.proxy.negotiated(5) == "h2"
-    assert front.over_http3("/healthz") == 200
-    assert front.ask("/healthz").headers["alt-svc"] == f'h3=":{front.proxy.encrypted}"; ma=86400'
+def test_http_2_and_3_are_served(client: ProxyClient) -> None:
+    assert client.proxy.negotiated(5) == "h2"
+    assert client.over_http3("/healthz") == 200
+    assert client.request("/healthz").headers["alt-svc"] == f'h3=":{client.proxy.encrypted}"; ma=86400'
 
 
 @pytest.mark.parametrize("path", ["/api/targets/none/latest", "/api/metrics", "/grafana/"])
-def test_headers_of_every_answer(front: Front, path: str) -> None:
-    headers = front.ask(path).headers
+def test_every_response_has_the_security_headers(client: ProxyClient, path: str) -> None:
+    headers = client.request(path).headers
     assert headers["strict-transport-security"] == "max-age=31536000"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -130,19 +131,19 @@ def test_headers_of_every_answer(front: Front, path: str) -> None:
     "/api%2fmetrics", "/api/metrics?x=1", "/api/metrics%2f", "/./api/health", "/grafana/metrics", "/grafana//metrics",
     "/grafana/../api/metrics", "/grafana/%2e%2e/api/metrics",
 ])  # fmt: skip
-def test_what_is_for_the_inside_is_not_there(front: Front, path: str) -> None:
-    answer = front.ask(path)
+def test_internal_paths_are_not_found(client: ProxyClient, path: str) -> None:
+    answer = client.request(path)
     assert (answer.status, answer.body) == (404, "404 Not Found"), answer
-    assert front.ask(path, "POST", b"{}").status == 404
+    assert client.request(path, "POST", b"{}").status == 404
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_health_for_load_balancers_tells_no_details(front: Front, plain: bool) -> None:
-    answer = front.ask("/healthz", plain=plain, host="192.0.2.1" if plain else None)
+def test_health_for_load_balancers_has_no_details(client: ProxyClient, plain: bool) -> None:
+    answer = client.request("/healthz", plain=plain, host="192.0.2.1" if plain else None)
     assert (answer.status, answer.body) == (200, "ready")
 
 
-def test_prometheus_sees_it_answer_and_when_its_certificate_ends(prod_stack: Stack) -> None:
+def test_prometheus_probes_the_proxy_and_its_certificate(prod_stack: Stack) -> None:
     query = '{service="proxy",__name__=~"probe_success|probe_ssl_earliest_cert_expiry"}'
     address = f"http://127.0.0.1:9090/api/v1/query?query={quote(query)}"
     answer = prod_stack.compose("exec", "--no-TTY", "prometheus", "wget", "-q", "-O", "-", address)
@@ -151,97 +152,101 @@ def test_prometheus_sees_it_answer_and_when_its_certificate_ends(prod_stack: Sta
     assert found["probe_ssl_earliest_cert_expiry"] > time.time()
 
 
-def test_another_name_is_refused(front: Front) -> None:
-    assert front.ask("/", host="other.example").status == 421
+def test_another_host_name_is_refused(client: ProxyClient) -> None:
+    assert client.request("/", host="other.example").status == 421
     with pytest.raises(ssl.SSLError):
-        replace(front.proxy, domain="other.example").negotiated(5)
+        replace(client.proxy, domain="other.example").negotiated(5)
 
 
-def test_large_requests_are_refused(front: Front) -> None:
-    assert front.ask("/api/probes", "POST", b"x" * 10 * MEGABYTE).status == 413
-    assert front.ask("/api/probes", Cookie="x" * 40_000).status == 431
+def test_large_requests_are_refused(client: ProxyClient) -> None:
+    assert client.request("/api/probes", "POST", b"x" * 10 * MEGABYTE).status == 413
+    assert client.request("/api/probes", Cookie="x" * 40_000).status == 431
 
 
-def test_access_log_is_json_and_holds_no_secret(front: Front) -> None:
+def test_access_log_is_json_and_holds_no_secret(client: ProxyClient) -> None:
     secret = "s3cret-0f-a-client"
-    front.ask(f"/api/targets/logged/latest?token={secret}", Authorization=f"Bearer {secret}", Cookie=f"id={secret}",
-              X_Api_Key=secret, User_Agent="live test")  # fmt: skip
-    front.ask(f"/grafana/logged?auth_token={secret}", Authorization=f"Bearer {secret}")  # an error is logged as well
+    path = f"/api/targets/logged/latest?token={secret}"
+    client.request(
+        path, Authorization=f"Bearer {secret}", Cookie=f"id={secret}", X_Api_Key=secret, User_Agent="live test"
+    )
+    client.request(f"/grafana/logged?auth_token={secret}", Authorization=f"Bearer {secret}")  # errors are logged too
 
-    def written() -> list[object]:
-        return [line for line in front.logged() if line.get("request", {}).get("uri") == "/api/targets/logged/latest"]
+    def records() -> list[object]:
+        return [
+            line for line in client.log_records() if line.get("request", {}).get("uri") == "/api/targets/logged/latest"
+        ]
 
-    line = until(written, 5, "the access log")[0]
+    line = until(records, 5, "the access log")[0]
     assert isinstance(line, dict)
     assert {"timestamp", "level", "message", "status", "duration"} <= line.keys()
     assert (line["status"], line["request"]["method"], line["user_agent"]) == (404, "GET", "live test")
-    until(lambda: "/grafana/logged" in front.said(), 5, "the log of the second request")
-    assert secret not in front.said()
+    until(lambda: "/grafana/logged" in client.log_text(), 5, "the log of the second request")
+    assert secret not in client.log_text()
 
 
 @pytest.mark.image_set
-def test_grafana_is_behind_it_or_a_plain_answer(front: Front) -> None:
-    assert front.ask("/grafana").headers["location"] == "/grafana/"
-    answer = front.ask("/grafana/login")
-    if "grafana" in front.stack.configured():
+def test_grafana_is_served_or_a_gateway_error(client: ProxyClient) -> None:
+    assert client.request("/grafana").headers["location"] == "/grafana/"
+    answer = client.request("/grafana/login")
+    if "grafana" in client.stack.configured():
         assert answer.status == 200, answer
         return
-    assert "grafana" in front.stack.absent()
+    assert "grafana" in client.stack.unavailable()
     assert (answer.status, answer.body) == (502, "502 Bad Gateway") or (answer.status == 503), answer
     assert answer.headers["retry-after"] == "5"
 
 
-def test_addresses_of_clients_are_not_believed(front: Front) -> None:
-    front.ask("/api/targets/spoofed/latest", X_Forwarded_For="203.0.113.9")
-    lines = until(lambda: [each for each in front.logged() if "spoofed" in str(each)], 5, "the access log")
+def test_forwarded_addresses_of_clients_are_ignored(client: ProxyClient) -> None:
+    client.request("/api/targets/spoofed/latest", X_Forwarded_For="203.0.113.9")
+    lines = until(lambda: [each for each in client.log_records() if "spoofed" in str(each)], 5, "the access log")
     assert "203.0.113.9" not in json.dumps(lines)
 
 
-def test_the_configuration_is_read_again_without_a_restart(front: Front) -> None:
-    before = front.stack.container("proxy")["State"]["StartedAt"]
-    front.stack.compose("exec", "--no-TTY", "proxy", "caddy", "reload", "--config", "/etc/caddy/Caddyfile",
+def test_the_configuration_is_reloaded_without_a_restart(client: ProxyClient) -> None:
+    before = client.stack.container("proxy")["State"]["StartedAt"]
+    client.stack.compose("exec", "--no-TTY", "proxy", "caddy", "reload", "--config", "/etc/caddy/Caddyfile",
                         "--address", "unix//run/caddy/admin.sock", "--force")  # fmt: skip
-    assert front.ask("/healthz").status == 200
-    assert front.stack.container("proxy")["State"]["StartedAt"] == before
+    assert client.request("/healthz").status == 200
+    assert client.stack.container("proxy")["State"]["StartedAt"] == before
 
 
-def test_requests_wait_while_the_application_is_replaced(front: Front) -> None:
-    """Its only replica is stopped and started again, under requests."""
-    with users(front) as answers:
-        front.stack.docker("restart", *front.stack.containers("app"))
-        front.stack.invoke("wait")
-        until(lambda: front.ask("/healthz").status == 200, 10, "the application to be ready")
-    assert answers.keys() == {404}, answers
+def test_requests_wait_during_a_restart_of_the_application(client: ProxyClient) -> None:
+    """The only replica is restarted under load."""
+    with clients(client) as statuses:
+        client.stack.docker("restart", *client.stack.containers("app"))
+        client.stack.invoke("wait")
+        until(lambda: client.request("/healthz").status == 200, 10, "the application to be ready")
+    assert statuses.keys() == {404}, statuses
 
 
 @contextmanager
-def users(front: Front) -> Iterator[Counter[int]]:
-    """Four clients that read all the time; how often each status was answered is known when the block ends."""
-    answers: Counter[int] = Counter()
-    over = threading.Event()
+def clients(client: ProxyClient) -> Iterator[Counter[int]]:
+    """Four clients that read continuously; yields the number of responses by status, complete after the block."""
+    statuses: Counter[int] = Counter()
+    stop = threading.Event()
 
-    def use() -> None:
-        while not over.is_set():
-            answers[front.ask(NOBODY).status] += 1
+    def read() -> None:
+        while not stop.is_set():
+            statuses[client.request(UNKNOWN).status] += 1
 
-    clients = [threading.Thread(target=use) for _ in range(4)]
-    for client in clients:
-        client.start()
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
     try:
-        yield answers
+        yield statuses
     finally:
-        over.set()
-        for client in clients:
-            client.join()
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
-def test_the_token_is_replaced_by_hand(front: Front) -> None:
-    """With the commands of the documents: both tokens are accepted until the old one is taken out of the file."""
-    page, stack = "docs/operations.md", front.stack
+def test_the_token_is_rotated_manually(client: ProxyClient) -> None:
+    """With the documented commands: both tokens are accepted until the old one is removed from the file."""
+    page, stack = "docs/operations.md", client.stack
     add, take = shown(stack, page, "sh", "secrets/api_token.txt").split("# … when the clients have the new one:\n")
 
     def accepted(token: str) -> bool:
-        return front.ask("/api/access", Authorization=f"Bearer {token}").status == 204
+        return client.request("/api/access", Authorization=f"Bearer {token}").status == 204
 
     run(stack, add)
     old, new = (stack.root / "secrets/api_token.txt").read_text().split()
@@ -256,7 +261,7 @@ def test_the_token_is_replaced_by_hand(front: Front) -> None:
 
 @pytest.fixture(scope="module")
 def scaled(prod_stack: Stack) -> Iterator[Stack]:
-    """Two replicas of the application and four workers, as the documents have them started, and as they go again."""
+    """Two replicas of the application and four workers, started with the documented commands and removed afterwards."""
     run(prod_stack, shown(prod_stack, "docs/operations.md", "sh", "--scale"))
     prod_stack.invoke("wait")
     assert states(prod_stack, "app") == ["healthy"] * 2
@@ -272,32 +277,35 @@ def states(stack: Stack, service: str) -> list[str]:
     return [each["State"]["Health"]["Status"] for each in inspected]
 
 
-def test_every_replica_takes_its_share(front: Front, scaled: Stack) -> None:
+def test_every_replica_receives_work(client: ProxyClient, scaled: Stack) -> None:
     answered, probed = f'http_requests_total{{method="GET",route="{LATEST}",status="404"}}', "netmon_probes_total"
     replicas = [(each, answered) for each in scaled.containers("app")]
     replicas += [(each, probed) for each in scaled.containers("worker")]
-    before = [counted(scaled, *each) for each in replicas]
-    access, body = scaled.access()["Authorization"], json.dumps({"url": "http://app:3000/api/health/live"}).encode()
+    before = [metric_sum(scaled, *each) for each in replicas]
+    access, body = (
+        scaled.authorization()["Authorization"],
+        json.dumps({"url": "http://app:3000/api/health/live"}).encode(),
+    )
     for _ in range(20):
-        assert front.ask(NOBODY).status == 404
-        accepted = front.ask("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
+        assert client.request(UNKNOWN).status == 404
+        accepted = client.request("/api/probes", "POST", body, Content_Type="application/json", Authorization=access)
         assert accepted.status == 202, accepted
 
     def shares() -> list[float] | None:
-        now = [counted(scaled, *each) - was for each, was in zip(replicas, before, strict=True)]
-        return now if min(now) > 0 and sum(now[2:]) >= 20 else None
+        added = [metric_sum(scaled, *each) - old for each, old in zip(replicas, before, strict=True)]
+        return added if min(added) > 0 and sum(added[2:]) >= 20 else None
 
-    until(shares, 20, "both replicas and all workers to have worked, and every probe to be carried out")
+    until(shares, 20, "requests at every replica, and a result of every probe")
 
 
-def counted(stack: Stack, container: str, series: str) -> float:
-    """The sum of the series of a replica whose name or beginning this is, by its own metrics."""
+def metric_sum(stack: Stack, container: str, series: str) -> float:
+    """The sum of a replica's series with this name or prefix."""
     page = from_inside(stack, container, "GET", "/api/metrics")[1]
     return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(series))
 
 
-def test_what_one_replica_writes_the_other_reads(scaled: Stack) -> None:
-    """Whether it reads from the cache, which they share, or from the database."""
+def test_replicas_read_writes_of_each_other(scaled: Stack) -> None:
+    """From the shared cache and from the database."""
     one, other = scaled.containers("app")
     name = f"shared {uuid4()}"
     target = {"name": name, "spec": {"kind": "tcp", "host": "app", "port": 3000}, "enabled": False}
@@ -306,7 +314,7 @@ def test_what_one_replica_writes_the_other_reads(scaled: Stack) -> None:
         for retries, (writer, reader) in enumerate(((one, other), (other, one)), 1):
             places = (path, "/api/targets")
             for place in places:
-                from_inside(scaled, reader, "GET", place)  # the cache has it as it was
+                from_inside(scaled, reader, "GET", place)  # fills the cache with the old value
             from_inside(scaled, writer, "PATCH", path, {"retries": retries})
             for place in places:
                 read = [from_inside(scaled, reader, "GET", place) for _ in range(2)]
@@ -318,19 +326,19 @@ def test_what_one_replica_writes_the_other_reads(scaled: Stack) -> None:
 
 
 def from_inside(stack: Stack, container: str, method: str, path: str, body: object = None) -> tuple[str | None, str]:
-    """What this replica and no other answers, and where it says that it has it from."""
-    written = stack.docker("exec", container, "python", "-c", ASK, method, path, json.dumps(body) if body else "")
-    cache, answer = json.loads(written)
-    return cache, answer
+    """The response of one replica to a request from its own container: X-Cache and body."""
+    output = stack.docker("exec", container, "python", "-c", REQUEST, method, path, json.dumps(body) if body else "")
+    cache, content = json.loads(output)
+    return cache, content
 
 
-def test_a_replica_that_is_killed_is_not_missed(front: Front, scaled: Stack) -> None:
+def test_a_killed_replica_causes_no_failed_request(client: ProxyClient, scaled: Stack) -> None:
     killed, left = scaled.containers("app")
-    with users(front) as answers:
+    with clients(client) as statuses:
         scaled.docker("kill", killed)
         time.sleep(3)
-        assert front.ask("/healthz").status == 200
-    assert answers.keys() == {404}, answers
+        assert client.request("/healthz").status == 200
+    assert statuses.keys() == {404}, statuses
     assert json.loads(from_inside(scaled, left, "GET", "/api/health")[1])["status"] == "healthy"
     scaled.docker("start", killed)
     scaled.invoke("wait")

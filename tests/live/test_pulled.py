@@ -1,4 +1,4 @@
-"""The published images, from nothing: a machine without engine and images, a registry, the commands of the README."""
+"""The published images from scratch: a machine without engine and images, a registry, the commands of the README."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.live.stack import Stack
 from toolkit.checkout.project import Project
 
 EXTRA = "jaegertracing/jaeger"
-"""The repository of a group that is off: its image is the one that is missing when the registry misbehaves."""
+"""The repository of a disabled group: its image is missing in the tests of registry faults."""
 STALL = 4
-"""Seconds without a byte or an answer, in place of those of invoke.yaml."""
+"""The stall and registry timeouts of these tests, in seconds."""
 TIMEOUT = re.compile(r"^( +(?:stall|registry): )\d+$", re.MULTILINE)
 CHECK = re.compile(r"^(?P<name>\S+) +(?:host|inside) +(?P<outcome>\S+) +[\d.]+ s", re.MULTILINE)
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -25,7 +25,7 @@ DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 @pytest.fixture(scope="module")
 def machine(idle_stack: Stack) -> Iterator[Machine]:
-    """A machine on which nothing was done yet; each test goes on where the one before it ended."""
+    """An unused machine; each test continues in the state of the previous one."""
     idle_stack.invoke("images.prepare", "--profile=prod", timeout=900)
     with Machine.running(Project.load(idle_stack.root), "netmon-pulled") as machine:
         assert machine.run("find", "/var/lib/netmon-engine", "-mindepth", "1", folder="/").stdout == ""
@@ -34,7 +34,7 @@ def machine(idle_stack: Stack) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def quickstart(machine: Machine) -> str:
-    """What the first command of the README printed."""
+    """The output of the first command of the README."""
     return machine.run("scripts/quickstart.sh", "--yes", timeout=500).stdout
 
 
@@ -51,22 +51,22 @@ def services(machine: Machine) -> set[str]:
 
 
 def published(machine: Machine) -> set[str]:
-    """The images of the effective configuration that come from the registry."""
+    """The images of the effective configuration that are pulled from the registry."""
     return {name for name in machine.engine("compose", "config", "--images").split() if name.startswith(REGISTRY)}
 
 
-def test_quickstart_brings_everything_up_from_nothing(machine: Machine, quickstart: str) -> None:
+def test_quickstart_starts_everything_from_scratch(machine: Machine, quickstart: str) -> None:
     assert "images: pulled, because the registry can be reached" in quickstart
     assert "NETMON_IMAGES=pulled" in machine.read(".env")
     assert "images/compose" not in machine.read(".env")
     checks = {check["name"]: check["outcome"] for check in CHECK.finditer(quickstart)}
     assert set(checks.values()) == {"ok"}, quickstart
-    assert services(machine) - checks.keys() <= {"app", "worker"}, "these two are what `probe` goes through"
+    assert services(machine) - checks.keys() <= {"app", "worker"}, "`probe` covers these two"
     assert {"probe", "targets", "signals"} <= checks.keys()
     machine.invoke("status")
 
 
-def test_every_image_is_published_or_made_of_published_ones(machine: Machine, quickstart: str) -> None:
+def test_every_image_is_published_or_built_from_a_published_one(machine: Machine, quickstart: str) -> None:
     running = containers(machine)
     assert running.keys() == services(machine)
     built = {name for name, each in running.items() if not each["Config"]["Image"].startswith(f"{REGISTRY}/")}
@@ -75,16 +75,16 @@ def test_every_image_is_published_or_made_of_published_ones(machine: Machine, qu
 
 
 @pytest.mark.parametrize("choice", ["auto", "pull"])
-def test_what_is_complete_is_left_alone(machine: Machine, quickstart: str, choice: str) -> None:
+def test_a_complete_stack_is_not_changed(machine: Machine, quickstart: str, choice: str) -> None:
     before = {name: each["Id"] for name, each in containers(machine).items()}
-    said = machine.invoke("up", "--no-smoke", f"--images={choice}").stdout
-    assert not re.search(r"^ +(pulled|built) ", said, re.MULTILINE), said
+    output = machine.invoke("up", "--no-smoke", f"--images={choice}").stdout
+    assert not re.search(r"^ +(pulled|built) ", output, re.MULTILINE), output
     assert {name: each["Id"] for name, each in containers(machine).items()} == before
 
 
 @pytest.fixture(scope="class")
-def switched_on(machine: Machine, quickstart: str) -> Iterator[str]:
-    """The group is on, and nothing is waited for long; the name of its image."""
+def extra_image(machine: Machine, quickstart: str) -> Iterator[str]:
+    """Enable the group and shorten the timeouts; yields the name of the group's image."""
     settings, env = machine.read("invoke.yaml"), machine.read(".env")
     machine.write("invoke.yaml", TIMEOUT.sub(rf"\g<1>{STALL}", settings))
     machine.write(".env", env.replace("COMPOSE_PROFILES=monitoring", "COMPOSE_PROFILES=monitoring,jaeger"))
@@ -94,28 +94,26 @@ def switched_on(machine: Machine, quickstart: str) -> Iterator[str]:
     machine.write("invoke.yaml", settings)
 
 
-class TestRegistryThatMisbehaves:
-    """The image of one group is missing; what runs goes on as it was, and a later run completes what is missing."""
+class TestFaultyRegistry:
+    """The image of one group is missing: running containers are not changed, and a later run pulls the image."""
 
     @pytest.fixture
-    def missing(self, machine: Machine, switched_on: str) -> str:
-        """The same, with the image removed."""
-        machine.engine("rmi", "--force", switched_on, check=False)  # it may be missing already
-        return switched_on
+    def missing(self, machine: Machine, extra_image: str) -> str:
+        """Remove the image."""
+        machine.engine("rmi", "--force", extra_image, check=False)  # it may be missing already
+        return extra_image
 
     @pytest.mark.parametrize(
         ("fault", "why", "fix"),
         [
-            pytest.param(
-                "lacks", "the registry has no such image", "correct the tag in docker-compose.yml", id="lacks"
-            ),
+            pytest.param("lacks", "no such image", "correct the tag in docker-compose.monitoring.yml", id="lacks"),
             pytest.param("limit", "the rate limit of the registry is used up", "docker login", id="limit"),
             pytest.param("login", "a login is needed", f"docker login {REGISTRY}, then run this again", id="login"),
             pytest.param("stall", f"stalls (no byte for {STALL} s)", "name a mirror in .env", id="stall"),
             pytest.param("silent", "the registry ", "name a mirror in .env", id="silent"),
         ],
     )
-    def test_what_it_does_not_give_is_an_error(
+    def test_a_permanent_fault_is_an_error(
         self, machine: Machine, missing: str, fault: str, why: str, fix: str
     ) -> None:
         before = {name: each["Id"] for name, each in containers(machine).items()}
@@ -132,19 +130,19 @@ class TestRegistryThatMisbehaves:
         assert f"pulled {missing} " in machine.invoke("images.pull").stdout
 
     @pytest.mark.parametrize("fault", ["limit", "cut"])
-    def test_what_it_fails_to_give_once_is_asked_for_again(self, machine: Machine, missing: str, fault: str) -> None:
+    def test_a_transient_fault_is_retried(self, machine: Machine, missing: str, fault: str) -> None:
         with machine.fault(fault, name=EXTRA, times=1):
-            said = machine.invoke("images.pull", timeout=120).stdout
-        assert f"pulled {missing} " in said
+            output = machine.invoke("images.pull", timeout=120).stdout
+        assert f"pulled {missing} " in output
 
-    def test_a_login_opens_it(self, machine: Machine, missing: str) -> None:
+    def test_a_login_is_used(self, machine: Machine, missing: str) -> None:
         with machine.fault("login"):
             machine.run("docker", "login", "--username=user", "--password-stdin", REGISTRY, text="password")
             try:
-                said = machine.invoke("images.pull").stdout
+                output = machine.invoke("images.pull").stdout
             finally:
                 machine.run("docker", "logout", REGISTRY)
-        assert f"pulled {missing} " in said
+        assert f"pulled {missing} " in output
 
     @pytest.mark.usefixtures("missing")
     def test_up_fails_before_it_changes_a_container(self, machine: Machine) -> None:
@@ -165,7 +163,7 @@ def test_images_are_locked_and_started_by_digest(machine: Machine, quickstart: s
     machine.invoke("down")
     volumes = machine.engine("volume", "ls", "--quiet").split()
     machine.invoke("up", "--no-smoke")
-    assert set(volumes) <= set(machine.engine("volume", "ls", "--quiet").split()), "the data stays"
+    assert set(volumes) <= set(machine.engine("volume", "ls", "--quiet").split()), "volumes must be kept"
     named = {each["Config"]["Image"] for each in containers(machine).values()}
     assert published(machine) <= named
     digests = machine.engine("image", "inspect", "--format", '{{join .RepoDigests " "}}', *published(machine))
@@ -173,20 +171,20 @@ def test_images_are_locked_and_started_by_digest(machine: Machine, quickstart: s
         assert name.rpartition("@")[2] in digests, name
 
 
-def test_everything_is_pulled_again(machine: Machine, quickstart: str) -> None:
-    said = machine.invoke("images.pull").stdout
-    assert published(machine) <= set(re.findall(r"^ +pulled (\S+) ", said, re.MULTILINE)), said
+def test_every_image_is_pulled_again(machine: Machine, quickstart: str) -> None:
+    output = machine.invoke("images.pull").stdout
+    assert published(machine) <= set(re.findall(r"^ +pulled (\S+) ", output, re.MULTILINE)), output
 
 
 @pytest.fixture(scope="module")
 def production(machine: Machine, quickstart: str) -> str:
-    """What the first command of docs/deployment.md printed, after the development stack was removed."""
+    """The output of the first command of docs/deployment.md, after the removal of the development stack."""
     machine.invoke("down", "--volumes", "--yes")
     return machine.run("scripts/quickstart.sh", "--profile=prod", timeout=500).stdout
 
 
-def test_production_comes_up(machine: Machine, production: str) -> None:
-    """With passwords from files, so the exporter of Kafka logs in, and without what is not for production."""
+def test_production_starts(machine: Machine, production: str) -> None:
+    """With passwords from files: the exporter of Kafka logs in."""
     checks = {check["name"]: check["outcome"] for check in CHECK.finditer(production)}
     assert set(checks.values()) == {"ok"}, production
     assert {"proxy", "kafka-exporter", "signals"} <= checks.keys()

@@ -1,4 +1,4 @@
-"""The application's own signals: one probe is one trace, gauges tell no old news, alerts arrive whatever is away."""
+"""The application's signals: traces of probes, gauges without stale values, alerts during outages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.live.logstore import get
 from tests.live.stack import Stack, until
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
-WAY = (
+SPANS = (
     ("netmon-app", "POST /api/probes"),
     ("netmon-app", "INSERT"),
     ("netmon-app", "send probes"),
@@ -33,11 +33,11 @@ WAY = (
     ("netmon-worker", "process probe.results"),
     ("netmon-worker", "EVAL"),
 )
-"""Every step of one probe: service and span. Its result is stored by three statements: itself, standings, events."""
+"""The spans of one probe, with their services. Three statements store the result, the standing and the events."""
 
 
 class Target(http.server.BaseHTTPRequestHandler):
-    """Answers, and keeps the headers that it was sent."""
+    """Answers 200 and records the headers of the requests."""
 
     def do_GET(self) -> None:
         self.server.heads.append({name.lower(): value for name, value in self.headers.items()})  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ class Target(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def target(stack: Stack) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A target on the host that is not part of the stack, and the headers of the requests that it got."""
+    """A target on the host, outside the stack, and the headers of the requests that it has received."""
     gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
                            "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
     heads: list[dict[str, str]] = []
@@ -61,10 +61,10 @@ def target(stack: Stack) -> Iterator[tuple[str, list[dict[str, str]]]]:
         server.shutdown()
 
 
-def ask(stack: Stack, url: str, request: str = "") -> tuple[str, str, float]:
-    """Ask for a probe under a trace id of our own: the trace, the probe, the seconds until it was accepted."""
+def request_probe(stack: Stack, url: str, request: str = "") -> tuple[str, str, float]:
+    """Request a probe with a new trace id; return the trace, the probe, and the seconds until it was accepted."""
     trace = secrets.token_hex(16)
-    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-Id": request, **stack.access()}
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "X-Request-Id": request, **stack.authorization()}
     began = time.perf_counter()
     answer = requests.post(stack.url("/api/probes"), json={"url": url}, headers=headers, timeout=10)
     assert answer.status_code == 202, answer.text
@@ -72,34 +72,34 @@ def ask(stack: Stack, url: str, request: str = "") -> tuple[str, str, float]:
 
 
 def stored(stack: Stack, trace: str) -> str:
-    """A trace as its store has it, in JSON; empty while it has none."""
+    """A trace from its store, as JSON; empty if the store does not have it."""
     store = {"tempo": "http://tempo:3200", "jaeger": "http://jaeger:16686"}[stack.store("traces")]
     try:
         return get(stack, f"{store}/api/traces/{trace}")
-    except AssertionError:  # the program inside the stack failed: the store says 404
+    except AssertionError:  # the program inside the stack failed: the store has returned 404
         return ""
 
 
-def steps(node: Any, service: str = "") -> Iterator[tuple[str, str]]:
+def spans(node: Any, service: str = "") -> Iterator[tuple[str, str]]:
     """Service and name of each span of a trace, in Jaeger's format or in OTLP's."""
     match node:
-        case {"data": [{"spans": list(spans), "processes": dict(processes)}]}:
-            for span in spans:
+        case {"data": [{"spans": list(records), "processes": dict(processes)}]}:
+            for span in records:
                 yield processes[span["processID"]]["serviceName"], span["operationName"]
         case {"resource": {"attributes": list(attributes)}, **groups}:
             names = {each["key"]: each["value"].get("stringValue", "") for each in attributes}
-            yield from steps(list(groups.values()), names["service.name"])
+            yield from spans(list(groups.values()), names["service.name"])
         case {"spanId": _, "name": str(name)}:
             yield service, name
         case dict():
-            yield from steps(list(node.values()), service)
+            yield from spans(list(node.values()), service)
         case list():
             for each in node:
-                yield from steps(each, service)
+                yield from spans(each, service)
 
 
 def lines(stack: Stack, trace: str) -> dict[str, list[dict[str, Any]]]:
-    """The log lines of app and worker that belong to a trace."""
+    """The log lines of a trace, by service."""
     found: dict[str, list[dict[str, Any]]] = {}
     for service in ("app", "worker"):
         text = stack.compose("logs", "--no-log-prefix", "--tail=2000", service)
@@ -108,29 +108,29 @@ def lines(stack: Stack, trace: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def gauges(stack: Stack, service: str, name: str) -> dict[str, str]:
-    """The samples of a metric, as its process tells them: labels and value."""
+    """The samples of a metric as exported by its process, labels and value."""
     page = get(stack, f"http://{service}:3000/api/metrics").splitlines()
     return dict(line[len(name) :].rsplit(" ", 1) for line in page if line.startswith((f"{name}{{", f"{name} ")))
 
 
 @pytest.mark.image_set
-def test_one_probe_is_one_trace_and_its_target_learns_nothing(
+def test_one_probe_is_one_trace_that_its_target_does_not_see(
     stack: Stack, target: tuple[str, list[dict[str, str]]]
 ) -> None:
     url, heads = target
     request = f"test-{secrets.token_hex(4)}"
-    trace, probe, _ = ask(stack, f"{url}?token=very-secret", request)
+    trace, probe, _ = request_probe(stack, f"{url}?token=very-secret", request)
     assert stack.result(probe)["trace_id"] == trace
 
     def complete() -> str:
         text = stored(stack, trace)
-        return text if text and set(steps(json.loads(text))) >= set(WAY) else ""
+        return text if text and set(spans(json.loads(text))) >= set(SPANS) else ""
 
-    text = until(complete, 30, f"all steps of trace {trace} to be stored")
-    assert sorted(steps(json.loads(text))) == sorted(WAY), "no step is missing, none is done twice"
-    assert "very-secret" not in text, "no parameter of a statement, no query of a target"
+    text = until(complete, 30, f"all spans of trace {trace} to be stored")
+    assert sorted(spans(json.loads(text))) == sorted(SPANS), "a span is missing or duplicate"
+    assert "very-secret" not in text, "spans must have neither parameters of statements nor queries of targets"
     for service, written in lines(stack, trace).items():
-        assert written, f"{service} has log lines of the trace"
+        assert written, f"{service} has no log lines of the trace"
         assert {line["request_id"] for line in written} == {request}, service
         assert all(line["span_id"] for line in written)
     [head] = heads
@@ -138,47 +138,49 @@ def test_one_probe_is_one_trace_and_its_target_learns_nothing(
     assert trace not in str(head)
 
 
-def test_a_measurement_leads_to_its_trace(stack: Stack) -> None:
-    trace, probe, _ = ask(stack, "http://app:3000/api/health/live")
+def test_a_metric_has_an_exemplar_with_its_trace(stack: Stack) -> None:
+    trace, probe, _ = request_probe(stack, "http://app:3000/api/health/live")
     stack.result(probe)
     page = requests.get(stack.url("/api/metrics"), headers={"Accept": OPEN_METRICS}, timeout=5)
     assert page.headers["Content-Type"].startswith("application/openmetrics-text")
     assert f'trace_id="{trace}"' in page.text
-    assert "trace_id" not in requests.get(stack.url("/api/metrics"), timeout=5).text, "unless it is asked for"
+    assert "trace_id" not in requests.get(stack.url("/api/metrics"), timeout=5).text, (
+        "exemplars are for OpenMetrics only"
+    )
 
 
-def test_a_gauge_whose_source_is_away_is_not_told(stack: Stack) -> None:
+def test_a_gauge_of_an_unavailable_source_is_not_exported(stack: Stack) -> None:
     everything = {"database", "redis", "kafka", "rabbitmq"}
     assert {label.split('"')[1] for label in gauges(stack, "app", "netmon_dependency_up")} == everything
     until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 2, 10, "both queues to be measured")
     assert set(gauges(stack, "worker", "netmon_consumer_lag_messages").values()) == {"0.0"}
     stack.compose("kill", "rabbitmq")
     try:
-        until(lambda: not gauges(stack, "worker", "netmon_queue_messages"), 10, "the depth of the queues to be unknown")
+        until(lambda: not gauges(stack, "worker", "netmon_queue_messages"), 10, "the gauges of the queues to disappear")
         for service in ("app", "worker"):
-            told = until(partial(missed, stack, service), 10, f"{service} to miss a dependency")
-            assert told == ["rabbitmq"]
+            down = until(partial(unavailable, stack, service), 10, f"{service} to report a dependency")
+            assert down == ["rabbitmq"]
     finally:
         stack.compose("start", "rabbitmq")
         stack.invoke("wait")
     until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 2, 20, "both queues to be measured again")
 
 
-def missed(stack: Stack, service: str) -> list[str]:
-    """The dependencies that a process says are away."""
-    told = gauges(stack, service, "netmon_dependency_up")
-    return [label.split('"')[1] for label, value in told.items() if float(value) == 0]
+def unavailable(stack: Stack, service: str) -> list[str]:
+    """The dependencies that a process reports as unavailable."""
+    samples = gauges(stack, service, "netmon_dependency_up")
+    return [label.split('"')[1] for label, value in samples.items() if float(value) == 0]
 
 
-def test_without_a_collector_requests_go_on_and_it_is_said_once(stack: Stack) -> None:
+def test_an_unavailable_collector_delays_no_request_and_is_logged_once(stack: Stack) -> None:
     with without(stack, "otel-collector", "pause"):
         since = datetime.now(UTC).isoformat()
-        slowest = max(ask(stack, "http://app:3000/api/health/live")[2] for _ in range(20))
-        assert slowest < 2, "nobody waits for the collector"
-        time.sleep(6)  # several exports, each given up after two seconds
-        ask(stack, "http://app:3000/api/health/live")
-        until(lambda: trace_log(stack, since), 10, "the application to log that traces are dropped")
-        assert trace_log(stack, since) == [("warning", "trace export failed, dropping traces until it recovers")]
+        slowest = max(request_probe(stack, "http://app:3000/api/health/live")[2] for _ in range(20))
+        assert slowest < 2, "a request has waited for the collector"
+        time.sleep(6)  # several exports, each with a timeout of two seconds
+        request_probe(stack, "http://app:3000/api/health/live")
+        until(lambda: tracing_log(stack, since), 10, "the application to log that traces are dropped")
+        assert tracing_log(stack, since) == [("warning", "trace export failed, dropping traces until it recovers")]
         began = time.monotonic()
         stack.compose("stop", "worker")
         assert time.monotonic() - began < 6
@@ -186,32 +188,34 @@ def test_without_a_collector_requests_go_on_and_it_is_said_once(stack: Stack) ->
         stack.compose("start", "worker")
 
     def delivered() -> bool:
-        ask(stack, "http://app:3000/api/health/live")
-        return trace_log(stack, since)[-1] == ("info", "trace export recovered")
+        request_probe(stack, "http://app:3000/api/health/live")
+        return tracing_log(stack, since)[-1] == ("info", "trace export recovered")
 
-    until(delivered, 30, "the application to log that the export has recovered")
-    assert len(trace_log(stack, since)) == 2
+    until(delivered, 30, "the application to log that traces are delivered")
+    assert len(tracing_log(stack, since)) == 2
     stack.invoke("wait")
 
 
-def trace_log(stack: Stack, since: str) -> list[tuple[str, str]]:
-    """Levels and messages of the log lines of the API about traces."""
+def tracing_log(stack: Stack, since: str) -> list[tuple[str, str]]:
+    """Level and message of the API's log records about traces."""
     text = stack.compose("logs", "--no-log-prefix", "--since", since, "app")
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return [(line["level"], line["message"].split(":")[0]) for line in lines if line.get("logger") == "netmon.tracing"]
+    records = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [
+        (line["level"], line["message"].split(":")[0]) for line in records if line.get("logger") == "netmon.tracing"
+    ]
 
 
 @contextmanager
-def without(stack: Stack, service: str, how: str) -> Iterator[None]:
-    """A service is paused or stopped while the block runs."""
-    stack.compose(how, service)
+def without(stack: Stack, service: str, action: str) -> Iterator[None]:
+    """Pause or stop a service while the block runs."""
+    stack.compose(action, service)
     try:
         yield
     finally:
-        stack.compose({"pause": "unpause", "stop": "start"}[how], service)
+        stack.compose({"pause": "unpause", "stop": "start"}[action], service)
 
 
-def test_an_alert_arrives_while_the_database_is_away_and_is_kept(stack: Stack) -> None:
+def test_an_alert_received_while_the_database_is_down_is_stored_later(stack: Stack) -> None:
     name = f"Test{secrets.token_hex(4)}"
     body = {
         "version": "4",
@@ -230,14 +234,14 @@ def test_an_alert_arrives_while_the_database_is_away_and_is_kept(stack: Stack) -
         assert requests.post(stack.url("/api/alerts"), json=body, timeout=5).status_code == 204
         assert name in listed(stack)
     stack.invoke("wait")
-    count = f"SELECT count(*) FROM alerts WHERE alertname = '{name}'"  # noqa: S608 - a name of this test's own
+    count = f"SELECT count(*) FROM alerts WHERE alertname = '{name}'"  # noqa: S608 - a name generated by this test
     query = ("exec", "-T", "db", "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
-    until(lambda: stack.compose(*query).strip() == "1", 20, "the alert to be written down")
+    until(lambda: stack.compose(*query).strip() == "1", 20, "the alert to be stored")
     assert requests.post(stack.url("/api/alerts"), json=body, timeout=5).status_code == 204
     stack.compose("restart", "app")
     stack.invoke("wait")
-    assert stack.compose(*query).strip() == "1", "told twice, kept once"
-    assert name in listed(stack), "another process knows it"
+    assert stack.compose(*query).strip() == "1", "an alert received twice must be stored once"
+    assert name in listed(stack), "the alert must survive a restart"
 
 
 def listed(stack: Stack) -> set[str]:

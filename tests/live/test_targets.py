@@ -1,4 +1,4 @@
-"""Watched targets over HTTP: the whole of their life, and where what is told of them comes from."""
+"""Targets over the HTTP API: their life cycle, and the cache behind the responses."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ class Api:
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {self.token}"
 
-    def ask(self, method: str, path: str, status: int, body: Any = None) -> requests.Response:
-        """The answer, which must have this status."""
-        answer = self._session.request(method, self.url + path, json=body, timeout=15)
-        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+    def request(self, method: str, path: str, status: int, body: Any = None) -> requests.Response:
+        """Send a request; the response must have this status."""
+        response = self._session.request(method, self.url + path, json=body, timeout=15)
+        assert response.status_code == status, f"{method} {path}: {response.status_code} {response.text}"
         if status >= 400:
-            assert answer.headers["Content-Type"] == "application/problem+json"
-        return answer
+            assert response.headers["Content-Type"] == "application/problem+json"
+        return response
 
     def get(self, path: str) -> Any:
-        """What is told."""
-        return self.ask("GET", path, 200).json()
+        """The body of a response."""
+        return self.request("GET", path, 200).json()
 
-    def where(self, path: str) -> str:
-        """Where it came from."""
-        return self.ask("GET", path, 200).headers["X-Cache"]
+    def cache_state(self, path: str) -> str:
+        """The X-Cache header of a response."""
+        return self.request("GET", path, 200).headers["X-Cache"]
 
     def add(self, **settings: Any) -> str:
         """Add a target and return its path."""
         body = {"name": f"target-{uuid4()}", "spec": TARGET, "interval_seconds": 5} | settings
-        answer = self.ask("POST", "/targets", 201, body)
-        return answer.headers["Location"].removeprefix("/api")
+        response = self.request("POST", "/targets", 201, body)
+        return response.headers["Location"].removeprefix("/api")
 
     def until_state(self, target: str, state: str) -> dict[str, Any]:
-        """The target once it is in this state."""
+        """Wait until the target is in this state, and return it."""
 
         def look() -> dict[str, Any] | None:
             body: dict[str, Any] = self.get(target)
@@ -76,48 +76,50 @@ def target(api: Api) -> Iterator[str]:
     requests.delete(api.url + path, headers={"Authorization": f"Bearer {api.token}"}, timeout=15)
 
 
-def test_a_target_lives(api: Api, stack: Stack) -> None:
+def test_a_target_from_creation_to_deletion(api: Api, stack: Stack) -> None:
     target = api.add()
     body = api.until_state(target, "up")
     assert body["latest"]["status"] == "succeeded"
-    assert "do-not-tell" not in api.ask("GET", "/targets", 200).text + api.ask("GET", target, 200).text
+    assert "do-not-tell" not in api.request("GET", "/targets", 200).text + api.request("GET", target, 200).text
 
-    changed = api.ask("PATCH", target, 200, {"spec": {"kind": "tcp", "host": "app", "port": 1}, "failures": 1}).json()
+    changed = api.request(
+        "PATCH", target, 200, {"spec": {"kind": "tcp", "host": "app", "port": 1}, "failures": 1}
+    ).json()
     assert changed["interval_seconds"] == 5
-    assert api.get(target)["standing"]["state"] in ("unknown", "down"), "another target, of which nothing is known yet"
+    assert api.get(target)["standing"]["state"] in ("unknown", "down"), "the state must be reset with the address"
     api.until_state(target, "down")
     [incident] = api.get(f"/incidents?target={body['id']}")
     assert (incident["state"], incident["ended_at"]) == ("down", None)
 
-    api.ask("PATCH", target, 200, {"enabled": False})
+    api.request("PATCH", target, 200, {"enabled": False})
     assert api.get(target)["standing"]["state"] == "unknown"
     [incident] = api.get(f"/incidents?target={body['id']}")
-    assert incident["ended_at"], "nobody knows any more"
+    assert incident["ended_at"], "the incident must end with the pause"
 
-    api.ask("PATCH", target, 200, {"enabled": True})
+    api.request("PATCH", target, 200, {"enabled": True})
     api.until_state(target, "down")
-    api.ask("DELETE", target, 204)
+    api.request("DELETE", target, 204)
 
-    def told() -> bool:
-        mine = [each for each in pipeline.events(stack, "monitor.state") if each["target"] == body["id"]]
-        return [(each["state"], each["cause"]) for each in mine] == [
+    def published() -> bool:
+        changes = [each for each in pipeline.events(stack, "monitor.state") if each["target"] == body["id"]]
+        return [(each["state"], each["cause"]) for each in changes] == [
             ("up", None), ("unknown", "edited"), ("down", "connect"), ("unknown", "paused"), ("down", "connect"),
             ("unknown", "deleted"),
         ]  # fmt: skip
 
-    until(told, 15, "every change of state, whatever caused it, to be told")
-    api.ask("GET", target, 404)
-    api.ask("GET", f"{target}/statistics", 404)
-    assert body["id"] not in api.ask("GET", "/targets", 200).text
+    until(published, 15, "every change of state to be published")
+    api.request("GET", target, 404)
+    api.request("GET", f"{target}/statistics", 404)
+    assert body["id"] not in api.request("GET", "/targets", 200).text
 
 
-def test_a_target_is_probed_at_once(api: Api, stack: Stack, target: str) -> None:
-    accepted = api.ask("POST", f"{target}/probes", 202).json()
+def test_a_target_is_probed_on_demand(api: Api, stack: Stack, target: str) -> None:
+    accepted = api.request("POST", f"{target}/probes", 202).json()
     result = stack.result(accepted["id"])
     assert (result["status"], result["target"]) == ("succeeded", accepted["target"])
 
 
-def test_figures_of_a_target(api: Api, target: str) -> None:
+def test_statistics_and_series_of_a_target(api: Api, target: str) -> None:
     statistics = api.get(f"{target}/statistics?window=1h")
     assert statistics["results"] >= 1
     assert statistics["uptime_percent"] == 100
@@ -128,44 +130,44 @@ def test_figures_of_a_target(api: Api, target: str) -> None:
         assert len({len(series[name]) for name in ("at", "p50_ms", "p95_ms", "failed", "results")}) == 1
 
 
-def test_what_is_wrong_is_a_problem(api: Api, target: str) -> None:
+def test_an_invalid_request_is_a_problem(api: Api, target: str) -> None:
     name = api.get(target)["name"]
-    api.ask("POST", "/targets", 409, {"name": name, "spec": TARGET})
-    api.ask("POST", "/targets", 422, {"name": "x", "spec": TARGET | {"headers": {"X-New": "•••"}}})
-    api.ask("PATCH", target, 422, {"failures": 10})
-    api.ask("PUT", f"/targets/{uuid4()}", 404, {"name": "x", "spec": TARGET})
+    api.request("POST", "/targets", 409, {"name": name, "spec": TARGET})
+    api.request("POST", "/targets", 422, {"name": "x", "spec": TARGET | {"headers": {"X-New": "•••"}}})
+    api.request("PATCH", target, 422, {"failures": 10})
+    api.request("PUT", f"/targets/{uuid4()}", 404, {"name": "x", "spec": TARGET})
     assert requests.delete(api.url + target, timeout=15).status_code == 401
 
 
 def test_a_hit_needs_no_database(api: Api, stack: Stack, target: str) -> None:
     paths = ["/targets", target, f"{target}/statistics", f"{target}/latest"]
     for path in paths:
-        until(lambda path=path: api.where(path) == "hit", 5, f"{path} to be in the cache")  # type: ignore[misc]
+        until(lambda path=path: api.cache_state(path) == "hit", 5, f"{path} to be in the cache")  # type: ignore[misc]
     with paused(stack, "db"):
         for path in paths:
             began = time.monotonic()
-            assert api.where(path) == "hit", path
+            assert api.cache_state(path) == "hit", path
             assert time.monotonic() - began < 1, path
 
 
-def test_a_target_without_results_is_a_hit_as_well(api: Api) -> None:
+def test_a_target_without_results_is_cached(api: Api) -> None:
     target = api.add(enabled=False)
-    assert [api.where(target) for _ in range(2)] == ["miss", "hit"]
-    api.ask("DELETE", target, 204)
+    assert [api.cache_state(target) for _ in range(2)] == ["miss", "hit"]
+    api.request("DELETE", target, 204)
 
 
-def test_one_reads_what_one_has_written(api: Api, target: str) -> None:
+def test_a_read_returns_the_last_write(api: Api, target: str) -> None:
     for number in range(20):
-        api.ask("PATCH", target, 200, {"name": f"{target}-{number}"})
+        api.request("PATCH", target, 200, {"name": f"{target}-{number}"})
         assert api.get(target)["name"] == f"{target}-{number}"
 
 
-def test_without_redis_it_is_slower_and_not_broken(api: Api, stack: Stack, target: str) -> None:
+def test_the_api_works_without_redis(api: Api, stack: Stack, target: str) -> None:
     stack.compose("stop", "redis")
     try:
         for path in ("/targets", target, f"{target}/statistics", f"{target}/latest"):
-            assert api.where(path) == "bypass", path
-        api.ask("PATCH", target, 200, {"retries": 1})
+            assert api.cache_state(path) == "bypass", path
+        api.request("PATCH", target, 200, {"retries": 1})
         assert api.get(target)["retries"] == 1
     finally:
         stack.compose("start", "redis")
@@ -173,8 +175,8 @@ def test_without_redis_it_is_slower_and_not_broken(api: Api, stack: Stack, targe
     assert api.get(target)["retries"] == 1
 
 
-def test_no_request_that_follows_the_description_breaks_it(api: Api, tmp_path: Path) -> None:
-    """Whatever Schemathesis makes of the OpenAPI document: no error of ours, and no answer that is not described."""
+def test_responses_to_generated_requests_conform_to_the_openapi_document(api: Api, tmp_path: Path) -> None:
+    """Requests of Schemathesis cause no server error and no undocumented response."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api.url}/openapi.json"]
     options = ["--seed=1", "--max-examples=15", "--max-time=30", "--phases=examples,coverage,fuzzing", "--no-shrink"]
     done = subprocess.run(
@@ -189,12 +191,12 @@ def test_no_request_that_follows_the_description_breaks_it(api: Api, tmp_path: P
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     finally:
         for each in api.get("/targets"):
-            api.ask("DELETE", f"/targets/{each['id']}", 204)
+            api.request("DELETE", f"/targets/{each['id']}", 204)
 
 
 @contextmanager
 def paused(stack: Stack, service: str) -> Iterator[None]:
-    """A service whose processes stand still for the time of the block."""
+    """Pause a service while the block runs."""
     stack.compose("pause", service)
     try:
         yield

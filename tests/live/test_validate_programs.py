@@ -1,4 +1,4 @@
-"""The services' own programs refuse the mistakes that only they can see, and accept the configuration as it is."""
+"""The services' own validators accept the configuration and reject the mistakes that only they detect."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ BY_NAME = {program.name: program for program in PROGRAMS}
 
 @pytest.fixture(scope="module")
 def checkout(idle_stack: Stack) -> Path:
-    """A checkout whose images are there; only its text is read."""
+    """A checkout with its images; only its text is read."""
     return idle_stack.root
 
 
 @pytest.mark.image_set
-def test_nothing_is_refused_and_only_what_is_absent_is_skipped(idle_stack: Stack) -> None:
-    """Without the tests of rules, which take a minute: `nox -s validate` runs them."""
+def test_the_configuration_is_accepted_and_only_unavailable_services_are_skipped(idle_stack: Stack) -> None:
+    """Without the tests of rules, which take a minute and run in `nox -s validate`."""
     report = run(Checkout(idle_stack.root), [], [program for program in PROGRAMS if program.name != "promtool-tests"])
     assert not report.problems
-    lacking = {program.name for program in PROGRAMS if program.service in idle_stack.absent()}
+    lacking = {program.name for program in PROGRAMS if program.service in idle_stack.unavailable()}
     assert {(skip.name, skip.reason) for skip in report.skipped} == {(name, ABSENT) for name in lacking}
 
 
 @pytest.mark.parametrize("mutation", MONITORING_PROGRAM_MUTATIONS, ids=lambda mutation: mutation.name)
 def test_mistake_is_found(checkout: Path, mutation: Mutation) -> None:
     program = BY_NAME[mutation.check]
-    if program.name == "promtool-tests":  # those of the other files would take a minute, and see nothing of it
+    if program.name == "promtool-tests":  # the tests of other files would take a minute and do not cover the mistake
         program = replace(program, files=(f"{TESTS}/{Path(mutation.file).stem}_test.yml",))
     with seeded(checkout, mutation):
         report = run(Checkout(checkout), [], [program])
@@ -45,5 +45,5 @@ def test_mistake_is_found(checkout: Path, mutation: Mutation) -> None:
         expect(report.problems, checkout, mutation)
 
 
-def test_every_program_has_been_seen_to_refuse() -> None:
+def test_every_validator_has_a_mistake() -> None:
     assert BY_NAME.keys() == {mutation.check for mutation in MONITORING_PROGRAM_MUTATIONS}

@@ -1,4 +1,4 @@
-"""A receiver of notifications, run in a container: prints each as a line of JSON with its time of arrival."""
+"""A webhook receiver, run in a container: prints each notification as a line of JSON with its time of arrival."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ PORT = 8080
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes whatever is posted to whatever path."""
+    """Accepts notifications on every path."""
 
     def do_POST(self) -> None:
         """Print the notification."""
         arrived = time.time()
         notification = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         line = json.dumps({"arrived": arrived, "path": self.path, **notification})
-        # In one call, since others print at the same time.
+        # In one call, since other threads print concurrently.
         print(f"{line}\n", end="", flush=True)
         self.send_response(204)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing else goes to the output."""
+        """Log no requests: the output has notifications only."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The jobs of a GitHub workflow as lists of scripts, so that another machine runs what GitHub's runs.
+"""The jobs of a GitHub workflow as lists of scripts, to run them on another machine.
 
-Only what can be done there faithfully is read; anything else is refused, so that no part of a job is left out unseen.
+Unsupported keys, actions and expressions are errors, so that no part of a job is silently skipped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEP_KEYS = {"name", "run", "uses", "with"}
 
 
 class UnsupportedError(Exception):
-    """The workflow has something that cannot be done outside of GitHub, or that nobody has needed yet."""
+    """The workflow has a feature that is not supported here."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of one combination of its matrix: what its name says, the Python that it asks for, and its scripts."""
+    """A job for one combination of its matrix: its name, Python version, timeout in minutes and scripts."""
 
     name: str
     python: str
@@ -45,10 +45,10 @@ class Job:
 
 
 def jobs(text: str) -> list[Job]:
-    """Every job of a workflow, each combination of a matrix by itself.
+    """Every job of a workflow, once for each combination of its matrix.
 
     Raises:
-        UnsupportedError: a key, an action, an expression or a runner that is not known here.
+        UnsupportedError: an unsupported key, action, expression or runner.
     """
     workflow = yaml.safe_load(text)
     found = [_job(name, job, values) for name, job in workflow["jobs"].items() for values in _combinations(job)]
@@ -63,15 +63,15 @@ def _combinations(job: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {}
         return
     if set(matrix) != {"include"}:
-        raise UnsupportedError(f"a matrix of {', '.join(matrix)}: only `include` is read")
+        raise UnsupportedError(f"a matrix of {', '.join(matrix)}: only `include` is supported")
     yield from matrix["include"]
 
 
 def _job(key: str, job: Mapping[str, Any], values: Mapping[str, Any]) -> Job:
-    _known("job", job, JOB_KEYS)
+    _require_known("job", job, JOB_KEYS)
     if job["runs-on"] != RUNNER:
         raise UnsupportedError(f"{key} runs on {job['runs-on']}, not on {RUNNER}")
-    name = _filled(str(job.get("name", key)), values)
+    name = _interpolate(str(job.get("name", key)), values)
     steps = [_step(step, values) for step in job["steps"]]
     if not steps or steps[0].action != CHECKOUT:
         raise UnsupportedError(f"{name} does not begin with {CHECKOUT}")
@@ -79,24 +79,24 @@ def _job(key: str, job: Mapping[str, Any], values: Mapping[str, Any]) -> Job:
         raise UnsupportedError(f"the second step of {name} is not {SETUP_PYTHON} with a python-version")
     scripts = tuple(step.run for step in steps[2:])
     if not all(scripts):
-        raise UnsupportedError(f"{name} has a step that is no script after its first two")
+        raise UnsupportedError(f"{name} has an action after its first two steps")
     return Job(name, steps[1].inputs["python-version"], float(job["timeout-minutes"]), scripts)
 
 
 def _step(step: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
-    _known("step", step, STEP_KEYS)
+    _require_known("step", step, STEP_KEYS)
     if "run" in step:
-        return Step(run=_filled(step["run"], values))
+        return Step(run=_interpolate(step["run"], values))
     action = step["uses"].partition("@")[0]
     if action not in {CHECKOUT, SETUP_PYTHON}:
         raise UnsupportedError(f"the action {action}")
     return Step(
-        action=action, inputs={key: _filled(str(each), values) for key, each in (step.get("with") or {}).items()}
+        action=action, inputs={key: _interpolate(str(each), values) for key, each in (step.get("with") or {}).items()}
     )
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> str:
-    """``text`` with the values of the matrix; one that a combination does not have is empty, as on GitHub."""
+def _interpolate(text: str, values: Mapping[str, Any]) -> str:
+    """``text`` with the values of the matrix; a value that a combination lacks is empty, as on GitHub."""
 
     def value(match: re.Match[str]) -> str:
         context, _, name = match[1].partition(".")
@@ -107,6 +107,6 @@ def _filled(text: str, values: Mapping[str, Any]) -> str:
     return EXPRESSION.sub(value, text)
 
 
-def _known(kind: str, node: Mapping[str, Any], keys: set[str]) -> None:
+def _require_known(kind: str, node: Mapping[str, Any], keys: set[str]) -> None:
     if unknown := set(node) - keys:
         raise UnsupportedError(f"a {kind} with {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""What the documents tell people to type: shell that can be read; tasks, options, sessions and pages that there are."""
+"""Commands and links in the documents: valid shell, existing tasks, options, sessions, pages and headings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"\b[A-Z]{4,}\b|…")
-"""TASK, NAME: the reader puts something of their own there."""
+"""TASK, NAME: values for the reader to fill in."""
 
 
 @cache
 def documents() -> dict[str, str]:
-    """The text of every document that belongs to the checkout, by its path in it."""
+    """The text of every document of the checkout, by path."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -37,7 +37,7 @@ def documents() -> dict[str, str]:
 
 
 def commands(program: str) -> Iterator[tuple[str, list[str]]]:
-    """The arguments of every call of a program, in blocks and in sentences, each with the name of its document."""
+    """The arguments of every call of a program, in blocks and inline, with the path of the document."""
     for name, text in documents().items():
         lines = [line for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
         for line in [*lines, *INLINE.findall(FENCE.sub("", text))]:
@@ -47,46 +47,46 @@ def commands(program: str) -> Iterator[tuple[str, list[str]]]:
                 yield name, list(takewhile(lambda word: word not in ("|", "&&"), words))
 
 
-def test_every_block_is_shell() -> None:
+def test_every_block_is_valid_shell() -> None:
     for name, text in documents().items():
         for block in FENCE.findall(text):
-            read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
-            assert read.returncode == 0, f"{name}: {read.stderr}{block}"
+            check = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+            assert check.returncode == 0, f"{name}: {check.stderr}{block}"
 
 
-def test_every_task_that_is_named_is_there_with_its_options() -> None:
-    # A copy: whoever asks a task for its options takes their help away from it.
+def test_every_documented_task_exists_with_its_options() -> None:
+    # A copy, since the parser removes the help texts from the tasks.
     parser = Parser(contexts=copy.deepcopy(namespace).to_contexts(), initial=Program().initial_context)
-    named = list(commands("invoke"))
-    assert len(named) > 100, "the commands are not found any more"
-    wrong = []
-    for name, arguments in named:
+    documented = list(commands("invoke"))
+    assert len(documented) > 100, "the commands are not found"
+    errors = []
+    for name, arguments in documented:
         try:
             parser.parse_argv(arguments)
         except ParseError as error:
-            wrong.append(f"{name}: invoke {shlex.join(arguments)}: {error}")
-    assert wrong == []
+            errors.append(f"{name}: invoke {shlex.join(arguments)}: {error}")
+    assert errors == []
 
 
-def test_every_session_that_is_named_is_there() -> None:
+def test_every_documented_session_exists() -> None:
     source = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
     decorated = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
     sessions = {session_name(node) for node in decorated}
-    named = [(name, arguments) for name, arguments in commands("nox") if "-s" in arguments]
-    assert len(named) > 10, "the commands are not found any more"
-    for name, arguments in named:
-        asked = arguments[arguments.index("-s") + 1 : arguments.index("--") if "--" in arguments else None]
-        assert set(asked) <= sessions, f"{name}: nox {shlex.join(arguments)}"
+    documented = [(name, arguments) for name, arguments in commands("nox") if "-s" in arguments]
+    assert len(documented) > 10, "the commands are not found"
+    for name, arguments in documented:
+        names = arguments[arguments.index("-s") + 1 : arguments.index("--") if "--" in arguments else None]
+        assert set(names) <= sessions, f"{name}: nox {shlex.join(arguments)}"
 
 
 def session_name(function: ast.FunctionDef) -> str:
-    """The name that `@nox.session(name=…)` gives, else the function's own."""
+    """The name in `@nox.session(name=…)`, else that of the function."""
     keywords = [each for node in function.decorator_list if isinstance(node, ast.Call) for each in node.keywords]
-    given = [each.value.value for each in keywords if each.arg == "name" and isinstance(each.value, ast.Constant)]
-    return str(given[0]) if given else function.name
+    names = [each.value.value for each in keywords if each.arg == "name" and isinstance(each.value, ast.Constant)]
+    return str(names[0]) if names else function.name
 
 
-def test_every_link_leads_to_a_page_and_a_heading() -> None:
+def test_every_link_has_a_page_and_a_heading() -> None:
     for name, text in documents().items():
         for link in LINK.findall(FENCE.sub("", text)):
             if link.startswith(("http://", "https://", "<")):
@@ -99,6 +99,6 @@ def test_every_link_leads_to_a_page_and_a_heading() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """What a link may name of a page: its headings in lower case, dashes for spaces, without punctuation."""
+    """The anchors of a page: headings in lower case, dashes for spaces, without punctuation."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

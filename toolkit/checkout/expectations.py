@@ -11,11 +11,15 @@ from typing import Any
 import yaml
 
 FILE = Path("monitoring/prometheus/expected-absent.yml")
+CONTRACTS = "images/*/contract.yml"
 
 
 @dataclass(frozen=True)
 class AbsentMetric:
-    """Names of metrics (a pattern for the whole name) that may be missing: always, or while ``needs`` is absent."""
+    """Names of metrics (a pattern for the whole name) that may be missing, and why.
+
+    With ``needs`` they may be missing only if the images in use lack that service.
+    """
 
     pattern: str
     reason: str
@@ -27,9 +31,25 @@ class AbsentMetric:
 
 
 def absent_metrics(root: Path) -> list[AbsentMetric]:
-    """The metrics that may be missing in the checkout ``root``."""
+    """The metrics that may be missing in the checkout ``root``: those of `FILE`, and those of each image."""
+    exported = [AbsentMetric(pattern, "", service) for service, (_, pattern) in exported_metrics(root).items()]
+    return [*listed_metrics(root), *exported]
+
+
+def listed_metrics(root: Path) -> list[AbsentMetric]:
+    """The metrics that may be missing even if every service runs, in the order of `FILE`."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
-    return [AbsentMetric(each["metric"], each["reason"], each.get("needs", "")) for each in entries]
+    return [AbsentMetric(each["metric"], each["reason"]) for each in entries]
+
+
+def exported_metrics(root: Path) -> dict[str, tuple[str, str]]:
+    """By service: the contract (relative to ``root``) that names its metrics, and their pattern."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(root.glob(CONTRACTS)):
+        contract = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "metrics" in contract:
+            found |= {name: (str(path.relative_to(root)), contract["metrics"]) for name in contract["services"]}
+    return found
 
 
 def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:

@@ -30,16 +30,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where a published service is found: a variable of .env names the port."""
-
-    service: str
-    variable: str
-    default: int
-    what: str
-
-
-@dataclass(frozen=True)
 class Secret:
     """A file in secrets/: the password of a user of ``service``, or which of several ``users`` is in use.
 
@@ -129,13 +119,11 @@ class Project:
             for name, spec in self.data["groups"].items()
         }
 
-    @cached_property
-    def addresses(self) -> list[Address]:
-        """The services that a profile may publish, in the order in which they are shown."""
-        return [
-            Address(name, spec["port"], int(spec["default"]), spec["what"])
-            for name, spec in self.data["addresses"].items()
-        ]
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """What the services are called that a profile may publish, in the order in which they are shown."""
+        named: Mapping[str, str] = self.data["addresses"]
+        return named
 
     def timeout(self, name: str) -> float:
         """A time-out of invoke.yaml in seconds."""

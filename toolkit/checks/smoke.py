@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from toolkit.checkout.project import Project
+from toolkit.checkout.scrape_jobs import metrics_pages
 from toolkit.checks import hostchecks, proxy
 from toolkit.checks.hostchecks import Host
 from toolkit.checks.logins import is_foreign
@@ -26,6 +27,8 @@ from toolkit.images import unavailable
 from toolkit.observe.stack import Stack
 
 HOST, INSIDE = "host", "inside"
+PAGES = "METRICS_PAGES"
+"""The variable in which the service ``smoke`` finds the metrics pages: an object of JSON, URLs by service."""
 
 
 COLUMNS: Columns = {
@@ -146,7 +149,8 @@ def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Finding:
 def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Finding]:
     """A check for every service that should run, in the order of the configuration, and for each that is absent."""
     wanted = plan.wanted
-    done = {check.check: check for check in _run_inside(docker, project, wanted, timeout, stop)}
+    pages = {name: url for name, url in metrics_pages(docker.root).items() if name in wanted}
+    done = {check.check: check for check in _run_inside(docker, project, wanted, pages, timeout, stop)}
     used = {service for check in hostchecks.CHECKS for service in check.services}
     checks = [check for name, check in done.items() if check.outcome is not Outcome.SKIPPED or name not in used]
     order = {name: number for number, name in enumerate(wanted)}
@@ -155,15 +159,25 @@ def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: thre
 
 
 def _run_inside(
-    docker: Docker, project: str, wanted: Sequence[str], timeout: float, stop: threading.Event
+    docker: Docker,
+    project: str,
+    wanted: Sequence[str],
+    pages: Mapping[str, str],
+    timeout: float,
+    stop: threading.Event,
 ) -> Iterator[Finding]:
-    """The checks that the service ``smoke`` does, one that it does not report as failed."""
+    """The checks of the service ``smoke``; one that it does not report has failed.
+
+    Of a service without a check it requests the metrics page, one of ``pages``. They are in a variable, not among the
+    arguments: the images of earlier releases ignore it.
+    """
     container = f"{project}-smoke-{uuid4().hex[:8]}"
     started = time.monotonic()
     output, why, ended = "", "it did not report", False
     try:
         result = docker.compose(
-            "run", "--rm", "--no-deps", "--no-TTY", "--name", container, "smoke", "smoke", "--only", *wanted,
+            "run", "--rm", "--no-deps", "--no-TTY", "--env", f"{PAGES}={json.dumps(pages)}", "--name", container,
+            "smoke", "smoke", "--only", *wanted,
             timeout=timeout, stop=stop,
         )  # fmt: skip
         output, ended = result.stdout, bool(result.stdout) and result.code in {0, 1}

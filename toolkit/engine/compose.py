@@ -20,6 +20,7 @@ from toolkit.core.errors import ToolkitError
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
+ADD_LAYER = "run: invoke setup (.env may lack a layer), or correct a misspelt service in docker-compose.override.yml"
 CHANGE_PORT = "invoke doctor names who holds the port; another one can be set in .env"
 START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
 
@@ -270,6 +271,7 @@ def explain(doing: str, result: Result) -> ToolkitError:
         "address already in use": CHANGE_PORT,
         "no space left on device": "free some disk space: docker system df shows what Docker holds",
         'run "invoke setup" first': "run: invoke setup",
+        "has neither an image nor a build context": ADD_LAYER,
         "no such file or directory": "run: invoke setup",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")

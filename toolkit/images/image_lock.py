@@ -1,7 +1,7 @@
 """images.lock: the digest of every published image, in compose files that are merged where these images are used.
 
 A tag can be moved, a digest is the image itself. Each layer that names published images has a lock of its own, with
-the same keys: docker-compose.yml has images.lock, docker-compose.prod.yml has images.prod.lock.
+the same keys: docker-compose.yml has images.lock, docker-compose.monitoring.yml has images.monitoring.lock.
 """
 
 from __future__ import annotations

@@ -146,15 +146,15 @@ def show_addresses(project: Project, docker: Docker) -> None:
     found = health.container_states(docker)
     console.say("")
     if front := Proxy.find(docker, docker.effective()["services"], found):
-        console.address(front.url, "Network Monitor API")
+        console.address(front.url, project.addresses[proxy.SERVICE])
         if any(state.service == "grafana" for state in found):
-            console.address(f"{front.url}/grafana/", "Grafana dashboards")
-    for address in project.addresses:
-        if address.service == proxy.SERVICE:
+            console.address(f"{front.url}/grafana/", project.addresses["grafana"])
+    for service, what in project.addresses.items():
+        if service == proxy.SERVICE:
             continue
-        scheme = "" if address.service == "kafka" else "http://"
-        for port in dict.fromkeys(port for state in found if state.service == address.service for port in state.ports):
-            console.address(f"{scheme}{port.address}", address.what)
+        scheme = "" if service == "kafka" else "http://"
+        for port in dict.fromkeys(port for state in found if state.service == service for port in state.ports):
+            console.address(f"{scheme}{port.address}", what)
     console.say("  invoke status · invoke logs --follow · invoke smoke · invoke down")
 
 

@@ -81,6 +81,20 @@ class Checkout:
         """The layer that every profile starts with."""
         return self.project.shipped_files[0]
 
+    @property
+    def secrets_layer(self) -> str:
+        """The layer with which containers read credentials from files."""
+        return str(self.project.data["secrets_layer"])
+
+    @property
+    def security_layer(self) -> str:
+        """The layer with which every rule of hardening applies."""
+        return str(self.project.data["security_layer"])
+
+    def is_hardened(self, configuration: Configuration) -> bool:
+        """Whether the security layer is among the layers of a configuration."""
+        return self.security_layer in configuration.files
+
     @cached_property
     def layers(self) -> list[Source]:
         """Every compose file of the project once."""

@@ -11,7 +11,6 @@ from toolkit.validate.checkout import VARIABLE, Checkout, Configuration
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import elements, items
 
-SECRETS_LAYER = "docker-compose.secrets.yml"
 IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 # Grafana reads the file that its setting names.
 FROM_FILE = re.compile(r"^\$+__file\{/run/secrets/\w+\}$")
@@ -21,7 +20,7 @@ MOUNTED = re.compile(r"/run/secrets/(\w+)")
 
 def declared(checkout: Checkout) -> Iterator[Finding]:
     """The secrets layer and invoke.yaml name the same secrets, each used by a service and filled from secrets/."""
-    manifest, layer = checkout.source("invoke.yaml"), checkout.source(SECRETS_LAYER)
+    manifest, layer = checkout.source("invoke.yaml"), checkout.source(checkout.secrets_layer)
     secrets = {name.value for name, _ in items(layer.node_at("secrets"))}
     used = {
         secret.value
@@ -40,21 +39,21 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
             problem = f"no service uses {name}"
         yield layer.finding("secrets", name, problem=problem)
     for name in checkout.project.secrets:
-        problem = "" if name in secrets else f"{SECRETS_LAYER} has no secret {name}"
+        problem = "" if name in secrets else f"{checkout.secrets_layer} has no secret {name}"
         yield manifest.finding("stack", "secrets", name, problem=problem)
 
 
 def accounts(checkout: Checkout) -> Iterator[Finding]:
     """A secret of invoke.yaml is a token, a password of a service's user, or names the user whose password it is."""
     manifest, secrets = checkout.source("invoke.yaml"), checkout.project.secrets
-    services = {name.value for name, _ in items(checkout.source(checkout.base).node_at("services"))}
+    services = {name.value for source in checkout.layers for name, _ in items(source.node_at("services"))}
     named = {secret.user_file for secret in secrets.values()}
     for secret in secrets.values():
         problem = ""
         if secret.users:
             problem = "" if secret.name in named else f"{secret.name} names the user of no password"
         elif secret.service not in services:
-            problem = f"{secret.name} opens no service of {checkout.base}"
+            problem = f"{secret.name} is of no service"
         elif [bool(secret.user), bool(secret.user_file), secret.token].count(True) != 1:
             problem = f"{secret.name} must have a user or a user_file, or be a token"
         elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):
@@ -104,7 +103,7 @@ def hidden(checkout: Checkout) -> Iterator[Finding]:
 def _secret(checkout: Checkout) -> Iterator[tuple[Configuration, str, dict[str, Any]]]:
     """The services of every configuration with the secrets layer."""
     for each in checkout.whole:
-        if SECRETS_LAYER in each.files:
+        if checkout.secrets_layer in each.files:
             for name, service in each.services.items():
                 yield each, name, service
 

@@ -15,11 +15,12 @@ from toolkit.validate import runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
-from toolkit.validate.policy import is_hardened
 
 PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(<!-- /made -->)", re.DOTALL)
 ALLOWED, UNUSED, NEITHER = "●", "○", "-"
 MIB = 1024 * 1024
+INDEX_COLUMNS = ("alert", "severity", "for", "meaning")
+OTHERS = "others"
 
 
 def tables(checkout: Checkout) -> Iterator[Finding]:
@@ -50,8 +51,13 @@ def security(checkout: Checkout, name: str) -> str:
 
 
 def alert_index(checkout: Checkout, name: str) -> str:
-    """The table of docs/alerts/README.md for one rule file."""
-    return table(("alert", "severity", "for", "meaning"), runbooks.index(checkout, name))
+    """The table of docs/alerts/README.md for one rule file, or a section for all that have no table of their own."""
+    if name != OTHERS:
+        return table(INDEX_COLUMNS, runbooks.index(checkout, name))
+    text = (checkout.root / runbooks.INDEX).read_text(encoding="utf-8")
+    own = {part["name"] for part in PART.finditer(text)}
+    rows = [row for file in runbooks.rule_files(checkout) if file not in own for row in runbooks.index(checkout, file)]
+    return f"\n## Other components\n\n{table(INDEX_COLUMNS, rows)}" if rows else ""
 
 
 def dashboards(checkout: Checkout, _name: str) -> str:
@@ -128,7 +134,7 @@ def hardened(checkout: Checkout) -> list[Service]:
     """Every service of production, whichever images are in use."""
     tools = checkout.project.data["tools"]
     found: dict[str, Service] = {}
-    for each in filter(is_hardened, checkout.whole):
+    for each in filter(checkout.is_hardened, checkout.whole):
         for name, config in each.services.items():
             found.setdefault(name, Service(name, config, checkout.root, is_job(each, name, tools)))
     return list(found.values())
@@ -149,9 +155,11 @@ def _cell(rule: Rule, service: Service, exempt: Sequence[Exemption]) -> str:
         return NEITHER
     entries = [entry for entry in exempt if (entry.service, entry.rule) == (service.name, rule.name)]
     numbers = " ".join(f"E{exempt.index(entry) + 1}" for entry in entries)
+    if not numbers and list(violations([rule], service, hardened=True)):
+        return "✗"
     if value := VALUES.get(rule.name):
         return f"{value(service)} {numbers}".strip()
-    return numbers or ("✓" if not list(violations([rule], service, hardened=True)) else "✗")
+    return numbers or "✓"
 
 
 def _pairs(connections: Iterable[Connection]) -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from yaml.nodes import MappingNode
 
-from toolkit.checkout.variables import SETUP_VARIABLES, TASK_VARIABLES
+from toolkit.checkout.variables import SETUP_VARIABLES, TASK_VARIABLES, variables_used
 from toolkit.validate.checkout import VARIABLE, Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import items
@@ -40,18 +40,22 @@ def messages(checkout: Checkout) -> Iterator[Finding]:
 
 
 def example(checkout: Checkout) -> Iterator[Finding]:
-    """.env.example names exactly the variables that the compose files use."""
+    """.env.example names exactly the variables that the compose files use, with their defaults."""
     path = checkout.root / EXAMPLE
     if not path.is_file():
         raise BrokenFileError(Finding(EXAMPLE, 1, "does not exist"))
     named: set[str] = set()
+    defaults = variables_used(checkout.project)
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if match := re.match(r"#?([A-Za-z_][A-Za-z0-9_]*)=", line):
+        if match := re.match(r"#?([A-Za-z_][A-Za-z0-9_]*)=(.*)", line):
             name, problem = match[1], ""
+            default = defaults.get(name)
             if name in named:
                 problem = f"{name} stands here twice"
             elif name not in (*checkout.variables, *SETUP_VARIABLES, *TASK_VARIABLES):
                 problem = f"no compose file uses {name}"
+            elif default and match[2] != default:
+                problem = f"{name} is {match[2]} here, and {default} by default"
             named.add(name)
             yield Finding(EXAMPLE, number, problem)
     for source in checkout.layers:

@@ -28,3 +28,17 @@ def registry(checkout: Checkout) -> Iterator[Finding]:
             elif not built and not image.value.startswith("${REGISTRY"):
                 problem = f"the image of {name.value} is neither built nor taken from ${{REGISTRY…}}"
             yield source.at(image, problem)
+
+
+def local(checkout: Checkout) -> Iterator[Finding]:
+    """In the local set every service has an image that is built here, or is named as absent."""
+    data = checkout.project.data
+    for each in checkout.whole:
+        if not {*checkout.project.local_image_files} & {*each.files}:
+            continue
+        for name, service in each.services.items():
+            fine = LOCAL.match(service["image"]) or service.get("profiles") == [data["absent"]]
+            problem = (
+                "" if fine else f"{name} has neither a local image nor the profile {data['absent']} in the local set"
+            )
+            yield checkout.place(each.files, "services", name, "image", problem=problem)

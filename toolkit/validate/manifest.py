@@ -25,6 +25,10 @@ def files(checkout: Checkout) -> Iterator[Finding]:
         problem = "" if file in checkout.tracked else f"{file} is not tracked by git"
         yield source.finding("stack", *keys, problem=problem)
     known = {file for _, file in named}
+    special: list[tuple[tuple[Key, ...], str]] = [((key,), data[key]) for key in ("secrets_layer", "security_layer")]
+    special += [(("publishing_layers", file), file) for file in data["publishing_layers"]]
+    for keys, file in special:
+        yield source.finding("stack", *keys, problem="" if file in known else f"{file} is the layer of no profile")
     for file in sorted(checkout.tracked):
         if file.startswith("docker-compose") and "/" not in file:
             yield Finding(file, 1, "" if file in known else f"no profile and no group of {MANIFEST} uses this layer")
@@ -49,13 +53,9 @@ def groups(checkout: Checkout) -> Iterator[Finding]:
         yield source.finding("stack", special, problem=problem)
 
 
-def addresses(checkout: Checkout) -> Iterator[Finding]:
-    """Every address of invoke.yaml is of a service, and every time-out is a number of seconds."""
+def timeouts(checkout: Checkout) -> Iterator[Finding]:
+    """Every timeout of invoke.yaml is a number of seconds."""
     source, data = checkout.source(MANIFEST), checkout.project.data
-    services = {name for each in checkout.whole for name in each.services}
-    for name in data["addresses"]:
-        problem = "" if name in services else f"there is no service {name}"
-        yield source.finding("stack", "addresses", name, problem=problem)
     for name, value in data["timeouts"].items():
         fine = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
         yield source.finding("stack", "timeouts", name, problem="" if fine else f"{value} is not a number of seconds")

@@ -12,15 +12,13 @@ from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import elements
 
-SECURITY_LAYER = "docker-compose.security.yml"
-
 
 def rules(checkout: Checkout) -> Iterator[Finding]:
     """Every service of every combination of layers keeps every rule that holds there."""
     exempt = _exemptions(checkout)
     for each, service in _services(checkout):
         yield checkout.place(each.files, "services", service.name)
-        for rule, violation in unexempted(RULES, service, exempt, hardened=is_hardened(each)):
+        for rule, violation in unexempted(RULES, service, exempt, hardened=checkout.is_hardened(each)):
             yield _place(checkout, each, service, rule, violation)
 
 
@@ -31,7 +29,7 @@ def exceptions(checkout: Checkout) -> Iterator[Finding]:
     needed = {
         (service.name, rule.name, violation.of)
         for each, service in _services(checkout)
-        for rule, violation in violations(RULES, service, hardened=is_hardened(each))
+        for rule, violation in violations(RULES, service, hardened=checkout.is_hardened(each))
     }
     for number, entry in enumerate(exempt):
         what = (entry.service, entry.rule, entry.of)
@@ -48,11 +46,6 @@ def exceptions(checkout: Checkout) -> Iterator[Finding]:
             of = f" of {entry.of}" if entry.of else ""
             problem = f"{entry.service} keeps the rule {entry.rule}{of}: the exception is not needed"
         yield source.finding("exceptions", number, problem=problem)
-
-
-def is_hardened(configuration: Configuration) -> bool:
-    """Whether the security layer is among the layers."""
-    return SECURITY_LAYER in configuration.files
 
 
 def _services(checkout: Checkout) -> Iterator[tuple[Configuration, Service]]:
@@ -83,6 +76,6 @@ def _place(
                 if str(node.value).partition(":")[0] == violation.of:
                     return source.at(node, problem)
     written = any(checkout.source(file).node_at(*keys) for file in configuration.files)
-    known = checkout.source(SECURITY_LAYER).node_at("services", service.name)
+    known = checkout.source(checkout.security_layer).node_at("services", service.name)
     lacking = rule.scope is Scope.HARDENED and known and not written
-    return checkout.place((SECURITY_LAYER,) if lacking else configuration.files, *keys, problem=problem)
+    return checkout.place((checkout.security_layer,) if lacking else configuration.files, *keys, problem=problem)

@@ -78,18 +78,21 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
 
 
 def missed(checkout: Checkout) -> Iterator[Finding]:
-    """Every metric that need not be there is read by a rule or a panel, and has a reason; its service exists."""
+    """Every metric that may be missing is read by a rule or a panel, and has a reason or is in its image's contract."""
     source = checkout.source(str(expectations.FILE))
     asked = [query.expr for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)
              if query.datasource == "prometheus"]  # fmt: skip
     read = {name for text in (*asked, *(rule.data["expr"] for rule in rules(checkout))) for name in _read(text)}
-    services = {name for each in checkout.whole for name in each.services}
-    for number, entry in enumerate(expectations.absent_metrics(checkout.root)):
-        unread = "" if any(map(entry.matches, read)) else f"no rule and no panel reads {entry.pattern}"
-        foreign = f"{entry.needs} is no service" if entry.needs and entry.needs not in services else ""
-        yield source.finding("metrics", number, "metric", problem=unread)
-        yield source.finding("metrics", number, "needs", problem=foreign)
+
+    def unread(pattern: str) -> str:
+        known = any(re.fullmatch(pattern, name) for name in read)
+        return "" if known else f"no rule and no panel reads {pattern}"
+
+    for number, entry in enumerate(expectations.listed_metrics(checkout.root)):
+        yield source.finding("metrics", number, "metric", problem=unread(entry.pattern))
         yield source.finding("metrics", number, "reason", problem="" if entry.reason else "there is no reason")
+    for file, pattern in expectations.exported_metrics(checkout.root).values():
+        yield checkout.source(file).finding("metrics", problem=unread(pattern))
 
 
 def excused(checkout: Checkout) -> Iterator[Finding]:

@@ -9,7 +9,6 @@ from typing import Any
 from toolkit.checkout.reachability import FILE, HOST, OUTSIDE, Connection, InvalidMatrixError, Matrix, Network
 from toolkit.validate.checkout import Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding
-from toolkit.validate.policy import SECURITY_LAYER, is_hardened
 
 GATEWAY = "com.docker.network.bridge.gateway_mode_ipv4"
 
@@ -105,7 +104,7 @@ def isolated(checkout: Checkout) -> Iterator[Finding]:
                 yield Finding(FILE, 1, f"there is no network {network.name}")
                 continue
             for key, problem in _leaks(network, config):
-                yield checkout.place((SECURITY_LAYER,), "networks", network.name, key, problem=problem)
+                yield checkout.place((checkout.security_layer,), "networks", network.name, key, problem=problem)
             yield checkout.place(each.files, "networks", network.name)
 
 
@@ -137,7 +136,7 @@ def _published(checkout: Checkout, name: str) -> bool:
 
 
 def _hardened(checkout: Checkout) -> list[Configuration]:
-    return [each for each in checkout.whole if is_hardened(each)]
+    return list(filter(checkout.is_hardened, checkout.whole))
 
 
 def _load(checkout: Checkout) -> Matrix:

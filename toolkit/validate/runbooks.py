@@ -84,6 +84,11 @@ def index(checkout: Checkout, rule_file: str) -> list[tuple[str, str, str, str]]
     ]
 
 
+def rule_files(checkout: Checkout) -> list[str]:
+    """The rule files with an alert, as `index` names them."""
+    return list(dict.fromkeys(_stem(alert.source.file) for alert in _alerts(checkout)))
+
+
 def _alerts(checkout: Checkout) -> list[alerts.Rule]:
     return alerts.alerts(checkout, alerts.RULES + alerts.LOG_RULES)
 

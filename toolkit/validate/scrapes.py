@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -119,12 +120,7 @@ def services(checkout: Checkout) -> Iterator[Finding]:
 
 def apart(checkout: Checkout) -> Iterator[Finding]:
     """What the local images lack is watched by files of its own name, which can be left out as a whole."""
-    lacking = {
-        name
-        for each in checkout.whole
-        for name, service in each.services.items()
-        if service.get("profiles") == [checkout.project.data["absent"]]
-    }
+    lacking = {name for each in checkout.whole for name in _lacking(checkout, each)}
     for job in jobs(checkout):
         about = ({job.name} | job.labelled) & lacking
         strayed = about and PurePath(job.source.file).stem not in about
@@ -136,6 +132,17 @@ def apart(checkout: Checkout) -> Iterator[Finding]:
                 strayed = service in lacking and PurePath(source.file).stem != service
                 problem = f"{rule.get('alert')} belongs into {service}.yml" if strayed else ""
                 yield source.finding("groups", g, "rules", r, "labels", "service", problem=problem)
+
+
+def replaced(checkout: Checkout) -> Iterator[Finding]:
+    """Where the images lack a service, empty files replace its scrape job and its rules."""
+    for each in checkout.whole:
+        for name, kind in product(_lacking(checkout, each), ("scrape", "rules")):
+            file = f"monitoring/prometheus/{kind}/{name}.yml"
+            target = f"{MOUNTED['monitoring/prometheus']}/{kind}/{name}.yml"
+            needed = file in checkout.tracked and not _has_mount(each, target)
+            problem = f"nothing replaces {file}, though the images lack {name}" if needed else ""
+            yield checkout.mount(each.files, "prometheus", target, problem)
 
 
 def intervals(checkout: Checkout) -> Iterator[Finding]:
@@ -160,7 +167,18 @@ def _files(checkout: Checkout, kind: str) -> list[str]:
 def _mounted(each: Configuration, file: str) -> bool:
     """Whether Prometheus has the folder of a file."""
     [target] = (to for at, to in MOUNTED.items() if file.startswith(f"{at}/"))
-    return any(volume["target"] == target for volume in each.services["prometheus"]["volumes"])
+    return _has_mount(each, target)
+
+
+def _has_mount(each: Configuration, target: str) -> bool:
+    volumes = each.services.get("prometheus", {}).get("volumes", ())
+    return any(volume["target"] == target for volume in volumes)
+
+
+def _lacking(checkout: Checkout, each: Configuration) -> list[str]:
+    """The services that the images of a configuration lack."""
+    absent = checkout.project.data["absent"]
+    return [name for name, service in each.services.items() if service.get("profiles") == [absent]]
 
 
 def _addresses(source: Source) -> Iterator[Node]:

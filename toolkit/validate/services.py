@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from toolkit.core.durations import seconds
 from toolkit.engine.health import HEALTH_URL
 from toolkit.validate.checkout import Checkout, Configuration, is_job
 from toolkit.validate.findings import Finding
 
+STARTING = ("start_period", "start_interval")
+"""What is the same for every health check: the time that a start may take, and how often it is checked meanwhile."""
 PROBES = "monitoring/prometheus/scrape/blackbox.yml"
 
 Service = tuple[Configuration, str, dict[str, Any]]
@@ -29,8 +32,9 @@ def _probed(checkout: Checkout) -> set[str]:
 
 
 def health(checkout: Checkout) -> Iterator[Finding]:
-    """The health of every long-running service is asked often while it starts, or by a scrape job from outside."""
+    """Every long-running service has a health check, frequent during its start as x-health says, or is probed."""
     probed = _probed(checkout)
+    usual: dict[str, str] = checkout.source(checkout.base).data["x-health"]
     for each, name, service in _services(checkout, jobs=False):
         check = service.get("healthcheck", {})
         path = ("services", name, "healthcheck")
@@ -40,17 +44,21 @@ def health(checkout: Checkout) -> Iterator[Finding]:
             yield checkout.place(each.files, "services", name, "labels", HEALTH_URL, problem=problem)
             continue
         for key in ("interval", "timeout", "retries", "start_period", "start_interval"):
-            missing = "" if check.get(key) else f"the health check of {name} has no {key}"
-            yield checkout.place(each.files, *path, key, problem=missing)
+            problem = "" if check.get(key) else f"the health check of {name} has no {key}"
+            if not problem and key in STARTING and seconds(check[key]) != seconds(usual.get(key, "0")):
+                problem = f"the health check of {name} has another {key} than x-health of {checkout.base}"
+            yield checkout.place(each.files, *path, key, problem=problem)
 
 
 def logging(checkout: Checkout) -> Iterator[Finding]:
-    """The log of every service says of which one it is."""
+    """Every service logs as x-logging says, and its log lines carry the names of project and service."""
+    usual = checkout.source(checkout.base).data["x-logging"]
     for each, name, service in _services(checkout, jobs=True):
-        missing = (
-            "" if service.get("logging", {}).get("options", {}).get("labels") else f"the log of {name} has no labels"
-        )
-        yield checkout.place(each.files, "services", name, "logging", "options", "labels", problem=missing)
+        options = service.get("logging", {}).get("options", {})
+        problem = "" if options.get("labels") else f"the log of {name} has no labels"
+        if not problem and service["logging"] != usual:
+            problem = f"the log of {name} is not that of x-logging in {checkout.base}"
+        yield checkout.place(each.files, "services", name, "logging", "options", "labels", problem=problem)
 
 
 def dependencies(checkout: Checkout) -> Iterator[Finding]:

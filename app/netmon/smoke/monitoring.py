@@ -56,6 +56,20 @@ async def _metric(url: str, metric: str, least: float, _settings: Settings, _tok
     return f"{metric} is {min(found):g}"
 
 
+def metrics_page(url: str) -> Check:
+    """The check that a service serves metrics at `url`."""
+    return partial(_page, url)
+
+
+async def _page(url: str, _settings: Settings, _token: str) -> str:
+    """Check that a page has metrics."""
+    async with _http() as http:
+        page = await _text(http, url)
+    found = len(re.findall(r"^[a-zA-Z_:].* \S+$", page, re.MULTILINE))
+    expect(found > 0, f"{url} has no metrics")
+    return f"{found} metrics"
+
+
 async def _until_ready(http: aiohttp.ClientSession, url: str) -> None:
     """Retry until the status is 200: some services need seconds to become ready."""
     deadline = time.monotonic() + TIMEOUT_SECONDS - 1

@@ -1,1 +1,1 @@
-"""Long fault runs: `nox -s drills` runs them and ends with their table."""
+"""Drills, long fault runs: `nox -s drills` runs them and prints a table of their outcomes."""

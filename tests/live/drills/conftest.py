@@ -1,4 +1,4 @@
-"""Every test of this folder is a drill; what each measured is one row of the table at the end."""
+"""Every test of this folder is a drill; its measurements are rows of the table at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Add a line on this drill to the table."""
+    """A function that adds a row about this drill to the table."""
     return lambda outcome: ROWS.append((request.node.name, outcome))
 
 

@@ -1,7 +1,7 @@
-"""Every fault is real, every alert is one that a receiver was told of, and told again when it was over.
+"""Real faults, and the firing and resolved alerts that a receiver gets.
 
-The table's times are from the command that makes the fault to the receiver, and from the command that mends it to the
-receiver: what the command itself takes is counted.
+Times in the table are from the start of the command that injects or repairs the fault to the notification: the
+command's own duration is included.
 """
 
 from __future__ import annotations
@@ -16,20 +16,28 @@ from dataclasses import dataclass
 import pytest
 
 from tests.live import faults
-from tests.live.alerts import ALWAYS, Catcher, fired_lately, noise, quiet, require_complete
+from tests.live.alerts import (
+    WATCHDOG,
+    AlertKey,
+    AlertReceiver,
+    fired_recently,
+    require_complete,
+    unexpected,
+    wait_until_quiet,
+)
 from tests.live.stack import Stack
 
 Record = Callable[[str], None]
 
 AVAILABILITY = re.compile(r"(?!Dependency).+(Down|Absent)")
-"""Alerts that are evaluated every second: told within 10 s, as the table shows on a machine that is not busy."""
-SOON = 30.0
-LATER = 180.0
-"""Seconds until other alerts must have been told: a window of a minute, a minute of `for`, intervals."""
-OVER = 420.0
-"""Seconds until the end of an alert must have been told: rates look five minutes back."""
+"""Alerts that are evaluated every second: on an idle machine they arrive within 10 s, as the table shows."""
+AVAILABILITY_TIMEOUT = 30.0
+TIMEOUT = 180.0
+"""Seconds within which other alerts must arrive: a range of a minute, a minute of `for`, intervals."""
+RESOLVED_TIMEOUT = 420.0
+"""Seconds within which a resolved alert must arrive: rates have ranges of five minutes."""
 
-# Redis keeps its data on a volume that can be filled in a moment.
+# A small volume for Redis, which is filled quickly.
 SMALL_VOLUME = """\
 volumes:
   redis_data:
@@ -42,77 +50,77 @@ volumes:
 
 @dataclass(frozen=True)
 class Drill:
-    """A stack with nothing wrong, what its receiver was told, and the table."""
+    """A healthy stack, its alert receiver, and the table."""
 
     stack: Stack
-    catcher: Catcher
+    receiver: AlertReceiver
     record: Record
 
-    def __call__(self, fault: AbstractContextManager[object], *expected: tuple[str, str]) -> None:
-        """Make a fault and mend it; every alert (name, service) is told in time, and so is its end."""
-        quiet(self.stack)
+    def __call__(self, fault: AbstractContextManager[object], *expected: AlertKey) -> None:
+        """Inject a fault and repair it; every expected alert must arrive in time, firing and resolved."""
+        wait_until_quiet(self.stack)
         began = time.time()
         with fault:
-            fired = [self.catcher.wait(about, "firing", began, limit(about)) for about in expected]
-            mended = time.time()
-        for told in fired:
-            require_complete(told.labels, told.annotations)
-            assert told.at - began <= limit(told.about), f"{told.about} took {told.at - began:.1f} s"
-        for told in fired:
-            over = self.catcher.wait(told.about, "resolved", mended, OVER)
-            times = f"told after {told.at - began:5.1f} s, its end after {over.at - mended:5.1f} s"
-            self.record(f"{' '.join(told.about):<45} {times}")
+            fired = [self.receiver.wait(key, "firing", began, limit(key)) for key in expected]
+            repaired = time.time()
+        for alert in fired:
+            require_complete(alert.labels, alert.annotations)
+            assert alert.at - began <= limit(alert.key), f"{alert.key} took {alert.at - began:.1f} s"
+        for alert in fired:
+            resolved = self.receiver.wait(alert.key, "resolved", repaired, RESOLVED_TIMEOUT)
+            times = f"firing after {alert.at - began:5.1f} s, resolved after {resolved.at - repaired:5.1f} s"
+            self.record(f"{' '.join(alert.key):<45} {times}")
 
 
-def limit(about: tuple[str, str]) -> float:
-    """Seconds within which the receiver must be told of an alert."""
-    return SOON if AVAILABILITY.fullmatch(about[0]) else LATER
+def limit(key: AlertKey) -> float:
+    """Seconds within which an alert must arrive."""
+    return AVAILABILITY_TIMEOUT if AVAILABILITY.fullmatch(key[0]) else TIMEOUT
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Catcher]]:
-    """A stack of this module's own, and its receiver."""
+def stack_with_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, AlertReceiver]]:
+    """A stack of this module's own with an alert receiver."""
     root = tmp_path_factory.mktemp("alerts") / "checkout"
-    stack = Stack.create(root, "netmon-alerts", ALERT_RECEIVERS=Catcher.CHANNELS)
+    stack = Stack.create(root, "netmon-alerts", ALERT_RECEIVERS=AlertReceiver.CHANNELS)
     (root / "docker-compose.override.yml").write_text(SMALL_VOLUME)
     try:
-        # First what the receiver needs, then what notifies it: no notification is lost at the start.
+        # The receiver before monitoring, so that no notification is lost at the start.
         stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
-        with Catcher.running(stack) as catcher:
+        with AlertReceiver.running(stack) as receiver:
             stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
-            yield stack, catcher
+            yield stack, receiver
     finally:
         stack.destroy()
 
 
 @pytest.fixture
-def stack(watched: tuple[Stack, Catcher]) -> Stack:
-    """The stack, in the place of the one that other live tests share."""
-    return watched[0]
+def stack(stack_with_receiver: tuple[Stack, AlertReceiver]) -> Stack:
+    """The stack of this module, instead of the shared one."""
+    return stack_with_receiver[0]
 
 
 @pytest.fixture
-def drill(watched: tuple[Stack, Catcher], record: Record) -> Drill:
+def drill(stack_with_receiver: tuple[Stack, AlertReceiver], record: Record) -> Drill:
     """The stack with its receiver and the table."""
-    return Drill(*watched, record)
+    return Drill(*stack_with_receiver, record)
 
 
-def test_monitoring_comes_up_without_an_alarm(drill: Drill) -> None:
-    """It was switched on beside services that were well."""
-    quiet(drill.stack)
-    assert noise(told.about for told in drill.catcher.told()) == []
+def test_no_alert_fires_while_monitoring_starts(drill: Drill) -> None:
+    """Monitoring was enabled beside healthy services."""
+    wait_until_quiet(drill.stack)
+    assert unexpected(alert.key for alert in drill.receiver.received()) == []
 
 
-def test_nothing_is_wrong_under_load(drill: Drill) -> None:
-    """A false alarm is a defect. And the dead man's switch is held down."""
-    quiet(drill.stack)
+def test_no_alert_fires_under_load(drill: Drill) -> None:
+    """Only the dead man's switch is notified."""
+    wait_until_quiet(drill.stack)
     began = time.time()
     drill.stack.invoke("demo", "--seconds=75", timeout=150)
-    assert noise(fired_lately(drill.stack, time.time() - began)) == []
-    assert noise(told.about for told in drill.catcher.told(began)) == []
-    held = [told for told in drill.catcher.told(began, Catcher.SWITCH) if told.about[0] == ALWAYS]
-    assert held
-    drill.record(f"nothing but {ALWAYS} fired; its receiver was called {len(held)} times in 75 s")
+    assert unexpected(fired_recently(drill.stack, time.time() - began)) == []
+    assert unexpected(alert.key for alert in drill.receiver.received(began)) == []
+    watchdog = [each for each in drill.receiver.received(began, AlertReceiver.SWITCH) if each.key[0] == WATCHDOG]
+    assert watchdog
+    drill.record(f"only {WATCHDOG} fired; its receiver was notified {len(watchdog)} times in 75 s")
 
 
 def test_database_killed(drill: Drill, stack: Stack) -> None:
@@ -140,7 +148,7 @@ def test_consumers_stopped(drill: Drill, stack: Stack) -> None:
 
 
 def test_application_stopped(drill: Drill, stack: Stack) -> None:
-    """It is a receiver as well: that it cannot be told is told to the other one."""
+    """The application is a receiver too: its failed notifications are an alert at the other receiver."""
     drill(
         faults.stopped(stack, "app"),
         ("TargetAbsent", "app"),
@@ -163,8 +171,8 @@ def test_log_store_stopped(drill: Drill, stack: Stack) -> None:
     drill(faults.stopped(stack, store), (alert, store))
 
 
-def test_log_store_refuses_what_it_is_sent(drill: Drill, stack: Stack) -> None:
-    """The collector's address of it is wrong: it answers that there is no such page."""
+def test_log_store_rejects_requests(drill: Drill, stack: Stack) -> None:
+    """The collector has a wrong path: the log store returns 404."""
     file, address = {
         "loki": ("collector.yml", "loki:3100/otlp"),
         "victorialogs": ("local.yml", "victorialogs:9428/insert/opentelemetry"),
@@ -174,20 +182,20 @@ def test_log_store_refuses_what_it_is_sent(drill: Drill, stack: Stack) -> None:
     drill(fault, ("CollectorSendFailed", "otel-collector"))
 
 
-def test_rules_that_cannot_be_read(drill: Drill, stack: Stack) -> None:
+def test_invalid_rules(drill: Drill, stack: Stack) -> None:
     path = stack.root / "monitoring/prometheus/rules/redis.yml"
-    fault = faults.edited(path, "redis_up == 0", "redis_up === 0", lambda: hang_up(stack, "prometheus"))
+    fault = faults.edited(path, "redis_up == 0", "redis_up === 0", lambda: send_hangup(stack, "prometheus"))
     drill(fault, ("PrometheusConfigReloadFailed", "prometheus"))
 
 
-def test_template_that_cannot_be_read(drill: Drill, stack: Stack) -> None:
+def test_invalid_template(drill: Drill, stack: Stack) -> None:
     path = stack.root / "monitoring/alertmanager/templates/netmon.tmpl"
-    fault = faults.edited(path, "{{ end }}", "{{ finish }}", lambda: hang_up(stack, "alertmanager"))
+    fault = faults.edited(path, "{{ end }}", "{{ finish }}", lambda: send_hangup(stack, "alertmanager"))
     drill(fault, ("AlertmanagerConfigReloadFailed", "alertmanager"))
 
 
-def hang_up(stack: Stack, service: str) -> None:
-    """Have a service read its configuration again, as somebody would who does not use `invoke reload`."""
+def send_hangup(stack: Stack, service: str) -> None:
+    """Make a service reload its configuration without the validation of `invoke reload`."""
     stack.compose("kill", "--signal", "HUP", service)
 
 
@@ -199,7 +207,7 @@ def test_volume_full(drill: Drill, stack: Stack) -> None:
     drill(faults.full_volume(stack), ("RedisPersistenceFailing", "redis"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a disk requires root")
 def test_disk_of_the_host_full(drill: Drill, stack: Stack) -> None:
     with faults.small_disk(stack) as disk:
         drill(faults.full_disk(disk), ("HostDiskFull", "host"))
@@ -209,7 +217,7 @@ def test_connections_leaked(drill: Drill, stack: Stack) -> None:
     drill(faults.connections_leaked(stack), ("PostgresConnectionsHigh", "db"))
 
 
-def test_cache_takes_no_writes(drill: Drill, stack: Stack) -> None:
+def test_cache_pauses_writes(drill: Drill, stack: Stack) -> None:
     drill(faults.writes_paused(stack), ("ConsumerLagging", "worker"))
 
 
@@ -219,12 +227,12 @@ def test_cache_takes_no_writes(drill: Drill, stack: Stack) -> None:
 )  # fmt: skip
 def test_killed_where_present(drill: Drill, stack: Stack, service: str, alert: tuple[str, str]) -> None:
     if service not in stack.configured():
-        pytest.skip(f"{service} is not in the {stack.images} images, or off")
+        pytest.skip(f"{service} is disabled or not in the {stack.images} images")
     drill(faults.killed(stack, service), alert)
 
 
-def test_what_is_remembered_for_minutes(drill: Drill, stack: Stack) -> None:
-    """Each of these is over at once and told for five minutes: they are made together, so that it is waited once."""
+def test_faults_with_a_range_of_minutes(drill: Drill, stack: Stack) -> None:
+    """These faults end immediately and their alerts fire for five minutes: they are concurrent to wait only once."""
     drill(
         faults.together(
             faults.poison_message(stack),
@@ -240,10 +248,10 @@ def test_what_is_remembered_for_minutes(drill: Drill, stack: Stack) -> None:
     )
 
 
-def test_queue_broker_has_another_password(drill: Drill, stack: Stack) -> None:
-    """The last one: the budget of errors that the refused requests burn is an alert for an hour."""
+def test_queue_broker_has_a_changed_password(drill: Drill, stack: Stack) -> None:
+    """The last drill: failed requests burn the error budget, which fires an alert for an hour."""
     drill(
-        faults.together(faults.visited(stack), faults.password_changed(stack)),
+        faults.together(faults.probe_requests(stack), faults.password_changed(stack)),
         ("DependencyDown", "app"),
         ("DependencyDown", "worker"),
         ("JobPublishFailures", "app"),

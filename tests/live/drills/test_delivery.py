@@ -1,4 +1,4 @@
-"""Ten thousand jobs, and whatever they pass through is killed meanwhile: nothing is lost, nothing is counted twice."""
+"""Ten thousand jobs while every component on their way is killed: no job is lost, no result is counted twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ url, wanted, *targets = sys.argv[1:]
 accepted, refused = [], 0
 
 async def accept(database, jobs, turns):
-    # As the API does it; who is refused asks anew.
+    # Like the API; a rejected job is submitted again.
     global refused
     for turn in turns:
         while True:
@@ -58,14 +58,16 @@ asyncio.run(main())
 """
 
 
-def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> None:
+def test_no_job_is_lost_while_components_are_killed(own_stack: Stack, record: Callable[[str], None]) -> None:
     stack = own_stack
-    stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)  # its probe has no target
-    with pipeline.answering(stack) as answers:
-        targets = [pipeline.watch(stack, answers.url, enabled=False) for _ in range(TARGETS)]
+    stack.invoke(
+        "up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900
+    )  # the probe of the smoke check has no target
+    with pipeline.target_server(stack) as server:
+        targets = [pipeline.add_target(stack, server.url, enabled=False) for _ in range(TARGETS)]
         began = time.monotonic()
         accepting = subprocess.Popen(
-            ["docker", "exec", stack.container("app")["Id"], "python", "-c", ACCEPT, answers.url, str(JOBS), *targets],
+            ["docker", "exec", stack.container("app")["Id"], "python", "-c", ACCEPT, server.url, str(JOBS), *targets],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for service in KILLED:
@@ -74,8 +76,8 @@ def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> N
             time.sleep(2)
             stack.compose("start", service)
         output = accepting.communicate(timeout=600)[0]
-        asked = json.loads(output.splitlines()[-1])
-        accepted = set(asked["accepted"])
+        report = json.loads(output.splitlines()[-1])
+        accepted = set(report["accepted"])
         assert len(accepted) == JOBS
         open_probes = "SELECT count(*) AS left FROM probes WHERE status = 'queued'"
         until(lambda: pipeline.sql(stack, open_probes)[0]["left"] == 0, 600, "every accepted job to have a result")
@@ -84,11 +86,12 @@ def test_ten_thousand_jobs(own_stack: Stack, record: Callable[[str], None]) -> N
         results = {row["id"] for row in pipeline.sql(stack, "SELECT id FROM probes")}
         assert accepted <= results
         [counted] = pipeline.sql(stack, "SELECT sum(results) AS results FROM rollups")
-        assert counted["results"] == len(results), "each result was counted once"
-        told = Counter(event["id"] for event in pipeline.events(stack, "probe.results"))
-        assert results <= told.keys(), "each result was told"
+        assert counted["results"] == len(results), "a result is missing or duplicate in the rollups"
+        events = Counter(event["id"] for event in pipeline.events(stack, "probe.results"))
+        assert results <= events.keys(), "a result has no event"
         record(
-            f"{len(accepted)} accepted, {asked['refused']} refused, {answers.requests} requests to the target; "
-            f"{len(results)} results, {counted['results']} counted, {sum(told[result] for result in results)} events; "
+            f"{len(accepted)} accepted, {report['refused']} refused, {server.requests} requests to the target; "
+            f"{len(results)} results, {counted['results']} counted, "
+            f"{sum(events[result] for result in results)} events; "
             f"{', '.join(KILLED)} killed; {seconds:.0f} s"
         )

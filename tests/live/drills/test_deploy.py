@@ -1,6 +1,6 @@
-"""Deploys under load: every kind of broken release, and a run that is killed at each of its steps.
+"""Deploys under load: every kind of broken release, and deploys that are killed at each step.
 
-What counts is what clients met: requests sent, requests failed, and whether every accepted probe was carried out.
+Measured at the clients: requests sent, requests failed, and accepted probes without a result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.live import releases
 from tests.live.load import Load
-from tests.live.releases import Broken
+from tests.live.releases import BrokenRelease
 from tests.live.stack import Stack, kill
 
 Record = Callable[[str], None]
@@ -26,19 +26,19 @@ STEPS = ("images", "migrate", "silence", "replace", "verify")
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    front = prod_stack.front()
-    return Load(front.address, prod_stack.access, session=front.session)
+    proxy = prod_stack.proxy()
+    return Load(proxy.address, prod_stack.authorization, session=proxy.session)
 
 
 @pytest.fixture(autouse=True)
-def _whole(prod_stack: Stack) -> Iterator[None]:
-    """Whatever a drill has left undone is put right for the next one."""
+def _repair(prod_stack: Stack) -> Iterator[None]:
+    """Repair the stack after a drill."""
     yield
     prod_stack.invoke("up", "--no-smoke")
 
 
-def whole(stack: Stack) -> None:
-    """One release everywhere, and nothing of a deploy left."""
+def assert_consistent(stack: Stack) -> None:
+    """All containers are healthy and have the live release, and nothing of a deploy is left."""
     assert releases.versions(stack) == {releases.release(stack)}
     assert not releases.journal(stack).exists()
     assert {stack.container(service)["State"]["Health"]["Status"] for service in ("app", "worker")} == {"healthy"}
@@ -47,7 +47,7 @@ def whole(stack: Stack) -> None:
 
 
 def await_stopping(stack: Stack, service: str) -> None:
-    """Return at the moment in which a container of the service is told to stop."""
+    """Wait until a container of the service gets the signal to stop."""
     project = f"label=com.docker.compose.project={stack.name}"
     filters = ("event=kill", project, f"label=com.docker.compose.service={service}",
                "label=com.docker.compose.oneoff=False")  # fmt: skip
@@ -58,39 +58,39 @@ def await_stopping(stack: Stack, service: str) -> None:
         events.kill()
 
 
-def test_good(prod_stack: Stack, load: Load, record: Record) -> None:
+def test_a_working_release_goes_live(prod_stack: Stack, load: Load, record: Record) -> None:
     before = releases.release(prod_stack)
     done = releases.deploy(prod_stack, load)
     assert done.code == 0, done.output
     assert releases.release(prod_stack) != before
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     assert load.unfinished(60) == []
     record(f"{load}; {done.seconds:.0f} s")
     assert load.failures == []
 
 
 @pytest.mark.parametrize("broken", releases.ALL, ids=lambda broken: broken.name.replace(" ", "-"))
-def test_broken(prod_stack: Stack, load: Load, record: Record, broken: Broken) -> None:
+def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load, record: Record, broken: BrokenRelease) -> None:
     before = releases.release(prod_stack)
     with releases.in_checkout(prod_stack, broken):
         done = releases.deploy(prod_stack, load, "--timeout=60")
     assert done.code == 1, done.output
-    assert broken.says in done.output, done.output
+    assert broken.error in done.output, done.output
     assert "Traceback" not in done.output.partition("its log")[0] or broken is not releases.BAD_MIGRATION
     assert releases.release(prod_stack) == before
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     assert load.unfinished(60) == []
     record(f"{load}; {done.seconds:.0f} s")
     assert load.failures == []
 
 
-def test_to_an_earlier_release(prod_stack: Stack, load: Load, record: Record) -> None:
+def test_an_earlier_release_is_deployed(prod_stack: Stack, load: Load, record: Record) -> None:
     first = releases.release(prod_stack)
     prod_stack.invoke("deploy", timeout=900)
     done = releases.deploy(prod_stack, load, f"--release={first}")
     assert done.code == 0, done.output
     assert releases.release(prod_stack) == first
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     record(f"{load}; {done.seconds:.0f} s")
     assert load.failures == []
 
@@ -98,8 +98,10 @@ def test_to_an_earlier_release(prod_stack: Stack, load: Load, record: Record) ->
 @pytest.mark.parametrize("resume", ["deploy", "up"])
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("after", [0.2, 3.0], ids="after-{}-s".format)
-def test_killed(prod_stack: Stack, load: Load, record: Record, step: str, after: float, resume: str) -> None:
-    """SIGKILL some time after a step has begun, and then the same again, or `up`."""
+def test_a_deploy_killed_after_a_step_is_completed(
+    prod_stack: Stack, load: Load, record: Record, step: str, after: float, resume: str
+) -> None:
+    """SIGKILL some time after the start of a step; `deploy` or `up` completes the deploy."""
     with load.running():
         process = prod_stack.start("deploy")
         assert process.stdout
@@ -111,40 +113,42 @@ def test_killed(prod_stack: Stack, load: Load, record: Record, step: str, after:
         time.sleep(after)
         output.append(kill(process))
         began = time.monotonic()
-        again = prod_stack.invoke(resume, timeout=900, check=False)
+        resumed = prod_stack.invoke(resume, timeout=900, check=False)
         seconds = time.monotonic() - began
         time.sleep(3)
-    assert again.returncode == 0, "".join(output) + again.stdout + again.stderr
-    whole(prod_stack)
+    assert resumed.returncode == 0, "".join(output) + resumed.stdout + resumed.stderr
+    assert_consistent(prod_stack)
     assert load.unfinished(60) == []
-    ended = "killed" if process.returncode == -signal.SIGKILL else "it had ended"
+    ended = "killed" if process.returncode == -signal.SIGKILL else "the deploy had ended"
     record(f"{ended}; {load}; the next {resume} took {seconds:.0f} s")
     assert load.failures == []
 
 
 @pytest.mark.parametrize("resume", ["deploy", "up"])
 @pytest.mark.parametrize("service", ["worker", "app"])
-def test_killed_while_an_old_one_stops(
+def test_a_deploy_killed_while_an_old_container_stops_is_completed(
     prod_stack: Stack, load: Load, record: Record, service: str, resume: str
 ) -> None:
-    """It is healthy still, and will be gone in a moment."""
+    """The old container is still healthy, and about to be removed."""
     before = releases.release(prod_stack)
     with load.running():
         process = prod_stack.start("deploy")
         await_stopping(prod_stack, service)
         output = kill(process)
-        again = prod_stack.invoke(resume, timeout=900, check=False)
+        resumed = prod_stack.invoke(resume, timeout=900, check=False)
         time.sleep(3)
-    assert again.returncode == 0, output + again.stdout + again.stderr
+    assert resumed.returncode == 0, output + resumed.stdout + resumed.stderr
     assert (releases.release(prod_stack) == before) == (resume == "up")
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     assert load.unfinished(60) == []
     record(f"{load}")
     assert load.failures == []
 
 
 @pytest.mark.parametrize("service", ["worker", "app"])
-def test_ctrl_c_while_an_old_one_stops(prod_stack: Stack, load: Load, record: Record, service: str) -> None:
+def test_ctrl_c_while_an_old_container_stops_rolls_back(
+    prod_stack: Stack, load: Load, record: Record, service: str
+) -> None:
     before = releases.release(prod_stack)
     with load.running():
         process = prod_stack.start("deploy")
@@ -154,25 +158,25 @@ def test_ctrl_c_while_an_old_one_stops(prod_stack: Stack, load: Load, record: Re
         time.sleep(3)
     assert process.returncode == 130, output
     assert releases.release(prod_stack) == before
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     assert load.unfinished(60) == []
     record(f"{load}")
     assert load.failures == []
 
 
-def test_two_at_once(prod_stack: Stack, load: Load, record: Record) -> None:
+def test_the_second_of_two_concurrent_deploys_is_rejected(prod_stack: Stack, load: Load, record: Record) -> None:
     with load.running():
         both = [prod_stack.start("deploy"), prod_stack.start("deploy")]
         outputs = [each.communicate(timeout=900)[0] for each in both]
     assert sorted(each.returncode for each in both) == [0, 1], outputs
     assert any("another run of the toolkit" in output for output in outputs)
-    whole(prod_stack)
-    record(f"one ended with 0, one was refused; {load}")
+    assert_consistent(prod_stack)
+    record(f"one deploy has succeeded, one was rejected; {load}")
     assert load.failures == []
 
 
-def test_ctrl_c(prod_stack: Stack, load: Load, record: Record) -> None:
-    """Goes back at once, and says so."""
+def test_ctrl_c_rolls_back(prod_stack: Stack, load: Load, record: Record) -> None:
+    """The rollback is immediate and reported."""
     before = releases.release(prod_stack)
     with load.running():
         process = prod_stack.start("deploy")
@@ -186,6 +190,6 @@ def test_ctrl_c(prod_stack: Stack, load: Load, record: Record) -> None:
     assert process.returncode == 130, output
     assert "Traceback" not in output, output
     assert releases.release(prod_stack) == before
-    whole(prod_stack)
+    assert_consistent(prod_stack)
     record(f"{load}")
     assert load.failures == []

@@ -1,4 +1,4 @@
-"""Whatever interrupts a task, the next `up` converges on a healthy, proven stack."""
+"""Interrupted tasks: the next `up` converges on a healthy, smoke-checked stack."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = Callable[[str], None]
 
 
 def converges(stack: Stack) -> float:
-    """The seconds that `up` takes to a green smoke; the values in secrets/ and .env agree afterwards."""
+    """Run `up` with its smoke checks and return its seconds; secrets/ and .env must agree afterwards."""
     started = time.monotonic()
     stack.invoke("up", timeout=600)
     settings = (stack.root / ".env").read_text().splitlines()
@@ -28,14 +28,14 @@ def converges(stack: Stack) -> float:
     return time.monotonic() - started
 
 
-def is_whole(secret: Path) -> bool:
-    """Whether the file holds all of a password, or of the name of an account."""
+def is_complete(secret: Path) -> bool:
+    """Whether the file has a complete password or account name."""
     value = secret.read_text().strip()
     return bool(re.fullmatch("(netmon|monitoring)_[ab]", value)) if secret.stem.endswith("_user") else len(value) >= 16
 
 
-def test_two_ups_at_once(own_stack: Stack, record: Record) -> None:
-    """One does the work; the other waits or says that it is not alone. Never two half-made stacks."""
+def test_the_second_of_two_concurrent_ups_waits_or_is_rejected(own_stack: Stack, record: Record) -> None:
+    """One run starts the stack; the other waits or reports the first one."""
     both = [own_stack.start("up"), own_stack.start("up")]
     outputs = [each.communicate(timeout=600)[0] for each in both]
     codes = sorted(each.returncode for each in both)
@@ -47,21 +47,21 @@ def test_two_ups_at_once(own_stack: Stack, record: Record) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1.5, 3, 6, 10])
-def test_ctrl_c_during_up(own_stack: Stack, record: Record, after: float) -> None:
+def test_up_recovers_from_ctrl_c(own_stack: Stack, record: Record, after: float) -> None:
     process = own_stack.start("up")
     assert process.stdout
-    # Until something is printed Python is loading, and nothing can catch the signal.
-    begun = process.stdout.readline()
+    # Before the first output Python is still importing, and nothing handles the signal.
+    first_line = process.stdout.readline()
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
-    output = begun + process.communicate(timeout=120)[0]
+    output = first_line + process.communicate(timeout=120)[0]
     assert "Traceback" not in output, output
     assert process.returncode in {0, 130}, output
     record(f"exit code {process.returncode}; next up {converges(own_stack):.1f} s")
 
 
 @pytest.mark.parametrize("after", [0.3, 1.5, 3, 6, 10])
-def test_kill_during_up(own_stack: Stack, record: Record, after: float) -> None:
+def test_up_recovers_from_a_kill(own_stack: Stack, record: Record, after: float) -> None:
     process = own_stack.start("up")
     time.sleep(after)
     os.killpg(process.pid, signal.SIGKILL)
@@ -69,29 +69,29 @@ def test_kill_during_up(own_stack: Stack, record: Record, after: float) -> None:
     record(f"next up {converges(own_stack):.1f} s")
 
 
-def test_kill_during_setup(own_stack: Stack, record: Record) -> None:
-    """Killed after every few milliseconds of its run: no half-written file, and the last run completes the set-up."""
+def test_setup_recovers_from_a_kill(own_stack: Stack, record: Record) -> None:
+    """Killed at 40 points of its run, it leaves no partial file, and the next run completes the setup."""
     started = time.monotonic()
     own_stack.invoke("setup")
-    whole = time.monotonic() - started
+    duration = time.monotonic() - started
     kills = 0
     for step in range(40):
-        for made in [own_stack.root / ".env", *(own_stack.root / "secrets").glob("*.txt")]:
-            made.unlink(missing_ok=True)
+        for path in [own_stack.root / ".env", *(own_stack.root / "secrets").glob("*.txt")]:
+            path.unlink(missing_ok=True)
         (own_stack.root / ".env").write_text("".join(f"{key}={value}\n" for key, value in own_stack.settings.items()))
         process = own_stack.start("setup")
-        time.sleep(whole * step / 40)
+        time.sleep(duration * step / 40)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         kills += process.returncode == -signal.SIGKILL
-        assert [path for path in (own_stack.root / "secrets").glob("*.txt") if not is_whole(path)] == []
+        assert [path for path in (own_stack.root / "secrets").glob("*.txt") if not is_complete(path)] == []
         own_stack.invoke("setup")
     assert kills > 10
-    record(f"{kills} kills, no half-written file; next up {converges(own_stack):.1f} s")
+    record(f"{kills} kills, no partial file; next up {converges(own_stack):.1f} s")
 
 
-def test_kill_of_every_container(own_stack: Stack, record: Record) -> None:
-    """The host's out-of-memory killer takes one main process after another: everything is healthy again by itself."""
+def test_every_container_recovers_from_a_kill(own_stack: Stack, record: Record) -> None:
+    """The main process of each container is killed, as by the OOM killer: the stack recovers without intervention."""
     own_stack.invoke("up")
     started = time.monotonic()
     for service in sorted(own_stack.services()):
@@ -101,7 +101,7 @@ def test_kill_of_every_container(own_stack: Stack, record: Record) -> None:
     record(f"healthy and smoke green again after {time.monotonic() - started:.1f} s")
 
 
-def test_down_in_the_middle_of_up(own_stack: Stack, record: Record) -> None:
+def test_up_recovers_from_a_concurrent_down(own_stack: Stack, record: Record) -> None:
     process = own_stack.start("up")
     time.sleep(4)
     down = own_stack.invoke("down", check=False, timeout=300)
@@ -110,8 +110,8 @@ def test_down_in_the_middle_of_up(own_stack: Stack, record: Record) -> None:
     record(f"up ended with {process.returncode}, down with {down.returncode}; next up {converges(own_stack):.1f} s")
 
 
-def test_a_second_checkout_is_left_alone(own_stack: Stack, stack: Stack, record: Record) -> None:
-    """`down --volumes` of one project beside another one."""
+def test_down_does_not_affect_another_checkout(own_stack: Stack, stack: Stack, record: Record) -> None:
+    """`down --volumes` beside the stack of another project."""
     own_stack.invoke("up")
     own_stack.invoke("down", "--volumes", "--yes")
     assert own_stack.leftovers() == []
@@ -119,27 +119,27 @@ def test_a_second_checkout_is_left_alone(own_stack: Stack, stack: Stack, record:
     record("the other stack is untouched")
 
 
-def test_database_killed_during_its_first_initialisation(own_stack: Stack, record: Record) -> None:
-    """The volume looks initialised and is not: `up` says so instead of starting on half a schema."""
+def test_up_reports_an_interrupted_initialisation_of_the_database(own_stack: Stack, record: Record) -> None:
+    """The database was killed during initialisation: `up` fails instead of starting on a partial schema."""
     own_stack.invoke("setup")
     own_stack.invoke("images.prepare", timeout=900)
     script = own_stack.root / "scripts" / "init-db.sql"
-    whole = script.read_text()
-    script.write_text("SELECT pg_sleep(60);\n" + whole)
+    original = script.read_text()
+    script.write_text("SELECT pg_sleep(60);\n" + original)
     own_stack.compose("up", "--detach", "--no-deps", "db")
     time.sleep(8)
     own_stack.compose("kill", "db")
-    script.write_text(whole)
+    script.write_text(original)
     done = own_stack.invoke("up", "--timeout=100", check=False)
     output = done.stdout + done.stderr
     assert done.returncode == 1, output
     assert "initialis" in output, output
     own_stack.invoke("down", "--volumes", "--yes")
-    record(f"refused and explained; after down --volumes up takes {converges(own_stack):.1f} s")
+    record(f"failed with an explanation; after down --volumes up takes {converges(own_stack):.1f} s")
 
 
-def test_a_copy_of_the_checkout_elsewhere(own_stack: Stack, record: Record, tmp_path: object) -> None:
-    """Paths are the checkout's own: one that was moved works as before."""
+def test_up_works_in_a_moved_checkout(own_stack: Stack, record: Record, tmp_path: object) -> None:
+    """A checkout has no absolute paths."""
     own_stack.invoke("up")
     moved = own_stack.root.with_name("moved")
     copy_checkout(moved)

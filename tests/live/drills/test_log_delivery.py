@@ -1,4 +1,4 @@
-"""Every line arrives, whatever is restarted on its way."""
+"""Log delivery during restarts of the collector and the log store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROTATION = ("--log-opt", "max-size=600k", "--log-opt", "max-file=9")
 
 
 def test_no_line_is_lost(own_stack: Stack, record: Record) -> None:
-    """10,000 lines and 100 stack traces among them, while files rotate and collector and log store are restarted."""
+    """10,000 lines and 100 stack traces, while log files rotate and collector and log store are restarted."""
     own_stack.invoke("up", "--no-smoke", timeout=900)
     with writer(own_stack, PROGRAM.format(count=LINES, every=LINES // TRACES, pause=0.002), *ROTATION) as service:
         time.sleep(4)
@@ -50,8 +50,10 @@ def test_no_line_is_lost(own_stack: Stack, record: Record) -> None:
     assert numbers == list(range(LINES))
     traces = {int(number) for line in found for number in re.findall(r"ValueError: (\d+)", line)}
     assert traces == set(range(LINES // TRACES - 1, LINES, LINES // TRACES))
-    twice = len(found) - len(set(found))
-    record(f"{LINES} lines and {TRACES} traces written, {len(numbers)} and {len(traces)} distinct found, {twice} twice")
+    duplicates = len(found) - len(set(found))
+    record(
+        f"{LINES} lines and {TRACES} traces written, {len(numbers)} and {len(traces)} found, {duplicates} duplicates"
+    )
 
 
 def test_a_graceful_restart_repeats_no_line(own_stack: Stack, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""Every pair of a running production stack, both ways, the host and another machine among them."""
+"""Connections between all pairs of a running production stack, the host and another machine."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from toolkit.policy.running import inspect
 
 Record = Callable[[str], None]
 
-AT_ONCE = 4
-"""Sources that try their connections side by side."""
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can put another machine beside this one")
+CONCURRENCY = 4
+"""Sources that connect concurrently."""
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a second machine requires root")
 
 
 @dataclass(frozen=True)
 class Map:
-    """Everything that can be tried: the interpreters of each source, and what each target belongs to."""
+    """All possible connections: the interpreters of each source, and the owner of each target."""
 
     sources: dict[str, list[list[str]]]
     targets: dict[Target, tuple[str, str]]
     published: dict[Target, tuple[str, str]]
-    """Ports of this host that lead to a service; to a container they are the host's."""
+    """Published ports on this host, with their services; for a container they belong to the host."""
 
     @property
     def every(self) -> list[Target]:
-        """What every source tries."""
+        """The targets of every source."""
         return [*self.targets, *self.published]
 
     def opened(self, *names: str) -> frozenset[Connection]:
-        """What works from these sources; from all of them where none is named."""
+        """The open connections from these sources, by default from all."""
         places = [(name, argv) for name in names or self.sources for argv in self.sources[name]]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
             found = list(pool.map(lambda place: reached(place[1], self.every), places))
         return frozenset(
             each
@@ -52,7 +52,7 @@ class Map:
         )
 
     def tried(self) -> frozenset[Connection]:
-        """Every pair and port."""
+        """All attempted connections."""
         every = {self._connection(name, target) for name in self.sources for target in self.every}
         return frozenset(each for each in every if each.source != each.to)
 
@@ -63,21 +63,21 @@ class Map:
 
 
 @pytest.fixture
-def drawn(prod_stack: Stack) -> Iterator[Map]:
-    """The stack as it is, with a client of the smoke checks, and what it publishes shown to another machine."""
+def connections(prod_stack: Stack) -> Iterator[Map]:
+    """The running stack with a client of the smoke checks, published to another machine."""
     client = prod_stack.compose("run", "--detach", "--rm", "--no-deps", "--entrypoint", "sleep", "smoke", "600").strip()
     try:
         with network.neighbour() as beside, published(prod_stack, HERE), network.listening_host() as port:
             inspected = json.loads(prod_stack.docker("inspect", *prod_stack.containers(), client))
-            with network.unanswered(inspected):
-                yield draw(prod_stack, inspected, beside, port)
+            with network.unroutable(inspected):
+                yield build_map(prod_stack, inspected, beside, port)
     finally:
         prod_stack.docker("rm", "--force", client)
 
 
 @contextmanager
 def published(stack: Stack, address: str) -> Iterator[None]:
-    """The proxy is published on an address that other machines reach."""
+    """Publish the proxy on an address that other machines reach."""
     recreate = ("docker", "compose", "up", "--detach", "--no-deps", "--no-build", "--wait", "proxy")
     stack.run(*recreate, env={"PROXY_BIND_ADDRESS": address})
     try:
@@ -86,26 +86,26 @@ def published(stack: Stack, address: str) -> Iterator[None]:
         stack.run(*recreate)
 
 
-def draw(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
-    """Look at every container; ``port`` is open on the host."""
+def build_map(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
+    """Inspect every container; ``port`` is open on the host."""
     image = stack.container("worker")["Config"]["Image"]
-    drawn = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
+    found = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
     for engine in inspected:
-        found = inspect(engine)
-        drawn.sources.setdefault(found.name, []).append(from_container(engine["Id"], image))
+        container = inspect(engine)
+        found.sources.setdefault(container.name, []).append(from_container(engine["Id"], image))
         for endpoint in engine["NetworkSettings"]["Networks"].values():
-            for listening in filter(lambda each: each.endswith("/tcp"), found.listening):
-                drawn.targets[endpoint["IPAddress"], number(listening)] = (found.name, listening)
+            for listening in filter(lambda each: each.endswith("/tcp"), container.listening):
+                found.targets[endpoint["IPAddress"], number(listening)] = (container.name, listening)
         for inside, bindings in (engine["NetworkSettings"]["Ports"] or {}).items():
             for binding in bindings if bindings and inside.endswith("/tcp") else ():
-                drawn.published[binding["HostIp"], int(binding["HostPort"])] = (found.name, inside)
+                found.published[binding["HostIp"], int(binding["HostPort"])] = (container.name, inside)
     for address in set().union(network.own_addresses(), *map(gateways, inspected)):
-        drawn.targets[address, port] = (HOST, "")
-    return drawn
+        found.targets[address, port] = (HOST, "")
+    return found
 
 
 def number(port: str) -> int:
-    """The number of ``number/protocol``."""
+    """The number of a port in the form ``number/protocol``."""
     return int(port.partition("/")[0])
 
 
@@ -119,32 +119,33 @@ GROUPS: tuple[tuple[str, Callable[[Connection], bool]], ...] = (
 OUTSIDE_THE_STACK = {Connection(HOST, WORLD), Connection(WORLD, HOST)}
 
 
-def test_every_pair(prod_stack: Stack, drawn: Map, record: Record) -> None:
+def test_open_connections_are_exactly_the_declared_ones(prod_stack: Stack, connections: Map, record: Record) -> None:
     matrix = Matrix.load(prod_stack.root)
-    tried, opened = drawn.tried() - OUTSIDE_THE_STACK, drawn.opened() - OUTSIDE_THE_STACK
+    tried, opened = connections.tried() - OUTSIDE_THE_STACK, connections.opened() - OUTSIDE_THE_STACK
     allowed, unused = matrix.allowed & tried, matrix.unused & tried
     assert sorted(allowed - opened) == [], "allowed, but closed"
     assert sorted(opened - allowed - unused) == [], "open, but not allowed"
-    assert sorted(unused - opened) == [], "said to be open, but closed"
+    assert sorted(unused - opened) == [], "declared as open, but closed"
     for name, belongs in GROUPS:
         counts = [sum(map(belongs, each)) for each in (tried, allowed, unused, tried - opened)]
         record("{}: {} tried, {} allowed and open, {} unused and open, {} closed".format(name, *counts))
 
 
-def test_a_network_that_is_joined_is_seen(prod_stack: Stack, drawn: Map, record: Record) -> None:
-    """The drill can fail: with a way out that it must not have, the database gets out, and to its other members."""
+def test_connections_over_an_additional_network_are_detected(
+    prod_stack: Stack, connections: Map, record: Record
+) -> None:
+    """The drill can fail: on egress-network, the database reaches the outside and the other members."""
     matrix = Matrix.load(prod_stack.root)
-    way = next(each for each in matrix.networks if each.name == "egress-network")
-    joined, database = f"{prod_stack.name}_{way.name}", prod_stack.container("db")["Id"]
+    egress = next(each for each in matrix.networks if each.name == "egress-network")
+    joined, database = f"{prod_stack.name}_{egress.name}", prod_stack.container("db")["Id"]
     prod_stack.docker("network", "connect", joined, database)
     try:
-        opened = drawn.opened("db")
+        opened = connections.opened("db")
     finally:
         prod_stack.docker("network", "disconnect", joined, database)
-    possible = {
-        each for each in matrix.connections_in(replace(way, members=(*way.members, "db"))) if each.source == "db"
-    }
+    joined_network = replace(egress, members=(*egress.members, "db"))
+    possible = {each for each in matrix.connections_in(joined_network) if each.source == "db"}
     found = opened - matrix.allowed - matrix.unused
-    assert found == possible & drawn.tried() - matrix.allowed - matrix.unused
+    assert found == possible & connections.tried() - matrix.allowed - matrix.unused
     assert {Connection("db", WORLD), Connection("db", HOST)} < found
-    record(f"{len(found)} connections of the database that must not be, seen")
+    record(f"{len(found)} forbidden connections of the database detected")

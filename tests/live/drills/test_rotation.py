@@ -1,4 +1,4 @@
-"""Every credential rotated under load; one of each kind killed after each step, and completed by the next run."""
+"""Rotation of every credential under load; rotations of each kind are killed after each step and completed."""
 
 from __future__ import annotations
 
@@ -32,54 +32,54 @@ STEPS = {
     "all clients replaced": "  every client uses it",
     "refused": "  {service} refuses",
 }
-"""What a run says, as a pattern, once it has come so far; it is killed then."""
-OF_CLIENTS = {"one client replaced", "all clients replaced"}
-"""Not those of the token: its clients are not of the stack."""
+"""Patterns of the output after each step; the run is killed there."""
+CLIENT_STEPS = {"one client replaced", "all clients replaced"}
+"""Steps that a rotation of the token does not have: its clients are outside the stack."""
 
 
 @pytest.fixture
 def load(prod_stack: Stack) -> Load:
     """Clients of the proxy."""
-    proxy = prod_stack.front()
-    return Load(proxy.address, prod_stack.access, session=proxy.session)
+    proxy = prod_stack.proxy()
+    return Load(proxy.address, prod_stack.authorization, session=proxy.session)
 
 
 @pytest.fixture(autouse=True)
-def _whole(prod_stack: Stack) -> Iterator[None]:
-    """Whatever a drill has left undone is put right for the next one."""
+def _repair(prod_stack: Stack) -> Iterator[None]:
+    """Repair the stack after a drill."""
     yield
     prod_stack.invoke("up", "--no-smoke")
 
 
 def account_of(stack: Stack, name: str) -> Account:
-    """The account, where its service runs."""
-    account = rotations.all_of(stack)[name]
-    if account.service in stack.absent():
+    """The account with this name; skips the test if its service is unavailable."""
+    account = rotations.all_accounts(stack)[name]
+    if account.service in stack.unavailable():
         pytest.skip(f"{account.service} is not in the {stack.images} images")
     return account
 
 
-def whole(stack: Stack, account: Account, before: Credential) -> None:
-    """The new one opens, the old one is refused, nothing is left, and everything is healthy."""
-    after = rotations.in_use(stack, account)
+def assert_rotated(stack: Stack, account: Account, before: Credential) -> None:
+    """The new credential is accepted, the old one is rejected, no journal is left, and every service is healthy."""
+    after = rotations.current_credential(stack, account)
     assert after != before
-    assert rotations.lets_in(stack, account, after)
-    assert not rotations.lets_in(stack, account, before), "the old one is refused"
+    assert rotations.accepts(stack, account, after)
+    assert not rotations.accepts(stack, account, before), "the old credential is still accepted"
     assert not rotations.unfinished(stack)
     stack.invoke("secrets.check")
     stack.invoke("wait")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_under_load(prod_stack: Stack, load: Load, record: Record, name: str) -> None:
+def test_a_rotation_fails_no_request(prod_stack: Stack, load: Load, record: Record, name: str) -> None:
     account = account_of(prod_stack, name)
-    before = rotations.in_use(prod_stack, account)
+    before = rotations.current_credential(prod_stack, account)
     with load.running():
-        begun = time.monotonic()
+        started = time.monotonic()
         prod_stack.invoke("secrets.rotate", f"--name={name}", "--yes")
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         time.sleep(3)
-    whole(prod_stack, account, before)
+    assert_rotated(prod_stack, account, before)
     assert load.unfinished(60) == []
     record(f"{load}; {seconds:.0f} s; old refused")
     assert load.failures == []
@@ -87,32 +87,32 @@ def test_under_load(prod_stack: Stack, load: Load, record: Record, name: str) ->
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [(name, step) for name in KINDS for step in STEPS if name != "api_token" or step not in OF_CLIENTS],
+    [(name, step) for name in KINDS for step in STEPS if name != "api_token" or step not in CLIENT_STEPS],
 )
-def test_killed(prod_stack: Stack, load: Load, record: Record, name: str, step: str) -> None:
+def test_a_killed_rotation_is_completed(prod_stack: Stack, load: Load, record: Record, name: str, step: str) -> None:
     account = account_of(prod_stack, name)
-    before = rotations.in_use(prod_stack, account)
+    before = rotations.current_credential(prod_stack, account)
     with load.running():
         process = prod_stack.start("secrets.rotate", f"--name={name}", "--yes")
         read_until(process, STEPS[step].format(service=account.service))
         kill(process)
         unfinished = rotations.unfinished(prod_stack)
         time.sleep(3)
-        begun = time.monotonic()
-        again = prod_stack.invoke("secrets.rotate", f"--name={name}", "--yes", check=False)
-        seconds = time.monotonic() - begun
+        started = time.monotonic()
+        resumed = prod_stack.invoke("secrets.rotate", f"--name={name}", "--yes", check=False)
+        seconds = time.monotonic() - started
         time.sleep(3)
-    assert again.returncode == 0, again.stdout + again.stderr
-    whole(prod_stack, account, before)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert_rotated(prod_stack, account, before)
     assert load.unfinished(60) == []
-    record(f"{'unfinished' if unfinished else 'had ended'}; {load}; the next took {seconds:.0f} s; old refused")
+    record(f"{'unfinished' if unfinished else 'finished'}; {load}; the next took {seconds:.0f} s; old refused")
     assert load.failures == []
 
 
-def test_ctrl_c(prod_stack: Stack, load: Load, record: Record) -> None:
-    """Says what is next; `up` and `secrets.check` do too; both credentials work meanwhile."""
+def test_ctrl_c_leaves_both_credentials_valid(prod_stack: Stack, load: Load, record: Record) -> None:
+    """The task prints the next command, and `up`, `secrets.check` and `doctor` report the unfinished rotation."""
     account = account_of(prod_stack, "postgres_app")
-    before = rotations.in_use(prod_stack, account)
+    before = rotations.current_credential(prod_stack, account)
     with load.running():
         process = prod_stack.start("secrets.rotate", f"--name={account.name}", "--yes")
         read_until(process, STEPS["written"])
@@ -123,33 +123,33 @@ def test_ctrl_c(prod_stack: Stack, load: Load, record: Record) -> None:
         assert "Traceback" not in output, output
         assert f"run: invoke secrets.rotate --name={account.name}" in output
         for task in (("secrets.check",), ("up", "--no-smoke"), ("doctor",)):
-            told = prod_stack.invoke(*task, check=False).stdout
-            assert f"the rotation of {account.name} is unfinished" in told, told
-        for each in (before, rotations.in_use(prod_stack, account)):
-            assert rotations.lets_in(prod_stack, account, each)
+            output = prod_stack.invoke(*task, check=False).stdout
+            assert f"the rotation of {account.name} is unfinished" in output, output
+        for each in (before, rotations.current_credential(prod_stack, account)):
+            assert rotations.accepts(prod_stack, account, each)
         prod_stack.invoke("secrets.rotate", f"--name={account.name}", "--yes")
-    whole(prod_stack, account, before)
+    assert_rotated(prod_stack, account, before)
     record(f"{load}")
     assert load.failures == []
 
 
 @pytest.mark.parametrize("service", ["db", "redis", "rabbitmq", "kafka"])
-def test_a_service_that_starts_again_knows_the_new_ones(prod_stack: Stack, record: Record, service: str) -> None:
-    """Its files and its data are those of the last rotation, not those of its last start."""
-    mine = [account for account in rotations.all_of(prod_stack).values() if account.service == service]
-    before = [rotations.in_use(prod_stack, account) for account in mine]
-    for account in mine:
+def test_a_restarted_service_has_the_new_credentials(prod_stack: Stack, record: Record, service: str) -> None:
+    """Its files and data are those of the last rotation, not those of the last start."""
+    own = [account for account in rotations.all_accounts(prod_stack).values() if account.service == service]
+    before = [rotations.current_credential(prod_stack, account) for account in own]
+    for account in own:
         prod_stack.invoke("secrets.rotate", f"--name={account.name}", "--yes")
-    begun = time.monotonic()
+    started = time.monotonic()
     prod_stack.compose("restart", service)
     until(lambda: prod_stack.container(service)["State"]["Health"]["Status"] == "healthy", 120, f"{service} healthy")
-    record(f"healthy after {time.monotonic() - begun:.0f} s")
-    for account, old in zip(mine, before, strict=True):
-        assert rotations.lets_in(prod_stack, account, rotations.in_use(prod_stack, account)), account.name
-        assert not rotations.lets_in(prod_stack, account, old), account.name
+    record(f"healthy after {time.monotonic() - started:.0f} s")
+    for account, old in zip(own, before, strict=True):
+        assert rotations.accepts(prod_stack, account, rotations.current_credential(prod_stack, account)), account.name
+        assert not rotations.accepts(prod_stack, account, old), account.name
 
 
-def read_until(process: subprocess.Popen[str], sign: str) -> None:
-    """Read what a run prints until a line in which this pattern is found."""
+def read_until(process: subprocess.Popen[str], pattern: str) -> None:
+    """Read the output of a run until a line matches the pattern."""
     assert process.stdout
-    assert any(re.search(sign, line) for line in process.stdout), f"it has ended without saying '{sign.strip()}'"
+    assert any(re.search(pattern, line) for line in process.stdout), f"no line matches '{pattern.strip()}'"

@@ -1,5 +1,6 @@
 """Smoke checks of the monitoring services, against servers that are healthy, unhealthy, or healthy after a while."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,8 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from netmon.settings import Settings
-from netmon.smoke import CHECKS, monitoring
+from netmon.smoke import CHECKS, PAGES, main, monitoring
 from netmon.smoke.check import Check, SmokeError
+from toolkit.checkout.scrape_jobs import metrics_pages
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.anyio
@@ -67,6 +69,46 @@ async def test_an_exporter_that_does_not_reach_its_service_fails(
             await pg_up(url)(app_settings, "")
 
 
+async def test_the_metrics_of_a_page_are_counted(app_settings: Settings) -> None:
+    async with server(page('# TYPE lines_total counter\nlines_total{kind="a b"} 1\nup 1.0\n')) as url:
+        assert await monitoring.metrics_page(url)(app_settings, "") == "2 metrics"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "message"), [("<html>\n", 200, "no metrics"), ("up 1\n", 503, "answered with status 503")]
+)
+async def test_a_page_without_metrics_fails(app_settings: Settings, text: str, status: int, message: str) -> None:
+    async with server(page(text, status)) as url:
+        with pytest.raises(SmokeError, match=message):
+            await monitoring.metrics_page(url)(app_settings, "")
+
+
+def test_a_service_without_a_check_is_checked_by_its_metrics_page(
+    app_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check of its own takes precedence over the metrics page."""
+
+    async def answer(_url: str, _settings: Settings, _token: str) -> str:
+        return "metrics"
+
+    async def own(_settings: Settings, _token: str) -> str:
+        return "its own"
+
+    monkeypatch.setattr(monitoring, "_page", answer)
+    monkeypatch.setitem(CHECKS, "redis-exporter", own)
+    monkeypatch.setenv(
+        PAGES, json.dumps({"statsd-exporter": "http://s:1/metrics", "redis-exporter": "http://r:1/metrics"})
+    )
+    assert main(app_settings, ["redis-exporter", "statsd-exporter", "nothing"]) == 0
+    results = {
+        line["check"]: (line["ok"], line["detail"]) for line in map(json.loads, capsys.readouterr().out.splitlines())
+    }
+    assert results == {
+        "nothing": (None, "no check for this service"),
+        "statsd-exporter": (True, "metrics"), "redis-exporter": (True, "its own")
+    }  # fmt: skip
+
+
 async def test_the_readiness_check_waits(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = 0
 
@@ -85,11 +127,11 @@ async def test_the_readiness_check_waits(app_settings: Settings, monkeypatch: py
 
 
 async def test_every_service_has_a_smoke_check() -> None:
-    """In both image sets; app and worker have checks of their own (`health`, `probe`)."""
+    """In both image sets, except app and worker (`health`, `probe`) and the proxy, which the host checks."""
     services: set[str] = set()
-    for layer in ("docker-compose.yml", "images/compose.yml"):
+    for layer in (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("images/compose*.yml")):
         # Without the tags that only Compose can parse.
-        text = re.sub(r"!(override|reset)", "", (ROOT / layer).read_text())
+        text = re.sub(r"!(override|reset)", "", layer.read_text())
         services |= yaml.safe_load(text)["services"].keys()
     assert services > {"loki", "victorialogs"}
-    assert services - {"app", "worker", "smoke"} <= CHECKS.keys()
+    assert services - {"app", "worker", "smoke", "proxy"} <= CHECKS.keys() | metrics_pages(ROOT)

@@ -1,1 +1,1 @@
-"""Tests of the exporter of container metrics."""
+"""Unit tests of the container exporter."""

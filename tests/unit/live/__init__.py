@@ -1,1 +1,1 @@
-"""Tests of what the live tests are made of, where no engine is needed."""
+"""Unit tests of the helpers of the live tests."""

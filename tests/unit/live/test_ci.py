@@ -1,4 +1,4 @@
-"""The runner of the CI jobs: it stops at the first failure, and nothing that did not run counts as passed."""
+"""The runner of CI jobs: a job stops at the first failure, and a skipped step does not count as passed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.ci import Outcome, Script, chosen, run, show
+from tests.live.ci import Outcome, Script, run, select, show
 from tests.live.workflow import Job
 from toolkit.core.errors import ToolkitError
 
@@ -17,9 +17,9 @@ PYTHON = "3.99"
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """A machine that has Python 3.99: this one."""
+    """Scripts run on this machine, with a stub of Python 3.99."""
     python = tmp_path / f"python{PYTHON}"
-    python.write_text('#!/bin/sh\necho "$@" >"$HOME/asked"\n')
+    python.write_text('#!/bin/sh\necho "$@" >"$HOME/arguments"\n')
     python.chmod(0o755)
     environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
@@ -38,19 +38,19 @@ def codes(outcomes: list[Outcome]) -> list[int | None]:
     return [each.code for each in outcomes]
 
 
-def test_every_step_is_run_in_its_order(script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_run_in_order(script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = list(run(job("echo one >>file", "echo two >>file\ncat file"), script))
     assert codes(found) == [0, 0, 0]
     assert (tmp_path / "file").read_text() == "one\ntwo\n"
-    assert (tmp_path / "asked").read_text() == f"-m venv {tmp_path}/python\n"
+    assert (tmp_path / "arguments").read_text() == f"-m venv {tmp_path}/python\n"
     assert show(found)
     assert capsys.readouterr().out.count(" ok ") == 3
 
 
-def test_a_step_that_fails_ends_its_job(script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_step_ends_its_job(script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = list(run(job("false\ntouch after-the-failure", "touch next-step"), script))
     assert codes(found) == [0, 1, None]
-    assert not list(tmp_path.glob("after*")), "bash ends where GitHub's does"
+    assert not list(tmp_path.glob("after*")), "a script must stop at its first error, as on GitHub"
     assert not list(tmp_path.glob("next*"))
     assert not show(found)
     table = capsys.readouterr().out
@@ -58,20 +58,20 @@ def test_a_step_that_fails_ends_its_job(script: Script, tmp_path: Path, capsys: 
     assert "skipped" in table
 
 
-def test_a_python_that_is_missing_is_a_failure(script: Script) -> None:
+def test_a_missing_python_is_a_failure(script: Script) -> None:
     assert codes(list(run(job("true", python="3.98"), script))) == [1, None]
 
 
-def test_a_job_ends_when_its_time_is_over(script: Script) -> None:
+def test_a_job_is_killed_after_its_timeout(script: Script) -> None:
     assert codes(list(run(job("sleep 30", minutes=1 / 60), script))) == [0, 124]
 
 
-def test_nothing_that_ran_is_no_success() -> None:
+def test_no_outcomes_are_no_success() -> None:
     assert not show([])
 
 
-def test_jobs_are_chosen_by_name() -> None:
+def test_jobs_are_selected_by_name() -> None:
     every = [Job(name, "3.14", 1, ()) for name in ("lint, Python 3.14", "tests, Python 3.11", "stack")]
-    assert [each.name for each in chosen(every, ["stack", "lint*"])] == ["lint, Python 3.14", "stack"]
-    with pytest.raises(ToolkitError, match=r"no job is called 'linting'.*'lint, Python 3.14'"):
-        chosen(every, ["lint*", "linting"])
+    assert [each.name for each in select(every, ["stack", "lint*"])] == ["lint, Python 3.14", "stack"]
+    with pytest.raises(ToolkitError, match=r"no job matches 'linting'.*'lint, Python 3.14'"):
+        select(every, ["lint*", "linting"])

@@ -1,4 +1,4 @@
-"""What a live stack should run is read from its configuration; one that lacks what every stack has fails."""
+"""The expected services of a live stack: read from its configuration, which must have those of every stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECK = {"healthcheck": {"test": ["CMD", "true"]}}
 
 
 class Configured(Stack):
-    """A stack whose configuration is given: services by name, those with a profile where every group is on."""
+    """A stack with a given configuration: services by name; those with a profile need every group enabled."""
 
     spec: dict[str, dict[str, Any]]
 
@@ -30,7 +30,7 @@ class Configured(Stack):
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Configured:
-    """With monitoring, from local images, which lack Grafana."""
+    """A stack with monitoring and local images, which lack Grafana."""
     shutil.copy(ROOT / "invoke.yaml", tmp_path)
     (tmp_path / ".env").write_text("NETMON_IMAGES=local\n")
     made = Configured(tmp_path, "netmon-test")
@@ -41,70 +41,72 @@ def stack(tmp_path: Path) -> Configured:
     return made
 
 
-def test_it_follows_the_configuration(stack: Configured) -> None:
+def test_expected_services_follow_the_configuration(stack: Configured) -> None:
     assert stack.configured() == {*CORE, *MONITORING, "victorialogs", "jaeger"}
-    assert stack.absent() == {"grafana"}
-    assert stack.checked() == stack.configured() - {"otel-collector"}
+    assert stack.unavailable() == {"grafana"}
+    assert stack.with_healthcheck() == stack.configured() - {"otel-collector"}
     assert (stack.store("logs"), stack.store("traces")) == ("victorialogs", "jaeger")
 
 
-def test_without_monitoring_the_core_is_left(stack: Configured) -> None:
+def test_the_core_is_configured_without_monitoring(stack: Configured) -> None:
     stack.spec = {name: {} for name in CORE}
     assert stack.configured() == CORE
 
 
-def test_a_service_without_replicas_should_not_run(stack: Configured) -> None:
+def test_a_service_with_no_replicas_is_not_configured(stack: Configured) -> None:
     stack.spec["jaeger"] = {"deploy": {"replicas": 0}}
     stack.spec["tempo"] = {}
     assert "jaeger" not in stack.configured()
 
 
 @pytest.mark.parametrize("service", sorted(CORE | MONITORING | {"victorialogs", "jaeger"}))
-def test_what_every_stack_has_must_be_there(stack: Configured, service: str) -> None:
+def test_a_missing_service_of_every_stack_is_an_error(stack: Configured, service: str) -> None:
     del stack.spec[service]
-    with pytest.raises(AssertionError, match=rf"{service}|no store of a signal"):
+    with pytest.raises(AssertionError, match=rf"{service}|has no store"):
         stack.configured()
 
 
-def test_published_images_lack_nothing(stack: Configured) -> None:
+def test_published_images_with_unavailable_services_are_an_error(stack: Configured) -> None:
     (stack.root / ".env").write_text("NETMON_IMAGES=pulled\n")
     with pytest.raises(AssertionError, match="the pulled images lack"):
-        stack.absent()
+        stack.unavailable()
     del stack.spec["grafana"]
-    assert stack.absent() == set()
+    assert stack.unavailable() == set()
 
 
-def test_local_images_that_lack_nothing_were_not_looked_at(stack: Configured) -> None:
+def test_local_images_without_unavailable_services_are_an_error(stack: Configured) -> None:
     del stack.spec["grafana"]
     with pytest.raises(AssertionError, match="the local images lack nothing"):
-        stack.absent()
+        stack.unavailable()
 
 
-def test_a_service_that_nothing_asks_for_its_health_is_named(stack: Configured) -> None:
+def test_a_service_without_any_health_check_is_reported(stack: Configured) -> None:
     stack.spec["jaeger"] = {"labels": {}}
     with pytest.raises(AssertionError, match="the health of jaeger"):
-        stack.checked()
+        stack.with_healthcheck()
 
 
-def test_images_other_than_those_asked_for_are_not_tested(stack: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_set_other_than_the_requested_one_is_an_error(
+    stack: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "IMAGES", "pull")
     with pytest.raises(AssertionError):
         _ = stack.images
 
 
 @pytest.mark.parametrize(
-    ("task", "choice"),
+    ("task", "option"),
     [(["up"], ["--images=pull"]), (["images.prepare", "--profile=prod"], ["--images=pull"]), (["down"], []),
      (["up", "--images=local"], [])],
 )  # fmt: skip
-def test_tasks_that_choose_images_take_those_asked_for(
-    monkeypatch: pytest.MonkeyPatch, task: list[str], choice: list[str]
+def test_tasks_get_the_option_of_the_requested_images(
+    monkeypatch: pytest.MonkeyPatch, task: list[str], option: list[str]
 ) -> None:
     monkeypatch.setattr(module, "IMAGES", "pull")
-    assert Stack.invoke_argv(*task)[3:] == [*task, *choice]
+    assert Stack.invoke_argv(*task)[3:] == [*task, *option]
 
 
-def test_a_registry_of_the_environment_is_a_setting_of_the_stack(
+def test_a_registry_in_the_environment_becomes_a_setting_of_the_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REGISTRY", "localhost:5000")

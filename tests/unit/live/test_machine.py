@@ -1,4 +1,4 @@
-"""What the machine of the tests takes over of this one: where packages are found, and by which proxy."""
+"""Settings that the test machine takes over from this one: the package index and proxies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.live import machine
 
-LISTED = """\
+PIP_CONFIG = """\
 :env:.cert='/etc/ssl/certs/ca-certificates.crt'
 :env:.find-links='/opt/wheels'
 global.index-url='https://packages.example/simple'
@@ -16,10 +16,10 @@ global.trusted-host='packages.example'
 """
 
 
-def test_the_package_index_is_taken_over_and_nothing_that_is_a_path_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_index_is_taken_over_without_local_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(argv: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
         assert argv[1:] == ["-m", "pip", "config", "list"]
-        return subprocess.CompletedProcess(argv, 0, LISTED, "")
+        return subprocess.CompletedProcess(argv, 0, PIP_CONFIG, "")
 
     monkeypatch.setattr(subprocess, "run", run)
     index = {"PIP_INDEX_URL": "https://packages.example/simple", "PIP_TRUSTED_HOST": "packages.example"}

@@ -1,4 +1,4 @@
-"""What the registry of the tests serves for each published image."""
+"""The image that the test registry serves as each published image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.live.published import NOWHERE, Place, Published
 from toolkit.checkout.project import Project
 from toolkit.engine.compose import Docker
 
-NAMED: dict[Place, str] = {
+PUBLISHED: dict[Place, str] = {
     ("redis",): f"{NOWHERE}library/redis:8",
     ("loki",): f"{NOWHERE}grafana/loki:3",
     ("app",): "network-monitor:dev",
@@ -33,12 +33,15 @@ def project(tmp_path: Path) -> Project:
 
 
 def served(
-    project: Project, monkeypatch: pytest.MonkeyPatch, here: dict[Place, str], named: dict[Place, str] = NAMED
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    local: dict[Place, str],
+    published_names: dict[Place, str] = PUBLISHED,
 ) -> dict[str, str]:
-    """The images by name, where the configuration of this machine's own set names ``here``."""
+    """The served images by name; ``local`` are the images of this machine's own configuration."""
 
     def images(_project: Project, _docker: Docker, _chosen: str | None, env: Mapping[str, str] | None = None) -> object:
-        return named if env else here
+        return published_names if env else local
 
     monkeypatch.setattr(published, "images", images)
     found = published.published(project, Docker(project.root))
@@ -54,19 +57,19 @@ def test_local_images_and_fixtures_are_served(project: Project, monkeypatch: pyt
     }
 
 
-def test_published_images_are_served_as_they_are(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_images_are_served_unchanged(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.env_file.write_text("NETMON_IMAGES=pulled\n")
-    here = {place: name.replace(NOWHERE, "docker.io/") for place, name in NAMED.items()}
-    assert served(project, monkeypatch, here)["grafana/loki:3"] == "docker.io/grafana/loki:3"
+    local = {place: name.replace(NOWHERE, "docker.io/") for place, name in PUBLISHED.items()}
+    assert served(project, monkeypatch, local)["grafana/loki:3"] == "docker.io/grafana/loki:3"
 
 
-def test_an_image_that_nothing_stands_for_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = {**NAMED, ("search",): f"{NOWHERE}team/search:1"}
-    with pytest.raises(LookupError, match=r"nothing to serve as team/search:1: tests/fixtures has no target search"):
-        served(project, monkeypatch, {**LOCAL, ("search",): "docker.io/team/search:1"}, more)
+def test_an_image_without_a_replacement_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    extended = {**PUBLISHED, ("search",): f"{NOWHERE}team/search:1"}
+    with pytest.raises(LookupError, match=r"no image to serve as team/search:1: tests/fixtures has no target search"):
+        served(project, monkeypatch, {**LOCAL, ("search",): "docker.io/team/search:1"}, extended)
 
 
-def test_every_stand_in_is_named_as_one() -> None:
+def test_every_stand_in_has_its_label() -> None:
     lines = (published.FIXTURES / "standins" / "Dockerfile").read_text().splitlines()
     named = [line.rpartition(" ")[2] for line in lines if line.startswith("FROM") and not line.endswith("AS base")]
     assert [f"LABEL netmon.standin={name}" for name in named] == [line for line in lines if line.startswith("LABEL")]

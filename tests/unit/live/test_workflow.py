@@ -1,4 +1,4 @@
-"""The jobs of the CI workflow as they are read for running them here, and what is refused."""
+"""The parser of the CI workflow: jobs and their scripts, and errors for unsupported features."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ jobs:
 """
 
 
-def test_a_job_for_each_combination() -> None:
+def test_each_combination_of_a_matrix_is_a_job() -> None:
     assert jobs(WORKFLOW) == [
         Job("lint, Python 3.14", "3.14", 5, ("pip install .", "nox --session lint ")),
         Job("validate, Python 3.11", "3.11", 5, ("pip install .", "nox --session validate -- --quick")),
@@ -51,7 +51,7 @@ def test_a_job_for_each_combination() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "error"),
     [
         ("actions/setup-python@v6\n        with:\n", "actions/cache@v4\n        with:\n", "the action actions/cache"),
         ("${{ matrix.options }}", "${{ secrets.KEY }}", "secrets.KEY"),
@@ -62,20 +62,20 @@ def test_a_job_for_each_combination() -> None:
         ("      - name: all of it", "      - env: {A: b}", "a step with env"),
         ("    timeout-minutes: 60", "    timeout-minutes: 60\n    services: {}", "a job with services"),
         ("      - uses: actions/checkout@v6\n", "", "does not begin with"),
-        ("      - run: pip install .\n", "      - uses: actions/checkout@v6\n", "no script"),
+        ("      - run: pip install .\n", "      - uses: actions/checkout@v6\n", "has an action"),
         ('        with: {python-version: "3.14"}\n      - name', "      - name", "python-version"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_here_is_refused(old: str, new: str, says: str) -> None:
+def test_an_unsupported_feature_is_an_error(old: str, new: str, error: str) -> None:
     assert old in WORKFLOW
-    with pytest.raises(UnsupportedError, match=says):
+    with pytest.raises(UnsupportedError, match=error):
         jobs(WORKFLOW.replace(old, new, 1))
 
 
-def test_the_workflow_of_this_repository_is_read() -> None:
+def test_the_workflow_of_this_repository_is_supported() -> None:
     found = jobs((ROOT / PATH).read_text(encoding="utf-8"))
     scripts = [script for job in found for script in job.scripts]
     for session in ("lint", "validate", "tests"):
         assert any(script.startswith(f"nox --session {session}") for script in scripts), session
-    assert any("scripts/test.sh" in script for script in scripts), "the stack"
-    assert {job.python for job in found} >= {"3.11", "3.14"}, "the oldest and the newest Python"
+    assert any("scripts/test.sh" in script for script in scripts), "no job runs the stack"
+    assert {job.python for job in found} >= {"3.11", "3.14"}, "the oldest or the newest Python is missing"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from toolkit.checkout.project import Project
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIG = """\
@@ -26,7 +29,7 @@ services:
 DOCKER = """\
 #!/bin/sh
 case "$1 $2" in
-  "compose -f") cat config.yml ;;
+  "compose -f") echo "$@" >requested; cat config.yml ;;
   "images --quiet") cat local ;;
   "image inspect") grep -qx "$3" present ;;
   pull*)
@@ -45,12 +48,14 @@ class Checkout:
 
     root: Path
 
-    def run(self, last: str = "wait", images: str = "auto", config: str = CONFIG) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, last: str = "wait", images: str = "auto", config: str = CONFIG, profile: str = "dev"
+    ) -> subprocess.CompletedProcess[str]:
         """Start the pulls, then run a shell command."""
         (self.root / "config.yml").write_text(config)
         scripts = CHECKOUT / "scripts"
         text = f"set -euo pipefail; here={scripts}; root=$PWD; . {scripts}/lib.sh; . {scripts}/phases.sh; start_pulls"
-        env = {**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "IMAGES": images, "PROFILE": "dev"}
+        env = {**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "IMAGES": images, "PROFILE": profile}
         env.pop("NETMON_IMAGES", None)
         return subprocess.run(
             ["bash", "-c", f"{text}; {last}"],
@@ -74,6 +79,7 @@ def checkout(tmp_path: Path) -> Checkout:
     (tmp_path / "docker").write_text(DOCKER)
     (tmp_path / "docker").chmod(0o755)
     (tmp_path / "docker-compose.yml").write_text("x: ${PASSWORD:?run setup}\n")
+    shutil.copy(CHECKOUT / "invoke.yaml", tmp_path)
     for name in ("local", "present"):
         (tmp_path / name).touch()
     return Checkout(tmp_path)
@@ -84,6 +90,16 @@ def test_missing_images_are_pulled(checkout: Checkout) -> None:
     done = checkout.run()
     assert sorted(checkout.pulled) == ["docker.io/library/postgres:18", "docker.io/library/python:3"]
     assert done.stdout == "  images: pulled in the background, if a registry is reachable; log: .netmon/pulls.log\n"
+
+
+@pytest.mark.parametrize("profile", ["dev", "prod"])
+def test_images_are_those_of_the_layers_and_locks_of_the_profile(checkout: Checkout, profile: str) -> None:
+    (checkout.root / "images.lock").touch()
+    (checkout.root / f"images.{profile}.lock").touch()
+    checkout.run(profile=profile)
+    files = [*Project.load(CHECKOUT).layers(profile), "images.lock", f"images.{profile}.lock"]
+    requested = (checkout.root / "requested").read_text()
+    assert requested == f"compose {' '.join(f'-f {file}' for file in files)} --profile monitoring config\n"
 
 
 def test_base_images_of_builds_are_pulled_first(checkout: Checkout) -> None:

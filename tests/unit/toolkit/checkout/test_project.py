@@ -26,7 +26,8 @@ def test_an_unusable_invoke_yaml_is_named(tmp_path: Path, content: str | None, s
 def test_layers_come_in_the_order_in_which_they_are_merged(project: Project) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     assert project.compose_files("dev", LOCAL) == [
-        "docker-compose.yml", "docker-compose.dev.yml", "images/compose.yml", "docker-compose.override.yml",
+        "docker-compose.yml", "docker-compose.monitoring.yml", "docker-compose.dev.yml",
+        "images/compose.yml", "images/compose.monitoring.yml", "docker-compose.override.yml",
     ]  # fmt: skip
 
 
@@ -51,4 +52,4 @@ def test_state_comes_from_the_env_file_as_it_is_now(project: Project) -> None:
 def test_data_is_typed(project: Project) -> None:
     assert project.groups["monitoring"].default
     assert project.timeout("registry") > 0
-    assert {address.service: address.default for address in project.addresses}["app"] == 3000
+    assert project.addresses["app"] == "Network Monitor API"

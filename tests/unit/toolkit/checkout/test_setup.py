@@ -13,6 +13,7 @@ from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError
 
 GOOD = "0123456789abcdef"
+DEV = "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)
 
 
@@ -21,7 +22,7 @@ def test_a_fresh_checkout(project: Project) -> None:
     assert done[0] == "created secrets/postgres_password.txt"
     assert done[-1].startswith(".env: COMPOSE_FILE, COMPOSE_PROFILES, NETMON_PROFILE, POSTGRES_PASSWORD")
     assert project.env == {
-        "COMPOSE_FILE": "docker-compose.yml:docker-compose.dev.yml",
+        "COMPOSE_FILE": DEV,
         "COMPOSE_PROFILES": "monitoring",
         "NETMON_PROFILE": "dev",
         **passwords(project, "dev"),
@@ -100,10 +101,23 @@ def test_groups(project: Project, groups: list[str] | None, before: str | None, 
 def test_the_layer_of_a_group_comes_and_goes_with_it(project: Project) -> None:
     setup(project, "dev", images="local", groups=["monitoring", "jaeger"])
     assert project.env["COMPOSE_FILE"] == (
-        "docker-compose.yml:docker-compose.dev.yml:docker-compose.jaeger.yml:images/compose.yml"
+        f"{DEV}:docker-compose.jaeger.yml:images/compose.yml:images/compose.monitoring.yml"
     )
     setup(project, None, groups=["monitoring"])
-    assert project.env["COMPOSE_FILE"] == "docker-compose.yml:docker-compose.dev.yml:images/compose.yml"
+    assert project.env["COMPOSE_FILE"] == f"{DEV}:images/compose.yml:images/compose.monitoring.yml"
+
+
+@pytest.mark.parametrize("images", [None, "local", "pulled"])
+@pytest.mark.parametrize("profile", ["dev", "prod"])
+def test_a_layer_that_is_new_is_added_to_the_list_of_a_checkout_that_was_set_up_before(
+    project: Project, profile: str, images: str | None
+) -> None:
+    setup(project, profile, images)
+    after = project.env
+    before = [name for name in after["COMPOSE_FILE"].split(":") if "monitoring" not in name]
+    envfile.update(project.env_file, {"COMPOSE_FILE": ":".join(before)})
+    assert setup(project, None) == [".env: COMPOSE_FILE set"]
+    assert project.env == after
 
 
 def test_the_engines_folder_is_written_where_it_is_not_the_usual_one(project: Project) -> None:
@@ -121,9 +135,9 @@ def test_images_are_recorded_and_kept(project: Project) -> None:
     setup(project, None, images="local")
     setup(project, "prod")
     assert project.images == "local"
-    assert project.env["COMPOSE_FILE"].endswith(":images/compose.yml:images/compose.prod.yml")
+    assert project.env["COMPOSE_FILE"].endswith(":images/compose.monitoring.yml:images/compose.prod.yml")
     setup(project, "dev", images="pulled")
-    assert project.env["COMPOSE_FILE"] == "docker-compose.yml:docker-compose.dev.yml"
+    assert project.env["COMPOSE_FILE"] == DEV
 
 
 def test_files_of_the_user_stay_in_front_of_the_override(project: Project) -> None:
@@ -132,7 +146,7 @@ def test_files_of_the_user_stay_in_front_of_the_override(project: Project) -> No
     project.env_file.write_text("COMPOSE_FILE=docker-compose.yml:gpu.yml:gone.yml:docker-compose.security.yml\n")
     setup(project, "dev", images="local")
     assert project.env["COMPOSE_FILE"] == (
-        "docker-compose.yml:docker-compose.dev.yml:images/compose.yml:gpu.yml:docker-compose.override.yml"
+        f"{DEV}:images/compose.yml:images/compose.monitoring.yml:gpu.yml:docker-compose.override.yml"
     )
 
 

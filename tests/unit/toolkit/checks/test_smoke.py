@@ -13,18 +13,20 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.containers import container, state
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
+from toolkit.checkout.scrape_jobs import FOLDER
 from toolkit.checkout.setup import setup
 from toolkit.checks import hostchecks
 from toolkit.checks import smoke as module
 from toolkit.checks.hostchecks import Host, HostCheck
 from toolkit.checks.proxy import Proxy
-from toolkit.checks.smoke import Plan, read_line, report, smoke
+from toolkit.checks.smoke import PAGES, Plan, read_line, report, smoke
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
 from toolkit.core.report import Finding, Outcome
@@ -151,6 +153,18 @@ class TestSmoke:
         [run] = self.docker.ran("compose", "run")
         assert run[run.index("--only") + 1 :] == RUNNING
         assert self.docker.ran("rm") == [], "the command has removed its own container"
+
+    def test_metrics_pages_are_those_of_services_that_should_run(self, project: Project) -> None:
+        folder = project.root / FOLDER
+        folder.mkdir(parents=True)
+        for name in ("alertmanager", "grafana"):
+            job = {"job_name": name, "static_configs": [{"targets": [f"{name}:9093"]}]}
+            (folder / f"{name}.yml").write_text(yaml.safe_dump({"scrape_configs": [job]}))
+        self.reports(*RUNNING)
+        self.outcomes(project)
+        [run] = self.docker.ran("compose", "run")
+        name, _, pages = run[run.index("--env") + 1].partition("=")
+        assert (name, json.loads(pages)) == (PAGES, {"alertmanager": "http://alertmanager:9093/metrics"})
 
     def test_what_the_profile_does_not_have_is_not_missed(
         self, project: Project, monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ def test_without_a_registry_one_pull_is_tried_and_the_images_are_built_here(
     assert "the registry cannot be reached" in said
     assert "no such host" in said
     assert project.images == "local"
-    assert project.env["COMPOSE_FILE"].endswith("images/compose.yml")
+    assert project.env["COMPOSE_FILE"].endswith("images/compose.monitoring.yml")
 
 
 def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:

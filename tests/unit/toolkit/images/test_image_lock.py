@@ -100,10 +100,11 @@ def test_the_lock_is_a_layer_of_the_pulled_set_alone(project: Project, registry:
     setup(project, "dev", images=PULLED)
     assert "images.lock" not in project.env["COMPOSE_FILE"]
     image_lock.lock(project, registry.cli)
-    assert project.env["COMPOSE_FILE"].split(":")[-1] == "images.lock"
+    assert project.env["COMPOSE_FILE"].split(":")[-2:] == ["images.lock", "images.monitoring.lock"]
     setup(project, None, images=LOCAL)
     assert "images.lock" not in project.env["COMPOSE_FILE"]
     setup(project, None, images=PULLED)
-    (project.root / "images.lock").unlink()
+    for lock in project.root.glob("images*.lock"):
+        lock.unlink()
     setup(project, None)
-    assert "images.lock" not in project.env["COMPOSE_FILE"], "a lock that is gone is no file of the user's own"
+    assert ".lock" not in project.env["COMPOSE_FILE"], "a lock that is gone is no file of the user's own"

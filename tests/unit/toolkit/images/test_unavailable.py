@@ -21,7 +21,7 @@ def test_the_difference_between_the_sets_is_named(
     assert [line.split(":")[1].strip() for line in lines] == ["grafana", "loki"]
     assert all(unavailable.REASON in line for line in lines)
     asked = next(each for each in docker.environments if each)
-    assert asked == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.dev.yml"}
+    assert asked == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"}
 
 
 @pytest.mark.parametrize("images", ["pulled", None])

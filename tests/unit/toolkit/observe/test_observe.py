@@ -14,9 +14,11 @@ import yaml
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.programs import Parameters, Programs, prometheus, stack
 from toolkit.checkout.project import Project
+from toolkit.checkout.reachability import Connection, Matrix
 from toolkit.checkout.setup import setup
 from toolkit.core.report import Finding, Outcome
 from toolkit.observe import correlation, grafana, metrics, panels, targets
+from toolkit.observe.stack import PORTS
 
 TOKEN = "0123456789-the-token"
 EXPECTED = {"services": {"db": "through its exporter"}, "metrics": []}
@@ -128,8 +130,7 @@ class TestMetrics:
 
     def test_a_panel_of_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
-        entry = {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"}
-        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
+        write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
         self.live.remove("loki_lines_total")
         assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
         assert told(self.look(programs, root))["loki_lines_total"] == "failed", "it is expected of a Loki that runs"
@@ -153,11 +154,9 @@ class TestMetrics:
     def test_what_may_be_missing_where_its_service_runs(self, programs: Programs, root: Path) -> None:
         """The service's own entry does not hide the other."""
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
-        entries = [
-            {"metric": "loki_.+", "needs": "loki", "reason": "Loki's own"},
-            {"metric": "loki_lines_total", "reason": "no line yet"},
-        ]
-        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": entries})
+        write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
+        entry = {"metric": "loki_lines_total", "reason": "no line yet"}
+        write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
         self.live.remove("loki_lines_total")
         assert told(self.look(programs, root))["loki_lines_total"] == "ok"
         assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
@@ -343,3 +342,9 @@ class TestGrafana:
     def test_absent(self, programs: Programs, root: Path, project: Project) -> None:
         [found] = grafana.check(project, stack(programs.docker, root, "app", absent=("grafana",)))
         assert found.outcome is Outcome.SKIPPED
+
+
+def test_ports_are_those_that_the_worker_may_reach() -> None:
+    """Requests of these checks come from its container."""
+    allowed = Matrix.load(Path(__file__).parents[4]).allowed
+    assert {Connection("worker", service, f"{port}/tcp") for service, port in PORTS.items()} <= allowed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.toolkit.validate.mutations import BASE, SECRETS, SECURITY, Mutation
+from tests.unit.toolkit.validate.mutations import BASE, MONITORING, SECRETS, SECURITY, Mutation
 
 REDIS, POSTGRES, KAFKA = "images/redis/contract.yml", "images/postgres/contract.yml", "images/kafka/contract.yml"
 SCRIPTS = "scripts/container"
@@ -27,9 +27,9 @@ CONTRACT_MUTATIONS = (
     Mutation("tool that the image lacks behind another", "contracts.programs", f"{SCRIPTS}/redis-health.sh", "timeout 2 redis-cli", "timeout 2 valkey-cli", "redis starts valkey-cli", "valkey-cli"),
     Mutation("tool that one of the images lacks in what they share", "contracts.programs", f"{SCRIPTS}/credential.sh", '|| cat "$(', '|| jq . "$(', "kafka-exporter starts jq", "jq"),
     Mutation("bash where there is none", "contracts.programs", f"{SCRIPTS}/redis-health.sh", "#!/bin/sh", "#!/usr/bin/env bash", "redis starts bash, which its image does not have", "bash"),
-    Mutation("shell in an image without one", "contracts.programs", BASE, '["CMD", "/tempo", "-health"]', '["CMD-SHELL", "/tempo -health"]', "tempo starts /bin/sh, which its image does not have", "CMD-SHELL"),
+    Mutation("shell in an image without one", "contracts.programs", MONITORING, '["CMD", "/tempo", "-health"]', '["CMD-SHELL", "/tempo -health"]', "tempo starts /bin/sh, which its image does not have", "CMD-SHELL"),
     Mutation("test of bash in a script of sh", "contracts.programs", f"{SCRIPTS}/postgres-health.sh", "export PGCONNECT_TIMEOUT", "[[ -n $user ]]\nexport PGCONNECT_TIMEOUT", "db starts [[", "[["),
-    Mutation("health check with a client that the image lacks", "contracts.programs", BASE, '["CMD", "/usr/bin/loki", "-health"]', '["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:3100/ready"]', "loki starts wget", "wget"),
+    Mutation("health check with a client that the image lacks", "contracts.programs", MONITORING, '["CMD", "/usr/bin/loki", "-health"]', '["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:3100/ready"]', "loki starts wget", "wget"),
     Mutation("renamed entry script in a wrapper", "contracts.programs", f"{SCRIPTS}/postgres-entrypoint.sh", 'exec docker-entrypoint.sh "$@"', 'exec entrypoint.sh "$@"', "db starts entrypoint.sh", "entrypoint.sh"),
     Mutation("program at another path", "contracts.programs", f"{SCRIPTS}/kafka-exporter-entrypoint.sh", "exec /bin/kafka_exporter", "exec /kafka_exporter", "kafka-exporter starts /kafka_exporter", "exec"),
     Mutation("renamed entry point in a contract", "contracts.programs", "images/prometheus/contract.yml", "programs: [/bin/prometheus,", "programs: [/usr/local/bin/prometheus,", "prometheus starts /bin/prometheus"),
@@ -48,23 +48,23 @@ CONTRACT_MUTATIONS = (
     Mutation("password that the entry script exports", "contracts.variables", SECRETS, "GF_SECURITY_ADMIN_PASSWORD: $$__file{/run/secrets/grafana_admin_password}", "GF_SECURITY_ADMIN_PASSWORD__FILE: /run/secrets/grafana_admin_password", "puts the content of GF_SECURITY_ADMIN_PASSWORD__FILE into the environment", "__FILE"),
     Mutation("entry script without its wrapper", "contracts.variables", BASE, '    entrypoint: ["/opt/netmon/postgres-entrypoint.sh"]\n', "", "puts the content of POSTGRES_PASSWORD_FILE into the environment", "POSTGRES_PASSWORD_FILE"),
     # What is waited for.
-    Mutation("dependency that is not waited for", "contracts.dependencies", BASE, WAITING, "", "kafka-exporter exits while kafka is away"),
-    Mutation("dependency that has only been started", "contracts.dependencies", BASE, WAITING, WAITING.replace("healthy", "started"), "does not wait for its health", "kafka:"),
+    Mutation("dependency that is not waited for", "contracts.dependencies", MONITORING, WAITING, "", "kafka-exporter exits while kafka is away"),
+    Mutation("dependency that has only been started", "contracts.dependencies", MONITORING, WAITING, WAITING.replace("healthy", "started"), "does not wait for its health", "kafka:"),
     # Users.
     Mutation("account with another group", "contracts.users", BASE, 'user: "999:1000"', 'user: "999:999"', "its image has the account redis as 999:1000", "999:999"),
     # Folders.
     Mutation("user who cannot write the volume", "contracts.writable", BASE, 'user: "999:1000"', 'user: "1001:1001"', "redis cannot write to /data: the volume belongs to 999:1000", "/data"),
-    Mutation("user who cannot write the folder of another", "contracts.writable", BASE, '    user: "472:0"', '    user: "472:0"\n    tmpfs: ["/tmp:mode=0755,size=1m"]', "grafana cannot write to /tmp"),
+    Mutation("user who cannot write the folder of another", "contracts.writable", MONITORING, '    user: "472:0"', '    user: "472:0"\n    tmpfs: ["/tmp:mode=0755,size=1m"]', "grafana cannot write to /tmp"),
     Mutation("volume that another user owns", "contracts.writable", "images/tempo/contract.yml", '"10001:10001", mode', '"0:0", mode', "tempo cannot write to /var/tempo", "/var/tempo"),
     Mutation("volume that nobody may write", "contracts.writable", "images/caddy/contract.yml", '"1777"', '"0755"', "proxy cannot write to /data/caddy", "proxy_data"),
-    Mutation("volume beside what is written", "contracts.writable", BASE, "loki_data:/loki", "loki_data:/var/lib/loki", "does not say who may write to /var/lib/loki", "/var/lib/loki"),
+    Mutation("volume beside what is written", "contracts.writable", MONITORING, "loki_data:/loki", "loki_data:/var/lib/loki", "does not say who may write to /var/lib/loki", "/var/lib/loki"),
     Mutation("tmpfs of another user", "contracts.writable", BASE, "/run/rabbitmq:uid=100,gid=101", "/run/rabbitmq:uid=999,gid=999", "rabbitmq cannot write /run/rabbitmq/definitions.json", "definitions.json"),
     Mutation("tmpfs that is read-only", "contracts.writable", SECURITY, "/opt/kafka/config:uid=1000,gid=1000,mode=0755", "/opt/kafka/config:uid=1000,gid=1000,mode=0555", "kafka cannot write to /opt/kafka/config"),
     Mutation("read-only root without a tmpfs", "contracts.writable", SECURITY, "      - /var/run/postgresql:uid=999,gid=999,mode=0775,size=1m\n", "", "db cannot write to /var/run/postgresql: the root file system is read-only"),
     Mutation("wrapper that writes beside its tmpfs", "contracts.writable", f"{SCRIPTS}/redis-exporter-entrypoint.sh", ">/run/redis-exporter/passwords.json", ">/var/lib/passwords.json", "redis-exporter cannot write /var/lib/passwords.json: no volume or tmpfs is there", "/var/lib"),
     # Volumes.
     Mutation("declared volume that has no name", "contracts.volumes", REDIS, "volumes: [/data]", "volumes: [/data, /modules]", "redis gets a volume without a name at /modules"),
-    Mutation("volume in a folder of the declared one", "contracts.volumes", BASE, "prometheus_data:/prometheus\n", "prometheus_data:/prometheus/data\n", "prometheus gets a volume without a name at /prometheus"),
+    Mutation("volume in a folder of the declared one", "contracts.volumes", MONITORING, "prometheus_data:/prometheus\n", "prometheus_data:/prometheus/data\n", "prometheus gets a volume without a name at /prometheus"),
     Mutation("declared volume that only production covers", "contracts.volumes", BASE, "      - /etc/kafka/secrets:mode=0555,size=4k\n", "      - /etc/kafka/certificates:mode=0555,size=4k\n", "kafka gets a volume without a name at /etc/kafka/secrets"),
     # Log files.
     Mutation("log files of the garbage collector", "contracts.logs", BASE, "KAFKA_GC_LOG_OPTS", "KAFKA_GC_LOGGING_OPTS", "kafka writes log files of the garbage collector"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.unit.toolkit.validate.mutations import BASE, DEV, IMAGES, PROD, SECURITY, Mutation
+from tests.unit.toolkit.validate.mutations import BASE, DEV, MONITORING, MONITORING_IMAGES, PROD, SECURITY, Mutation
 
 POLICY, MATRIX = "policy.yml", "reachability.yml"
 RABBITMQ = "    hostname: rabbitmq\n"
@@ -24,11 +24,11 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "image": (
         _seen("image without a tag", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
-        _seen("image tagged latest", BASE, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
+        _seen("image tagged latest", MONITORING, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
     ),
     "log": (
         _seen("unbounded log", BASE, "    max-size: 10m\n", "", "log without max-size"),
-        _seen("log in one file for ever", IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
+        _seen("log in one file for ever", MONITORING_IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
         _seen("another log driver", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
     ),
     "confinement": (
@@ -40,7 +40,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis adds the capability NET_ADMIN", "cap_add"),
         _seen("capabilities kept", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be [ALL]", "cap_drop"),
         _seen("service that is not hardened", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
-        _seen("local image that is not hardened", IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
+        _seen("local image that is not hardened", MONITORING_IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
     ),
     "default-capabilities": (
         _seen("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker adds the capability SYS_PTRACE", "cap_add"),
@@ -51,15 +51,15 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     ),
     "host-mounts": (
         _seen("folder of the host", BASE, REDIS_DATA, REDIS_DATA + "      - /etc:/host-etc:ro\n", "redis mounts the host path /etc", "/host-etc"),
-        _seen("one more folder of the host", BASE, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
+        _seen("one more folder of the host", MONITORING, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
     ),
     "read-only-mounts": (
         _seen("source that can be written", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
-        _seen("logs of the engine that can be written", BASE, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
+        _seen("logs of the engine that can be written", MONITORING, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
     ),
     "published-ports": (
         _seen("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes port 5432/tcp", "ports"),
-        _seen("metrics published by a layer of all", BASE, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
+        _seen("metrics published by a layer of all", MONITORING, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
     ),
     "public-ports": (
         _seen("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes port 3000/tcp to other machines", "ports"),
@@ -75,10 +75,10 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("control groups of the host", BASE, RABBITMQ, RABBITMQ + "    cgroup: host\n", "rabbitmq shares a namespace: cgroup", "cgroup: host"),
     ),
     "memory-limit": (
-        _seen("no memory limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no memory limit", "limits"),
+        _seen("no memory limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no memory limit", "limits"),
     ),
     "cpu-limit": (
-        _seen("no processor limit", BASE, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no CPU limit", "limits"),
+        _seen("no processor limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no CPU limit", "limits"),
     ),
     "read-only-root": (
         _seen("writable root file systems", SECURITY, "  read_only: true\n", "", "read_only must be true"),
@@ -93,7 +93,7 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
         _seen("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has an anonymous volume at /scratch", "/scratch"),
     ),
     "restart": (
-        _seen("no restart policy", BASE, "    restart: unless-stopped\n    # The append-only", "    # The append-only", "redis has no restart policy", "redis:"),
+        _seen("no restart policy", BASE, "    restart: unless-stopped\n    # For the flush of the append-only", "    # For the flush of the append-only", "redis has no restart policy", "redis:"),
         _seen("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis has no restart policy", "restart"),
     ),
     "devices": (
@@ -109,22 +109,22 @@ BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     "health": (
         _seen("no health check", BASE, "    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"/opt/netmon/redis-health.sh\"]\n", "", "redis has no health check", "redis:"),
         _seen("health check switched off", DEV, "  kafka:\n", "  kafka:\n    healthcheck:\n      disable: true\n", "kafka has no health check", "healthcheck"),
-        _seen("collector without a label for its health", BASE, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
+        _seen("collector without a label for its health", MONITORING, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
     ),
     "pids-limit": (
         _seen("no limit of processes", SECURITY, "          pids: 50\n", "          cpus: \"1.0\"\n", "redis has no PID limit", "limits"),
-        _seen("no limit of a local image's processes", IMAGES, "          pids: 100\n", "", "victorialogs has no PID limit", "limits"),
+        _seen("no limit of a local image's processes", MONITORING_IMAGES, "          pids: 100\n", "", "victorialogs has no PID limit", "limits"),
     ),
     "engine-socket": (
         _seen("the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /var/run/docker.sock:/var/run/docker.sock:ro\n", "redis can access the engine's socket", "docker.sock"),
         _seen("the folder of the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /run:/host-run:ro\n", "redis can access the engine's socket", "/host-run"),
-        _seen("the socket in the host's files", BASE, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter can access the engine's socket", "target: /host"),
+        _seen("the socket in the host's files", MONITORING, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter can access the engine's socket", "target: /host"),
     ),
 }
 HARDENING_MUTATIONS = (
     *(mutation for mutations in BY_RULE.values() for mutation in mutations),
     # The exceptions.
-    Mutation("exception that is not needed", "policy.exceptions", BASE, '    user: "0:0"\n    entrypoint', '    user: "65534:65534"\n    entrypoint', "container-exporter keeps the rule user"),
+    Mutation("exception that is not needed", "policy.exceptions", MONITORING, '    user: "0:0"\n    entrypoint', '    user: "65534:65534"\n    entrypoint', "container-exporter keeps the rule user"),
     Mutation("exception for a mount that is gone", "policy.exceptions", POLICY, "of: /host/proc", "of: /host/dev", "the exception is not needed"),
     Mutation("exception for an unknown service", "policy.exceptions", POLICY, "service: node-exporter", "service: host-exporter", "no service host-exporter"),
     Mutation("exception from an unknown rule", "policy.exceptions", POLICY, "rule: user", "rule: users", "no rule users"),
@@ -136,7 +136,7 @@ HARDENING_MUTATIONS = (
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
     Mutation("way out joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
     Mutation("network of one's own", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
-    Mutation("network left", "reachability.members", BASE, "      - messaging-network\n      - scrape-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "      - messaging-network\n    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"bash\", \"/opt/netmon/kafka-health.sh\"]", "kafka does not join scrape-network", "kafka"),
+    Mutation("network left", "reachability.members", MONITORING, "  kafka:\n    networks:\n      - scrape-network\n", "  kafka: {}\n", "kafka does not join scrape-network", "kafka"),
     Mutation("member that does not exist", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "no service kafka-importer"),
     Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host is on no network"),
     Mutation("connection without a network", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db", "grafana"),

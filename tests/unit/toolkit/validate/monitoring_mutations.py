@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.toolkit.validate.mutations import ALERTMANAGER, EXAMPLE, IMAGES, MANIFEST, PROMETHEUS, Mutation
+from tests.unit.toolkit.validate.mutations import (
+    ALERTMANAGER,
+    EXAMPLE,
+    MANIFEST,
+    MONITORING_IMAGES,
+    PROMETHEUS,
+    Mutation,
+)
 
 RULES, SCRAPE, TESTS = "monitoring/prometheus/rules", "monitoring/prometheus/scrape", "monitoring/prometheus/tests"
 PLATFORM, REDIS, SLO = f"{RULES}/platform.yml", f"{RULES}/redis.yml", f"{RULES}/slo.yml"
@@ -33,6 +40,8 @@ MONITORING_MUTATIONS = (
     Mutation("probe across networks", "scrapes.targets", "monitoring/proxy/scrape.yml", "https://proxy:8443", "https://db:5432", "blackbox-exporter is on no network of db", "https://db"),
     Mutation("exporter that nobody scrapes", "scrapes.services", f"{SCRAPE}/redis.yml", "job_name: redis-exporter", "job_name: redis", "no job scrapes redis-exporter"),
     Mutation("job without a service", "scrapes.services", f"{SCRAPE}/kafka.yml", "job_name: kafka", "job_name: broker", "broker is no service", "broker"),
+    Mutation("rules of an absent service", "scrapes.replaced", MONITORING_IMAGES, "target: /etc/prometheus/rules/tempo.yml", "target: /etc/prometheus/rules/tempo2.yml", "nothing replaces monitoring/prometheus/rules/tempo.yml"),
+    Mutation("scrape job of an absent service", "scrapes.replaced", MONITORING_IMAGES, "target: /etc/prometheus/scrape/loki.yml", "target: /etc/prometheus/scrape/lokki.yml", "nothing replaces monitoring/prometheus/scrape/loki.yml"),
     Mutation("excuse that is not needed", "scrapes.services", EXPECTED, "  db: Its", "  app: Its", "app is scraped", "app:"),
     Mutation("excuse for nothing", "scrapes.services", EXPECTED, "  db: Its", "  mysql: Its", "mysql is no service", "mysql:"),
     Mutation("job of an absent service among others", "scrapes.apart", f"{SCRAPE}/kafka.yml", "job_name: kafka", "job_name: kafka-exporter", "belongs into kafka-exporter.yml", "kafka-exporter"),
@@ -98,7 +107,7 @@ MONITORING_MUTATIONS = (
     Mutation("group whose layer is missing", "manifest.files", MANIFEST, "layer: docker-compose.jaeger.yml", "layer: docker-compose.jager.yml", "docker-compose.jager.yml is not tracked", "jager"),
     Mutation("layer that no group uses", "manifest.files", MANIFEST, "      layer: docker-compose.jaeger.yml\n", "", "no profile and no group of invoke.yaml uses this layer"),
     Mutation("absence that nothing is marked with", "manifest.groups", MANIFEST, "absent: absent", "absent: missing", "is in the group absent", "absent"),
-    Mutation("absent service in a group that is on", "manifest.groups", IMAGES, "profiles: !override [absent]", "profiles: !override [lost]", "is in the group lost", "lost"),
+    Mutation("absent service in a group that is on", "manifest.groups", MONITORING_IMAGES, "profiles: !override [absent]", "profiles: !override [lost]", "is in the group lost", "lost"),
     Mutation("setting that the example lacks", "environment.example", EXAMPLE, "#ALERT_RECEIVERS=app\n", "", "ALERT_RECEIVERS is missing"),
 )
 

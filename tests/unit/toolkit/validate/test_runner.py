@@ -214,8 +214,9 @@ def test_a_program_is_run_from_the_mirror_that_the_settings_name(clone: Path, mo
     engine = Engine(images=True)
     monkeypatch.setattr(compose, "run", engine)
     try:
-        list(programs.validate(Checkout(clone), programs.PROGRAMS[0]))
-        services = Checkout(clone).configuration(("docker-compose.yml",), EVERY_GROUP).services
+        checkout = Checkout(clone)
+        list(programs.validate(checkout, programs.PROGRAMS[0]))
+        services = checkout.configuration(checkout.files("dev", PULLED, EVERY_GROUP), EVERY_GROUP).services
     finally:
         (clone / ".env").unlink()
     [started] = engine.started
