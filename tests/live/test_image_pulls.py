@@ -91,8 +91,8 @@ def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
     [
         ("lacks", "the image does not exist in the registry (manifest", "correct the tag in docker-compose.yml"),
         ("denies", "access denied", "docker login {address} with another account"),
-        ("asks", "authentication required", "docker login {address}, then retry"),
-        ("stalls", f"the download stalled (no data for {STALL} s)", "set a mirror in .env"),
+        ("login", "authentication required", "docker login {address}, then retry"),
+        ("stalls", f"the registry stalled (no data for {STALL} s)", "set a mirror in .env"),
     ],
 )
 def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
@@ -101,9 +101,8 @@ def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str,
     started = time.monotonic()
     failed = stack.invoke("images.pull", check=False)
     assert failed.returncode == 1
-    name = (
-        f"{registry.address}/" if kind == "asks" else f"{registry.address}/{TAG}: "
-    )  # a login is for the whole registry
+    # A login is for the whole registry.
+    name = f"{registry.address}/" if kind == "login" else f"{registry.address}/{TAG}: "
     assert f"error: cannot pull {name}" in failed.stderr
     assert why in failed.stderr
     assert fix.format(address=registry.address) in failed.stderr
@@ -138,7 +137,7 @@ def test_quickstart_pulls_the_same_images_as_the_tasks(served: tuple[Registry, S
 
 def test_a_login_is_used(served: tuple[Registry, Stack], tmp_path: Path) -> None:
     registry, stack = served
-    registry.troubles = {REDIS: Trouble("asks")}
+    registry.troubles = {REDIS: Trouble("login")}
     plugins = Path.home() / ".docker" / "cli-plugins"
     if plugins.exists():
         (tmp_path / "cli-plugins").symlink_to(plugins)
@@ -170,10 +169,10 @@ def test_ctrl_c_stops_running_pulls(served: tuple[Registry, Stack]) -> None:
     [
         (None, "usable"),
         (Trouble("limits", 1), "usable"),
-        (Trouble("stalls"), "unreachable: the download stalled"),
+        (Trouble("stalls"), "unreachable: the registry stalled"),
         (Trouble("fails"), "unreachable: the registry fails"),
         (Trouble("lacks"), "refused: the image does not exist in the registry"),
-        (Trouble("asks"), "refused: authentication required"),
+        (Trouble("login"), "refused: authentication required"),
         (Trouble("limits"), "refused: the rate limit of the registry is exceeded"),
     ],
 )

@@ -277,7 +277,7 @@ def impatient(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stalled_pull_is_stopped(project: Project, line: Line, lines: tuple[str, ...]) -> None:
     line.answers[REDIS] = [line.prints(*lines, then=HANGS)]
     with pytest.raises(
-        ToolkitError, match=rf"cannot pull {REDIS}: the download stalled \(no data for 0.3 s\)"
+        ToolkitError, match=rf"cannot pull {REDIS}: the registry stalled \(no data for 0.3 s\)"
     ) as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "--images=local" in error.value.fix
