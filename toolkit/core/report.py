@@ -1,4 +1,4 @@
-"""What checks report: findings with an outcome, the table of them, and the error where one has failed."""
+"""The report of a run of checks: findings with an outcome, their table, and the error if one has failed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check found.
+    """A result of a check.
 
     Attributes:
         check: The name of the check.
-        outcome: How it ended.
-        detail: What was found, or what is wrong.
-        fix: The command or the change that removes the problem.
-        subject: The part that was checked, where the check has several.
-        seconds: How long it took.
+        outcome: Its outcome.
+        detail: The result, or the problem.
+        fix: The command or the change that fixes the problem.
+        subject: The part that was checked, if the check has several.
+        seconds: Its duration.
     """
 
     check: str
@@ -47,22 +47,22 @@ class Finding:
 
     @classmethod
     def of(cls, check: str, subject: str, problem: str, detail: str = "") -> Finding:
-        """Failed with ``problem``; ok where that is empty."""
+        """A failed finding with ``problem``; an ok one if that is empty."""
         return cls(check, Outcome.FAILED if problem else Outcome.OK, problem or detail, subject=subject)
 
     @classmethod
     def skipped(cls, check: str, subject: str, reason: str) -> Finding:
-        """A part that was not checked."""
+        """A finding for a part that was not checked."""
         return cls(check, Outcome.SKIPPED, reason, subject=subject)
 
     @classmethod
     def of_error(cls, check: str, error: ToolkitError) -> Finding:
-        """Failed with an error."""
+        """A failed finding for an error."""
         return cls(check, Outcome.FAILED, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
 
     @property
     def name(self) -> str:
-        """The check and the part, as one name."""
+        """The check and its subject."""
         return f"{self.check} ({self.subject})" if self.subject else self.check
 
 
@@ -80,11 +80,11 @@ class Report:
     """The findings of a run.
 
     Attributes:
-        kind: What the findings are of, in the plural: ``smoke checks``.
-        findings: All of them, in the order of the table.
-        columns: Those of the table; the last one also shows the fix.
-        fix: What to do when one has failed.
-        condensed: Show one line for all findings of a check that are ok.
+        kind: The noun for the findings, in the plural: ``smoke checks``.
+        findings: The findings, in display order.
+        columns: The columns of the table; the last one also shows the fix.
+        fix: The fix in the error of a failed report.
+        condensed: Show one line for all ok findings of a check.
     """
 
     kind: str
@@ -96,7 +96,7 @@ class Report:
     condensed: bool = False
 
     def count(self, outcome: Outcome) -> int:
-        """How many findings have an outcome."""
+        """The number of findings with an outcome."""
         return sum(each.outcome is outcome for each in self.findings)
 
     def show(self) -> None:
@@ -128,11 +128,11 @@ class Report:
 
 
 SHOWN = 5
-"""Failed findings that an error names."""
+"""The maximum number of failed findings in an error."""
 
 
 def _condensed(findings: Sequence[Finding]) -> list[Finding]:
-    """One finding for all of a check that are ok, before those that are not."""
+    """For each check one finding for all its ok findings, followed by the others."""
     shown: list[Finding] = []
     for _, group in groupby(findings, key=lambda each: each.check):
         all_of_check = list(group)
