@@ -1,4 +1,4 @@
-"""A service more takes ten files, after which the validation is green; without any one of them it is not."""
+"""An additional service by the recipe of CONTRIBUTING.md: ten files, and the validation needs each of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures import another_service
 from tests.fixtures.another_service import RUNBOOK, SERVICE
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from toolkit.validate import (
     alerts,
     contracts,
@@ -23,25 +23,25 @@ from toolkit.validate import (
     scrapes,
 )
 from toolkit.validate.findings import Finding
-from toolkit.validate.runner import Check, complete, run
+from toolkit.validate.runner import Check, outcomes, run
 
 
 @pytest.fixture(scope="module")
 def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with one service more."""
+    """A copy of the repository with the additional service."""
     root = tmp_path_factory.mktemp("extended") / "checkout"
     shutil.copytree(clone, root)
     another_service.add(root)
-    documents.make(Unhurried(root))
+    documents.make(LazyCheckout(root))
     return root
 
 
-def test_it_takes_ten_files() -> None:
+def test_service_takes_ten_files() -> None:
     assert len(set(another_service.FILES)) == 10
 
 
-def test_validation_is_green(extended: Path) -> None:
-    assert {str(problem) for problem in run(Unhurried(extended)).problems} == set()
+def test_validation_passes(extended: Path) -> None:
+    assert {str(problem) for problem in run(LazyCheckout(extended)).problems} == set()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_validation_is_green(extended: Path) -> None:
         ("docker-compose.security.yml", policy.rules),
         ("images/compose.monitoring.yml", images.local),
         ("reachability.yml", reachability.members),
-        (f"images/{SERVICE}/contract.yml", contracts.known),
+        (f"images/{SERVICE}/contract.yml", contracts.coverage),
         (f"monitoring/prometheus/scrape/{SERVICE}.yml", scrapes.services),
         (f"monitoring/prometheus/rules/{SERVICE}.yml", runbooks.shape),
         (f"monitoring/prometheus/tests/{SERVICE}_test.yml", alerts.tests),
@@ -60,8 +60,8 @@ def test_validation_is_green(extended: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: Check) -> None:
-    """Without it the check that is about it complains."""
+def test_validation_fails_without_one_of_the_files(clone: Path, extended: Path, file: str, check: Check) -> None:
+    """The check of each file reports a problem without it."""
     path = extended / file
     before = path.read_text()
     if (clone / file).exists():
@@ -69,6 +69,6 @@ def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: C
     else:
         path.unlink()
     try:
-        assert any(isinstance(each, Finding) and each.problem for each in complete(check(Unhurried(extended))))
+        assert any(isinstance(each, Finding) and each.problem for each in outcomes(check(LazyCheckout(extended))))
     finally:
         path.write_text(before)
