@@ -1,4 +1,4 @@
-"""The sessions that prove the repository: `nox` runs lint, validate, tests and live; the others are on demand."""
+"""Nox sessions: `nox` runs lint, validate, tests and live; the others run on demand."""
 
 from __future__ import annotations
 
@@ -15,29 +15,36 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
 def install(session: nox.Session, *groups: str, app: bool = False) -> None:
-    """Install the toolkit's dependencies, dependency groups of pyproject.toml and, with ``app``, what the app needs."""
+    """Install the toolkit's dependencies, groups of pyproject.toml and, with ``app``, the app's requirements."""
     if app:
-        # By itself: pip takes hashes for all requirements of a command or for none.
+        # In a command of its own: pip checks hashes for all requirements of a command or for none.
         session.install("--require-hashes", "-r", "app/requirements.txt")
     session.install(*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, *groups))
 
 
 def files(session: nox.Session, *patterns: str) -> list[str]:
-    """The files of the repository that match, new ones included; a list that is empty fails the session."""
+    """Tracked and new files of the repository that match a pattern; an empty list fails the session."""
     git = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
-    listed = subprocess.run(git, capture_output=True, text=True, check=False)
-    names = listed.stdout.splitlines()
-    if listed.returncode:  # an unpacked archive: everything but hidden folders
+    result = subprocess.run(git, capture_output=True, text=True, check=False)
+    names = result.stdout.splitlines()
+    if result.returncode:  # an unpacked archive: everything but hidden folders
         names = [str(path) for path in Path().rglob("*") if not any(part.startswith(".") for part in path.parts[:-1])]
-    found = sorted(name for name in names if Path(name).is_file() and any(map(Path(name).match, patterns)))
-    if not found:
-        session.error(f"no file matches {' '.join(patterns)}: there is nothing to check")
-    return found
+    matches = sorted(name for name in names if Path(name).is_file() and any(map(Path(name).match, patterns)))
+    if not matches:
+        session.error(f"no file matches {' '.join(patterns)}")
+    return matches
+
+
+def word_pattern() -> str:
+    """The pattern of what codespell looks up in its dictionaries: words, and the phrases of .codespell.txt."""
+    entries = Path(".codespell.txt").read_text(encoding="utf-8").splitlines()
+    phrases = [words for words, _, _ in (entry.partition("->") for entry in entries) if " " in words]
+    return rf"\b(?i:{'|'.join(phrases)})\b|[\w\-'\u2019]+"
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and types of every Python, YAML, shell and workflow file and every Dockerfile."""
+    """Check style, types and wording of Python, YAML, shell, Dockerfiles, workflows and documents."""
     install(session, "lint", app=True)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -46,11 +53,16 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "-x", *files(session, "*.sh", ".ci/run"))
     session.run("hadolint", *files(session, "Dockerfile"))
     session.run("actionlint", *files(session, ".github/workflows/*.yml"))
+    # Not logged, as nox would repeat the names of all files after the findings; 65 is the exit code of findings.
+    findings = session.run("codespell", f"--regex={word_pattern()}", *files(session, "*"), log=False, silent=True,
+                           success_codes=[0, 65])  # fmt: skip
+    if findings:
+        session.error(f"codespell has found words to avoid:\n{findings}")
 
 
 @nox.session
 def validate(session: nox.Session) -> None:
-    """Compose files and configuration against the platform's decisions; `-- --allow-skips REASON,…` is passed on."""
+    """Validate Compose files, configuration and documents; `-- --allow-skips REASON,…` permits skipped checks."""
     install(session, "validate", "grammars")
     session.run("python", "-m", "toolkit.validate.grammars")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
@@ -58,7 +70,7 @@ def validate(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Unit tests with coverage; no engine is needed."""
+    """Run the unit tests with coverage; no Docker Engine needed."""
     install(session, "tests", app=True)
     session.run("pytest", "tests/unit", "--numprocesses=auto", "--cov", "--cov-report=term", "--durations=10",
                 *session.posargs)  # fmt: skip
@@ -66,48 +78,49 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def live(session: nox.Session) -> None:
-    """The stack on this machine's engine, in projects of their own; without an engine this fails."""
+    """Run the live tests on this machine's Docker Engine, in Compose projects of their own."""
     install(session, "live")
-    # A stack that starts takes two cores: with three processes, nothing of them is left idle.
+    # A starting stack saturates two cores: a third process would only add timeouts.
     session.run("pytest", "tests/live", "-m", "not drill", "--numprocesses=2", "--no-loadscope-reorder",
                 "--durations=25", *session.posargs)  # fmt: skip
 
 
 @nox.session
 def drills(session: nox.Session) -> None:
-    """Long fault runs, with a table of their outcomes at the end."""
+    """Run the drills, long fault runs, and print a table of their outcomes."""
     install(session, "live")
     session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
 
 
 @nox.session(name="ci-pulled")
 def ci_pulled(session: nox.Session) -> None:
-    """Jobs of the CI workflow on a machine without images, which pulls them from a registry of this one; `-- JOB…`."""
+    """Run jobs of the CI workflow on a machine without images, which pulls from a local registry; `-- JOB…`."""
     install(session, "live")
     session.run("python", "-m", "tests.live.ci", *session.posargs)
 
 
 @nox.session
 def sbom(session: nox.Session) -> None:
-    """What is in the image of the application, as CycloneDX: sbom.cdx.json, or `-- FILE`."""
+    """Write the SBOM of the application's image in CycloneDX format: sbom.cdx.json, or `-- FILE`."""
     install(session, "sbom")
     session.run("python", "-m", "toolkit.images.sbom", *session.posargs)
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities in the Python packages of app and toolkit; `-- --ignore-vuln ID` is passed on.
+    """Audit the Python packages of app and toolkit for known vulnerabilities; `-- --ignore-vuln ID` ignores one.
 
-    The service that knows them is asked first for one that it must know: without that, nothing found means nothing.
+    A package with a known vulnerability is audited first: without that finding, an empty result proves nothing.
     """
     install(session, "audit")
     command = ("pip-audit", "--vulnerability-service=osv", "--progress-spinner=off", *session.posargs)
-    known = Path(session.create_tmp(), "known.txt")
-    known.write_text("jinja2==2.4.1\n", encoding="utf-8")
-    asked = ("--no-deps", "--disable-pip", "--format=json", f"--requirement={known}")
-    answer = str(session.run(*command, *asked, silent=True, success_codes=[0, 1]))
-    if '"vulns": [{' not in answer:
-        session.skip(f"nothing was audited: the data cannot be reached ({answer.strip().splitlines()[-1]})")
+    vulnerable = Path(session.create_tmp(), "vulnerable.txt")
+    vulnerable.write_text("jinja2==2.4.1\n", encoding="utf-8")
+    options = ("--no-deps", "--disable-pip", "--format=json", f"--requirement={vulnerable}")
+    report = str(session.run(*command, *options, silent=True, success_codes=[0, 1]))
+    if '"vulns": [{' not in report:
+        reason = report.strip().splitlines()[-1]
+        session.skip(f"nothing was audited: the vulnerability service is unreachable ({reason})")
     session.run(*command, "--strict", "--require-hashes", "--disable-pip", "--requirement=app/requirements.txt")
     session.run(*command, "--strict", "--local")
 

@@ -33,7 +33,7 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     def measure(proxied: bool) -> Measurement:
         if not proxied:
             return under_load(stack.url(), paths)
-        return under_load(f"http://127.0.0.1:{front.encrypted}", paths, Tls(front.trust(), front.domain))
+        return under_load(f"http://127.0.0.1:{front.https_port}", paths, Tls(front.ssl_context(), front.domain))
 
     pairs = alternate(measure)
     yield from figures("through the proxy", [proxied for proxied, _ in pairs])

@@ -129,7 +129,7 @@ conclude_preflight() {
   info "required outside this folder:"
   for change in "${CHANGES[@]}"; do info "  - $change"; done
   [[ $EUID -eq 0 ]] || die "these changes require root" "make them with sudo, then run this again as $(id -un)"
-  consent
+  confirm
 }
 
 engine() {
@@ -191,7 +191,7 @@ setting() {
 # The compose files of the profile, one a line, in the order of invoke.yaml.
 layers() { sed -n "/^  profiles:/,/^  [^ ]/ {/^    $PROFILE:/,/^    [^ ]/ s/^      - //p}" invoke.yaml; }
 
-# The published images of the profile, one a line: first those that builds start from, since these wait for them.
+# Print the published images of the profile, one a line: base images of builds first, since builds wait for them.
 published_images() {
   local files=() locks=() groups=() layer lock required config
   while read -r layer; do
@@ -199,9 +199,9 @@ published_images() {
     lock=images${layer#docker-compose}
     [[ ! -e ${lock%.yml}.lock ]] || locks+=(-f "${lock%.yml}.lock")
   done < <(layers)
-  # The group that is on unless .env says otherwise.
+  # The group that is enabled by default.
   [[ -v COMPOSE_PROFILES ]] || grep -qs '^COMPOSE_PROFILES=' .env || groups=(--profile monitoring)
-  # There may be no passwords yet; names of images have none.
+  # Passwords may not exist yet; the names of images do not depend on them.
   required=$(grep -hoE '\$\{[A-Z_]+:\?' docker-compose*.yml | tr -dc 'A-Z_\n' | sort -u | sed 's/$/=unused/')
   # shellcheck disable=SC2086
   config=$(env $required docker compose "${files[@]}" "${locks[@]}" "${groups[@]}" config 2>/dev/null) || return

@@ -51,15 +51,15 @@ parse() {
   [[ "$PROFILE" == dev || "$PROFILE" == prod ]] || wrong_usage "--profile takes dev or prod, not '$PROFILE'"
 }
 
-consent() {
+confirm() {
   local answer
   [[ -z "$YES" ]] || return 0
-  [[ -t 0 && -t 1 ]] || die "that needs your consent, and there is no terminal to ask for it" "run this with --yes"
+  [[ -t 0 && -t 1 ]] || die "these changes require confirmation, and there is no terminal" "run this with --yes"
   read -r -p "  Make these changes? [y/N] " answer
   [[ "$answer" == [yY]* ]] || die "cancelled, nothing was changed" "install Docker yourself, or answer y"
 }
 
-# Nothing else may listen where the stack will be found. Containers of this folder may: they are the stack.
+# The ports of the stack must be unused, except by the containers of this folder.
 check_ports() {
   local variable default port ours label=com.docker.compose.project.working_dir
   ours=$(docker ps --filter "label=$label=$root" --format '{{.Ports}}' 2>/dev/null) || ours=
@@ -68,7 +68,7 @@ check_ports() {
     port=${port:-$default}
     [[ "$ours" != *":$port->"* ]] || continue
     ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
-      problem "port $port ($variable) is taken" "stop what listens there, or set $variable in .env to another one"
+      problem "port $port ($variable) is taken" "stop the program that uses it, or set another port as $variable in .env"
   done < <(layers | xargs cat | sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p')
 }
 

@@ -18,7 +18,7 @@ trap 'printf "\ninterrupted\n" >&2; exit 130' INT
 exec </dev/null
 
 # Changes need no confirmation here.
-consent() { :; }
+confirm() { :; }
 
 stop_engine() { "$here/engine.sh" stop; }
 

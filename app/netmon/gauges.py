@@ -3,17 +3,19 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from typing import get_args
 
 from netmon import metrics, tracing
 from netmon.database import Database
 from netmon.health import HealthChecks
 from netmon.jobs import DEAD_QUEUE, QUEUE, Link
 from netmon.logs import logger
+from netmon.states import State
 from netmon.supervision import deadline, describe
 
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 3.0
-TARGET_STATES = ("unknown", "up", "degraded", "down", "paused")
+TARGET_STATES = (*get_args(State), "paused")
 
 log = logger(__name__)
 

@@ -4,8 +4,11 @@ Counters with known label values start at 0, so that `increase` sees the first e
 """
 
 import math
+from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram, Info
+
+from netmon.states import State
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CACHES = ("hit", "miss", "bypass")
@@ -54,7 +57,7 @@ STATE_CHANGES = counter(
     "netmon_state_changes_total",
     "State changes of targets.",
     "state",
-    ("unknown", "up", "degraded", "down"),
+    get_args(State),
 )
 LATEST_LOOKUPS = counter("netmon_latest_lookups_total", "Lookups of latest states by cache status.", "cache", CACHES)
 CACHE_LOOKUPS = Counter(

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from docs.images.terminal import draw
 from tests.live.browser import Visitor, chromium
-from tests.live.documents import run, shown
+from tests.live.documents import code_block, run
 from tests.live.stack import Stack, until
 
 HERE = Path(__file__).resolve().parent
@@ -44,9 +44,9 @@ def main() -> None:
 
 def take(stack: Stack) -> None:
     """Follow the page, and take a picture where it has one."""
-    start, stop = (shown(stack, PAGE, "sh", words) for words in ("--name shop", "docker stop"))
+    start, stop = (code_block(stack, PAGE, "sh", words) for words in ("--name shop", "docker stop"))
     run(stack, start)
-    target = json.loads(run(stack, shown(stack, PAGE, "sh", "/api/targets")))["id"]
+    target = json.loads(run(stack, code_block(stack, PAGE, "sh", "/api/targets")))["id"]
     until(lambda: results(stack, target) >= RESULTS, 120, "successful probes")
     run(stack, stop)
     until(lambda: ALERT in firing(stack), 60, "the alert")
@@ -56,9 +56,9 @@ def take(stack: Stack) -> None:
         visitor.page.screenshot(path=HERE / "tour-page.png")
 
     for name, words in (("alert", "amtool"), ("log", "grep")):
-        command = shown(stack, PAGE, "sh", words)
+        command = code_block(stack, PAGE, "sh", words)
         draw(Text(f"$ {command}{run(stack, command).rstrip()}"), HERE / f"tour-{name}.svg", COLUMNS)
-    command = shown(stack, PAGE, "sh", "trace=")
+    command = code_block(stack, PAGE, "sh", "trace=")
     [trace] = json.loads(run(stack, command))["data"]
     draw(waterfall(trace), HERE / "tour-trace.svg")
 

@@ -1,1 +1,1 @@
-"""Tests against real services, in a project of their own."""
+"""Tests of running stacks, in Compose projects of their own."""

@@ -113,7 +113,7 @@ def firing(stack: Stack) -> set[AlertKey]:
 
 
 def wait_until_quiet(stack: Stack, within: float = 420) -> None:
-    """Wait until only `WATCHDOG` fires, after a fault for up to five minutes, the range of many rates.
+    """Wait until only `WATCHDOG` fires; rates over five minutes keep alerts firing that long after a fault.
 
     Alerts about the host are ignored, since other processes run on the machine.
     """

@@ -53,7 +53,7 @@ python{0} -m venv ~/python
 """
 
 Script = Callable[[str, float], int]
-"""Runs a script with a timeout in seconds and returns its exit code; its output is shown."""
+"""Runs a script with a timeout in seconds and returns its exit code; its output is code_block."""
 
 
 @dataclass(frozen=True)

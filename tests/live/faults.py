@@ -32,7 +32,7 @@ def together(*faults: contextlib.AbstractContextManager[object]) -> Iterator[Non
 
 @contextlib.contextmanager
 def killed(stack: Stack, service: str) -> Iterator[None]:
-    """Kill the main process of a service; the engine does not restart containers that it was told to kill."""
+    """Kill the main process of a service; the engine does not restart a container after `docker kill`."""
     stack.compose("kill", service)
     try:
         yield

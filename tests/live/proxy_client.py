@@ -44,11 +44,11 @@ class ProxyClient:
     def request(self, path: str, method: str = "GET", body: bytes | None = None, *, plain: bool = False,
                 host: str | None = None, **headers: str) -> Response:  # fmt: skip
         """Send one request with the path unchanged; ``_`` in the name of a header becomes a dash."""
-        port = self.proxy.plain if plain else self.proxy.encrypted
+        port = self.proxy.http_port if plain else self.proxy.https_port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         connection.connect()
         if not plain:
-            connection.sock = self.proxy.trust().wrap_socket(connection.sock, server_hostname=self.proxy.domain)
+            connection.sock = self.proxy.ssl_context().wrap_socket(connection.sock, server_hostname=self.proxy.domain)
         try:
             connection.putrequest(method, path, skip_host=True)
             connection.putheader("Host", host or f"{self.proxy.domain}:{port}")
@@ -76,7 +76,7 @@ class ProxyClient:
             return asyncio.run(asyncio.wait_for(self._over_http3(path, configuration), TIMEOUT))
 
     async def _over_http3(self, path: str, configuration: QuicConfiguration) -> int:
-        async with connect("127.0.0.1", self.proxy.encrypted, configuration=configuration,
+        async with connect("127.0.0.1", self.proxy.https_port, configuration=configuration,
                            create_protocol=_Http3) as client:  # fmt: skip
             assert isinstance(client, _Http3)
             return await client.get(self.proxy.url.removeprefix("https://"), path)

@@ -23,9 +23,9 @@ ERRORS = {
     "fails": (503, "UNAVAILABLE", {}),
     "lacks": (404, "MANIFEST_UNKNOWN", {}),
     "denies": (403, "DENIED", {}),
-    "asks": (401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="images"'}),
+    "login": (401, "UNAUTHORIZED", {"WWW-Authenticate": 'Basic realm="images"'}),
 }
-"""The error responses to requests for a manifest, by kind of trouble; ``asks`` requires a login."""
+"""The error responses to requests for a manifest, by kind of trouble; ``login`` requires one."""
 
 
 @dataclass
@@ -88,14 +88,14 @@ class Registry:
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         logged_in = authorization == f"Basic {expected}"
         if path == "/v2/":  # where docker discovers the authentication method
-            return "asks" if not logged_in and any(each.kind == "asks" for each in self.troubles.values()) else ""
+            return "login" if not logged_in and any(each.kind == "login" for each in self.troubles.values()) else ""
         match = re.fullmatch(r"/v2/(?P<name>.+)/(?P<part>manifests|blobs)/[^/]+", path)
         trouble = self.troubles.get(match["name"]) if match else None
         if not match or not trouble or not trouble.times:
             return ""
         if (match["part"] == "manifests") != (trouble.kind in ERRORS):
             return ""
-        if trouble.kind == "asks" and logged_in:
+        if trouble.kind == "login" and logged_in:
             return ""
         if match["part"] == "blobs" and self.content[path.rpartition("/")[2]][0] != f"{OCI}.layer.v1.tar":
             return ""

@@ -50,14 +50,14 @@ FAILS_REQUESTS = BrokenRelease(
     "app/netmon/api/probes.py",
     "        try:\n            target = parse_target(body.url)",
     '        raise RuntimeError("broken")\n        try:\n            target = parse_target(body.url)',
-    "/api/probes is answered with status 500",
+    "/api/probes returned status 500",
 )
 FAILS_JOBS = BrokenRelease(
     "healthy but fails jobs",
     "app/netmon/worker.py",
     "        if redelivered and await self._finished(job):",
     '        raise RuntimeError("broken")\n        if redelivered:',
-    "probe to be carried out",
+    "probe to complete",
 )
 BAD_MIGRATION = BrokenRelease(
     "migration fails",

@@ -6,7 +6,7 @@ from tests.live.stack import Stack
 from toolkit.checkout import rotation_journal
 from toolkit.checkout.accounts import Account, Credential, accounts
 from toolkit.checkout.project import Project
-from toolkit.checks.logins import attempt
+from toolkit.checks.logins import login_error
 from toolkit.engine.compose import Docker
 
 
@@ -22,7 +22,7 @@ def current_credential(stack: Stack, account: Account) -> Credential:
 
 def accepts(stack: Stack, account: Account, credential: Credential) -> bool:
     """Whether the account's service accepts a credential."""
-    return not attempt(Docker(stack.root), account.service, credential.user, credential.password)
+    return not login_error(Docker(stack.root), account.service, credential.user, credential.password)
 
 
 def unfinished(stack: Stack) -> bool:

@@ -1,4 +1,4 @@
-"""The examples of the documents, typed on a running stack."""
+"""The examples of the documents, run on a running stack."""
 
 from __future__ import annotations
 
@@ -7,53 +7,55 @@ import re
 import pytest
 import requests
 
-from tests.live.documents import answers, run, shown
+from tests.live.documents import code_block, json_values, run
 from tests.live.stack import Stack, until
 
 
-def test_a_probe_on_demand(stack: Stack) -> None:
-    [probe] = answers(run(stack, shown(stack, "docs/operations.md", "sh", "/api/probes")))
+def test_the_example_of_a_probe_on_demand_works(stack: Stack) -> None:
+    [probe] = json_values(run(stack, code_block(stack, "docs/operations.md", "sh", "/api/probes")))
     assert stack.result(probe["id"])["status"] == "succeeded"
     latest = stack.url(f"/api/targets/{probe['target']}/latest")
     until(lambda: requests.get(latest, timeout=5).status_code == 200, 10, "the latest state of the target")
 
 
-def test_the_examples_of_the_api(stack: Stack) -> None:
+def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> None:
     page = "docs/api.md"
-    first, further = shown(stack, page, "sh", '"name"'), shown(stack, page, "sh", "target=")
-    [statistics], [refused] = (answers(shown(stack, page, "json", word)) for word in ("uptime_percent", "about:blank"))
+    first, further = code_block(stack, page, "sh", '"name"'), code_block(stack, page, "sh", "target=")
+    [statistics], [refused] = (
+        json_values(code_block(stack, page, "json", word)) for word in ("uptime_percent", "about:blank")
+    )
 
-    added, listed = answers(run(stack, first))
+    added, listed = json_values(run(stack, first))
     assert added["id"] in [each["id"] for each in listed]
     address = stack.url(f"/api/targets/{added['id']}")
     until(lambda: requests.get(address, timeout=5).json()["standing"]["state"] == "up", 20, "the target to be up")
     assert requests.patch(address, json={"enabled": False}, timeout=5).json() == refused
 
     access = first.splitlines()[0]
-    probe, counted, paused = answers(run(stack, f"{access}\n{further.replace('ID', added['id'])}"))
+    probe, counted, paused = json_values(run(stack, f"{access}\n{further.replace('ID', added['id'])}"))
     assert probe["target"] == added["id"]
     assert list(counted) == list(statistics)
     assert (counted["window"], counted["failed"], counted["uptime_percent"]) == ("1h", 0, 100)
     assert paused["enabled"] is False
-    assert requests.get(address, timeout=5).status_code == 404, "the last command deletes it"
+    assert requests.get(address, timeout=5).status_code == 404, "the last command must delete the target"
 
 
-def test_the_tour(stack: Stack) -> None:
-    """Its web server is named after the stack here: the name on the page can exist only once on a machine."""
+def test_the_commands_of_the_tour_work(stack: Stack) -> None:
+    """The container of the tour is renamed, since its documented name may be in use."""
     page, server = "docs/tour.md", f"{stack.name}-shop"
 
     def follow(words: str) -> str:
-        return run(stack, shown(stack, page, "sh", words).replace("shop", server))
+        return run(stack, code_block(stack, page, "sh", words).replace("shop", server))
 
     def state() -> str:
         return str(requests.get(target, timeout=5).json()["standing"]["state"])
 
     def spans() -> set[str]:
-        found = answers(follow("trace="))[0]["data"] or [{"spans": []}]
+        found = json_values(follow("trace="))[0]["data"] or [{"spans": []}]
         return {span["operationName"] for span in found[0]["spans"]}
 
     follow("--name shop")
-    [added] = answers(follow("/api/targets"))
+    [added] = json_values(follow("/api/targets"))
     target = stack.url(f"/api/targets/{added['id']}")
     try:
         until(lambda: state() == "up", 20, "the target to be up")
@@ -73,6 +75,8 @@ def test_the_tour(stack: Stack) -> None:
     ("command", "answer"),
     [("exec db", r"\(1 row\)"), ("exec rabbitmq", r"^probes\t\d+$"), ("exec redis", r"^redis_version:")],
 )
-def test_a_command_inside_a_service(stack: Stack, command: str, answer: str) -> None:
-    [line] = [line for line in shown(stack, "docs/operations.md", "sh", "exec redis").splitlines() if command in line]
+def test_documented_commands_inside_services_work(stack: Stack, command: str, answer: str) -> None:
+    [line] = [
+        line for line in code_block(stack, "docs/operations.md", "sh", "exec redis").splitlines() if command in line
+    ]
     assert re.search(answer, run(stack, line), re.MULTILINE)

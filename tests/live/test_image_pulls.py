@@ -91,7 +91,7 @@ def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
     [
         ("lacks", "the registry has no such image (manifest", "correct the tag in docker-compose.yml"),
         ("denies", "the registry refuses it", "docker login {address} with another account"),
-        ("asks", "a login is needed", "docker login {address}, then run this again"),
+        ("login", "a login is needed", "docker login {address}, then run this again"),
         ("stalls", f"the registry stalls (no byte for {STALL} s)", "name a mirror in .env"),
     ],
 )
@@ -101,9 +101,8 @@ def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str,
     started = time.monotonic()
     failed = stack.invoke("images.pull", check=False)
     assert failed.returncode == 1
-    name = (
-        f"{registry.address}/" if kind == "asks" else f"{registry.address}/{TAG}: "
-    )  # a login is for the whole registry
+    # A login is for the whole registry.
+    name = f"{registry.address}/" if kind == "login" else f"{registry.address}/{TAG}: "
     assert f"error: cannot pull {name}" in failed.stderr
     assert why in failed.stderr
     assert fix.format(address=registry.address) in failed.stderr
@@ -138,7 +137,7 @@ def test_quickstart_pulls_the_same_images_as_the_tasks(served: tuple[Registry, S
 
 def test_a_login_is_used(served: tuple[Registry, Stack], tmp_path: Path) -> None:
     registry, stack = served
-    registry.troubles = {REDIS: Trouble("asks")}
+    registry.troubles = {REDIS: Trouble("login")}
     plugins = Path.home() / ".docker" / "cli-plugins"
     if plugins.exists():
         (tmp_path / "cli-plugins").symlink_to(plugins)
@@ -173,7 +172,7 @@ def test_ctrl_c_stops_running_pulls(served: tuple[Registry, Stack]) -> None:
         (Trouble("stalls"), "unreachable: the registry stalls"),
         (Trouble("fails"), "unreachable: the registry fails"),
         (Trouble("lacks"), "refused: the registry has no such image"),
-        (Trouble("asks"), "refused: a login is needed"),
+        (Trouble("login"), "refused: a login is needed"),
         (Trouble("limits"), "refused: the rate limit of the registry is used up"),
     ],
 )

@@ -81,6 +81,6 @@ from pathlib import Path
 from toolkit.validate import supply
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.runner import run
-report = run(Checkout(Path.cwd()), [supply.locked])
+report = run(Checkout(Path.cwd()), [supply.locks])
 assert not report.problems, report.problems
 """

@@ -164,8 +164,8 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
 def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
     page = visitor.see("/targets/new")
     page.get_by_role("radio", name=kind).check()
-    shown = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
-    assert shown == {kind.lower()}
+    code_block = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
+    assert code_block == {kind.lower()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.live.documents import run, shown
+from tests.live.documents import code_block, run
 from tests.live.proxy_client import ProxyClient
 from tests.live.stack import Stack, until
 
@@ -109,9 +109,9 @@ def test_a_private_address_is_rejected_by_the_api(client: ProxyClient) -> None:
 
 
 def test_http_2_and_3_are_served(client: ProxyClient) -> None:
-    assert client.proxy.negotiated(5) == "h2"
+    assert client.proxy.negotiated_protocol(5) == "h2"
     assert client.over_http3("/healthz") == 200
-    assert client.request("/healthz").headers["alt-svc"] == f'h3=":{client.proxy.encrypted}"; ma=86400'
+    assert client.request("/healthz").headers["alt-svc"] == f'h3=":{client.proxy.https_port}"; ma=86400'
 
 
 @pytest.mark.parametrize("path", ["/api/targets/none/latest", "/api/metrics", "/grafana/"])
@@ -155,7 +155,7 @@ def test_prometheus_probes_the_proxy_and_its_certificate(prod_stack: Stack) -> N
 def test_another_host_name_is_refused(client: ProxyClient) -> None:
     assert client.request("/", host="other.example").status == 421
     with pytest.raises(ssl.SSLError):
-        replace(client.proxy, domain="other.example").negotiated(5)
+        replace(client.proxy, domain="other.example").negotiated_protocol(5)
 
 
 def test_large_requests_are_refused(client: ProxyClient) -> None:
@@ -243,7 +243,7 @@ def clients(client: ProxyClient) -> Iterator[Counter[int]]:
 def test_the_token_is_rotated_manually(client: ProxyClient) -> None:
     """With the documented commands: both tokens are accepted until the old one is removed from the file."""
     page, stack = "docs/operations.md", client.stack
-    add, take = shown(stack, page, "sh", "secrets/api_token.txt").split("# … when the clients have the new one:\n")
+    add, take = code_block(stack, page, "sh", "secrets/api_token.txt").split("# … when the clients have the new one:\n")
 
     def accepted(token: str) -> bool:
         return client.request("/api/access", Authorization=f"Bearer {token}").status == 204
@@ -262,7 +262,7 @@ def test_the_token_is_rotated_manually(client: ProxyClient) -> None:
 @pytest.fixture(scope="module")
 def scaled(prod_stack: Stack) -> Iterator[Stack]:
     """Two replicas of the application and four workers, started with the documented commands and removed afterwards."""
-    run(prod_stack, shown(prod_stack, "docs/operations.md", "sh", "--scale"))
+    run(prod_stack, code_block(prod_stack, "docs/operations.md", "sh", "--scale"))
     prod_stack.invoke("wait")
     assert states(prod_stack, "app") == ["healthy"] * 2
     assert states(prod_stack, "worker") == ["healthy"] * 4

@@ -1,1 +1,1 @@
-"""What is looked at in a running stack and its checkout: doctor, preflight, secrets, smoke, status."""
+"""Read-only checks of a checkout and its stack: doctor, preflight, secrets, smoke, status."""

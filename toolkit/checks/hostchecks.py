@@ -1,4 +1,4 @@
-"""The smoke checks that this host does: over what the profile publishes, the proxy too, or by requests from inside."""
+"""Smoke checks from this host: over published ports and the proxy, or by requests from inside the stack."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from toolkit.observe.stack import Stack
 
 REQUEST_TIMEOUT = 5.0
 STEP_TIMEOUT = 15.0
-"""For each thing that a check waits for; a probe's own time-outs end before it."""
+"""Timeout in seconds of each step of a check, longer than a probe's own timeouts."""
 PAUSE = 0.1
 
 TARGET = "http://app:3000/api/health/live"
-"""What the end-to-end probe looks at: inside the stack, so that it needs no internet."""
+"""The URL of the end-to-end probe, inside the stack, so that no internet access is needed."""
 
 RESULTS_TOPIC, SMOKE_TOPIC = "probe.results", "smoke"
 QUEUED = frozenset({"queued", "running"})
@@ -40,7 +40,7 @@ QUEUED = frozenset({"queued", "running"})
 
 @dataclass(frozen=True)
 class Host:
-    """The stack as seen from this host, until ``deadline`` (a time of ``time.monotonic``), or until ``stop`` is set."""
+    """The stack as seen from this host, until ``deadline`` (``time.monotonic``) or until ``stop`` is set."""
 
     project: Project
     services: Mapping[str, Mapping[str, Any]]
@@ -48,10 +48,10 @@ class Host:
     deadline: float
     stop: threading.Event
     stack: Stack
-    front: Proxy | None = None
+    front_proxy: Proxy | None = None
 
     @property
-    def left(self) -> float:
+    def remaining_seconds(self) -> float:
         """Seconds until the deadline."""
         return max(self.deadline - time.monotonic(), 0.1)
 
@@ -60,42 +60,42 @@ class Host:
         """Whether clients reach the application through the proxy only."""
         return not self.services["app"].get("ports")
 
-    def running_front(self) -> Proxy:
+    def running_proxy(self) -> Proxy:
         """The proxy.
 
         Raises:
-            CheckError: it does not run.
+            CheckError: it is not running.
         """
-        if self.front is None:
-            raise CheckError(f"{proxy.SERVICE} is not running, so that its ports are not published")
-        return self.front
+        if self.front_proxy is None:
+            raise CheckError(f"{proxy.SERVICE} is not running, so its ports are not published")
+        return self.front_proxy
 
     def address(self, service: str) -> str:
-        """Host and port at which a service is published.
+        """Published host and port of a service.
 
         Raises:
-            CheckError: it publishes nothing now, because it does not run.
+            CheckError: the service is not running, so nothing is published.
         """
         for state in self.states:
             if state.service == service and state.ports:
                 return state.ports[0].address
-        raise CheckError(f"{service} is not running, so that its port is not published")
+        raise CheckError(f"{service} is not running, so its port is not published")
 
     def get(self, service: str, path: str, **options: Any) -> requests.Response:
         """GET from a published service, see `request`."""
         return self.request("GET", service, path, **options)
 
     def request(self, method: str, service: str, path: str, **options: Any) -> requests.Response:
-        """An HTTP request to a published service, to the application perhaps through the stack's own proxy.
+        """Send an HTTP request to a published service, to the application through the stack's proxy where it has one.
 
-        No proxy of the environment comes between.
+        Proxies of the environment are ignored.
 
         Raises:
-            CheckError: there is no answer.
+            CheckError: there is no response.
         """
-        through = self.running_front() if service == "app" and self.proxied else None
+        through = self.running_proxy() if service == "app" and self.proxied else None
         address = through.url if through else self.address(service)
-        seconds = min(REQUEST_TIMEOUT, self.left)
+        seconds = min(REQUEST_TIMEOUT, self.remaining_seconds)
         try:
             if through:
                 return through.request(method, path, timeout=seconds, **options)
@@ -107,43 +107,43 @@ class Host:
         except requests.Timeout as error:
             raise CheckError(f"{address}{path} does not answer within {seconds:.0f} s") from error
         except requests.RequestException as error:
-            raise CheckError(f"{address}{path}: connection refused or cut off") from error
+            raise CheckError(f"{address}{path}: connection refused or closed") from error
 
 
-def expect(response: requests.Response, status: int) -> requests.Response:
-    """The response, if it has this status.
+def require_status(response: requests.Response, status: int) -> requests.Response:
+    """Return the response if it has this status.
 
     Raises:
-        CheckError: it has another one.
+        CheckError: it has another status.
     """
     if response.status_code != status:
-        said = " ".join(response.text.split())[:200]
-        raise CheckError(f"{response.request.path_url} answered {response.status_code} instead of {status}: {said}")
+        body = " ".join(response.text.split())[:200]
+        raise CheckError(f"{response.request.path_url} answered {response.status_code} instead of {status}: {body}")
     return response
 
 
-def edge(host: Host) -> str:
-    """The proxy, as the clients of all its protocols use it."""
-    return proxy.check(host.running_front(), min(REQUEST_TIMEOUT, host.left))
+def proxy_check(host: Host) -> str:
+    """Use the proxy as clients of all its protocols do."""
+    return proxy.check(host.running_proxy(), min(REQUEST_TIMEOUT, host.remaining_seconds))
 
 
 def health(host: Host) -> str:
-    """Every dependency as the application sees it; where its proxy hides that, what the proxy says for it."""
+    """Check every dependency that the application reports; behind the proxy, its public health endpoint."""
     if host.proxied:
-        expect(host.get("app", proxy.HEALTH), 200)
-        return f"ready, as {proxy.HEALTH} tells load balancers"
+        require_status(host.get("app", proxy.HEALTH), 200)
+        return f"ready, by {proxy.HEALTH}"
     response = host.get("app", "/api/health")
     checks = response.json().get("checks", {}) if "json" in response.headers.get("Content-Type", "") else {}
     if bad := [f"{name}: {state}" for name, state in checks.items() if state != "ok"]:
         raise CheckError(", ".join(bad))
-    expect(response, 200)
+    require_status(response, 200)
     if not checks:
-        raise CheckError("/api/health names no dependency")
+        raise CheckError("/api/health reports no dependencies")
     return f"{', '.join(checks)} reachable"
 
 
 def probe(host: Host) -> str:
-    """One real probe along the whole way: queue, worker, database, event, cache, metric."""
+    """Run one real probe end to end: queue, worker, database, event, cache, metric."""
     metered = (
         not host.proxied
         and str(host.services["app"].get("environment", {}).get("ENABLE_METRICS", "true")).lower() != "false"
@@ -152,91 +152,95 @@ def probe(host: Host) -> str:
         before = published_jobs(host) if metered else 0
         access = credentials.authorization(host.project)
         posted = host.request("POST", "app", "/api/probes", json={"url": TARGET}, headers=access)
-        accepted = expect(posted, 202).json()
+        accepted = require_status(posted, 202).json()
         path = f"/api/probes/{accepted['id']}"
         result = until(host, "the probe to finish", lambda: finished(host, path))
         if result.get("http_status") != 200 or result.get("error"):
-            raise CheckError(f"{TARGET} was probed with the result {result.get('error') or result.get('http_status')}")
+            raise CheckError(f"the probe of {TARGET} returned {result.get('error') or result.get('http_status')}")
         event = event_of(str(accepted["id"]))
         until(host, "the latest state in the cache", lambda: cached(host, accepted["target"], result["finished_at"]))
         if metered and published_jobs(host) <= before:
-            raise CheckError("netmon_jobs_published_total in /api/metrics did not grow")
+            raise CheckError("netmon_jobs_published_total in /api/metrics did not increase")
     return f"{TARGET} probed in {result['duration_ms']:.0f} ms, stored, {event}cached{', counted' if metered else ''}"
 
 
 def finished(host: Host, path: str) -> dict[str, Any] | None:
-    """The probe, once it is finished."""
-    body: dict[str, Any] = expect(host.get("app", path), 200).json()
+    """The probe, once finished."""
+    body: dict[str, Any] = require_status(host.get("app", path), 200).json()
     return None if body["status"] in QUEUED else body
 
 
 def cached(host: Host, target: str, since: str) -> bool:
-    """Whether the latest state of the target comes from the cache and was found no earlier than ``since``."""
+    """Whether the latest state of the target is served from the cache and not older than ``since``."""
     response = host.get("app", f"/api/targets/{target}/latest")
     hit = response.status_code == 200 and response.headers.get("X-Cache") == "hit"
     return hit and datetime.fromisoformat(response.json()["finished_at"]) >= datetime.fromisoformat(since)
 
 
 def published_jobs(host: Host) -> float:
-    """The application's own count of the jobs that it has put into the queue."""
-    text = expect(host.get("app", "/api/metrics"), 200).text
+    """The application's counter of published jobs."""
+    text = require_status(host.get("app", "/api/metrics"), 200).text
     match = re.search(r"^netmon_jobs_published_total(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
     if not match:
         raise CheckError("/api/metrics has no netmon_jobs_published_total")
     return float(match[1])
 
 
-def until(host: Host, what: str, look: Callable[[], Any]) -> Any:
-    """What ``look`` finds, asked again until it finds something.
+def until(host: Host, what: str, poll: Callable[[], Any]) -> Any:
+    """Poll until the result is truthy, and return it.
 
     Raises:
-        CheckError: it took longer than STEP_TIMEOUT, or than the checks may take together.
+        CheckError: it took longer than STEP_TIMEOUT or the time left for all checks.
     """
-    return polling.until(what, look, min(STEP_TIMEOUT, host.left), PAUSE, host.stop)
+    return polling.until(what, poll, min(STEP_TIMEOUT, host.remaining_seconds), PAUSE, host.stop)
 
 
 @contextmanager
 def events(host: Host) -> Iterator[Callable[[str], str]]:
-    """Listen on Kafka for the event of a probe, where its port is published.
+    """Consume the event of a probe from Kafka, if its port is published.
 
     Yields:
-        A function that waits for the event of a probe's id and says so.
+        A function that waits for the event of a probe id and returns its part of the result.
     """
     if not host.services["kafka"].get("ports"):
         yield lambda _identifier: ""
         return
     with consumer(host) as client:
         partitions = until(host, f"the topic {RESULTS_TOPIC}", lambda: client.partitions_for_topic(RESULTS_TOPIC))
-        from_the_end(client, RESULTS_TOPIC, partitions)
+        seek_to_end(client, RESULTS_TOPIC, partitions)
 
         def event_of(identifier: str) -> str:
-            until(host, "the event on Kafka", lambda: any(identifier.encode() in value for value in values(client)))
-            return "its event seen on Kafka, "
+            until(
+                host,
+                "the event on Kafka",
+                lambda: any(identifier.encode() in value for value in received_values(client)),
+            )
+            return "event received from Kafka, "
 
         yield event_of
 
 
 def kafka(host: Host) -> str:
-    """Produce a record over the published listener and consume that very record."""
+    """Produce a record over the published listener and consume the same record."""
     from kafka import KafkaProducer
 
     token = f"smoke-{uuid4().hex}".encode()
     with consumer(host) as client:
         create_topic(host)
-        # A topic is acknowledged before it is served, and the check from inside may be creating it at this moment.
+        # A topic is acknowledged before it is served, and the check from inside may be creating it concurrently.
         until(host, f"the topic {SMOKE_TOPIC}", lambda: client.partitions_for_topic(SMOKE_TOPIC))
-        from_the_end(client, SMOKE_TOPIC, [0])
+        seek_to_end(client, SMOKE_TOPIC, [0])
         producer = KafkaProducer(**connection(host), acks="all")
         try:
-            sent = producer.send(SMOKE_TOPIC, token, partition=0).get(timeout=host.left)
+            sent = producer.send(SMOKE_TOPIC, token, partition=0).get(timeout=host.remaining_seconds)
         finally:
             producer.close(timeout=1)
-        until(host, "the record that was produced", lambda: token in values(client))
+        until(host, "the produced record", lambda: token in received_values(client))
     return f"record produced and consumed, offset {sent.offset}"
 
 
 def create_topic(host: Host) -> None:
-    """Make the topic for smoke checks; elsewhere than in development the broker makes none by itself."""
+    """Create the topic for smoke checks: outside development the broker does not create topics automatically."""
     from kafka.admin import KafkaAdminClient, NewTopic
     from kafka.errors import TopicAlreadyExistsError
 
@@ -251,7 +255,7 @@ def create_topic(host: Host) -> None:
 
 @contextmanager
 def consumer(host: Host) -> Iterator[Any]:
-    """A consumer outside of any group, closed at the end."""
+    """A consumer without a group, closed at the end."""
     from kafka import KafkaConsumer
 
     client = KafkaConsumer(**connection(host), enable_auto_commit=False, fetch_max_wait_ms=100)
@@ -262,88 +266,92 @@ def consumer(host: Host) -> Iterator[Any]:
 
 
 def connection(host: Host) -> dict[str, Any]:
-    """The settings of a Kafka client; it reports errors by raising them, and does not log them as well."""
+    """The settings of a Kafka client, which raises errors without logging them as well."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     return {
         "bootstrap_servers": host.address("kafka"),
-        "bootstrap_timeout_ms": int(min(REQUEST_TIMEOUT, host.left) * 1000),
+        "bootstrap_timeout_ms": int(min(REQUEST_TIMEOUT, host.remaining_seconds) * 1000),
     }
 
 
-def from_the_end(client: Any, topic: str, partitions: Iterator[int] | Sequence[int]) -> None:
-    """Let a consumer read what comes from now on."""
+def seek_to_end(client: Any, topic: str, partitions: Iterator[int] | Sequence[int]) -> None:
+    """Position a consumer at the end of a topic."""
     from kafka import TopicPartition
 
     assigned = [TopicPartition(topic, partition) for partition in partitions]
     client.assign(assigned)
     client.seek_to_end(*assigned)
     for partition in assigned:
-        client.position(partition)  # settles where the end is before anything is produced
+        client.position(partition)  # resolves the end before anything is produced
 
 
-def values(client: Any) -> list[bytes]:
-    """The values of the records that have come in."""
+def received_values(client: Any) -> list[bytes]:
+    """The values of the received records."""
     return [record.value or b"" for records in client.poll(timeout_ms=200).values() for record in records]
 
 
 def rabbitmq(host: Host) -> str:
     """Log in to the management API."""
     password = credentials.read(host.project)["RABBITMQ_MONITORING_PASSWORD"]
-    body = expect(host.get("rabbitmq", "/api/whoami", auth=("monitoring", password)), 200).json()
+    body = require_status(host.get("rabbitmq", "/api/whoami", auth=("monitoring", password)), 200).json()
     return f"logged in as {body['name']}"
 
 
 def alertmanager(host: Host) -> str:
-    """Ready to take alerts."""
-    expect(host.get("alertmanager", "/-/ready"), 200)
+    """Check that Alertmanager is ready."""
+    require_status(host.get("alertmanager", "/-/ready"), 200)
     return f"ready at {host.address('alertmanager')}"
 
 
-def scraped(host: Host) -> str:
-    """Every running service is scraped, and every target is up; the first scrapes are waited for."""
+def targets_check(host: Host) -> str:
+    """Wait until every running service is scraped and every target is up."""
     missing: list[str] = []
 
-    def look() -> list[Finding]:
+    def poll() -> list[Finding]:
         found = [each for each in targets.check(host.stack) if each.outcome is not Outcome.SKIPPED]
         missing[:] = [f"{each.subject}: {each.detail}" for each in found if each.outcome is Outcome.FAILED]
         return [] if missing else found
 
     try:
-        found: list[Finding] = polling.until("every target", look, min(STEP_TIMEOUT, host.left), 1, host.stop)
+        found: list[Finding] = polling.until(
+            "every target", poll, min(STEP_TIMEOUT, host.remaining_seconds), 1, host.stop
+        )
     except CheckError as error:
         raise CheckError(f"{error}: {'; '.join(missing)}") from error
     return f"{len(found)} targets and services"
 
 
-def signals(host: Host) -> str:
-    """The metric, the trace and the log lines of one real request are found again, where something stores them."""
-    wanted = list(correlation.signals(host.stack))
+def signals_check(host: Host) -> str:
+    """Find the metric, the trace and the log lines of one real request, as far as the stack stores them."""
+    expected = list(correlation.signals(host.stack))
     trail = correlation.send(host.stack)
-    correlation.follow(host.stack, trail, wanted, min(correlation.SECONDS, host.left), host.stop)
-    return "; ".join(trail.seen[signal.name] for signal in wanted)
+    correlation.follow(host.stack, trail, expected, min(correlation.TIMEOUT_SECONDS, host.remaining_seconds), host.stop)
+    return "; ".join(trail.evidence[signal.name] for signal in expected)
 
 
 @dataclass(frozen=True)
 class HostCheck:
-    """A check by this host: it needs ``services``, and perhaps our own application.
+    """A check from this host: it needs ``services``, and with ``own_app_only`` this platform's own application.
 
-    The first of the services must be reached from outside, unless the check sends its requests from ``inside``.
+    The first service must be reachable from this host, unless the check sends its requests from ``inside``.
     """
 
     name: str
     services: tuple[str, ...]
     run: Callable[[Host], str]
-    ours: bool = False
+    own_app_only: bool = False
     inside: bool = False
 
 
 CHECKS = (
-    HostCheck("proxy", ("proxy",), edge),
-    HostCheck("probe", ("app", "worker", "kafka", "redis"), probe, ours=True),
+    HostCheck("proxy", ("proxy",), proxy_check),
+    HostCheck("probe", ("app", "worker", "kafka", "redis"), probe, own_app_only=True),
     HostCheck("health", ("app",), health),
     HostCheck("kafka", ("kafka",), kafka),
     HostCheck("rabbitmq", ("rabbitmq",), rabbitmq),
     HostCheck("alertmanager", ("alertmanager",), alertmanager),
-    HostCheck("targets", ("prometheus", "worker"), scraped, inside=True),
-    HostCheck("signals", ("app", "worker", "prometheus", "otel-collector"), signals, ours=True, inside=True),
+    HostCheck("targets", ("prometheus", "worker"), targets_check, inside=True),
+    HostCheck(
+        "signals", ("app", "worker", "prometheus", "otel-collector"), signals_check, own_app_only=True, inside=True
+    ),
 )

@@ -1,4 +1,4 @@
-"""The effective configuration as it may be shown: without a secret in it."""
+"""The effective configuration with masked secrets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from toolkit.engine.compose import Docker
 MASK = "********"
 
 SECRET_NAME = re.compile(r"(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
-"""Variables that hold a secret by their name: a file's name (``…_FILE``) is none."""
+"""Names of variables that contain a secret; names of files (``…_FILE``) are not included."""
 
 URL_PASSWORD = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 
 
 def masked_config(project: Project, docker: Docker) -> str:
-    """The merged configuration as YAML, with every secret replaced: known values, secret names, passwords in URLs."""
+    """The effective configuration as YAML, with known secrets, values of secret names and passwords in URLs masked."""
     config = docker.effective()
     return yaml.safe_dump(mask(config, known_secrets(project)), sort_keys=False, width=120, allow_unicode=True)
 
 
 def known_secrets(project: Project) -> set[str]:
-    """Every password, in .env and in secrets/; those that cannot be read are not known, and users are no secret."""
+    """Every readable password of .env and secrets/; users are not secret."""
     passwords = [secret for secret in project.secrets.values() if not secret.users]
     values = {project.env.get(secret.variable, "") for secret in passwords}
     for secret in passwords:
@@ -39,7 +39,7 @@ def known_secrets(project: Project) -> set[str]:
 
 
 def mask(node: Any, secrets: set[str], name: str = "") -> Any:
-    """A copy of a configuration without the ``secrets``, in keys of any depth."""
+    """A copy of a configuration with ``secrets`` masked at any depth."""
     match node:
         case dict():
             return {key: mask(value, secrets, str(key)) for key, value in node.items()}

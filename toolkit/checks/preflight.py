@@ -1,4 +1,4 @@
-"""What keeps a checkout from production: the doctor's findings, and what only production asks for."""
+"""Production readiness of a checkout: the doctor's findings, and checks for production only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
-from toolkit.checks.doctor import CHECKS as DOCTORS
+from toolkit.checks.doctor import CHECKS as DOCTOR_CHECKS
 from toolkit.checks.doctor import Subject, examine
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
@@ -24,49 +24,49 @@ from toolkit.engine.compose import Docker
 PRODUCTION = "prod"
 
 BLOCKERS = frozenset({"memory", "permissions", "limits"})
-"""Checks of the doctor whose warnings are no matter of taste in production."""
+"""Checks of the doctor whose warnings are blockers in production."""
 
-WORDS = (
+COMMON_WORDS = (
     "password", "passwort", "secret", "changeme", "change-me", "admin", "guest", "netmon", "monitor", "network",
     "postgres", "redis", "rabbitmq", "rabbit", "kafka", "grafana", "qwerty", "letmein", "default", "example", "abcdef",
 )  # fmt: skip
 LOOKALIKES = str.maketrans("0134@5$", "oleaass")
-REMAINDER = 8
-"""So many letters at least besides these words."""
-DISTINCT = 10
-"""So many different characters at least; one in a million values of chance has fewer."""
+MIN_OTHER_LETTERS = 8
+"""Minimum number of letters besides common words."""
+MIN_DISTINCT_CHARACTERS = 10
+"""Minimum number of different characters; one random value in a million has fewer."""
 
 CHANNEL_FILES = {
     "webhook": "webhook_url", "email": "smtp_password", "slack": "slack_api_url", "pagerduty": "pagerduty_routing_key",
     "deadmansswitch": "deadmansswitch_url",
 }  # fmt: skip
 
-ROOM = 20_000_000_000
-"""Bytes for the data: metrics up to 8 GB, a week of logs and traces, the record, two releases of every image."""
+DATA_BYTES = 20_000_000_000
+"""Bytes for the data: metrics up to 8 GB, a week of logs and traces, the database, two releases of every image."""
 
-UNSYNCHRONISED = 5
-"""What adjtimex(2) returns while the kernel's clock is not steered (TIME_ERROR)."""
+TIME_ERROR = 5
+"""The return value of adjtimex(2) while the kernel's clock is not synchronised."""
 
 
 def preflight(project: Project, docker: Docker, profile: str) -> Report:
     """Every finding for a profile, whether or not the checkout is set up for it; ``failed`` ones are blockers.
 
     Raises:
-        ToolkitError: there is no such profile (exit code 2).
+        ToolkitError: the profile is unknown (exit code 2).
     """
     project.layers(profile)
     files = setup.settings(project, profile)["COMPOSE_FILE"]
     subject = Subject(project, docker.using(COMPOSE_FILE=files, NETMON_PROFILE=profile))
-    found = examine(subject, DOCTORS)
-    serious = [
+    found = examine(subject, DOCTOR_CHECKS)
+    rated = [
         replace(each, outcome=Outcome.FAILED) if each.outcome is Outcome.WARNING and each.check in BLOCKERS else each
         for each in found
     ]
-    return Report("checks", [*_profile(project, profile), *serious, *examine(subject, CHECKS)])
+    return Report("checks", [*_profile(project, profile), *rated, *examine(subject, CHECKS)])
 
 
 def announce(project: Project, docker: Docker) -> None:
-    """Say how much a checkout of the production profile lacks; nothing for the other profiles."""
+    """Print the number of blockers and warnings of the production profile; nothing for other profiles."""
     if project.profile != PRODUCTION:
         return
     found = preflight(project, docker, PRODUCTION)
@@ -77,7 +77,7 @@ def announce(project: Project, docker: Docker) -> None:
 
 def _profile(project: Project, profile: str) -> list[Finding]:
     if not setup.uses_secret_files(project, profile):
-        what = f"{profile} is for development: it publishes every interface, and keeps passwords in .env"
+        what = f"{profile} is for development: it publishes every service, and stores passwords in .env"
         return [Finding("profile", Outcome.FAILED, what, "use the profile prod")]
     if project.profile != profile:
         what = f"this checkout is set up for {project.profile or 'nothing yet'}"
@@ -86,106 +86,112 @@ def _profile(project: Project, profile: str) -> list[Finding]:
 
 
 def passwords(subject: Subject) -> Iterator[Finding]:
-    """No password can be guessed, and none opens two doors."""
+    """No password is guessable, and none is used twice."""
     project, seen = subject.project, dict[str, str]()
-    complaints = []
+    problems = []
     for name, secret in project.secrets.items():
         if secret.users:
             continue
         try:
             values = credentials.load_all(project, secret)
         except ToolkitError as error:
-            complaints.append(Finding.of_error("passwords", error))
+            problems.append(Finding.of_error("passwords", error))
             continue
-        fix = f"delete secrets/{name}.txt and run invoke setup, where no volume knows it yet; else change it"
+        fix = f"if no volume uses it yet: delete secrets/{name}.txt and run invoke setup; else rotate it"
         for value in values:
             if weak := weakness(value):
-                complaints.append(Finding("passwords", Outcome.FAILED, f"secrets/{name}.txt {weak}", fix))
+                problems.append(Finding("passwords", Outcome.FAILED, f"secrets/{name}.txt {weak}", fix))
             if value in seen:
                 what = f"secrets/{name}.txt and secrets/{seen[value]}.txt are the same"
-                complaints.append(Finding("passwords", Outcome.FAILED, what, fix))
+                problems.append(Finding("passwords", Outcome.FAILED, what, fix))
             seen[value] = name
-    yield from complaints or [Finding("passwords", Outcome.OK, f"{len(seen)}, none of which can be guessed")]
+    yield from problems or [Finding("passwords", Outcome.OK, f"{len(seen)}, none guessable")]
 
 
 def weakness(password: str) -> str:
-    """Why a password can be guessed; empty where it cannot."""
+    """Why a password is guessable; empty if it is not."""
     for text in (password.lower(), password.lower().translate(LOOKALIKES)):
-        if len(re.sub(rf"{'|'.join(WORDS)}|[^a-z]", "", text)) < REMAINDER:
-            return "is made of common words and digits"
-    return f"has fewer than {DISTINCT} different characters" if len(set(password)) < DISTINCT else ""
+        if len(re.sub(rf"{'|'.join(COMMON_WORDS)}|[^a-z]", "", text)) < MIN_OTHER_LETTERS:
+            return "consists of common words and digits"
+    return (
+        f"has fewer than {MIN_DISTINCT_CHARACTERS} different characters"
+        if len(set(password)) < MIN_DISTINCT_CHARACTERS
+        else ""
+    )
 
 
 def domain(subject: Subject) -> Iterator[Finding]:
-    """People reach the host by a public name, for which a certificate can be had."""
+    """The host has a public name for which a certificate can be issued."""
     name = _setting(subject, "DOMAIN") or "localhost"
     fix = "set DOMAIN in .env to a name whose DNS records point to this host"
-    if problem := _unusable(name):
+    if problem := _domain_problem(name):
         yield Finding("domain", Outcome.FAILED, f"DOMAIN is {name}: {problem}", fix)
     else:
         yield Finding("domain", Outcome.OK, name)
 
 
-def _unusable(name: str) -> str:
+def _domain_problem(name: str) -> str:
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         pass
     else:
-        return "an address, and certificates are for names"
+        return "an IP address, but certificates are issued for names"
     if not re.fullmatch(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?", name.lower()):
-        return "not the name of a host (no scheme, no port, no path)"
+        return "not a host name (no scheme, no port, no path)"
     if re.search(r"(^|\.)(localhost|local|internal|test|example|invalid|home\.arpa|example\.(com|net|org))$", name):
         return "no browser trusts a certificate for it"
     return "" if "." in name else "not a complete name"
 
 
 def address(subject: Subject) -> Iterator[Finding]:
-    """The proxy listens where others reach it."""
+    """The proxy is reachable from other hosts."""
     bound = _setting(subject, "PROXY_BIND_ADDRESS") or "127.0.0.1"
     try:
         loopback = ipaddress.ip_address(bound.strip("[]")).is_loopback
     except ValueError:
-        yield Finding("address", Outcome.FAILED, f"PROXY_BIND_ADDRESS is {bound}, which is no address",
+        yield Finding("address", Outcome.FAILED, f"PROXY_BIND_ADDRESS is {bound}, which is not an IP address",
                       "set PROXY_BIND_ADDRESS=0.0.0.0 in .env")  # fmt: skip
         return
     if loopback:
-        what = f"the proxy listens on {bound}: nobody but this host reaches it"
-        yield Finding("address", Outcome.WARNING, what, "set PROXY_BIND_ADDRESS=0.0.0.0 in .env once all else is ready")
+        what = f"the proxy listens on {bound}: it is reachable from this host only"
+        yield Finding(
+            "address", Outcome.WARNING, what, "set PROXY_BIND_ADDRESS=0.0.0.0 in .env once everything else is ready"
+        )
     else:
         yield Finding("address", Outcome.OK, f"the proxy listens on {bound}")
 
 
 def receivers(subject: Subject) -> Iterator[Finding]:
-    """An alert reaches somebody, also when the application itself is down."""
+    """Alerts reach a person, also while the application is down."""
     named = _setting(subject, "ALERT_RECEIVERS")
     on = [name.strip() for name in ("app" if named is None else named).split(",") if name.strip()]
     folder = subject.project.secrets_dir / "alertmanager"
-    empty = [name for name in on if name in CHANNEL_FILES and not _filled(folder / CHANNEL_FILES[name])]
-    complaints = [
+    empty = [name for name in on if name in CHANNEL_FILES and not _has_content(folder / CHANNEL_FILES[name])]
+    problems = [
         Finding(
             "alert receivers",
             Outcome.FAILED,
-            f"{name} is switched on, and secrets/alertmanager/{CHANNEL_FILES[name]} is missing or empty",
-            "secrets/alertmanager/README.md says what goes in there",
+            f"{name} is enabled, but secrets/alertmanager/{CHANNEL_FILES[name]} is missing or empty",
+            "see secrets/alertmanager/README.md",
         )
         for name in empty
     ]
     if "alertmanager" not in subject.configuration["services"]:
-        what, fix = "monitoring is switched off: nobody is told of anything", "run: invoke up --with=monitoring"
-        complaints.append(Finding("alert receivers", Outcome.FAILED, what, fix))
+        what, fix = "monitoring is disabled: no alerts are delivered", "run: invoke up --with=monitoring"
+        problems.append(Finding("alert receivers", Outcome.FAILED, what, fix))
     elif not {*on} & (CHANNEL_FILES.keys() - {"deadmansswitch"}):
-        what = f"alerts reach {'the application alone' if on else 'nobody'}: no person is told"
-        fix = "switch a channel on: ALERT_RECEIVERS in .env (docs/alerting.md)"
-        complaints.append(Finding("alert receivers", Outcome.FAILED, what, fix))
+        what = f"alerts are delivered {'to the application only' if on else 'nowhere'}: no person is notified"
+        fix = "enable a channel: ALERT_RECEIVERS in .env (docs/alerting.md)"
+        problems.append(Finding("alert receivers", Outcome.FAILED, what, fix))
     elif "deadmansswitch" not in on:
-        what = "nobody notices when this whole host is down: no dead man's switch"
+        what = "an outage of the whole host goes unnoticed: no dead man's switch"
         fix = "add deadmansswitch to ALERT_RECEIVERS in .env (docs/alerting.md)"
-        complaints.append(Finding("alert receivers", Outcome.WARNING, what, fix))
-    yield from complaints or [Finding("alert receivers", Outcome.OK, ", ".join(on))]
+        problems.append(Finding("alert receivers", Outcome.WARNING, what, fix))
+    yield from problems or [Finding("alert receivers", Outcome.OK, ", ".join(on))]
 
 
-def _filled(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     try:
         return bool(path.read_bytes().strip())
     except OSError:
@@ -193,37 +199,40 @@ def _filled(path: Path) -> bool:
 
 
 def backup(subject: Subject) -> Iterator[Finding]:
-    """The data survives this host."""
+    """The data is backed up outside this host."""
     if target := _setting(subject, "BACKUP_TARGET"):
         yield Finding("backup", Outcome.OK, target)
     else:
-        fix = "set BACKUP_TARGET in .env to where the backups of this host are kept"
-        yield Finding("backup", Outcome.FAILED, "no backup is set up: what this host loses is lost", fix)
+        fix = "set BACKUP_TARGET in .env to the location of this host's backups"
+        yield Finding("backup", Outcome.FAILED, "no backup is set up: data lost on this host cannot be restored", fix)
 
 
-def room(subject: Subject) -> Iterator[Finding]:
-    """The disk holds what the services keep."""
+def data_disk(subject: Subject) -> Iterator[Finding]:
+    """The disk has space for the data of the services."""
     folder = Path(subject.info["DockerRootDir"])
     if not folder.exists():
-        yield Finding("room", Outcome.OK, f"{folder} is not on this machine, so its space is not known here")
+        yield Finding("data disk", Outcome.OK, f"{folder} is not on this machine, so its free space is unknown")
         return
     free = shutil.disk_usage(folder).free
-    if free < ROOM:
-        what = f"{free / 1e9:.0f} GB free on the disk of {folder}; with time the data takes {ROOM / 1e9:.0f} GB"
-        fix = "give Docker a larger disk, or keep less: PROMETHEUS_RETENTION_SIZE in .env"
-        yield Finding("room", Outcome.WARNING, what, fix)
+    if free < DATA_BYTES:
+        what = f"{free / 1e9:.0f} GB free on the disk of {folder}; the data will need up to {DATA_BYTES / 1e9:.0f} GB"
+        fix = "give Docker a larger disk, or reduce the retention: PROMETHEUS_RETENTION_SIZE in .env"
+        yield Finding("data disk", Outcome.WARNING, what, fix)
     else:
-        yield Finding("room", Outcome.OK, f"{free / 1e9:.0f} GB free for data")
+        yield Finding("data disk", Outcome.OK, f"{free / 1e9:.0f} GB free for data")
 
 
 def clock(_subject: Subject) -> Iterator[Finding]:
-    """The clock is right: certificates, logs, traces and alerts rely on it."""
+    """The clock is synchronised: certificates, logs, traces and alerts depend on it."""
     state = clock_state()
     if state is None:
         yield Finding(
-            "clock", Outcome.WARNING, "not checked: the kernel does not tell", "see to it that time is synchronised"
+            "clock",
+            Outcome.WARNING,
+            "not checked: the kernel does not report it",
+            "make sure that time is synchronised",
         )
-    elif state == UNSYNCHRONISED:
+    elif state == TIME_ERROR:
         what = "the clock is not synchronised"
         yield Finding("clock", Outcome.WARNING, what, "install chrony, or run: timedatectl set-ntp true")
     else:
@@ -231,7 +240,7 @@ def clock(_subject: Subject) -> Iterator[Finding]:
 
 
 def clock_state() -> int | None:
-    """What the kernel says of its clock, see UNSYNCHRONISED; None where it cannot be asked."""
+    """The kernel's clock state, see TIME_ERROR; None if unavailable."""
     try:
         state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))  # larger than its struct timex
     except (AttributeError, OSError):
@@ -240,15 +249,17 @@ def clock_state() -> int | None:
 
 
 def digests(subject: Subject) -> Iterator[Finding]:
-    """What runs is what was reviewed: a tag can be moved, a digest cannot."""
+    """Images are locked by digest: a tag can be moved, a digest cannot."""
     if subject.project.images == LOCAL:
-        what = "the images are built here from packages, in versions other than the published ones"
-        fix = "run: invoke up --images=pull, where a registry is reached"
+        what = "the images are built here from packages, with other versions than the published ones"
+        fix = "run invoke up --images=pull, if a registry is reachable"
         yield Finding("digests", Outcome.WARNING, what, fix)
         return
-    loose = sorted(_without_digest(subject.configuration["services"]))
-    if loose:
-        what = f"{len(loose)} images are not locked by digest: {', '.join(loose[:3])}{', …' * (len(loose) > 3)}"
+    unlocked = sorted(_without_digest(subject.configuration["services"]))
+    if unlocked:
+        what = (
+            f"{len(unlocked)} images are not locked by digest: {', '.join(unlocked[:3])}{', …' * (len(unlocked) > 3)}"
+        )
         yield Finding("digests", Outcome.WARNING, what, "run: invoke images.lock")
     else:
         yield Finding("digests", Outcome.OK, "every published image is locked by its digest")
@@ -263,5 +274,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, receivers, backup, room, clock, digests,
+    passwords, domain, address, receivers, backup, data_disk, clock, digests,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Looking over every credential: its file, its strength, its age, and whether it still opens its service."""
+"""Checks every credential: its file, its strength, its age, and its login."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from toolkit.checkout import credentials
 from toolkit.checkout.project import Project, Secret
 from toolkit.checks.doctor.secrets import of_file, of_folder, of_rotation
 from toolkit.checks.doctor.subject import Subject
-from toolkit.checks.logins import LOGINS, refusal, unasked
+from toolkit.checks.logins import LOGINS, secret_error, skip_reason
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report, one_line
 from toolkit.engine.compose import Docker
 
-OLD = 90
-"""Days after which a password is to be replaced."""
+MAX_AGE_DAYS = 90
+"""Days after which a password should be rotated."""
 
-WEAK = 50
-"""Bits of guessing below which a password is weak; 16 random characters have 53, what `setup` makes has over 100."""
+MIN_STRENGTH_BITS = 50
+"""Bits below which a password is weak; 16 random characters have 53, generated passwords over 100."""
 
-AT_ONCE = 4
-"""Logins tried side by side."""
+PARALLEL_LOGINS = 4
+"""Number of parallel logins."""
 
 REPLACE = "run: invoke secrets.rotate --name={}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one credential; ``strength`` in bits and ``age`` in days where they are known."""
+    """The check of one credential; ``strength`` in bits and ``age`` in days, None if unknown."""
 
     name: str
     account: str
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def outcome(self) -> Outcome:
-        """That of its worst finding."""
+        """The outcome of the worst finding."""
         return max((finding.outcome for finding in self.findings), key=lambda outcome: outcome.severity)
 
 
 def check(project: Project, docker: Docker) -> list[Row]:
-    """Every credential in the order of invoke.yaml, then what is wrong with the folder or unfinished."""
+    """Every credential in the order of invoke.yaml, then problems of the folder and unfinished rotations."""
     subject = Subject(project, docker)
     running = _Running.of(docker)
     values = _passwords(project)
@@ -56,7 +56,7 @@ def check(project: Project, docker: Docker) -> list[Row]:
         value = values.get(secret.name)
         strength = None if value is None else min(map(bits, credentials.load_all(project, secret)))
         if value is not None and strength is not None:
-            findings += _qualities(project, secret, strength, values)
+            findings += _weaknesses(project, secret, strength, values)
             findings.append(_login(project, docker, secret, running))
         return Row(
             secret.name,
@@ -66,14 +66,14 @@ def check(project: Project, docker: Docker) -> list[Row]:
             tuple(findings) or (Finding(secret.name, Outcome.OK, "valid"),),
         )
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_LOGINS) as pool:
         rows = list(pool.map(row, project.secrets.values()))
-    whole = [*of_folder(project), *of_rotation(project)]
-    return rows + [Row(finding.check, "", None, None, (finding,)) for finding in whole]
+    general = [*of_folder(project), *of_rotation(project)]
+    return rows + [Row(finding.check, "", None, None, (finding,)) for finding in general]
 
 
 def bits(password: str) -> int:
-    """How many bits of guessing a password costs, by zxcvbn: it knows common words, names, keyboards and sequences."""
+    """A password's strength in bits, by zxcvbn, which knows common words, names, keyboard patterns and sequences."""
     from zxcvbn import zxcvbn
 
     guesses = zxcvbn(password, max_length=128)["guesses_log10"]
@@ -81,7 +81,7 @@ def bits(password: str) -> int:
 
 
 def report(credentials: Sequence[Row]) -> Report:
-    """The findings of every credential, with its account, its strength and its age beside them."""
+    """The report of every credential's findings, with its account, strength and age."""
     rows = {row.name: row for row in credentials}
 
     def strength(finding: Finding) -> str:
@@ -105,7 +105,7 @@ def report(credentials: Sequence[Row]) -> Report:
 
 @dataclass(frozen=True)
 class _Running:
-    """The services that run; where Docker cannot be asked, ``problem`` says why."""
+    """The running services, or the ``problem`` of the query to Docker."""
 
     services: frozenset[str] = frozenset()
     problem: str = ""
@@ -121,7 +121,7 @@ class _Running:
 
 
 def _passwords(project: Project) -> dict[str, str]:
-    """The passwords that keep the rule, by name."""
+    """The valid passwords by name."""
     values = {}
     for secret in project.secrets.values():
         try:
@@ -134,7 +134,7 @@ def _passwords(project: Project) -> dict[str, str]:
 
 
 def _account(project: Project, secret: Secret) -> str:
-    """The service and the user of a password; the service alone of a token."""
+    """The service and the user of a password; only the service of a token."""
     if secret.users:
         return ""
     if secret.token:
@@ -151,35 +151,35 @@ def _age(project: Project, secret: Secret) -> int | None:
     return int((time.time() - path.stat().st_mtime) // 86400) if path.exists() and not secret.users else None
 
 
-def _qualities(project: Project, secret: Secret, strength: int, passwords: dict[str, str]) -> Iterator[Finding]:
-    """What makes a valid password a bad one."""
-    if strength < WEAK:
-        what = f"it can be guessed: {strength} bits, where {WEAK} are the least"
+def _weaknesses(project: Project, secret: Secret, strength: int, passwords: dict[str, str]) -> Iterator[Finding]:
+    """The weaknesses of a valid password: guessable, reused, old."""
+    if strength < MIN_STRENGTH_BITS:
+        what = f"it is guessable: {strength} bits, at least {MIN_STRENGTH_BITS} required"
         yield Finding(secret.name, Outcome.WARNING, what, REPLACE.format(secret.name))
     same = [name for name, value in passwords.items() if value == passwords[secret.name] and name != secret.name]
     if same:
         yield Finding(secret.name, Outcome.WARNING, f"it is the same as {', '.join(same)}", REPLACE.format(secret.name))
     age = _age(project, secret)
-    if age is not None and age > OLD:
+    if age is not None and age > MAX_AGE_DAYS:
         yield Finding(
-            secret.name, Outcome.WARNING, f"it is {age} days old, more than {OLD}", REPLACE.format(secret.name)
+            secret.name, Outcome.WARNING, f"it is {age} days old, more than {MAX_AGE_DAYS}", REPLACE.format(secret.name)
         )
 
 
 def _login(project: Project, docker: Docker, secret: Secret, running: _Running) -> Finding:
-    """Whether a valid password opens its service, where that can be tried."""
+    """The result of a login with a valid password, if its service is running."""
     service = secret.service
     if running.problem:
-        return Finding(secret.name, Outcome.SKIPPED, f"not tried: {running.problem}")
+        return Finding(secret.name, Outcome.SKIPPED, f"not tested: {running.problem}")
     try:
-        if why := unasked(project, docker, service):
+        if why := skip_reason(project, docker, service):
             return Finding(secret.name, Outcome.OK, why)
         if service not in running.services:
-            return Finding(secret.name, Outcome.SKIPPED, f"not tried: {service} does not run")
-        said = refusal(project, docker, secret)
+            return Finding(secret.name, Outcome.SKIPPED, f"not tested: {service} is not running")
+        problem = secret_error(project, docker, secret)
     except ToolkitError as error:
-        said = error.what
-    if not said:
+        problem = error.what
+    if not problem:
         return Finding(secret.name, Outcome.OK, f"{service} accepts it")
-    fix = f"put the value that {service} knows back into {secret.file}, or let it take this one: {LOGINS[service].take}"
-    return Finding(secret.name, Outcome.FAILED, f"{service} does not accept it: {said}", fix)
+    fix = f"restore the value that {service} accepts in {secret.file}, or apply this one: {LOGINS[service].apply}"
+    return Finding(secret.name, Outcome.FAILED, f"{service} rejects it: {problem}", fix)

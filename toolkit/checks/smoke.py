@@ -1,4 +1,4 @@
-"""Smoke checks: the stack is used as its clients use it, from this host and from a container inside, side by side."""
+"""Smoke checks: use the stack as its clients do, from this host and from a container inside, in parallel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.scrape_jobs import metrics_pages
 from toolkit.checks import hostchecks, proxy
 from toolkit.checks.hostchecks import Host
-from toolkit.checks.logins import is_foreign
+from toolkit.checks.logins import is_external_app
 from toolkit.checks.proxy import Proxy
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError
@@ -41,98 +41,98 @@ COLUMNS: Columns = {
 
 
 def report(findings: Sequence[Finding]) -> Report:
-    """What the smoke checks found; the subject of each is where it ran."""
+    """The report of the smoke checks; the subject of each finding is the place where it ran."""
     return Report("smoke checks", findings, COLUMNS, "see the table; invoke status and invoke logs show the services")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the configuration says about each service, for deciding which checks can run."""
+    """The configured services, to decide which checks can run."""
 
     services: Mapping[str, Mapping[str, Any]]
-    on: frozenset[str]
+    enabled: frozenset[str]
     unavailable: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, project: Project, docker: Docker) -> tuple[str, Plan]:
         """The Compose project's name, and the plan of its effective configuration."""
         active, every = docker.effective(), docker.effective(every_group=True)
-        lacking = frozenset(unavailable.services(project, docker))
-        return active["name"], cls(every["services"], frozenset(active["services"]), lacking)
+        missing = frozenset(unavailable.services(project, docker))
+        return active["name"], cls(every["services"], frozenset(active["services"]), missing)
 
     @property
-    def wanted(self) -> list[str]:
-        """The services that a check is asked for inside: all that should run, in the order of the configuration."""
-        return [name for name in self.services if name in self.on and not self.absence(name)]
+    def expected(self) -> list[str]:
+        """The services that should be running, in the order of the configuration."""
+        return [name for name in self.services if name in self.enabled and not self.unavailable_reason(name)]
 
-    def absence(self, service: str) -> str:
-        """Why a service is not there to be checked; empty where it should be."""
+    def unavailable_reason(self, service: str) -> str:
+        """Why a service is not available for a check; empty if it should be running."""
         spec = self.services.get(service)
         if spec is None:
             return f"the configuration has no service {service}"
         if service in self.unavailable:
             return f"{service} is {unavailable.REASON}"
-        if service not in self.on:
-            return f"{service} is switched off (group {', '.join(spec.get('profiles') or ())})"
+        if service not in self.enabled:
+            return f"{service} is disabled (group {', '.join(spec.get('profiles') or ())})"
         if (spec.get("deploy") or {}).get("replicas") == 0:
             return f"{service} has no replicas"
         return ""
 
-    def foreign_app(self) -> bool:
-        """Whether another application stands in the place of ours."""
-        return is_foreign(self.services)
+    def uses_external_app(self) -> bool:
+        """Whether ``app`` is another application."""
+        return is_external_app(self.services)
 
     def published(self, service: str) -> bool:
-        """Whether a client outside reaches a service: at a port of its own, or the application through its proxy."""
-        ways = (service, proxy.SERVICE) if service == "app" else (service,)
-        return any(self.services.get(way, {}).get("ports") for way in ways)
+        """Whether a service is reachable from outside: at its own port, or the application through the proxy."""
+        entries = (service, proxy.SERVICE) if service == "app" else (service,)
+        return any(self.services.get(entry, {}).get("ports") for entry in entries)
 
-    def reason_to_skip(self, check: hostchecks.HostCheck) -> str:
-        """Why a check from the host cannot be done; empty where it can."""
+    def skip_reason(self, check: hostchecks.HostCheck) -> str:
+        """Why a check from the host is skipped; empty if it can run."""
         for service in check.services:
-            if reason := self.absence(service):
+            if reason := self.unavailable_reason(service):
                 return reason
         if not check.inside and not self.published(check.services[0]):
             return f"the profile publishes no port of {check.services[0]}"
-        if check.ours and self.foreign_app():
-            return "another application is in the place of ours (APP_IMAGE, APP_CONTEXT)"
+        if check.own_app_only and self.uses_external_app():
+            return "another application is configured (APP_IMAGE, APP_CONTEXT)"
         return ""
 
 
 def smoke(project: Project, docker: Docker, timeout: float) -> Report:
-    """Run every check that the profile and its groups allow, at the same time.
+    """Run every check that the profile and its groups allow, in parallel.
 
     Args:
-        project: The checkout; its secrets are what a client logs in with.
+        project: The checkout, with the credentials of the clients.
         docker: Docker in its folder.
         timeout: Seconds for all of them.
 
     Returns:
-        A report with each check in a fixed order; nothing that was not done counts as passed.
+        A report with the checks in a fixed order; a check that did not run is never counted as passed.
 
     Raises:
-        ToolkitError: the configuration or the engine cannot be asked.
+        ToolkitError: the configuration or the engine cannot be queried.
     """
     name, plan = Plan.read(project, docker)
     stop = threading.Event()
     found = container_states(docker, name)
     stack = Stack.of(project, docker, found, plan.unavailable)
-    front = Proxy.find(docker, plan.services, found)
-    host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack, front)
-    # What the profile does not have at all is not missed.
+    front_proxy = Proxy.find(docker, plan.services, found)
+    host = Host(project, plan.services, found, time.monotonic() + timeout, stop, stack, front_proxy)
+    # Services that the profile does not define are not reported.
     checks = [check for check in hostchecks.CHECKS if check.services[0] in plan.services]
     with ThreadPoolExecutor(len(checks) + 1) as pool:
         try:
-            inside = pool.submit(_inside, docker, name, plan, timeout, stop)
-            outside = [pool.submit(_by_host, check, host, plan) for check in checks]
+            inside = pool.submit(_inside_findings, docker, name, plan, timeout, stop)
+            outside = [pool.submit(_run_on_host, check, host, plan) for check in checks]
             return report([*(each.result() for each in outside), *inside.result()])
         finally:
             stop.set()
 
 
-def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Finding:
+def _run_on_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Finding:
     where = INSIDE if check.inside else HOST
-    if reason := plan.reason_to_skip(check):
+    if reason := plan.skip_reason(check):
         return Finding.skipped(check.name, where, reason)
     started = time.monotonic()
     try:
@@ -141,27 +141,27 @@ def _by_host(check: hostchecks.HostCheck, host: Host, plan: Plan) -> Finding:
         detail, outcome = str(error), Outcome.FAILED
     except ToolkitError as error:
         detail, outcome = f"{error.what}: {error.why}", Outcome.FAILED
-    except Exception as error:  # whatever a client library raises is this check's failure
+    except Exception as error:  # any error of a client library fails the check
         detail, outcome = f"{type(error).__name__}: {error}", Outcome.FAILED
     return Finding(check.name, outcome, detail, subject=where, seconds=time.monotonic() - started)
 
 
-def _inside(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Finding]:
-    """A check for every service that should run, in the order of the configuration, and for each that is absent."""
-    wanted = plan.wanted
-    pages = {name: url for name, url in metrics_pages(docker.root).items() if name in wanted}
-    done = {check.check: check for check in _run_inside(docker, project, wanted, pages, timeout, stop)}
+def _inside_findings(docker: Docker, project: str, plan: Plan, timeout: float, stop: threading.Event) -> list[Finding]:
+    """A finding for every service that should be running, in configuration order, and for unavailable ones."""
+    expected = plan.expected
+    pages = {name: url for name, url in metrics_pages(docker.root).items() if name in expected}
+    done = {check.check: check for check in _run_inside(docker, project, expected, pages, timeout, stop)}
     used = {service for check in hostchecks.CHECKS for service in check.services}
     checks = [check for name, check in done.items() if check.outcome is not Outcome.SKIPPED or name not in used]
-    order = {name: number for number, name in enumerate(wanted)}
-    lacking = [Finding.skipped(name, INSIDE, plan.absence(name)) for name in sorted(plan.unavailable)]
-    return [*sorted(checks, key=lambda check: order.get(check.check, len(order))), *lacking]
+    order = {name: number for number, name in enumerate(expected)}
+    missing = [Finding.skipped(name, INSIDE, plan.unavailable_reason(name)) for name in sorted(plan.unavailable)]
+    return [*sorted(checks, key=lambda check: order.get(check.check, len(order))), *missing]
 
 
 def _run_inside(
     docker: Docker,
     project: str,
-    wanted: Sequence[str],
+    expected: Sequence[str],
     pages: Mapping[str, str],
     timeout: float,
     stop: threading.Event,
@@ -173,32 +173,32 @@ def _run_inside(
     """
     container = f"{project}-smoke-{uuid4().hex[:8]}"
     started = time.monotonic()
-    output, why, ended = "", "it did not report", False
+    output, why, completed = "", "it did not report", False
     try:
         result = docker.compose(
             "run", "--rm", "--no-deps", "--no-TTY", "--env", f"{PAGES}={json.dumps(pages)}", "--name", container,
-            "smoke", "smoke", "--only", *wanted,
+            "smoke", "smoke", "--only", *expected,
             timeout=timeout, stop=stop,
         )  # fmt: skip
-        output, ended = result.stdout, bool(result.stdout) and result.code in {0, 1}
-        if said := result.stderr.strip().splitlines():
-            why = f"it did not report: {said[-1]}"
+        output, completed = result.stdout, bool(result.stdout) and result.code in {0, 1}
+        if lines := result.stderr.strip().splitlines():
+            why = f"it did not report: {lines[-1]}"
     except ToolkitError as error:
         why = error.why or error.what
-    if not ended:
+    if not completed:
         docker("rm", "--force", container)
     seconds = time.monotonic() - started
     reported = {check.check: check for line in output.splitlines() if (check := read_line(line))}
-    missing = {name: _inside_finding(name, Outcome.FAILED, why, seconds) for name in wanted if name not in reported}
+    missing = {name: _inside_finding(name, Outcome.FAILED, why, seconds) for name in expected if name not in reported}
     yield from (reported | missing).values()
 
 
 def read_line(line: str) -> Finding | None:
-    """A check as the service ``smoke`` prints it; None for a line that is none."""
+    """A finding in the output of the service ``smoke``; None for any other line."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        told = json.loads(line)
-        outcome = Outcome.SKIPPED if told["ok"] is None else Outcome.OK if told["ok"] is True else Outcome.FAILED
-        return _inside_finding(str(told["check"]), outcome, str(told["detail"]), float(told["ms"]) / 1000)
+        record = json.loads(line)
+        outcome = Outcome.SKIPPED if record["ok"] is None else Outcome.OK if record["ok"] is True else Outcome.FAILED
+        return _inside_finding(str(record["check"]), outcome, str(record["detail"]), float(record["ms"]) / 1000)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What runs: one row for every container, and one for every service that should have one and has none."""
+"""The status table: one row for every container, and for every missing container."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("service", "state", "health", "since", "ports", "memory")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; ``problem`` says what is wrong with it, empty where nothing is."""
+    """A row of the table; ``problem`` is empty if the container is healthy."""
 
     service: str
     state: str = "not created"
@@ -33,10 +33,10 @@ class Row:
 
 
 def status(project: Project, docker: Docker) -> None:
-    """Print the table, and what the images in use do not have.
+    """Print the table and the unavailable services.
 
     Raises:
-        ToolkitError: a service that is switched on is not healthy, or has no container.
+        ToolkitError: an enabled service is not healthy or has no container.
     """
     config = docker.effective()
     found = with_http_health(docker, container_states(docker, config["name"]))
@@ -48,13 +48,13 @@ def status(project: Project, docker: Docker) -> None:
     )
     unavailable.show(project, docker)
     if problems := [row.problem for row in rows if row.problem]:
-        fix = "invoke logs --service=NAME shows why" if found else "run: invoke up"
+        fix = "run: invoke logs --service=NAME" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"
         raise ToolkitError(what, ", ".join(problems), fix)
 
 
 def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mapping[str, str]) -> list[Row]:
-    """The rows: the services that are switched on, then containers of others that are still there.
+    """The rows: the enabled services, then containers of other services.
 
     Args:
         config: The effective configuration.
@@ -68,11 +68,11 @@ def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mappin
         missing = max(service.expected - len(service.states), 0)
         rows += [Row(service.name, problem=f"{service.name}: not created")] * missing
     names = {service.name for service in expected}
-    return rows + [row(state, used, wanted=False) for state in found if state.service not in names]
+    return rows + [row(state, used, expected=False) for state in found if state.service not in names]
 
 
-def row(state: ServiceState, used: Mapping[str, str], *, wanted: bool = True) -> Row:
-    """The line of one container."""
+def row(state: ServiceState, used: Mapping[str, str], *, expected: bool = True) -> Row:
+    """The row of a container."""
     healthy = state.verdict in {Verdict.OK, Verdict.DONE}
     ended = state.status in {"exited", "dead"}
     return Row(
@@ -82,24 +82,24 @@ def row(state: ServiceState, used: Mapping[str, str], *, wanted: bool = True) ->
         since=age(state.finished if ended else state.started),
         ports=", ".join(dict.fromkeys(port.address for port in state.ports)) or "-",
         memory=used.get(state.id, "-"),
-        problem=f"{state.container}: {state.summary}" if wanted and not healthy else "",
+        problem=f"{state.container}: {state.summary}" if expected and not healthy else "",
     )
 
 
 def memory(docker: Docker, containers: Sequence[str]) -> dict[str, str]:
-    """Memory that containers use, by id. The engine takes two seconds for it, whatever their number."""
+    """The memory usage of containers by id. The engine needs two seconds for any number of containers."""
     if not containers:
         return {}
     result = docker("stats", "--no-stream", "--no-trunc", "--format", "json", *containers)
     used = {}
     for line in result.stdout.splitlines():
-        told = json.loads(line)
-        used[told["ID"]] = told["MemUsage"].partition("/")[0].strip()
+        record = json.loads(line)
+        used[record["ID"]] = record["MemUsage"].partition("/")[0].strip()
     return used
 
 
 def age(moment: datetime | None) -> str:
-    """How long ago, in the largest unit that says enough."""
+    """The time since ``moment``, in the largest suitable unit."""
     if moment is None:
         return "-"
     past = max(datetime.now(UTC) - moment, timedelta())

@@ -1,5 +1,5 @@
-"""Whether the observability of the running stack tells the truth.
+"""Checks of the running stack's observability against its configuration.
 
-Every module holds one kind of check against the live programs; each yields one `Result` for every thing that it looked
-at. ``invoke observe.check`` runs them all, the smoke checks use some of them.
+Every module has one kind of check and yields one finding per subject. ``invoke observe.check`` runs them all; the smoke
+checks use some of them.
 """

@@ -1,4 +1,4 @@
-"""All of it: ``invoke observe.check``."""
+"""All checks of ``invoke observe.check``."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ COLUMNS: Columns = {
 
 
 def check(project: Project, docker: Docker) -> Report:
-    """The findings of every check, in their order.
+    """The findings of every check, in order.
 
     Raises:
-        ToolkitError: the stack cannot be asked, or its dashboards and rules cannot be read.
+        ToolkitError: the stack cannot be queried, or its dashboards and rules cannot be read.
     """
     stack = Stack.read(project, docker)
     try:
-        of_metrics = list(metrics.check(stack))
+        metric_findings = list(metrics.check(stack))
         findings = [
             *targets.check(stack),
-            *of_metrics,
-            *panels.check(stack, of_metrics),
+            *metric_findings,
+            *panels.check(stack, metric_findings),
             *references(project),
             *grafana.check(project, stack),
             *correlation.check(stack),
         ]
     except (OSError, KeyError, ValueError) as error:
         raise ToolkitError("cannot read the rules and dashboards", f"{error!r}", "run: nox -s validate") from error
-    return Report("checks", findings, COLUMNS, "the table names each", condensed=True)
+    return Report("checks", findings, COLUMNS, "see the table", condensed=True)
 
 
 def references(project: Project) -> Iterator[Finding]:
-    """The uids, links and data sources of the dashboards lead to what exists, as ``validate`` checks it."""
+    """The uids, links and data sources of the dashboards, checked as in ``validate``."""
     from toolkit.validate import dashboards, datasources
     from toolkit.validate.checkout import Checkout
     from toolkit.validate.findings import BrokenFileError

@@ -1,4 +1,4 @@
-"""One request, followed from its metric to its trace to its log lines."""
+"""Follows one request from its metric to its trace to its log lines."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from toolkit.observe.stack import Stack, data, url
 
 CHECK = "one request"
 TARGET = "http://app:3000/api/health/live"
-"""What the request has probed: inside the stack, so that it needs no internet."""
+"""The probed URL, inside the stack, so that no internet access is needed."""
 
 ROUTE = 'http_request_duration_seconds_bucket{job="app", method="POST", route="/api/probes"}'
 PARTICIPANTS = frozenset({"app", "worker"})
 SPANS_OF = frozenset(f"netmon-{name}" for name in PARTICIPANTS)
-SECONDS = 30.0
-"""For the slowest of the three: a scrape, the collector's batches, the stores."""
+TIMEOUT_SECONDS = 30.0
+"""Timeout for the slowest of the three signals: a scrape, the collector's batches, the stores."""
 PAUSE = 1.0
-OWN = 6.0
-"""Seconds, two scrapes, in which the exemplar of our own request is waited for. A bucket keeps the newest one only, and
-where others ask as well that is one of theirs: then it is theirs that is followed, since the way is the same."""
+OWN_EXEMPLAR_SECONDS = 6.0
+"""Seconds (two scrapes) to wait for the exemplar of our own request. A bucket keeps only its newest exemplar: with
+other traffic it belongs to another request, which is followed instead."""
 
 
 @dataclass
 class Trail:
-    """What was found of one request."""
+    """A request, by its trace id, and the evidence found of it by signal."""
 
     trace: str
     began: float
-    seen: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A kind of signal: the service that stores it, what to ask it, and what an answer says of the request."""
+    """A signal: the service that stores it, the query for a request, and the evidence in the response (empty: none)."""
 
     name: str
     store: str
-    ask: Callable[[Trail], Request]
-    found: Callable[[Trail, Response], str]
+    request: Callable[[Trail], Request]
+    evidence_in: Callable[[Trail, Response], str]
 
 
 def check(stack: Stack) -> Iterator[Finding]:
     """The exemplar, the trace and the log lines of one request are found by its trace id."""
-    wanted = list(signals(stack))
-    missing = {"logs", "traces", "metrics"} - {signal.name for signal in wanted}
+    expected = list(signals(stack))
+    missing = {"logs", "traces", "metrics"} - {signal.name for signal in expected}
     for name in sorted(missing):
-        yield Finding.skipped(CHECK, name, "nothing that stores them runs here")
-    if why := next(filter(None, map(stack.why_not, ("app", "worker", "otel-collector"))), ""):
+        yield Finding.skipped(CHECK, name, "no store for them is running")
+    if why := next(filter(None, map(stack.unavailable_reason, ("app", "worker", "otel-collector"))), ""):
         yield Finding.skipped(CHECK, "app and worker", why)
         return
     try:
@@ -65,18 +65,18 @@ def check(stack: Stack) -> Iterator[Finding]:
         yield Finding.of(CHECK, "POST /api/probes", str(error))
         return
     try:
-        follow(stack, trail, wanted, SECONDS)
+        follow(stack, trail, expected, TIMEOUT_SECONDS)
     except CheckError as error:
-        for signal in wanted:
-            problem = "" if signal.name in trail.seen else f"{error} (trace {trail.trace})"
-            yield Finding.of(CHECK, signal.name, problem, trail.seen.get(signal.name, ""))
+        for signal in expected:
+            problem = "" if signal.name in trail.evidence else f"{error} (trace {trail.trace})"
+            yield Finding.of(CHECK, signal.name, problem, trail.evidence.get(signal.name, ""))
         return
-    for signal in wanted:
-        yield Finding.of(CHECK, signal.name, "", trail.seen[signal.name])
+    for signal in expected:
+        yield Finding.of(CHECK, signal.name, "", trail.evidence[signal.name])
 
 
 def signals(stack: Stack) -> Iterator[Signal]:
-    """The signals that can be found here, each where it is stored."""
+    """The signals of this stack, each with its running store."""
     logs = (Signal("logs", "loki", _loki, _loki_lines), Signal("logs", "victorialogs", _victorialogs, _victoria_lines))
     traces = (Signal("traces", "tempo", _tempo, _spans), Signal("traces", "jaeger", _jaeger, _spans))
     for stores in ((Signal("metrics", "prometheus", _exemplars, _exemplar),), traces, logs):
@@ -84,51 +84,53 @@ def signals(stack: Stack) -> Iterator[Signal]:
 
 
 def send(stack: Stack) -> Trail:
-    """Ask for a probe under a trace id of our own.
+    """Request a probe with a trace id of our own.
 
     Raises:
-        CheckError: the application does not accept it.
+        CheckError: the application rejects it.
     """
     trail = Trail(secrets.token_hex(16), time.time())
     traced = {"traceparent": f"00-{trail.trace}-{secrets.token_hex(8)}-01"}
     headers = credentials.authorization(stack.project) | traced
     [answer] = stack.fetch([Request.post(url("app", "/api/probes"), {"url": TARGET}, headers=headers)])
     if answer.problem:
-        raise CheckError(f"the application does not accept a probe: {answer.problem}")
+        raise CheckError(f"the application rejects a probe: {answer.problem}")
     return trail
 
 
-def follow(stack: Stack, trail: Trail, wanted: Sequence[Signal], seconds: float, stop: threading.Event = NEVER) -> None:
-    """Wait until all the signals are found; what was found is in ``trail`` meanwhile.
+def follow(
+    stack: Stack, trail: Trail, expected: Sequence[Signal], seconds: float, stop: threading.Event = NEVER
+) -> None:
+    """Wait until all signals are found; ``trail`` has the evidence so far.
 
     Raises:
-        CheckError: some were not found in time.
+        CheckError: some signals were not found in time.
     """
     followed = time.monotonic()
 
-    def look() -> bool:
+    def all_found() -> bool:
         nonlocal followed
-        if any(signal.name == "metrics" for signal in wanted) and time.monotonic() - followed > OWN:
+        if any(signal.name == "metrics" for signal in expected) and time.monotonic() - followed > OWN_EXEMPLAR_SECONDS:
             followed = time.monotonic()
             [answer] = stack.fetch([_exemplars(trail)])
-            take_over(trail, answer)
-        left = [signal for signal in wanted if signal.name not in trail.seen]
-        answers = stack.fetch([signal.ask(trail) for signal in left])
-        for signal, answer in zip(left, answers, strict=True):
-            if seen := signal.found(trail, answer):
-                trail.seen[signal.name] = seen
-        return len(trail.seen) == len(wanted)
+            follow_newest(trail, answer)
+        missing = [signal for signal in expected if signal.name not in trail.evidence]
+        answers = stack.fetch([signal.request(trail) for signal in missing])
+        for signal, answer in zip(missing, answers, strict=True):
+            if evidence := signal.evidence_in(trail, answer):
+                trail.evidence[signal.name] = evidence
+        return len(trail.evidence) == len(expected)
 
-    until("its signals", look, seconds, PAUSE, stop)
+    until("its signals", all_found, seconds, PAUSE, stop)
 
 
-def take_over(trail: Trail, answer: Response) -> None:
-    """Follow the request of the newest exemplar from now on, unless there is none or it is the one that is followed."""
+def follow_newest(trail: Trail, answer: Response) -> None:
+    """Follow the request of the newest exemplar, if it is another one."""
     found = [exemplar for series in data(answer) or () for exemplar in series["exemplars"]]
     newest = max(found, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
     if newest and newest["labels"].get("trace_id", trail.trace) != trail.trace:
         trail.trace = newest["labels"]["trace_id"]
-        trail.seen.clear()
+        trail.evidence.clear()
 
 
 def _exemplars(trail: Trail) -> Request:
@@ -159,7 +161,7 @@ def _spans(_trail: Trail, answer: Response) -> str:
 
 
 def _services(node: Any) -> Iterator[str]:
-    """The services whose spans are in a trace, as Jaeger (serviceName) or OTLP (an attribute) has them."""
+    """The services with spans in a trace, in Jaeger's form (serviceName) or OTLP's (an attribute)."""
     match node:
         case {"key": "service.name", "value": {"stringValue": str(name)}} | {"serviceName": str(name)}:
             yield name
@@ -183,15 +185,15 @@ def _victorialogs(trail: Trail) -> Request:
 
 def _loki_lines(_trail: Trail, answer: Response) -> str:
     streams = (data(answer) or {}).get("result", [])
-    return _told([stream["stream"].get("service_name") for stream in streams for _ in stream["values"]])
+    return _line_summary([stream["stream"].get("service_name") for stream in streams for _ in stream["values"]])
 
 
 def _victoria_lines(_trail: Trail, answer: Response) -> str:
     lines = answer.body.splitlines() if answer.ok else []
-    return _told([json.loads(line).get("service.name") for line in lines])
+    return _line_summary([json.loads(line).get("service.name") for line in lines])
 
 
-def _told(services: Sequence[str | None]) -> str:
-    """What to say of log lines by the service of each; nothing while a participant has none."""
+def _line_summary(services: Sequence[str | None]) -> str:
+    """The summary of log lines by service; empty while a participant has none."""
     names = {str(name) for name in services}
     return f"{len(services)} lines of {', '.join(sorted(names))}" if names >= PARTICIPANTS else ""

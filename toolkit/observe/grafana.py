@@ -1,4 +1,4 @@
-"""Whether Grafana has what the files provision, and reaches its data sources."""
+"""Checks Grafana's provisioned dashboards and the health of its data sources."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ CHECK = "grafana"
 SOURCES = "monitoring/grafana/provisioning/datasources"
 GROUPS = "monitoring/grafana/groups"
 PROXIED = {"alertmanager": "/api/v2/status"}
-"""Data sources without a health check of their own: what is asked of each through Grafana."""
+"""Data sources without a health check in Grafana, with the path that is queried through Grafana's proxy instead."""
 
 
 def check(project: Project, stack: Stack) -> Iterator[Finding]:
-    """Every provisioned data source answers through Grafana, and Grafana has every dashboard."""
+    """Every provisioned data source is healthy, and every dashboard is loaded."""
     uids = [str(model["uid"]) for model in dashboards.load(stack.root).values()]
-    if why := stack.why_not("grafana"):
+    if why := stack.unavailable_reason("grafana"):
         yield Finding.skipped(CHECK, f"its data sources and {len(uids)} dashboards", why)
         return
     subjects = {f"data source {uid}": _health(uid, kind) for uid, kind in _sources(stack)}
     subjects |= {f"dashboard {uid}": f"/api/dashboards/uid/{uid}" for uid in uids}
-    answers = stack.fetch([Request(url("grafana", path), headers=login(project)) for path in subjects.values()])
+    answers = stack.fetch([Request(url("grafana", path), headers=authorization(project)) for path in subjects.values()])
     for subject, answer in zip(subjects, answers, strict=True):
         yield Finding.of(CHECK, subject, answer.problem)
 
 
-def login(project: Project) -> dict[str, str]:
-    """The header with which a request is the administrator's."""
+def authorization(project: Project) -> dict[str, str]:
+    """The Authorization header of the administrator."""
     password = credentials.read(project)["GRAFANA_ADMIN_PASSWORD"]
     return {"Authorization": f"Basic {b64encode(f'admin:{password}'.encode()).decode()}"}
 
 
 def _sources(stack: Stack) -> Iterator[tuple[str, str]]:
-    """The uid and type of every data source that is provisioned here."""
+    """The uid and type of every provisioned data source."""
     files = [*(stack.root / SOURCES).glob("*.yml")]
     files += [path for path in (stack.root / GROUPS).glob("*/*.yml") if path.parent.name in stack.services]
     for path in sorted(files):

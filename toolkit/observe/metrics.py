@@ -1,4 +1,4 @@
-"""Whether every metric that a rule or a panel reads is there."""
+"""Checks that every metric used by a rule or a panel exists in Prometheus."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from toolkit.engine.stack_http import Request
 from toolkit.observe.stack import Stack, data, url
 
 CHECK = "metrics"
-USUAL = "15s"
-"""How often a group is evaluated that does not say."""
-SETTLING = 60.0
-"""Seconds for the first scrapes, and for what is recorded from what is recorded."""
+DEFAULT_INTERVAL = "15s"
+"""The evaluation interval of a group without one."""
+SETTLING_SECONDS = 60.0
+"""Seconds for the first scrapes and for recording rules based on other recording rules."""
 RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"))
 
 
 def check(stack: Stack) -> Iterator[Finding]:
-    """Every metric of every rule and panel is in Prometheus now, or listed with the reason why it need not be."""
+    """Every metric of every rule and panel exists in Prometheus, or is listed as optional with a reason."""
     used, broken = names(stack)
     yield from broken
     for service in stack.unavailable:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
-            yield Finding.skipped(CHECK, f"the rules of {service}", stack.why_not(service))
+            yield Finding.skipped(CHECK, f"the rules of {service}", stack.unavailable_reason(service))
     expected = expectations.absent_metrics(stack.root)
-    if why := stack.why_not("prometheus"):
+    if why := stack.unavailable_reason("prometheus"):
         yield Finding.skipped(CHECK, f"{len(used)} names", why)
         return
     series, runtime = stack.fetch(
@@ -42,29 +42,29 @@ def check(stack: Stack) -> Iterator[Finding]:
             Request(url("prometheus", "/api/v1/status/runtimeinfo")),
         ]
     )
-    found, told = data(series), data(runtime)
-    if found is None or told is None:
-        yield Finding.of(CHECK, "prometheus", series.problem or runtime.problem or "it does not tell its metrics")
+    found, info = data(series), data(runtime)
+    if found is None or info is None:
+        yield Finding.of(CHECK, "prometheus", series.problem or runtime.problem or "it does not report its metrics")
         return
     live = {each["metric"]["__name__"] for each in found["result"]}
-    age = (datetime.now(UTC) - datetime.fromisoformat(told["startTime"])).total_seconds()
-    young = {name for name, interval in _recorded(stack) if age < 2 * interval + SETTLING}
+    age = (datetime.now(UTC) - datetime.fromisoformat(info["startTime"])).total_seconds()
+    not_yet_recorded = {name for name, interval in _recorded(stack) if age < 2 * interval + SETTLING_SECONDS}
     for name in sorted(used):
         listed = [each for each in expected if each.matches(name)]
         if name in live:
             yield Finding.of(CHECK, name, "")
         elif missing := next((each.needs for each in listed if each.needs in stack.unavailable), None):
-            yield Finding.skipped(CHECK, name, stack.why_not(missing))
-        elif excuse := next((each for each in listed if not each.needs), None):
-            yield Finding.of(CHECK, name, "", excuse.reason)
-        elif name in young:
-            yield Finding.of(CHECK, name, "", "Prometheus has not run for long enough to record it.")
+            yield Finding.skipped(CHECK, name, stack.unavailable_reason(missing))
+        elif optional := next((each for each in listed if not each.needs), None):
+            yield Finding.of(CHECK, name, "", optional.reason)
+        elif name in not_yet_recorded:
+            yield Finding.of(CHECK, name, "", "Prometheus has not been running long enough to record it.")
         else:
-            yield Finding.of(CHECK, name, f"Prometheus does not have it; read by {', '.join(sorted(used[name]))}")
+            yield Finding.of(CHECK, name, f"missing in Prometheus; used by {', '.join(sorted(used[name]))}")
 
 
 def names(stack: Stack) -> tuple[dict[str, set[str]], list[Finding]]:
-    """The metrics that are read, with who reads each, and the expressions that cannot be read."""
+    """The used metrics with their rules and panels, and the findings of expressions that do not parse."""
     used: defaultdict[str, set[str]] = defaultdict(set)
     broken = []
     for reader, expression in (*_rules(stack), *_panels(stack)):
@@ -77,19 +77,19 @@ def names(stack: Stack) -> tuple[dict[str, set[str]], list[Finding]]:
 
 
 def _rules(stack: Stack) -> Iterator[tuple[str, str]]:
-    for file, _, rule in _loaded(stack):
+    for file, _, rule in _loaded_rules(stack):
         yield f"{file}:{rule.get('alert') or rule.get('record')}", rule["expr"]
 
 
 def _recorded(stack: Stack) -> Iterator[tuple[str, float]]:
-    """The series that rules record, with the seconds between two evaluations."""
-    for _, group, rule in _loaded(stack):
+    """The recorded series with their evaluation intervals in seconds."""
+    for _, group, rule in _loaded_rules(stack):
         if "record" in rule:
-            yield rule["record"], seconds(group.get("interval", USUAL))
+            yield rule["record"], seconds(group.get("interval", DEFAULT_INTERVAL))
 
 
-def _loaded(stack: Stack) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """File, group and content of every rule that is loaded here; those of Jaeger only where it runs."""
+def _loaded_rules(stack: Stack) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """File, group and content of every loaded rule; Jaeger's rules only if its group is enabled."""
     for folder in RULES:
         for path in sorted((stack.root / folder).glob("*.yml")):
             if folder.name != "rules" and (folder.name not in stack.services or not path.name.startswith("rules")):

@@ -1,4 +1,4 @@
-"""Whether every panel shows something."""
+"""Checks that every panel has data."""
 
 from __future__ import annotations
 
@@ -14,53 +14,57 @@ from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
 CHECK = "panels"
-SPAN = 1800
-"""Seconds that a dashboard shows at first."""
-STEP = "15"
-TIMEOUT = 20.0
+SPAN_SECONDS = 1800
+"""Seconds of a dashboard's default time range."""
+STEP_SECONDS = "15"
+TIMEOUT_SECONDS = 20.0
 STORES = ("prometheus", "loki", "tempo")
 
 
 def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
-    """Every query of every panel returns data, or is listed with the reason why it may not.
+    """Every query of every panel returns data, or is listed as empty by design with a reason.
 
     Args:
         stack: The running stack.
-        metrics: What was found of the metrics: a panel of one that need not be there may be empty for the same reason.
+        metrics: The findings of the metrics: a panel of an optional metric may be empty for the same reason.
     """
-    excused = {each.subject: each for each in metrics if each.detail and each.outcome is not Outcome.FAILED}
-    asked = queries(stack.root)
+    optional_metrics = {each.subject: each for each in metrics if each.detail and each.outcome is not Outcome.FAILED}
+    panel_queries = queries(stack.root)
     allowed = empty_panels(stack.root)
-    for store in sorted({query.datasource for query in asked}):
-        mine = [query for query in asked if query.datasource == store]
-        why = stack.why_not(store) if store in STORES else f"nothing here asks {store} as Grafana does"
+    for store in sorted({query.datasource for query in panel_queries}):
+        of_store = [query for query in panel_queries if query.datasource == store]
+        why = stack.unavailable_reason(store) if store in STORES else f"queries of {store} are not checked"
         if why:
-            for query in mine:
+            for query in of_store:
                 yield Finding.skipped(CHECK, _subject(query), why)
             continue
         now = time.time()
-        answers = stack.fetch([_request(query, now) for query in mine])
-        for query, answer in zip(mine, answers, strict=True):
-            yield _judge(stack, query, answer, allowed, excused)
+        answers = stack.fetch([_request(query, now) for query in of_store])
+        for query, answer in zip(of_store, answers, strict=True):
+            yield _finding(stack, query, answer, allowed, optional_metrics)
 
 
-def _judge(
-    stack: Stack, query: PanelQuery, answer: Response, allowed: Sequence[EmptyPanel], excused: Mapping[str, Finding]
+def _finding(
+    stack: Stack,
+    query: PanelQuery,
+    answer: Response,
+    allowed: Sequence[EmptyPanel],
+    optional_metrics: Mapping[str, Finding],
 ) -> Finding:
     subject = _subject(query)
     if answer.problem:
         return Finding.of(CHECK, subject, f"{answer.problem} ({query.expr})")
     if not empty(query.datasource, answer):
         return Finding.of(CHECK, subject, "")
-    excuse = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
-    if excuse and excuse.needs:
-        return Finding.skipped(CHECK, subject, stack.why_not(excuse.needs))
-    if excuse:
-        return Finding.of(CHECK, subject, "", excuse.reason)
+    exception = next((each for each in allowed if each.covers(query, stack.unavailable)), None)
+    if exception and exception.needs:
+        return Finding.skipped(CHECK, subject, stack.unavailable_reason(exception.needs))
+    if exception:
+        return Finding.of(CHECK, subject, "", exception.reason)
     for name in sorted(promql.metrics_in(query.expr)) if query.datasource == "prometheus" else ():
-        if missing := excused.get(name):
+        if missing := optional_metrics.get(name):
             return Finding(CHECK, missing.outcome, f"{name}: {missing.detail}", subject=subject)
-    return Finding.of(CHECK, subject, f"it shows nothing: {query.expr}")
+    return Finding.of(CHECK, subject, f"no data: {query.expr}")
 
 
 def _subject(query: PanelQuery) -> str:
@@ -68,29 +72,29 @@ def _subject(query: PanelQuery) -> str:
 
 
 def _request(query: PanelQuery, now: float) -> Request:
-    """The request that Grafana sends for a panel over the first time range; every store takes Unix seconds."""
-    span = {"start": f"{now - SPAN:.0f}", "end": f"{now:.0f}"}
+    """Grafana's request for a panel over the default time range; every store accepts Unix seconds."""
+    span = {"start": f"{now - SPAN_SECONDS:.0f}", "end": f"{now:.0f}"}
     match query.datasource:
         case "prometheus":
-            address = url("prometheus", "/api/v1/query_range", query=query.expr, step=STEP, **span)
+            address = url("prometheus", "/api/v1/query_range", query=query.expr, step=STEP_SECONDS, **span)
         case "loki":
-            address = url("loki", "/loki/api/v1/query_range", query=query.expr, step=STEP, limit="1", **span)
+            address = url("loki", "/loki/api/v1/query_range", query=query.expr, step=STEP_SECONDS, limit="1", **span)
         case _:
             address = url("tempo", "/api/search", q=query.expr, limit="1", **span)
-    return Request(address, timeout=TIMEOUT)
+    return Request(address, timeout=TIMEOUT_SECONDS)
 
 
 def empty(store: str, answer: Response) -> bool:
-    """Whether an answer holds nothing that a panel could show."""
+    """Whether a response has no data for a panel."""
     if store == "tempo":
         document = answer.json() or {}
         return not document.get("traces") and not document.get("series")
     found: Mapping[str, Any] = data(answer) or {}
-    return not any(_shows(series) for series in found.get("result", []))
+    return not any(_has_values(series) for series in found.get("result", []))
 
 
-def _shows(series: Mapping[str, Any]) -> bool:
-    """Whether a series has a value; "not a number" is drawn as nothing."""
+def _has_values(series: Mapping[str, Any]) -> bool:
+    """Whether a series has a value other than NaN, which is not drawn."""
     values = series.get("values") or [series.get("value") or (0, "NaN")]
     if "stream" in series:
         return bool(series.get("values"))

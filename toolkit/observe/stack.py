@@ -1,4 +1,4 @@
-"""The running stack as these checks see it: what is on, and how its programs are asked."""
+"""The running stack for these checks: enabled, running and unavailable services, and requests to their programs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PORTS = {
     "otel-collector": 13133,
     "blackbox-exporter": 9115,
 }
-"""Where the programs answer inside the stack."""
+"""The HTTP ports of the programs inside the stack."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The services that are switched on, those of them that run, and those that the images in use do not have."""
+    """The enabled services, those that are running, and those unavailable in the image set in use."""
 
     project: Project
     docker: Docker
@@ -47,45 +47,45 @@ class Stack:
 
     @classmethod
     def read(cls, project: Project, docker: Docker) -> Stack:
-        """Ask Compose and the engine.
+        """Read the stack from Compose and the engine.
 
         Raises:
-            ToolkitError: they cannot be asked.
+            ToolkitError: Compose or the engine fails.
         """
         name = docker.project_name()
         return cls.of(project, docker, container_states(docker, name), unavailable.services(project, docker))
 
     @classmethod
-    def of(cls, project: Project, docker: Docker, found: Iterable[ServiceState], lacking: Iterable[str]) -> Stack:
-        """The stack with containers that were looked up already, and with what its images do not have."""
+    def of(cls, project: Project, docker: Docker, found: Iterable[ServiceState], missing: Iterable[str]) -> Stack:
+        """The stack with known containers (``found``) and services ``missing`` from its image set."""
         services = docker.effective()["services"]
         running = {state.service for state in found if state.status == "running"}
-        return cls(project, docker, services, frozenset(running & services.keys()), tuple(sorted(lacking)))
+        return cls(project, docker, services, frozenset(running & services.keys()), tuple(sorted(missing)))
 
     def fetch(self, requests: Sequence[Request]) -> list[Response]:
-        """Send requests from inside, see `toolkit.engine.stack_http.fetch`."""
+        """Send requests from inside the stack, see `toolkit.engine.stack_http.fetch`."""
         return stack_http.fetch(self.docker, requests)
 
     def get(self, service: str, path: str, **parameters: str) -> Response:
-        """GET from one service."""
+        """GET from a service."""
         return self.fetch([Request(url(service, path, **parameters))])[0]
 
-    def why_not(self, service: str) -> str:
-        """Why a service cannot be asked; empty where it runs."""
+    def unavailable_reason(self, service: str) -> str:
+        """Why a service cannot be queried; empty if it is running."""
         if service in self.running:
             return ""
         if service in self.unavailable:
             return f"{service} is {unavailable.REASON}"
-        return f"{service} does not run" if service in self.services else f"{service} is switched off"
+        return f"{service} is not running" if service in self.services else f"{service} is disabled"
 
 
 def url(service: str, path: str, **parameters: str) -> str:
-    """The address of a program inside the stack."""
+    """The URL of a program inside the stack."""
     query = f"?{urlencode(parameters)}" if parameters else ""
     return f"http://{service}:{PORTS[service]}{path}{query}"
 
 
 def data(response: Response) -> Any:
-    """What Prometheus (and Loki, whose API is alike) answered; None where it is an error."""
+    """The data in a response of Prometheus or Loki, whose API is the same; None for an error."""
     document = response.json()
     return document.get("data") if response.ok and isinstance(document, dict) else None

@@ -1,4 +1,4 @@
-"""Whether Prometheus reaches everything that it should watch."""
+"""Checks that Prometheus scrapes every service."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CHECK = "targets"
 
 
 def check(stack: Stack) -> Iterator[Finding]:
-    """Every target is up, and every running service is scraped or listed with the reason why not."""
-    if why := stack.why_not("prometheus"):
+    """Every target is up, and every running service is scraped or listed as an exception with a reason."""
+    if why := stack.unavailable_reason("prometheus"):
         yield Finding.skipped(CHECK, "every target", why)
         return
     [answer] = stack.fetch([Request(url("prometheus", "/api/v1/targets", state="active"))])
     found = data(answer)
     if found is None:
-        yield Finding.of(CHECK, "prometheus", answer.problem or "it does not tell its targets")
+        yield Finding.of(CHECK, "prometheus", answer.problem or "it does not report its targets")
         return
     scraped: set[str] = set()
     for target in found["activeTargets"]:
@@ -33,6 +33,6 @@ def check(stack: Stack) -> Iterator[Finding]:
         if service in unscraped and service not in scraped:
             yield Finding.of(CHECK, service, "", unscraped[service])
         else:
-            yield Finding.of(CHECK, service, "" if service in scraped else "it runs, and no job scrapes it")
+            yield Finding.of(CHECK, service, "" if service in scraped else "it is running, but no job scrapes it")
     for service in stack.unavailable:
-        yield Finding.skipped(CHECK, service, stack.why_not(service))
+        yield Finding.skipped(CHECK, service, stack.unavailable_reason(service))

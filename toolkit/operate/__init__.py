@@ -1,1 +1,1 @@
-"""What changes a running stack: up and down, deploy, rotation of secrets, reload, silences, demo traffic."""
+"""Operations on a running stack: up, down, deploy, secret rotation, reload, silences, demo traffic."""

@@ -1,4 +1,4 @@
-"""Honest traffic: what the application's users do, failures among it, so that every dashboard has something to show."""
+"""Sample traffic: the requests of the application's users, failures included, so that every dashboard has data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState, container_states
 from toolkit.engine.stack_http import Request, Response
 
-ALIVE = "http://app:3000/api/health/live"
-TARGETS = (ALIVE, "http://worker:3000/api/health/live", "http://rabbitmq:15672/")
-"""What is probed: services of the stack, so that nothing leaves this machine."""
-# Prometheus reads all that it knows for the answer.
+LIVENESS = "http://app:3000/api/health/live"
+TARGETS = (LIVENESS, "http://worker:3000/api/health/live", "http://rabbitmq:15672/")
+"""The probed services, all of the stack, so that no traffic leaves this machine."""
+# A query over every series of Prometheus.
 SLOW = "http://prometheus:9090/api/v1/query?query=count(count_over_time(%7B__name__!=%22%22%7D%5B10m%5D))"
-REPORT = 10.0
-"""Seconds between two lines about the progress, where there is no terminal."""
+REPORT_SECONDS = 10.0
+"""Seconds between two lines of progress without a terminal."""
 
 NO_ANSWER = "no answer"
 
@@ -35,7 +35,7 @@ Send = Callable[[Sequence[Request]], list[Response]]
 
 @dataclass
 class Summary:
-    """What was sent: the number of requests by what they were for, and of answers by their status."""
+    """The sent traffic: requests by purpose, and responses by status."""
 
     purposes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -43,21 +43,21 @@ class Summary:
 
     @property
     def sent(self) -> int:
-        """The number of all requests."""
+        """The number of requests."""
         return sum(self.purposes.values())
 
     def show(self) -> None:
-        """Print it."""
+        """Print the requests by purpose and the responses by status."""
         console.table(("requests", "for"), [(str(count), purpose) for purpose, count in self.purposes.most_common()])
         answers = ", ".join(f"{status}: {count}" for status, count in sorted(self.statuses.items()))
         console.say(f"{self.sent} requests in {self.seconds:.0f} s: {answers or NO_ANSWER}")
 
 
 @dataclass
-class Visitor:
-    """Decides what is asked next, with ``access`` as the header of what is written.
+class TrafficGenerator:
+    """Generates requests, with ``access`` as the headers of those that write.
 
-    ``probe`` is the newest one that was accepted, ``target`` what it was of.
+    ``probe`` is the id of the last accepted probe, ``target`` its target.
     """
 
     base: str
@@ -67,29 +67,29 @@ class Visitor:
     target: str = ""
 
     def requests(self) -> Iterator[tuple[str, Request]]:
-        """Without end: what a request is for, and the request. Some fail, as they do in any real traffic."""
+        """An endless stream of purposes and requests, some of which fail, as in real traffic."""
         good = itertools.cycle(self.targets)
         bad = itertools.cycle(
             [
-                ("a dead port", "http://app:1/"),
-                ("a page that is not there", "http://app:3000/nothing"),
-                ("a name that is not there", "http://nowhere.invalid/"),
+                ("a closed port", "http://app:1/"),
+                ("an unknown page", "http://app:3000/nothing"),
+                ("an unknown host", "http://nowhere.invalid/"),
             ]
         )
         wrong = itertools.cycle(
             [
                 ("an unknown probe (404)", self._get(f"/api/probes/{uuid4()}")),
-                ("an address that is none (422)", self._post("ftp://app/")),
-                ("a target never seen (cache miss)", self._get("/api/targets/http:unknown.invalid:80/latest")),
+                ("an invalid URL (422)", self._post("ftp://app/")),
+                ("an unknown target (cache miss)", self._get("/api/targets/http:unknown.invalid:80/latest")),
             ]
         )
 
-        def well() -> tuple[str, Request]:
-            return "probes of what is well", self._post(next(good))
+        def healthy() -> tuple[str, Request]:
+            return "probes of healthy services", self._post(next(good))
 
         def failing() -> tuple[str, Request]:
-            what, address = next(bad)
-            return f"probes of {what}", self._post(address)
+            target, address = next(bad)
+            return f"probes of {target}", self._post(address)
 
         def latest() -> tuple[str, Request]:
             return "latest states (cache hit)", self._get(f"/api/targets/{self.target or 'http:app:3000'}/latest")
@@ -97,13 +97,13 @@ class Visitor:
         def result() -> tuple[str, Request]:
             return "results of probes", self._get(f"/api/probes/{self.probe or uuid4()}")
 
-        for next_one in itertools.cycle((well, latest, result, well, latest, failing, latest, result, latest)):
+        for next_one in itertools.cycle((healthy, latest, result, healthy, latest, failing, latest, result, latest)):
             yield next_one()
             if next_one is result:
                 yield next(wrong)
 
-    def learn(self, response: Response) -> None:
-        """Remember the probe that was accepted, for the questions that follow."""
+    def record(self, response: Response) -> None:
+        """Keep the accepted probe for later requests."""
         if response.status == 202:
             accepted = response.json()
             self.probe, self.target = accepted["id"], accepted["target"]
@@ -116,36 +116,37 @@ class Visitor:
 
 
 def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summary:
-    """Use the application for a while, over its published port or else from inside; Ctrl-C ends it before its time.
+    """Send requests to the application over its published port, or else from inside the stack, until Ctrl-C at most.
 
     Args:
-        project: The checkout; its token is what the visitor writes with.
+        project: The checkout; its API token authorizes the probes.
         docker: Docker in its folder.
-        seconds: For how long.
+        seconds: The duration.
         rate: Requests a second.
 
     Returns:
-        What was sent.
+        The sent traffic.
 
     Raises:
-        ToolkitError: the application does not run, or answers nothing at first, or the token cannot be used.
+        ToolkitError: the application is not running or does not answer, or the token is unusable.
     """
     found = container_states(docker)
     running = {state.service for state in found if state.status == "running"}
     if "app" not in running:
-        raise ToolkitError("there is nobody to visit", "app does not run", "run: invoke up")
-    base, send = _way(docker, found)
+        raise ToolkitError("no application to send traffic to", "app is not running", "run: invoke up")
+    base, send = _route(docker, found)
     targets = (*TARGETS, SLOW) if "prometheus" in running else TARGETS
-    visitor, summary, began = Visitor(base, targets, credentials.authorization(project)), Summary(), time.monotonic()
-    visits = visitor.requests()
+    generator = TrafficGenerator(base, targets, credentials.authorization(project))
+    summary, began = Summary(), time.monotonic()
+    pending = generator.requests()
     with suppress(KeyboardInterrupt), progress(seconds) as show:
         while (elapsed := time.monotonic() - began) < seconds:
             due = int(rate * (elapsed + 1)) - summary.sent
-            batch = list(itertools.islice(visits, max(due, 0)))
+            batch = list(itertools.islice(pending, max(due, 0)))
             for (purpose, _), answer in zip(batch, send([request for _, request in batch]), strict=True):
                 summary.purposes[purpose] += 1
                 summary.statuses[str(answer.status or NO_ANSWER)] += 1
-                visitor.learn(answer)
+                generator.record(answer)
             summary.seconds = time.monotonic() - began
             if summary.sent and set(summary.statuses) == {NO_ANSWER}:
                 raise ToolkitError("app does not answer", answer.error, "invoke status shows its state")
@@ -154,8 +155,8 @@ def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summa
     return summary
 
 
-def _way(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
-    """Where the application is reached, and how: over its port, or from inside where none is published."""
+def _route(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
+    """The application's base URL and how to send requests: over its published port, else from inside the stack."""
     ports = [port for state in found if state.service == "app" for port in state.ports if port.inside == 3000]
     if not ports:
         return "http://app:3000", lambda requests: stack_http.fetch(docker, requests)
@@ -170,14 +171,14 @@ def _way(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
 
 @contextmanager
 def progress(seconds: float) -> Iterator[Callable[[Summary], None]]:
-    """Show how far it is: a bar on a terminal, elsewhere a line now and then."""
+    """Show the progress: a bar on a terminal, else a line every `REPORT_SECONDS`."""
     if not console.console().is_terminal:
-        told = 0.0
+        reported = 0.0
 
         def line(summary: Summary) -> None:
-            nonlocal told
-            if summary.seconds - told >= REPORT:
-                told = summary.seconds
+            nonlocal reported
+            if summary.seconds - reported >= REPORT_SECONDS:
+                reported = summary.seconds
                 console.say(f"  {summary.seconds:.0f} s: {summary.sent} requests")
 
         yield line
@@ -185,5 +186,5 @@ def progress(seconds: float) -> Iterator[Callable[[Summary], None]]:
     from rich.progress import Progress
 
     with Progress(console=console.console()) as bar:
-        row = bar.add_task("visiting", total=seconds)
+        row = bar.add_task("sending", total=seconds)
         yield lambda summary: bar.update(row, completed=summary.seconds, description=f"{summary.sent} requests")

@@ -1,4 +1,4 @@
-"""Bringing the stack up until it is proven to work, and down again."""
+"""Starts and verifies the stack, and stops it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from toolkit.images import unavailable
 from toolkit.operate import deploy
 
 INTERRUPTED = 130
-"""The shell's exit code for a program that Ctrl-C ended."""
+"""The shell's exit code of a program interrupted by Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `up` is asked for.
+    """The options of `up`.
 
-    ``timeout`` is in seconds, for the services to become healthy. ``profile`` None keeps the one of the last set-up;
-    ``images`` is ``auto``, ``pull`` or ``local``. Groups in ``without`` lose their containers, and keep their volumes.
-    ``yes`` agrees to put other images on volumes that exist.
+    ``timeout`` is in seconds, for the services to become healthy. ``profile`` None keeps the profile of the last setup;
+    ``images`` is ``auto``, ``pull`` or ``local``. Groups in ``without`` lose their containers and keep their volumes.
+    ``yes`` allows switching image sets on existing volumes.
     """
 
     timeout: float
@@ -45,9 +45,9 @@ class Options:
 
 
 def up(project: Project, docker: Docker, options: Options) -> None:
-    """Set up, get the images, start every service, wait until all are healthy, prove it with the smoke checks.
+    """Set up the checkout, provide the images, start every service, wait until all are healthy, run the smoke checks.
 
-    Each step does only what is missing, so a run that was cut off is completed by the next one.
+    Each step does only what is missing, so the next run completes an interrupted one.
 
     Raises:
         ToolkitError: a step failed, a name is unknown (exit code 2), or Ctrl-C (exit code 130).
@@ -59,12 +59,12 @@ def up(project: Project, docker: Docker, options: Options) -> None:
     try:
         with files.exclusive(project.lock_file, "bring the stack up"):
             doctor.require_engine(docker)
-            with console.phase("set-up", ".env and secrets/; what you wrote there stays"):
+            with console.phase("setup", ".env and secrets/; existing values are kept"):
                 for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
                 doctor.require_engine_folder(docker)
                 doctor.require_free_ports(project, docker)
-            with console.phase("images", "images in Docker, pulled or built where they are missing"):
+            with console.phase("images", "pulls or builds missing images"):
                 images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
             deploy.recover(project, docker, project.timeout("replica"))
@@ -73,7 +73,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 end_restarts(docker)
                 start(docker, options.timeout)
             if options.smoke:
-                with console.phase("smoke", "uses every service as its clients do; leaves one probe"):
+                with console.phase("smoke", "uses every service as its clients do; creates one probe"):
                     report = smoke(project, docker, project.timeout("smoke"))
                     report.show()
             show_addresses(project, docker)
@@ -85,50 +85,55 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 report.require()
     except KeyboardInterrupt as error:
         raise ToolkitError(
-            "stopped", "what is up stays up", "run invoke up to go on, or invoke down", code=INTERRUPTED
+            "interrupted",
+            "started containers keep running",
+            "run invoke up to continue, or invoke down",
+            code=INTERRUPTED,
         ) from error
 
 
 def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]) -> list[str]:
-    """The groups that are on from now on: those that were, with and without the named ones.
+    """The enabled groups: the present ones, plus ``with_``, minus ``without``.
 
     Raises:
-        ToolkitError: a group is unknown, cannot be left out, or is named in both (exit code 2).
+        ToolkitError: a group is unknown, cannot be disabled, or is named in both (exit code 2).
     """
     on = {name for name in settings(project)["COMPOSE_PROFILES"].split(",") if name in project.groups}
     added = {require_known("group", name, project.groups) for name in with_}
     removed = set(without)
-    removable = {group.name for group in project.groups.values() if group.default} | on
-    if foreign := sorted(removed - removable):
-        only = f"only {', '.join(sorted(removable))} can"
-        raise ToolkitError(f"{', '.join(foreign)} cannot be left out", only, "invoke up --help", code=2)
+    optional = {group.name for group in project.groups.values() if group.default} | on
+    if required := sorted(removed - optional):
+        only = f"only {', '.join(sorted(optional))} can"
+        raise ToolkitError(f"{', '.join(required)} cannot be disabled", only, "invoke up --help", code=2)
     if both := sorted(added & removed):
-        raise ToolkitError(f"--with and --without both name {', '.join(both)}", fix="name it in one of them", code=2)
+        raise ToolkitError(
+            f"--with and --without both name {', '.join(both)}", fix="name it in one option only", code=2
+        )
     return [name for name in project.groups if name in (on | added) - removed]
 
 
 def remove_switched_off(docker: Docker) -> None:
-    """Stop and remove the containers of services whose group is off; their volumes stay."""
+    """Stop and remove the containers of services in disabled groups; their volumes are kept."""
     on = docker.effective()
     present = {state.service for state in health.container_states(docker, on["name"])} - on["services"].keys()
     if off := sorted(present and present & docker.effective(every_group=True)["services"].keys()):
         removed = docker.compose("--profile", "*", "rm", "--stop", "--force", *off)
         docker.check(removed, f"remove {', '.join(off)}")
-        console.say(f"  {', '.join(off)}: switched off, stopped and removed; the volumes stay")
+        console.say(f"  {', '.join(off)}: disabled, stopped and removed; the volumes are kept")
 
 
 def end_restarts(docker: Docker) -> None:
-    """Stop the containers that keep restarting, so that they are started at once, and not after the engine's pause."""
+    """Stop the containers in a restart loop, so that `start` does not wait for the engine's restart backoff."""
     looping = [state.id for state in health.container_states(docker) if state.crash_looping]
     if looping:
-        docker.check(docker("stop", *looping), "stop the containers that keep restarting")
+        docker.check(docker("stop", *looping), "stop the containers in a restart loop")
 
 
 def start(docker: Docker, timeout: float) -> None:
-    """``docker compose up`` and, while it runs, the progress of every service, until all are healthy.
+    """Run ``docker compose up``, and show the progress of every service until all are healthy.
 
     Raises:
-        ToolkitError: see `wait`; what Compose does is called off then.
+        ToolkitError: see `wait`; Compose is stopped then.
     """
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
@@ -142,13 +147,13 @@ def start(docker: Docker, timeout: float) -> None:
 
 
 def show_addresses(project: Project, docker: Docker) -> None:
-    """Print where the services are found that are really published, and what to type next."""
+    """Print the addresses of the published services, and the next commands."""
     found = health.container_states(docker)
     console.say("")
-    if front := Proxy.find(docker, docker.effective()["services"], found):
-        console.address(front.url, project.addresses[proxy.SERVICE])
+    if proxy_address := Proxy.find(docker, docker.effective()["services"], found):
+        console.address(proxy_address.url, project.addresses[proxy.SERVICE])
         if any(state.service == "grafana" for state in found):
-            console.address(f"{front.url}/grafana/", project.addresses["grafana"])
+            console.address(f"{proxy_address.url}/grafana/", project.addresses["grafana"])
     for service, what in project.addresses.items():
         if service == proxy.SERVICE:
             continue
@@ -159,34 +164,34 @@ def show_addresses(project: Project, docker: Docker) -> None:
 
 
 def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool = False) -> None:
-    """Stop and remove the project's containers and networks, and with ``volumes`` the data too.
+    """Stop and remove the project's containers and networks, with ``volumes`` also its data.
 
     Raises:
-        ToolkitError: the engine is away, consent to delete the volumes is missing, or something could not be removed.
+        ToolkitError: the engine is unavailable, the deletion of volumes is not confirmed, or something was not removed.
     """
     with files.exclusive(project.lock_file, "take the stack down"):
         name = project_name(docker)
         before = Resources.of(docker, name)
-        doomed = before if volumes else replace(before, volumes=())
-        if not doomed:
-            console.say(f"nothing to do: {name} has no container and no network")
+        removable = before if volumes else replace(before, volumes=())
+        if not removable:
+            console.say(f"nothing to do: {name} has no containers and no networks")
             return
-        if doomed.volumes:
-            console.confirm(f"delete the data of {name} for good: the volumes {', '.join(doomed.volumes)}", yes)
+        if removable.volumes:
+            console.confirm(f"permanently delete the data of {name}: the volumes {', '.join(removable.volumes)}", yes)
         with console.phase("down", "containers and networks of the project"):
-            # By the name alone, which needs no file: a broken .env or compose file keeps nobody from stopping.
+            # By the project name, which needs no files: `down` works with a broken .env or compose file.
             flags = ["--volumes"] if volumes else []
             removed = docker.compose("--progress", "quiet", "--project-name", name, "down", *flags)
             docker.check(removed, "take the stack down")
-        left = Resources.of(docker, name)
-        if remains := left if volumes else replace(left, volumes=()):
-            raise ToolkitError(f"{name} is not gone", f"left: {remains}", "run invoke down again")
-        console.say(f"removed: {doomed}" + (f"; kept: {left}" if left else ""))
+        remaining = Resources.of(docker, name)
+        if unremoved := remaining if volumes else replace(remaining, volumes=()):
+            raise ToolkitError(f"{name} was not fully removed", f"remaining: {unremoved}", "run invoke down again")
+        console.say(f"removed: {removable}" + (f"; kept: {remaining}" if remaining else ""))
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The names of what Docker holds of a project; false where there is nothing."""
+    """The names of a project's containers, networks and volumes; false if there are none."""
 
     containers: tuple[str, ...]
     networks: tuple[str, ...]
@@ -194,11 +199,11 @@ class Resources:
 
     @classmethod
     def of(cls, docker: Docker, project: str) -> Resources:
-        """Ask the engine, which is the only one to know: what was made by earlier versions of the files counts too."""
+        """The engine's resources of a project, including those of earlier versions of the files."""
 
         def names(*listing: str) -> tuple[str, ...]:
             label = f"label=com.docker.compose.project={project}"
-            return tuple(sorted(docker.check(docker(*listing, "--filter", label), "ask Docker").stdout.split()))
+            return tuple(sorted(docker.check(docker(*listing, "--filter", label), "query Docker").stdout.split()))
 
         return cls(
             names("ps", "--all", "--format", "{{.Names}}"),
@@ -217,7 +222,7 @@ class Resources:
 
 
 def project_name(docker: Docker) -> str:
-    """The Compose project of this checkout; where its files cannot be read, the one of its containers."""
+    """The Compose project of this checkout; if its files cannot be read, the project of its containers."""
     try:
         return docker.project_name()
     except ToolkitError as error:

@@ -1,4 +1,4 @@
-"""Silences in Alertmanager: alerts that something deliberate causes are not sent while it is done."""
+"""Silences in Alertmanager for the alerts that planned operations trigger."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ REPLACING = (
     "TargetDown", "TargetAbsent", "EndpointDown", "DependencyDown", "ContainerStopped", "ContainerRestarting",
     "ContainerMetricsMissing",
 )  # fmt: skip
-"""What a container that comes or goes can raise. Errors and latencies that clients see are told as ever."""
+"""Alerts that replacing a container can trigger. Errors and latencies seen by clients are never silenced."""
 
 LONGEST = timedelta(minutes=30)
-"""After which a silence ends by itself, should nobody come to end it."""
+"""Duration of a silence, unless ended earlier."""
 
 EXPIRED = "expired"
 
@@ -27,44 +27,44 @@ EXPIRED = "expired"
 def begin(
     project: Project, docker: Docker, why: str, services: Iterable[str], alerts: Iterable[str] = REPLACING
 ) -> None:
-    """Silence what replacing containers raises; where Alertmanager is not there or refuses, that is said and no more.
+    """Silence the alerts that replacing containers triggers; without Alertmanager, print the reason and continue.
 
     Args:
         project: The checkout.
         docker: Docker in its folder.
-        why: What Alertmanager shows beside it, and what `end` finds it by.
-        services: Those whose containers are replaced.
-        alerts: Regular expressions of their names.
+        why: The comment of the silence, by which `end` finds it.
+        services: The services whose containers are replaced.
+        alerts: Regular expressions of alert names.
     """
-    if reason := Stack.read(project, docker).why_not("alertmanager"):
+    if reason := Stack.read(project, docker).unavailable_reason("alertmanager"):
         say(f"  skipped: {reason}", "skipped")
         return
     try:
         create(docker, {"alertname": "|".join(alerts), "service": "|".join(services)}, LONGEST, why)
     except ToolkitError as error:
-        say(f"  {error.what}: {error.why}; alerts are sent", "warning")
+        say(f"  {error.what}: {error.why}; alerts are not silenced", "warning")
 
 
 def end(project: Project, docker: Docker, why: str) -> None:
-    """End what was silenced for this reason, by whichever run; where that cannot be done it is said."""
+    """End the silences of this reason, also those of earlier runs; on failure, print a warning."""
     try:
-        if not Stack.read(project, docker).why_not("alertmanager"):
+        if not Stack.read(project, docker).unavailable_reason("alertmanager"):
             expire(docker, why)
     except ToolkitError as error:
-        say(f"  the silence ends by itself: {error.what}: {error.why}", "warning")
+        say(f"  the silence expires by itself: {error.what}: {error.why}", "warning")
 
 
 def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: str) -> None:
-    """Silence the alerts whose labels match, from now on and for ``length`` at most.
+    """Silence the alerts whose labels match, for ``length`` at most.
 
     Args:
         docker: Docker in the project's folder.
-        matchers: For each label a regular expression, anchored.
-        length: After which the silence ends by itself.
-        why: What Alertmanager shows beside it, and what `expire` finds it by.
+        matchers: An anchored regular expression for each label.
+        length: The duration, unless ended earlier.
+        why: The comment of the silence, by which `expire` finds it.
 
     Raises:
-        ToolkitError: Alertmanager does not take it.
+        ToolkitError: Alertmanager rejects the silence.
     """
     now = datetime.now(UTC)
     document = {
@@ -76,25 +76,26 @@ def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: 
         "createdBy": "invoke",
         "comment": why,
     }
-    _asked(docker, "create a silence", [Request.post(url("alertmanager", "/api/v2/silences"), document)])
+    _request(docker, "create a silence", [Request.post(url("alertmanager", "/api/v2/silences"), document)])
 
 
 def expire(docker: Docker, why: str) -> None:
-    """End every silence that was created for this reason, whoever was killed before it could note that it had done so.
+    """End every silence of this reason, including those of killed runs.
 
     Raises:
-        ToolkitError: Alertmanager does not do it.
+        ToolkitError: Alertmanager rejects the request.
     """
-    [listed] = _asked(docker, "list the silences", [Request(url("alertmanager", "/api/v2/silences"))])
-    ours = [each["id"] for each in listed.json() or [] if each["comment"] == why and each["status"]["state"] != EXPIRED]
-    ends = [Request(url("alertmanager", f"/api/v2/silence/{identifier}"), "DELETE") for identifier in ours]
-    _asked(docker, "end a silence", ends)
+    [listed] = _request(docker, "list the silences", [Request(url("alertmanager", "/api/v2/silences"))])
+    listed_silences = listed.json() or []
+    matching = [each["id"] for each in listed_silences if each["comment"] == why and each["status"]["state"] != EXPIRED]
+    ends = [Request(url("alertmanager", f"/api/v2/silence/{identifier}"), "DELETE") for identifier in matching]
+    _request(docker, "end a silence", ends)
 
 
-def _asked(docker: Docker, doing: str, requests: Sequence[Request]) -> list[Response]:
+def _request(docker: Docker, doing: str, requests: Sequence[Request]) -> list[Response]:
     answers = fetch(docker, requests)
     for answer in answers:
         if answer.problem:
-            why, fix = f"Alertmanager: {answer.problem}", "invoke logs --service=alertmanager"
+            why, fix = f"Alertmanager: {answer.problem}", "run: invoke logs --service=alertmanager"
             raise ToolkitError(f"cannot {doing}", why, fix)
     return answers

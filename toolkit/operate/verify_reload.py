@@ -1,4 +1,4 @@
-"""What the running programs have loaded, held against the files of the checkout."""
+"""Compares the live configuration of the running programs with the files of the checkout."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from toolkit.observe.stack import Stack, data, url
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
 RULES = ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")
 SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/proxy/scrape*.yml")
-SECONDS = 20.0
-"""For a program to act on a new configuration: Prometheus takes 5 s to see the targets of a new job."""
+TIMEOUT_SECONDS = 20.0
+"""Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 
-HALF = "it says that its last reload failed: what it shows is not all that it does"
+PARTIAL = "its last reload failed: its API may not show the configuration in use"
 
 
 def prometheus(stack: Stack) -> str:
-    """Prometheus says that it has loaded everything, and has the jobs and the rules of the files.
+    """Prometheus reports a successful reload, and has the jobs and the rules of the files.
 
     Raises:
-        ToolkitError: it has not.
+        ToolkitError: the reload failed, or jobs or rules differ.
     """
-    jobs = {job["job_name"] for document in _seen(stack, SCRAPES) for job in document["scrape_configs"]}
+    jobs = {job["job_name"] for document in _mounted_documents(stack, SCRAPES) for job in document["scrape_configs"]}
     rules = {
-        _rule(group["name"], rule.get("alert") or rule["record"], seconds(rule.get("for", "0s")), rule["expr"])
-        for document in _seen(stack, RULES)
+        _normalized(group["name"], rule.get("alert") or rule["record"], seconds(rule.get("for", "0s")), rule["expr"])
+        for document in _mounted_documents(stack, RULES)
         for group in document["groups"]
         for rule in group["rules"]
     }
     differences: list[str] = []
 
-    def same() -> bool:
+    def matches() -> bool:
         paths = ("/api/v1/status/runtimeinfo", "/api/v1/scrape_pools", "/api/v1/rules")
-        runtime, pools, live = map(_told, stack.fetch([Request(url("prometheus", path)) for path in paths]))
+        runtime, pools, live = map(_payload, stack.fetch([Request(url("prometheus", path)) for path in paths]))
         if not runtime["reloadConfigSuccess"]:
-            raise half("prometheus")
+            raise partial_reload("prometheus")
         loaded = {
-            _rule(group["name"], rule["name"], float(rule.get("duration", 0)), rule["query"])
+            _normalized(group["name"], rule["name"], float(rule.get("duration", 0)), rule["query"])
             for group in live["groups"]
             for rule in group["rules"]
         }
@@ -55,67 +55,71 @@ def prometheus(stack: Stack) -> str:
         return not differences
 
     try:
-        until("prometheus to have what the files say", same, SECONDS, 1)
+        until("prometheus to match the files", matches, TIMEOUT_SECONDS, 1)
     except CheckError as error:
         raise ToolkitError(
-            "prometheus does not have what the files say", "; ".join(differences), log("prometheus")
+            "prometheus does not match the files", "; ".join(differences), log_hint("prometheus")
         ) from error
     return f"{len(jobs)} jobs and {len(rules)} rules, as in the files"
 
 
 def alertmanager(stack: Stack) -> str:
-    """Alertmanager says that it has loaded everything, and its configuration is the file.
+    """Alertmanager reports a successful reload, and has the configuration of the file.
 
     Raises:
-        ToolkitError: it has not.
+        ToolkitError: the reload failed, or the configuration differs.
     """
     status, metrics = stack.fetch([Request(url("alertmanager", path)) for path in ("/api/v2/status", "/metrics")])
     if metric(metrics, "alertmanager_config_last_reload_successful") != 1:
-        raise half("alertmanager")
+        raise partial_reload("alertmanager")
     text = (stack.root / ALERTMANAGER).read_text(encoding="utf-8")
     live = yaml.safe_load((status.json() or {}).get("config", {}).get("original", "")) or {}
     receivers = {receiver["name"] for receiver in yaml.safe_load(text)["receivers"]}
     differences = _differences("receiver", receivers, {receiver["name"] for receiver in live.get("receivers", [])})
     if metric(metrics, "alertmanager_config_hash") != file_hash(text):
-        differences.append("it has another text: its hash is not that of the file")
+        differences.append("its hash is not that of the file")
     if differences:
-        raise ToolkitError(f"alertmanager does not have {ALERTMANAGER}", "; ".join(differences), log("alertmanager"))
+        raise ToolkitError(
+            f"alertmanager does not match {ALERTMANAGER}", "; ".join(differences), log_hint("alertmanager")
+        )
     return f"{len(receivers)} receivers, as in {ALERTMANAGER}"
 
 
 def blackbox_exporter(stack: Stack) -> str:
-    """The blackbox exporter says that it has loaded its file.
+    """The blackbox exporter reports a successful reload.
 
     Raises:
-        ToolkitError: it does not.
+        ToolkitError: its last reload failed.
     """
     answer = stack.get("blackbox-exporter", "/metrics")
     if metric(answer, "blackbox_exporter_config_last_reload_successful") != 1:
-        raise half("blackbox-exporter")
+        raise partial_reload("blackbox-exporter")
     return "loaded"
 
 
 def otel_collector(stack: Stack) -> str:
-    """The collector is healthy again after it has started its pipelines anew.
+    """The collector is healthy after the restart of its pipelines.
 
     Raises:
-        ToolkitError: it is not.
+        ToolkitError: it is not healthy within `TIMEOUT_SECONDS`.
     """
     try:
-        until("otel-collector to be healthy", lambda: stack.get("otel-collector", "/").ok, SECONDS, 1)
+        until("otel-collector to be healthy", lambda: stack.get("otel-collector", "/").ok, TIMEOUT_SECONDS, 1)
     except CheckError as error:
-        raise ToolkitError("otel-collector does not come back", str(error), log("otel-collector")) from error
-    return "started anew with the present files"
+        raise ToolkitError(
+            "otel-collector is not healthy after its reload", str(error), log_hint("otel-collector")
+        ) from error
+    return "pipelines restarted with the current files"
 
 
-def half(program: str) -> ToolkitError:
-    """The error for a program that has taken a part of its configuration only."""
-    return ToolkitError(f"{program} has not taken all of the new configuration", HALF, log(program))
+def partial_reload(program: str) -> ToolkitError:
+    """The error for a program that has loaded only a part of its configuration."""
+    return ToolkitError(f"{program} has not loaded the whole new configuration", PARTIAL, log_hint(program))
 
 
-def log(service: str) -> str:
-    """Where a program says why."""
-    return f"invoke logs --service={service} --tail=20 says why"
+def log_hint(service: str) -> str:
+    """The command that shows the reason in a program's log."""
+    return f"run: invoke logs --service={service} --tail=20"
 
 
 def metric(answer: Response, name: str) -> float | None:
@@ -125,20 +129,19 @@ def metric(answer: Response, name: str) -> float | None:
 
 
 def file_hash(text: str) -> float:
-    """What Alertmanager shows as the hash of this configuration: the first six bytes of the MD5 sum, as a number."""
+    """Alertmanager's hash of a configuration: the first six bytes of its MD5 sum as a number."""
     return float(int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:6], "little"))
 
 
-def _differences(what: str, wanted: Set[str], live: Set[str]) -> list[str]:
-    lacking = [f"it lacks the {what} {name}" for name in sorted(wanted - live)]
-    return lacking + [f"it still has the {what} {name}" for name in sorted(live - wanted)]
+def _differences(kind: str, expected: Set[str], live: Set[str]) -> list[str]:
+    missing = [f"missing {kind} {name}" for name in sorted(expected - live)]
+    return missing + [f"stale {kind} {name}" for name in sorted(live - expected)]
 
 
-def _seen(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
-    """The files of these patterns that Prometheus sees.
+def _mounted_documents(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """The documents of these patterns that Prometheus' container sees.
 
-    The folder of a group is mounted where it is on, that of a profile there; a file that something else is mounted over
-    is not seen.
+    Folders of groups and profiles count where they are mounted; a file hidden by another mount is replaced by it.
     """
     mounts = {
         PurePath(mount["target"]): Path(mount["source"])
@@ -154,14 +157,14 @@ def _seen(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]
                     yield document
 
 
-def _rule(group: str, name: str, pending: float, expression: str) -> str:
-    """A rule on one line, its expression written in one way."""
+def _normalized(group: str, name: str, pending: float, expression: str) -> str:
+    """A rule on one line, with its expression in canonical form."""
     written = " ".join(promql_parser.parse(expression).prettify().split())
     return f"{name} ({group}, {pending:g} s): {written}"
 
 
-def _told(answer: Response) -> Any:
+def _payload(answer: Response) -> Any:
     found = data(answer)
     if found is None:
-        raise ToolkitError("prometheus does not say what it has loaded", answer.problem, log("prometheus"))
+        raise ToolkitError("prometheus does not report its configuration", answer.problem, log_hint("prometheus"))
     return found

@@ -1,4 +1,4 @@
-"""Thin Invoke tasks over the functions of the toolkit; heavy modules are imported when a task runs, not before."""
+"""Thin Invoke tasks over the functions of the toolkit; heavy modules are imported only when a task runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def checkout(c: Context) -> tuple[Project, Docker]:
-    """The checkout and its docker, which prints its commands under ``invoke --echo``."""
+    """The checkout and its Docker client, which prints its commands with ``invoke --echo``."""
     from toolkit.checkout.project import Project
     from toolkit.engine.compose import Docker
 
@@ -24,7 +24,7 @@ def checkout(c: Context) -> tuple[Project, Docker]:
 
 
 def seconds(option: str, text: str | None, default: float) -> float:
-    """A time-out that was given as text; Invoke would print a stack trace for a bad number.
+    """A timeout given as text; Invoke would print a stack trace for an invalid number.
 
     Raises:
         ToolkitError: it is not a number above 0 (exit code 2).
@@ -33,26 +33,26 @@ def seconds(option: str, text: str | None, default: float) -> float:
 
 
 def positive(option: str, text: str, unit: str) -> float:
-    """A number above 0 that was given as text.
+    """A number above 0 given as text.
 
     Raises:
-        ToolkitError: it is none (exit code 2).
+        ToolkitError: it is not a number above 0 (exit code 2).
     """
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ToolkitError(f"--{option}={text} is refused", f"it takes {unit}, more than 0", f"--{option}=60", code=2)
+        raise ToolkitError(f"invalid --{option}={text}", f"it takes {unit}, more than 0", f"--{option}=60", code=2)
     return value
 
 
 def whole_number(option: str, text: str) -> int:
-    """A count that was given as text.
+    """A count given as text.
 
     Raises:
         ToolkitError: it is not a whole number from 0 (exit code 2).
     """
     if not text.isascii() or not text.isdigit():
-        raise ToolkitError(f"--{option}={text} is refused", "it takes a whole number", f"--{option}=100", code=2)
+        raise ToolkitError(f"invalid --{option}={text}", "it takes a whole number", f"--{option}=100", code=2)
     return int(text)

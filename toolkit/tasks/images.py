@@ -1,4 +1,4 @@
-"""Tasks on the images of the stack."""
+"""Tasks for the images of the stack."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from invoke.tasks import task
 from toolkit.tasks import checkout
 
 
-@task(name="list", help={"sizes": "ask the registries how much of each published image is downloaded"})
+@task(name="list", help={"sizes": "query the registries for the download sizes of published images"})
 def list_(c: Context, sizes: bool = False) -> None:
-    """List the images of both sets: for which service, whether they are here, their size and date."""
+    """List the images of both sets: services, local presence, size, date."""
     from rich.filesize import decimal
 
     from toolkit.core.console import say, table
@@ -45,9 +45,9 @@ def list_(c: Context, sizes: bool = False) -> None:
         say(f"to download: {decimal(total(known.values()))} for {len(known)} images, shared layers counted once{more}")
 
 
-@task(help={"profile": "for this profile; default: the one of the last set-up"})
+@task(help={"profile": "build for this profile; default: the profile of the last setup"})
 def build(c: Context, profile: str | None = None) -> None:
-    """Build the images that are made here (of the set in use; local, if none was chosen yet)."""
+    """Build the images that are built here (of the set in use; default: local)."""
     from toolkit.images import build
 
     build(*checkout(c), profile)
@@ -63,15 +63,15 @@ def pull(c: Context) -> None:
     project, docker = checkout(c)
     pull(project, docker)
     if project.images != PULLED:
-        say("to use them: invoke up --images=pull")
+        say("to use them, run: invoke up --images=pull")
 
 
 @task(
     help={
         "images": "auto, pull or local, as for up",
-        "profile": "complete them for this profile; default: the one of the last set-up",
-        "every_group": "complete them for the groups that are off as well, as validation needs them",
-        "yes": "agree to put other images on volumes that exist",
+        "profile": "complete them for this profile; default: the profile of the last setup",
+        "every_group": "complete them for disabled groups too, as validation requires",
+        "yes": "allow switching image sets on existing volumes",
     },
 )
 def prepare(
@@ -87,11 +87,11 @@ def prepare(
 
 @task(
     help={
-        "check": "write nothing: say what is missing and what has changed; exit code 1 where anything is",
+        "check": "write nothing; report missing and changed digests; exit code 1 if there are any",
     },
 )
 def lock(c: Context, check: bool = False) -> None:
-    """Write the digests that the registries have for the published images to images.lock."""
+    """Write the registries' digests of the published images to images.lock."""
     from toolkit.core.console import say
     from toolkit.core.errors import ToolkitError
     from toolkit.images import image_lock
@@ -101,14 +101,14 @@ def lock(c: Context, check: bool = False) -> None:
     for line in changes:
         say(line)
     if check and changes:
-        fix = "review what has changed, then run: invoke images.lock"
-        raise ToolkitError("the locks of the images are not up to date", fix=fix)
+        fix = "review the changes, then run: invoke images.lock"
+        raise ToolkitError("the lock files of the images are out of date", fix=fix)
     say("images: every digest is up to date" if not changes else "images: locked; commit the change")
 
 
 @task(name="check-contract")
 def check_contract(c: Context) -> None:
-    """Check the published images that are here against what the stack relies on (images/NAME/contract.yml)."""
+    """Verify the local copies of published images against their contracts (images/NAME/contract.yml)."""
     from toolkit.images.contracts.check import check_published
 
     report = check_published(*checkout(c))
@@ -118,7 +118,7 @@ def check_contract(c: Context) -> None:
 
 @task
 def outdated(c: Context) -> None:
-    """Check that the pinned tags exist, and list newer ones; exit code 1 where a tag does not exist or is not known."""
+    """Check that the pinned tags exist, and list newer ones; exit code 1 if a tag is missing or unknown."""
     from toolkit.core.console import table
     from toolkit.core.errors import ToolkitError
     from toolkit.images import tags
@@ -129,14 +129,12 @@ def outdated(c: Context) -> None:
     rows = [(each.name, states[each.exists], each.line, each.newest, each.problem) for each in found]
     styles = ["failed" if not each.exists else "warning" if each.line or each.newest else "" for each in found]
     table(("image", "tag", "newest of its line", "newest", ""), rows, styles)
-    if gone := [each for each in found if each.exists is False]:
-        names = ", ".join(f"{each.name} ({', '.join(each.layers)})" for each in gone)
-        raise ToolkitError(
-            "pinned tags do not exist", names, "pin one that the registry lists, or check REGISTRY in .env"
-        )
+    if missing := [each for each in found if each.exists is False]:
+        names = ", ".join(f"{each.name} ({', '.join(each.layers)})" for each in missing)
+        raise ToolkitError("pinned tags do not exist", names, "pin an existing tag, or check REGISTRY in .env")
     if unknown := [each for each in found if each.exists is None]:
         raise ToolkitError(
             "not every pinned tag could be checked",
             ", ".join(f"{each.name}: {each.problem}" for each in unknown),
-            "run this again where the registries can be reached; docker login raises their limits",
+            "run this again while the registries are reachable; docker login raises their rate limits",
         )

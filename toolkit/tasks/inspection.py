@@ -1,4 +1,4 @@
-"""Tasks that only look."""
+"""Read-only tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.tasks import checkout, whole_number
 
 @task
 def status(c: Context) -> None:
-    """Show every service: state, health, since when, ports, memory; exit code 1 where one is not healthy."""
+    """Show every service: state, health, uptime, ports, memory; exit code 1 if one is unhealthy."""
     from toolkit.checks.status import status
 
     status(*checkout(c))
@@ -20,9 +20,9 @@ def status(c: Context) -> None:
     iterable=["service"],
     help={
         "service": "this service only; repeatable",
-        "follow": "go on with what is logged from now on, until Ctrl-C",
-        "tail": "this many lines of each service",
-        "since": "from this time on: 10m, 2h, 2026-01-31T12:00:00",
+        "follow": "follow the logs until Ctrl-C",
+        "tail": "number of lines of each service",
+        "since": "start time: 10m, 2h, 2026-01-31T12:00:00",
     },
 )
 def logs(
@@ -32,7 +32,7 @@ def logs(
     tail: str | None = None,
     since: str | None = None,
 ) -> None:
-    """Show what the services have logged."""
+    """Show the logs of the services."""
     from toolkit.engine.logs import logs
 
     _, docker = checkout(c)
@@ -41,7 +41,7 @@ def logs(
 
 @task
 def config(c: Context) -> None:
-    """Show the effective configuration of the profile as YAML, its secrets masked."""
+    """Show the effective configuration of the profile as YAML, with secrets masked."""
     from toolkit.checks.masking import masked_config
 
     print(masked_config(*checkout(c)), end="")
@@ -49,7 +49,7 @@ def config(c: Context) -> None:
 
 @task
 def doctor(c: Context) -> None:
-    """Look over machine, settings, secrets and ports; each finding comes with its fix."""
+    """Diagnose the host, the settings, the secrets and the ports, and suggest fixes."""
     from toolkit.checks.doctor import doctor
 
     report = doctor(*checkout(c))
@@ -57,9 +57,9 @@ def doctor(c: Context) -> None:
     report.require()
 
 
-@task(help={"profile": "prod; what is looked at need not be set up yet"})
+@task(help={"profile": "prod; the checkout need not be set up for it"})
 def preflight(c: Context, profile: str = "prod") -> None:
-    """List what is not ready for production, each with its fix; exit code 1 where anything is a blocker."""
+    """List what is not ready for production, with fixes; exit code 1 on blockers."""
     from toolkit.checks.preflight import preflight
 
     report = preflight(*checkout(c), profile)

@@ -1,4 +1,4 @@
-"""Tasks that change the checkout or its stack, and those that prove it."""
+"""Tasks that change or verify the checkout and its stack."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from invoke.tasks import task
 
 from toolkit.tasks import checkout, seconds
 
-PROFILE = "dev or prod; default: the one of the last set-up, else dev"
+PROFILE = "dev or prod; default: the profile of the last setup, else dev"
 SERVICE = "this service only; repeatable"
 
 
 @task(help={"profile": PROFILE})
 def setup(c: Context, profile: str | None = None) -> None:
-    """Make this checkout ready: passwords in secrets/, settings in .env; what exists is kept."""
+    """Set up this checkout: passwords in secrets/, settings in .env; existing values are kept."""
     from toolkit.checkout.setup import setup
     from toolkit.core.console import say
 
     project, docker = checkout(c)
     done = setup(project, profile, folder=docker.data_root())
-    for line in done or ["everything is set up already"]:
+    for line in done or ["already set up"]:
         say(line)
 
 
@@ -28,12 +28,12 @@ def setup(c: Context, profile: str | None = None) -> None:
     auto_shortflags=False,
     help={
         "profile": PROFILE,
-        "images": "auto, pull or local; auto: as before, else pulled where a registry can be reached, else built here",
-        "with_": "switch a group of services on; repeatable",
-        "without": "leave a group out and remove its containers (its volumes stay); repeatable",
+        "images": "auto, pull or local; auto: as before, else pulled if a registry is reachable, else built here",
+        "with_": "enable a group of services; repeatable",
+        "without": "disable a group and remove its containers (volumes are kept); repeatable",
         "smoke": "run the smoke checks at the end",
         "timeout": "seconds for the services to become healthy",
-        "yes": "agree to put other images on volumes that exist",
+        "yes": "allow switching image sets on existing volumes",
     },
 )
 def up(
@@ -46,7 +46,7 @@ def up(
     timeout: str | None = None,
     yes: bool = False,
 ) -> None:
-    """Bring the stack up: set-up, images, services; wait until all are healthy, then prove it."""
+    """Start and verify the stack: setup, images, services, health, smoke checks."""
     from toolkit.operate.lifecycle import Options, up
 
     project, docker = checkout(c)
@@ -56,12 +56,12 @@ def up(
 
 @task(
     help={
-        "volumes": "delete the data too; asks first",
-        "yes": "agree to delete the data",
+        "volumes": "delete the data too; requires confirmation",
+        "yes": "confirm the deletion of the data",
     },
 )
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
-    """Stop and remove the containers and networks; the data stays."""
+    """Stop and remove the containers and networks; the data is kept."""
     from toolkit.operate.lifecycle import down
 
     down(*checkout(c), volumes=volumes, yes=yes)
@@ -69,13 +69,13 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 
 @task(
     help={
-        "release": "an earlier release whose images are still here; default: a new one of this checkout as it is",
-        "image": "the application's image from now on, where it is made elsewhere (APP_IMAGE)",
+        "release": "an earlier release whose images are retained; default: a new release of this checkout",
+        "image": "the application's new image, if it is built elsewhere (APP_IMAGE)",
         "timeout": "seconds for each new container to become healthy",
     }
 )
 def deploy(c: Context, release: str | None = None, image: str | None = None, timeout: str | None = None) -> None:
-    """Put a new release of application and worker in force without a gap, or go back by itself."""
+    """Deploy a new release of application and worker without downtime; roll back automatically on failure."""
     from toolkit.operate.deploy import deploy
 
     project, docker = checkout(c)
@@ -85,10 +85,10 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
 
 @task(
     iterable=["service"],
-    help={"service": SERVICE, "timeout": "seconds"},
+    help={"service": SERVICE, "timeout": "seconds for all services together"},
 )
 def wait(c: Context, service: list[str] | None = None, timeout: str | None = None) -> None:
-    """Wait until every service is healthy; end at once on one that cannot become so."""
+    """Wait until every service is healthy; fail fast if a service can no longer become healthy."""
     from toolkit.engine.wait import wait
 
     project, docker = checkout(c)
@@ -97,7 +97,7 @@ def wait(c: Context, service: list[str] | None = None, timeout: str | None = Non
 
 @task(help={"timeout": "seconds for all checks together"})
 def smoke(c: Context, timeout: str | None = None) -> None:
-    """Use every service as its clients do, from this host and from inside, and show what came of it."""
+    """Use every service as its clients do, from this host and from inside, and show the results."""
     from toolkit.checks.smoke import smoke
 
     project, docker = checkout(c)

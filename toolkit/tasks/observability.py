@@ -1,4 +1,4 @@
-"""Tasks on metrics, logs, traces, dashboards and alerts."""
+"""Tasks for metrics, logs, traces, dashboards and alerts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.tasks import checkout, positive
 
 @task
 def check(c: Context) -> None:
-    """Hold the live metrics, panels, dashboards and one followed request against what the files say."""
+    """Verify live metrics, panels, dashboards and one traced request against the configuration."""
     from toolkit.observe.check import check
 
     report = check(*checkout(c))
@@ -18,9 +18,9 @@ def check(c: Context) -> None:
     report.require()
 
 
-@task(help={"seconds": "for how long", "rate": "requests a second"})
+@task(help={"seconds": "duration of the traffic", "rate": "requests a second"})
 def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
-    """Use the application for a while, failures included, so that the dashboards live; Ctrl-C ends it."""
+    """Generate sample traffic, failures included, so that the dashboards have data; Ctrl-C ends it."""
     from toolkit.operate.demo import demo
 
     demo(*checkout(c), positive("seconds", seconds, "seconds"), positive("rate", rate, "requests a second")).show()
@@ -28,7 +28,7 @@ def demo(c: Context, seconds: str = "60", rate: str = "5") -> None:
 
 @task(name="reload")
 def reload_(c: Context) -> None:
-    """Check the monitoring's configuration, let what runs read it again, and compare that with the files."""
+    """Validate the monitoring configuration, reload the running programs, and verify that they use it."""
     from toolkit.operate.reload import reload
 
     reload(*checkout(c))

@@ -1,4 +1,4 @@
-"""Tasks on the credentials."""
+"""Tasks for the credentials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.tasks import checkout, seconds
 
 @task
 def check(c: Context) -> None:
-    """Look over every credential: file, strength, age, whether it opens its service; exit code 1 where one fails."""
+    """Check every credential: file, strength, age, login; exit code 1 if one fails."""
     from toolkit.checks import secretcheck
 
     report = secretcheck.report(secretcheck.check(*checkout(c)))
@@ -20,13 +20,13 @@ def check(c: Context) -> None:
 
 @task(
     help={
-        "name": "postgres_app, redis_app_password, … as invoke.yaml knows them; default: all, one after another",
-        "yes": "agree to replace it, and the containers that use it",
+        "name": "an account of invoke.yaml: postgres_app, redis_app_password, …; default: all, one after another",
+        "yes": "confirm the rotation and the replacement of the containers that use it",
         "timeout": "seconds for each new container to become healthy",
     },
 )
 def rotate(c: Context, name: str | None = None, yes: bool = False, timeout: str | None = None) -> None:
-    """Replace a credential of the running stack without a failed request; completes a rotation that was cut off."""
+    """Rotate a credential of the running stack without failed requests; completes an interrupted rotation."""
     from toolkit.operate.rotation.rotate import rotate
 
     project, docker = checkout(c)

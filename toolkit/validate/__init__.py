@@ -1,5 +1,5 @@
-"""Checks of the files in this repository: what is written is what the platform's decisions say.
+"""Static checks of this repository's files.
 
-Each check is a function that yields one finding for every place it looked at, so that the runner can tell "all is
-well" from "nothing was looked at". ``python -m toolkit.validate`` runs them all.
+Each check is a function that yields one finding for every place it inspected, so that the runner can distinguish "no
+problem" from "nothing inspected". ``python -m toolkit.validate`` runs them all.
 """

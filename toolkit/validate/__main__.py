@@ -1,4 +1,4 @@
-"""Entry point: ``python -m toolkit.validate [--allow-skips REASON,…]``, exit code 1 where something is wrong."""
+"""Entry point: ``python -m toolkit.validate [--allow-skips REASON,…]``, exit code 1 on any problem."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from toolkit.validate.runner import CHECKS, run
 def main(arguments: list[str] | None = None) -> int:
     """Validate this checkout and print every problem as ``file:line: message``.
 
-    What is skipped is printed by name, and fails unless its reason is allowed: which programs there are is said in one
-    place, `PROGRAMS`, and in no list of exceptions.
+    Skipped programs are printed by name and fail the run unless their reason is allowed.
     """
     parser = argparse.ArgumentParser(prog="python -m toolkit.validate", description="Check the files of this checkout.")
-    known = "; ".join(f"{reason}: {why}" for reason, why in REASONS.items())
-    parser.add_argument("--allow-skips", metavar="REASON,…", default="", help=f"why a program need not run ({known})")
+    reasons = "; ".join(f"{reason}: {why}" for reason, why in REASONS.items())
+    parser.add_argument(
+        "--allow-skips", metavar="REASON,…", default="", help=f"reasons for which a program may be skipped ({reasons})"
+    )
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[2], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     allowed = set(filter(None, options.allow_skips.split(",")))
     if unknown := allowed - REASONS.keys():
-        parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(REASONS)}")
+        parser.error(f"unknown reason: {', '.join(sorted(unknown))}; known: {', '.join(REASONS)}")
     try:
         report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
     except ToolkitError as error:

@@ -1,4 +1,4 @@
-"""Alertmanager's file: nobody is told by accident, nobody is forgotten, and no secret stands in it."""
+"""Checks of Alertmanager's configuration: receivers, routes and secrets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SECRET = re.compile(r"(password|secret|token|credentials|api_key|_key|slack_api_
 
 
 def receivers(checkout: Checkout) -> Iterator[Finding]:
-    """What matches no route is sent nowhere; every receiver that sends something has a route."""
+    """The default receiver sends nothing; every other receiver has a route."""
     source = checkout.source(FILE)
     named = {receiver["name"]: receiver for receiver in source.data["receivers"]}
     default = source.data["route"]["receiver"]
     sends = [key for key in named.get(default, {}) if key.endswith("_configs")]
-    problem = f"the default receiver {default} sends something: {sends[0]}" if sends else ""
+    problem = f"the default receiver {default} sends notifications: {sends[0]}" if sends else ""
     yield source.finding("route", "receiver", problem=problem)
     used = {route.get("receiver") for _, route in _routes(source.data["route"])}
     for number, name in enumerate(named):
@@ -30,7 +30,7 @@ def receivers(checkout: Checkout) -> Iterator[Finding]:
 
 
 def routes(checkout: Checkout) -> Iterator[Finding]:
-    """No route keeps an alert from the ones beside it: all but the last of those that choose a channel go on."""
+    """No route hides its siblings: all but the last of the routes that choose a channel have `continue`."""
     source = checkout.source(FILE)
     for keys, route in _routes(source.data["route"]):
         children: Sequence[Mapping[str, Any]] = route.get("routes", [])
@@ -38,34 +38,38 @@ def routes(checkout: Checkout) -> Iterator[Finding]:
             continue
         for number, child in enumerate(children):
             swallows = number < len(children) - 1 and not child.get("continue")
-            problem = f"the route to {child['receiver']} keeps alerts from those behind it" if swallows else ""
+            problem = (
+                f"the route to {child['receiver']} stops alerts before later routes: set continue: true"
+                if swallows
+                else ""
+            )
             yield source.finding("route", *keys, "routes", number, problem=problem)
 
 
 def secrets(checkout: Checkout) -> Iterator[Finding]:
-    """Passwords, keys and addresses that are secrets come from files; other addresses are of the stack."""
+    """Passwords, keys and secret URLs come from files; other URLs point to services of the stack."""
     source = checkout.source(FILE)
-    services = {name for each in checkout.whole for name in each.services}
+    services = {name for each in checkout.full_configurations for name in each.services}
     for keys, value in _leaves(source.data):
         key, problem = str(keys[-1]), ""
         if SECRET.search(key):
-            problem = f"{key} is a secret: {key}_file names the file that it is in"
+            problem = f"{key} is a secret: use {key}_file"
         elif key == "url" and urlsplit(str(value)).hostname not in services:
-            problem = "the address is of no service of the stack: url_file names the file that it is in"
+            problem = "the host of the URL is not a service of the stack: use url_file"
         yield source.finding(*keys, problem=problem)
 
 
 def _routes(
     route: Mapping[str, Any], keys: tuple[Key, ...] = ()
 ) -> Iterator[tuple[tuple[Key, ...], Mapping[str, Any]]]:
-    """A route and all below it, each with the keys that lead to it."""
+    """A route and its descendants, each with its path of keys."""
     yield keys, route
     for number, child in enumerate(route.get("routes", [])):
         yield from _routes(child, (*keys, "routes", number))
 
 
 def _leaves(node: Any, keys: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Any]]:
-    """Every value that is no mapping and no list, with the keys that lead to it."""
+    """Every scalar with its path of keys."""
     match node:
         case dict():
             for key, value in node.items():

@@ -1,4 +1,4 @@
-"""Alerts: their labels and annotations, their unit tests, their timing and their names."""
+"""Checks of alerts: labels, annotations, unit tests, timing and names."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from toolkit.core import promql
 from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
-from toolkit.validate.scrapes import PROMETHEUS, SCRAPE
+from toolkit.validate.scrapes import MAX_SCRAPE_SECONDS, PROMETHEUS
 from toolkit.validate.source import Source
 
 RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules")
 LOG_RULES = ("monitoring/loki/rules/",)
-"""Evaluated by Loki: LogQL, for which there is no tester, but what an alert says is held to the same rules."""
+"""Alerts evaluated by Loki: without unit tests, but with the same requirements for labels and annotations."""
 TESTS = "monitoring/prometheus/tests/"
 HEALTHY = f"{TESTS}healthy_test.yml"
 
 ALWAYS = "none"
-"""The severity of an alert that always fires, to show that alerts arrive."""
+"""The severity of the alert that always fires, to prove the delivery of alerts."""
 SEVERITIES = ("critical", "warning", ALWAYS)
 HOST = "host"
-"""What an alert about the machine itself has as its service."""
+"""The label ``service`` of alerts about the host."""
 DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Rule(NamedTuple):
-    """A rule with its file and where it stands there."""
+    """A rule with its file and position."""
 
     source: Source
     group: int
@@ -47,7 +47,7 @@ class Rule(NamedTuple):
 
     @property
     def interval(self) -> str | None:
-        """How often its group is evaluated, where it does not leave that to the global setting."""
+        """The evaluation interval of the rule's group; None for the global interval."""
         interval: str | None = self.source.data["groups"][self.group].get("interval")
         return interval
 
@@ -79,22 +79,22 @@ def alerts(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
 
 
 def labels(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert says how bad it is, and of which service: by itself, or by its series, as its tests show."""
-    known = {HOST, *(name for each in checkout.whole for name in each.services)}
+    """Every alert has a severity and a known service, as a label of the rule or, by its tests, of its series."""
+    known = {HOST, *(name for each in checkout.full_configurations for name in each.services)}
     inherited = _inherited(checkout)
     for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("labels", {})
         severity, service = given.get("severity"), str(given.get("service", ""))
-        wrong = "" if severity in SEVERITIES else f"the severity {severity} is none of {', '.join(SEVERITIES)}"
-        yield alert.at("labels", "severity", problem=wrong if severity else "it has no severity")
-        problem = "" if service in known or "{{" in service else f"there is no service {service}"
+        unknown = "" if severity in SEVERITIES else f"unknown severity {severity}: not {', '.join(SEVERITIES)}"
+        yield alert.at("labels", "severity", problem=unknown if severity else "the severity is missing")
+        problem = "" if service in known or "{{" in service else f"unknown service {service}"
         if not service:
-            problem = "" if inherited.get(alert.name) else "it has no service"
+            problem = "" if inherited.get(alert.name) else "the service is missing"
         yield alert.at("labels", "service", problem=problem)
 
 
 def _inherited(checkout: Checkout) -> dict[str, bool]:
-    """For each alert of the tests, whether whatever it fires for has a service."""
+    """Whether every firing series in the tests has a service, by alert."""
     found: dict[str, bool] = {}
     for source in _tests(checkout):
         for case in source.data["tests"]:
@@ -106,24 +106,26 @@ def _inherited(checkout: Checkout) -> dict[str, bool]:
 
 
 def texts(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert says what has happened, a threshold's with its value, and links to a dashboard and its runbook."""
+    """Every alert has a summary, a description with a threshold's value, and links to a dashboard and its runbook."""
     for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("annotations", {})
         for key in ("summary", "description"):
-            yield alert.at("annotations", key, problem="" if given.get(key) else f"it has no {key}")
+            yield alert.at("annotations", key, problem="" if given.get(key) else f"the {key} is missing")
         threshold = re.search(r"[<>]", STRINGS.sub("", alert.data["expr"]))
-        told = "$value" in given.get("description", "") or "{{ . | first | value" in given.get("description", "")
-        problem = "its description does not tell the value" if threshold and not told else ""
+        has_value = "$value" in given.get("description", "") or "{{ . | first | value" in given.get("description", "")
+        problem = "the description does not contain the value" if threshold and not has_value else ""
         yield alert.at("annotations", "description", problem=problem)
         fine = DASHBOARD.fullmatch(given.get("dashboard_url", ""))
-        yield alert.at("annotations", "dashboard_url", problem="" if fine else "it leads to no dashboard")
-        page = f"{{{{ $externalLabels.runbooks }}}}/{alert.name}.md"
-        fine_page = given.get("runbook_url") == page
-        yield alert.at("annotations", "runbook_url", problem="" if fine_page else f"its runbook_url is not {page}")
+        yield alert.at(
+            "annotations", "dashboard_url", problem="" if fine else "the dashboard_url does not link to a dashboard"
+        )
+        runbook = f"{{{{ $externalLabels.runbooks }}}}/{alert.name}.md"
+        fine = given.get("runbook_url") == runbook
+        yield alert.at("annotations", "runbook_url", problem="" if fine else f"the runbook_url is not {runbook}")
 
 
 def tests(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert was seen silent and firing in a test of its own file; a healthy system is tested with all files."""
+    """Every alert has a firing and a silent test with its own file; the test of a healthy system includes all files."""
     seen: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
     for source in _tests(checkout):
         files = {PurePath(name).name for name in source.data["rule_files"]}
@@ -135,62 +137,64 @@ def tests(checkout: Checkout) -> Iterator[Finding]:
         states = seen[PurePath(alert.source.file).name, alert.name]
         if alert.data.get("labels", {}).get("severity") == ALWAYS:
             states = states | {False}
-        lacking = [word for word, firing in (("firing", True), ("silent", False)) if firing not in states]
-        yield alert.at("alert", problem=f"no test has seen it {' or '.join(lacking)}" if lacking else "")
+        missing = [word for word, firing in (("firing", True), ("silent", False)) if firing not in states]
+        yield alert.at("alert", problem=f"no test covers it {' or '.join(missing)}" if missing else "")
     healthy = checkout.source(HEALTHY)
     included = {PurePath(name).name for name in healthy.data["rule_files"]}
     for file in sorted({rule.source.file for rule in rules(checkout)}):
         name = PurePath(file).name
         covered = name in included or "*.yml" in included
-        yield healthy.finding("rule_files", problem="" if covered else f"{name} is missing: a healthy system is quiet")
+        yield healthy.finding(
+            "rule_files", problem="" if covered else f"{name} is missing from the test of a healthy system"
+        )
 
 
 def timing(checkout: Checkout) -> Iterator[Finding]:
-    """An alert that a service is away waits for one more scrape, and no longer, and is evaluated every second."""
+    """An alert about an unavailable service waits for one more scrape, and is evaluated every second."""
     scrape = seconds(checkout.source(PROMETHEUS).data["global"]["scrape_interval"])
     for alert in alerts(checkout):
         if not AVAILABILITY.search(alert.name):
             continue
         pending = str(alert.data.get("for", "0s"))
-        fine = scrape <= seconds(pending) <= SCRAPE
-        problem = "" if fine else f"for: {pending} is not between a scrape ({scrape:g}s) and {SCRAPE:g}s"
+        fine = scrape <= seconds(pending) <= MAX_SCRAPE_SECONDS
+        problem = "" if fine else f"for: {pending} is not between a scrape ({scrape:g}s) and {MAX_SCRAPE_SECONDS:g}s"
         yield alert.at("for", problem=problem)
-        often = alert.interval is not None and seconds(alert.interval) <= 1
+        frequent = alert.interval is not None and seconds(alert.interval) <= 1
         yield alert.source.finding(
             "groups", alert.group, "interval",
-            problem="" if often else f"{alert.name}: the interval of its group is not 1s",
+            problem="" if frequent else f"{alert.name}: the interval of its group is not 1s",
         )  # fmt: skip
 
 
 def names(checkout: Checkout) -> Iterator[Finding]:
-    """Alerts are named LikeThis, recorded series level:metric, and no such series is read that no rule records."""
+    """Alerts are named LikeThis, recorded series level:metric, and every used level:metric series is recorded."""
     found = rules(checkout)
     recorded = {rule.name for rule in found if "record" in rule.data}
     for rule in found:
         if "alert" in rule.data:
             fine = re.fullmatch(r"([A-Z][a-z0-9]*)+([A-Z]+[a-z0-9]*)*", rule.name)
-            yield rule.at("alert", problem="" if fine else "an alert is named LikeThis")
+            yield rule.at("alert", problem="" if fine else "alerts are named LikeThis")
         else:
-            problem = "" if ":" in rule.name else "a recorded series is named level:metric"
+            problem = "" if ":" in rule.name else "recorded series are named level:metric"
             yield rule.at("record", problem=problem)
         try:
-            read = promql.metrics_in(rule.data["expr"])
+            used = promql.metrics_in(rule.data["expr"])
         except ValueError as error:
             yield rule.at("expr", problem=f"not PromQL: {error}")
             continue
-        unknown = sorted(name for name in read if ":" in name and name not in recorded)
+        unknown = sorted(name for name in used if ":" in name and name not in recorded)
         yield rule.at("expr", problem=f"no rule records {unknown[0]}" if unknown else "")
 
 
 def sums(checkout: Checkout) -> Iterator[Finding]:
-    """No rule adds what need not be there: one empty operand hides the other."""
+    """No rule adds optional metrics: one empty operand makes the sum empty."""
     absent = expectations.may_be_absent(expectations.absent_metrics(checkout.root))
     for rule in rules(checkout):
         try:
             empty = promql.partial_sums(rule.data["expr"], absent)
         except ValueError:
             continue  # names() reports it
-        problem = f'the sum is empty where {empty[0]} is: add "or vector(0)", or use "or"' if empty else ""
+        problem = f'the sum is empty if {empty[0]} is: add "or vector(0)", or use "or"' if empty else ""
         yield rule.at("expr", problem=problem)
 
 

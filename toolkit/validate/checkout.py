@@ -1,4 +1,4 @@
-"""The repository as the checks see it: its files, their YAML, and what Compose makes of each combination of layers."""
+"""The repository as the checks see it: tracked files, parsed YAML, and the effective Compose configurations."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from toolkit.validate.source import Key, Source, elements
 
 EVERY_GROUP = ("*",)
 REGISTRY = "REGISTRY"
-"""What the variables that name a registry begin with."""
+"""Prefix of the variables that name a registry."""
 Layers = tuple[tuple[str, ...], tuple[str, ...]]
-"""Files, in the order in which they are merged, and the groups that are on."""
-# The dollar sign of `$${X}` is an escaped one.
+"""Files in merge order, and the enabled groups."""
+# `$${X}` is an escaped dollar sign, not a variable.
 VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?+])([^}]*))?")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The effective configuration of some layers (merged in this order) with some groups switched on."""
+    """The effective configuration of ``files`` (in merge order) with ``groups`` enabled."""
 
     files: tuple[str, ...]
     groups: tuple[str, ...]
@@ -40,23 +40,23 @@ class Configuration:
 
     @property
     def services(self) -> dict[str, dict[str, Any]]:
-        """The services that are on."""
+        """The enabled services."""
         services: dict[str, dict[str, Any]] = self.config["services"]
         return services
 
 
 class Checkout:
-    """The files below ``root``; nothing is read before a check asks for it."""
+    """The files below ``root``, read lazily."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.project = Project.load(root)
         self._sources: dict[str, Source] = {}
-        self._known: dict[Layers, Configuration] = {}
+        self._cache: dict[Layers, Configuration] = {}
 
     @cached_property
     def tracked(self) -> frozenset[str]:
-        """Every file that git tracks; every file there is where this is no git repository (an unpacked archive)."""
+        """Every file that git tracks; outside a git repository (an unpacked archive), every file."""
         try:
             listed = subprocess.run(
                 ["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True
@@ -78,7 +78,7 @@ class Checkout:
 
     @property
     def base(self) -> str:
-        """The layer that every profile starts with."""
+        """The first layer of every profile."""
         return self.project.shipped_files[0]
 
     @property
@@ -97,18 +97,18 @@ class Checkout:
 
     @cached_property
     def layers(self) -> list[Source]:
-        """Every compose file of the project once."""
+        """Every compose file of the project."""
         return [self.source(file) for file in self.project.shipped_files]
 
     def files(self, profile: str, images: str, groups: Iterable[str]) -> tuple[str, ...]:
-        """The layers of a profile with an image set and some groups, as set-up puts them together."""
+        """The layers of a profile with an image set and some groups, as `invoke setup` combines them."""
         every = self.project.groups if tuple(groups) == EVERY_GROUP else groups
         files = self.project.compose_files(profile, images, every)
         return tuple(file for file in files if file != self.project.data["override"])
 
     @cached_property
-    def whole(self) -> Sequence[Configuration]:
-        """The base alone, and each profile with each image set: every group on, the tools included.
+    def full_configurations(self) -> Sequence[Configuration]:
+        """The base alone, and each profile with each image set: every group enabled, tools included.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
@@ -117,16 +117,16 @@ class Checkout:
 
     @cached_property
     def configurations(self) -> Sequence[Configuration]:
-        """The same with every group off, with each one alone, and with all of them.
+        """The same combinations with no group, with each single group, and with all groups.
 
         Raises:
             BrokenFileError: Compose refuses one of them.
         """
-        return [*self._merge((), *((group,) for group in self.project.groups)), *self.whole]
+        return [*self._merge((), *((group,) for group in self.project.groups)), *self.full_configurations]
 
     @cached_property
     def variables(self) -> list[str]:
-        """Every variable that a compose file reads.
+        """Every variable that a compose file uses.
 
         Raises:
             BrokenFileError: one of the files cannot be read.
@@ -135,12 +135,12 @@ class Checkout:
 
     @cached_property
     def registries(self) -> dict[str, str]:
-        """The settings of this machine that name a registry, as Compose takes them: its environment, then .env."""
+        """The registry settings of this machine, with Compose's precedence: environment before .env."""
         settings = {**self.project.env, **os.environ}
         return {name: settings[name] for name in self.variables if name.startswith(REGISTRY) and settings.get(name)}
 
     def place(self, files: tuple[str, ...], *keys: Key, problem: str = "") -> Finding:
-        """A finding where the layers set ``keys``: in the last that has them, else in the first that comes closest."""
+        """A finding where the layers set ``keys``: the last layer with all, else the first with most of them."""
         found = [(self.source(file).find(*keys), number, file) for number, file in enumerate(files)]
         (_, line, _), _, file = max(
             found, key=lambda each: (each[0][2], each[1] if each[0][2] == len(keys) else -each[1])
@@ -157,39 +157,39 @@ class Checkout:
                     return source.at(node, problem)
         return self.place(files, "services", service, "volumes", problem=problem)
 
-    def credential(self, variable: str) -> str:
-        """What stands for a password here: a word that nothing else in a configuration can be."""
+    def placeholder(self, variable: str) -> str:
+        """A placeholder password that cannot be mistaken for any other value of a configuration."""
         return f"validate-{variable.lower()}-value"
 
     def _merge(self, *groups: tuple[str, ...]) -> Sequence[Configuration]:
         profiles = self.project.data["profiles"]
         base: tuple[str, ...] = (self.base,)
-        wanted: list[Layers] = [(base, on) for on in groups]
-        wanted += [(self.files(*each, on), on) for each in product(profiles, (PULLED, LOCAL)) for on in groups]
-        return self.merge(wanted)
+        combinations: list[Layers] = [(base, on) for on in groups]
+        combinations += [(self.files(*each, on), on) for each in product(profiles, (PULLED, LOCAL)) for on in groups]
+        return self.merge(combinations)
 
-    def merge(self, wanted: Sequence[Layers]) -> Sequence[Configuration]:
-        """What Compose makes of each of these.
+    def merge(self, combinations: Sequence[Layers]) -> Sequence[Configuration]:
+        """The effective configuration of each combination.
 
         Raises:
-            BrokenFileError: it refuses one of them.
+            BrokenFileError: Compose refuses one of them.
         """
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda each: self.configuration(*each), wanted))
+            return list(pool.map(lambda each: self.configuration(*each), combinations))
 
     def configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
-        """What Compose makes of these layers with these groups switched on; it is asked once.
+        """The effective configuration of these layers with these groups enabled, cached.
 
         Raises:
             BrokenFileError: Compose refuses them.
         """
-        if (files, groups) not in self._known:
-            self._known[files, groups] = self._configuration(files, groups)
-        return self._known[files, groups]
+        if (files, groups) not in self._cache:
+            self._cache[files, groups] = self._configuration(files, groups)
+        return self._cache[files, groups]
 
     def _configuration(self, files: tuple[str, ...], groups: tuple[str, ...]) -> Configuration:
-        # As on a fresh clone after set-up: no variable of the user's shell or .env, every password present. But images
-        # are looked for where this machine gets them: a mirror is in their names.
+        # As on a fresh clone after setup: no variables of the user's shell or .env, every password present. Registry
+        # settings are kept: they are part of the names of the images on this machine.
         result = Docker(self.root).compose(
             *(argument for file in files for argument in ("--file", file)),
             *(argument for group in groups for argument in ("--profile", group)),
@@ -198,18 +198,18 @@ class Checkout:
                 **dict.fromkeys(self.variables),
                 **self.registries,
                 **dict.fromkeys(("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PROJECT_NAME")),
-                **{each.variable: self.credential(each.variable) for each in self.project.secrets.values()},
+                **{each.variable: self.placeholder(each.variable) for each in self.project.secrets.values()},
                 "COMPOSE_DISABLE_ENV_FILE": "1",
             },
         )
-        said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        messages = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         if result.code:
-            raise BrokenFileError(self._said(files, " ".join(said) or f"exit code {result.code}"))
-        warnings = tuple(self._said(files, line) for line in said)
+            raise BrokenFileError(self._finding(files, " ".join(messages) or f"exit code {result.code}"))
+        warnings = tuple(self._finding(files, line) for line in messages)
         return Configuration(files, groups, json.loads(result.stdout), warnings)
 
-    def _said(self, files: tuple[str, ...], message: str) -> Finding:
-        """A finding where a message of Compose points to: a line, a path of keys, a service, a variable, a file."""
+    def _finding(self, files: tuple[str, ...], message: str) -> Finding:
+        """A finding at the place in a message of Compose: a line, a path of keys, a service, a variable or a file."""
         problem = "docker compose: " + re.sub(r'^time="[^"]*" level=(\w+) msg=', r"\1: ", message)
         files = tuple(file for file in files if str(self.root / file) in message) or files
         if match := re.search(r"yaml: (?:.*?)line (\d+)", message):
@@ -228,7 +228,7 @@ class Checkout:
 
 
 def is_job(configuration: Configuration, name: str, tools: str) -> bool:
-    """Whether a service runs to its end: a one-off tool, or what others wait for to complete."""
+    """Whether a service runs to completion: a one-off tool, or a dependency that others wait to complete."""
     waited_for = any(
         service.get("depends_on", {}).get(name, {}).get("condition") == "service_completed_successfully"
         for service in configuration.services.values()

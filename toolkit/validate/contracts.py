@@ -1,4 +1,4 @@
-"""Every service keeps to what its published image is, as `images/NAME/contract.yml` has it."""
+"""Checks of every service against the contract of its published image (`images/NAME/contract.yml`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from toolkit.validate.shell import UNKNOWN
 SCHEMA = Path(__file__).with_name("contract.schema.json")
 SCRIPTS = "scripts/container/"
 BASE_SUFFIX = "_IMAGE"
-"""How the name of a build argument ends that names a published image."""
+"""Suffix of the build arguments that name a published image."""
 
 
 class Use(NamedTuple):
-    """A service of a profile and the contract of the image that it runs."""
+    """A service of a profile with the contract of its image."""
 
     configuration: Configuration
     name: str
@@ -36,10 +36,10 @@ class Use(NamedTuple):
 
 
 def published(checkout: Checkout) -> Iterator[Configuration]:
-    """Each profile with the published images, every group on."""
+    """Each profile with the published images and every group enabled."""
     profiles = checkout.project.data["profiles"]
-    wanted = {checkout.files(profile, PULLED, EVERY_GROUP) for profile in profiles}
-    yield from (each for each in checkout.whole if each.files in wanted)
+    expected = {checkout.files(profile, PULLED, EVERY_GROUP) for profile in profiles}
+    yield from (each for each in checkout.full_configurations if each.files in expected)
 
 
 def load(checkout: Checkout) -> list[Contract]:
@@ -52,11 +52,11 @@ def load(checkout: Checkout) -> list[Contract]:
         return contracts.load(checkout.root)
     except ToolkitError as error:
         file = error.what.rpartition(" ")[2]
-        raise BrokenFileError(Finding(file, 1, f"is no contract: {error.why}")) from error
+        raise BrokenFileError(Finding(file, 1, f"is not a contract: {error.why}")) from error
 
 
 def _uses(checkout: Checkout) -> Iterator[Use]:
-    """Every service of every profile, with the contract of the image that it runs."""
+    """Every service of every profile with the contract of its image."""
     running = [contract for contract in load(checkout) if not contract.builder]
     by_service = {name: contract for contract in running for name in contract.services}
     for each in published(checkout):
@@ -65,10 +65,10 @@ def _uses(checkout: Checkout) -> Iterator[Use]:
                 yield Use(each, name, service, by_service[name])
 
 
-def known(checkout: Checkout) -> Iterator[Finding]:
-    """Every published image that a service runs or is built on has a contract, which was read for just that tag."""
+def coverage(checkout: Checkout) -> Iterator[Finding]:
+    """Every published image that a service runs or is built on has a contract for its exact tag."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    wanted = {(name, base): (each, image) for each in published(checkout) for name, base, image in _images(each)}
+    expected = {(name, base): (each, image) for each in published(checkout) for name, base, image in _images(each)}
     described: dict[tuple[str, str], str] = {}
     for file in sorted(checkout.tracked):
         if not fnmatchcase(file, f"{contracts.FOLDER}/*/{contracts.FILE}"):
@@ -81,15 +81,15 @@ def known(checkout: Checkout) -> Iterator[Finding]:
         contract = Contract.read(PurePosixPath(file).parent.name, source.data)
         for number, service in enumerate(contract.services):
             key = (service, contract.base)
-            image = wanted[key][1] if key in wanted else ""
-            problem = "" if image else f"{service} runs no published image, or is not built on one of that name"
+            image = expected[key][1] if key in expected else ""
+            problem = "" if image else f"{service} neither runs a published image nor is built on one of that name"
             if key in described:
                 problem = f"{described[key]} is a contract of the same image"
             yield source.finding("services", number, problem=problem)
-            tags = f"{service} has {image}: read upstream's files of it, and write down what is different"
+            tags = f"{service} uses {image}: read its upstream files and update the contract"
             yield source.finding("image", problem=tags if image and not image.endswith(f"/{contract.image}") else "")
             described[key] = file
-    for (service, base), (each, _) in wanted.items():
+    for (service, base), (each, _) in expected.items():
         keys = ("build", "args", base) if base else ("image",)
         problem = f"the image of {service} has no contract in {contracts.FOLDER}/"
         problem = "" if (service, base) in described else problem
@@ -97,7 +97,7 @@ def known(checkout: Checkout) -> Iterator[Finding]:
 
 
 def _images(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
-    """Each published image: its service, the build argument that names it (none where it is what runs), its name."""
+    """Each published image: its service, the build argument that names it (empty for the image that runs), its name."""
     for name, service in configuration.services.items():
         for argument, value in service.get("build", {}).get("args", {}).items():
             if argument.endswith(BASE_SUFFIX):
@@ -107,7 +107,7 @@ def _images(configuration: Configuration) -> Iterator[tuple[str, str, str]]:
 
 
 def programs(checkout: Checkout) -> Iterator[Finding]:
-    """Every program that a service starts is in its image, and what a contract names is started by one."""
+    """Every program that a service starts is in its image, and every program of a contract is used."""
     used: dict[str, set[str]] = {}
     run: set[str] = set()
     for use in _uses(checkout):
@@ -116,24 +116,24 @@ def programs(checkout: Checkout) -> Iterator[Finding]:
         run |= calls.scripts.keys()
         for script in calls.scripts.values():
             if script.script.broken:
-                yield Finding(script.file, script.script.broken, "cannot be read as a shell script")
+                yield Finding(script.file, script.script.broken, "is not a valid shell script")
             if not script.executable:
-                yield Finding(script.file, 1, f"{use.name} starts it, and it is not executable")
+                yield Finding(script.file, 1, f"is not executable, and {use.name} starts it")
             choice = script.script.guarded
             if choice and not any(map(use.contract.has, choice)):
                 yield Finding(script.file, 1, f"the image of {use.name} has none of {', '.join(sorted(choice))}")
         for start in calls.starts:
             started.add(start.program)
-            yield start.place(_lacking(use, start))
+            yield start.place(_missing_program(use, start))
     for file in sorted(checkout.tracked):
         if file.startswith(SCRIPTS) and file not in run:
-            yield Finding(file, 1, "no service and no task starts it")
+            yield Finding(file, 1, "is started by no service and no task")
     texts = "".join(path.read_text(encoding="utf-8") for path in sorted((checkout.root / "toolkit").rglob("*.py")))
     for contract in load(checkout):
         source = checkout.source(contract.file)
         started = {*used.get(contract.file, ()), *contract.config.entrypoint, *contract.config.command[:1]}
         for number, program in enumerate(contract.programs):
-            needed = any(_is(program, each) for each in started)
+            needed = any(_matches(program, each) for each in started)
             yield source.finding("programs", number, problem="" if needed else f"no service starts {program}")
         for number, program in enumerate(contract.tasks):
             named = re.search(rf"(?<![\w./-]){re.escape(program)}(?![\w./-])", texts)
@@ -141,23 +141,23 @@ def programs(checkout: Checkout) -> Iterator[Finding]:
             yield source.finding("tasks", number, problem=problem)
 
 
-def _lacking(use: Use, start: Start) -> str:
+def _missing_program(use: Use, start: Start) -> str:
     contract, program = use.contract, start.program
     if program == UNKNOWN:
-        return f"{use.name} starts a program whose name the script does not have"
-    if program in start.guard or contract.has(program) or any(_is(each, program) for each in contract.programs):
+        return f"{use.name} starts a program whose name is not in the script"
+    if program in start.guard or contract.has(program) or any(_matches(each, program) for each in contract.programs):
         return ""
     how = "does not have" if {program, PurePosixPath(program).name} & {*contract.missing} else "is not known to have"
     return f"{use.name} starts {program}, which its image {how} ({contract.file})"
 
 
-def _is(program: str, started: str) -> bool:
-    """Whether the program is what is started: by its path or its name, or by a pattern of them."""
+def _matches(program: str, started: str) -> bool:
+    """Whether ``started``, a path, a name or a pattern, is the program."""
     return fnmatchcase(program, started) or fnmatchcase(program, PurePosixPath(started).name)
 
 
 def arguments(checkout: Checkout) -> Iterator[Finding]:
-    """No program is started with arguments that it, or the image's entry script, is known to fail on."""
+    """No program gets arguments that it, or the image's entry script, is known to reject."""
     for use in _uses(checkout):
         for start in Calls(checkout, use.configuration, use.name, use.contract).starts:
             text = " ".join(start.words)
@@ -166,7 +166,7 @@ def arguments(checkout: Checkout) -> Iterator[Finding]:
 
 
 def variables(checkout: Checkout) -> Iterator[Finding]:
-    """No variable makes the image's entry script exit, or put a secret into the environment of the server."""
+    """No variable makes the image's entry script exit or export a secret into the server's environment."""
     for use in _uses(checkout):
         own = Calls(checkout, use.configuration, use.name, use.contract).own_entrypoint
         for name in use.service.get("environment") or {}:
@@ -174,35 +174,35 @@ def variables(checkout: Checkout) -> Iterator[Finding]:
             if name in use.contract.refused:
                 problem = f"the entry script of {use.name} exits on {name}"
             elif not own and any(fnmatchcase(name, pattern) for pattern in use.contract.exported):
-                problem = f"the entry script of {use.name} puts the content of {name} into the environment"
+                problem = f"the entry script of {use.name} exports the content of {name} into the environment"
             yield checkout.place(use.configuration.files, "services", use.name, "environment", name, problem=problem)
 
 
 def dependencies(checkout: Checkout) -> Iterator[Finding]:
-    """A program that exits while another service is away is started once that is healthy."""
+    """A program that exits without another service waits for that service to be healthy."""
     for use in _uses(checkout):
         waits = use.service.get("depends_on", {})
         for other in use.contract.exits_without:
             healthy = waits.get(other, {}).get("condition") == "service_healthy"
-            problem = "" if healthy else f"{use.name} exits while {other} is away, and does not wait for its health"
+            problem = "" if healthy else f"{use.name} exits without {other}, but does not wait for it to be healthy"
             keys = ("services", use.name, "depends_on", other)
             yield checkout.place(use.configuration.files, *keys, problem=problem)
 
 
 def users(checkout: Checkout) -> Iterator[Finding]:
-    """The user of a service is an account of its image with the group that it has there, or none at all."""
+    """The user of a service is an account of its image with its own group, or not an account of the image."""
     for use in _uses(checkout):
         user = str(use.service.get("user", ""))
         uid = user.partition(":")[0]
         account = next((each for each in use.contract.accounts.items() if each[1].split(":")[0] == uid), None)
         problem = ""
         if account and account[1] != user:
-            problem = f"{use.name} runs as {user}, and its image has the account {account[0]} as {account[1]}"
+            problem = f"{use.name} runs as {user}, but the account {account[0]} of its image is {account[1]}"
         yield checkout.place(use.configuration.files, "services", use.name, "user", problem=problem)
 
 
 class Mount(NamedTuple):
-    """What is mounted: ``bind``, ``volume`` or ``tmpfs``; ``folder`` is what a tmpfs begins as."""
+    """A mount of the kind ``bind``, ``volume`` or ``tmpfs``; ``folder`` is the initial state of a tmpfs."""
 
     kind: str
     read_only: bool = False
@@ -210,7 +210,7 @@ class Mount(NamedTuple):
 
 
 def writable(checkout: Checkout) -> Iterator[Finding]:
-    """The user of a service may write to its volumes and to every folder that its programs write to."""
+    """The user of a service can write to its volumes and to every folder that its programs write to."""
     for use in _uses(checkout):
         mounts = _mounts(use.service)
         for target, mount in mounts.items():
@@ -219,17 +219,17 @@ def writable(checkout: Checkout) -> Iterator[Finding]:
                 problem = f"{use.contract.file} does not say who may write to {target}"
                 yield checkout.mount(use.configuration.files, use.name, target, problem)
         for path, folder in use.contract.writes.items():
-            yield _written(checkout, use, mounts, path, folder)
+            yield _folder_finding(checkout, use, mounts, path, folder)
         calls = Calls(checkout, use.configuration, use.name, use.contract)
         for script in calls.scripts.values():
             for write in script.script.writes:
-                if not write.path.startswith("/dev/") and calls.reaches(write.guard):
+                if not write.path.startswith("/dev/") and calls.satisfies(write.guard):
                     problem = _unwritable(use, mounts, write.path, None)
                     problem = problem and f"{use.name} cannot write {write.path}: {problem}"
                     yield Finding(script.file, write.line, problem)
 
 
-def _written(checkout: Checkout, use: Use, mounts: Mapping[str, Mount], path: str, folder: Folder) -> Finding:
+def _folder_finding(checkout: Checkout, use: Use, mounts: Mapping[str, Mount], path: str, folder: Folder) -> Finding:
     problem = _unwritable(use, mounts, path, folder)
     problem = problem and f"{use.name} cannot write to {path}: {problem}"
     target = _covering(mounts, path)
@@ -239,24 +239,24 @@ def _written(checkout: Checkout, use: Use, mounts: Mapping[str, Mount], path: st
 
 
 def _unwritable(use: Use, mounts: Mapping[str, Mount], path: str, folder: Folder | None) -> str:
-    """Why the user of a service may not write to a path; empty where it may.
+    """Why the user of a service cannot write to a path; empty if it can.
 
-    ``folder`` is what the image has there, if anything is known of it.
+    ``folder`` is the folder of the image at that path, if the contract has it.
     """
     user, target = str(use.service.get("user", use.contract.config.user)), _covering(mounts, path)
     if target is None:
         if use.service.get("read_only"):
-            return "the root file system is read-only, and no volume or tmpfs is there"
+            return "the root file system is read-only, without a volume or tmpfs at that path"
         if folder is None:
-            return "no volume or tmpfs is there"
+            return "no volume or tmpfs at that path"
         fine = folder.absent or folder.writable_for(user)
-        return "" if fine else f"it belongs to {folder.owner} in the image"
+        return "" if fine else f"its owner in the image is {folder.owner}"
     mount = mounts[target]
     if mount.kind == "bind":
         return "it is mounted read-only" if mount.read_only else ""
     there = mount.folder if mount.kind == "tmpfs" else folder or Folder()
     fine = there.writable_for(user)
-    return "" if fine else f"the {mount.kind} belongs to {there.owner} with the mode {there.mode:04o}, not to {user}"
+    return "" if fine else f"the owner of the {mount.kind} is {there.owner} with mode {there.mode:04o}, not {user}"
 
 
 def _mounts(service: Mapping[str, Any]) -> dict[str, Mount]:
@@ -272,7 +272,7 @@ def _mounts(service: Mapping[str, Any]) -> dict[str, Mount]:
 
 
 def _covering(mounts: Mapping[str, Mount], path: str) -> str | None:
-    """The target of the mount that a path lies in."""
+    """The target of the innermost mount that contains a path."""
     return max((target for target in mounts if _within(path, target)), key=len, default=None)
 
 
@@ -281,23 +281,23 @@ def _within(path: str, folder: str) -> bool:
 
 
 def volumes(checkout: Checkout) -> Iterator[Finding]:
-    """Every volume that an image declares is one of ours: the engine makes one without a name for each container."""
+    """Every volume that an image declares is mounted: else the engine creates an anonymous volume per container."""
     for use in _uses(checkout):
         mounts = _mounts(use.service)
         for declared in sorted(use.contract.config.volumes):
-            problem = f"{use.name} gets a volume without a name at {declared}, which its image declares"
+            problem = f"{use.name} gets an anonymous volume at {declared}, which its image declares"
             problem = "" if declared in mounts else problem
             yield checkout.mount(use.configuration.files, use.name, declared, problem)
 
 
 def logs(checkout: Checkout) -> Iterator[Finding]:
-    """What the programs would write into log files is switched off: the engine's log has it, and is bounded."""
+    """Log files inside containers are disabled: the engine's log has the same lines, with rotation."""
     for use in _uses(checkout):
         calls = Calls(checkout, use.configuration, use.name, use.contract)
         exported = {name for script in calls.scripts.values() for name in script.script.exports}
         given = {*(use.service.get("environment") or {}), *exported}
         for log in use.contract.log_files:
             silenced = any(name in given or calls.file_at(name) for name in log.silenced_by)
-            problem = f"{use.name} writes log files of {log.of} to {log.folder}, without an end"
+            problem = f"{use.name} writes unbounded log files of {log.of} to {log.folder}"
             keys = ("services", use.name, "environment")
             yield checkout.place(use.configuration.files, *keys, problem="" if silenced else problem)

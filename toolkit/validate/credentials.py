@@ -1,4 +1,4 @@
-"""Credentials: one source each, given to those who use it, and in production none where `docker inspect` shows it."""
+"""Checks of credentials: one source each, mounted only where used, and hidden from `docker inspect` in production."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.source import elements, items
 
 IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-# Grafana reads the file that its setting names.
+# Grafana reads the named file.
 FROM_FILE = re.compile(r"^\$+__file\{/run/secrets/\w+\}$")
 NAMED = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY)$")
 MOUNTED = re.compile(r"/run/secrets/(\w+)")
 
 
 def declared(checkout: Checkout) -> Iterator[Finding]:
-    """The secrets layer and invoke.yaml name the same secrets, each used by a service and filled from secrets/."""
+    """The secrets layer and invoke.yaml name the same secrets; each is used by a service and read from secrets/."""
     manifest, layer = checkout.source("invoke.yaml"), checkout.source(checkout.secrets_layer)
     secrets = {name.value for name, _ in items(layer.node_at("secrets"))}
     used = {
@@ -32,7 +32,7 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
         node = layer.node_at("secrets", name, "file")
         problem = ""
         if name not in checkout.project.secrets:
-            problem = f"{name} is missing among the secrets of invoke.yaml"
+            problem = f"{name} is missing from the secrets of invoke.yaml"
         elif node is None or node.value != f"./secrets/{name}.txt":
             problem = f"{name} is not read from ./secrets/{name}.txt"
         elif name not in used:
@@ -44,16 +44,16 @@ def declared(checkout: Checkout) -> Iterator[Finding]:
 
 
 def accounts(checkout: Checkout) -> Iterator[Finding]:
-    """A secret of invoke.yaml is a token, a password of a service's user, or names the user whose password it is."""
+    """A secret of invoke.yaml is a token, the password of a service's user, or the name of such a user."""
     manifest, secrets = checkout.source("invoke.yaml"), checkout.project.secrets
     services = {name.value for source in checkout.layers for name, _ in items(source.node_at("services"))}
     named = {secret.user_file for secret in secrets.values()}
     for secret in secrets.values():
         problem = ""
         if secret.users:
-            problem = "" if secret.name in named else f"{secret.name} names the user of no password"
+            problem = "" if secret.name in named else f"no secret has {secret.name} as its user_file"
         elif secret.service not in services:
-            problem = f"{secret.name} is of no service"
+            problem = f"{secret.name} has the unknown service {secret.service}"
         elif [bool(secret.user), bool(secret.user_file), secret.token].count(True) != 1:
             problem = f"{secret.name} must have a user or a user_file, or be a token"
         elif secret.user_file and not (secret.user_file in secrets and secrets[secret.user_file].users):
@@ -62,7 +62,7 @@ def accounts(checkout: Checkout) -> Iterator[Finding]:
 
 
 def supplied(checkout: Checkout) -> Iterator[Finding]:
-    """Every variable that the compose files require is one that `invoke setup` writes: a secret of invoke.yaml."""
+    """Every variable that the compose files require is written by `invoke setup`: a secret of invoke.yaml."""
     supplied = {secret.variable for secret in checkout.project.secrets.values()}
     for source in checkout.layers:
         for scalar in source.scalars():
@@ -73,22 +73,22 @@ def supplied(checkout: Checkout) -> Iterator[Finding]:
 
 
 def granted(checkout: Checkout) -> Iterator[Finding]:
-    """With the secrets layer a service has the secrets whose files it is told to read, and no other one."""
-    for each, name, service in _secret(checkout):
-        told = {secret for path, value in _texts(service) if path[0] != "secrets" for secret in MOUNTED.findall(value)}
+    """With the secrets layer, a service mounts exactly the secrets whose files it reads."""
+    for each, name, service in _services_with_secrets(checkout):
+        read = {secret for path, value in _texts(service) if path[0] != "secrets" for secret in MOUNTED.findall(value)}
         given = {secret["source"] for secret in service.get("secrets", [])}
         problem = ""
-        if unread := sorted(given - told):
-            problem = f"{name} has {', '.join(unread)} and is not told to read it"
-        elif missing := sorted(told - given):
-            problem = f"{name} is told to read {', '.join(missing)} and does not have it"
+        if unused := sorted(given - read):
+            problem = f"{name} mounts {', '.join(unused)}, but does not use it"
+        elif missing := sorted(read - given):
+            problem = f"{name} uses {', '.join(missing)}, but does not mount it"
         yield checkout.place(each.files, "services", name, "secrets", problem=problem)
 
 
 def hidden(checkout: Checkout) -> Iterator[Finding]:
-    """Where the secrets layer is used, no password is in the effective configuration."""
-    passwords = {checkout.credential(secret.variable) for secret in checkout.project.secrets.values()}
-    for each, name, service in _secret(checkout):
+    """With the secrets layer, the effective configuration contains no password."""
+    passwords = {checkout.placeholder(secret.variable) for secret in checkout.project.secrets.values()}
+    for each, name, service in _services_with_secrets(checkout):
         yield checkout.place(each.files, "services", name)
         for path, value in _texts(service):
             if any(password in value for password in passwords) or IN_URL.search(value):
@@ -100,16 +100,16 @@ def hidden(checkout: Checkout) -> Iterator[Finding]:
             yield checkout.place(each.files, "services", name, *path, problem=problem)
 
 
-def _secret(checkout: Checkout) -> Iterator[tuple[Configuration, str, dict[str, Any]]]:
+def _services_with_secrets(checkout: Checkout) -> Iterator[tuple[Configuration, str, dict[str, Any]]]:
     """The services of every configuration with the secrets layer."""
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         if checkout.secrets_layer in each.files:
             for name, service in each.services.items():
                 yield each, name, service
 
 
 def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Every text below a value with the keys that lead to it."""
+    """Every string below a value with its path of keys."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from _texts(each, (*path, key))

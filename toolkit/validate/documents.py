@@ -20,16 +20,18 @@ PART = re.compile(r"(<!-- made: (?P<name>[\w-]+) -->\n)(?P<text>.*?)(<!-- /made 
 ALLOWED, UNUSED, NEITHER = "●", "○", "-"
 MIB = 1024 * 1024
 INDEX_COLUMNS = ("alert", "severity", "for", "meaning")
-OTHERS = "others"
+OTHER_COMPONENTS = "others"
 
 
 def tables(checkout: Checkout) -> Iterator[Finding]:
-    """The tables are those that the command would write."""
+    """Every generated table is up to date."""
     for document, maker in DOCUMENTS.items():
         text = (checkout.root / document).read_text(encoding="utf-8")
         for part in PART.finditer(text):
             stale = part["text"] != maker(checkout, part["name"])
-            problem = f"the table {part['name']} is out of date: python -m toolkit.validate.documents" if stale else ""
+            problem = (
+                f"the table {part['name']} is out of date: run python -m toolkit.validate.documents" if stale else ""
+            )
             yield Finding(document, text.count("\n", 0, part.start()) + 1, problem)
 
 
@@ -51,8 +53,8 @@ def security(checkout: Checkout, name: str) -> str:
 
 
 def alert_index(checkout: Checkout, name: str) -> str:
-    """The table of docs/alerts/README.md for one rule file, or a section for all that have no table of their own."""
-    if name != OTHERS:
+    """The table of docs/alerts/README.md for one rule file, or a section for all rule files without their own table."""
+    if name != OTHER_COMPONENTS:
         return table(INDEX_COLUMNS, runbooks.index(checkout, name))
     text = (checkout.root / runbooks.INDEX).read_text(encoding="utf-8")
     own = {part["name"] for part in PART.finditer(text)}
@@ -70,10 +72,10 @@ def dashboards(checkout: Checkout, _name: str) -> str:
 
 
 def controls(checkout: Checkout) -> str:
-    """Every rule beside the benchmark's control."""
+    """Every rule with its control of the CIS benchmark."""
     exempt = exemptions.load(checkout.root)
     return table(
-        ("CIS", "rule", "what holds", "where", "except"),
+        ("CIS", "rule", "requirement", "scope", "exceptions"),
         (
             (rule.control, f"`{rule.name}`", rule.demands, rule.scope.value, _names(rule, exempt))
             for rule in RULES
@@ -82,7 +84,7 @@ def controls(checkout: Checkout) -> str:
 
 
 def services(checkout: Checkout) -> str:
-    """What production has of each service: its values where a rule asks for one, else whether it is exempt."""
+    """Every service of production by rule: its value, its exceptions, or whether it follows the rule."""
     rules = [rule for rule in RULES if rule.scope is not Scope.OPEN]
     exempt = exemptions.load(checkout.root)
     rows = [(service.name, *(_cell(rule, service, exempt) for rule in rules)) for service in hardened(checkout)]
@@ -102,9 +104,9 @@ def exceptions(checkout: Checkout) -> str:
 
 
 def connections(checkout: Checkout) -> str:
-    """Who may reach what, and what for."""
+    """Every allowed connection with its purpose."""
     return table(
-        ("to", "from", "what for"),
+        ("to", "from", "purpose"),
         (
             (f"{entry.to} {entry.port.removesuffix('/tcp')}".strip(), ", ".join(entry.sources) or "nobody",
              entry.because.strip())
@@ -114,7 +116,7 @@ def connections(checkout: Checkout) -> str:
 
 
 def matrix(checkout: Checkout) -> str:
-    """Every pair: allowed on some port, open but unused, or closed."""
+    """Every pair of services: allowed on some port, open but unused, or closed."""
     found = Matrix.load(checkout.root)
     names = list(dict.fromkeys(entry.to for entry in found.entries if entry.to not in OUTSIDE))
     names += [*sorted({each.source for each in found.allowed} - {*names, *OUTSIDE}), HOST, WORLD]
@@ -131,17 +133,17 @@ def matrix(checkout: Checkout) -> str:
 
 
 def hardened(checkout: Checkout) -> list[Service]:
-    """Every service of production, whichever images are in use."""
+    """Every service of production with either image set."""
     tools = checkout.project.data["tools"]
     found: dict[str, Service] = {}
-    for each in filter(checkout.is_hardened, checkout.whole):
+    for each in filter(checkout.is_hardened, checkout.full_configurations):
         for name, config in each.services.items():
             found.setdefault(name, Service(name, config, checkout.root, is_job(each, name, tools)))
     return list(found.values())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -180,7 +182,7 @@ SECURITY: Mapping[str, Callable[[Checkout], str]] = {
     "matrix": matrix,
 }
 Maker = Callable[[Checkout, str], str]
-"""Makes the table of a name, as Markdown."""
+"""Returns a table by its name, as Markdown."""
 DOCUMENTS: Mapping[str, Maker] = {
     "docs/security.md": security,
     "docs/dashboards.md": dashboards,

@@ -1,4 +1,4 @@
-"""Variables: in the containers, and in .env."""
+"""Checks of environment variables: of the containers, and of .env."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLE = ".env.example"
 
 
 def mappings(checkout: Checkout) -> Iterator[Finding]:
-    """Every `environment:` is a mapping: a layer cannot take a variable back from a list, and nothing would say so."""
+    """Every `environment:` is a mapping: `!reset` has no effect on an entry of a list, without any warning."""
     for source in checkout.layers:
         for name, _ in items(source.node_at("services")):
             node = source.node_at("services", name.value, "environment")
@@ -31,12 +31,12 @@ def mappings(checkout: Checkout) -> Iterator[Finding]:
 
 
 def messages(checkout: Checkout) -> Iterator[Finding]:
-    """Every required variable says what to do where it is missing."""
+    """Every required variable has an error message with its fix."""
     for source in checkout.layers:
         for scalar in source.scalars():
             for name, operator, text in VARIABLE.findall(scalar.value):
                 if "?" in operator:
-                    yield source.at(scalar, "" if text else f"${{{name}{operator}}} does not say what to do")
+                    yield source.at(scalar, "" if text else f"${{{name}{operator}}} has no error message")
 
 
 def example(checkout: Checkout) -> Iterator[Finding]:
@@ -51,14 +51,14 @@ def example(checkout: Checkout) -> Iterator[Finding]:
             name, problem = match[1], ""
             default = defaults.get(name)
             if name in named:
-                problem = f"{name} stands here twice"
+                problem = f"duplicate {name}"
             elif name not in (*checkout.variables, *SETUP_VARIABLES, *TASK_VARIABLES):
                 problem = f"no compose file uses {name}"
             elif default and match[2] != default:
-                problem = f"{name} is {match[2]} here, and {default} by default"
+                problem = f"{name} is {match[2]}, but the default is {default}"
             named.add(name)
             yield Finding(EXAMPLE, number, problem)
     for source in checkout.layers:
         for scalar in source.scalars():
             for name in set(checkout.variables) & set(re.findall(r"\w+", scalar.value)):
-                yield source.at(scalar, "" if name in named else f"{name} is missing in {EXAMPLE}")
+                yield source.at(scalar, "" if name in named else f"{name} is missing from {EXAMPLE}")

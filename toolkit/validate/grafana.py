@@ -1,4 +1,4 @@
-"""What the checks of Grafana's files share: the dashboards and data sources, and where in them a thing stands."""
+"""Dashboards, data sources and the positions in them, for the checks of Grafana's files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RULES = "monitoring/prometheus/rules/"
 
 
 class Dashboard(NamedTuple):
-    """One dashboard file: its content, and the same with positions."""
+    """A dashboard file: its content and its positions."""
 
     model: Model
     source: Source
 
     def at(self, *keys: str | int, problem: str = "") -> Finding:
-        """A finding where the file sets ``keys``, or at the deepest of them that it has."""
+        """A finding at ``keys``, or at the deepest of them in the file."""
         return self.source.finding(*keys, problem=problem)
 
 
@@ -32,15 +32,15 @@ def dashboard_files(checkout: Checkout) -> dict[str, Dashboard]:
     """Every tracked dashboard by its file.
 
     Raises:
-        BrokenFileError: one is not JSON, or has a key twice.
+        BrokenFileError: one is not JSON, or has a duplicate key.
     """
     found = {}
     for file in tracked(checkout, f"{dashboards.FOLDER}/", ".json"):
         text = (checkout.root / file).read_text(encoding="utf-8")
         try:
-            model = json.loads(text, object_pairs_hook=_once)
+            model = json.loads(text, object_pairs_hook=_unique_keys)
         except json.JSONDecodeError as error:
-            raise BrokenFileError(Finding(file, error.lineno, f"is not JSON: {error.msg}")) from error
+            raise BrokenFileError(Finding(file, error.lineno, f"is not valid JSON: {error.msg}")) from error
         except ValueError as error:
             raise BrokenFileError(Finding(file, 1, str(error))) from error
         found[file] = Dashboard(model, checkout.source(file))
@@ -48,7 +48,7 @@ def dashboard_files(checkout: Checkout) -> dict[str, Dashboard]:
 
 
 def datasources(checkout: Checkout, folder: str) -> list[tuple[Source, int, dict[str, Any]]]:
-    """The data sources of the provisioning files in a folder, each with its file and its number there."""
+    """The data sources of the provisioning files in a folder, each with its file and its index."""
     sources = [checkout.source(file) for file in tracked(checkout, folder, ".yml")]
     return [
         (source, number, each) for source in sources for number, each in enumerate(source.data.get("datasources") or [])
@@ -56,7 +56,7 @@ def datasources(checkout: Checkout, folder: str) -> list[tuple[Source, int, dict
 
 
 def targets(model: Model) -> Iterator[tuple[Keys, Model]]:
-    """Every query of a dashboard's panels and annotations with the keys that lead to it."""
+    """Every query of a dashboard's panels and annotations with its path of keys."""
     for keys, panel in dashboards.panels(model):
         for number, target in enumerate(panel.get("targets", [])):
             yield (*keys, "targets", number), target
@@ -67,7 +67,7 @@ def targets(model: Model) -> Iterator[tuple[Keys, Model]]:
 
 
 def values(value: object, name: str, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Whatever stands under the key ``name`` anywhere in ``value``, with the keys that lead to it."""
+    """Every value of the key ``name`` below ``value``, with its path of keys."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key == name:
@@ -83,10 +83,10 @@ def tracked(checkout: Checkout, folder: str, suffix: str) -> list[str]:
     return sorted(file for file in checkout.tracked if file.startswith(folder) and file.endswith(suffix))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are all different."""
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object without duplicate keys."""
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)} stands twice in an object")
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)}")
     return made

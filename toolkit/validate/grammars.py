@@ -1,7 +1,7 @@
-"""LogQL and TraceQL of the dashboards, held against the grammars of Grafana's own editors.
+"""Check of the dashboards' LogQL and TraceQL with the grammars of Grafana's own editors.
 
-They are npm packages; where they or Node.js are missing, the check is skipped by name. `nox -s validate` brings Node.js
-and installs them with ``python -m toolkit.validate.grammars``.
+The grammars are npm packages; without them or Node.js the check is skipped by name. `nox -s validate` provides Node.js
+and installs the grammars with ``python -m toolkit.validate.grammars``.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ PACKAGES = ("@grafana/lezer-logql@0.4.2", "@grafana/lezer-traceql@1.0.0")
 INSTALLED = Path(".netmon/grammars")
 PARSER = Path(__file__).with_suffix(".cjs")
 LANGUAGES = {"loki": "LogQL", "tempo": "TraceQL"}
-SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
-    """Every query of Loki and Tempo is understood to its end."""
+    """Every query of Loki and Tempo parses completely."""
     installed = checkout.root / INSTALLED
     missing = [name for name in PACKAGES if not (installed / "node_modules" / name.rpartition("@")[0]).is_dir()]
     if which("node") is None or missing:
         yield Skipped(GRAMMARS, f"{', '.join(missing) or 'node'} is not installed", GRAMMARS)
         return
-    asked = [
+    found = [
         (dashboard, (*keys, "expr" if "expr" in target else "query"), target["datasource"]["type"], text)
         for dashboard in dashboard_files(checkout).values()
         for keys, target in targets(dashboard.model)
@@ -41,19 +41,19 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     ]
     parsed = subprocess.run(
         ["node", str(PARSER), str(installed)],
-        input=json.dumps([(language, text) for _, _, language, text in asked]),
-        capture_output=True, text=True, check=True, timeout=SECONDS,
+        input=json.dumps([(language, text) for _, _, language, text in found]),
+        capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
-    for (dashboard, keys, language, text), position in zip(asked, json.loads(parsed.stdout), strict=True):
+    for (dashboard, keys, language, text), position in zip(found, json.loads(parsed.stdout), strict=True):
         problem = "" if position is None else f"not {LANGUAGES[language]} at {text[position:][:30]!r} of {text}"
         yield dashboard.at(*keys, problem=problem)
 
 
 def install(root: Path) -> None:
-    """Put the packages where ``queries`` looks for them, below the checkout ``root``.
+    """Install the packages below the checkout ``root``, where ``queries`` looks for them.
 
     Raises:
-        subprocess.CalledProcessError: npm cannot.
+        subprocess.CalledProcessError: npm failed.
     """
     options = ("--silent", "--no-save", "--no-package-lock", "--no-audit", "--no-fund")
     subprocess.run(["npm", "install", *options, "--prefix", str(root / INSTALLED), *PACKAGES], check=True)

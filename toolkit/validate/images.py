@@ -1,4 +1,4 @@
-"""A mirror of the registry is one setting."""
+"""Check of image names: a registry mirror is a single setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOCAL = re.compile(r"^(\$\{\w+:-)?netmon-local/")
 
 
 def registry(checkout: Checkout) -> Iterator[Finding]:
-    """What is pulled comes through ${REGISTRY…}; what is not is built, and the local set has names of its own."""
+    """Pulled images are named through ${REGISTRY…}, all others are built, and local images are netmon-local/…."""
     local = checkout.project.local_image_files
     for source in checkout.layers:
         for name, _ in items(source.node_at("services")):
@@ -26,14 +26,14 @@ def registry(checkout: Checkout) -> Iterator[Finding]:
                 if not LOCAL.match(image.value):
                     problem = f"the local image of {name.value} is not named netmon-local/…: {image.value}"
             elif not built and not image.value.startswith("${REGISTRY"):
-                problem = f"the image of {name.value} is neither built nor taken from ${{REGISTRY…}}"
+                problem = f"the image of {name.value} is neither built nor named through ${{REGISTRY…}}"
             yield source.at(image, problem)
 
 
 def local(checkout: Checkout) -> Iterator[Finding]:
-    """In the local set every service has an image that is built here, or is named as absent."""
+    """In the local set every service has a local image or is marked as absent."""
     data = checkout.project.data
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         if not {*checkout.project.local_image_files} & {*each.files}:
             continue
         for name, service in each.services.items():

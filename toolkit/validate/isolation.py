@@ -1,4 +1,4 @@
-"""Containers keep to themselves: no fixed names, nothing borrowed from another one, networks without a way out."""
+"""Check that containers are independent: no fixed names, no links, no volumes of other containers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ COUPLING = ("container_name", "links", "volumes_from")
 
 
 def coupling(checkout: Checkout) -> Iterator[Finding]:
-    """No service has a name that a second replica or project would take as well, or parts of another container."""
-    for each in checkout.whole:
+    """No service has a fixed name, which a second replica or project would also need, or uses another container."""
+    for each in checkout.full_configurations:
         for name, service in each.services.items():
             yield checkout.place(each.files, "services", name)
             for key in COUPLING:

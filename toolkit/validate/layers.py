@@ -1,4 +1,4 @@
-"""Compose accepts every combination of layers, and what it makes of them follows the Compose specification."""
+"""Checks of every combination of layers: accepted by Compose, and valid by the Compose specification."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from toolkit.validate.findings import Finding
 
 
 def combinations(checkout: Checkout) -> Iterator[Finding]:
-    """Every combination of layers and groups is valid, without a warning."""
+    """Compose accepts every combination of layers and groups without warnings."""
     for each in checkout.configurations:
         yield from each.warnings or (checkout.place(each.files, "services"),)
 
 
 def schema(checkout: Checkout) -> Iterator[Finding]:
-    """The effective configurations follow the schema of the Compose specification."""
+    """The effective configurations are valid by the schema of the Compose specification."""
     validator = Draft202012Validator(get_builtin_schema("vendor.compose-spec"))
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         yield checkout.place(each.files, "services")
         for error in validator.iter_errors(each.config):
             yield checkout.place(each.files, *error.absolute_path, problem=f"compose-spec: {error.message}")

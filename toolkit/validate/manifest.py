@@ -1,4 +1,4 @@
-"""invoke.yaml names what exists."""
+"""Checks of invoke.yaml: files, groups and timeouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANIFEST = "invoke.yaml"
 
 
 def files(checkout: Checkout) -> Iterator[Finding]:
-    """Every compose file that invoke.yaml names exists and is tracked by git; every compose file is named."""
+    """Every compose file of invoke.yaml is tracked by git, and every tracked compose file is in invoke.yaml."""
     source, data = checkout.source(MANIFEST), checkout.project.data
     named: list[tuple[tuple[Key, ...], str]] = []
     for section in ("profiles", "local_images"):
@@ -28,7 +28,7 @@ def files(checkout: Checkout) -> Iterator[Finding]:
     special: list[tuple[tuple[Key, ...], str]] = [((key,), data[key]) for key in ("secrets_layer", "security_layer")]
     special += [(("publishing_layers", file), file) for file in data["publishing_layers"]]
     for keys, file in special:
-        yield source.finding("stack", *keys, problem="" if file in known else f"{file} is the layer of no profile")
+        yield source.finding("stack", *keys, problem="" if file in known else f"{file} is not a layer of any profile")
     for file in sorted(checkout.tracked):
         if file.startswith("docker-compose") and "/" not in file:
             yield Finding(file, 1, "" if file in known else f"no profile and no group of {MANIFEST} uses this layer")
@@ -39,11 +39,11 @@ def groups(checkout: Checkout) -> Iterator[Finding]:
     source, data = checkout.source(MANIFEST), checkout.project.data
     known = {*checkout.project.groups, data["tools"], data["absent"]}
     used: set[str] = set()
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         for name, service in each.services.items():
             for group in service.get("profiles", []):
                 used.add(group)
-                problem = "" if group in known else f"{name} is in the group {group}, which {MANIFEST} does not name"
+                problem = "" if group in known else f"{name} is in the group {group}, which is unknown in {MANIFEST}"
                 yield checkout.place(each.files, "services", name, "profiles", problem=problem)
     for group in checkout.project.groups:
         problem = "" if group in used else f"no service is in the group {group}"

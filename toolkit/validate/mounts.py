@@ -1,4 +1,4 @@
-"""What is mounted from the checkout is there for everyone who clones it."""
+"""Check of bind mounts: every mounted file of the checkout is in every clone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from toolkit.validate.findings import Finding
 
 
 def sources(checkout: Checkout) -> Iterator[Finding]:
-    """Every bind-mounted file or folder of the checkout exists and is tracked by git; none is made by the engine."""
-    for each in checkout.whole:
+    """Every bind-mounted file or folder of the checkout exists and is tracked by git; the engine creates none."""
+    for each in checkout.full_configurations:
         for name, service in each.services.items():
             mounts = [mount for mount in service.get("volumes", []) if mount["type"] == "bind"]
             for mount in mounts:
@@ -20,7 +20,7 @@ def sources(checkout: Checkout) -> Iterator[Finding]:
                 if source.is_relative_to(checkout.root):
                     problem = _problem(checkout, str(source.relative_to(checkout.root)))
                 if not problem and mount.get("bind", {}).get("create_host_path"):
-                    problem = "would be created as an empty folder where it is missing (create_host_path)"
+                    problem = "would be created as an empty folder if missing (create_host_path)"
                 yield checkout.mount(each.files, name, mount["target"], problem and f"{name}: {source.name} {problem}")
 
 

@@ -1,4 +1,4 @@
-"""Logs and traces: nothing is lost on the way without a word, and nothing is kept for ever."""
+"""Checks of the log and trace pipelines: no silent loss, and no unlimited retention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("receivers", "processors", "exporters", "connectors")
 
 
 def collector(checkout: Checkout) -> Iterator[Finding]:
-    """The collector guards its memory, keeps undelivered logs on disk, metrics in their order, and nothing unused."""
+    """The collector limits its memory, queues logs on disk, keeps samples in order, and has no unused components."""
     source = checkout.source(COLLECTOR)
     data = source.data
     pipelines: Mapping[str, Mapping[str, list[str]]] = data["service"]["pipelines"]
@@ -34,43 +34,45 @@ def collector(checkout: Checkout) -> Iterator[Finding]:
     for name, config in (data.get("receivers") or {}).items():
         if name.partition("/")[0] == "file_log":
             fine = config.get("storage") in storage
-            problem = "" if fine else f"{name} does not keep on disk how far it has read"
+            problem = "" if fine else f"{name} does not persist its read offsets: storage is not set"
             yield source.finding("receivers", name, "storage", problem=problem)
     for name, pipeline in pipelines.items():
         for exporter in pipeline["exporters"] if name.partition("/")[0] == "logs" else ():
             queue = data["exporters"][exporter].get("sending_queue", {})
             problem = (
-                "" if queue.get("storage") in storage else f"{exporter} does not keep on disk what it cannot deliver"
+                ""
+                if queue.get("storage") in storage
+                else f"{exporter} does not persist its queue: sending_queue.storage is not set"
             )
             yield source.finding("exporters", exporter, "sending_queue", "storage", problem=problem)
     for name, pipeline in pipelines.items():
         for exporter in pipeline["exporters"] if name.partition("/")[0] == "metrics" else ():
             ordered = data["exporters"][exporter].get("sending_queue", {}).get("num_consumers") == 1
-            problem = "" if ordered else f"samples of {exporter} overtake each other: num_consumers is not 1"
+            problem = "" if ordered else f"{exporter} may send samples out of order: num_consumers is not 1"
             yield source.finding("exporters", exporter, "sending_queue", "num_consumers", problem=problem)
     for name, config in data["exporters"].items():
-        for key, what in (("sending_queue", "has no queue"), ("retry_on_failure", "does not try again")):
+        for key, what in (("sending_queue", "has no queue"), ("retry_on_failure", "does not retry")):
             off = (config or {}).get(key, {}).get("enabled", True) is False
             yield source.finding("exporters", name, key, problem=f"{name} {what}" if off else "")
 
 
 def _internal(pipeline: Mapping[str, list[str]], data: Mapping[str, Any]) -> bool:
-    """Whether all that a pipeline receives comes from another one, which is guarded."""
+    """Whether a pipeline receives only from other pipelines, which have a memory limiter."""
     return set(pipeline.get("receivers", [])) <= set(data.get("connectors") or {})
 
 
 def loki(checkout: Checkout) -> Iterator[Finding]:
-    """Loki stores in its present format, deletes what is too old, and refuses what is too much."""
+    """Loki uses its current storage format, deletes old lines, and limits its ingestion."""
     source = checkout.source(LOKI)
     for number, schema in enumerate(source.data["schema_config"]["configs"]):
-        for key, wanted in (("store", "tsdb"), ("schema", "v13")):
-            problem = "" if schema.get(key) == wanted else f"the {key} is {schema.get(key)}, not {wanted}"
+        for key, expected in (("store", "tsdb"), ("schema", "v13")):
+            problem = "" if schema.get(key) == expected else f"the {key} is {schema.get(key)}, not {expected}"
             yield source.finding("schema_config", "configs", number, key, problem=problem)
     compactor, limits = source.data.get("compactor", {}), source.data.get("limits_config", {})
-    kept = (
-        "" if compactor.get("retention_enabled") is True else "nothing deletes old lines: retention_enabled is not true"
+    retention = (
+        "" if compactor.get("retention_enabled") is True else "old lines are kept: retention_enabled is not true"
     )
-    yield source.finding("compactor", "retention_enabled", problem=kept)
+    yield source.finding("compactor", "retention_enabled", problem=retention)
     for section, given, keys in (
         ("compactor", compactor, ("delete_request_store",)),
         ("limits_config", limits, ("retention_period", "reject_old_samples_max_age", "ingestion_rate_mb")),
@@ -81,22 +83,22 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
 
 
 def tempo(checkout: Checkout) -> Iterator[Finding]:
-    """Tempo deletes what is too old, and listens to other containers."""
+    """Tempo deletes old traces and listens on all interfaces of its container."""
     source = checkout.source(TEMPO)
     retention = source.data.get("backend_worker", {}).get("compaction", {}).get("block_retention")
     yield source.finding(
         "backend_worker", "compaction", "block_retention",
-        problem="" if retention else "nothing deletes old traces: block_retention is not set",
+        problem="" if retention else "old traces are kept: block_retention is not set",
     )  # fmt: skip
     protocols = source.data["distributor"]["receivers"]["otlp"]["protocols"]
     for name, config in protocols.items():
         endpoint = (config or {}).get("endpoint", "")
-        problem = "" if endpoint.startswith("0.0.0.0:") else f"{name} listens to its own container alone"
+        problem = "" if endpoint.startswith("0.0.0.0:") else f"{name} listens on the loopback interface only"
         yield source.finding("distributor", "receivers", "otlp", "protocols", name, "endpoint", problem=problem)
 
 
 def grafana(checkout: Checkout) -> Iterator[Finding]:
-    """Grafana lets nobody in without a password, and nobody makes an account."""
+    """Grafana requires a login and allows no sign-up."""
     path = checkout.root / GRAFANA
     settings = configparser.ConfigParser(interpolation=None)
     try:

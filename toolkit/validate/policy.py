@@ -1,4 +1,4 @@
-"""The rules of hardening hold in every profile, but for the exceptions of policy.yml, and each of these is needed."""
+"""Checks of the hardening rules in every profile, and of the exceptions in policy.yml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.validate.source import elements
 
 
 def rules(checkout: Checkout) -> Iterator[Finding]:
-    """Every service of every combination of layers keeps every rule that holds there."""
+    """Every service of every combination of layers follows every rule in scope, exceptions apart."""
     exempt = _exemptions(checkout)
     for each, service in _services(checkout):
         yield checkout.place(each.files, "services", service.name)
@@ -23,7 +23,7 @@ def rules(checkout: Checkout) -> Iterator[Finding]:
 
 
 def exceptions(checkout: Checkout) -> Iterator[Finding]:
-    """Every entry of policy.yml is of a service and a rule that there are, has a reason, and is still needed."""
+    """Every entry of policy.yml names a known service and rule, has a reason, and is still needed."""
     source, exempt = checkout.source(FILE), _exemptions(checkout)
     services = {service.name for _, service in _services(checkout)}
     needed = {
@@ -35,22 +35,22 @@ def exceptions(checkout: Checkout) -> Iterator[Finding]:
         what = (entry.service, entry.rule, entry.of)
         problem = ""
         if entry.service not in services:
-            problem = f"there is no service {entry.service}"
+            problem = f"unknown service {entry.service}"
         elif entry.rule not in {rule.name for rule in RULES}:
-            problem = f"there is no rule {entry.rule}"
+            problem = f"unknown rule {entry.rule}"
         elif not entry.reason.strip():
-            problem = "there is no reason"
+            problem = "the reason is missing"
         elif any((other.service, other.rule, other.of) == what for other in exempt[:number]):
-            problem = f"{entry.service} is exempt from {entry.rule} twice"
+            problem = f"duplicate exception of {entry.service} from {entry.rule}"
         elif what not in needed:
             of = f" of {entry.of}" if entry.of else ""
-            problem = f"{entry.service} keeps the rule {entry.rule}{of}: the exception is not needed"
+            problem = f"{entry.service} follows the rule {entry.rule}{of}: the exception is not needed"
         yield source.finding("exceptions", number, problem=problem)
 
 
 def _services(checkout: Checkout) -> Iterator[tuple[Configuration, Service]]:
     tools = checkout.project.data["tools"]
-    for each in checkout.whole:
+    for each in checkout.full_configurations:
         for name, config in each.services.items():
             yield each, Service(name, config, checkout.root, is_job(each, name, tools))
 
@@ -65,7 +65,7 @@ def _exemptions(checkout: Checkout) -> tuple[Exemption, ...]:
 def _place(
     checkout: Checkout, configuration: Configuration, service: Service, rule: Rule, violation: Violation
 ) -> Finding:
-    """Where the layers have what breaks a rule; what the security layer lacks is said there."""
+    """A finding where the layers break a rule; a setting missing from the security layer is reported there."""
     problem = f"{service.name} {violation.problem}"
     if violation.keys[0] == "volumes":
         return checkout.mount(configuration.files, service.name, violation.keys[1], problem)
@@ -77,5 +77,5 @@ def _place(
                     return source.at(node, problem)
     written = any(checkout.source(file).node_at(*keys) for file in configuration.files)
     known = checkout.source(checkout.security_layer).node_at("services", service.name)
-    lacking = rule.scope is Scope.HARDENED and known and not written
-    return checkout.place((checkout.security_layer,) if lacking else configuration.files, *keys, problem=problem)
+    missing = rule.scope is Scope.HARDENED and known and not written
+    return checkout.place((checkout.security_layer,) if missing else configuration.files, *keys, problem=problem)

@@ -1,4 +1,4 @@
-"""Who is reached from outside: in development what its layer publishes, in production the proxy; each at a choice."""
+"""Checks of published ports: layers, services, addresses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.source import elements, items
 
 PROXY = "proxy"
-"""The only service that may be published at an address of the user's choice."""
+"""The only service that may be published on any address."""
 LOOPBACK = "BIND_ADDRESS"
-"""The variable of an address that has to be one of the loopback interface, see `toolkit.checkout.setup`."""
+"""The variable of an address that must be a loopback address, see `toolkit.checkout.setup`."""
 
 
 def published(checkout: Checkout) -> Iterator[Finding]:
-    """Ports are published by two layers alone, production's for the proxy alone, at addresses that can be chosen."""
+    """Only two layers publish ports, production's layer only the proxy's, at configurable addresses and ports."""
     addresses = _addresses(checkout)
     for source in checkout.layers:
         for name, _ in items(source.node_at("services")):
@@ -35,12 +35,12 @@ def published(checkout: Checkout) -> Iterator[Finding]:
             else:
                 for port in elements(ports):
                     variable = addresses[source.file]
-                    wanted = f"a port is published as ${{{variable}:-127.0.0.1}}:${{X_PORT:-n}}:n"
-                    yield source.at(port, "" if _port(variable, port) else f"{name.value}: {wanted}")
+                    form = f"a port must be published as ${{{variable}:-127.0.0.1}}:${{X_PORT:-n}}:n"
+                    yield source.at(port, "" if _port(variable, port) else f"{name.value}: {form}")
 
 
 def addresses(checkout: Checkout) -> Iterator[Finding]:
-    """invoke.yaml names every service that is published, and no other one; no two services take the same port."""
+    """invoke.yaml names exactly the published services, and no two services use the same port."""
     manifest = checkout.source("invoke.yaml")
     owners: defaultdict[str, set[str]] = defaultdict(set)
     for file, variable in _addresses(checkout).items():
@@ -50,23 +50,23 @@ def addresses(checkout: Checkout) -> Iterator[Finding]:
                 if number := _port(variable, port):
                     owners[number].add(name.value)
                     taken = sorted(owners[number] - {name.value})
-                    yield layer.at(port, f"{name.value}: port {number} is taken by {taken[0]}" if taken else "")
+                    yield layer.at(port, f"{name.value}: port {number} is already used by {taken[0]}" if taken else "")
     published = {name for names in owners.values() for name in names}
     for service in checkout.project.addresses:
         problem = "" if service in published else f"no layer publishes {service}"
         yield manifest.finding("stack", "addresses", service, problem=problem)
     for service in sorted(published - checkout.project.addresses.keys()):
-        yield manifest.finding("stack", "addresses", problem=f"{service} is published, and missing here")
+        yield manifest.finding("stack", "addresses", problem=f"{service} is published, but missing here")
 
 
 def _addresses(checkout: Checkout) -> Mapping[str, str]:
-    """The layers that publish ports, each with the variable that names the address."""
+    """The layers that publish ports, each with the variable of its address."""
     variables: Mapping[str, str] = checkout.project.data["publishing_layers"]
     return variables
 
 
 def _port(variable: str, port: Node) -> str:
-    """The default of a port that is published at the address of a variable; empty for another form."""
+    """The default of a port published on the address of ``variable``; empty for another form."""
     form = rf"\$\{{{variable}:-127\.0\.0\.1\}}:\$\{{[A-Z0-9_]+_PORT:-(?P<port>\d+)\}}:\d+(/udp)?"
     match = re.fullmatch(form, port.value) if isinstance(port.value, str) else None
     return match["port"] if match else ""

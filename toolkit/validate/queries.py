@@ -1,4 +1,4 @@
-"""What the dashboards ask: it can be parsed, its variables exist, and so do the metrics that are our own."""
+"""Checks of the dashboards' queries: syntax, variables, and the metrics of this repository."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, values
 
-# Where the metrics are made that this repository exposes itself.
+# Folders of the programs of this repository that expose metrics, by prefix.
 OWN_METRICS = {"netmon_": "app/netmon/", "http_": "app/netmon/", "container_": "monitoring/container-exporter/"}
-# What a client library adds to the name that stands in the program.
+# Suffixes that a client library adds to the name in the program.
 SUFFIXES = re.compile(r"_(?:bucket|sum|count|total|info)$")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 SELECTOR = re.compile(r"""\{\s*\w+\s*(?:=~?|!=|!~)\s*["`]""")
 CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
-def parsed(checkout: Checkout) -> Iterator[Finding]:
-    """Every query can be parsed: PromQL as a whole, of LogQL and TraceQL the selector and the brackets."""
+def syntax(checkout: Checkout) -> Iterator[Finding]:
+    """Every query parses: PromQL completely, LogQL and TraceQL by their selectors and brackets."""
     for dashboard in dashboard_files(checkout).values():
         for keys, target in targets(dashboard.model):
             yield dashboard.at(*keys, _text_key(target), problem=_problem(target, dashboard.model))
 
 
 def variables(checkout: Checkout) -> Iterator[Finding]:
-    """Every variable in a query, a link or a title is one of the dashboard's."""
+    """Every variable in a query, a link or a title is defined by the dashboard."""
     for dashboard in dashboard_files(checkout).values():
         known = {variable["name"] for variable in dashboards.variables(dashboard.model)}
         for keys, text in _texts(dashboard.model):
             unknown = sorted(dashboards.variables_in(text) - known)
-            yield dashboard.at(*keys, problem=f"there is no variable {unknown[0]}" if unknown else "")
+            yield dashboard.at(*keys, problem=f"unknown variable {unknown[0]}" if unknown else "")
 
 
 def metrics(checkout: Checkout) -> Iterator[Finding]:
-    """A metric that a rule or a program of this repository makes is one that it makes; others are asked for live."""
+    """Metrics with a prefix of this repository are recorded or exposed by it; others are checked live."""
     recorded = {
         rule["record"]
         for file in tracked(checkout, RULES, ".yml")
@@ -47,12 +47,12 @@ def metrics(checkout: Checkout) -> Iterator[Finding]:
         for rule in group["rules"]
         if "record" in rule
     }
-    programs = {prefix: _programs(checkout, folder) for prefix, folder in OWN_METRICS.items()}
+    programs = {prefix: _string_literals(checkout, folder) for prefix, folder in OWN_METRICS.items()}
     for dashboard in dashboard_files(checkout).values():
         for keys, target in targets(dashboard.model):
             if target["datasource"]["type"] != "prometheus":
                 continue
-            for name in sorted(_metrics(target, dashboard.model)):
+            for name in sorted(_metrics_of(target, dashboard.model)):
                 program = next((text for prefix, text in programs.items() if name.startswith(prefix)), None)
                 problem = ""
                 if ":" in name:
@@ -63,7 +63,7 @@ def metrics(checkout: Checkout) -> Iterator[Finding]:
 
 
 def sums(checkout: Checkout) -> Iterator[Finding]:
-    """No panel adds what need not be there: one empty operand hides the other."""
+    """No panel adds optional metrics: one empty operand makes the sum empty."""
     absent = expectations.may_be_absent(expectations.absent_metrics(checkout.root))
     for dashboard in dashboard_files(checkout).values():
         for keys, target in targets(dashboard.model):
@@ -72,60 +72,66 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
             try:
                 empty = partial_sums(dashboards.with_defaults(dashboards.query_text(target), dashboard.model), absent)
             except ValueError:
-                continue  # parsed() reports it
-            problem = f'the sum is empty where {empty[0]} is: add "or vector(0)"' if empty else ""
+                continue  # syntax() reports it
+            problem = f'the sum is empty if {empty[0]} is: add "or vector(0)"' if empty else ""
             yield dashboard.at(*keys, _text_key(target), problem=problem)
 
 
-def missed(checkout: Checkout) -> Iterator[Finding]:
-    """Every metric that may be missing is read by a rule or a panel, and has a reason or is in its image's contract."""
+def optional_metrics(checkout: Checkout) -> Iterator[Finding]:
+    """Every optional metric is used by a rule or a panel, and has a reason or is in its image's contract."""
     source = checkout.source(str(expectations.FILE))
-    asked = [query.expr for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)
-             if query.datasource == "prometheus"]  # fmt: skip
-    read = {name for text in (*asked, *(rule.data["expr"] for rule in rules(checkout))) for name in _read(text)}
+    expressions = [
+        query.expr
+        for each in dashboard_files(checkout).values()
+        for query in dashboards.queries_of(each.model)
+        if query.datasource == "prometheus"
+    ]
+    used = {
+        name for text in (*expressions, *(rule.data["expr"] for rule in rules(checkout))) for name in _metrics_in(text)
+    }
 
-    def unread(pattern: str) -> str:
-        known = any(re.fullmatch(pattern, name) for name in read)
-        return "" if known else f"no rule and no panel reads {pattern}"
+    def unused(pattern: str) -> str:
+        known = any(re.fullmatch(pattern, name) for name in used)
+        return "" if known else f"no rule and no panel uses {pattern}"
 
     for number, entry in enumerate(expectations.listed_metrics(checkout.root)):
-        yield source.finding("metrics", number, "metric", problem=unread(entry.pattern))
-        yield source.finding("metrics", number, "reason", problem="" if entry.reason else "there is no reason")
+        yield source.finding("metrics", number, "metric", problem=unused(entry.pattern))
+        yield source.finding("metrics", number, "reason", problem="" if entry.reason else "the reason is missing")
     for file, pattern in expectations.exported_metrics(checkout.root).values():
-        yield checkout.source(file).finding("metrics", problem=unread(pattern))
+        yield checkout.source(file).finding("metrics", problem=unused(pattern))
 
 
-def excused(checkout: Checkout) -> Iterator[Finding]:
-    """Every panel that may be empty exists and has a reason, and what it waits for is a service."""
+def empty_panels(checkout: Checkout) -> Iterator[Finding]:
+    """Every panel that may be empty exists, and has a reason and a known service."""
     source = checkout.source(str(dashboards.EMPTY_BY_DESIGN))
-    asked = [query for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)]
-    services = {name for each in checkout.whole for name in each.services}
+    queries = [query for each in dashboard_files(checkout).values() for query in dashboards.queries_of(each.model)]
+    services = {name for each in checkout.full_configurations for name in each.services}
     for number, entry in enumerate(source.data):
-        excuse = dashboards.EmptyPanel(**{"panel": "", "reason": "", **entry})
-        known = any(excuse.covers(query, services) for query in asked)
-        foreign = excuse.needs and excuse.needs not in services
+        exception = dashboards.EmptyPanel(**{"panel": "", "reason": "", **entry})
+        known = any(exception.covers(query, services) for query in queries)
+        unknown = exception.needs and exception.needs not in services
         problems = {
-            "needs": f"{excuse.needs} is no service" if foreign else "",
-            "panel": "" if known or foreign else f"no dashboard has such a panel {excuse.panel} with a query",
-            "reason": "" if excuse.reason else "there is no reason",
+            "needs": f"unknown service {exception.needs}" if unknown else "",
+            "panel": "" if known or unknown else f"no dashboard has a panel {exception.panel} with such a query",
+            "reason": "" if exception.reason else "the reason is missing",
         }
         for key, problem in problems.items():
             yield source.finding(number, key, problem=problem)
 
 
-def _programs(checkout: Checkout, folder: str) -> set[str]:
-    """Every string with quotation marks in the Python files below a folder."""
+def _string_literals(checkout: Checkout, folder: str) -> set[str]:
+    """Every string literal, with its quotation marks, in the Python files below a folder."""
     files = tracked(checkout, folder, ".py")
     return {text for file in files for text in STRINGS.findall((checkout.root / file).read_text(encoding="utf-8"))}
 
 
-def _metrics(target: Model, model: Model) -> set[str]:
+def _metrics_of(target: Model, model: Model) -> set[str]:
     """The metrics of a query."""
-    return _read(dashboards.with_defaults(dashboards.query_text(target), model))
+    return _metrics_in(dashboards.with_defaults(dashboards.query_text(target), model))
 
 
-def _read(expr: str) -> set[str]:
-    """The metrics of an expression; none where it does not parse, which another check reports."""
+def _metrics_in(expr: str) -> set[str]:
+    """The metrics of an expression; empty if it does not parse, which `syntax` reports."""
     try:
         return metrics_in(expr)
     except ValueError:
@@ -133,7 +139,7 @@ def _read(expr: str) -> set[str]:
 
 
 def _texts(model: Model) -> Iterator[tuple[Keys, str]]:
-    """Every text in which Grafana replaces variables."""
+    """Every string in which Grafana replaces variables."""
     for name in ("expr", "query", "url", "title"):
         for keys, value in values(model, name):
             if isinstance(value, str):
@@ -145,7 +151,7 @@ def _text_key(target: Model) -> str:
 
 
 def _problem(target: Model, model: Model) -> str:
-    """Why a query cannot be asked; an empty text where it can, or is made up of options alone."""
+    """Why a query is invalid; empty if it is valid or consists of options only."""
     text = dashboards.with_defaults(dashboards.query_text(target), model)
     match target["datasource"]["type"]:
         case "prometheus":
@@ -161,14 +167,14 @@ def _problem(target: Model, model: Model) -> str:
 
 
 def _unbalanced(text: str) -> str:
-    """Which bracket or string of a query has no counterpart."""
+    """The unbalanced bracket or string of a query; empty if none."""
     bare = STRINGS.sub("", text)
     pending: list[str] = []
     for character in bare:
         if character in CLOSING.values():
             pending.append(character)
         elif character in CLOSING and (not pending or pending.pop() != CLOSING[character]):
-            return f"{character} closes nothing"
+            return f"unbalanced {character}"
     if pending:
-        return f"{pending[-1]} is not closed"
-    return "a string is not closed" if re.search(r'["`]', bare) else ""
+        return f"unclosed {pending[-1]}"
+    return "unclosed string" if re.search(r'["`]', bare) else ""

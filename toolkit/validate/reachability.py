@@ -1,4 +1,4 @@
-"""The networks of the effective production configuration imply what reachability.yml says, no more and no less."""
+"""Checks of the networks of the effective production configuration against reachability.yml."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ GATEWAY = "com.docker.network.bridge.gateway_mode_ipv4"
 
 
 def matrix(checkout: Checkout) -> Iterator[Finding]:
-    """Every connection is between services that there are, stands once, and has a reason."""
+    """Every connection is between known services, is listed once, and has a reason."""
     source, found = checkout.source(FILE), _load(checkout)
     known = {name for each in _hardened(checkout) for name in each.services} | OUTSIDE
     listed: set[tuple[str, str]] = set()
     for number, entry in enumerate(found.entries):
         unknown = sorted({entry.to, *entry.sources} - known)
-        problem = f"there is no service {unknown[0]}" if unknown else ""
+        problem = f"unknown service {unknown[0]}" if unknown else ""
         if (entry.to, entry.port) in listed:
-            problem = f"{entry.to}:{entry.port} stands twice"
+            problem = f"duplicate {entry.to}:{entry.port}"
         elif not str(entry.because).strip():
-            problem = "there is no reason"
+            problem = "the reason is missing"
         elif not entry.port and entry.to not in OUTSIDE:
             problem = f"{entry.to} has no port"
         listed.add((entry.to, entry.port))
@@ -32,22 +32,22 @@ def matrix(checkout: Checkout) -> Iterator[Finding]:
 
 
 def members(checkout: Checkout) -> Iterator[Finding]:
-    """Whoever joins a network is among its members, and the other way round."""
+    """The services that join a network are exactly its members."""
     source, found = checkout.source(FILE), _load(checkout)
     by_name = {network.name: network for network in found.networks}
     for each in _hardened(checkout):
         for name, service in each.services.items():
             for joined in service.get("networks", {}):
                 listed = joined in by_name and name in by_name[joined].members
-                problem = "" if listed else f"{name} joins {joined}, whose members in {FILE} it is not among"
+                problem = "" if listed else f"{name} joins {joined}, but is not one of its members in {FILE}"
                 yield checkout.place(each.files, "services", name, "networks", problem=problem)
         for network in found.networks:
             for number, member in enumerate(network.members):
                 if member in OUTSIDE:
                     fine = member == HOST and network.world
-                    problem = "" if fine else f"{member} is on no network that is not the way to the world"
+                    problem = "" if fine else f"{member} can only be a member of a network that leads to the world"
                 elif member not in each.services:
-                    continue  # the other set of images has it
+                    continue  # a service of the other image set
                 else:
                     joins = network.name in each.services[member].get("networks", {})
                     problem = "" if joins else f"{member} does not join {network.name}"
@@ -55,11 +55,11 @@ def members(checkout: Checkout) -> Iterator[Finding]:
     names = {member for network in found.networks for member in network.members}
     known = {name for each in _hardened(checkout) for name in each.services} | OUTSIDE
     for name in sorted(names - known):
-        yield source.finding("networks", problem=f"there is no service {name}")
+        yield source.finding("networks", problem=f"unknown service {name}")
 
 
-def possible(checkout: Checkout) -> Iterator[Finding]:
-    """Every allowed connection has a network to go over, or a published port to come in at."""
+def routes(checkout: Checkout) -> Iterator[Finding]:
+    """Every allowed connection has a common network, or a published port."""
     source, found = checkout.source(FILE), _load(checkout)
     opened = {connection for network in found.networks for connection in found.connections_in(network)}
     for number, entry in enumerate(found.entries):
@@ -68,40 +68,42 @@ def possible(checkout: Checkout) -> Iterator[Finding]:
             connection = Connection(name, entry.to, entry.port)
             if name == entry.to or connection in opened or (name in OUTSIDE and _published(checkout, entry.to)):
                 continue
-            way = "is published" if name in OUTSIDE else "is on a network of both"
-            problem = f"{name} cannot reach {entry.to}, since nothing {way}"
+            why = "it publishes no port" if name in OUTSIDE else "they share no network"
+            problem = f"{name} cannot reach {entry.to}: {why}"
             yield source.finding("connections", number, "from", problem=problem)
 
 
-def needed(checkout: Checkout) -> Iterator[Finding]:
-    """Nobody is on a network in vain, and what is open there without being allowed is accounted for."""
+def unused_access(checkout: Checkout) -> Iterator[Finding]:
+    """Every member of a network needs it, and open connections that are not allowed have a reason."""
     source, found = checkout.source(FILE), _load(checkout)
     for network in found.networks:
         opened = found.connections_in(network)
         used = opened & found.allowed
-        talking = {name for each in used if _is_for(network, each) for name in (each.source, each.to)}
+        connected = {name for each in used if _serves(network, each) for name in (each.source, each.to)}
         for number, member in enumerate(network.members):
-            idle = member not in talking and member not in OUTSIDE and not _published(checkout, member)
-            problem = f"{member} has nothing to say on {network.name}, and nobody has anything to say to it"
+            idle = member not in connected and member not in OUTSIDE and not _published(checkout, member)
+            problem = f"{member} has no allowed connection on {network.name}"
             yield source.finding("networks", network.name, "members", number, problem=problem if idle else "")
-        strangers = _strangers(network, used)
+        pairs = _unconnected_pairs(network, used)
         problem = ""
         if opened - used and not network.unused:
-            pair = " and ".join(strangers[0]) if strangers else "members"
-            problem = f"{pair} reach each other on {network.name} without being allowed to: unused must say why"
+            pair = " and ".join(pairs[0]) if pairs else "members"
+            problem = (
+                f"{pair} can reach each other on {network.name}, but are not allowed to: unused must have the reason"
+            )
         elif not opened - used and network.unused:
-            problem = f"everything that is open on {network.name} is allowed: there is nothing unused"
+            problem = f"every open connection on {network.name} is allowed: unused is not needed"
         yield source.finding("networks", network.name, "unused", problem=problem)
 
 
-def isolated(checkout: Checkout) -> Iterator[Finding]:
-    """Only the networks that lead to the world do; no other one reaches the host."""
+def isolation(checkout: Checkout) -> Iterator[Finding]:
+    """Only the networks marked so lead to the world, and no other network reaches the host."""
     found = _load(checkout)
     for each in _hardened(checkout):
         for network in found.networks:
             config = each.config["networks"].get(network.name)
             if config is None:
-                yield Finding(FILE, 1, f"there is no network {network.name}")
+                yield Finding(FILE, 1, f"unknown network {network.name}")
                 continue
             for key, problem in _leaks(network, config):
                 yield checkout.place((checkout.security_layer,), "networks", network.name, key, problem=problem)
@@ -113,20 +115,20 @@ def _leaks(network: Network, config: dict[str, Any]) -> Iterator[tuple[str, str]
     internal = bool(config.get("internal"))
     if network.world:
         if internal:
-            yield "internal", f"{network.name} is to lead to the world, but is internal"
+            yield "internal", f"{network.name} must lead to the world, but is internal"
     elif not internal:
         yield "internal", f"{network.name} leads to the world: internal must be true"
     elif options.get(GATEWAY) != "isolated":
         yield "driver_opts", f"{network.name} leads to the ports of the host: {GATEWAY} must be isolated"
 
 
-def _is_for(network: Network, connection: Connection) -> bool:
-    """Whether a connection is what the network is there for: on a way to the world only what leads out or comes in."""
+def _serves(network: Network, connection: Connection) -> bool:
+    """Whether a network exists for a connection: a network to the world only for connections from or to outside."""
     return not network.world or not OUTSIDE.isdisjoint((connection.source, connection.to))
 
 
-def _strangers(network: Network, used: frozenset[Connection]) -> list[tuple[str, str]]:
-    """Pairs of a network of which neither may reach the other."""
+def _unconnected_pairs(network: Network, used: frozenset[Connection]) -> list[tuple[str, str]]:
+    """Pairs of members without an allowed connection."""
     known = {frozenset((connection.source, connection.to)) for connection in used}
     return [pair for pair in combinations(network.members, 2) if frozenset(pair) not in known]
 
@@ -136,7 +138,7 @@ def _published(checkout: Checkout, name: str) -> bool:
 
 
 def _hardened(checkout: Checkout) -> list[Configuration]:
-    return list(filter(checkout.is_hardened, checkout.whole))
+    return list(filter(checkout.is_hardened, checkout.full_configurations))
 
 
 def _load(checkout: Checkout) -> Matrix:

@@ -1,4 +1,4 @@
-"""Runbooks: every alert has one of the standard shape, which names the alert's dashboard, and a row in the index."""
+"""Checks of runbooks: standard sections, existing dashboards, and the index."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shape(checkout: Checkout) -> Iterator[Finding]:
             problem = f"the sections are not {', '.join(SECTIONS)}, in this order"
         yield Finding(file, 1, problem)
         yield Finding(file, 1, "" if text.startswith(f"# {name}\n") else f"the title is not {name}")
-        yield Finding(INDEX, 1, "" if f"({name}.md)" in index else f"{name} is missing in this index")
+        yield Finding(INDEX, 1, "" if f"({name}.md)" in index else f"{name} is missing from this index")
     for file in sorted(checkout.tracked):
         if file.startswith(FOLDER) and file.endswith(".md") and file != INDEX:
             yield Finding(file, 1, "" if PurePath(file).stem in names else "no alert has this name")
@@ -57,9 +57,9 @@ def dashboards(checkout: Checkout) -> Iterator[Finding]:
         named = TITLE.findall(line[1])
         unknown = [title for title in named if title not in titles.values()]
         missing = [titles[uid] for uid in linked if uid in titles and titles[uid] not in named]
-        problem = f"there is no dashboard {unknown[0]}" if unknown else ""
+        problem = f"unknown dashboard {unknown[0]}" if unknown else ""
         if missing and not unknown:
-            problem = f"the alert links to the dashboard {missing[0]}, which is not named here"
+            problem = f"the alert links to the dashboard {missing[0]}, which is missing here"
         yield Finding(file, text.count("\n", 0, line.start()) + 1, problem)
 
 
@@ -103,7 +103,7 @@ def _linked(checkout: Checkout) -> dict[str, set[str]]:
 
 
 def _stem(file: str) -> str:
-    """What a rule file is called in the index: its name, or its folder's where the name is just ``rules.yml``."""
+    """The name of a rule file in the index: its stem, or the folder of a file named ``rules.yml``."""
     path = PurePath(file)
     return path.parent.name if path.stem == "rules" else path.stem
 

@@ -1,4 +1,4 @@
-"""Runs the checks and gathers what they found."""
+"""Runs the checks and collects their findings."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ CHECKS: tuple[Check, ...] = (
     services.dependencies,
     images.registry,
     images.local,
-    supply.locked,
-    supply.unprivileged,
-    contracts.known,
+    supply.locks,
+    supply.users,
+    contracts.coverage,
     contracts.programs,
     contracts.arguments,
     contracts.variables,
@@ -78,17 +78,17 @@ CHECKS: tuple[Check, ...] = (
     policy.exceptions,
     reachability.matrix,
     reachability.members,
-    reachability.possible,
-    reachability.needed,
-    reachability.isolated,
+    reachability.routes,
+    reachability.unused_access,
+    reachability.isolation,
     documents.tables,
     resources.networks,
     resources.volumes,
     scrapes.targets,
-    scrapes.loaded,
+    scrapes.included_files,
     scrapes.services,
-    scrapes.apart,
-    scrapes.replaced,
+    scrapes.separate_files,
+    scrapes.replacements,
     scrapes.intervals,
     alerts.labels,
     alerts.texts,
@@ -112,12 +112,12 @@ CHECKS: tuple[Check, ...] = (
     dashboards.home,
     datasources.provisioned,
     datasources.references,
-    queries.parsed,
+    queries.syntax,
     queries.variables,
     queries.metrics,
     queries.sums,
-    queries.missed,
-    queries.excused,
+    queries.optional_metrics,
+    queries.empty_panels,
     style.key_order,
     style.headers,
 )
@@ -125,7 +125,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass
 class Report:
-    """What a run found: each problem with the check that reports it, programs that could not be run, and its extent."""
+    """The result of a run: number of checks, inspected files, problems with their checks, skipped programs."""
 
     checks: int = 0
     files: set[str] = field(default_factory=set)
@@ -134,7 +134,7 @@ class Report:
 
 
 def name(check: Check) -> str:
-    """How a check is called: its module and its function."""
+    """The name of a check: its module and its function."""
     return f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
 
 
@@ -148,22 +148,22 @@ def run(checkout: Checkout, checks: Sequence[Check] = CHECKS, validators: Sequen
     return report
 
 
-def complete(found: Iterable[Finding | Skipped]) -> Iterator[Finding | Skipped]:
-    """What one check finds, as it finds it; a file that ends it, or that it looked at nothing, is a problem itself."""
-    looked_at = 0
+def outcomes(found: Iterable[Finding | Skipped]) -> Iterator[Finding | Skipped]:
+    """The findings of one check, lazily; an unreadable file, or no finding at all, is a problem as well."""
+    count = 0
     try:
-        for looked_at, each in enumerate(found, 1):  # noqa: B007 - counted
+        for count, each in enumerate(found, 1):  # noqa: B007 - counted
             yield each
     except BrokenFileError as error:
         yield error.finding
         return
-    if not looked_at:
-        yield Finding("toolkit/validate", 1, "there was nothing to check")
+    if not count:
+        yield Finding("toolkit/validate", 1, "the check inspected nothing")
 
 
 def _gather(report: Report, check: str, found: Iterable[Finding | Skipped]) -> None:
     report.checks += 1
-    for each in complete(found):
+    for each in outcomes(found):
         if isinstance(each, Skipped):
             report.skipped.append(each)
             continue

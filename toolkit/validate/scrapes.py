@@ -1,4 +1,4 @@
-"""What Prometheus watches: every service, at addresses of the stack, by files that it loads."""
+"""Checks of Prometheus' scrape jobs: targets, included files, coverage of services, intervals."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.source import Source, elements, items
 
 PROMETHEUS = "monitoring/prometheus/prometheus.yml"
-# Where the container has the folders that Prometheus reads.
+# Mount points of Prometheus' folders in its container.
 MOUNTED = {
     "monitoring/prometheus": "/etc/prometheus",
     "monitoring/jaeger": "/etc/prometheus-jaeger",
     "monitoring/proxy": "/etc/prometheus-proxy",
 }
 PROBER = "blackbox-exporter"
-SCRAPE = 5.0
-"""Seconds between two scrapes at most: an alert that a service is down takes one to notice and one to be sure."""
+MAX_SCRAPE_SECONDS = 5.0
+"""Longest allowed scrape interval: an alert that a service is down needs two scrapes."""
 
 
 class Job(NamedTuple):
-    """A scrape job with its file and its number there."""
+    """A scrape job with its file and its index."""
 
     source: Source
     number: int
@@ -37,12 +37,12 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The job's name."""
         return str(self.data["job_name"])
 
     @property
-    def labelled(self) -> set[str]:
-        """The services that its targets are said to be of."""
+    def labelled_services(self) -> set[str]:
+        """The services named by the labels of its targets."""
         labels = [config.get("labels", {}) for config in self.data.get("static_configs", [])]
         return {each["service"] for each in labels if "service" in each}
 
@@ -61,26 +61,26 @@ def jobs(checkout: Checkout) -> list[Job]:
 
 
 def targets(checkout: Checkout) -> Iterator[Finding]:
-    """Whatever is scraped, probed or told of alerts is a service on a network of the one that asks.
+    """Every target of scrapes, probes and alerts is a service that shares a network with its scraper.
 
-    Where the folder of a file is not mounted, nothing is asked.
+    Configurations that do not mount the folder of a file are ignored.
     """
     for source in map(checkout.source, (PROMETHEUS, *_files(checkout, "scrape"))):
-        asking_in = [each for each in checkout.whole if _mounted(each, source.file)]
+        mounting = [each for each in checkout.full_configurations if _is_mounted(each, source.file)]
         for node in _addresses(source):
             probed = "://" in node.value
-            asking = PROBER if probed else "prometheus"
+            scraper = PROBER if probed else "prometheus"
             host = urlsplit(node.value if probed else f"//{node.value}").hostname
-            for each in asking_in:
+            for each in mounting:
                 service = each.services.get(host or "")
-                problem = "" if service or host == "localhost" else f"{host} is no service of the stack"
-                if service and not set(each.services[asking]["networks"]) & set(service["networks"]):
-                    problem = f"{asking} is on no network of {host}"
+                problem = "" if service or host == "localhost" else f"{host} is not a service of the stack"
+                if service and not set(each.services[scraper]["networks"]) & set(service["networks"]):
+                    problem = f"{scraper} shares no network with {host}"
                 yield source.at(node, problem)
 
 
-def loaded(checkout: Checkout) -> Iterator[Finding]:
-    """Every file of rules and scrape jobs is one that Prometheus loads."""
+def included_files(checkout: Checkout) -> Iterator[Finding]:
+    """Prometheus loads every file of rules and scrape jobs."""
     data = checkout.source(PROMETHEUS).data
     for kind, key in (("rules", "rule_files"), ("scrape", "scrape_config_files")):
         patterns = [str(PurePath(MOUNTED["monitoring/prometheus"]) / pattern) for pattern in data.get(key, [])]
@@ -93,79 +93,85 @@ def loaded(checkout: Checkout) -> Iterator[Finding]:
 
 
 def services(checkout: Checkout) -> Iterator[Finding]:
-    """Every service that runs is scraped, or listed with the reason why not; a job is named after its service."""
+    """Every long-running service is scraped or listed with a reason; every job is named after its service."""
     found, expected = jobs(checkout), checkout.source(str(FILE))
-    watched = {job.name for job in found} | {service for job in found for service in job.labelled}
+    scraped = {job.name for job in found} | {service for job in found for service in job.labelled_services}
     running = {
         name: each
-        for each in checkout.whole
+        for each in checkout.full_configurations
         for name in each.services
         if not is_job(each, name, checkout.project.data["tools"])
     }
-    excused: Mapping[str, str] = expected.data["services"]
+    exceptions: Mapping[str, str] = expected.data["services"]
     for name, each in running.items():
-        problem = "" if name in watched or name in excused else f"no job scrapes {name}"
+        problem = "" if name in scraped or name in exceptions else f"no job scrapes {name}"
         yield checkout.place(each.files, "services", name, problem=problem)
-    for name, reason in excused.items():
-        problem = "" if reason else f"there is no reason for {name}"
+    for name, reason in exceptions.items():
+        problem = "" if reason else f"the reason for {name} is missing"
         if name not in running:
-            problem = f"{name} is no service"
-        elif name in watched:
+            problem = f"unknown service {name}"
+        elif name in scraped:
             problem = f"{name} is scraped"
         yield expected.finding("services", name, problem=problem)
     for job in found:
-        fine = job.name in running or job.labelled
-        yield job.at("job_name", problem="" if fine else f"{job.name} is no service, and no target says of which it is")
+        fine = job.name in running or job.labelled_services
+        yield job.at(
+            "job_name", problem="" if fine else f"{job.name} is not a service, and no target has a label service"
+        )
 
 
-def apart(checkout: Checkout) -> Iterator[Finding]:
-    """What the local images lack is watched by files of its own name, which can be left out as a whole."""
-    lacking = {name for each in checkout.whole for name in _lacking(checkout, each)}
+def separate_files(checkout: Checkout) -> Iterator[Finding]:
+    """Jobs and rules of services without a local image are in files of their own, which can be left out."""
+    unavailable = {name for each in checkout.full_configurations for name in _unavailable_services(checkout, each)}
     for job in jobs(checkout):
-        about = ({job.name} | job.labelled) & lacking
-        strayed = about and PurePath(job.source.file).stem not in about
-        yield job.at("job_name", problem=f"{job.name} belongs into {about.pop()}.yml" if strayed else "")
+        about = ({job.name} | job.labelled_services) & unavailable
+        misplaced = about and PurePath(job.source.file).stem not in about
+        yield job.at("job_name", problem=f"{job.name} belongs in {about.pop()}.yml" if misplaced else "")
     for source in map(checkout.source, _files(checkout, "rules")):
         for g, group in enumerate(source.data["groups"]):
             for r, rule in enumerate(group["rules"]):
                 service = rule.get("labels", {}).get("service")
-                strayed = service in lacking and PurePath(source.file).stem != service
-                problem = f"{rule.get('alert')} belongs into {service}.yml" if strayed else ""
+                misplaced = service in unavailable and PurePath(source.file).stem != service
+                problem = f"{rule.get('alert')} belongs in {service}.yml" if misplaced else ""
                 yield source.finding("groups", g, "rules", r, "labels", "service", problem=problem)
 
 
-def replaced(checkout: Checkout) -> Iterator[Finding]:
-    """Where the images lack a service, empty files replace its scrape job and its rules."""
-    for each in checkout.whole:
-        for name, kind in product(_lacking(checkout, each), ("scrape", "rules")):
+def replacements(checkout: Checkout) -> Iterator[Finding]:
+    """Empty files replace the scrape job and the rules of a service without a local image."""
+    for each in checkout.full_configurations:
+        for name, kind in product(_unavailable_services(checkout, each), ("scrape", "rules")):
             file = f"monitoring/prometheus/{kind}/{name}.yml"
             target = f"{MOUNTED['monitoring/prometheus']}/{kind}/{name}.yml"
             needed = file in checkout.tracked and not _has_mount(each, target)
-            problem = f"nothing replaces {file}, though the images lack {name}" if needed else ""
+            problem = f"no empty file replaces {file}, but {name} has no local image" if needed else ""
             yield checkout.mount(each.files, "prometheus", target, problem)
 
 
 def intervals(checkout: Checkout) -> Iterator[Finding]:
-    """No job is scraped so rarely that an alert would come too late."""
+    """No scrape interval is so long that an alert would be late."""
     source = checkout.source(PROMETHEUS)
-    usual = source.data["global"]["scrape_interval"]
-    yield source.finding("global", "scrape_interval", problem=_rare(usual))
+    default = source.data["global"]["scrape_interval"]
+    yield source.finding("global", "scrape_interval", problem=_interval_problem(default))
     for job in jobs(checkout):
-        yield job.at("scrape_interval", problem=_rare(job.data.get("scrape_interval", usual)))
+        yield job.at("scrape_interval", problem=_interval_problem(job.data.get("scrape_interval", default)))
 
 
-def _rare(interval: str) -> str:
-    return "" if seconds(interval) <= SCRAPE else f"a scrape every {interval} is too rare: {SCRAPE:g}s at most"
+def _interval_problem(interval: str) -> str:
+    return (
+        ""
+        if seconds(interval) <= MAX_SCRAPE_SECONDS
+        else f"the scrape interval {interval} is too long: {MAX_SCRAPE_SECONDS:g}s at most"
+    )
 
 
 def _files(checkout: Checkout, kind: str) -> list[str]:
-    """The tracked files of ``rules`` or ``scrape`` jobs, those of groups and profiles among them."""
+    """The tracked files of ``rules`` or ``scrape`` jobs, including those of groups and profiles."""
     folders = tuple(f"{folder}/{kind}" for folder in MOUNTED)
     return sorted(file for file in checkout.tracked if file.startswith(folders) and file.endswith(".yml"))
 
 
-def _mounted(each: Configuration, file: str) -> bool:
-    """Whether Prometheus has the folder of a file."""
+def _is_mounted(each: Configuration, file: str) -> bool:
+    """Whether Prometheus mounts the folder of a file."""
     [target] = (to for at, to in MOUNTED.items() if file.startswith(f"{at}/"))
     return _has_mount(each, target)
 
@@ -175,7 +181,7 @@ def _has_mount(each: Configuration, target: str) -> bool:
     return any(volume["target"] == target for volume in volumes)
 
 
-def _lacking(checkout: Checkout, each: Configuration) -> list[str]:
+def _unavailable_services(checkout: Checkout, each: Configuration) -> list[str]:
     """The services that the images of a configuration lack."""
     absent = checkout.project.data["absent"]
     return [name for name, service in each.services.items() if service.get("profiles") == [absent]]

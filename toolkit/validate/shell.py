@@ -1,7 +1,7 @@
-"""What a shell script starts, writes and exports, by its syntax tree.
+"""Commands, written files and exports of a shell script, from its syntax tree.
 
-The bodies of functions count whether or not they are called. The arguments of a program are looked into only where the
-program starts another one: `exec`, `timeout`, `env`, `sh -c`.
+Bodies of functions count whether or not they are called. Arguments are inspected only for programs that start another
+one: `exec`, `timeout`, `env`, `sh -c`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tree_sitter import Language, Node, Parser
 _PARSER = Parser(Language(tree_sitter_bash.language()))
 
 ARGUMENTS = "$@"
-"""The word that stands for all the arguments of the script."""
+"""The word for all the arguments of the script."""
 UNKNOWN = "*"
-"""What stands for the value of anything else that the shell expands: a pattern."""
+"""The value of any other expansion, as a pattern."""
 
 SHELLS = {"sh", "bash"}
 BUILTINS = {
@@ -33,9 +33,9 @@ BUILTINS["bash"] = BUILTINS["sh"] | {"[[", "builtin", "declare", "disown", "enab
 
 @dataclass(frozen=True)
 class Call:
-    """A command: its words, its line, and the conditions that it is under.
+    """A command: its words, its line, and its conditions.
 
-    A condition is the name of a program that was looked for with `command -v`, or ``$NAME`` of a variable that is set.
+    A condition is the name of a program tested with `command -v`, or ``$NAME`` of a variable that must be set.
     """
 
     words: tuple[str, ...]
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Write:
-    """A file that is written, by its absolute path, its line, and the conditions that this is under."""
+    """A file that a script writes: its absolute path, its line, and its conditions."""
 
     path: str
     line: int
@@ -54,7 +54,7 @@ class Write:
 
 @dataclass
 class Script:
-    """What a script does. It looks for ``guarded`` programs itself; ``broken`` is a line that is no shell."""
+    """A parsed script. ``guarded`` are programs that it tests for; ``broken`` is the line of a syntax error."""
 
     shebang: tuple[str, ...] = ()
     calls: list[Call] = field(default_factory=list)
@@ -66,17 +66,17 @@ class Script:
 
     @property
     def shell(self) -> str:
-        """The name of the shell that its first line asks for."""
+        """The name of the shell in its first line."""
         return self.shebang[-1].rpartition("/")[2] if self.shebang else "sh"
 
 
 @lru_cache(maxsize=64)  # services share scripts
 def parse(text: str, first: int = 1) -> Script:
-    """Read a script whose first line has the number ``first``."""
+    """Parse a script whose first line has the number ``first``."""
     script = Script()
     if text.startswith("#!"):
         script.shebang = tuple(text.partition("\n")[0][2:].split())
-    # The grammar does not know `<>`, which opens a file for both.
+    # The grammar does not know `<>`, which opens a file for reading and writing.
     tree = _PARSER.parse(text.replace("<>", "< ").encode())
     _walk(tree.root_node, script, first, frozenset())
     if script.broken:
@@ -84,28 +84,28 @@ def parse(text: str, first: int = 1) -> Script:
     return script
 
 
-def words_of(words: Sequence[str], line: int, guard: frozenset[str] = frozenset()) -> Iterator[Call]:
-    """A command and those that it starts in turn, by its words."""
+def calls_in(words: Sequence[str], line: int, guard: frozenset[str] = frozenset()) -> Iterator[Call]:
+    """A command and the commands that it starts, from its words."""
     words = tuple(words)
     match words:
         case ["exec" | "nohup", *rest]:
-            yield from words_of(rest, line, guard)
+            yield from calls_in(rest, line, guard)
         case ["command", first, *_] if not first.startswith("-"):
-            yield from words_of(words[1:], line, guard)
+            yield from calls_in(words[1:], line, guard)
         case ["timeout", _, *rest]:
             yield Call(words, line, guard)
-            yield from words_of(rest, line, guard)
+            yield from calls_in(rest, line, guard)
         case ["env", *rest]:
             yield Call(words, line, guard)
             while rest and "=" in rest[0]:
                 rest = rest[1:]
-            yield from words_of(rest, line, guard)
+            yield from calls_in(rest, line, guard)
         case [_, *_]:
             yield Call(words, line, guard)
 
 
-def nested(call: Call) -> Script | None:
-    """The script that a shell is given as an argument (`sh -c '…'`), or None."""
+def inline_script(call: Call) -> Script | None:
+    """The script in the arguments of a shell (`sh -c '…'`), or None."""
     match call.words:
         case [shell, "-c", text, *_] if shell.rpartition("/")[2] in SHELLS and text != UNKNOWN:
             return parse(text, call.line)
@@ -121,7 +121,7 @@ def _walk(node: Node, script: Script, first: int, guard: frozenset[str]) -> None
         return
     if node.type == "command":
         words = [_literal(child) for child in node.named_children if child.type not in SKIPPED]
-        _called([*words, *_passed_over(node)], script, line, guard)
+        _record([*words, *_dropped_words(node)], script, line, guard)
     elif node.type == "test_command" and node.text and node.text.startswith(b"[["):
         script.calls.append(Call(("[[",), line, guard))
     elif node.type == "function_definition":
@@ -131,7 +131,7 @@ def _walk(node: Node, script: Script, first: int, guard: frozenset[str]) -> None
         words = [
             _literal(child) if child.is_named else child.type for child in node.children if child.type != "comment"
         ]
-        _called(words, script, line, guard)
+        _record(words, script, line, guard)
     elif node.type == "file_redirect":
         target = node.child_by_field_name("destination")
         path = _literal(target) if target else ""
@@ -141,14 +141,14 @@ def _walk(node: Node, script: Script, first: int, guard: frozenset[str]) -> None
         _walk(child, script, first, guard)
 
 
-def _called(words: Sequence[str], script: Script, line: int, guard: frozenset[str]) -> None:
-    script.calls += words_of(words, line, guard)
+def _record(words: Sequence[str], script: Script, line: int, guard: frozenset[str]) -> None:
+    script.calls += calls_in(words, line, guard)
     if words and words[0] == "export":
         script.exports |= {word.partition("=")[0] for word in words[1:]}
 
 
-def _passed_over(command: Node) -> list[str]:
-    """The words between a command and its here-document: the grammar loses a `-` there."""
+def _dropped_words(command: Node) -> list[str]:
+    """The words between a command and its here-document, where the grammar drops a `-`."""
     redirect = command.next_sibling
     if redirect is None or redirect.type != "heredoc_redirect" or not command.parent or not command.parent.text:
         return []
@@ -162,20 +162,20 @@ WRITING = {">", ">>", ">|", "&>", "&>>"}
 
 
 def _branch(node: Node, script: Script, first: int, guard: frozenset[str]) -> None:
-    """A conditional: what follows `if command -v PROGRAM` may start the program, what `[ -n "$NAME" ]` needs it set."""
-    known = guard
+    """A conditional: `if command -v PROGRAM` and `[ -n "$NAME" ]` become conditions of the commands in its body."""
+    inner = guard
     in_condition = True
     for child in node.children:
         if child.type == "then":
             in_condition = False
-            programs = _looked_for(node)
-            known = guard | programs | _variables_set(node)
+            programs = _programs_tested(node)
+            inner = guard | programs | _variables_tested(node)
             script.guarded |= programs
-        _walk(child, script, first, guard if in_condition or child.type in {"elif_clause", "else_clause"} else known)
+        _walk(child, script, first, guard if in_condition or child.type in {"elif_clause", "else_clause"} else inner)
 
 
-def _looked_for(node: Node) -> frozenset[str]:
-    """The programs that the condition of a conditional looks for."""
+def _programs_tested(node: Node) -> frozenset[str]:
+    """The programs that a condition tests for."""
     condition = Script()
     for child in node.children:
         if child.type == "then":
@@ -186,15 +186,15 @@ def _looked_for(node: Node) -> frozenset[str]:
     )
 
 
-def _variables_set(node: Node) -> frozenset[str]:
-    """The variables that the condition of a conditional wants to be set, each as ``$NAME``."""
+def _variables_tested(node: Node) -> frozenset[str]:
+    """The variables that a condition requires to be set, each as ``$NAME``."""
     text = (node.text or b"").decode().partition("then")[0]
     alternative = "||" in text or "!" in text
     return frozenset() if alternative else frozenset(f"${name}" for name in re.findall(r'-n +"?\$\{?(\w+)', text))
 
 
 def _literal(node: Node) -> str:
-    """The text of a word; what the shell expands in it becomes a pattern."""
+    """The text of a word; expansions become a pattern."""
     text = (node.text or b"").decode()
     match node.type:
         case "word" | "number" | "variable_name" | "string_content":
@@ -211,6 +211,6 @@ def _literal(node: Node) -> str:
 
 
 def _joined(node: Node) -> str:
-    """The parts of a word one after the other; the text between named parts is a part of its own."""
+    """The parts of a word joined, including the text between named nodes."""
     inner = [child for child in node.children if child.type != '"']
     return "".join(_literal(child) if child.is_named else (child.text or b"").decode() for child in inner)

@@ -1,4 +1,4 @@
-"""A YAML file with the position of everything in it, Compose's own tags (`!reset`, `!override`) included."""
+"""YAML files with positions, including Compose's own tags (`!reset`, `!override`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = str | int
 
 
 class Loader(CSafeLoader):
-    """Plain YAML; an unknown tag says nothing about the value behind it."""
+    """Plain YAML; unknown tags are ignored."""
 
 
 def _untagged(loader: Loader, _suffix: str, node: Node) -> Any:
@@ -73,7 +73,7 @@ class Source:
         return self.find(*keys)[0]
 
     def finding(self, *keys: Key, problem: str = "") -> Finding:
-        """A finding at the deepest of ``keys`` that the file has."""
+        """A finding at the deepest of ``keys`` in the file."""
         return Finding(self.file, self.find(*keys)[1], problem)
 
     def at(self, node: Node, problem: str = "") -> Finding:
@@ -81,7 +81,7 @@ class Source:
         return Finding(self.file, node.start_mark.line + 1, problem)
 
     def scalars(self) -> Iterator[ScalarNode]:
-        """Every scalar of the file once, keys included, in the order of the text."""
+        """Every scalar of the file, keys included, in the order of the text."""
         seen: set[int] = set()
         pending = [self.node] if self.node else []
         while pending:
@@ -98,17 +98,17 @@ class Source:
 
 
 def items(node: Node | None) -> list[tuple[ScalarNode, Node]]:
-    """The keys and values that stand in a mapping's own text; none for anything else."""
+    """The keys and values of a mapping, without merge keys; empty for other nodes."""
     return list(node.value) if isinstance(node, MappingNode) else []
 
 
 def elements(node: Node | None) -> list[Node]:
-    """The elements of a sequence; none for anything else."""
+    """The elements of a sequence; empty for other nodes."""
     return list(node.value) if isinstance(node, SequenceNode) else []
 
 
 def _step(node: Node | None, key: Key) -> tuple[Node, int] | None:
-    """The value of ``key`` in ``node`` and the line of the key."""
+    """The value of ``key`` in ``node`` and its line."""
     if isinstance(node, SequenceNode) and isinstance(key, int) and key < len(node.value):
         value = node.value[key]
         return value, value.start_mark.line + 1

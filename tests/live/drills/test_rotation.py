@@ -27,10 +27,10 @@ KINDS = ("api_token", "postgres_app", "redis_app_password", "rabbitmq_app", "kaf
 STEPS = {
     "begun": "▶ rotate",
     "accepted": "  {service} accepts",
-    "written": " say it",
+    "written": "  updated ",
     "one client replaced": ", removed|: restarted",
-    "all clients replaced": "  every client uses it",
-    "refused": "  {service} refuses",
+    "all clients replaced": "  every client uses the new credential",
+    "refused": "  {service} rejects",
 }
 """Patterns of the output after each step; the run is killed there."""
 CLIENT_STEPS = {"one client replaced", "all clients replaced"}

@@ -1,12 +1,16 @@
 """The state of a target: properties for any history of results."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netmon import migrations
+from netmon.page.views import ORDER
 from netmon.states import WINDOW_LIMIT, State, Verdict, next_state
 from tests.unit.app.properties import PROPERTY
 
@@ -124,3 +128,13 @@ def test_the_state_does_not_change_without_results(state: State) -> None:
 )
 def test_a_state_does_not_end_before_enough_results(state: State, verdicts: list[Verdict], following: State) -> None:
     assert next_state(state, verdicts, failures=3, window=5) == following
+
+
+def test_states_are_the_same_everywhere() -> None:
+    """Standings allow all states, incidents the bad ones, and the status page sorts all of them."""
+    sql = "".join(path.read_text() for path in sorted(Path(migrations.__path__[0]).glob("*.sql")))
+    standings, incidents = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
+    states = set(get_args(State))
+    assert set(re.findall(r"'(\w+)'", standings)) == states
+    assert set(re.findall(r"'(\w+)'", incidents)) < states
+    assert set(ORDER) == {*states, "paused"}

@@ -1,4 +1,4 @@
-"""Looking over a machine, a checkout and its stack: what would go wrong, and the command that puts it right."""
+"""Diagnoses the host, the checkout and its stack, and suggests fixes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def doctor(project: Project, docker: Docker) -> Report:
 
 
 def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
-    """The checks' findings; what a check cannot look at (there is no engine, say) it reports as a warning."""
+    """The checks' findings; a check that cannot run, for instance without an engine, becomes a warning."""
     findings: list[Finding] = []
     for check in checks:
         try:

@@ -1,4 +1,4 @@
-"""The machine: Docker's versions, and whether memory and disk suffice."""
+"""Checks of the host: Docker's versions, limits, memory and disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, exp
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"
 COMPOSE = (2, 24)  # !reset and !override
-BUILDX = (0, 17)  # what docker compose build asks for
+BUILDX = (0, 17)  # required by docker compose build
 
 GB = 1_000_000_000
 DISK_TO_BUILD = 10 * GB
@@ -26,46 +26,46 @@ DISK_TO_RUN = 2 * GB
 
 
 def require_engine(docker: Docker) -> None:
-    """Make sure that an engine answers, and that it and Compose are new enough.
+    """Return if the engine is reachable, and it and Compose are recent enough.
 
     Raises:
-        ToolkitError: it does not, or one of them is not.
+        ToolkitError: the engine is unreachable, or one of them is too old.
     """
-    with ThreadPoolExecutor() as side_by_side:
-        engine = side_by_side.submit(_engine_version, docker)
-        compose = side_by_side.submit(_compose_version, docker)
+    with ThreadPoolExecutor() as pool:
+        engine = pool.submit(_engine_version, docker)
+        compose = pool.submit(_compose_version, docker)
         engine.result()
         compose.result()
 
 
-def _engine_version(docker: Docker, least: tuple[int, int] = ENGINE) -> str:
-    return _version("Docker Engine", docker("version", "--format", "{{.Server.Version}}"), least, INSTALL)
+def _engine_version(docker: Docker, minimum: tuple[int, int] = ENGINE) -> str:
+    return _version("Docker Engine", docker("version", "--format", "{{.Server.Version}}"), minimum, INSTALL)
 
 
 def _compose_version(docker: Docker) -> str:
     return _version("Docker Compose", docker.compose("version", "--short"), COMPOSE, INSTALL_COMPOSE)
 
 
-def _version(program: str, result: Result, least: tuple[int, int], fix: str) -> str:
-    """The version that a command printed.
+def _version(program: str, result: Result, minimum: tuple[int, int], fix: str) -> str:
+    """The version in the output of a command.
 
     Raises:
-        ToolkitError: it failed, or the version is older than ``least``.
+        ToolkitError: the command failed, or the version is older than ``minimum``.
     """
     found = re.search(r"(\d+)\.(\d+)\S*", result.stdout)
     if result.code or not found:
-        raise explain(f"ask for the version of {program}", result)
-    if (int(found[1]), int(found[2])) < least:
-        needed = ".".join(map(str, least)).removesuffix(".0")
-        raise ToolkitError(f"{program} {found[0]} is too old", f"{needed} or newer is needed", fix)
+        raise explain(f"read the version of {program}", result)
+    if (int(found[1]), int(found[2])) < minimum:
+        needed = ".".join(map(str, minimum)).removesuffix(".0")
+        raise ToolkitError(f"{program} {found[0]} is too old", f"{needed} or newer is required", fix)
     return found[0]
 
 
 def require_engine_folder(docker: Docker) -> None:
-    """Make sure that the files of the engine that a service reads are on this machine.
+    """Return if the engine's files that services read are on this machine.
 
     Raises:
-        ToolkitError: they are not: the engine runs in a virtual machine, or on another host.
+        ToolkitError: the engine runs in a virtual machine or on another host.
     """
     folder = docker.data_root()
     if folder is None or _exists(Path(folder)):
@@ -78,8 +78,8 @@ def require_engine_folder(docker: Docker) -> None:
     if readers:
         raise ToolkitError(
             f"{' and '.join(readers)} cannot read the engine's files",
-            f"the engine keeps them in {folder}, which is not on this machine (Docker Desktop, or DOCKER_HOST)",
-            "use an engine of this machine, or leave the group out: invoke up --without=monitoring",
+            f"they are in {folder}, which is not on this machine (Docker Desktop, or DOCKER_HOST)",
+            "use an engine on this machine, or disable the group: invoke up --without=monitoring",
         )
 
 
@@ -87,27 +87,27 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except PermissionError:
-        return True  # another account's: the engine runs as root
+        return True  # of another account: the engine runs as root
 
 
 def engine_files(subject: Subject) -> Iterator[Finding]:
-    """.env names the folder in which the engine keeps the logs of the containers."""
+    """.env has the engine's data folder, which contains the logs of the containers."""
     subject.project.require_setup()
-    there = subject.info["DockerRootDir"]
+    actual = subject.info["DockerRootDir"]
     named = subject.project.env.get(ENGINE_FOLDER, USUAL_FOLDER)
-    if named != there:
-        what = f"{ENGINE_FOLDER} is {named}, and the engine's files are in {there}: no log line would be collected"
+    if named != actual:
+        what = f"{ENGINE_FOLDER} is {named}, but the engine's data is in {actual}: no logs would be collected"
         yield Finding("engine files", Outcome.FAILED, what, "run: invoke setup")
     else:
-        yield Finding("engine files", Outcome.OK, there)
+        yield Finding("engine files", Outcome.OK, actual)
 
 
 def engine(subject: Subject) -> Iterator[Finding]:
-    """The engine answers and is new enough for what the compose files use."""
+    """The engine is reachable and recent enough for the compose files."""
     try:
         version = _engine_version(subject.docker)
         if _isolates(subject):
-            fix = "install Docker Engine 28 or newer: an older one does not isolate the networks of this profile"
+            fix = "install Docker Engine 28 or newer: older versions do not isolate the networks of this profile"
             version = _version("Docker Engine", Result(0, version, ""), ENGINE_FOR_ISOLATION, fix)
     except ToolkitError as error:
         yield Finding.of_error("engine", error)
@@ -119,12 +119,12 @@ def _isolates(subject: Subject) -> bool:
     try:
         networks = subject.configuration.get("networks", {}).values()
     except ToolkitError:
-        return False  # the check of the compose files says why
+        return False  # reported by the check of the compose files
     return any("isolated" in network.get("driver_opts", {}).values() for network in networks)
 
 
 def compose(subject: Subject) -> Iterator[Finding]:
-    """The Compose plugin is there and new enough."""
+    """The Compose plugin is installed and recent enough."""
     try:
         yield Finding("compose", Outcome.OK, f"Docker Compose {_compose_version(subject.docker)}")
     except ToolkitError as error:
@@ -132,7 +132,7 @@ def compose(subject: Subject) -> Iterator[Finding]:
 
 
 def buildx(subject: Subject) -> Iterator[Finding]:
-    """The builder plugin is there and new enough: the application's image is always built here."""
+    """The buildx plugin is installed and recent enough: the application's image is always built here."""
     fix = "install the buildx plugin 0.17 or newer (package docker-buildx-plugin or docker-buildx)"
     try:
         version = _version("buildx", subject.docker("buildx", "version"), BUILDX, fix)
@@ -143,18 +143,18 @@ def buildx(subject: Subject) -> Iterator[Finding]:
 
 
 def limits(subject: Subject) -> Iterator[Finding]:
-    """The kernel enforces the limits that the compose files set."""
+    """The kernel enforces the limits of the compose files."""
     names = {"MemoryLimit": "memory", "CpuCfsQuota": "CPU", "PidsLimit": "processes"}
-    lacking = [what for name, what in names.items() if not subject.info.get(name)]
-    if lacking:
-        what = f"the kernel does not enforce limits of {', '.join(lacking)}: one service can starve the others"
+    missing = [what for name, what in names.items() if not subject.info.get(name)]
+    if missing:
+        what = f"the kernel does not enforce limits of {', '.join(missing)}: one service can starve the others"
         yield Finding("limits", Outcome.WARNING, what, "enable the cgroup controllers memory, cpu and pids at boot")
     else:
         yield Finding("limits", Outcome.OK, f"enforced (cgroup v{subject.info.get('CgroupVersion', '?')})")
 
 
 def memory(subject: Subject) -> Iterator[Finding]:
-    """All services at their limits fit into the machine."""
+    """The memory limits of all services fit into the host's memory."""
     total, allowed = subject.info["MemTotal"], 0
     for service in subject.configuration["services"].values():
         deploy = service.get("deploy", {})
@@ -162,24 +162,24 @@ def memory(subject: Subject) -> Iterator[Finding]:
         allowed += limit * int(deploy.get("replicas", 1))
     figures = f"the services may take {allowed / GB:.1f} GB, this machine has {total / GB:.1f} GB"
     if allowed > total:
-        fix = "add memory, leave a group out (invoke up --without=monitoring), or lower limits in an override file"
-        yield Finding("memory", Outcome.WARNING, f"{figures}: under load the kernel may end one of them", fix)
+        fix = "add memory, disable a group (invoke up --without=monitoring), or lower limits in an override file"
+        yield Finding("memory", Outcome.WARNING, f"{figures}: under load the kernel may OOM-kill a service", fix)
     else:
         yield Finding("memory", Outcome.OK, figures)
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
-    """Docker's disk has room for images that are still to be made, and for data."""
+    """Docker's disk has space for missing images and for data."""
     root = Path(subject.info["DockerRootDir"])
     if not root.exists():
-        yield Finding("disk", Outcome.OK, f"{root} is not on this machine, so its space is not known here")
+        yield Finding("disk", Outcome.OK, f"{root} is not on this machine, so its free space is unknown")
         return
     free = shutil.disk_usage(root).free
     ready = images.ready(subject.project, subject.docker)
     need, purpose = (DISK_TO_RUN, "to run") if ready else (DISK_TO_BUILD, "to pull or build the images")
     if free < need:
-        fix = "docker system df shows what Docker holds; docker image prune removes images that nothing uses"
-        what = f"{free / GB:.1f} GB free on the disk of {root}, {need / GB:.0f} GB are needed {purpose}"
+        fix = "docker system df shows Docker's disk usage; docker image prune removes unused images"
+        what = f"{free / GB:.1f} GB free on the disk of {root}, {need / GB:.0f} GB required {purpose}"
         yield Finding("disk", Outcome.FAILED, what, fix)
     else:
         yield Finding("disk", Outcome.OK, f"{free / GB:.1f} GB free on the disk of {root}, enough {purpose}")

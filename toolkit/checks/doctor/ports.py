@@ -1,4 +1,4 @@
-"""The ports that the stack publishes, and who holds those that are taken."""
+"""Checks of the published ports, and the owners of ports in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LISTENING = "0A"
 
 @dataclass(frozen=True)
 class Published:
-    """A port of this machine that a service asks for."""
+    """A port of this machine that a service publishes."""
 
     service: str
     address: str
@@ -31,59 +31,64 @@ class Published:
     protocol: str
 
 
-PROXY, SETTLING = "docker-proxy", 5.0
-"""The engine opens a container's ports before it lists the container, as after an `up` that was just interrupted: a
-port that only its proxy is known to hold gets some seconds to turn out as the stack's own."""
+PROXY, SETTLING_SECONDS = "docker-proxy", 5.0
+"""The engine opens a container's ports before it lists the container, for instance after an interrupted `up`: a port
+held by the engine's proxy is checked for some seconds, until its container is listed."""
 
 
 def require_free_ports(project: Project, docker: Docker) -> None:
-    """Make sure that every port that the stack publishes is free, or held by the stack itself.
+    """Return if every published port is free or in use by the stack itself.
 
     Raises:
-        ToolkitError: one is not; its holder is named.
+        ToolkitError: a port is in use; the error names its owner.
     """
-    give_up = time.monotonic() + SETTLING
-    while error := next((error for _, error in _look(project, docker, docker.effective()) if error), None):
-        if PROXY not in error.why or time.monotonic() > give_up:
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while error := next((error for _, error in _port_errors(project, docker, docker.effective()) if error), None):
+        if PROXY not in error.why or time.monotonic() > deadline:
             raise error
         time.sleep(0.2)
 
 
 def ports(subject: Subject) -> Iterator[Finding]:
-    """Every published port is free, or held by the stack itself."""
-    for published, error in _look(subject.project, subject.docker, subject.configuration):
+    """Every published port is free or in use by the stack itself."""
+    for published, error in _port_errors(subject.project, subject.docker, subject.configuration):
         if error:
             yield Finding.of_error("ports", error)
         else:
             yield Finding("ports", Outcome.OK, f"{published.port} for {published.service}")
 
 
-def _look(project: Project, docker: Docker, config: dict[str, Any]) -> Iterator[tuple[Published, ToolkitError | None]]:
+def _port_errors(
+    project: Project, docker: Docker, config: dict[str, Any]
+) -> Iterator[tuple[Published, ToolkitError | None]]:
     for published in _published(config):
-        refusal = _refusal(published)
-        holder = _holder(docker, published, config["name"]) if refusal == errno.EADDRINUSE else ""
-        if refusal is None or holder is None:
+        bind_error = _bind_error(published)
+        holder = _holder(docker, published, config["name"]) if bind_error == errno.EADDRINUSE else ""
+        if bind_error is None or holder is None:
             yield published, None
             continue
         variable = _variable(project, published)
         name = f"port {published.port} for {published.service}" + (f" ({variable})" if variable else "")
-        fix = f"set {variable} in .env" if variable else "publish another one in docker-compose.override.yml"
-        if refusal == errno.EADDRINUSE:
+        fix = f"set {variable} in .env" if variable else "publish another port in docker-compose.override.yml"
+        if bind_error == errno.EADDRINUSE:
             yield published, ToolkitError(f"{name} is taken", f"by {holder}", f"stop it, or {fix} to another port")
         else:
-            yield published, ToolkitError(f"{name} cannot be opened on {published.address}", os.strerror(refusal), fix)
+            yield (
+                published,
+                ToolkitError(f"{name} cannot be opened on {published.address}", os.strerror(bind_error), fix),
+            )
 
 
 def _published(config: dict[str, Any]) -> Iterator[Published]:
     for service, spec in config["services"].items():
         for port in spec.get("ports", []):
-            if str(port.get("published", "")).isdigit():  # neither a range nor one that the engine chooses
-                address = port.get("host_ip", "0.0.0.0")  # noqa: S104 (what the engine does by default)
+            if str(port.get("published", "")).isdigit():  # neither a range nor a random port
+                address = port.get("host_ip", "0.0.0.0")  # noqa: S104 (the engine's default)
                 yield Published(service, address, int(port["published"]), port["protocol"])
 
 
-def _refusal(published: Published) -> int | None:
-    """The error number with which the system refuses the port, or None."""
+def _bind_error(published: Published) -> int | None:
+    """The error number of binding the port, or None."""
     family = socket.AF_INET6 if ":" in published.address else socket.AF_INET
     kind = socket.SOCK_DGRAM if published.protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(family, kind) as probe:
@@ -91,14 +96,14 @@ def _refusal(published: Published) -> int | None:
         try:
             probe.bind((published.address, published.port))
         except PermissionError:
-            return None  # the engine may open what this account may not
+            return None  # the engine may bind it even if this account may not
         except OSError as error:
             return error.errno
     return None
 
 
 def _variable(project: Project, published: Published) -> str | None:
-    """The variable of .env that this port comes from."""
+    """The variable of .env that sets this port."""
     for variable, default in port_variables(project, published.service).items():
         if str(published.port) == (os.environ.get(variable) or project.env.get(variable) or default):
             return variable
@@ -106,24 +111,24 @@ def _variable(project: Project, published: Published) -> str | None:
 
 
 def _holder(docker: Docker, published: Published, project_name: str) -> str | None:
-    """Who holds a port that is taken; None where it is the stack itself."""
+    """The owner of a port in use; None if it is the stack itself."""
     shown = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
     port = f"publish={published.port}/{published.protocol}"
     for line in docker("ps", "--filter", port, "--format", shown).stdout.splitlines():
         name, _, owner = line.partition("\t")
         return None if owner == project_name else f"the container {name}" + (f" of project {owner}" if owner else "")
-    return _process(published.port, published.protocol) or "a process that your account may not see (sudo ss -lntup)"
+    return _process(published.port, published.protocol) or "a process that is hidden from your account (sudo ss -lntup)"
 
 
 def _process(port: int, protocol: str) -> str | None:
-    """Name and number of the process that listens on a port, as far as /proc tells this account."""
+    """Name and pid of the process that listens on a port, if /proc shows it to this account."""
     sockets = set(_inodes(port, protocol))
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(link.readlink().name in sockets for link in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:
-            continue  # gone by now, or another account's
+            continue  # ended, or of another account
     return None
 
 

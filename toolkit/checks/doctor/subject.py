@@ -1,4 +1,4 @@
-"""The checkout and the engine that checks examine."""
+"""The checkout and the engine under examination."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.engine.compose import Docker, explain
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkout and its engine, each asked once."""
+    """A checkout and its engine, with cached queries."""
 
     project: Project
     docker: Docker
@@ -31,7 +31,7 @@ class Subject:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """The variables, with their defaults, of our compose files and of those that the user added.
+        """The variables, with their defaults, of the shipped compose files and of the user's own.
 
         Raises:
             ToolkitError: a file cannot be read.
@@ -42,10 +42,10 @@ class Subject:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """What the engine says of itself and its machine.
+        """The output of `docker info`.
 
         Raises:
-            ToolkitError: it does not answer.
+            ToolkitError: the engine does not answer.
         """
         result = self.docker("info", "--format", "{{json .}}")
         try:
@@ -53,5 +53,5 @@ class Subject:
         except ValueError:
             info = {}
         if result.code or not info.get("ServerVersion"):
-            raise explain("ask the Docker Engine", result)
+            raise explain("query the Docker Engine", result)
         return info

@@ -1,4 +1,4 @@
-"""What a deploy has begun, on disk, so that the next run can finish or undo it whatever ended this one."""
+"""The journal of a deploy on disk, so that the next run can complete or roll back an interrupted one."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from toolkit.core.files import write_atomically
 
 @dataclass(frozen=True)
 class Journal:
-    """``settings`` select the new release, ``former`` are names and ids of the images before.
+    """``settings`` select the new release, ``former`` are names and ids of the former images.
 
-    Whether the deploy came through is not written here: .env, which changes in one step, says so.
+    The outcome is not in the journal: .env, which changes atomically, names the live release.
     """
 
     settings: Mapping[str, str]
     former: Mapping[str, str]
 
     def committed(self, project: Project) -> bool:
-        """Whether the new release is the one in force."""
+        """Whether the new release is live."""
         return self.settings.items() <= project.env.items()
 
     def write(self, project: Project) -> None:
-        """Put it on disk."""
+        """Write the journal."""
         write_atomically(path(project), json.dumps(asdict(self), indent=2) + "\n", mode=0o600)
 
 
 def path(project: Project) -> Path:
-    """Where the journal is, beside the lock that guards it."""
+    """The path of the journal, beside its lock."""
     return project.lock_file.with_name("deploy.json")
 
 
 def read(project: Project) -> Journal | None:
-    """The journal of a deploy that has not come to its end, or None."""
+    """The journal of an unfinished deploy, or None."""
     try:
         return Journal(**json.loads(path(project).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -44,5 +44,5 @@ def read(project: Project) -> Journal | None:
 
 
 def remove(project: Project) -> None:
-    """The deploy is over."""
+    """Delete the journal: the deploy is finished."""
     path(project).unlink(missing_ok=True)

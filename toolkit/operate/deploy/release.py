@@ -1,4 +1,4 @@
-"""A release: the images of the application under one name, and the settings that put it in force."""
+"""A release: the application's images under one name, and the settings that make it live."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolkit.engine.compose import Docker
 from toolkit.images import Image
 
 VARIABLE = "NETMON_RELEASE"
-"""The tag of the images that are built here. In .env it names the release that is in force."""
+"""The tag of the images built here. In .env it names the live release."""
 
 APP, WORKER = "app", "worker"
 
@@ -27,9 +27,9 @@ VALID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True)
 class Release:
-    """What is deployed. ``settings`` are the variables that select it: in .env once it has proven itself.
+    """A release. ``settings`` are the variables that select it, written to .env once it is verified.
 
-    ``retained`` is one whose images are here from an earlier deploy: they are neither built nor pulled.
+    ``retained`` releases have images from an earlier deploy, which are neither built nor pulled.
     """
 
     name: str
@@ -38,48 +38,48 @@ class Release:
 
     @classmethod
     def plan(cls, project: Project, docker: Docker, name: str | None, image: str | None) -> Release:
-        """The release that was asked for; without a name, a new one of the present state of the checkout.
+        """The named release; without a name, a new release of the current checkout.
 
         Raises:
-            ToolkitError: the name or the image cannot be used (exit code 2).
+            ToolkitError: the name or the image is invalid (exit code 2).
         """
         if name and not VALID.fullmatch(name):
-            raise ToolkitError(f"unknown release '{name}'", fix="docker image ls names those that are here", code=2)
-        if image and not is_foreign(project):
+            raise ToolkitError(f"unknown release '{name}'", fix="docker image ls lists the local releases", code=2)
+        if image and not is_built_elsewhere(project):
             why = "the application is built here, or APP_IMAGE is not set"
-            raise ToolkitError("--image is refused", why, "set APP_IMAGE in .env first: invoke up", code=2)
+            raise ToolkitError("--image cannot be used", why, "set APP_IMAGE in .env first: invoke up", code=2)
         if project.env.get("APP_IMAGE") and project.env.get("APP_CONTEXT"):
-            why = "APP_IMAGE gives every build of APP_CONTEXT the same name, so that there is none to go back to"
+            why = "APP_IMAGE gives every build of APP_CONTEXT the same name, so a rollback is impossible"
             raise ToolkitError("cannot deploy", why, "remove APP_IMAGE from .env, then run: invoke up")
         settings = {VARIABLE: name or new_name(docker)}
         return cls(settings[VARIABLE], settings | ({"APP_IMAGE": image} if image else {}), bool(name))
 
     def provide(self, project: Project, docker: Docker) -> None:
-        """Pull or build its images.
+        """Pull or build the release's images.
 
         Raises:
-            ToolkitError: one cannot be made available.
+            ToolkitError: an image cannot be pulled or built, or is no longer retained.
         """
-        wanted = images_of(project, docker)
-        lacking = images.missing(docker, wanted)
-        if self.retained and lacking:
-            names = ", ".join(image.name for image in lacking)
-            raise ToolkitError(f"there is no release {self.name}", f"{names} is not here",
-                               "docker image ls names those that are here")  # fmt: skip
+        needed = images_of(project, docker)
+        missing = images.missing(docker, needed)
+        if self.retained and missing:
+            names = ", ".join(image.name for image in missing)
+            fix = "docker image ls lists the local releases"
+            raise ToolkitError(f"release {self.name} not found", f"no local image {names}", fix)
         if not self.retained:
-            images.build_images(project, docker, [image for image in wanted if image.built])
-            for image in wanted:
+            images.build_images(project, docker, [image for image in needed if image.built])
+            for image in needed:
                 if not image.built:
-                    _pull(project, docker, image)
+                    _pull_or_reuse(project, docker, image)
 
 
-def is_foreign(project: Project) -> bool:
-    """Whether the application is an image that is made elsewhere."""
+def is_built_elsewhere(project: Project) -> bool:
+    """Whether the application's image is built elsewhere."""
     return bool(project.env.get("APP_IMAGE")) and not project.env.get("APP_CONTEXT")
 
 
 def new_name(docker: Docker) -> str:
-    """A name that sorts by time and, in a clone, says which commit it is of."""
+    """A name that sorts by time and, in a git clone, contains the commit."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     try:
         described = compose.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=docker.root)
@@ -90,9 +90,9 @@ def new_name(docker: Docker) -> str:
 
 
 def services(docker: Docker) -> list[str]:
-    """The services that a release replaces, in that order.
+    """The services that a release replaces, in order.
 
-    The worker comes before the application: who reads the jobs has to know a new form of them before anybody writes it.
+    The worker comes before the application: the consumer must know a new format of jobs before the producer writes it.
     """
     config = docker.effective()["services"]
     ours = [name for name in config if config[name]["image"] == config[WORKER]["image"]]
@@ -103,38 +103,38 @@ def images_of(project: Project, docker: Docker) -> list[Image]:
     """The images of application and worker."""
     chosen = project.images
     if chosen is None:
-        raise ToolkitError("no images were chosen yet", fix="run: invoke up")
+        raise ToolkitError("no image set was chosen yet", fix="run: invoke up")
     return [image for image in images.images_of(project, docker, chosen) if {APP, WORKER} & set(image.services)]
 
 
-def _pull(project: Project, docker: Docker, image: Image) -> None:
+def _pull_or_reuse(project: Project, docker: Docker, image: Image) -> None:
     try:
         images.pulls.pull(project, docker, [image.name])
     except ToolkitError as error:
         if images.missing(docker, [image]):
             raise
-        say(f"  {image.name} is taken as it is here, since it cannot be pulled: {error.why}")
+        say(f"  {image.name} cannot be pulled, using the local image: {error.why}")
 
 
 def tags(containers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The name of each image that containers were started from → its id then; a name may mean another image by now."""
+    """The name of each image that containers were started from → its id at that time; the tag may have moved since."""
     return {container["Config"]["Image"]: container["Image"] for container in containers}
 
 
 def retain(docker: Docker, project: str, former: Mapping[str, str]) -> None:
-    """Give the images of the release in force a name of their own, so that nothing removes them."""
+    """Tag the images of the live release, so that pruning keeps them."""
     for number, identifier in enumerate(dict.fromkeys(former.values()), 1):
         docker("tag", identifier, f"{project}-former:{number}")
 
 
 def restore(docker: Docker, former: Mapping[str, str]) -> None:
-    """Let the names of images mean again what they meant before a pull or a build."""
+    """Restore the tags that a pull or a build has moved."""
     for name, identifier in former.items():
         if docker.image_id(name) not in {identifier, None}:
-            docker.check(docker("tag", identifier, name), f"take back the image {name}")
+            docker.check(docker("tag", identifier, name), f"restore the tag {name}")
 
 
-def forget(project: Project, docker: Docker, kept: Iterable[str]) -> None:
+def prune(project: Project, docker: Docker, kept: Iterable[str]) -> None:
     """Remove the images of releases other than those ``kept``."""
     names = {image.name.rpartition(":")[0] for image in images_of(project, docker) if image.built}
     label = f"label=com.docker.compose.project={docker.project_name()}"
@@ -142,4 +142,4 @@ def forget(project: Project, docker: Docker, kept: Iterable[str]) -> None:
         listed = docker("image", "ls", "--filter", f"reference={name}", "--filter", label, "--format", "{{.Tag}}")
         for tag in listed.stdout.split():
             if NAME.fullmatch(tag) and tag not in kept:
-                docker("image", "rm", f"{name}:{tag}")  # one that is in use stays
+                docker("image", "rm", f"{name}:{tag}")  # fails for an image in use

@@ -1,1 +1,1 @@
-"""Replacing the credentials of a running stack."""
+"""Rotation of the credentials of a running stack."""

@@ -1,7 +1,7 @@
-"""How each service is made to take another credential, and to refuse the one before.
+"""Grants and revokes credentials in each service.
 
-Everything is done in the service's own container by its own tool, which reads from its standard input: no password is
-in an argument, in an environment or in another container. Every operation can be repeated.
+Every operation runs the service's own tool in its own container with the password on standard input: no password is in
+an argument, an environment or another container. Every operation is idempotent.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import ClassVar
 from toolkit.checkout import credentials, rotation_journal, setup
 from toolkit.checkout.project import Project
 from toolkit.checkout.rotation_journal import StagedRotation
-from toolkit.checks.logins import attempt
+from toolkit.checks.logins import login_error
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.operate import rolling
 
-TIMEOUT = 60.0
-"""Seconds for one tool: some start a machine of their own, on a host that may be busy."""
+TIMEOUT_SECONDS = 60.0
+"""Timeout of one tool: some start a JVM, perhaps on a busy host."""
 
-OVERLAP = 3.0
-"""Seconds in which a client that has read the old token sends its request."""
+OVERLAP_SECONDS = 3.0
+"""Seconds for a client that has read the old token to send its request."""
 
 
 @dataclass(frozen=True)
 class Server(ABC):
-    """A running service that asks for passwords, and the rotation of one of them.
+    """A running service that requires passwords, and the rotation of one of them.
 
-    ``timeout`` in seconds, for a container that is made anew. Where the service ``reads_itself`` what the file says, a
-    login shows whether it has, and who its clients are is not known here.
+    ``timeout`` in seconds, for a recreated container to become healthy. A service that ``reads_itself`` reads the
+    credential's file: a login shows whether it has, and its clients are unknown here.
     """
 
     project: Project
@@ -51,45 +51,47 @@ class Server(ABC):
 
     @abstractmethod
     def grant(self) -> None:
-        """Let the new credential in beside the old one; in its place where a user can have one password only."""
+        """Accept the new credential beside the old one, or instead if a user can have only one password."""
 
     def install(self) -> None:
-        """Let the files say the new one to whoever reads them from now on."""
+        """Write the new credential to the files."""
         rotation_journal.install(self.project, self.staged)
 
     @abstractmethod
     def revoke(self) -> None:
-        """Refuse the old one, and end what it has opened."""
+        """Reject the old credential, and close its connections."""
 
     @property
     def _other_user(self) -> str:
-        """The user who is to be refused; empty where the user stays and the password alone changes."""
+        """The user to revoke; empty if only the password changes."""
         return self.staged.old.user if self.staged.old.user != self.staged.new.user else ""
 
     def _run(self, doing: str, *command: str, stdin: str = "") -> str:
-        result = self.docker.compose("exec", "--no-TTY", self.service, *command, stdin=stdin, timeout=TIMEOUT)
+        result = self.docker.compose("exec", "--no-TTY", self.service, *command, stdin=stdin, timeout=TIMEOUT_SECONDS)
         return self.docker.check(result, doing).stdout
 
 
 class Postgres(Server):
-    """Two roles in turn; the superuser has one password."""
+    """Two alternating roles; the superuser has one password."""
 
     service = "db"
 
     def grant(self) -> None:
-        """See `Server`. The password itself does not even reach the server: it keeps a verifier, made here."""
+        """See `Server`. The server gets a SCRAM verifier computed here, never the password itself."""
         new = self.staged.new
-        self._sql(f"give {new.user} its password", f"ALTER ROLE {new.user} LOGIN PASSWORD '{verifier(new.password)}';")
+        self._sql(
+            f"set the password of {new.user}", f"ALTER ROLE {new.user} LOGIN PASSWORD '{verifier(new.password)}';"
+        )
 
     def revoke(self) -> None:
-        """See `Server`. Whoever came over the socket has shown no password, and stays."""
+        """See `Server`. Connections over the socket used no password and are kept."""
         old = self.staged.old.user
         end = (
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{old}' "  # noqa: S608
             "AND backend_type = 'client backend' AND client_addr IS NOT NULL;"
         )
         refuse = [f"ALTER ROLE {old} NOLOGIN PASSWORD NULL;"] if self._other_user else []
-        self._sql(f"take its login from {old}", *refuse, end)
+        self._sql(f"revoke the login of {old}", *refuse, end)
 
     def _sql(self, doing: str, *statements: str) -> None:
         psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--tuples-only",
@@ -98,7 +100,7 @@ class Postgres(Server):
 
 
 class Redis(Server):
-    """A user has any number of passwords; the server is told their hashes."""
+    """A user has any number of passwords; the server gets their hashes."""
 
     service = "redis"
 
@@ -107,7 +109,7 @@ class Redis(Server):
         self._commands(f"ACL SETUSER {self.staged.new.user} #{_hash(self.staged.new.password)}")
 
     def revoke(self) -> None:
-        """See `Server`. Connections that are older than the new file were opened with the old password."""
+        """See `Server`. Connections older than the new file used the old password."""
         new = self.staged.new
         age = math.ceil(time.time() - rotation_journal.installed_at(self.project, self.staged).timestamp())
         self._commands(
@@ -118,20 +120,20 @@ class Redis(Server):
     def _commands(self, *commands: str) -> None:
         old, new = self.staged.old, self.staged.new
         admin = self.project.secrets["redis_password"]
-        known = [credentials.load(self.project, admin)]
+        passwords = [credentials.load(self.project, admin)]
         if new.user == admin.user:
-            # One of them may be refused; a connection that is logged in stays so.
-            known = [old.password, new.password]
-        logins = [f"AUTH {admin.user} {password}" for password in known]
+            # One of the two logins may fail; a later failure keeps the connection authenticated.
+            passwords = [old.password, new.password]
+        logins = [f"AUTH {admin.user} {password}" for password in passwords]
         doing = f"change the passwords of {new.user}"
-        said = self._run(doing, "redis-cli", stdin="\n".join([*logins, *commands]) + "\n").splitlines()
-        for answer in [line for line in said if line.strip()][len(logins) :]:
+        output = self._run(doing, "redis-cli", stdin="\n".join([*logins, *commands]) + "\n").splitlines()
+        for answer in [line for line in output if line.strip()][len(logins) :]:
             if answer != "OK" and not answer.isdigit():
                 raise ToolkitError(f"cannot {doing}", f"redis: {answer}", "run: invoke secrets.check")
 
 
 class RabbitMQ(Server):
-    """Two users in turn; the administrator and monitoring have one password each."""
+    """Two alternating users; the administrator and monitoring have one password each."""
 
     service = "rabbitmq"
 
@@ -140,40 +142,40 @@ class RabbitMQ(Server):
         self._set_hash(self.staged.new.user, _rabbitmq_hash(self.staged.new.password))
 
     def revoke(self) -> None:
-        """See `Server`. Without a hash no password is the right one."""
+        """See `Server`. A user without a hash cannot log in."""
         if self._other_user:
             self._set_hash(self._other_user, "")
         old = self.staged.old.user
-        self._ask(f"close the connections of {old}", "DELETE", f"/api/connections/username/{old}")
+        self._call_api(f"close the connections of {old}", "DELETE", f"/api/connections/username/{old}")
 
     def _set_hash(self, user: str, password_hash: str) -> None:
         doing, path = f"change the password of {user}", f"/api/users/{user}"
-        tags = ",".join(json.loads(self._ask(doing, "GET", path))["tags"])
+        tags = ",".join(json.loads(self._call_api(doing, "GET", path))["tags"])
         hashed = {"password_hash": password_hash, "hashing_algorithm": "rabbit_password_hashing_sha256"}
-        self._ask(doing, "PUT", path, json.dumps({"tags": tags, **hashed}))
+        self._call_api(doing, "PUT", path, json.dumps({"tags": tags, **hashed}))
 
-    def _ask(self, doing: str, method: str, path: str, body: str = "") -> str:
-        """The body of what the management API answers the administrator."""
+    def _call_api(self, doing: str, method: str, path: str, body: str = "") -> str:
+        """The body of the management API's response to the administrator."""
         admin = self.project.secrets["rabbitmq_password"]
-        known = [credentials.load(self.project, admin)]
+        passwords = [credentials.load(self.project, admin)]
         if self.staged.new.user == admin.user:
-            known = [self.staged.old.password, self.staged.new.password]
+            passwords = [self.staged.old.password, self.staged.new.password]
         status = ""
-        for password in known:
+        for password in passwords:
             login = base64.b64encode(f"{admin.user}:{password}".encode()).decode()
             lines = [f"{method} {path} HTTP/1.0", f"Authorization: Basic {login}", "Content-Type: application/json",
                      f"Content-Length: {len(body)}", "", body]  # fmt: skip
             connect = 'exec 3<>"/dev/tcp/$(hostname)/15672" && cat >&3 && exec cat <&3'
             answer = self._run(doing, "bash", "-c", connect, stdin="\r\n".join(lines))
-            head, _, answered = answer.replace("\r\n", "\n").partition("\n\n")
+            head, _, response_body = answer.replace("\r\n", "\n").partition("\n\n")
             status = head.partition("\n")[0]
             if re.match(r"HTTP/\S+ 2", status):
-                return answered
+                return response_body
         raise ToolkitError(f"cannot {doing}", f"rabbitmq: {status}", "run: invoke secrets.check")
 
 
 class Kafka(Server):
-    """Two users in turn; monitoring has one password. A connection that is open stays so until its client closes it."""
+    """Two alternating users; monitoring has one password. Open connections stay until their clients close them."""
 
     service = "kafka"
 
@@ -182,13 +184,13 @@ class Kafka(Server):
         self._set(self.staged.new.user, self.staged.new.password)
 
     def revoke(self) -> None:
-        """See `Server`. A password that nobody knows: to delete one that is gone already would be an error."""
+        """See `Server`. Sets an unknown password: deleting a missing one would be an error."""
         if self._other_user:
             self._set(self._other_user, secrets.token_hex(32))
 
     def _set(self, user: str, password: str) -> None:
         command = (
-            # The settings of the container's environment are the broker's, too large for a tool.
+            # The JVM settings in the container's environment are the broker's, too large for a tool.
             "env", "KAFKA_HEAP_OPTS=-Xmx128m", "KAFKA_JVM_PERFORMANCE_OPTS=-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
             "/opt/kafka/bin/kafka-configs.sh", "--bootstrap-server=localhost:29091", "--alter", "--entity-type=users",
             f"--entity-name={user}", "--add-config-file=/dev/stdin",
@@ -197,7 +199,7 @@ class Kafka(Server):
 
 
 class Grafana(Server):
-    """One administrator, one password. Sessions in browsers stay; Grafana's page of the user ends them."""
+    """One administrator, one password. Browser sessions stay until revoked on Grafana's user page."""
 
     service = "grafana"
 
@@ -207,26 +209,26 @@ class Grafana(Server):
         self._run("set the password of Grafana's administrator", *reset, stdin=self.staged.new.password)
 
     def revoke(self) -> None:
-        """See `Server`: it was refused from the moment on when the new one was set."""
+        """See `Server`. Setting the new password has already revoked the old one."""
 
 
 class Application(Server):
-    """Any number of tokens, which each replica reads from the file whenever it is shown one.
+    """Any number of tokens; each replica reads the file on every authentication.
 
-    Without the secrets layer there is one, in the environment: a replica with the new one does not know the old one.
+    Without the secrets layer there is one token, in the environment: a replica with the new one rejects the old one.
     """
 
     service, reads_itself = "app", True
 
     def grant(self) -> None:
-        """See `Server`. Clients use the first line: it changes once every replica knows the second."""
+        """See `Server`. Clients use the first line, which changes once every replica accepts the second."""
         old, new = self.staged.old.password, self.staged.new.password
         if not self._in_file:
             rotation_journal.install(self.project, self.staged)
         elif credentials.first_line(self.project, self.staged.account.name) != new:
             self._write(old, new)
-        if attempt(self.docker, self.service, "", new):
-            # In its environment is the old one, or what it has mounted is no longer the file.
+        if login_error(self.docker, self.service, "", new):
+            # The environment has the old token, or the mounted file was replaced.
             rolling.replace(self.project, self.docker, self.service, timeout=self.timeout)
 
     def install(self) -> None:
@@ -237,7 +239,7 @@ class Application(Server):
     def revoke(self) -> None:
         """See `Server`."""
         if self._in_file:
-            time.sleep(OVERLAP)
+            time.sleep(OVERLAP_SECONDS)
             rotation_journal.install(self.project, self.staged)
 
     @property
@@ -254,7 +256,7 @@ SERVERS: dict[str, type[Server]] = {
 
 
 def verifier(password: str) -> str:
-    """What PostgreSQL keeps of a password (RFC 5803, SCRAM-SHA-256); it does not let anybody in."""
+    """PostgreSQL's verifier of a password (RFC 5803, SCRAM-SHA-256), useless for a login."""
     salt, iterations = secrets.token_bytes(16), 4096
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     client = hmac.digest(salted, b"Client Key", "sha256")
@@ -264,7 +266,7 @@ def verifier(password: str) -> str:
 
 
 def _rabbitmq_hash(password: str) -> str:
-    """A salt of 4 bytes and the SHA-256 of salt and password, as RabbitMQ keeps them."""
+    """RabbitMQ's hash of a password: a salt of 4 bytes and the SHA-256 of salt and password."""
     salt = secrets.token_bytes(4)
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 

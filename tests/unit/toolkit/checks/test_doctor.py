@@ -1,4 +1,4 @@
-"""Every finding of the doctor, seen: what is wrong, and the command that mends it."""
+"""Every finding of the doctor: the problem, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Usage(NamedTuple):
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A port that this process holds."""
+    """A port in use by this process."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
@@ -47,7 +47,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture(autouse=True)
 def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A checkout, a machine and an engine with which everything is right; the services can be changed."""
+    """A healthy checkout, host and engine; tests may change the services."""
     setup(project, "dev", images="local", folder=str(INFO["DockerRootDir"]))
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     with socket.socket() as free:
@@ -77,24 +77,24 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
 
 
 def reconfigure(docker: FakeDocker, services: dict[str, Any], **more: object) -> None:
-    """Let the engine see changed services."""
+    """Change the effective configuration."""
     docker.on("compose", "config", "--format", stdout={**configuration(**services), **more})
 
 
-def complaints(project: Project, docker: FakeDocker) -> list[Finding]:
-    """What is not in order."""
+def problems(project: Project, docker: FakeDocker) -> list[Finding]:
+    """The findings that are not ok."""
     return [finding for finding in doctor(project, docker.cli).findings if finding.outcome != "ok"]
 
 
 def only(project: Project, docker: FakeDocker, check: str, level: str) -> Finding:
-    """The one complaint that there is."""
-    [finding] = complaints(project, docker)
+    """The only problem."""
+    [finding] = problems(project, docker)
     assert (finding.check, finding.outcome) == (check, level), finding
     assert finding.fix
     return finding
 
 
-def test_all_is_well(project: Project, docker: FakeDocker) -> None:
+def test_healthy_checkout_has_no_problem(project: Project, docker: FakeDocker) -> None:
     findings = doctor(project, docker.cli).findings
     assert {finding.outcome for finding in findings} == {"ok"}
     assert {finding.check for finding in findings} >= {
@@ -103,35 +103,33 @@ def test_all_is_well(project: Project, docker: FakeDocker) -> None:
     }  # fmt: skip
 
 
-# The machine.
+# The host.
 
 
 @pytest.mark.parametrize(
-    ("command", "output", "check", "said"),
+    ("command", "output", "check", "message"),
     [
         (("version", "--format"), "24.0.9", "engine", "Docker Engine 24.0.9 is too old: 25 or newer"),
         (("compose", "version"), "v2.23.3-desktop", "compose", "Docker Compose 2.23.3-desktop is too old: 2.24"),
         (("buildx", "version"), "github.com/docker/buildx v0.16.2", "buildx", "buildx 0.16.2 is too old"),
     ],
 )
-def test_what_is_too_old(
-    project: Project, docker: FakeDocker, command: tuple[str, ...], output: str, check: str, said: str
+def test_old_program_fails(
+    project: Project, docker: FakeDocker, command: tuple[str, ...], output: str, check: str, message: str
 ) -> None:
     docker.on(*command, stdout=output)
-    assert said in only(project, docker, check, "failed").detail
+    assert message in only(project, docker, check, "failed").detail
 
 
-def test_networks_are_isolated_by_an_engine_of_28_and_later(
-    project: Project, docker: FakeDocker, services: dict[str, Any]
-) -> None:
+def test_isolated_networks_require_engine_28(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     isolated = {"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}
     docker.on("version", "--format", stdout="27.9.0")
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
     reconfigure(docker, services, networks={"app-network": isolated})
     assert "27.9.0 is too old: 28" in only(project, docker, "engine", "failed").detail
 
 
-def test_require_engine(docker: FakeDocker) -> None:
+def test_require_engine_raises_without_compose_or_with_an_old_engine(docker: FakeDocker) -> None:
     require_engine(docker.cli)
     docker.on("compose", "version", code=1, stderr="docker: 'compose' is not a docker command.")
     with pytest.raises(ToolkitError, match="is not a docker command") as error:
@@ -142,55 +140,62 @@ def test_require_engine(docker: FakeDocker) -> None:
         require_engine(docker.cli)
 
 
-def test_without_an_engine_the_rest_is_still_looked_at(project: Project, docker: FakeDocker) -> None:
-    away = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
+def test_unreachable_engine_does_not_stop_other_checks(project: Project, docker: FakeDocker) -> None:
+    unreachable = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
     for command in ("info", "ps", "image", "{{.Server.Version}}"):
-        docker.on("docker", command, code=1, stderr=away)
-    found = complaints(project, docker)
+        docker.on("docker", command, code=1, stderr=unreachable)
+    found = problems(project, docker)
     assert [finding.check for finding in found if finding.outcome == "failed"] == ["engine"]
     assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers"}
     assert all("not checked" in finding.detail for finding in found if finding.outcome == "warning")
     assert {"systemctl start docker" in finding.fix for finding in found} == {True}
 
 
-def test_without_docker_the_checkout_is_still_looked_at(project: Project, docker: FakeDocker) -> None:
+def test_missing_docker_does_not_stop_checks_of_the_checkout(project: Project, docker: FakeDocker) -> None:
     docker.answer("docker", by=ToolkitError("cannot run docker", "the program is not installed", "install it"))
     credentials.path_of(project, "redis_password").write_text("")
-    failed = {finding.check for finding in complaints(project, docker) if finding.outcome == "failed"}
+    failed = {finding.check for finding in problems(project, docker) if finding.outcome == "failed"}
     assert failed == {"engine", "compose", "buildx", "secrets"}
 
 
-def test_limits_that_the_kernel_ignores(project: Project, docker: FakeDocker) -> None:
+def test_unenforced_limits_are_a_warning(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemoryLimit": False, "PidsLimit": False})
     assert "limits of memory, processes" in only(project, docker, "limits", "warning").detail
 
 
-def test_too_little_memory(project: Project, docker: FakeDocker) -> None:
+def test_insufficient_memory_is_a_warning(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
     assert "may take 2.0 GB, this machine has 1.9 GB" in only(project, docker, "memory", "warning").detail
 
 
 @pytest.mark.parametrize(
-    ("free", "images", "said"),
-    [(1.9, True, "2 GB are needed to run"), (9.9, False, "10 GB are needed to pull or build"), (9.9, True, None)],
+    ("free", "images", "message"),
+    [(1.9, True, "2 GB required to run"), (9.9, False, "10 GB required to pull or build"), (9.9, True, None)],
 )
-def test_too_little_disk(
-    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, free: float, images: bool, said: str | None
+def test_insufficient_disk_space_fails(
+    project: Project,
+    docker: FakeDocker,
+    monkeypatch: pytest.MonkeyPatch,
+    free: float,
+    images: bool,
+    message: str | None,
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, int(free * 1e9)))
     if not images:
         docker.on("image", "inspect", code=1, stderr="No such image: app:1")
-    if said:
-        assert said in only(project, docker, "disk", "failed").detail
+    if message:
+        assert message in only(project, docker, "disk", "failed").detail
     else:
-        assert complaints(project, docker) == []
+        assert problems(project, docker) == []
 
 
 # The ports.
 
 
-def hold(docker: FakeDocker, services: dict[str, Any], project: Project, held: socket.socket, variable: bool) -> str:
-    """Publish the port that is held; the port as text."""
+def publish_used_port(
+    docker: FakeDocker, services: dict[str, Any], project: Project, held: socket.socket, variable: bool
+) -> str:
+    """Publish the port in use, and return it as text."""
     port = str(held.getsockname()[1])
     services["app"]["ports"][0]["published"] = port
     reconfigure(docker, services)
@@ -201,10 +206,10 @@ def hold(docker: FakeDocker, services: dict[str, Any], project: Project, held: s
 
 
 @pytest.mark.parametrize("variable", [True, False])
-def test_a_port_that_a_process_holds(
+def test_port_in_use_by_a_process_fails(
     project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket, variable: bool
 ) -> None:
-    port = hold(docker, services, project, listener, variable)
+    port = publish_used_port(docker, services, project, listener, variable)
     finding = only(project, docker, "ports", "failed")
     assert f"port {port} for app" in finding.detail
     assert f"(pid {os.getpid()})" in finding.detail
@@ -214,53 +219,49 @@ def test_a_port_that_a_process_holds(
         require_free_ports(project, docker.cli)
 
 
-def test_a_port_that_a_container_holds(
+def test_port_in_use_by_a_container_fails(
     project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket
 ) -> None:
-    port = hold(docker, services, project, listener, variable=True)
+    port = publish_used_port(docker, services, project, listener, variable=True)
     docker.on("ps", f"publish={port}/tcp", stdout="shop-web-1\tshop\n")
     assert "by the container shop-web-1 of project shop" in only(project, docker, "ports", "failed").detail
     docker.on("ps", f"publish={port}/tcp", stdout="lone\t\n")
     assert only(project, docker, "ports", "failed").detail.endswith("by the container lone")
 
 
-def test_a_port_of_a_container_that_is_not_listed_yet(
+def test_port_of_an_unlisted_container_is_awaited(
     project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """As after an interrupted `up`: the engine's proxy holds the port, and its container appears a moment later."""
-    port = hold(docker, services, project, listener, variable=True)
+    """After an interrupted `up` the engine's proxy holds the port, and the container is listed a moment later."""
+    port = publish_used_port(docker, services, project, listener, variable=True)
     module = sys.modules[require_free_ports.__module__]
     monkeypatch.setattr(module, "_process", lambda *_: "docker-proxy (pid 1)")
     answers = iter(["", "", "network-monitor-app-1\tnetwork-monitor\n"])
     docker.answer("ps", f"publish={port}/tcp", by=lambda _: Result(0, next(answers), ""))
     require_free_ports(project, docker.cli)
-    monkeypatch.setattr(module, "SETTLING", 0.3)
+    monkeypatch.setattr(module, "SETTLING_SECONDS", 0.3)
     docker.on("ps", f"publish={port}/tcp", stdout="")
     with pytest.raises(ToolkitError, match="docker-proxy"):
         require_free_ports(project, docker.cli)
 
 
-def test_a_port_of_the_stack_itself(
+def test_port_in_use_by_the_stack_is_ok(
     project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket
 ) -> None:
-    port = hold(docker, services, project, listener, variable=True)
+    port = publish_used_port(docker, services, project, listener, variable=True)
     docker.on("ps", f"publish={port}/tcp", stdout="network-monitor-app-1\tnetwork-monitor\n")
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
     require_free_ports(project, docker.cli)
 
 
-def test_an_address_that_this_machine_does_not_have(
-    project: Project, docker: FakeDocker, services: dict[str, Any]
-) -> None:
+def test_unknown_address_fails(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     services["app"]["ports"][0]["host_ip"] = "192.0.2.1"
     reconfigure(docker, services)
     assert "cannot be opened on 192.0.2.1" in only(project, docker, "ports", "failed").detail
 
 
-def test_ports_that_the_engine_chooses_are_not_looked_at(
-    project: Project, docker: FakeDocker, services: dict[str, Any]
-) -> None:
+def test_random_ports_are_not_checked(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     services["app"]["ports"] = [{"target": 1}, {"target": 2, "published": "4000-4005", "protocol": "tcp"}]
     reconfigure(docker, services)
     require_free_ports(project, docker.cli)
@@ -269,57 +270,57 @@ def test_ports_that_the_engine_chooses_are_not_looked_at(
 # The checkout.
 
 
-def test_a_checkout_that_is_not_set_up(project: Project, docker: FakeDocker) -> None:
+def test_checkout_without_setup_fails(project: Project, docker: FakeDocker) -> None:
     project.env_file.unlink()
-    found = complaints(project, docker)
+    found = problems(project, docker)
     assert [finding.check for finding in found if finding.outcome == "failed"] == ["settings"]
     assert {finding.fix for finding in found} == {"run: invoke setup"}
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("APP_PROT", "did you mean APP_PORT?"),
         ("POSTGRES_PASWORD", "POSTGRES_PASSWORD?"),
-        ("XYZZY", "correct or delete"),
+        ("XYZZY", "fix or delete"),
     ],
 )
-def test_a_variable_that_nothing_reads(project: Project, docker: FakeDocker, name: str, said: str) -> None:
+def test_unknown_variable_is_a_warning(project: Project, docker: FakeDocker, name: str, message: str) -> None:
     with project.env_file.open("a") as settings:
         settings.write(f"COMPOSE_PARALLEL_LIMIT=2\n{name}=1\n")
     finding = only(project, docker, "settings", "warning")
     assert name in finding.detail
-    assert said in finding.fix
+    assert message in finding.fix
 
 
-def test_a_variable_of_the_users_own_file_is_known(project: Project, docker: FakeDocker) -> None:
+def test_variable_of_the_users_override_is_known(project: Project, docker: FakeDocker) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {app: {image: '${MINE}'}}\n")
     with project.env_file.open("a") as settings:
         settings.write("MINE=1\n")
     setup(project, None)
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
 
 
-def test_settings_that_setup_would_change(project: Project, docker: FakeDocker) -> None:
+def test_outdated_settings_are_a_warning(project: Project, docker: FakeDocker) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     finding = only(project, docker, "settings", "warning")
     assert "COMPOSE_FILE" in finding.detail
     assert "docker-compose.override.yml" in finding.detail
 
 
-def test_a_public_bind_address(project: Project, docker: FakeDocker) -> None:
+def test_public_bind_address_fails(project: Project, docker: FakeDocker) -> None:
     with project.env_file.open("a") as settings:
         settings.write("BIND_ADDRESS=0.0.0.0\n")
     assert "loopback" in only(project, docker, "settings", "failed").detail
 
 
-def test_settings_that_others_can_read(project: Project, docker: FakeDocker) -> None:
+def test_readable_settings_are_a_warning(project: Project, docker: FakeDocker) -> None:
     project.env_file.chmod(0o640)
     assert only(project, docker, "permissions", "warning").fix == "run: chmod 600 .env"
 
 
 @pytest.mark.parametrize("content", [None, "", "p@ss:word/0123456789", "short"])
-def test_a_credential_that_cannot_be_used(project: Project, docker: FakeDocker, content: str | None) -> None:
+def test_invalid_credential_fails(project: Project, docker: FakeDocker, content: str | None) -> None:
     path = credentials.path_of(project, "redis_password")
     path.unlink()
     if content is not None:
@@ -329,29 +330,29 @@ def test_a_credential_that_cannot_be_used(project: Project, docker: FakeDocker, 
     assert not content or content not in finding.detail.replace("too short", "")
 
 
-def test_a_credential_that_env_contradicts(project: Project, docker: FakeDocker) -> None:
+def test_credential_that_differs_from_env_fails(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").write_text("another-password-0")
     finding = only(project, docker, "secrets", "failed")
     assert "REDIS_PASSWORD in .env differ" in finding.detail
     assert "another-password-0" not in finding.detail
 
 
-def test_a_credential_that_env_lacks_or_should_not_have(project: Project, docker: FakeDocker) -> None:
+def test_missing_or_unexpected_credential_in_env_fails(project: Project, docker: FakeDocker) -> None:
     text = project.env_file.read_text()
     password = project.env["REDIS_PASSWORD"]
     project.env_file.write_text(text.replace(password, "unused"))
     assert "REDIS_PASSWORD in .env is not set" in only(project, docker, "secrets", "failed").detail
     setup(project, "prod")
     project.env_file.write_text(re.sub("REDIS_PASSWORD=.*", f"REDIS_PASSWORD={password}", project.env_file.read_text()))
-    assert "should hold no password" in only(project, docker, "secrets", "failed").detail
+    assert "must not contain a password" in only(project, docker, "secrets", "failed").detail
 
 
-def test_a_credential_that_containers_cannot_read(project: Project, docker: FakeDocker) -> None:
+def test_unreadable_credential_fails(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").chmod(0o600)
     assert "cannot read secrets/redis_password.txt" in only(project, docker, "secrets", "failed").detail
 
 
-def test_a_secrets_folder_that_others_can_enter(project: Project, docker: FakeDocker) -> None:
+def test_accessible_secrets_folder_is_a_warning(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o755)
     assert "can enter secrets/" in only(project, docker, "secrets", "warning").detail
 
@@ -365,7 +366,7 @@ def test_a_secrets_folder_that_others_can_enter(project: Project, docker: FakeDo
         ("REDIS_PASSWORD", "hunter2", "a password"),
     ],
 )
-def test_a_variable_of_the_shell_that_wins(
+def test_shell_variable_that_overrides_env_is_a_warning(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -375,33 +376,33 @@ def test_a_variable_of_the_shell_that_wins(
     monkeypatch.setenv(name, project.env.get(name, ""))
 
 
-def test_a_variable_of_the_shell_that_says_the_same_is_fine(
+def test_shell_variable_with_the_same_value_is_ok(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPOSE_FILE", project.env["COMPOSE_FILE"])
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
 
 
-def test_files_that_compose_refuses(project: Project, docker: FakeDocker) -> None:
+def test_invalid_compose_files_fail(project: Project, docker: FakeDocker) -> None:
     docker.on("compose", "config", "--quiet", code=1, stderr='service "ap" has neither an image nor a build context')
     assert "has neither an image" in only(project, docker, "compose files", "failed").detail
 
 
-def test_files_that_compose_warns_of(project: Project, docker: FakeDocker) -> None:
+def test_warning_of_compose_is_reported(project: Project, docker: FakeDocker) -> None:
     warning = 'time="2026-01-02T03:04:05Z" level=warning msg="The \\"X\\" variable is not set."\n'
     docker.on("compose", "config", "--quiet", stderr=warning)
     assert only(project, docker, "compose files", "warning").detail == 'The "X" variable is not set.'
 
 
-def test_a_mounted_file_that_is_missing(project: Project, docker: FakeDocker) -> None:
+def test_missing_mounted_file_fails(project: Project, docker: FakeDocker) -> None:
     shutil.rmtree(project.root / "scripts")
     finding = only(project, docker, "mounts", "failed")
-    assert finding.detail == "scripts/container is mounted and does not exist"
+    assert finding.detail == "scripts/container is mounted, but does not exist"
     assert finding.fix == "run: git restore scripts/container"
 
 
 @pytest.mark.parametrize(("name", "mode"), [(".", 0o700), ("http-health.sh", 0o640)])
-def test_a_mounted_file_that_containers_cannot_read(project: Project, docker: FakeDocker, name: str, mode: int) -> None:
+def test_unreadable_mounted_file_fails(project: Project, docker: FakeDocker, name: str, mode: int) -> None:
     path = project.root / "scripts" / "container" / name
     path.chmod(mode)
     finding = only(project, docker, "mounts", "failed")
@@ -409,39 +410,39 @@ def test_a_mounted_file_that_containers_cannot_read(project: Project, docker: Fa
     assert finding.fix == "run: chmod -R a+rX scripts"
 
 
-def test_a_mount_from_elsewhere_is_the_users_own(
+def test_mount_outside_the_checkout_is_not_checked(
     project: Project, docker: FakeDocker, services: dict[str, Any]
 ) -> None:
     services["app"]["volumes"].append({"type": "bind", "source": "/nowhere", "target": "/x"})
     reconfigure(docker, services)
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
 
 
 # The stack.
 
 
-def test_a_container_with_an_older_configuration(project: Project, docker: FakeDocker) -> None:
+def test_container_with_an_older_configuration_is_a_warning(project: Project, docker: FakeDocker) -> None:
     def running(configuration_hash: str) -> None:
         labels = {"com.docker.compose.service": "app", "com.docker.compose.config-hash": configuration_hash}
         docker.on("container", "inspect", stdout=[{"Config": {"Labels": labels}}])
 
     docker.on("ps", "--all", stdout="abc\n")
     running("1234")
-    assert complaints(project, docker) == []
+    assert problems(project, docker) == []
     running("0000")
     finding = only(project, docker, "containers", "warning")
     assert finding.detail == "app: started with an older configuration"
     assert finding.fix == "run: invoke up"
 
 
-def test_the_engine_keeps_its_files_elsewhere(project: Project, docker: FakeDocker) -> None:
+def test_wrong_engine_folder_fails(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "DockerRootDir": "/srv/docker"})
     found = only(project, docker, "engine files", "failed")
     assert "/srv/docker" in found.detail
 
 
 @pytest.mark.parametrize("readers", [0, 1])
-def test_what_reads_the_engines_files_needs_them_on_this_machine(docker: FakeDocker, readers: int) -> None:
+def test_reader_of_engine_files_requires_a_local_engine(docker: FakeDocker, readers: int) -> None:
     docker.on("info", stdout="/nowhere/docker\n")
     logs = {"volumes": [{"type": "bind", "source": "/nowhere/docker/containers", "target": "/logs"}]}
     reconfigure(docker, {"app": {}, **({"otel-collector": logs} if readers else {})})
@@ -453,6 +454,6 @@ def test_what_reads_the_engines_files_needs_them_on_this_machine(docker: FakeDoc
         require_engine_folder(docker.cli)
 
 
-def test_the_engines_files_are_here(docker: FakeDocker, tmp_path: Path) -> None:
+def test_local_engine_files_are_ok(docker: FakeDocker, tmp_path: Path) -> None:
     docker.on("info", stdout=str(tmp_path))
     require_engine_folder(docker.cli)

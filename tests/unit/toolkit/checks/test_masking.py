@@ -1,4 +1,4 @@
-"""The configuration as it is shown, and the logs."""
+"""The masked configuration, and the logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine.logs import logs
 
 
-def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: FakeDocker) -> None:
+def test_only_secrets_are_masked(project: Project, docker: FakeDocker) -> None:
     setup(project, "dev")
     secrets = credentials.read(project)
     users = {secrets.pop(secret.variable) for secret in project.secrets.values() if secret.users}
@@ -33,13 +33,13 @@ def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: Fak
         "init": True,
     }
     docker.on("compose", "config", stdout=configuration(app=app))
-    shown = masked_config(project, docker.cli)
-    assert not any(secret in shown for secret in secrets.values())
-    environment = yaml.safe_load(shown)["services"]["app"]["environment"]
+    output = masked_config(project, docker.cli)
+    assert not any(secret in output for secret in secrets.values())
+    environment = yaml.safe_load(output)["services"]["app"]["environment"]
     assert environment["REDIS_URL"] == f"redis://:{MASK}@redis:6379/0"
     assert environment["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
     assert environment["LOG_LEVEL"] == "info"
-    assert environment["DATABASE_USER"] in users, "who logs in is no secret"
+    assert environment["DATABASE_USER"] in users, "users are not secret"
     assert list(environment) == list(app["environment"])  # type: ignore[call-overload]
 
 
@@ -56,15 +56,15 @@ def test_every_secret_is_masked_and_the_rest_stays(project: Project, docker: Fak
         ("DATABASE_URL", "postgresql://postgres@db:5432/x", "postgresql://postgres@db:5432/x"),
     ],
 )
-def test_secrets_of_others_are_known_by_their_place(name: str, value: str, shown: str) -> None:
+def test_unknown_secrets_are_masked_by_name_and_in_urls(name: str, value: str, shown: str) -> None:
     assert mask({name: value}, set()) == {name: shown}
 
 
-def test_a_short_secret_inside_a_longer_one() -> None:
+def test_secret_inside_a_longer_one_is_masked() -> None:
     assert mask("abcdef", {"abc", "abcdef"}) == MASK
 
 
-def test_logs_hand_their_options_on(docker: FakeDocker) -> None:
+def test_logs_pass_their_options_to_compose(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}, redis={}))
     docker.on("compose", "logs")
     logs(docker.cli, ["db"], follow=True, tail=5, since="10m")
@@ -83,21 +83,21 @@ def test_logs_hand_their_options_on(docker: FakeDocker) -> None:
     assert docker.calls[-1][-1] == "logs"
 
 
-def test_logs_of_an_unknown_service(docker: FakeDocker) -> None:
+def test_logs_of_an_unknown_service_are_refused(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}, redis={}))
     with pytest.raises(ToolkitError, match="unknown service 'datenbank': known: db, redis") as raised:
         logs(docker.cli, ["datenbank"])
     assert raised.value.code == 2
 
 
-def test_logs_that_docker_cannot_show(docker: FakeDocker) -> None:
+def test_logs_report_the_error_of_docker(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}))
     docker.on("compose", "logs", code=1)
     with pytest.raises(ToolkitError, match="cannot show the logs"):
         logs(docker.cli)
 
 
-def test_ctrl_c_is_how_following_ends(docker: FakeDocker) -> None:
+def test_ctrl_c_ends_following(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}))
     docker.answer("compose", "logs", by=KeyboardInterrupt())
     logs(docker.cli, follow=True)

@@ -1,4 +1,4 @@
-"""What keeps a checkout from production: every finding seen, with its fix, and gone once it is mended."""
+"""Every finding of preflight, with its fix."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Usage(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A checkout that is ready for production; the services can be changed."""
+    """A checkout that is ready for production; tests may change the services."""
     setup(project, "prod", images="pulled", folder="/")
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     envfile.update(project.env_file, READY)
@@ -71,39 +71,39 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     return services
 
 
-def complaints(project: Project, docker: FakeDocker, profile: str = "prod") -> list[Finding]:
+def problems(project: Project, docker: FakeDocker, profile: str = "prod") -> list[Finding]:
     return [each for each in preflight.preflight(project, docker.cli, profile).findings if each.outcome != "ok"]
 
 
 def only(project: Project, docker: FakeDocker, check: str, level: str = "failed") -> str:
-    """What the one complaint says; it has a fix."""
-    [finding] = complaints(project, docker)
+    """The detail of the only problem, which has a fix."""
+    [finding] = problems(project, docker)
     assert (finding.check, finding.outcome) == (check, level), finding
     assert finding.fix
     return finding.detail
 
 
-def test_all_is_ready(project: Project, docker: FakeDocker) -> None:
-    assert complaints(project, docker) == []
+def test_ready_checkout_has_no_problem(project: Project, docker: FakeDocker) -> None:
+    assert problems(project, docker) == []
 
 
-def test_the_files_of_the_profile_are_looked_at(project: Project, docker: FakeDocker) -> None:
-    """Also where the checkout is set up for another one."""
+def test_files_of_the_profile_are_checked(project: Project, docker: FakeDocker) -> None:
+    """Also if the checkout is set up for another profile."""
     setup(project, "dev")
-    [finding] = [each for each in complaints(project, docker) if each.check == "profile"]
+    [finding] = [each for each in problems(project, docker) if each.check == "profile"]
     assert (finding.outcome, finding.fix) == ("failed", "run: invoke setup --profile=prod")
     assert any("docker-compose.prod.yml" in str(each.get("COMPOSE_FILE")) for each in docker.environments)
 
 
-def test_development_is_not_production(project: Project, docker: FakeDocker) -> None:
+def test_development_profile_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     setup(project, "dev")
-    assert "dev is for development" in next(each.detail for each in complaints(project, docker, "dev"))
+    assert "dev is for development" in next(each.detail for each in problems(project, docker, "dev"))
     with pytest.raises(ToolkitError, match="unknown profile"):
         preflight.preflight(project, docker.cli, "staging")
 
 
 @pytest.mark.parametrize(
-    ("password", "said"),
+    ("password", "message"),
     [
         ("correcthorsebatterystaple", ""),
         ("Password12345678", "common words and digits"),
@@ -114,93 +114,95 @@ def test_development_is_not_production(project: Project, docker: FakeDocker) -> 
         ("Xq9-admin-vT3z_Lw8kR0pYb2", ""),
     ],
 )
-def test_passwords_that_can_be_guessed(password: str, said: str) -> None:
-    assert said in weakness(password)
-    assert bool(weakness(password)) is bool(said)
+def test_weakness_of_a_password(password: str, message: str) -> None:
+    assert message in weakness(password)
+    assert bool(weakness(password)) is bool(message)
 
 
-def test_no_generated_password_can_be_guessed() -> None:
+def test_generated_passwords_have_no_weakness() -> None:
     assert [value for value in (credentials.generate() for _ in range(2000)) if weakness(value)] == []
 
 
-def test_a_weak_password(project: Project, docker: FakeDocker) -> None:
+def test_weak_password_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").write_text("password-password")
-    assert only(project, docker, "passwords") == "secrets/redis_password.txt is made of common words and digits"
+    assert only(project, docker, "passwords") == "secrets/redis_password.txt consists of common words and digits"
 
 
-def test_a_weak_token_beside_a_strong_one(project: Project, docker: FakeDocker) -> None:
+def test_weak_additional_token_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     path = credentials.path_of(project, "api_token")
     path.write_text(f"{path.read_text()}\npassword-password")
-    said = [each.detail for each in complaints(project, docker)]
-    assert said == [
-        "secrets/api_token.txt holds 1 more beside the token in use",
-        "secrets/api_token.txt is made of common words and digits",
+    details = [each.detail for each in problems(project, docker)]
+    assert details == [
+        "secrets/api_token.txt contains 1 more besides the token in use",
+        "secrets/api_token.txt consists of common words and digits",
     ]
 
 
-def test_one_password_for_two_doors(project: Project, docker: FakeDocker) -> None:
+def test_reused_password_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     value = credentials.path_of(project, "redis_password").read_text()
     credentials.path_of(project, "postgres_password").write_text(value)
     assert "are the same" in only(project, docker, "passwords")
 
 
-def test_a_password_that_is_missing(project: Project, docker: FakeDocker) -> None:
+def test_missing_password_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "redis_password").unlink()
-    assert {each.check for each in complaints(project, docker)} == {"secrets", "passwords"}
+    assert {each.check for each in problems(project, docker)} == {"secrets", "passwords"}
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("localhost", "no browser trusts"),
         ("", "no browser trusts"),
         ("netmon.local", "no browser trusts"),
         ("monitor.example.org", "no browser trusts"),
-        ("192.0.2.7", "an address"),
-        ("https://monitor.netmon.io", "not the name of a host"),
+        ("192.0.2.7", "an IP address"),
+        ("https://monitor.netmon.io", "not a host name"),
         ("monitor", "not a complete name"),
     ],
 )
-def test_a_domain_without_a_certificate(project: Project, docker: FakeDocker, name: str, said: str) -> None:
+def test_domain_without_a_trusted_certificate_is_a_blocker(
+    project: Project, docker: FakeDocker, name: str, message: str
+) -> None:
     envfile.update(project.env_file, {"DOMAIN": name})
-    assert said in only(project, docker, "domain")
+    assert message in only(project, docker, "domain")
 
 
 @pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning"), ("everywhere", "failed")])
-def test_an_address_that_nobody_reaches(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
+def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
     envfile.update(project.env_file, {"PROXY_BIND_ADDRESS": bound})
     assert bound in only(project, docker, "address", level)
 
 
 @pytest.mark.parametrize(
-    ("receivers", "level", "said"),
+    ("receivers", "level", "message"),
     [
-        ("app", "failed", "the application alone"),
-        ("", "failed", "nobody"),
-        ("deadmansswitch", "failed", "no person is told"),
+        ("app", "failed", "to the application only"),
+        ("", "failed", "nowhere"),
+        ("deadmansswitch", "failed", "no person is notified"),
         ("app,slack", "warning", "no dead man's switch"),
         ("email,deadmansswitch", "failed", "smtp_password is missing"),
     ],
 )
-def test_alerts_that_reach_no_person(
-    project: Project, docker: FakeDocker, receivers: str, level: str, said: str
+def test_alerts_without_a_person_are_reported(
+    project: Project, docker: FakeDocker, receivers: str, level: str, message: str
 ) -> None:
     envfile.update(project.env_file, {"ALERT_RECEIVERS": receivers})
-    assert said in only(project, docker, "alert receivers", level)
+    assert message in only(project, docker, "alert receivers", level)
 
 
-def test_a_host_that_nobody_watches(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+def test_disabled_monitoring_is_a_blocker(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     del services["alertmanager"]
     docker.on("compose", "config", "--format", stdout=configuration(**services))
-    assert "monitoring is switched off" in only(project, docker, "alert receivers")
+    assert "monitoring is disabled" in only(project, docker, "alert receivers")
 
 
-def test_no_backup(project: Project, docker: FakeDocker) -> None:
+def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     envfile.update(project.env_file, {"BACKUP_TARGET": ""})
     assert "no backup is set up" in only(project, docker, "backup")
 
 
-def test_what_the_doctor_warns_of_is_a_blocker_here(project: Project, docker: FakeDocker) -> None:
+def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
     assert "may take 2.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
@@ -208,36 +210,38 @@ def test_what_the_doctor_warns_of_is_a_blocker_here(project: Project, docker: Fa
     assert ".env" in only(project, docker, "permissions")
 
 
-def test_an_engine_that_does_not_isolate(project: Project, docker: FakeDocker) -> None:
+def test_engine_without_isolated_networks_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     docker.on("version", "--format", stdout="27.5.1\n")
     assert "28 or newer" in only(project, docker, "engine")
 
 
-def test_too_little_room_for_the_data(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_insufficient_space_for_data_is_a_warning(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 15_000_000_000))
-    assert "15 GB free" in only(project, docker, "room", "warning")
+    assert "15 GB free" in only(project, docker, "data disk", "warning")
 
 
-def test_an_engine_elsewhere(project: Project, docker: FakeDocker) -> None:
+def test_engine_on_another_host_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "DockerRootDir": "/nowhere"})
-    assert {each.check for each in complaints(project, docker)} == {"engine files"}
+    assert {each.check for each in problems(project, docker)} == {"engine files"}
 
 
-@pytest.mark.parametrize(("state", "said"), [(5, "not synchronised"), (None, "not checked")])
-def test_a_clock_that_may_be_wrong(
-    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, state: int | None, said: str
+@pytest.mark.parametrize(("state", "message"), [(5, "not synchronised"), (None, "not checked")])
+def test_unsynchronised_clock_is_a_warning(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, state: int | None, message: str
 ) -> None:
     monkeypatch.setattr(preflight, "clock_state", lambda: state)
-    assert said in only(project, docker, "clock", "warning")
+    assert message in only(project, docker, "clock", "warning")
 
 
-def test_the_kernel_is_asked_for_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_state_is_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     state = clock_state()
     assert state is None or 0 <= state <= 5
 
 
-def test_tags_can_be_moved(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+def test_images_without_a_digest_are_a_warning(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     services["alertmanager"]["image"] = "am:1"
     docker.on("compose", "config", "--format", stdout=configuration(**services))
     assert "am:1" in only(project, docker, "digests", "warning")
@@ -245,7 +249,7 @@ def test_tags_can_be_moved(project: Project, docker: FakeDocker, services: dict[
     assert "built here" in only(project, docker, "digests", "warning")
 
 
-def test_the_count_is_told_in_production_only(
+def test_announce_prints_counts_only_in_production(
     project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     announce(project, docker.cli)
@@ -258,7 +262,7 @@ def test_the_count_is_told_in_production_only(
     assert capsys.readouterr().out == ""
 
 
-def test_a_checkout_without_a_folder_for_secrets(project: Project, docker: FakeDocker) -> None:
+def test_missing_secrets_folder_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     shutil.rmtree(project.secrets_dir)
-    assert {each.check for each in complaints(project, docker)} == {"secrets", "passwords", "alert receivers"}
+    assert {each.check for each in problems(project, docker)} == {"secrets", "passwords", "alert receivers"}
     assert isinstance(project.secrets_dir, Path)

@@ -1,4 +1,4 @@
-"""The proxy as a client meets it: what is right passes, and everything that is wrong is told."""
+"""The check of the proxy: every protocol passes, and every fault is reported."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ VERSIONS = bytes.fromhex("6b3343cf00000001")
 
 
 @dataclass
-class Front:
-    """What stands in the proxy's place; every field is right until a test makes it wrong."""
+class FakeProxy:
+    """A fake proxy without faults; tests change its fields."""
 
     authority: trustme.CA = field(default_factory=trustme.CA)
     certificate: str = DOMAIN
@@ -40,7 +40,7 @@ class Front:
 
     @contextmanager
     def serve(self) -> Iterator[Proxy]:
-        """Listen for plain HTTP, HTTPS and, at the same port, QUIC."""
+        """Listen for HTTP, HTTPS and, on the same port, QUIC."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(self.certificate).configure_cert(context)
         context.set_alpn_protocols(list(self.protocols))
@@ -53,7 +53,7 @@ class Front:
             yield Proxy(URL, DOMAIN, "127.0.0.1", plain, encrypted, self.authority.cert_pem.bytes().decode())
 
     def negotiate(self, quic: socket.socket) -> None:
-        """Answer one packet with the versions that there are."""
+        """Answer one packet with the supported versions."""
         try:
             packet, client = quic.recvfrom(1500)
         except OSError:
@@ -62,36 +62,36 @@ class Front:
             quic.sendto(b"\x80" + bytes(4) + packet[5:23] + self.versions, client)
 
 
-def test_everything_is_as_it_must_be() -> None:
-    with Front().serve() as proxy:
-        assert check(proxy, 2) == f"{URL} with a trusted certificate, HTTP/2 and HTTP/3; plain HTTP leads there"
+def test_proxy_without_faults_passes() -> None:
+    with FakeProxy().serve() as proxy:
+        assert check(proxy, 2) == f"{URL} with a trusted certificate, HTTP/2 and HTTP/3; plain HTTP redirects to it"
 
 
 @pytest.mark.parametrize(
-    ("front", "said"),
+    ("front", "message"),
     [
-        (Front(answers={"/healthz": 503}), "/healthz answered 503"),
-        (Front(answers={"/healthz": 200, "/api/metrics": 200}), "/api/metrics is for the inside, and answered 200"),
-        (Front(location="http://elsewhere/"), "plain HTTP leads to http://elsewhere/ instead of"),
-        (Front(certificate="other.localhost"), "match 'other.localhost'"),
-        (Front(protocols=("http/1.1",)), "it speaks http/1.1 with a client that offers HTTP/2"),
-        (Front(versions=VERSIONS[:4]), "there is no HTTP/3"),
+        (FakeProxy(answers={"/healthz": 503}), "/healthz answered 503"),
+        (FakeProxy(answers={"/healthz": 200, "/api/metrics": 200}), "/api/metrics is internal, but answered 200"),
+        (FakeProxy(location="http://elsewhere/"), "plain HTTP redirects to http://elsewhere/ instead of"),
+        (FakeProxy(certificate="other.localhost"), "match 'other.localhost'"),
+        (FakeProxy(protocols=("http/1.1",)), "it negotiates http/1.1 with a client that offers HTTP/2"),
+        (FakeProxy(versions=VERSIONS[:4]), "HTTP/3 is unavailable"),
     ],
 )
-def test_what_is_wrong_is_told(front: Front, said: str) -> None:
-    with front.serve() as proxy, pytest.raises(CheckError, match=said):
+def test_fault_is_reported(front: FakeProxy, message: str) -> None:
+    with front.serve() as proxy, pytest.raises(CheckError, match=message):
         check(proxy, 2)
 
 
-def test_another_authority_is_not_trusted() -> None:
-    with Front().serve() as proxy, pytest.raises(CheckError, match="certificate verify failed"):
+def test_unknown_authority_is_not_trusted() -> None:
+    with FakeProxy().serve() as proxy, pytest.raises(CheckError, match="certificate verify failed"):
         check(replace(proxy, authority=None), 2)
 
 
-def test_nobody_listens_over_udp() -> None:
-    with Front().serve() as proxy, socket.socket() as closed:
+def test_closed_udp_port_does_not_support_quic() -> None:
+    with FakeProxy().serve() as proxy, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        assert not replace(proxy, encrypted=closed.getsockname()[1]).speaks_quic(0.2)
+        assert not replace(proxy, https_port=closed.getsockname()[1]).supports_quic(0.2)
 
 
 PORTS = {
@@ -101,7 +101,7 @@ PORTS = {
 SERVICES = {"proxy": {"environment": {"PUBLIC_URL": URL, "DOMAIN": DOMAIN}}}
 
 
-def test_it_is_found_where_it_is_published(docker: FakeDocker) -> None:
+def test_find_returns_the_published_proxy(docker: FakeDocker) -> None:
     docker.on("exec", "proxy", "cat", stdout="PEM")
     found = [state("proxy", ports=PORTS)]
     assert Proxy.find(docker.cli, SERVICES, found) == Proxy(URL, DOMAIN, "127.0.0.1", 80, 443, "PEM")
@@ -109,6 +109,6 @@ def test_it_is_found_where_it_is_published(docker: FakeDocker) -> None:
     assert Proxy.find(docker.cli, SERVICES, found) == Proxy(URL, DOMAIN, "127.0.0.1", 80, 443, None)
 
 
-def test_there_is_none_in_development_or_while_it_is_stopped(docker: FakeDocker) -> None:
+def test_find_returns_none_in_development_or_while_stopped(docker: FakeDocker) -> None:
     assert Proxy.find(docker.cli, {}, []) is None
     assert Proxy.find(docker.cli, SERVICES, [state("proxy", "exited", None, ports={"8443/tcp": None})]) is None

@@ -1,4 +1,4 @@
-"""Looking over the credentials: what is bad is named, refused where it cannot work, and never shown."""
+"""Checks of the credentials: findings, refusal of invalid values, and no value in any output."""
 
 from __future__ import annotations
 
@@ -50,19 +50,21 @@ STRENGTH = cache(bits)
 
 
 @pytest.fixture(autouse=True)
-def _the_same_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every test, so that the strength of each is found out once: that takes longer than all the rest."""
-    chance = random.Random(0)  # noqa: S311 - they open nothing
-    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: urlsafe_b64encode(chance.randbytes(size)).decode()[:-1])
+def _fixed_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same passwords in every test, so that the slow computation of their strength is cached."""
+    generator = random.Random(0)  # noqa: S311 - test passwords
+    monkeypatch.setattr(
+        secrets, "token_urlsafe", lambda size: urlsafe_b64encode(generator.randbytes(size)).decode()[:-1]
+    )
     monkeypatch.setattr(secretcheck, "bits", STRENGTH)
 
 
 @pytest.fixture(autouse=True)
-def stack(project: Project, docker: FakeDocker, _the_same_passwords: None) -> None:
-    """A checkout that is set up, and a stack in which every password opens its service."""
+def stack(project: Project, docker: FakeDocker, _fixed_passwords: None) -> None:
+    """A checkout after setup, and a stack that accepts every password."""
     setup(project, "dev")
-    ours = {"image": "network-monitor:dev"}
-    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": ours, "smoke": ours}})
+    own = {"image": "network-monitor:dev"}
+    docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": own, "smoke": own}})
     docker.on("ps", stdout="one two")
     docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
     docker.on("compose", "exec")
@@ -81,20 +83,20 @@ def write(project: Project, name: str, content: bytes) -> Path:
     return path
 
 
-def test_all_is_well(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_valid_credentials_are_ok(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     rows = check(project, docker.cli)
     assert [row.name for row in rows] == list(project.secrets)
     assert {row.outcome for row in rows} == {"ok"}
     report(rows).show()
     report(rows).require()
-    shown = capsys.readouterr().out
-    assert "db: netmon_a" in shown
-    assert "redis accepts it" in shown
-    assert "kafka asks nobody for it in this profile" in shown
-    assert not any(value in shown for value in credentials.read(project).values() if len(value) > 20)
+    output = capsys.readouterr().out
+    assert "db: netmon_a" in output
+    assert "redis accepts it" in output
+    assert "kafka requires no login in this profile" in output
+    assert not any(value in output for value in credentials.read(project).values() if len(value) > 20)
 
 
-def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: FakeDocker) -> None:
+def test_passwords_are_in_no_argument_and_no_variable(project: Project, docker: FakeDocker) -> None:
     check(project, docker.cli)
     passwords = [credentials.load(project, each) for each in project.secrets.values() if each.service in SERVICES]
     logins = docker.ran("exec")
@@ -105,57 +107,57 @@ def test_no_password_is_in_an_argument_or_a_variable(project: Project, docker: F
         assert sum(password in given for given in docker.inputs) == 1
 
 
-def test_what_does_not_run_is_not_tried(project: Project, docker: FakeDocker) -> None:
+def test_credentials_of_stopped_services_are_not_tested(project: Project, docker: FakeDocker) -> None:
     docker.on("container", "inspect", stdout=[container("db", status="exited")])
     found = row(project, docker, "postgres_app_password")
     assert found.outcome == "skipped"
-    assert found.findings[0].detail == "not tried: db does not run"
+    assert found.findings[0].detail == "not tested: db is not running"
     assert not docker.ran("compose", "exec")
     docker.on("ps", code=1, stderr="Cannot connect to the Docker daemon")
-    assert "not tried: cannot list the containers" in row(project, docker, "redis_password").findings[0].detail
+    assert "not tested: cannot list the containers" in row(project, docker, "redis_password").findings[0].detail
     report(check(project, docker.cli)).require()
 
 
 @pytest.mark.parametrize(
-    ("name", "service", "result", "said", "fix"),
+    ("name", "service", "result", "message", "fix"),
     [
         (
             "postgres_monitoring_password",
             "db",
             Result(3, "", 'psql:<stdin>:1: error: FATAL:  password authentication failed for user "monitoring_a"\n'),
-            "db does not accept it: psql:<stdin>:1: error: FATAL: password authentication failed",
+            "db rejects it: psql:<stdin>:1: error: FATAL: password authentication failed",
             "/opt/netmon/postgres-accounts.sh",
         ),
         (
             "redis_app_password",
             "redis",
             Result(0, "WRONGPASS invalid username-password pair or user is disabled.\nNOAUTH required.\n", ""),
-            "redis does not accept it: NOAUTH required.",
+            "redis rejects it: NOAUTH required.",
             "--force-recreate redis",
         ),
         ("grafana_admin_password", "grafana", Result(22, "", ""), "exit code 22", "reset-admin-password"),
         ("rabbitmq_app_password", "rabbitmq", Result(65, "", "Error: failed\n"), "Error: failed", "rabbitmq"),
     ],
 )
-def test_a_password_that_opens_nothing(
-    project: Project, docker: FakeDocker, name: str, service: str, result: Result, said: str, fix: str
+def test_rejected_password_fails(
+    project: Project, docker: FakeDocker, name: str, service: str, result: Result, message: str, fix: str
 ) -> None:
     docker.answer("compose", "exec", service, by=result)
     found = row(project, docker, name)
     assert found.outcome == "failed"
-    assert said in found.findings[-1].detail
+    assert message in found.findings[-1].detail
     assert fix in found.findings[-1].fix
     with pytest.raises(ToolkitError, match="credentials failed"):
         report([found]).require()
 
 
-def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> None:
-    """By the command that its container runs, which is sent to a server of the same answers."""
-    right = credentials.load(project, project.secrets["grafana_admin_password"])
+def test_grafana_login_uses_its_api(project: Project, docker: FakeDocker) -> None:
+    """Runs the command of Grafana's container against a server with the same responses."""
+    password = credentials.load(project, project.secrets["grafana_admin_password"])
 
     def grafana(method: str, path: str, headers: dict[str, str], _body: str) -> Route:
         login = headers.get("Authorization", "").removeprefix("Basic ")
-        if (method, path) == ("GET", "/api/org") and b64decode(login).decode() == f"admin:{right}":
+        if (method, path) == ("GET", "/api/org") and b64decode(login).decode() == f"admin:{password}":
             return 200, {"id": 1, "name": "Main Org."}, {}
         return 401, {"message": "Invalid username or password"}, {}
 
@@ -163,7 +165,7 @@ def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> 
 
         def run(argv: list[str]) -> Result:
             command = [word.replace(":3000", f":{port}") for word in argv[argv.index("grafana") + 1 :]]
-            # Other services are asked at the same time.
+            # Other logins run in parallel.
             given = [each for each in docker.inputs if each.startswith('user = "admin:')][-1]
             done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
             return Result(done.returncode, done.stdout, done.stderr)
@@ -173,25 +175,25 @@ def test_grafana_is_asked_over_its_api(project: Project, docker: FakeDocker) -> 
         write(project, "grafana_admin_password", credentials.generate().encode())
         found = row(project, docker, "grafana_admin_password")
         assert found.outcome == "failed"
-        assert "grafana does not accept it" in found.findings[-1].detail
+        assert "grafana rejects it" in found.findings[-1].detail
         assert "401" in found.findings[-1].detail
         assert "reset-admin-password" in found.findings[-1].fix
-        write(project, "grafana_admin_password", right.encode())
+        write(project, "grafana_admin_password", password.encode())
         assert row(project, docker, "grafana_admin_password").outcome == "ok"
 
 
-def test_a_service_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
+def test_login_timeout_is_reported(project: Project, docker: FakeDocker) -> None:
     docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
     assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].detail
 
 
-def test_a_password_that_a_program_repeats_is_not_shown(project: Project, docker: FakeDocker) -> None:
+def test_password_in_a_programs_output_is_masked(project: Project, docker: FakeDocker) -> None:
     password = credentials.load(project, project.secrets["postgres_password"])
     docker.on("compose", "exec", "db", code=3, stderr=f'syntax error at "{password}"')
     assert password not in row(project, docker, "postgres_password").findings[0].detail
 
 
-def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: FakeDocker) -> None:
+def test_kafka_login_is_tested_with_the_secrets_layer(project: Project, docker: FakeDocker) -> None:
     setup(project, "prod")
     docker.on("container", "inspect", stdout=[container("kafka")])
     docker.on("compose", "exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
@@ -204,7 +206,7 @@ def test_kafka_is_tried_where_it_asks_for_a_login(project: Project, docker: Fake
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("name", ["redis_app_password", "postgres_app_user"])
-def test_a_bad_secret_is_refused_before_anything_starts(
+def test_invalid_secret_is_refused_before_anything_starts(
     project: Project, docker: FakeDocker, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(project, name, content)
@@ -228,41 +230,41 @@ def test_a_bad_secret_is_refused_before_anything_starts(
     assert not text or text[:18] not in capsys.readouterr().out
 
 
-def test_tokens_beside_the_one_in_use(project: Project, docker: FakeDocker) -> None:
+def test_additional_tokens_are_a_warning(project: Project, docker: FakeDocker) -> None:
     used = credentials.load(project, project.secrets["api_token"])
     assert row(project, docker, "api_token").account == "app"
     write(project, "api_token", f"{used}\n{credentials.generate()}".encode())
     found = row(project, docker, "api_token")
     assert [each.detail for each in found.findings] == [
-        "secrets/api_token.txt holds 1 more beside the token in use",
+        "secrets/api_token.txt contains 1 more besides the token in use",
         "app accepts it",
     ]
     write(project, "api_token", f"{used}\npassword12345678".encode())
-    assert any("it can be guessed" in each.detail for each in row(project, docker, "api_token").findings)
+    assert any("it is guessable" in each.detail for each in row(project, docker, "api_token").findings)
 
 
-def test_every_replica_is_asked_for_its_token(project: Project, docker: FakeDocker) -> None:
+def test_token_is_tested_on_every_replica(project: Project, docker: FakeDocker) -> None:
     docker.on("container", "inspect", stdout=[container("app", number=number, id=f"app-{number}") for number in (1, 3)])
     docker.on("exec", "app-3", stdout="status 401\n")
     found = row(project, docker, "api_token")
-    assert found.findings[0].detail == "app does not accept it: status 401"
+    assert found.findings[0].detail == "app rejects it: status 401"
     docker.on("exec", "app-3", stdout="status 204\n")
     assert row(project, docker, "api_token").outcome == "ok"
     docker.on("exec", "app-1", code=1, stderr="ConnectionRefusedError: [Errno 111] Connection refused\n")
     assert "Connection refused" in row(project, docker, "api_token").findings[0].detail
 
 
-def test_another_application_asks_for_no_token(project: Project, docker: FakeDocker) -> None:
+def test_token_of_an_external_application_is_not_tested(project: Project, docker: FakeDocker) -> None:
     services = {"app": {"image": "yours:1"}, "smoke": {"image": "network-monitor:dev"}}
     docker.on("compose", "config", stdout={"name": "network-monitor", "services": services})
     found = row(project, docker, "api_token")
     assert (found.outcome, found.findings[0].detail) == (
         "ok",
-        "app is another application than ours, which asks nobody for it",
+        "app is another application and requires no token",
     )
 
 
-def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: FakeDocker) -> None:
+def test_trailing_newline_is_a_warning(project: Project, docker: FakeDocker) -> None:
     value = credentials.load(project, project.secrets["redis_password"])
     write(project, "redis_password", f"{value}\n".encode())
     found = row(project, docker, "redis_password")
@@ -270,7 +272,7 @@ def test_a_newline_at_the_end_works_and_is_a_warning(project: Project, docker: F
     assert setup(project, None) == []
 
 
-def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
+def test_missing_secret_fails(project: Project, docker: FakeDocker) -> None:
     credentials.path_of(project, "postgres_app_user").unlink()
     rows = {each.name: each for each in check(project, docker.cli)}
     assert rows["postgres_app_user"].findings[0].detail == "secrets/postgres_app_user.txt is missing"
@@ -279,24 +281,26 @@ def test_a_missing_secret(project: Project, docker: FakeDocker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "level", "said"),
+    ("mode", "level", "message"),
     [(0o600, "failed", "cannot read secrets/redis_password.txt"), (0o664, "warning", "can write")],
 )
-def test_permissions_of_a_file(project: Project, docker: FakeDocker, mode: int, level: str, said: str) -> None:
+def test_unsafe_permissions_of_a_file_are_reported(
+    project: Project, docker: FakeDocker, mode: int, level: str, message: str
+) -> None:
     credentials.path_of(project, "redis_password").chmod(mode)
     found = row(project, docker, "redis_password")
     assert found.outcome == level
-    assert said in found.findings[0].detail
+    assert message in found.findings[0].detail
 
 
-def test_permissions_of_the_folder(project: Project, docker: FakeDocker) -> None:
+def test_unsafe_permissions_of_the_folder_are_a_warning(project: Project, docker: FakeDocker) -> None:
     project.secrets_dir.chmod(0o750)
     found = row(project, docker, "secrets/")
     assert (found.outcome, found.account) == ("warning", "")
     report([found]).require()
 
 
-def test_an_old_password(project: Project, docker: FakeDocker) -> None:
+def test_old_password_is_a_warning(project: Project, docker: FakeDocker) -> None:
     path = credentials.path_of(project, "redis_password")
     for days, level in ((90.5, "ok"), (91.5, "warning")):
         written = time.time() - days * 86400
@@ -307,7 +311,7 @@ def test_an_old_password(project: Project, docker: FakeDocker) -> None:
 
 
 @pytest.mark.parametrize("weak", ["a" * 64, "0123456789abcdef", "password12345678", "Summer2026-netmon"])
-def test_a_weak_password(project: Project, docker: FakeDocker, weak: str) -> None:
+def test_weak_password_is_a_warning(project: Project, docker: FakeDocker, weak: str) -> None:
     write(project, "rabbitmq_password", weak.encode())
     project.env_file.write_text("".join(
         line for line in project.env_file.read_text().splitlines(True) if "RABBITMQ_PASSWORD" not in line
@@ -315,16 +319,16 @@ def test_a_weak_password(project: Project, docker: FakeDocker, weak: str) -> Non
     setup(project, None)
     found = row(project, docker, "rabbitmq_password")
     assert found.outcome == "warning"
-    assert "it can be guessed" in found.findings[0].detail
+    assert "it is guessable" in found.findings[0].detail
     assert weak not in found.findings[0].detail
 
 
-def test_what_set_up_makes_is_strong() -> None:
+def test_generated_password_is_strong() -> None:
     assert bits(credentials.generate()) > 100
-    assert bits("g7gUnpolft4hP3Bl") >= secretcheck.WEAK, "16 random characters are enough"
+    assert bits("g7gUnpolft4hP3Bl") >= secretcheck.MIN_STRENGTH_BITS, "16 random characters are enough"
 
 
-def test_one_password_for_two_accounts(project: Project, docker: FakeDocker) -> None:
+def test_reused_password_is_a_warning(project: Project, docker: FakeDocker) -> None:
     value = credentials.load(project, project.secrets["postgres_password"])
     write(project, "kafka_app_password", value.encode())
     assert row(project, docker, "postgres_password").findings[0].detail == "it is the same as kafka_app_password"

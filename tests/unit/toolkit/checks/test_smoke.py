@@ -1,4 +1,4 @@
-"""Smoke checks: what runs, what is skipped and why, and that nothing passes that was not done."""
+"""Smoke checks: selection, skips with reasons, and failures."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from toolkit.engine.compose import Docker
 from toolkit.observe import targets
 from toolkit.observe.stack import Stack
 
-OURS = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
+OWN = {"image": "network-monitor:dev", "build": {"context": "/checkout/app"}}
 PORTS = [{"target": 1}]
-# Every service of `services` that should run.
+# Every service of `services` that should be running.
 RUNNING = ["app", "worker", "db", "redis", "kafka", "rabbitmq", "prometheus", "alertmanager"]
 
 
 def services(**changes: dict[str, Any] | None) -> dict[str, Any]:
-    """Every service of a development stack; a change of None removes one."""
+    """Every service of a development stack; a change of None removes a service."""
     every: dict[str, Any] = {
-        "app": {**OURS, "ports": PORTS},
-        "worker": dict(OURS),
-        "smoke": {**OURS, "profiles": ["tools"]},
+        "app": {**OWN, "ports": PORTS},
+        "worker": dict(OWN),
+        "smoke": {**OWN, "profiles": ["tools"]},
         "db": {},
         "redis": {},
         "kafka": {"ports": PORTS},
@@ -69,23 +69,23 @@ def check(name: str) -> HostCheck:
     ("name", "given", "reason"),
     [
         ("probe", plan(), ""),
-        ("probe", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), "another application"),
-        ("probe", plan(app={**OURS, "build": {"context": "/foreign"}, "ports": PORTS}), "another application"),
-        ("probe", plan(worker={**OURS, "deploy": {"replicas": 0}}), "worker has no replicas"),
-        ("probe", plan(app=dict(OURS)), "publishes no port of app"),
-        ("health", plan(app={**OURS, "image": "foreign:1", "ports": PORTS}), ""),
-        ("health", plan(app=dict(OURS), proxy={"ports": PORTS}), ""),
+        ("probe", plan(app={**OWN, "image": "external:1", "ports": PORTS}), "another application"),
+        ("probe", plan(app={**OWN, "build": {"context": "/external"}, "ports": PORTS}), "another application"),
+        ("probe", plan(worker={**OWN, "deploy": {"replicas": 0}}), "worker has no replicas"),
+        ("probe", plan(app=dict(OWN)), "publishes no port of app"),
+        ("health", plan(app={**OWN, "image": "external:1", "ports": PORTS}), ""),
+        ("health", plan(app=dict(OWN), proxy={"ports": PORTS}), ""),
         ("kafka", plan(kafka={}, proxy={"ports": PORTS}), "publishes no port of kafka"),
         ("kafka", plan(kafka={}), "publishes no port of kafka"),
-        ("targets", plan(off=("smoke", "prometheus")), "switched off (group monitoring)"),
+        ("targets", plan(off=("smoke", "prometheus")), "disabled (group monitoring)"),
         ("targets", plan(prometheus=None), "has no service prometheus"),
         ("targets", plan(prometheus={}), ""),
         ("signals", plan(), "has no service otel-collector"),
         ("targets", replace(plan(), unavailable=frozenset({"prometheus"})), "prometheus is not in the local images"),
     ],
 )
-def test_reasons_to_skip_a_check_from_the_host(name: str, given: Plan, reason: str) -> None:
-    found = given.reason_to_skip(check(name))
+def test_host_check_is_skipped_with_its_reason(name: str, given: Plan, reason: str) -> None:
+    found = given.skip_reason(check(name))
     assert reason in found if reason else not found
 
 
@@ -93,7 +93,7 @@ def finding(check: str, outcome: Outcome, detail: str, where: str = "inside", se
     return Finding(check, outcome, detail, subject=where, seconds=seconds)
 
 
-def test_the_table_shows_where_each_check_ran_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_shows_place_and_duration_of_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     report(
         [finding("redis", Outcome.FAILED, "no\nanswer", seconds=0.1), finding("kafka", Outcome.OK, "", "host")]
     ).show()
@@ -117,12 +117,12 @@ def test_the_table_shows_where_each_check_ran_and_how_long_it_took(capsys: pytes
         ("[1]", None),
     ],
 )
-def test_lines_of_the_checks_inside(line: str, expected: Finding | None) -> None:
+def test_read_line_parses_findings_and_ignores_other_output(line: str, expected: Finding | None) -> None:
     assert read_line(line) == expected
 
 
 class TestSmoke:
-    """The whole run, with checks from the host in the place of the real ones."""
+    """A complete run with fake checks from the host."""
 
     @pytest.fixture(autouse=True)
     def _prepared(self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +135,8 @@ class TestSmoke:
 
     def configure(self, *off: str) -> None:
         every = services()
-        on = {name: spec for name, spec in every.items() if name not in {"smoke", *off}}
-        self.docker.on("config", stdout={"name": "netmon", "services": on})
+        enabled = {name: spec for name, spec in every.items() if name not in {"smoke", *off}}
+        self.docker.on("config", stdout={"name": "netmon", "services": enabled})
         self.docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": every})
 
     def reports(self, *names: str, code: int = 0, stderr: str = "") -> None:
@@ -147,12 +147,12 @@ class TestSmoke:
         report = smoke(project, self.docker.cli, 5)
         return {(each.check, each.subject): each.outcome.value for each in report.findings}
 
-    def test_every_service_that_should_run_is_asked_for(self, project: Project) -> None:
+    def test_every_running_service_is_checked(self, project: Project) -> None:
         self.reports(*RUNNING)
         assert set(self.outcomes(project).values()) == {"ok"}
         [run] = self.docker.ran("compose", "run")
         assert run[run.index("--only") + 1 :] == RUNNING
-        assert self.docker.ran("rm") == [], "the command has removed its own container"
+        assert self.docker.ran("rm") == [], "the command removes its own container"
 
     def test_metrics_pages_are_those_of_services_that_should_run(self, project: Project) -> None:
         folder = project.root / FOLDER
@@ -166,30 +166,32 @@ class TestSmoke:
         name, _, pages = run[run.index("--env") + 1].partition("=")
         assert (name, json.loads(pages)) == (PAGES, {"alertmanager": "http://alertmanager:9093/metrics"})
 
-    def test_what_the_profile_does_not_have_is_not_missed(
+    def test_service_outside_the_profile_is_not_reported(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hostchecks, "CHECKS", (*hostchecks.CHECKS, HostCheck("proxy", ("proxy",), hostchecks.edge)))
+        monkeypatch.setattr(
+            hostchecks, "CHECKS", (*hostchecks.CHECKS, HostCheck("proxy", ("proxy",), hostchecks.proxy_check))
+        )
         self.reports(*RUNNING)
         assert ("proxy", "host") not in self.outcomes(project)
 
-    def test_a_group_that_is_off_is_not_asked_for(self, project: Project) -> None:
+    def test_disabled_group_is_not_checked(self, project: Project) -> None:
         self.configure("prometheus", "alertmanager")
         self.reports("app", "worker", "db", "redis", "kafka", "rabbitmq")
         assert set(self.outcomes(project).values()) == {"ok"}
         assert "prometheus" not in self.docker.ran("compose", "run")[0]
 
-    def test_a_service_without_a_check_is_named_unless_another_check_uses_it(self, project: Project) -> None:
+    def test_service_without_a_check_is_skipped_unless_another_check_uses_it(self, project: Project) -> None:
         lines = [
             json.dumps({"check": name, "ok": None if name in {"app", "db"} else True, "ms": 0, "detail": "none"})
             for name in RUNNING
         ]
         self.docker.on("run", "--rm", "smoke", stdout="\n".join(lines))
         found = self.outcomes(project)
-        assert ("app", "inside") not in found, "the check `health` is about it"
+        assert ("app", "inside") not in found, "the check `health` covers it"
         assert found["db", "inside"] == "skipped"
 
-    def test_what_the_images_lack_is_named(self, project: Project) -> None:
+    def test_unavailable_services_are_skipped_by_name(self, project: Project) -> None:
         setup(project, "dev", images="local")
         every = services(grafana={"profiles": ["absent"]})
         here = {name: spec for name, spec in every.items() if name not in {"smoke", "grafana"}}
@@ -202,13 +204,13 @@ class TestSmoke:
         assert found.pop(("smoke", "inside")) == "skipped"
         assert set(found.values()) == {"ok"}
 
-    def test_what_did_not_report_has_failed(self, project: Project) -> None:
+    def test_missing_report_is_a_failure(self, project: Project) -> None:
         self.reports(*RUNNING[:-1], code=1)
         found = self.outcomes(project)
         assert found.pop(("alertmanager", "inside")) == "failed"
         assert set(found.values()) == {"ok"}
 
-    def test_a_container_that_does_not_start_fails_every_check_inside(self, project: Project) -> None:
+    def test_failed_container_fails_every_check_inside(self, project: Project) -> None:
         self.reports(code=125, stderr="pull access denied\n")
         report = smoke(project, self.docker.cli, 5)
         inside = [each for each in report.findings if each.subject == "inside"]
@@ -218,7 +220,7 @@ class TestSmoke:
         }
         assert self.docker.ran("rm", "--force")
 
-    def test_a_run_that_takes_too_long_fails_and_is_removed(self, project: Project) -> None:
+    def test_timeout_fails_and_removes_the_container(self, project: Project) -> None:
         self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not end within 5 s"))
         assert self.outcomes(project)["db", "inside"] == "failed"
         assert self.docker.ran("rm", "--force")
@@ -231,7 +233,7 @@ class TestSmoke:
             (KeyError("name"), "KeyError: 'name'"),
         ],
     )
-    def test_whatever_a_check_raises_is_its_failure(
+    def test_exception_of_a_check_is_its_failure(
         self, project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, detail: str
     ) -> None:
         def broken(_host: Host) -> str:
@@ -242,19 +244,19 @@ class TestSmoke:
         first = smoke(project, self.docker.cli, 5).findings[0]
         assert (first.outcome, first.detail) == (Outcome.FAILED, detail)
 
-    def test_ctrl_c_calls_the_checks_off(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ctrl_c_stops_the_checks(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*_arguments: object) -> Finding:
             raise KeyboardInterrupt
 
         ended = threading.Event()
 
         def inside(*arguments: Any) -> list[Finding]:
-            assert arguments[-1].wait(5), "the checks inside are told to stop"
+            assert arguments[-1].wait(5), "the checks inside are stopped"
             ended.set()
             return []
 
-        monkeypatch.setattr(module, "_by_host", interrupted)
-        monkeypatch.setattr(module, "_inside", inside)
+        monkeypatch.setattr(module, "_run_on_host", interrupted)
+        monkeypatch.setattr(module, "_inside_findings", inside)
         with pytest.raises(KeyboardInterrupt):
             smoke(project, self.docker.cli, 5)
         assert ended.is_set()
@@ -273,7 +275,7 @@ TOKEN = "0123456789-the-token"
 
 
 class App:
-    """An application that does what ours does; ``routes`` puts other answers in the place of its own."""
+    """A fake of this platform's application; ``routes`` override its responses."""
 
     def __init__(self, **routes: Route) -> None:
         self.routes, self.jobs = routes, 3
@@ -300,13 +302,13 @@ UNPUBLISHED: dict[str, Any] = {"kafka": {}}
 REQUESTED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
 
 
-def test_probe_walks_the_whole_way(project: Project) -> None:
+def test_probe_reports_every_step(project: Project) -> None:
     with server(App()) as port:
         assert "probed in 12 ms, stored, cached, counted" in hostchecks.probe(host(project, port, **UNPUBLISHED))
 
 
-def test_probe_is_content_with_the_state_that_another_one_found_later(project: Project) -> None:
-    """Of two at the same time the one that ends last stays in the cache, whichever was asked for first."""
+def test_probe_accepts_a_newer_cached_state(project: Project) -> None:
+    """Of two concurrent probes the one that finishes last stays in the cache."""
     other = {"requested_at": "2025-12-31T23:59:59Z", "finished_at": "2026-01-01T00:00:02Z"}
     with server(App(latest=(200, other, {"X-Cache": "hit"}))) as port:
         assert "cached" in hostchecks.probe(host(project, port, **UNPUBLISHED))
@@ -326,81 +328,81 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("routes", "said"),
+    ("routes", "message"),
     [
         ({"accept": (503, {"title": "The job queue is not available"}, {})}, "answered 503 instead of 202"),
         ({"result": (404, {}, {})}, "answered 404 instead of 200"),
         ({"result": (200, {"status": "queued"}, {})}, "waited 0 s in vain for the probe to finish"),
-        ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "the result refused"),
-        ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "the result 500"),
+        ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "returned refused"),
+        ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "returned 500"),
         ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
         ({"latest": (200, {"finished_at": REQUESTED}, {"X-Cache": "hit"})}, "latest state in the cache"),
-        ({"metrics": (200, "netmon_jobs_published_total 3\n", {})}, "did not grow"),
+        ({"metrics": (200, "netmon_jobs_published_total 3\n", {})}, "did not increase"),
         ({"metrics": (200, "netmon_other_total 3\n", {})}, "has no netmon_jobs_published_total"),
     ],
 )
-def test_probe_fails_where_a_step_is_missing(project: Project, routes: dict[str, Route], said: str) -> None:
-    with server(App(**routes)) as port, pytest.raises(CheckError, match=said):
+def test_probe_fails_without_one_of_its_steps(project: Project, routes: dict[str, Route], message: str) -> None:
+    with server(App(**routes)) as port, pytest.raises(CheckError, match=message):
         hostchecks.probe(host(project, port, seconds=0.3, **UNPUBLISHED))
 
 
-def test_probe_does_not_claim_a_metric_where_metrics_are_off(project: Project) -> None:
-    app = {**OURS, "ports": PORTS, "environment": {"ENABLE_METRICS": "false"}}
+def test_probe_without_metrics_does_not_check_the_counter(project: Project) -> None:
+    app = {**OWN, "ports": PORTS, "environment": {"ENABLE_METRICS": "false"}}
     with server(App(metrics=(404, {}, {}))) as port:
         assert "counted" not in hostchecks.probe(host(project, port, app=app, **UNPUBLISHED))
 
 
 @pytest.mark.parametrize(
-    ("route", "said"),
+    ("route", "message"),
     [
         ((503, {"checks": {"database": "ok", "redis": "error"}}, {}), "redis: error"),
         ((200, {"checks": {"redis": "error"}}, {}), "redis: error"),
         ((500, "<html>", {"Content-Type": "text/html"}), "answered 500 instead of 200"),
-        ((200, {"status": "healthy"}, {}), "names no dependency"),
+        ((200, {"status": "healthy"}, {}), "reports no dependencies"),
     ],
 )
-def test_health_fails(project: Project, route: Route, said: str) -> None:
-    with server(App(health=route)) as port, pytest.raises(CheckError, match=said):
+def test_health_fails_with_an_unhealthy_dependency(project: Project, route: Route, message: str) -> None:
+    with server(App(health=route)) as port, pytest.raises(CheckError, match=message):
         hostchecks.health(host(project, port))
 
 
-def test_health_names_the_dependencies(project: Project) -> None:
+def test_health_lists_the_dependencies(project: Project) -> None:
     with server(App()) as port:
         assert hostchecks.health(host(project, port)) == "database, redis reachable"
 
 
-class Through(Proxy):
-    """A proxy that hands on to the application, hides what is for the inside, and notes what it was asked."""
+class RecordingProxy(Proxy):
+    """A fake proxy that forwards to the application and records the requested paths."""
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        self.asked.append(path)
-        return requests.request(method, f"http://127.0.0.1:{self.encrypted}{path}", **{"timeout": 5, **options})  # noqa: S113
+        self.requested.append(path)
+        return requests.request(method, f"http://127.0.0.1:{self.https_port}{path}", **{"timeout": 5, **options})  # noqa: S113
 
     @cached_property
-    def asked(self) -> list[str]:
+    def requested(self) -> list[str]:
         return []
 
 
-def test_behind_a_proxy_everything_goes_through_it(project: Project) -> None:
+def test_checks_behind_a_proxy_use_the_proxy(project: Project) -> None:
     def app(method: str, path: str, headers: dict[str, str], body: str) -> Route:
         return (200, "ready", {}) if path == "/healthz" else App()(method, path, headers, body)
 
     with server(app) as port:
-        front = Through("https://x", "x", "127.0.0.1", port, port, None)
-        behind = replace(host(project, 1, app=dict(OURS), **UNPUBLISHED), front=front)
-        assert "counted" not in hostchecks.probe(behind), "metrics are for the inside"
-        assert hostchecks.health(behind) == "ready, as /healthz tells load balancers"
-    assert set(front.asked) == {"/api/probes", "/api/probes/p1", "/api/targets/t/latest", "/healthz"}
+        front_proxy = RecordingProxy("https://x", "x", "127.0.0.1", port, port, None)
+        behind = replace(host(project, 1, app=dict(OWN), **UNPUBLISHED), front_proxy=front_proxy)
+        assert "counted" not in hostchecks.probe(behind), "metrics are internal"
+        assert hostchecks.health(behind) == "ready, by /healthz"
+    assert set(front_proxy.requested) == {"/api/probes", "/api/probes/p1", "/api/targets/t/latest", "/healthz"}
 
 
-def test_a_proxy_that_does_not_run_is_named(project: Project) -> None:
-    behind = host(project, 1, app=dict(OURS))
-    for check_ in (hostchecks.health, hostchecks.edge):
+def test_stopped_proxy_is_reported(project: Project) -> None:
+    behind = host(project, 1, app=dict(OWN))
+    for check_ in (hostchecks.health, hostchecks.proxy_check):
         with pytest.raises(CheckError, match="proxy is not running"):
             check_(behind)
 
 
-def test_rabbitmq_login(project: Project) -> None:
+def test_rabbitmq_reports_the_logged_in_user(project: Project) -> None:
     setup(project, "dev")
 
     def whoami(_method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
@@ -415,7 +417,7 @@ def test_rabbitmq_login(project: Project) -> None:
         hostchecks.rabbitmq(host(project, port, "rabbitmq"))
 
 
-def test_alertmanager_is_ready(project: Project) -> None:
+def test_alertmanager_fails_unless_ready(project: Project) -> None:
     with server(lambda *_request: (200, "ok", {})) as port:
         assert str(port) in hostchecks.alertmanager(host(project, port, "alertmanager"))
     with server(lambda *_request: (503, "starting", {})) as port, pytest.raises(CheckError, match="503"):
@@ -425,23 +427,23 @@ def test_alertmanager_is_ready(project: Project) -> None:
 SCRAPED = [Finding.of("targets", "app app:3000", "")]
 
 
-def test_every_target_is_waited_for(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [[*SCRAPED, Finding.of("targets", "redis", "it runs, and no job scrapes it")], SCRAPED]
-    monkeypatch.setattr(targets, "check", lambda _stack: iter(looks.pop(0)))
-    assert hostchecks.scraped(host(project, 1)) == "1 targets and services"
+def test_targets_are_awaited(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [[*SCRAPED, Finding.of("targets", "redis", "it is running, but no job scrapes it")], SCRAPED]
+    monkeypatch.setattr(targets, "check", lambda _stack: iter(results.pop(0)))
+    assert hostchecks.targets_check(host(project, 1)) == "1 targets and services"
 
 
-def test_a_target_that_stays_down_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_that_stays_down_is_reported(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     down = [*SCRAPED, Finding.of("targets", "worker worker:3000", "connection refused")]
     monkeypatch.setattr(targets, "check", lambda _stack: iter(down))
     with pytest.raises(CheckError, match="worker worker:3000: connection refused"):
-        hostchecks.scraped(host(project, 1, seconds=0.1))
+        hostchecks.targets_check(host(project, 1, seconds=0.1))
 
 
-def test_what_does_not_answer(project: Project) -> None:
+def test_unreachable_service_is_reported(project: Project) -> None:
     with server(App()) as port:
         stack = host(project, port, seconds=0.2)
-    with pytest.raises(CheckError, match="refused or cut off"):
+    with pytest.raises(CheckError, match="refused or closed"):
         stack.get("app", "/api/health")
     with pytest.raises(CheckError, match="redis is not running"):
         stack.get("redis", "/")
@@ -454,22 +456,22 @@ def test_what_does_not_answer(project: Project) -> None:
         host(project, port, seconds=0.1).get("app", "/")
 
 
-def test_a_proxy_of_the_environment_is_not_used(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_ignored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with server(App()) as port:
         assert hostchecks.health(host(project, port))
 
 
-def test_waiting_is_called_off(project: Project) -> None:
+def test_stop_ends_waiting(project: Project) -> None:
     stack = host(project, 1)
     stack.stop.set()
     with pytest.raises(CheckError, match="called off"):
         hostchecks.until(stack, "nothing", lambda: None)
 
 
-def test_the_plan_is_read_from_both_configurations(project: Project, docker: FakeDocker) -> None:
+def test_plan_is_read_from_both_configurations(project: Project, docker: FakeDocker) -> None:
     docker.on("config", stdout={"name": "netmon", "services": {"db": {}}})
     docker.on("--profile", "*", "config", stdout={"name": "netmon", "services": {"db": {}, "jaeger": {}}})
     name, found = Plan.read(project, docker.cli)
-    assert (name, set(found.on), set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})
-    assert found.wanted == ["db"]
+    assert (name, set(found.enabled), set(found.services)) == ("netmon", {"db"}, {"db", "jaeger"})
+    assert found.expected == ["db"]

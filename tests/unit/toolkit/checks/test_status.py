@@ -1,4 +1,4 @@
-"""The table of what runs."""
+"""The status table."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def stack(docker: FakeDocker, config: dict[str, Any], *found: dict[str, Any]) ->
 
 
 def line(output: str, service: str) -> list[str]:
-    """The cells of a service's line."""
+    """The cells of a service's row."""
     return next(re.split(r"\s{2,}", row.strip()) for row in output.splitlines() if row.startswith(service))
 
 
-def test_a_healthy_stack(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_healthy_stack(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     ports = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}
     job = container("migrate", "exited", None, policy="no")
     app = container("app", ports=ports, started=7300)
     stack(docker, configuration(app={}, db={}, migrate={}), app, container(health=None), job)
     status(project, docker.cli)
-    shown = capsys.readouterr().out
-    assert line(shown, "app") == ["app", "running", "healthy", "2 h", "127.0.0.1:23000", "12.5MiB"]
-    assert line(shown, "db")[1:3] == ["running", "no check"]
-    assert line(shown, "migrate")[1:4] == ["exited (0)", "-", "1 s"]
+    output = capsys.readouterr().out
+    assert line(output, "app") == ["app", "running", "healthy", "2 h", "127.0.0.1:23000", "12.5MiB"]
+    assert line(output, "db")[1:3] == ["running", "no check"]
+    assert line(output, "migrate")[1:4] == ["exited (0)", "-", "1 s"]
     assert "id-migrate-1" not in docker.ran("stats")[0]
 
 
@@ -49,7 +49,7 @@ def test_a_healthy_stack(project: Project, docker: FakeDocker, capsys: pytest.Ca
         ({"status": "restarting", "restarts": 1}, ["restarting", "-"]),
     ],
 )
-def test_what_is_not_healthy_fails(
+def test_unhealthy_container_fails(
     project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str], given: dict[str, Any], cells: list[str]
 ) -> None:
     stack(docker, configuration(app={}, db={}), container("app"), container("db", **given))
@@ -59,14 +59,16 @@ def test_what_is_not_healthy_fails(
     assert line(capsys.readouterr().out, "db")[1:3] == cells
 
 
-def test_a_missing_container_fails(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_container_fails(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     stack(docker, configuration(db={}, worker={"deploy": {"replicas": 2}}), container("worker"), container("db"))
     with pytest.raises(ToolkitError, match="worker: not created"):
         status(project, docker.cli)
     assert "not created" in capsys.readouterr().out
 
 
-def test_nothing_is_up(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_stopped_stack_fails(
+    project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
+) -> None:
     stack(docker, configuration(db={}))
     with pytest.raises(ToolkitError, match="the stack is not up"):
         status(project, docker.cli)
@@ -74,7 +76,7 @@ def test_nothing_is_up(project: Project, docker: FakeDocker, capsys: pytest.Capt
     assert docker.ran("stats") == []
 
 
-def test_containers_of_services_that_are_off_are_shown_and_do_not_fail(
+def test_containers_of_disabled_services_are_listed_and_do_not_fail(
     project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack(docker, configuration(db={}), container("db"), container("prometheus", "exited", code=1))
@@ -85,6 +87,6 @@ def test_containers_of_services_that_are_off_are_shown_and_do_not_fail(
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-5, "0 s"), (119, "119 s"), (150, "2 min"), (7200, "2 h"), (200000, "2 d")]
 )
-def test_age(seconds: float, text: str) -> None:
+def test_age_uses_the_largest_suitable_unit(seconds: float, text: str) -> None:
     assert age(datetime.now(UTC) - timedelta(seconds=seconds)) == text
     assert age(None) == "-"

@@ -1,4 +1,4 @@
-"""Checks of the live observability: what each finds, what it fails on, and what it does not look at."""
+"""Checks of the live observability: their findings, failures and skips."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def programs(docker: FakeDocker) -> Programs:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A checkout with a rule file of its own, one of a service that may be absent, and one dashboard."""
+    """A checkout with two rule files, one of them of a service that may be unavailable, and a dashboard."""
     write(tmp_path, "monitoring/prometheus/expected-absent.yml", EXPECTED)
     rule = {"alert": "RedisDown", "expr": "redis_up == 0"}
     write(tmp_path, "monitoring/prometheus/rules/redis.yml", {"groups": [{"name": "redis", "rules": [rule]}]})
@@ -59,13 +59,13 @@ def dashboard(root: Path, *queries: tuple[str, str, str]) -> None:
     write(root, "monitoring/grafana/dashboards/One/netmon-one.json", {"uid": "netmon-one", "panels": found})
 
 
-def told(results: list[Finding]) -> dict[str, str]:
+def outcomes(results: list[Finding]) -> dict[str, str]:
     """The outcome of each subject."""
     return {each.subject: each.outcome.value for each in results}
 
 
 class TestTargets:
-    """What Prometheus scrapes."""
+    """Scrape targets."""
 
     @staticmethod
     def target(job: str, health: str = "up", **labels: str) -> dict[str, Any]:
@@ -74,173 +74,173 @@ class TestTargets:
     def scrape(self, programs: Programs, *found: dict[str, Any]) -> None:
         programs.on("prometheus/api/v1/targets", prometheus({"activeTargets": list(found)}))
 
-    def test_all_is_well(self, programs: Programs, root: Path) -> None:
+    def test_scraped_services_and_exceptions_are_ok(self, programs: Programs, root: Path) -> None:
         self.scrape(programs, self.target("app"), self.target("prometheus"), self.target("probe", service="worker"))
         found = list(targets.check(stack(programs.docker, root, "prometheus", "app", "db", "worker")))
         assert {each.outcome for each in found} == {Outcome.OK}
         assert next(each for each in found if each.subject == "db").detail == "through its exporter"
 
-    def test_what_is_down_or_not_scraped_fails(self, programs: Programs, root: Path) -> None:
+    def test_targets_that_are_down_and_unscraped_services_fail(self, programs: Programs, root: Path) -> None:
         self.scrape(programs, self.target("prometheus"), self.target("app", "down"), self.target("x", "unknown"))
-        found = told(list(targets.check(stack(programs.docker, root, "prometheus", "app", "redis"))))
+        found = outcomes(list(targets.check(stack(programs.docker, root, "prometheus", "app", "redis"))))
         assert found["app app:1"] == found["x x:1"] == found["redis"] == "failed"
         assert found["prometheus"] == "ok"
 
-    def test_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
+    def test_unavailable_services_are_skipped_by_name(self, programs: Programs, root: Path) -> None:
         self.scrape(programs, self.target("prometheus"))
-        found = told(list(targets.check(stack(programs.docker, root, "prometheus", absent=("loki",)))))
+        found = outcomes(list(targets.check(stack(programs.docker, root, "prometheus", absent=("loki",)))))
         assert found["loki"] == "skipped"
 
-    def test_without_prometheus_nothing_is_looked_at(self, programs: Programs, root: Path) -> None:
+    def test_targets_without_prometheus_are_skipped(self, programs: Programs, root: Path) -> None:
         [found] = targets.check(stack(programs.docker, root, "app"))
-        assert (found.outcome, found.detail) == (Outcome.SKIPPED, "prometheus is switched off")
+        assert (found.outcome, found.detail) == (Outcome.SKIPPED, "prometheus is disabled")
 
-    def test_an_answer_that_says_nothing_fails(self, programs: Programs, root: Path) -> None:
+    def test_error_response_fails(self, programs: Programs, root: Path) -> None:
         programs.on("prometheus/api/v1/targets", 503)
         [found] = targets.check(stack(programs.docker, root, "prometheus"))
         assert found.outcome is Outcome.FAILED
 
 
 class TestMetrics:
-    """What rules and panels read."""
+    """Metrics used by rules and panels."""
 
     @pytest.fixture(autouse=True)
     def _live(self, programs: Programs) -> None:
         self.live = ["redis_up", "redis_db_keys", "loki_lines_total"]
         self.started = "2026-01-01T00:00:00.123456789Z"
-        programs.on("prometheus/api/v1/status/runtimeinfo", lambda _asked: prometheus({"startTime": self.started}))
-        programs.on("prometheus/api/v1/query", lambda _asked: prometheus(
+        programs.on("prometheus/api/v1/status/runtimeinfo", lambda _parameters: prometheus({"startTime": self.started}))
+        programs.on("prometheus/api/v1/query", lambda _parameters: prometheus(
             {"result": [{"metric": {"__name__": name}} for name in self.live]}))  # fmt: skip
 
-    def look(self, programs: Programs, root: Path, **options: Any) -> list[Finding]:
+    def check(self, programs: Programs, root: Path, **options: Any) -> list[Finding]:
         return list(metrics.check(stack(programs.docker, root, "prometheus", **options)))
 
-    def test_all_are_there(self, programs: Programs, root: Path) -> None:
-        assert told(self.look(programs, root)) == dict.fromkeys(self.live, "ok")
+    def test_existing_metrics_are_ok(self, programs: Programs, root: Path) -> None:
+        assert outcomes(self.check(programs, root)) == dict.fromkeys(self.live, "ok")
 
-    def test_one_that_is_missing_names_its_readers(self, programs: Programs, root: Path) -> None:
+    def test_missing_metric_fails_with_its_users(self, programs: Programs, root: Path) -> None:
         self.live.remove("redis_up")
-        failed = next(each for each in self.look(programs, root) if each.outcome is Outcome.FAILED)
+        failed = next(each for each in self.check(programs, root) if each.outcome is Outcome.FAILED)
         assert failed.subject == "redis_up"
         assert "redis.yml:RedisDown" in failed.detail
 
-    def test_the_rules_of_what_is_absent_are_not_asked_about(self, programs: Programs, root: Path) -> None:
+    def test_rules_of_unavailable_services_are_ignored(self, programs: Programs, root: Path) -> None:
         self.live.remove("loki_lines_total")
-        assert "loki_lines_total" not in told(self.look(programs, root, absent=("loki",)))
+        assert "loki_lines_total" not in outcomes(self.check(programs, root, absent=("loki",)))
 
-    def test_a_panel_of_what_is_absent_is_named(self, programs: Programs, root: Path) -> None:
+    def test_panel_metrics_of_unavailable_services_are_skipped(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
         write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
         self.live.remove("loki_lines_total")
-        assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
-        assert told(self.look(programs, root))["loki_lines_total"] == "failed", "it is expected of a Loki that runs"
+        assert outcomes(self.check(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
+        assert outcomes(self.check(programs, root))["loki_lines_total"] == "failed", (
+            "the metric is required while Loki is running"
+        )
 
-    def test_what_comes_with_an_event_may_be_missing(self, programs: Programs, root: Path) -> None:
+    def test_optional_metric_may_be_missing(self, programs: Programs, root: Path) -> None:
         entry = {"metric": "redis_db_keys", "reason": "no key yet"}
         write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
         self.live.remove("redis_db_keys")
-        assert told(self.look(programs, root))["redis_db_keys"] == "ok"
+        assert outcomes(self.check(programs, root))["redis_db_keys"] == "ok"
 
-    def test_what_a_young_prometheus_has_not_recorded_yet_may_be_missing(self, programs: Programs, root: Path) -> None:
+    def test_recorded_series_may_be_missing_after_a_start_of_prometheus(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Lines", "loki:lines"))
-        assert told(self.look(programs, root))["loki:lines"] == "failed"
+        assert outcomes(self.check(programs, root))["loki:lines"] == "failed"
         self.started = datetime.now(UTC).isoformat()
-        found = self.look(programs, root)
-        assert told(found)["loki:lines"] == "ok"
+        found = self.check(programs, root)
+        assert outcomes(found)["loki:lines"] == "ok"
         programs.on("prometheus/api/v1/query_range", prometheus({"result": []}))
         [panel] = panels.check(stack(programs.docker, root, "prometheus"), found)
         assert (panel.outcome, panel.detail.partition(":")[0]) == (Outcome.OK, "loki")
 
-    def test_what_may_be_missing_where_its_service_runs(self, programs: Programs, root: Path) -> None:
-        """The service's own entry does not hide the other."""
+    def test_optional_metric_of_a_running_service_may_be_missing(self, programs: Programs, root: Path) -> None:
+        """The entry of the service does not hide the entry of the metric."""
         dashboard(root, ("prometheus", "Lines", "loki_lines_total"))
         write(root, "images/loki/contract.yml", {"services": ["loki"], "metrics": "loki_.+"})
         entry = {"metric": "loki_lines_total", "reason": "no line yet"}
         write(root, "monitoring/prometheus/expected-absent.yml", EXPECTED | {"metrics": [entry]})
         self.live.remove("loki_lines_total")
-        assert told(self.look(programs, root))["loki_lines_total"] == "ok"
-        assert told(self.look(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
+        assert outcomes(self.check(programs, root))["loki_lines_total"] == "ok"
+        assert outcomes(self.check(programs, root, absent=("loki",)))["loki_lines_total"] == "skipped"
 
-    def test_an_expression_that_does_not_parse_fails(self, programs: Programs, root: Path) -> None:
+    def test_expression_with_a_syntax_error_fails(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("prometheus", "Keys", "sum(redis_db_keys"))
-        assert told(self.look(programs, root))["netmon-one: Keys"] == "failed"
+        assert outcomes(self.check(programs, root))["netmon-one: Keys"] == "failed"
 
 
 SERIES = {"metric": {}, "values": [[1, "5"]]}
 
 
 class TestPanels:
-    """What panels show."""
+    """Data of panels."""
 
-    def look(self, programs: Programs, root: Path, *running: str, absent: tuple[str, ...] = ()) -> list[Finding]:
+    def check(self, programs: Programs, root: Path, *running: str, absent: tuple[str, ...] = ()) -> list[Finding]:
         return list(panels.check(stack(programs.docker, root, *running, absent=absent)))
 
     @pytest.mark.parametrize(
         ("result", "outcome"),
         [([SERIES], "ok"), ([], "failed"), ([{"metric": {}, "values": [[1, "NaN"]]}], "failed")],
     )
-    def test_a_query_with_and_without_data(
-        self, programs: Programs, root: Path, result: list[object], outcome: str
-    ) -> None:
+    def test_query_without_data_fails(self, programs: Programs, root: Path, result: list[object], outcome: str) -> None:
         programs.on("prometheus/api/v1/query_range", prometheus({"result": result}))
-        assert told(self.look(programs, root, "prometheus")) == {"netmon-one: Keys (A)": outcome}
+        assert outcomes(self.check(programs, root, "prometheus")) == {"netmon-one: Keys (A)": outcome}
 
-    def test_a_query_that_is_refused_is_shown(self, programs: Programs, root: Path) -> None:
+    def test_rejected_query_fails_with_its_status(self, programs: Programs, root: Path) -> None:
         programs.on("prometheus/api/v1/query_range", 400)
-        [found] = self.look(programs, root, "prometheus")
+        [found] = self.check(programs, root, "prometheus")
         assert found.outcome is Outcome.FAILED
         assert "status 400" in found.detail
         assert "redis_db_keys" in found.detail
 
-    def test_every_store_is_asked_in_its_way(self, programs: Programs, root: Path) -> None:
+    def test_every_store_is_queried_with_its_own_api(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("loki", "Lines", '{service_name="app"}'), ("tempo", "Slow", "{ duration > 1s }"))
-        asked: list[Parameters] = []
+        received: list[Parameters] = []
 
         def lines(parameters: Parameters) -> dict[str, Any]:
-            asked.append(parameters)
+            received.append(parameters)
             return prometheus({"result": [{"stream": {}, "values": [["1", "line"]]}]})
 
         programs.on("loki/loki/api/v1/query_range", lines)
         programs.on("tempo/api/search", {"traces": [{"traceID": "1"}]})
-        found = told(self.look(programs, root, "loki", "tempo"))
+        found = outcomes(self.check(programs, root, "loki", "tempo"))
         assert found == {"netmon-one: Lines (A)": "ok", "netmon-one: Slow (A)": "ok"}
-        assert asked[0]["query"] == '{service_name="app"}'
+        assert received[0]["query"] == '{service_name="app"}'
         programs.on("tempo/api/search", {"traces": []})
-        assert told(self.look(programs, root, "loki", "tempo"))["netmon-one: Slow (A)"] == "failed"
+        assert outcomes(self.check(programs, root, "loki", "tempo"))["netmon-one: Slow (A)"] == "failed"
 
-    def test_a_store_that_is_absent_is_named_for_each_panel(self, programs: Programs, root: Path) -> None:
+    def test_panels_of_an_unavailable_store_are_skipped(self, programs: Programs, root: Path) -> None:
         dashboard(root, ("loki", "Lines", "{}"), ("loki", "Errors", "{}"))
-        found = self.look(programs, root, "prometheus", absent=("loki",))
+        found = self.check(programs, root, "prometheus", absent=("loki",))
         assert [each.outcome for each in found] == [Outcome.SKIPPED] * 2
         assert "loki is not in the local images" in found[0].detail
 
-    def test_panels_that_may_be_empty(self, programs: Programs, root: Path) -> None:
+    def test_panel_that_is_empty_by_design_is_ok(self, programs: Programs, root: Path) -> None:
         programs.on("prometheus/api/v1/query_range", prometheus({"result": []}))
         write(root, "monitoring/grafana/empty-by-design.yml", [{"panel": "Keys", "reason": "nothing happened"}])
-        [found] = self.look(programs, root, "prometheus")
+        [found] = self.check(programs, root, "prometheus")
         assert (found.outcome, found.detail) == (Outcome.OK, "nothing happened")
         entry = {"panel": "Keys", "reason": "Loki's", "needs": "loki", "dashboard": "netmon-one"}
         write(root, "monitoring/grafana/empty-by-design.yml", [entry])
-        assert told(self.look(programs, root, "prometheus", absent=("loki",)))["netmon-one: Keys (A)"] == "skipped"
-        assert told(self.look(programs, root, "prometheus"))["netmon-one: Keys (A)"] == "failed"
+        assert outcomes(self.check(programs, root, "prometheus", absent=("loki",)))["netmon-one: Keys (A)"] == "skipped"
+        assert outcomes(self.check(programs, root, "prometheus"))["netmon-one: Keys (A)"] == "failed"
 
 
 class TestOneRequest:
-    """From the exemplar to the trace to the log lines."""
+    """One request from its exemplar to its trace to its log lines."""
 
     LOCAL = ("app", "worker", "otel-collector", "prometheus", "jaeger", "victorialogs")
     PULLED = ("app", "worker", "otel-collector", "prometheus", "tempo", "loki")
 
     @pytest.fixture(autouse=True)
-    def _all_is_well(self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _stored_signals(self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(correlation, "PAUSE", 0.001)
-        monkeypatch.setattr(correlation, "SECONDS", 0.05)
+        monkeypatch.setattr(correlation, "TIMEOUT_SECONDS", 0.05)
         monkeypatch.setattr(secrets, "token_hex", lambda _size: "abc")
         (root / "secrets").mkdir()
         (root / "secrets/api_token.txt").write_text(TOKEN)
         self.exemplar = {"labels": {"trace_id": "abc"}, "value": "0.012", "timestamp": 1.0}
         programs.on("app/api/probes", {"id": "1"})
-        programs.on("prometheus/api/v1/query_exemplars", lambda _asked: prometheus(
+        programs.on("prometheus/api/v1/query_exemplars", lambda _parameters: prometheus(
             [{"seriesLabels": {"method": "POST", "route": "/api/probes"}, "exemplars": [self.exemplar]}]))  # fmt: skip
         processes = {"p1": {"serviceName": "netmon-app"}, "p2": {"serviceName": "netmon-worker"}}
         programs.on("jaeger/api/traces/abc", {"data": [{"processes": processes}]})
@@ -254,7 +254,9 @@ class TestOneRequest:
         programs.on("loki/loki/api/v1/query_range", prometheus({"result": streams}))
 
     @pytest.mark.parametrize("running", [LOCAL, PULLED])
-    def test_is_followed(self, programs: Programs, root: Path, running: tuple[str, ...]) -> None:
+    def test_request_is_followed_through_all_signals(
+        self, programs: Programs, root: Path, running: tuple[str, ...]
+    ) -> None:
         found = list(correlation.check(stack(programs.docker, root, *running)))
         assert [(each.subject, each.outcome.value, each.detail) for each in found] == [
             ("metrics", "ok", "exemplar of POST /api/probes: 0.012 s"),
@@ -274,46 +276,44 @@ class TestOneRequest:
             ("prometheus/api/v1/query_exemplars", prometheus([]), "metrics"),
         ],
     )
-    def test_a_signal_that_is_missing_fails(
-        self, programs: Programs, root: Path, address: str, answer: Any, signal: str
-    ) -> None:
+    def test_missing_signal_fails(self, programs: Programs, root: Path, address: str, answer: Any, signal: str) -> None:
         programs.on(address, answer)
-        found = told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))
+        found = outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))
         assert found.pop(signal) == "failed"
         assert set(found.values()) == {"ok"}
 
-    def test_another_requests_exemplar_is_not_ours(self, programs: Programs, root: Path) -> None:
+    def test_exemplar_of_another_request_is_not_accepted(self, programs: Programs, root: Path) -> None:
         self.exemplar["labels"] = {"trace_id": "other"}
-        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
+        assert outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
 
-    def test_the_request_whose_exemplar_took_the_place_of_ours_is_followed(
+    def test_request_of_a_newer_exemplar_is_followed_instead(
         self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(correlation, "OWN", 0.0)
-        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
-        assert set(told(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
+        monkeypatch.setattr(correlation, "OWN_EXEMPLAR_SECONDS", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "own")
+        assert set(outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
 
-    def test_it_has_to_be_found_as_a_whole(
+    def test_newer_request_must_have_all_signals(
         self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(correlation, "OWN", 0.0)
-        monkeypatch.setattr(secrets, "token_hex", lambda _size: "ours")
+        monkeypatch.setattr(correlation, "OWN_EXEMPLAR_SECONDS", 0.0)
+        monkeypatch.setattr(secrets, "token_hex", lambda _size: "own")
         programs.on("jaeger/api/traces/abc", 404)
-        assert told(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
+        assert outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
 
-    def test_an_application_that_refuses_fails(self, programs: Programs, root: Path) -> None:
+    def test_rejected_probe_fails(self, programs: Programs, root: Path) -> None:
         programs.on("app/api/probes", 503)
         [found] = correlation.check(stack(programs.docker, root, *self.LOCAL))
         assert found.outcome is Outcome.FAILED
-        assert "does not accept a probe" in found.detail
+        assert "rejects a probe" in found.detail
 
-    def test_what_nothing_stores_is_named(self, programs: Programs, root: Path) -> None:
-        found = told(list(correlation.check(stack(programs.docker, root, "app", "worker", "otel-collector"))))
+    def test_signals_without_a_store_are_skipped(self, programs: Programs, root: Path) -> None:
+        found = outcomes(list(correlation.check(stack(programs.docker, root, "app", "worker", "otel-collector"))))
         assert found == {"logs": "skipped", "metrics": "skipped", "traces": "skipped"}
 
 
 class TestGrafana:
-    """What Grafana has."""
+    """Grafana's data sources and dashboards."""
 
     @pytest.fixture(autouse=True)
     def _provisioned(self, root: Path, project: Project) -> None:
@@ -324,22 +324,22 @@ class TestGrafana:
             root, "monitoring/grafana/groups/jaeger/jaeger.yml", {"datasources": [{"uid": "jaeger", "type": "jaeger"}]}
         )
 
-    def test_everything_answers(self, programs: Programs, root: Path, project: Project) -> None:
+    def test_healthy_data_sources_and_dashboards_are_ok(self, programs: Programs, root: Path, project: Project) -> None:
         programs.on("grafana/api/datasources/uid/prometheus/health", {"status": "OK"})
         programs.on("grafana/api/datasources/proxy/uid/alertmanager/api/v2/status", {})
         programs.on("grafana/api/dashboards/uid/netmon-one", {})
         found = list(grafana.check(project, stack(programs.docker, root, "grafana")))
-        assert told(found) == dict.fromkeys(
+        assert outcomes(found) == dict.fromkeys(
             ["data source prometheus", "data source alertmanager", "dashboard netmon-one"], "ok"
         )
         assert programs.asked[0]["headers"]["Authorization"].startswith("Basic ")
 
-    def test_what_is_missing_fails(self, programs: Programs, root: Path, project: Project) -> None:
-        found = told(list(grafana.check(project, stack(programs.docker, root, "grafana", "jaeger"))))
+    def test_missing_data_sources_and_dashboards_fail(self, programs: Programs, root: Path, project: Project) -> None:
+        found = outcomes(list(grafana.check(project, stack(programs.docker, root, "grafana", "jaeger"))))
         assert set(found.values()) == {"failed"}
-        assert "data source jaeger" in found, "its group is on"
+        assert "data source jaeger" in found, "its group is enabled"
 
-    def test_absent(self, programs: Programs, root: Path, project: Project) -> None:
+    def test_unavailable_grafana_is_skipped(self, programs: Programs, root: Path, project: Project) -> None:
         [found] = grafana.check(project, stack(programs.docker, root, "app", absent=("grafana",)))
         assert found.outcome is Outcome.SKIPPED
 

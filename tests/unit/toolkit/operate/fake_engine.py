@@ -1,4 +1,4 @@
-"""An engine that remembers: containers are made, become healthy or not, and go, as the commands say."""
+"""A fake engine with state: commands create, stop and remove its containers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FINE = Result(0, "", "")
 
 @dataclass
 class Engine:
-    """In the place of Docker and Compose, for one project.
+    """A fake of Docker and Compose for one project.
 
-    ``tags`` are image names and what they mean. ``sick`` says of a new container's image whether it will not become
-    healthy. ``log`` is every container that was made, stopped and removed, in that order.
+    ``tags`` maps image names to ids. ``sick`` decides by service and image whether a new container stays unhealthy.
+    ``log`` has every container that was created, stopped and removed, in order.
     """
 
     docker: FakeDocker
@@ -30,7 +30,7 @@ class Engine:
     containers: dict[str, dict[str, Any]] = field(default_factory=dict)
     oneoffs: dict[str, dict[str, Any]] = field(default_factory=dict)
     stopped: str = "exited"
-    """The status of a container that was told to stop; ``running`` while it finishes what it has begun."""
+    """The status of a container after `docker stop`; ``running`` while it drains."""
     migration: Result = FINE
     log: list[str] = field(default_factory=list)
     serving: list[int] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Engine:
             self.docker.answer(*words, by=by)
 
     def release(self) -> str:
-        """What Compose reads as the release: the environment goes before .env."""
+        """The release as Compose reads it: the environment takes precedence over .env."""
         for given in self.docker.environments[-1:]:
             if release := given.get("NETMON_RELEASE"):
                 return release
@@ -74,7 +74,7 @@ class Engine:
         return {"name": "network-monitor", "services": services}
 
     def start(self, service: str, **more: Any) -> str:
-        """Make a container; its id."""
+        """Create a container and return its id."""
         number = next(self._numbers)
         name = self.configuration()["services"][service]["image"]
         image = self.tags.setdefault(name, f"id-of-{name}")
@@ -99,13 +99,13 @@ class Engine:
     def _up(self, argv: list[str]) -> Result:
         service = argv[-1]
         present = [name for name in self.containers if name.startswith(f"{service}-")]
-        wanted = int(argv[argv.index("--scale") + 1].partition("=")[2]) if "--scale" in argv else len(present)
+        replicas = int(argv[argv.index("--scale") + 1].partition("=")[2]) if "--scale" in argv else len(present)
         if "--force-recreate" in argv:
             for name in present:
                 self._remove([name])
             present = []
-        for _ in range(wanted - len(present)):
-            self.log.append(f"made {self.start(service)}")
+        for _ in range(replicas - len(present)):
+            self.log.append(f"created {self.start(service)}")
         return FINE
 
     def _run(self, argv: list[str]) -> Result:

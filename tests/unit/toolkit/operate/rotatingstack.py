@@ -1,4 +1,4 @@
-"""A stack whose credentials are rotated: services with what they accept, containers with what they have read."""
+"""A fake stack for rotations: services with their accounts, containers with the credentials that they have read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIENTS = {
 
 
 class Stack:
-    """A stack that is up and knows its credentials."""
+    """A running stack with all its credentials."""
 
     def __init__(self, project: Project, docker: FakeDocker, profile: str) -> None:
         setup(project, profile, images="local")
@@ -42,9 +42,9 @@ class Stack:
         docker.answer("compose", "up", by=self._up)
         docker.answer("compose", "config", by=self._config)
         for account in accounts(project):
-            present = account.credential(account.current_values(project))
+            current = account.credential(account.current_values(project))
             if account.service != "app":
-                self.book.add(account.service, present.user, present.password)
+                self.book.add(account.service, current.user, current.password)
         self.engine.log.clear()
 
     def rotate(self, name: str = "", **options: Any) -> None:
@@ -60,18 +60,18 @@ class Stack:
     def in_use(self, name: str) -> dict[str, str]:
         return require_account(self.project, name).current_values(self.project)
 
-    def opens(self, account: Account, values: dict[str, str]) -> bool:
-        """With any container of the service."""
+    def accepts(self, account: Account, values: dict[str, str]) -> bool:
+        """Whether any container of the service accepts the credential."""
         credential = account.credential(values)
         if account.service == "app":
             return any(credential.password in self._tokens(name) for name in self._api())
-        return self.book.lets_in(account.service, credential.user, credential.password)
+        return self.book.accepts(account.service, credential.user, credential.password)
 
-    def every_client_is_let_in(self, account: Account) -> bool:
-        """With what each container has read at its start."""
+    def accepts_every_client(self, account: Account) -> bool:
+        """Whether the credentials that each client read at its start are accepted."""
         read = [each["read"] for service, uses in CLIENTS.items() for name, each in self.engine.containers.items()
                 if name.startswith(f"{service}-") and account.name.removesuffix("_password") in uses]  # fmt: skip
-        return all(self.opens(account, {key.lower(): value for key, value in each.items()}) for each in read)
+        return all(self.accepts(account, {key.lower(): value for key, value in each.items()}) for each in read)
 
     def every_replica_accepts(self, token: str) -> bool:
         return all(token in self._tokens(name) for name in self._api())
@@ -80,7 +80,7 @@ class Stack:
         return [name for name in self.engine.containers if name.startswith("app-")]
 
     def _tokens(self, container: str) -> set[str]:
-        """What a container accepts: the lines of the file as it was mounted, or the one of its environment."""
+        """The tokens that a container accepts: the lines of its mounted file, or the token of its environment."""
         made = self.engine.containers[container]
         if self.profile == "prod":
             return set(Path(made["mounted"]).read_text().split())
@@ -94,10 +94,10 @@ class Stack:
         return image | {"environment": self._environment(service)}
 
     def _has(self, service: str, secret: str) -> bool:
-        asks = {
+        own = {
             each.name for account in accounts(self.project) if account.service == service for each in account.secrets
         }
-        return secret in asks or secret.startswith(CLIENTS.get(service, ("-",)))
+        return secret in own or secret.startswith(CLIENTS.get(service, ("-",)))
 
     def _environment(self, service: str) -> dict[str, str]:
         if self.profile == "prod":
@@ -116,8 +116,8 @@ class Stack:
         before = set(self.engine.containers)
         for name in [name for name in before if name.startswith(f"{service}-") and "--force-recreate" in argv]:
             del self.engine.containers[name]
-        time.sleep(0.002)  # files and containers are told apart by their times
+        time.sleep(0.002)  # files and containers are distinguished by their times
         self.start(service)
         [made] = set(self.engine.containers) - before
-        self.engine.log.append(f"made {made}")
+        self.engine.log.append(f"created {made}")
         return Result(0, "", "")

@@ -1,4 +1,4 @@
-"""The demo's traffic: what is asked, which way, and how it ends."""
+"""The demo's traffic: its requests, its route, and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.stack_http import Response
-from toolkit.operate.demo import TARGETS, Visitor, demo
+from toolkit.operate.demo import TARGETS, TrafficGenerator, demo
 
 ACCEPTED = {"id": "p1", "target": "http:app:3000:abc"}
 
@@ -28,30 +28,30 @@ def _set_up(project: Project) -> None:
 
 
 def containers(docker: FakeDocker, port: int | None = None) -> None:
-    """An application that runs, published at ``port`` if there is one."""
+    """A running application, published at ``port`` if given."""
     ports = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]} if port else {}
     docker.on("compose", "config", stdout=configuration(app={}))
     docker.on("ps", stdout="id-app-1")
     docker.on("container", "inspect", stdout=[container("app", ports=ports)])
 
 
-def test_visits_are_of_every_kind_and_follow_what_was_accepted() -> None:
-    visitor = Visitor("http://app:3000", TARGETS, {"Authorization": "Bearer x"})
-    visitor.learn(Response("", 202, {}, json.dumps(ACCEPTED), ""))
-    visits = list(itertools.islice(visitor.requests(), 60))
-    bodies = {json.loads(request.body)["url"] for _, request in visits if request.body}
+def test_requests_are_of_every_kind_and_follow_the_accepted_probe() -> None:
+    generator = TrafficGenerator("http://app:3000", TARGETS, {"Authorization": "Bearer x"})
+    generator.record(Response("", 202, {}, json.dumps(ACCEPTED), ""))
+    pending = list(itertools.islice(generator.requests(), 60))
+    bodies = {json.loads(request.body)["url"] for _, request in pending if request.body}
     assert {"http://app:1/", "http://app:3000/nothing", "ftp://app/", *TARGETS} <= bodies
     assert {"unknown probe", "cache hit", "cache miss"} <= {
-        word for purpose, _ in visits for word in ("unknown probe", "cache hit", "cache miss") if word in purpose
+        word for purpose, _ in pending for word in ("unknown probe", "cache hit", "cache miss") if word in purpose
     }
-    assert all(("Authorization" in request.headers) is (request.method == "POST") for _, request in visits)
-    urls = [request.url for _, request in visits]
+    assert all(("Authorization" in request.headers) is (request.method == "POST") for _, request in pending)
+    urls = [request.url for _, request in pending]
     assert "http://app:3000/api/probes/p1" in urls
     assert f"http://app:3000/api/targets/{ACCEPTED['target']}/latest" in urls
-    assert not any("internet" in url or "example" in url for url in bodies), "nothing leaves this machine"
+    assert not any("internet" in url or "example" in url for url in bodies), "no traffic leaves this machine"
 
 
-def test_over_the_published_port(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_uses_the_published_port(project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     def answer(method: str, _path: str, headers: dict[str, str], _body: str) -> Route:
         if method != "POST":
             return 404, {}, {}
@@ -69,7 +69,7 @@ def test_over_the_published_port(project: Project, docker: FakeDocker, capsys: p
     assert "20 requests in" in capsys.readouterr().out
 
 
-def test_from_inside_where_nothing_is_published(project: Project, docker: FakeDocker) -> None:
+def test_demo_runs_inside_the_stack_without_a_published_port(project: Project, docker: FakeDocker) -> None:
     containers(docker)
     programs = Programs(docker)
     programs.on("app/api/probes", ACCEPTED)
@@ -77,20 +77,20 @@ def test_from_inside_where_nothing_is_published(project: Project, docker: FakeDo
     assert programs.asked[0]["url"] == "http://app:3000/api/probes"
 
 
-def test_an_application_that_does_not_run(project: Project, docker: FakeDocker) -> None:
+def test_demo_without_a_running_application_fails(project: Project, docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(app={}))
     docker.on("ps", stdout="")
-    with pytest.raises(ToolkitError, match="app does not run"):
+    with pytest.raises(ToolkitError, match="app is not running"):
         demo(project, docker.cli, 1, 1)
 
 
-def test_an_application_that_does_not_answer(project: Project, docker: FakeDocker) -> None:
+def test_demo_fails_if_the_application_does_not_answer(project: Project, docker: FakeDocker) -> None:
     containers(docker, 1)
     with pytest.raises(ToolkitError, match="app does not answer"):
         demo(project, docker.cli, 1, 1)
 
 
-def test_ctrl_c_ends_it_with_what_was_done(
+def test_ctrl_c_ends_the_demo_with_its_summary(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A deploy: its steps in their order, what becomes of a broken release, and of a run that was killed at any step."""
+"""Deploy: order of its steps, rollback of broken releases, and recovery from a kill at any step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OLD, NEW = "20260101-000000", "20260102-000000"
 
 
 class Stack:
-    """A stack of release OLD that is up, and everything that a deploy asks."""
+    """A running stack of release OLD, with every API that a deploy uses."""
 
     def __init__(self, project: Project, docker: FakeDocker) -> None:
         setup(project, "dev", images="local")
@@ -57,25 +57,27 @@ class Stack:
         deploy(self.project, self.docker.cli, timeout=1, **options)
 
     @property
-    def in_force(self) -> str:
+    def live(self) -> str:
         return self.project.env["NETMON_RELEASE"]
 
     def running(self) -> set[str]:
         return {image.rpartition(":")[2] for name in SERVICES for image in self.engine.of(name)}
 
-    def whole(self, release: str) -> bool:
-        """Every service has its one container of this release, and nothing of a deploy is left."""
+    def consistent(self, release: str) -> bool:
+        """Whether every service has one container of this release, and no trace of a deploy is left."""
         one_each = all(len(self.engine.of(name)) == 1 for name in SERVICES)
         clean = not self.engine.oneoffs and not journal.path(self.project).exists()
         silent = set(self.silences.values()) <= {"expired"}
-        return (self.in_force, self.running()) == (release, {release}) and one_each and clean and silent
+        return (self.live, self.running()) == (release, {release}) and one_each and clean and silent
 
     def _exec(self, _argv: list[str]) -> Result:
         literal = self.docker.inputs[-1].rpartition("main(json.loads(")[2].strip().removesuffix("))")
         answers = [self._answer(each["method"], each["url"].removeprefix("http://"), each["body"], each["headers"])
                    for each in json.loads(ast.literal_eval(literal))]  # fmt: skip
-        told = [{"status": status, "body": json.dumps(body), "headers": {}, "error": ""} for status, body in answers]
-        return FakeDocker.result(told)
+        responses = [
+            {"status": status, "body": json.dumps(body), "headers": {}, "error": ""} for status, body in answers
+        ]
+        return FakeDocker.result(responses)
 
     def _answer(self, method: str, address: str, body: str | None, headers: dict[str, str]) -> tuple[int, Any]:
         host, _, path = address.partition("/")
@@ -95,8 +97,8 @@ class Stack:
                 image = (here | self.engine.oneoffs)[name]["Config"]["Image"]
                 return self.healthy, {"version": image.rpartition(":")[2], "checks": {}}
             case "POST", _, "api/probes":
-                knows = headers.get("Authorization") == self.access
-                return self.accepts if knows else 401, {"id": "1", "target": "t"}
+                authorized = headers.get("Authorization") == self.access
+                return self.accepts if authorized else 401, {"id": "1", "target": "t"}
             case _:
                 return 200, {"status": "succeeded", "http_status": 200}
 
@@ -108,11 +110,11 @@ class Stack:
 
 @pytest.fixture
 def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """The stack; nothing waits, the engine is new enough, and smoke is green."""
-    monkeypatch.setattr(rolling, "SETTLE", 0)
+    """The stack, without waits, with a supported engine and passing smoke checks."""
+    monkeypatch.setattr(rolling, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(wait, "PAUSE", 0)
-    monkeypatch.setattr(rehearsal, "ANSWER", 0)
-    monkeypatch.setattr(rehearsal, "PROBE", 0)
+    monkeypatch.setattr(rehearsal, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(rehearsal, "PROBE_SECONDS", 0)
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
     monkeypatch.setattr(package, "smoke", lambda *_: GREEN)
     monkeypatch.setattr(builds, "_build_bases", lambda _project: None)
@@ -120,68 +122,68 @@ def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch)
     return Stack(project, docker)
 
 
-def test_what_was_in_force_before_the_first_deploy_is_a_release_from_then_on(stack: Stack) -> None:
-    """`up` builds it no more: the state that was refused would come into force that way."""
+def test_first_deploy_makes_the_former_state_a_release(stack: Stack) -> None:
+    """`up` no longer builds it: a failed release would become live that way."""
     envfile.update(stack.project.env_file, {"NETMON_RELEASE": ""})
     stack.docker.on("compose", "build", code=1, stderr="no such file")
-    with pytest.raises(ToolkitError, match="dev is in force"):
+    with pytest.raises(ToolkitError, match="dev is live"):
         stack.deploy()
-    assert stack.in_force == "dev"
+    assert stack.live == "dev"
 
 
-def test_a_good_release(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_healthy_release_becomes_live(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     stack.deploy()
-    new = stack.in_force
-    assert stack.whole(new)
+    new = stack.live
+    assert stack.consistent(new)
     assert new != OLD
     assert stack.engine.log == [
         f"built network-monitor:{new}",
         f"ran worker migrate of {new}",
-        "made worker-6", "stopped worker-1", "removed worker-1",
+        "created worker-6", "stopped worker-1", "removed worker-1",
         f"ran app of {new}", "removed network-monitor-app-candidate",
-        "made app-8", "stopped app-2", "removed app-2",
-        "made container-exporter-9", "stopped container-exporter-3", "removed container-exporter-3",
+        "created app-8", "stopped app-2", "removed app-2",
+        "created container-exporter-9", "stopped container-exporter-3", "removed container-exporter-3",
     ]  # fmt: skip
     assert f"invoke deploy --release={OLD}" in capsys.readouterr().out
 
 
-def test_the_image_before_is_retained(stack: Stack) -> None:
+def test_former_image_is_retained(stack: Stack) -> None:
     stack.deploy()
     assert stack.engine.tags["network-monitor-former:1"] == f"id-of-network-monitor:{OLD}"
 
 
-def test_the_alerts_that_it_causes_are_silent_meanwhile(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[dict[str, Any]] = []
+def test_alerts_triggered_by_a_deploy_are_silenced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    silences: list[dict[str, Any]] = []
 
     def seen(*_arguments: Any) -> Report:
-        told.extend(json.loads(text) for text in stack.silences.values())
+        silences.extend(json.loads(text) for text in stack.silences.values())
         return GREEN
 
     monkeypatch.setattr(package, "smoke", seen)
     stack.deploy()
-    [silence] = told
+    [silence] = silences
     assert silence["startsAt"] < silence["endsAt"]
     matchers = {each["name"]: each["value"].split("|") for each in silence["matchers"]}
     assert {"TargetDown", "EndpointDown"} <= set(matchers["alertname"])
     assert set(matchers["service"]) >= set(SERVICES)
     assert "db" not in matchers["service"]
-    assert "ApiErrorBurst" not in matchers["alertname"], "what clients see is told as ever"
+    assert "ApiErrorBurst" not in matchers["alertname"], "errors seen by clients are not silenced"
 
 
-def test_without_monitoring_the_silence_is_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deploy_without_monitoring_skips_the_silence(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     del stack.engine.services["alertmanager"]
     stack.deploy()
-    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+    assert "skipped: alertmanager is disabled" in capsys.readouterr().out
     assert stack.silences == {}
 
 
-def test_a_silence_that_is_refused_stops_nothing(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejected_silence_does_not_stop_the_deploy(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     inner = stack._answer
     stack._answer = lambda method, address, body, headers: (  # type: ignore[method-assign]
         (500, "full") if "silence" in address else inner(method, address, body, headers)
     )
     stack.deploy()
-    assert stack.whole(stack.in_force)
+    assert stack.consistent(stack.live)
     assert "cannot create a silence" in capsys.readouterr().out
 
 
@@ -213,59 +215,60 @@ def no_build(stack: Stack, _patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (never_healthy("worker"), "worker cannot become healthy"),
         (never_healthy("app"), "app cannot become healthy"),
         (never_healthy("container-exporter"), "container-exporter cannot become healthy"),
         (bad_migration, "cannot migrate the database: the column is there"),
         (no_dependency, "the new app does not work"),
-        (requests_fail, "/api/probes is answered with status 500"),
+        (requests_fail, "/api/probes returned status 500"),
         (no_smoke, "smoke checks failed"),
         (no_build, "cannot build"),
     ],
 )
-def test_a_broken_release_leaves_everything_as_it_was(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Stack, pytest.MonkeyPatch], None], said: str
+def test_broken_release_is_rolled_back(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Stack, pytest.MonkeyPatch], None], message: str
 ) -> None:
     broken(stack, monkeypatch)
-    with pytest.raises(ToolkitError, match=f"{OLD} is in force") as raised:
+    with pytest.raises(ToolkitError, match=f"{OLD} is live") as raised:
         stack.deploy()
-    assert said in raised.value.render()
+    assert message in raised.value.render()
     assert raised.value.code == 1
-    assert stack.whole(OLD)
+    assert stack.consistent(OLD)
     assert stack.engine.serving.count(0) == 0, "no service was ever without a healthy container"
 
 
-def test_going_back_reverses_the_order(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old application goes before the old worker: who writes jobs is never newer than who reads them."""
+def test_rollback_reverses_the_order(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application is rolled back before the worker: the producer of jobs is never newer than the consumer."""
     monkeypatch.setattr(package, "smoke", lambda *_: RED)
     with pytest.raises(ToolkitError):
         stack.deploy()
-    back = [line.partition("-")[0] for line in stack.engine.log if line.startswith("made")]
-    assert back == ["made worker", "made app", "made container", "made container", "made app", "made worker"]
+    order = [line.partition("-")[0] for line in stack.engine.log if line.startswith("created")]
+    services = ["worker", "app", "container", "container", "app", "worker"]
+    assert order == [f"created {service}" for service in services]
 
 
-def test_going_back_that_fails_is_gone_on_with(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rollback_is_completed_by_the_next_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "smoke", lambda *_: RED)
     real = rolling.replace
 
     def fails(*arguments: Any, keep: set[str] | None = None, **options: Any) -> None:
         if keep is not None:
-            raise ToolkitError("the engine is away")
+            raise ToolkitError("the engine is unavailable")
         real(*arguments, **options)
 
     monkeypatch.setattr(rolling, "replace", fails)
-    with pytest.raises(ToolkitError, match=f"going back to {OLD} did not end") as raised:
+    with pytest.raises(ToolkitError, match=f"the rollback to {OLD} is incomplete") as raised:
         stack.deploy()
-    assert "the engine is away" in raised.value.why
+    assert "the engine is unavailable" in raised.value.why
     monkeypatch.setattr(rolling, "replace", real)
     recover(stack.project, stack.docker.cli, 1)
-    assert stack.whole(OLD)
+    assert stack.consistent(OLD)
 
 
 class Killed(BaseException):
-    """Nothing that the code could catch."""
+    """A kill, which the code cannot catch."""
 
 
 CHANGING = {"up", "run", "build", "stop", "rm", "tag", "exec"}
@@ -273,10 +276,10 @@ CHANGING = {"up", "run", "build", "stop", "rm", "tag", "exec"}
 
 @pytest.mark.parametrize("resume", ["recover", "deploy"])
 @pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
-def test_killed_at_any_command(
+def test_deploy_killed_at_any_command_is_recovered(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, resume: str, broken: bool
 ) -> None:
-    """Whatever command was the last one, the next run leaves one release, whole."""
+    """After a kill at each command, the next run leaves one consistent release."""
     monkeypatch.setattr(package, "smoke", lambda *_: RED if broken else GREEN)
     original = type(stack.docker).__call__
     count = 0
@@ -312,22 +315,22 @@ def test_killed_at_any_command(
             monkeypatch.setattr(package, "smoke", lambda *_: RED if broken else GREEN)
         else:
             recover(again.project, again.docker.cli, 1)
-        assert again.whole(again.in_force), (number, again.engine.log)
+        assert again.consistent(again.live), (number, again.engine.log)
     assert count > 20, count
 
 
-def test_ctrl_c_goes_back(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_rolls_back(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> Report:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(package, "smoke", interrupted)
-    with pytest.raises(ToolkitError, match=f"{OLD} is in force") as raised:
+    with pytest.raises(ToolkitError, match=f"{OLD} is live") as raised:
         stack.deploy()
     assert raised.value.code == 130
-    assert stack.whole(OLD)
+    assert stack.consistent(OLD)
 
 
-def test_one_at_a_time(stack: Stack) -> None:
+def test_concurrent_deploy_is_refused(stack: Stack) -> None:
     with stack.project.lock_file.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ToolkitError, match="another run of the toolkit"):
@@ -335,33 +338,33 @@ def test_one_at_a_time(stack: Stack) -> None:
     assert stack.engine.log == []
 
 
-def test_nothing_to_replace(stack: Stack) -> None:
+def test_deploy_without_running_containers_fails(stack: Stack) -> None:
     stack.engine.containers.clear()
-    with pytest.raises(ToolkitError, match="there is nothing to replace") as raised:
+    with pytest.raises(ToolkitError, match="nothing to replace") as raised:
         stack.deploy()
     assert raised.value.fix == "run: invoke up"
 
 
 class TestRetained:
-    """A release whose images are still here."""
+    """Deploying a release whose images are retained."""
 
-    def test_it_is_neither_built_nor_migrated(self, stack: Stack) -> None:
+    def test_retained_release_is_neither_built_nor_migrated(self, stack: Stack) -> None:
         stack.engine.tags[f"network-monitor:{NEW}"] = f"id-of-network-monitor:{NEW}"
         stack.deploy(name=NEW)
-        assert stack.whole(NEW)
+        assert stack.consistent(NEW)
         assert not [line for line in stack.engine.log if "built" in line or "migrate" in line]
 
-    def test_one_that_is_gone(self, stack: Stack) -> None:
-        with pytest.raises(ToolkitError, match=f"there is no release {NEW}"):
+    def test_missing_release_is_refused(self, stack: Stack) -> None:
+        with pytest.raises(ToolkitError, match=f"release {NEW} not found"):
             stack.deploy(name=NEW)
-        assert stack.whole(OLD)
+        assert stack.consistent(OLD)
 
-    def test_a_name_that_is_none(self, stack: Stack) -> None:
+    def test_invalid_name_is_refused(self, stack: Stack) -> None:
         with pytest.raises(ToolkitError, match="unknown release") as raised:
             stack.deploy(name="../x")
         assert raised.value.code == 2
 
-    def test_older_ones_are_removed(self, stack: Stack) -> None:
+    def test_older_releases_are_removed(self, stack: Stack) -> None:
         stack.docker.on("image", "ls", stdout=f"dev\n{OLD}\n20250101-000000\n20250102-000000-abc1234-dirty\nmine\n")
         stack.docker.on("image", "rm")
         stack.deploy()
@@ -370,17 +373,17 @@ class TestRetained:
         ]  # fmt: skip
 
 
-def test_the_name_says_the_commit(stack: Stack) -> None:
+def test_release_name_contains_the_commit(stack: Stack) -> None:
     stack.docker.on("git", "describe", stdout="abc1234-dirty\n")
     stack.deploy()
-    assert stack.in_force.endswith("-abc1234-dirty")
+    assert stack.live.endswith("-abc1234-dirty")
 
 
-class TestForeignApplication:
-    """An application whose image is made elsewhere."""
+class TestExternalApplication:
+    """An application whose image is built elsewhere."""
 
     @pytest.fixture(autouse=True)
-    def _foreign(self, stack: Stack) -> None:
+    def _external(self, stack: Stack) -> None:
         envfile.update(stack.project.env_file, {"APP_IMAGE": "theirs:1"})
         self.stack, engine = stack, stack.engine
         engine.services["app"]["image"] = "theirs:1"
@@ -406,49 +409,49 @@ class TestForeignApplication:
         self.stack.engine.tags[argv[-1]] = "id-2"
         return Result(0, "", "")
 
-    def test_another_image_is_in_env_once_it_has_proven_itself(self) -> None:
+    def test_verified_image_is_written_to_env(self) -> None:
         self.stack.deploy(image="theirs:2")
         assert self.stack.project.env["APP_IMAGE"] == "theirs:2"
         assert self.stack.engine.of("app") == ["id-2"]
 
-    def test_a_tag_that_has_moved_means_again_what_it_did(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_rollback_restores_a_moved_tag(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(package, "smoke", lambda *_: RED)
-        with pytest.raises(ToolkitError, match="is in force"):
+        with pytest.raises(ToolkitError, match="is live"):
             self.stack.deploy()
         assert self.stack.engine.tags["theirs:1"] == "id-1"
         assert self.stack.engine.of("app") == ["id-1"]
 
-    def test_one_that_is_here_and_cannot_be_pulled(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_failed_pull_uses_the_local_image(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.stack.docker.on("pull", code=1, stderr="pull access denied")
         self.stack.deploy()
-        assert "theirs:1 is taken as it is here" in capsys.readouterr().out
+        assert "theirs:1 cannot be pulled, using the local image" in capsys.readouterr().out
 
-    def test_one_that_is_nowhere(self) -> None:
+    def test_missing_image_fails_the_deploy(self) -> None:
         self.stack.docker.on("pull", code=1, stderr="manifest unknown")
         with pytest.raises(ToolkitError, match="manifest unknown"):
             self.stack.deploy(image="theirs:3")
         assert self.stack.engine.of("app") == ["id-1"]
 
-    def test_a_build_that_always_has_the_same_name(self) -> None:
+    def test_build_with_a_fixed_name_is_refused(self) -> None:
         envfile.update(self.stack.project.env_file, {"APP_CONTEXT": "../mine"})
         with pytest.raises(ToolkitError, match="remove APP_IMAGE"):
             self.stack.deploy()
 
 
-def test_an_image_for_an_application_that_is_built(stack: Stack) -> None:
-    with pytest.raises(ToolkitError, match="--image is refused") as raised:
+def test_image_option_for_a_built_application_is_refused(stack: Stack) -> None:
+    with pytest.raises(ToolkitError, match="--image cannot be used") as raised:
         stack.deploy(image="theirs:1")
     assert raised.value.code == 2
 
 
 class TestRecover:
-    """What a run that was cut off has left."""
+    """Recovery from an interrupted deploy."""
 
-    def test_nothing(self, stack: Stack) -> None:
+    def test_recover_without_a_journal_does_nothing(self, stack: Stack) -> None:
         recover(stack.project, stack.docker.cli, 1)
         assert stack.engine.log == []
 
-    def test_a_stack_that_is_down_is_left_to_up(self, stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_stopped_stack_is_left_to_up(self, stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
         journal.Journal({"NETMON_RELEASE": NEW}, {}).write(stack.project)
         stack.engine.containers = {name: each for name, each in stack.engine.containers.items() if "db" not in name}
         recover(stack.project, stack.docker.cli, 1)

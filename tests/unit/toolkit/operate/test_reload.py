@@ -1,4 +1,4 @@
-"""Reloading: in which order, what refuses it, and how half a reload is noticed."""
+"""Reload: validation, order, and detection of partial reloads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROGRAMS = ("worker", "prometheus", "alertmanager", "blackbox-exporter", "otel-c
 
 
 class Live:
-    """Programs that have loaded what the files say."""
+    """Programs with the live configuration of the files."""
 
     def __init__(self, docker: FakeDocker, project: Project) -> None:
         self.programs = Programs(docker)
@@ -75,23 +75,23 @@ def live(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) 
     docker.on("compose", "kill", "--signal", "HUP", "otel-collector")
     monkeypatch.setattr(Stack, "read", staticmethod(lambda *_arguments: live.stack))
     monkeypatch.setattr(validators, "validate", lambda *_arguments: iter(()))
-    monkeypatch.setattr(verify_reload, "SECONDS", 0.01)
+    monkeypatch.setattr(verify_reload, "TIMEOUT_SECONDS", 0.01)
     return live
 
 
-def test_everything_is_read_again_and_compared(
+def test_reload_reloads_and_compares_every_program(
     project: Project, docker: FakeDocker, live: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reload(project, docker.cli)
-    told = capsys.readouterr().out
-    assert "prometheus: 1 jobs and 1 rules, as in the files" in told
-    assert "alertmanager: 1 receivers" in told
-    assert "loki: reads its configuration when it starts" in told
+    output = capsys.readouterr().out
+    assert "prometheus: 1 jobs and 1 rules, as in the files" in output
+    assert "alertmanager: 1 receivers" in output
+    assert "loki: reads its configuration only at start" in output
     assert docker.ran("kill", "HUP", "otel-collector")
     assert sum(each["url"].endswith("/-/reload") for each in live.programs.asked) == 3
 
 
-def test_a_file_that_its_program_refuses_is_not_loaded(
+def test_invalid_file_is_not_loaded(
     project: Project, docker: FakeDocker, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_checkout: object, program: validators.Program) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def test_a_file_that_its_program_refuses_is_not_loaded(
     assert live.programs.asked == []
 
 
-def test_a_file_that_its_program_could_not_check_is_not_loaded(
+def test_unvalidated_file_is_not_loaded(
     project: Project, docker: FakeDocker, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skipped = validators.Skipped("amtool-config", "No such image: prom/alertmanager:v1", validators.IMAGES)
@@ -116,64 +116,64 @@ def test_a_file_that_its_program_could_not_check_is_not_loaded(
     assert live.programs.asked == []
 
 
-def test_a_program_that_refuses_is_named_with_what_it_says(project: Project, docker: FakeDocker, live: Live) -> None:
+def test_rejected_reload_is_reported_with_its_message(project: Project, docker: FakeDocker, live: Live) -> None:
     live.programs.on("alertmanager/-/reload", 500)
-    with pytest.raises(ToolkitError, match="alertmanager refuses the new configuration: status 500") as raised:
+    with pytest.raises(ToolkitError, match="alertmanager rejects the new configuration: status 500") as raised:
         reload(project, docker.cli)
     assert "--service=alertmanager" in raised.value.fix
 
 
 @pytest.mark.parametrize("program", ["prometheus", "alertmanager", "blackbox_exporter"])
-def test_half_a_reload_is_an_error(live: Live, program: str) -> None:
+def test_partial_reload_is_an_error(live: Live, program: str) -> None:
     live.success = 0
-    with pytest.raises(ToolkitError, match="has not taken all of the new configuration"):
+    with pytest.raises(ToolkitError, match="has not loaded the whole new configuration"):
         getattr(verify_reload, program)(live.stack)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"name": "RedisGone"}, "it lacks the rule RedisDown"),
-        ({"name": "RedisGone"}, "it still has the rule RedisGone"),
-        ({"duration": 5}, "it lacks the rule RedisDown"),
+        ({"name": "RedisGone"}, "missing rule RedisDown"),
+        ({"name": "RedisGone"}, "stale rule RedisGone"),
+        ({"duration": 5}, "missing rule RedisDown"),
         ({"query": "redis_up == 1"}, "redis_up == 1"),
     ],
 )
-def test_rules_that_are_not_those_of_the_files(live: Live, changes: dict[str, Any], said: str) -> None:
+def test_live_rules_that_differ_from_the_files_are_an_error(live: Live, changes: dict[str, Any], message: str) -> None:
     live.rule |= changes
-    with pytest.raises(ToolkitError, match="prometheus does not have what the files say") as raised:
+    with pytest.raises(ToolkitError, match="prometheus does not match the files") as raised:
         verify_reload.prometheus(live.stack)
-    assert said in raised.value.why
+    assert message in raised.value.why
 
 
-def test_jobs_that_are_not_those_of_the_files(live: Live) -> None:
+def test_live_jobs_that_differ_from_the_files_are_an_error(live: Live) -> None:
     live.pools = ["redis-exporter", "loki"]
-    with pytest.raises(ToolkitError, match="it still has the job loki"):
+    with pytest.raises(ToolkitError, match="stale job loki"):
         verify_reload.prometheus(live.stack)
 
 
-def test_an_alertmanager_with_another_file(live: Live) -> None:
+def test_alertmanager_with_another_configuration_is_an_error(live: Live) -> None:
     live.hash += 1
     with pytest.raises(ToolkitError, match="its hash is not that of the file"):
         verify_reload.alertmanager(live.stack)
     live.original = "receivers: [{name: old}]"
-    with pytest.raises(ToolkitError, match="it lacks the receiver app"):
+    with pytest.raises(ToolkitError, match="missing receiver app"):
         verify_reload.alertmanager(live.stack)
 
 
-def test_a_collector_that_does_not_come_back(live: Live) -> None:
+def test_collector_that_stays_unhealthy_is_an_error(live: Live) -> None:
     live.programs.on("otel-collector/", 503)
-    with pytest.raises(ToolkitError, match="otel-collector does not come back"):
+    with pytest.raises(ToolkitError, match="otel-collector is not healthy after its reload"):
         verify_reload.otel_collector(live.stack)
 
 
-def test_without_monitoring_there_is_nothing_to_do(project: Project, docker: FakeDocker, live: Live) -> None:
+def test_reload_without_monitoring_fails(project: Project, docker: FakeDocker, live: Live) -> None:
     live.stack = Stack(project, docker.cli, {"app": {}}, frozenset({"app"}))
     with pytest.raises(ToolkitError, match="nothing to reload"):
         reload(project, docker.cli)
 
 
-def test_the_hash_is_the_one_that_alertmanager_shows() -> None:
+def test_file_hash_is_alertmanagers_hash() -> None:
     assert file_hash("") == int.from_bytes(bytes.fromhex("d41d8cd98f00"), "little")
     assert (
         metric(Response("", 200, {}, "a_total 1\nalertmanager_config_hash 1.5e+03\n", ""), "alertmanager_config_hash")
@@ -181,6 +181,6 @@ def test_the_hash_is_the_one_that_alertmanager_shows() -> None:
     )
 
 
-def test_every_step_is_of_a_program_that_is_validated_first() -> None:
-    judged = {program.service for program in validators.PROGRAMS} | {"grafana"}
-    assert module.STEPS.keys() <= judged
+def test_every_reloaded_program_has_a_validator() -> None:
+    validated = {program.service for program in validators.PROGRAMS} | {"grafana"}
+    assert module.STEPS.keys() <= validated

@@ -1,4 +1,4 @@
-"""A rotation: both credentials open meanwhile, the old one is refused in the end, whatever killed a run on its way."""
+"""Rotation: both credentials work meanwhile, the old one is rejected at the end, also after a kill at any step."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_pass
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of it runs any more."""
+    """A kill, which the code cannot catch."""
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
-    """Nothing waits, and the machine is fine."""
-    monkeypatch.setattr(rolling, "SETTLE", 0)
+def _without_waits(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    """No waits, and a supported engine."""
+    monkeypatch.setattr(rolling, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(wait, "PAUSE", 0)
-    monkeypatch.setattr(module, "PATIENCE", 0)
-    monkeypatch.setattr(servers, "OVERLAP", 0)
+    monkeypatch.setattr(module, "PROPAGATION_SECONDS", 0)
+    monkeypatch.setattr(servers, "OVERLAP_SECONDS", 0)
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
     project.lock_file.parent.mkdir()
 
@@ -65,28 +65,28 @@ def test_every_account_can_be_rotated(project: Project) -> None:
     assert caught.value.code == 2
 
 
-ASKED_FOR = [("prod", name) for name in NAMES] + [("dev", name) for name in NAMES if not name.startswith("kafka")]
-"""In development Kafka asks nobody."""
+CREDENTIALS = [("prod", name) for name in NAMES] + [("dev", name) for name in NAMES if not name.startswith("kafka")]
+"""In development Kafka requires no login."""
 
 
-@pytest.mark.parametrize(("stack", "name"), ASKED_FOR, indirect=["stack"])
-def test_the_new_one_opens_and_the_old_one_is_refused(stack: Stack, name: str) -> None:
+@pytest.mark.parametrize(("stack", "name"), CREDENTIALS, indirect=["stack"])
+def test_new_credential_is_accepted_and_the_old_one_rejected(stack: Stack, name: str) -> None:
     account, before = require_account(stack.project, name), stack.in_use(name)
     stack.rotate(name)
     after = stack.in_use(name)
     assert all(before[key] != after[key] for key in after)
-    assert stack.opens(account, after)
-    assert not stack.opens(account, before)
-    assert stack.every_client_is_let_in(account)
+    assert stack.accepts(account, after)
+    assert not stack.accepts(account, before)
+    assert stack.accepts_every_client(account)
     assert [path.name for path in stack.project.secrets_dir.glob(".rotation*")] == []
     assert setup(stack.project, None) == [], ".env agrees"
     stack.rotate(name)
-    assert not stack.opens(account, after)
+    assert not stack.accepts(account, after)
     if account.users:
-        assert stack.in_use(name)[account.users.name] == before[account.users.name], "the two users take turns"
+        assert stack.in_use(name)[account.users.name] == before[account.users.name], "the two users alternate"
 
 
-def test_no_password_is_in_an_argument_or_a_variable(stack: Stack) -> None:
+def test_passwords_are_in_no_argument_and_no_variable(stack: Stack) -> None:
     seen = set(credentials.read(stack.project).values())
     stack.rotate()
     seen |= set(credentials.read(stack.project).values())
@@ -97,36 +97,36 @@ def test_no_password_is_in_an_argument_or_a_variable(stack: Stack) -> None:
                    for each in env.values())  # fmt: skip
 
 
-def test_nothing_that_need_not_is_started_again(prod: Stack) -> None:
-    """With files, the health check in the service's own container reads the new value by itself."""
+def test_only_clients_of_the_credential_are_restarted(prod: Stack) -> None:
+    """With secret files, the health check in the server's container reads the new value without a restart."""
     prod.rotate("postgres_app")
-    assert prod.engine.log == ["made worker-11", "stopped worker-1", "removed worker-1", "made app-12", "stopped app-2",
-                               "removed app-2"]  # fmt: skip
+    assert prod.engine.log == ["created worker-11", "stopped worker-1", "removed worker-1", "created app-12",
+                               "stopped app-2", "removed app-2"]  # fmt: skip
     prod.engine.log.clear()
     prod.rotate("redis_monitoring_password")
-    assert prod.engine.log == ["made redis-exporter-13"]
+    assert prod.engine.log == ["created redis-exporter-13"]
     prod.engine.log.clear()
     prod.rotate("rabbitmq_monitoring_password")
     prod.rotate("redis_password")
     assert prod.engine.log == []
 
 
-def test_a_file_that_was_replaced_is_not_seen_by_the_service(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_server_with_a_replaced_file_is_recreated(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     prod.docker.on("compose", "exec", "db", "sh", code=1)
     prod.rotate("postgres_monitoring")
-    assert "made db-12" in prod.engine.log
-    assert "db is started again" in capsys.readouterr().out
+    assert "created db-12" in prod.engine.log
+    assert "db is restarted to read the new value" in capsys.readouterr().out
 
 
-def test_what_a_credential_has_opened_is_ended(prod: Stack) -> None:
+def test_connections_of_the_old_credential_are_closed(prod: Stack) -> None:
     prod.rotate("postgres_app")
     prod.rotate("redis_app_password")
     prod.rotate("rabbitmq_app")
-    assert prod.book.ended == ["netmon_a", "netmon", "netmon_a"]
+    assert prod.book.disconnected == ["netmon_a", "netmon", "netmon_a"]
 
 
 class Alertmanager:
-    """Alertmanager of a stack, asked from its worker's container."""
+    """A fake Alertmanager, reached from the worker's container."""
 
     def __init__(self, stack: Stack) -> None:
         self.silences: list[dict[str, Any]] = []
@@ -150,11 +150,11 @@ class Alertmanager:
         return ""
 
     def silenced(self) -> list[dict[str, list[str]]]:
-        """What each silence matches."""
+        """The matchers of each silence."""
         return [{each["name"]: each["value"].split("|") for each in one["matchers"]} for one in self.silences]
 
 
-def test_the_alerts_that_it_causes_are_silent_meanwhile(prod: Stack) -> None:
+def test_alerts_triggered_by_a_rotation_are_silenced(prod: Stack) -> None:
     alertmanager = Alertmanager(prod)
     prod.rotate("postgres_app")
     [silence] = alertmanager.silenced()
@@ -164,13 +164,13 @@ def test_the_alerts_that_it_causes_are_silent_meanwhile(prod: Stack) -> None:
     ]
 
 
-def test_where_no_container_is_replaced_nothing_is_silenced(prod: Stack) -> None:
+def test_rotation_without_replaced_containers_creates_no_silence(prod: Stack) -> None:
     alertmanager = Alertmanager(prod)
     prod.rotate("redis_password")
     assert alertmanager.silences == []
 
 
-def test_a_service_that_is_started_again_is_silent_too(prod: Stack) -> None:
+def test_alerts_of_a_restarted_server_are_silenced(prod: Stack) -> None:
     alertmanager = Alertmanager(prod)
     prod.docker.on("compose", "exec", "db", "sh", code=1)
     prod.rotate("postgres_monitoring")
@@ -181,7 +181,7 @@ def test_a_service_that_is_started_again_is_silent_too(prod: Stack) -> None:
     assert {each["state"] for each in alertmanager.silences} == {"expired"}
 
 
-def test_the_silence_ends_with_a_rotation_that_fails(prod: Stack) -> None:
+def test_failed_rotation_ends_its_silence(prod: Stack) -> None:
     alertmanager = Alertmanager(prod)
     prod.engine.sick = lambda service, _image: service == "app"
     with pytest.raises(ToolkitError, match="unfinished"):
@@ -189,13 +189,13 @@ def test_the_silence_ends_with_a_rotation_that_fails(prod: Stack) -> None:
     assert [each["state"] for each in alertmanager.silences] == ["expired"]
 
 
-def test_a_rotation_needs_no_alertmanager(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rotation_without_alertmanager_skips_the_silence(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     prod.rotate("postgres_app")
-    assert "skipped: alertmanager is switched off" in capsys.readouterr().out
+    assert "skipped: alertmanager is disabled" in capsys.readouterr().out
 
 
-def kills(stack: Stack, at: int) -> Callable[[], None]:
-    """Let the process die before its command of this number; what is returned lets it live again."""
+def kill_at(stack: Stack, at: int) -> Callable[[], None]:
+    """Kill the process before its command number ``at``; returns a function that ends this."""
     fake, count = type(stack.docker).__call__, iter(range(10_000))
 
     def call(self: FakeDocker, *args: Any, **kwargs: Any) -> Result:
@@ -205,29 +205,29 @@ def kills(stack: Stack, at: int) -> Callable[[], None]:
 
     type(stack.docker).__call__ = call  # type: ignore[method-assign]
 
-    def live() -> None:
+    def restore() -> None:
         type(stack.docker).__call__ = fake  # type: ignore[method-assign]
 
-    return live
+    return restore
 
 
 @pytest.mark.parametrize("name", ["postgres_app", "redis_app_password", "redis_password", "rabbitmq_app",
                                   "kafka_monitoring_password", "kafka_app", "api_token"])  # fmt: skip
-def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, name: str) -> None:
+def test_rotation_killed_at_any_command_is_completed_by_the_next_run(prod: Stack, name: str) -> None:
     account, at, killed = require_account(prod.project, name), 0, True
     while killed:
         before = prod.in_use(name)
-        live = kills(prod, at)
+        restore = kill_at(prod, at)
         try:
             prod.rotate(name)
             killed = False
         except Killed:
             pass
         finally:
-            live()
+            restore()
         staged = rotation_journal.read(prod.project)
         if account.users or account.service == "redis":
-            assert prod.every_client_is_let_in(account), f"killed at {at}"
+            assert prod.accepts_every_client(account), f"killed at {at}"
         if name == "api_token":
             assert prod.every_replica_accepts(prod.in_use(name)[name]), f"killed at {at}"
         setup(prod.project, None)
@@ -237,43 +237,43 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(prod: Stack, nam
             assert f"the rotation of {name} is unfinished" in finding.detail
         prod.rotate(name)
         assert rotation_journal.read(prod.project) is None
-        assert not prod.opens(account, before)
-        assert prod.opens(account, prod.in_use(name))
-        assert prod.every_client_is_let_in(account)
+        assert not prod.accepts(account, before)
+        assert prod.accepts(account, prod.in_use(name))
+        assert prod.accepts_every_client(account)
         if staged:
-            assert prod.in_use(name) == staged.after, "it was completed, and not done twice"
+            assert prod.in_use(name) == staged.after, "the rotation was completed, not repeated"
         at += 1
     assert at > 8
 
 
-def test_a_token_is_accepted_before_it_is_used_and_after(prod: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a client reads at any time is accepted by every replica, also if it is shown a moment later."""
-    path, held = credentials.path_of(prod.project, "api_token"), []
+def test_token_is_accepted_before_and_after_its_use(prod: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token that a client reads is accepted by every replica, also a moment later."""
+    path, contents = credentials.path_of(prod.project, "api_token"), []
     old, real = path.read_text(), files.overwrite
 
     def overwrite(written: Any, text: str) -> None:
-        shown = path.read_text().partition("\n")[0]
+        current = path.read_text().partition("\n")[0]
         real(written, text)
-        held.append(path.read_text())
-        assert prod.every_replica_accepts(shown) or len(held) == 3, "what was read a moment ago"
+        contents.append(path.read_text())
+        assert prod.every_replica_accepts(current) or len(contents) == 3, "a token read a moment ago"
         assert prod.every_replica_accepts(path.read_text().partition("\n")[0])
 
     monkeypatch.setattr(files, "overwrite", overwrite)
     prod.rotate("api_token")
     new = path.read_text()
-    assert held == [f"{old}\n{new}", f"{new}\n{old}", new]
-    assert prod.engine.log == [], "no container was touched"
+    assert contents == [f"{old}\n{new}", f"{new}\n{old}", new]
+    assert prod.engine.log == [], "no container was replaced"
 
 
-def test_a_token_in_the_environment_takes_another_container(project: Project, docker: FakeDocker) -> None:
+def test_token_in_the_environment_requires_a_new_container(project: Project, docker: FakeDocker) -> None:
     stack = Stack(project, docker, "dev")
     stack.rotate("api_token")
-    assert [entry.split()[0] for entry in stack.engine.log] == ["made", "stopped", "removed"]
+    assert [entry.split()[0] for entry in stack.engine.log] == ["created", "stopped", "removed"]
     assert stack.project.env["API_TOKEN"] == credentials.first_line(stack.project, "api_token")
 
 
-def test_a_token_s_file_that_was_replaced_is_mounted_anew(prod: Stack) -> None:
-    """The container has the file that its name stood for at its start."""
+def test_replaced_token_file_requires_a_new_container(prod: Stack) -> None:
+    """The container mounts the file that existed at its start."""
     path = credentials.path_of(prod.project, "api_token")
     old, mounted = path.read_text(), path.with_suffix(".mounted")
     path.rename(mounted)
@@ -281,39 +281,39 @@ def test_a_token_s_file_that_was_replaced_is_mounted_anew(prod: Stack) -> None:
     for name in prod._api():
         prod.engine.containers[name]["mounted"] = str(mounted)
     prod.rotate("api_token")
-    assert [entry.split()[0] for entry in prod.engine.log] == ["made", "stopped", "removed"]
+    assert [entry.split()[0] for entry in prod.engine.log] == ["created", "stopped", "removed"]
     assert prod.every_replica_accepts(path.read_text())
     assert not prod.every_replica_accepts(old)
 
 
-def test_the_other_tokens_of_the_file_end_with_a_rotation(prod: Stack) -> None:
+def test_rotation_removes_other_tokens_from_the_file(prod: Stack) -> None:
     path = credentials.path_of(prod.project, "api_token")
     path.write_text(f"{path.read_text()}\nanother-token-of-somebody")
     prod.rotate("api_token")
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_a_replica_that_goes_on_accepting_the_old_token(prod: Stack) -> None:
+def test_replica_that_still_accepts_the_old_token_is_an_error(prod: Stack) -> None:
     prod.start("app")
     stale = prod.project.secrets_dir / "stale"
     real = prod._tokens
     stale.write_text(credentials.path_of(prod.project, "api_token").read_text())
-    one = prod._api()[0]
-    prod.book.tokens = lambda name: real(name) | ({stale.read_text()} if name == one else set())
+    replica = prod._api()[0]
+    prod.book.tokens = lambda name: real(name) | ({stale.read_text()} if name == replica else set())
     with pytest.raises(ToolkitError, match="app still accepts the old credential"):
         prod.rotate("api_token")
 
 
-def test_another_application_asks_for_no_token(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_token_of_an_external_application_is_skipped(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     prod.engine.services["smoke"] |= {"image": "network-monitor:other"}
     before = prod.in_use("api_token")
     prod.rotate()
-    assert "api_token: skipped, app is another application than ours" in capsys.readouterr().out
+    assert "api_token: skipped, app is another application and requires no token" in capsys.readouterr().out
     assert prod.in_use("api_token") == before
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
-def test_files_that_are_half_written_are_completed_by_set_up(
+def test_partly_written_files_are_completed_by_setup(
     stack: Stack, written: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, count = files.overwrite, iter(range(10))
@@ -342,7 +342,7 @@ def test_files_that_are_half_written_are_completed_by_set_up(
 
 
 @pytest.mark.parametrize("operation", ["begin", "end"])
-def test_a_kill_while_the_journal_comes_or_goes(
+def test_kill_during_a_change_of_the_journal_is_cleaned_up(
     prod: Stack, operation: str, monkeypatch: pytest.MonkeyPatch, project: Project
 ) -> None:
     before = prod.in_use("redis_app_password")
@@ -364,7 +364,7 @@ def test_a_kill_while_the_journal_comes_or_goes(
     assert not list(project.secrets_dir.glob(".rotation*"))
 
 
-def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
+def test_journal_is_readable_by_its_owner_only(prod: Stack) -> None:
     prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
     rotation_journal.begin(prod.project, require_account(prod.project, "postgres_app"))
     folder = rotation_journal.folder(prod.project)
@@ -374,16 +374,16 @@ def test_the_journal_is_its_owner_s_alone(prod: Stack) -> None:
     }
 
 
-def test_ctrl_c_says_what_is_next(prod: Stack) -> None:
+def test_ctrl_c_reports_the_command_that_continues(prod: Stack) -> None:
     prod.docker.answer("compose", "up", by=KeyboardInterrupt())
-    with pytest.raises(ToolkitError, match="the rotation of postgres_app is unfinished: stopped") as caught:
+    with pytest.raises(ToolkitError, match="the rotation of postgres_app is unfinished: interrupted") as caught:
         prod.rotate("postgres_app")
     assert (caught.value.code, caught.value.fix) == (130, "run: invoke secrets.rotate --name=postgres_app")
     prod.docker.answer("compose", "up", by=prod._up)
     prod.rotate("postgres_app")
 
 
-def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_rotation_is_completed_first(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     staged = rotation_journal.begin(prod.project, require_account(prod.project, "redis_app_password"))
     before = prod.in_use("postgres_password")
     prod.rotate("postgres_password")
@@ -393,16 +393,16 @@ def test_an_unfinished_one_is_completed_before_another(prod: Stack, capsys: pyte
     assert shown.index("rotate redis_app_password") < shown.index("rotate postgres_password")
 
 
-def test_a_password_that_drifted_is_not_rotated(prod: Stack) -> None:
-    prod.book.known["redis"]["netmon"].clear()
+def test_rejected_current_password_is_not_rotated(prod: Stack) -> None:
+    prod.book.stored["redis"]["netmon"].clear()
     before = prod.in_use("redis_app_password")
-    with pytest.raises(ToolkitError, match="redis does not accept the present one"):
+    with pytest.raises(ToolkitError, match="redis rejects the current credential"):
         prod.rotate("redis_app_password")
     assert prod.in_use("redis_app_password") == before
     assert rotation_journal.read(prod.project) is None
 
 
-def test_a_service_that_does_not_take_the_new_one(prod: Stack) -> None:
+def test_server_that_rejects_the_new_credential_is_an_error(prod: Stack) -> None:
     before = prod.in_use("rabbitmq_app")
     prod.docker.on("compose", "exec", "rabbitmq", "bash", stdout='HTTP/1.1 200 OK\r\n\r\n{"tags": []}')
     with pytest.raises(ToolkitError, match="rabbitmq does not accept the new credential: refused"):
@@ -410,34 +410,34 @@ def test_a_service_that_does_not_take_the_new_one(prod: Stack) -> None:
     assert prod.in_use("rabbitmq_app") == before
 
 
-def test_a_service_that_does_not_refuse_the_old_one(prod: Stack) -> None:
+def test_server_that_accepts_the_old_credential_is_an_error(prod: Stack) -> None:
     prod.docker.on("compose", "exec", "kafka", "--entity-name=netmon_a")
     with pytest.raises(ToolkitError, match="kafka still accepts the old credential") as caught:
         prod.rotate("kafka_app")
     assert caught.value.fix == "run: invoke secrets.rotate --name=kafka_app"
 
 
-def test_what_does_not_run_is_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_services_are_skipped_by_name(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     del stack.engine.containers[next(name for name in stack.engine.containers if name.startswith("grafana"))]
     before = stack.in_use("grafana_admin_password"), stack.in_use("kafka_app")
     stack.rotate()
     shown = capsys.readouterr().out
-    assert "grafana_admin_password: skipped, grafana does not run" in shown
-    assert ("kafka_app: skipped, kafka asks nobody for it in this profile" in shown) is (stack.profile == "dev")
+    assert "grafana_admin_password: skipped, grafana is not running" in shown
+    assert ("kafka_app: skipped, kafka requires no login in this profile" in shown) is (stack.profile == "dev")
     assert stack.in_use("grafana_admin_password") == before[0]
     assert (stack.in_use("kafka_app") == before[1]) is (stack.profile == "dev")
-    with pytest.raises(ToolkitError, match="cannot rotate grafana_admin_password: grafana does not run"):
+    with pytest.raises(ToolkitError, match="cannot rotate grafana_admin_password: grafana is not running"):
         stack.rotate("grafana_admin_password")
 
 
-def test_consent(prod: Stack) -> None:
+def test_unconfirmed_rotation_changes_nothing(prod: Stack) -> None:
     before = prod.in_use("redis_password")
     with pytest.raises(ToolkitError, match="consent is missing to replace redis_password"):
         prod.rotate("redis_password", yes=False)
     assert prod.in_use("redis_password") == before
 
 
-def test_the_configuration_of_a_client_is_never_shown(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_credentials_are_never_printed(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     stack.rotate()
     shown = capsys.readouterr()
     values = {value for value in credentials.read(stack.project).values() if len(value) > 20}

@@ -1,4 +1,4 @@
-"""The tasks: their options, their help, and that listing them stays cheap."""
+"""The tasks: options, help, exit codes, and cheap listing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = {
     "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
 }  # fmt: skip
 
-# Copies: Invoke takes the help of the options out of a task as soon as it has parsed a command line.
+# Copies: Invoke removes the help of a task's options when it parses a command line.
 TASKS = {name: copy.deepcopy(tasks.namespace[name]) for name in tasks.namespace.task_names}
 
 
@@ -50,7 +50,7 @@ def invoke(*argv: str) -> int:
 
 @pytest.fixture
 def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """What the functions behind the tasks were called with."""
+    """The recorded calls of the functions behind the tasks."""
     calls: list[SimpleNamespace] = []
 
     def record(module: Any, name: str, result: Any = None) -> None:
@@ -74,30 +74,30 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     return calls
 
 
-def test_every_task_says_what_it_and_each_option_does() -> None:
+def test_every_task_and_option_has_help() -> None:
     assert TASKS.keys() >= NAMES
     for name, task in TASKS.items():
         assert (task.__doc__ or "").strip().splitlines()[0].endswith("."), name
         assert all(argument.help for argument in task.get_arguments()), name
 
 
-def test_an_underscore_at_the_end_is_not_part_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trailing_underscore_is_not_part_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke("--help", "up") == 0
     assert "  --with  " in capsys.readouterr().out
 
 
-def test_up_hands_every_option_on(calls: list[SimpleNamespace]) -> None:
+def test_up_passes_every_option(calls: list[SimpleNamespace]) -> None:
     assert invoke("up", "--profile=prod", "--images=local", "--with=a", "--with=b", "--without=c", "--no-smoke",
                   "--timeout=7.5", "--yes") == 0  # fmt: skip
     assert calls[0].args[2] == lifecycle.Options(7.5, "prod", "local", ("a", "b"), ("c",), smoke=False, yes=True)
 
 
-def test_up_by_default(calls: list[SimpleNamespace]) -> None:
+def test_up_has_defaults(calls: list[SimpleNamespace]) -> None:
     assert invoke("up") == 0
     assert calls[0].args[2] == lifecycle.Options(300)
 
 
-def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_tasks_pass_their_options(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke("wait", "--service=db", "--service=app", "--timeout=5") == 0
     assert calls[-1].args[1:] == (5.0, ["db", "app"])
     assert invoke("down", "--volumes", "--yes") == 0
@@ -111,7 +111,7 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     assert calls[-1].kwargs == {"follow": True, "tail": 5, "since": "1h"}
     assert invoke("setup", "--profile=dev") == 0
     assert calls[-1].args[1] == "dev"
-    assert "everything is set up already" in capsys.readouterr().out
+    assert "already set up" in capsys.readouterr().out
     assert invoke("config") == 0
     assert capsys.readouterr().out == "name: x\n"
     assert invoke("smoke") == 0
@@ -127,22 +127,22 @@ def test_the_others_hand_their_options_on(calls: list[SimpleNamespace], capsys: 
     ("deploy", "--timeout=soon"),
     ("secrets.rotate", "--timeout=soon"),
 ])  # fmt: skip
-def test_a_bad_number_is_refused(
+def test_invalid_number_is_refused(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], argv: tuple[str, str]
 ) -> None:
     assert invoke(*argv) == 2
-    assert f"error: {argv[1]} is refused" in capsys.readouterr().err
+    assert f"error: invalid {argv[1]}" in capsys.readouterr().err
     assert calls == []
 
 
-def test_a_rotation_of_one_or_all(calls: list[SimpleNamespace]) -> None:
+def test_rotation_accepts_one_account_or_all(calls: list[SimpleNamespace]) -> None:
     assert invoke("secrets.rotate", "--name=postgres_app", "--yes") == 0
     assert invoke("secrets.rotate", "--timeout=5") == 0
     assert [(call.args[2], call.kwargs["yes"]) for call in calls] == [("postgres_app", True), ("", False)]
     assert calls[1].kwargs["timeout"] == 5
 
 
-def test_numbers() -> None:
+def test_numbers_are_parsed() -> None:
     assert seconds("timeout", None, 300) == 300
     assert seconds("timeout", "0.5", 300) == 0.5
     assert whole_number("tail", "0") == 0
@@ -150,7 +150,7 @@ def test_numbers() -> None:
         whole_number("tail", "٣")
 
 
-def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
     report = Report("smoke checks", [Finding("db", Outcome.FAILED, "no")])
     monkeypatch.setattr(smoke, "smoke", lambda *_arguments: report)
     assert invoke("smoke") == 1
@@ -160,20 +160,20 @@ def test_a_failed_smoke_check_fails_the_task(calls: list[SimpleNamespace], monke
 def test_preflight_fails_with_a_blocker(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, outcome: Outcome, code: int
 ) -> None:
-    asked: list[str] = []
+    profiles: list[str] = []
 
     def found(_project: object, _docker: object, profile: str) -> Report:
-        asked.append(profile)
+        profiles.append(profile)
         return Report("checks", [Finding("domain", outcome, "localhost")])
 
     monkeypatch.setattr(preflight, "preflight", found)
     assert invoke("preflight") == code
     assert invoke("preflight", "--profile=dev") == code
-    assert asked == ["prod", "dev"]
+    assert profiles == ["prod", "dev"]
 
 
 @pytest.mark.parametrize(("problem", "code"), [("", 0), ("it is missing", 1)])
-def test_observe_fails_with_a_failed_result(
+def test_observe_fails_with_a_failed_finding(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, problem: str, code: int
 ) -> None:
     monkeypatch.setattr(
@@ -182,14 +182,14 @@ def test_observe_fails_with_a_failed_result(
     assert invoke("observe.check") == code
 
 
-def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_and_reload_pass_their_options(calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[float, float]] = []
 
-    def visit(_project: object, _docker: object, seconds: float, rate: float) -> demo.Summary:
+    def send(_project: object, _docker: object, seconds: float, rate: float) -> demo.Summary:
         given.append((seconds, rate))
         return demo.Summary()
 
-    monkeypatch.setattr(demo, "demo", visit)
+    monkeypatch.setattr(demo, "demo", send)
     monkeypatch.setattr(reload, "reload", lambda *_arguments: None)
     assert invoke("demo", "--seconds=2", "--rate=0.5") == 0
     assert given == [(2.0, 0.5)]
@@ -197,7 +197,7 @@ def test_demo_and_reload_hand_their_options_on(calls: list[SimpleNamespace], mon
 
 
 @pytest.mark.parametrize(("changes", "code"), [([], 0), (["redis: changed"], 1)])
-def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
+def test_check_of_the_locks_fails_with_a_change_and_locking_does_not(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     changes: list[str], code: int,
 ) -> None:  # fmt: skip
@@ -209,7 +209,7 @@ def test_the_check_of_the_locks_fails_with_a_change_and_locking_does_not(
 
 
 @pytest.mark.parametrize(("problem", "code"), [("", 0), ("curl is missing", 1)])
-def test_the_check_of_contracts_fails_with_a_difference(
+def test_check_of_contracts_fails_with_a_difference(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     problem: str, code: int,
 ) -> None:  # fmt: skip
@@ -235,7 +235,7 @@ def test_doctor_fails_with_a_failed_finding(
     assert invoke("doctor") == code
 
 
-def test_listing_the_tasks_imports_nothing_heavy() -> None:
+def test_listing_the_tasks_imports_no_heavy_modules() -> None:
     heavy = "{'rich', 'requests', 'kafka', 'dotenv', 'toolkit.checkout.project', 'toolkit.engine.compose'}"
     root = Path(tasks.__file__).parent
     loaded = subprocess.run([sys.executable, "-c", f"import sys, tasks; print(sorted({heavy} & sys.modules.keys()))"],
@@ -244,19 +244,19 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "code", "said"),
+    ("found", "code", "message"),
     [
         ([PinnedTag("redis:8.1", ("docker-compose.yml",), True, "8.2", "9.0")], 0, ""),
         ([PinnedTag("redis:8.1", ("docker-compose.yml",), False)], 1, "do not exist: redis:8.1 (docker-compose.yml)"),
         ([PinnedTag("redis:8.1", (), None, problem="429 slow down")], 1, "could be checked: redis:8.1: 429 slow down"),
     ],
 )
-def test_pinned_tags_fail_where_one_does_not_exist_or_is_not_known(
+def test_missing_or_unknown_pinned_tag_fails(
     calls: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    found: list[PinnedTag], code: int, said: str,
+    found: list[PinnedTag], code: int, message: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(image_tags, "pinned_tags", lambda _project: found)
     assert invoke("images.outdated") == code
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert message in captured.err
     assert captured.out.splitlines()[1].split() == ["redis:8.1", "exists", "8.2", "9.0"] or code

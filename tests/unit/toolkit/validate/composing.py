@@ -1,4 +1,4 @@
-"""What Compose makes of the files, asked for no more often than a test needs: it takes most of their time."""
+"""Cached and lazy Compose configurations: `docker compose config` takes most of the time of these tests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration, Laye
 from toolkit.validate.source import Source
 
 
-class Remembering:
-    """In the place of `toolkit.engine.compose.run`: the same files, read in the same way, are given to Compose once."""
+class CachedCompose:
+    """Replacement of `toolkit.engine.compose.run` with a cache of `docker compose config`, keyed by its input."""
 
     def __init__(self) -> None:
         self._run = compose.run
@@ -32,15 +32,15 @@ class Remembering:
         variables = {**os.environ, **(env or {}), "PYTEST_CURRENT_TEST": None}
         key = (cwd, *argv, *variables.items(), *texts)
         if key not in self._answers:
-            # A process that ends in a moment need not collect garbage, which is a third of its work.
+            # Garbage collection is a third of the work of this short-lived process.
             self._answers[key] = self._run(argv, cwd=cwd, env={**(env or {}), "GOGC": "off"}, **options)
         return self._answers[key]
 
 
-class Unhurried(Checkout):
-    """Compose is asked for a configuration when a check comes to it: most mistakes show in the first.
+class LazyCheckout(Checkout):
+    """Configurations are read when a check reaches them: most mutations show in the first.
 
-    A text is parsed once, whatever file of whatever checkout it stands in.
+    Files with the same text are parsed once for all checkouts.
     """
 
     _parsed: ClassVar[dict[tuple[str, bytes], Source]] = {}
@@ -56,17 +56,17 @@ class Unhurried(Checkout):
             self._parsed[key] = super().source(file)
         return self._parsed[key]
 
-    def merge(self, wanted: Sequence[Layers]) -> Sequence[Configuration]:
-        return _OneByOne(self, wanted)
+    def merge(self, combinations: Sequence[Layers]) -> Sequence[Configuration]:
+        return _LazyConfigurations(self, combinations)
 
 
-class _OneByOne(Sequence[Configuration]):
-    def __init__(self, checkout: Checkout, wanted: Sequence[Layers]) -> None:
-        self._wanted = wanted
-        self._ask = cache(checkout.configuration)
+class _LazyConfigurations(Sequence[Configuration]):
+    def __init__(self, checkout: Checkout, combinations: Sequence[Layers]) -> None:
+        self._combinations = combinations
+        self._read = cache(checkout.configuration)
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._combinations)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._ask(*self._wanted[index])
+        return self._read(*self._combinations[index])

@@ -1,4 +1,4 @@
-"""A copy of the repository that tests may damage."""
+"""Fixtures: a copy of the repository for mutations, and a cache of Compose's configurations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.validate.composing import Remembering
+from tests.unit.toolkit.validate.composing import CachedCompose
 from toolkit.engine import compose
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository of its own with what a clone of this working tree would hold."""
+    """A git repository with the files that a clone of this working tree would have."""
     root = tmp_path_factory.mktemp("validate") / "checkout"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -33,10 +33,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def remembering() -> Remembering:
-    return Remembering()
+def cached_compose() -> CachedCompose:
+    return CachedCompose()
 
 
 @pytest.fixture(autouse=True)
-def _compose_is_asked_once(remembering: Remembering, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "run", remembering)
+def _use_cached_compose(cached_compose: CachedCompose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "run", cached_compose)

@@ -1,4 +1,4 @@
-"""Weakenings of the hardening and of the networks, in the form of ``mutations.py``; the former by the rule they break."""
+"""Mutations that weaken the hardening, by the rule that they break, and the networks."""
 
 from __future__ import annotations
 
@@ -11,150 +11,150 @@ RABBITMQ = "    hostname: rabbitmq\n"
 REDIS_DATA = "      - redis_data:/data\n"
 
 
-def _seen(name: str, file: str, old: str, new: str, says: str, at: str = "") -> Mutation:
-    return Mutation(name, "policy.rules", file, old, new, says, at)
+def _rule(name: str, file: str, old: str, new: str, problem: str, at: str = "") -> Mutation:
+    return Mutation(name, "policy.rules", file, old, new, problem, at)
 
 
 # fmt: off
 BY_RULE: Mapping[str, tuple[Mutation, ...]] = {
     "user": (
-        _seen("root", BASE, 'user: "999:999"', 'user: "0:0"', "db runs as root", '"0:0"'),
-        _seen("root by name", PROD, "  redis:\n", "  redis:\n    user: root\n", "redis runs as root", "user: root"),
-        _seen("user of the image", BASE, '    user: "999:1000"\n', "", "redis sets no user", "redis:"),
+        _rule("root", BASE, 'user: "999:999"', 'user: "0:0"', "db runs as root", '"0:0"'),
+        _rule("root by name", PROD, "  redis:\n", "  redis:\n    user: root\n", "redis runs as root", "user: root"),
+        _rule("user of the image", BASE, '    user: "999:1000"\n', "", "redis sets no user", "redis:"),
     ),
     "image": (
-        _seen("image without a tag", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
-        _seen("image tagged latest", MONITORING, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
+        _rule("image without a tag", BASE, "library/redis:8.10.2-alpine", "library/redis", "not pinned", "library/redis"),
+        _rule("image tagged latest", MONITORING, "prom/prometheus:v3.13.4", "prom/prometheus:latest", "not pinned", "prom/prometheus"),
     ),
     "log": (
-        _seen("unbounded log", BASE, "    max-size: 10m\n", "", "log without max-size"),
-        _seen("log in one file for ever", MONITORING_IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
-        _seen("another log driver", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
+        _rule("unbounded log", BASE, "    max-size: 10m\n", "", "log without max-size"),
+        _rule("log without rotation", MONITORING_IMAGES, '        max-file: "3"\n', "", "victorialogs has a log without max-file"),
+        _rule("another log driver", BASE, "driver: json-file", "driver: syslog", "does not log to json-file", "driver: syslog"),
     ),
     "confinement": (
-        _seen("every system call", SECURITY, "    - no-new-privileges:true", "    - no-new-privileges:true\n    - seccomp:unconfined", "seccomp:unconfined", "security_opt"),
-        _seen("no profile of AppArmor", DEV, "  kafka:\n", "  kafka:\n    security_opt: [\"apparmor:unconfined\"]\n", "kafka disables a protection", "security_opt"),
-        _seen("all of /proc", PROD, "  redis:\n", "  redis:\n    security_opt: [\"systempaths=unconfined\"]\n", "redis disables a protection", "security_opt"),
+        _rule("every system call", SECURITY, "    - no-new-privileges:true", "    - no-new-privileges:true\n    - seccomp:unconfined", "seccomp:unconfined", "security_opt"),
+        _rule("no profile of AppArmor", DEV, "  kafka:\n", "  kafka:\n    security_opt: [\"apparmor:unconfined\"]\n", "kafka disables a protection", "security_opt"),
+        _rule("all of /proc", PROD, "  redis:\n", "  redis:\n    security_opt: [\"systempaths=unconfined\"]\n", "redis disables a protection", "security_opt"),
     ),
     "capabilities": (
-        _seen("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis adds the capability NET_ADMIN", "cap_add"),
-        _seen("capabilities kept", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be [ALL]", "cap_drop"),
-        _seen("service that is not hardened", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
-        _seen("local image that is not hardened", MONITORING_IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
+        _rule("capability added", PROD, "  redis:\n", "  redis:\n    cap_add: [NET_ADMIN]\n", "redis adds the capability NET_ADMIN", "cap_add"),
+        _rule("capabilities kept", SECURITY, "cap_drop: [ALL]", "cap_drop: [NET_RAW]", "cap_drop must be [ALL]", "cap_drop"),
+        _rule("unhardened service", SECURITY, "  redis:\n    <<: *hardening\n", "  redis:\n", "redis keeps capabilities", "redis:"),
+        _rule("unhardened local image", MONITORING_IMAGES, "    cap_drop: [ALL]\n", "", "victorialogs keeps capabilities"),
     ),
     "default-capabilities": (
-        _seen("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker adds the capability SYS_PTRACE", "cap_add"),
+        _rule("capability for a debugger", DEV, "  worker:\n", "  worker:\n    cap_add: [SYS_PTRACE]\n", "worker adds the capability SYS_PTRACE", "cap_add"),
     ),
     "privileged": (
-        _seen("privileged container", BASE, RABBITMQ, RABBITMQ + "    privileged: true\n", "rabbitmq is privileged", "privileged"),
-        _seen("privileged in development", DEV, "  smoke:\n", "  smoke:\n    privileged: true\n", "smoke is privileged", "privileged"),
+        _rule("privileged container", BASE, RABBITMQ, RABBITMQ + "    privileged: true\n", "rabbitmq is privileged", "privileged"),
+        _rule("privileged in development", DEV, "  smoke:\n", "  smoke:\n    privileged: true\n", "smoke is privileged", "privileged"),
     ),
     "host-mounts": (
-        _seen("folder of the host", BASE, REDIS_DATA, REDIS_DATA + "      - /etc:/host-etc:ro\n", "redis mounts the host path /etc", "/host-etc"),
-        _seen("one more folder of the host", MONITORING, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
+        _rule("folder of the host", BASE, REDIS_DATA, REDIS_DATA + "      - /etc:/host-etc:ro\n", "redis mounts the host path /etc", "/host-etc"),
+        _rule("one more folder of the host", MONITORING, "        source: /sys/fs/cgroup\n", "        source: /home\n        target: /home\n        read_only: true\n      - type: bind\n        source: /sys/fs/cgroup\n", "container-exporter mounts the host path /home", "/home"),
     ),
     "read-only-mounts": (
-        _seen("source that can be written", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
-        _seen("logs of the engine that can be written", MONITORING, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
+        _rule("writable source", DEV, "        read_only: true\n", "", "mounts app writable, not read-only", "/srv/app"),
+        _rule("writable logs of the engine", MONITORING, "        target: /var/lib/docker/containers\n        read_only: true\n", "        target: /var/lib/docker/containers\n", "otel-collector mounts containers writable, not read-only", "/var/lib/docker/containers"),
     ),
     "published-ports": (
-        _seen("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes port 5432/tcp", "ports"),
-        _seen("metrics published by a layer of all", MONITORING, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
+        _rule("database published", PROD, "  db:\n", "  db:\n    ports:\n      - \"127.0.0.1:5432:5432\"\n", "db publishes port 5432/tcp", "ports"),
+        _rule("metrics published by the base", MONITORING, "    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "    ports:\n      - \"127.0.0.1:9187:9187\"\n    networks:\n      - app-network\n      - scrape-network\n    healthcheck", "postgres-exporter publishes port 9187/tcp", "ports"),
     ),
     "public-ports": (
-        _seen("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes port 3000/tcp to other machines", "ports"),
-        _seen("public default address", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "kafka publishes port 9092/tcp to other machines", "ports"),
+        _rule("port on every address", DEV, "${BIND_ADDRESS:-127.0.0.1}:${APP_PORT", "${APP_PORT", "app publishes port 3000/tcp to other machines", "ports"),
+        _rule("public default address", DEV, "127.0.0.1}:${KAFKA_PORT", "0.0.0.0}:${KAFKA_PORT", "kafka publishes port 9092/tcp to other machines", "ports"),
     ),
     "namespaces": (
-        _seen("network of the host", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "smoke shares a namespace: network_mode", "network_mode"),
-        _seen("processes of the host", BASE, RABBITMQ, RABBITMQ + "    pid: host\n", "rabbitmq shares a namespace: pid", "pid: host"),
-        _seen("processes of another container", PROD, "  worker:\n", "  worker:\n    pid: service:app\n", "worker shares a namespace: pid", "pid: service"),
-        _seen("shared memory of the host", BASE, RABBITMQ, RABBITMQ + "    ipc: host\n", "rabbitmq shares a namespace: ipc", "ipc: host"),
-        _seen("name of the host", BASE, RABBITMQ, RABBITMQ + "    uts: host\n", "rabbitmq shares a namespace: uts", "uts: host"),
-        _seen("users of the host", BASE, RABBITMQ, RABBITMQ + "    userns_mode: host\n", "rabbitmq shares a namespace: userns_mode", "userns_mode"),
-        _seen("control groups of the host", BASE, RABBITMQ, RABBITMQ + "    cgroup: host\n", "rabbitmq shares a namespace: cgroup", "cgroup: host"),
+        _rule("network of the host", DEV, "  smoke:\n", "  smoke:\n    network_mode: host\n    networks: !reset null\n", "smoke shares a namespace: network_mode", "network_mode"),
+        _rule("processes of the host", BASE, RABBITMQ, RABBITMQ + "    pid: host\n", "rabbitmq shares a namespace: pid", "pid: host"),
+        _rule("processes of another container", PROD, "  worker:\n", "  worker:\n    pid: service:app\n", "worker shares a namespace: pid", "pid: service"),
+        _rule("shared memory of the host", BASE, RABBITMQ, RABBITMQ + "    ipc: host\n", "rabbitmq shares a namespace: ipc", "ipc: host"),
+        _rule("name of the host", BASE, RABBITMQ, RABBITMQ + "    uts: host\n", "rabbitmq shares a namespace: uts", "uts: host"),
+        _rule("users of the host", BASE, RABBITMQ, RABBITMQ + "    userns_mode: host\n", "rabbitmq shares a namespace: userns_mode", "userns_mode"),
+        _rule("control groups of the host", BASE, RABBITMQ, RABBITMQ + "    cgroup: host\n", "rabbitmq shares a namespace: cgroup", "cgroup: host"),
     ),
     "memory-limit": (
-        _seen("no memory limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no memory limit", "limits"),
+        _rule("no memory limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          cpus: \"0.5\"", "alertmanager has no memory limit", "limits"),
     ),
     "cpu-limit": (
-        _seen("no processor limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no CPU limit", "limits"),
+        _rule("no processor limit", MONITORING, "          memory: 256M\n          cpus: \"0.5\"", "          memory: 256M", "alertmanager has no CPU limit", "limits"),
     ),
     "read-only-root": (
-        _seen("writable root file systems", SECURITY, "  read_only: true\n", "", "read_only must be true"),
-        _seen("writable root file system", SECURITY, "  kafka:\n    <<: *hardening\n", "  kafka:\n    <<: *hardening\n    read_only: false\n", "kafka has a writable root file system", "read_only: false"),
+        _rule("writable root file systems", SECURITY, "  read_only: true\n", "", "read_only must be true"),
+        _rule("writable root file system", SECURITY, "  kafka:\n    <<: *hardening\n", "  kafka:\n    <<: *hardening\n    read_only: false\n", "kafka has a writable root file system", "read_only: false"),
     ),
     "writable-paths": (
-        _seen("unbounded tmpfs", SECURITY, "mode=0775,size=1m", "mode=0775", "db has a tmpfs without a size at /var/run/postgresql", "/var/run/postgresql"),
-        _seen("tmpfs that can hold programs", SECURITY, "mode=0775,size=1m", "mode=0775,size=1m,exec", "db has a tmpfs at /var/run/postgresql with the option exec", "/var/run/postgresql"),
-        _seen("unbounded tmpfs among the volumes", PROD, "  redis:\n", "  redis:\n    volumes:\n      - type: tmpfs\n        target: /scratch\n", "redis has a tmpfs without a size at /scratch", "/scratch"),
+        _rule("unbounded tmpfs", SECURITY, "mode=0775,size=1m", "mode=0775", "db has a tmpfs without a size at /var/run/postgresql", "/var/run/postgresql"),
+        _rule("tmpfs that can hold programs", SECURITY, "mode=0775,size=1m", "mode=0775,size=1m,exec", "db has a tmpfs at /var/run/postgresql with the option exec", "/var/run/postgresql"),
+        _rule("unbounded tmpfs among the volumes", PROD, "  redis:\n", "  redis:\n    volumes:\n      - type: tmpfs\n        target: /scratch\n", "redis has a tmpfs without a size at /scratch", "/scratch"),
     ),
     "named-volumes": (
-        _seen("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has an anonymous volume at /scratch", "/scratch"),
+        _rule("volume without a name", BASE, "      - redis_data:/data\n", "      - redis_data:/data\n      - /scratch\n", "redis has an anonymous volume at /scratch", "/scratch"),
     ),
     "restart": (
-        _seen("no restart policy", BASE, "    restart: unless-stopped\n    # For the flush of the append-only", "    # For the flush of the append-only", "redis has no restart policy", "redis:"),
-        _seen("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis has no restart policy", "restart"),
+        _rule("no restart policy", BASE, "    restart: unless-stopped\n    # For the flush of the append-only", "    # For the flush of the append-only", "redis has no restart policy", "redis:"),
+        _rule("restart switched off", PROD, "  redis:\n", "  redis:\n    restart: \"no\"\n", "redis has no restart policy", "restart"),
     ),
     "devices": (
-        _seen("disk of the host", BASE, RABBITMQ, RABBITMQ + "    devices: [/dev/sda:/dev/sda]\n", "rabbitmq has access to host devices: devices", "devices"),
-        _seen("any device", BASE, RABBITMQ, RABBITMQ + "    device_cgroup_rules: [\"a *:* rwm\"]\n", "rabbitmq has access to host devices: device_cgroup_rules", "device_cgroup_rules"),
+        _rule("disk of the host", BASE, RABBITMQ, RABBITMQ + "    devices: [/dev/sda:/dev/sda]\n", "rabbitmq has access to host devices: devices", "devices"),
+        _rule("any device", BASE, RABBITMQ, RABBITMQ + "    device_cgroup_rules: [\"a *:* rwm\"]\n", "rabbitmq has access to host devices: device_cgroup_rules", "device_cgroup_rules"),
     ),
     "mount-propagation": (
-        _seen("mounts that spread", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "propagates mounts below", "/etc/redis"),
+        _rule("shared mount propagation", BASE, "          create_host_path: false\n      - redis_data", "          create_host_path: false\n          propagation: rshared\n      - redis_data", "propagates mounts below", "/etc/redis"),
     ),
     "no-new-privileges": (
-        _seen("privilege gain", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "may gain privileges", "security_opt"),
+        _rule("privilege gain", SECURITY, "no-new-privileges:true", "no-new-privileges:false", "may gain privileges", "security_opt"),
     ),
     "health": (
-        _seen("no health check", BASE, "    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"/opt/netmon/redis-health.sh\"]\n", "", "redis has no health check", "redis:"),
-        _seen("health check switched off", DEV, "  kafka:\n", "  kafka:\n    healthcheck:\n      disable: true\n", "kafka has no health check", "healthcheck"),
-        _seen("collector without a label for its health", MONITORING, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
+        _rule("no health check", BASE, "    healthcheck:\n      <<: *health\n      test: [\"CMD\", \"/opt/netmon/redis-health.sh\"]\n", "", "redis has no health check", "redis:"),
+        _rule("health check switched off", DEV, "  kafka:\n", "  kafka:\n    healthcheck:\n      disable: true\n", "kafka has no health check", "healthcheck"),
+        _rule("collector without a label for its health", MONITORING, "netmon.health.url:", "netmon.healthz:", "otel-collector has no health check"),
     ),
     "pids-limit": (
-        _seen("no limit of processes", SECURITY, "          pids: 50\n", "          cpus: \"1.0\"\n", "redis has no PID limit", "limits"),
-        _seen("no limit of a local image's processes", MONITORING_IMAGES, "          pids: 100\n", "", "victorialogs has no PID limit", "limits"),
+        _rule("no limit of processes", SECURITY, "          pids: 50\n", "          cpus: \"1.0\"\n", "redis has no PID limit", "limits"),
+        _rule("no limit of a local image's processes", MONITORING_IMAGES, "          pids: 100\n", "", "victorialogs has no PID limit", "limits"),
     ),
     "engine-socket": (
-        _seen("the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /var/run/docker.sock:/var/run/docker.sock:ro\n", "redis can access the engine's socket", "docker.sock"),
-        _seen("the folder of the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /run:/host-run:ro\n", "redis can access the engine's socket", "/host-run"),
-        _seen("the socket in the host's files", MONITORING, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter can access the engine's socket", "target: /host"),
+        _rule("the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /var/run/docker.sock:/var/run/docker.sock:ro\n", "redis can access the engine's socket", "docker.sock"),
+        _rule("the folder of the engine's socket", BASE, REDIS_DATA, REDIS_DATA + "      - /run:/host-run:ro\n", "redis can access the engine's socket", "/host-run"),
+        _rule("the socket in the host's files", MONITORING, "      - /host/run:mode=0555,size=4k\n", "      - /host/tmp:mode=0555,size=4k\n", "node-exporter can access the engine's socket", "target: /host"),
     ),
 }
 HARDENING_MUTATIONS = (
     *(mutation for mutations in BY_RULE.values() for mutation in mutations),
     # The exceptions.
-    Mutation("exception that is not needed", "policy.exceptions", MONITORING, '    user: "0:0"\n    entrypoint', '    user: "65534:65534"\n    entrypoint', "container-exporter keeps the rule user"),
-    Mutation("exception for a mount that is gone", "policy.exceptions", POLICY, "of: /host/proc", "of: /host/dev", "the exception is not needed"),
-    Mutation("exception for an unknown service", "policy.exceptions", POLICY, "service: node-exporter", "service: host-exporter", "no service host-exporter"),
-    Mutation("exception from an unknown rule", "policy.exceptions", POLICY, "rule: user", "rule: users", "no rule users"),
-    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: Resource usage of each container, from the kernel, read-only.", 'reason: ""', "there is no reason"),
-    Mutation("exception twice", "policy.exceptions", POLICY, "of: /host/cgroup", "of: /host/containers", "exempt from host-mounts twice"),
-    Mutation("exception that is misspelt", "policy.exceptions", POLICY, "    reason: Resource", "    because: Resource", "because"),
-    Mutation("exception that says not of what", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts the host path /"),
-    # Who reaches whom.
+    Mutation("exception that is not needed", "policy.exceptions", MONITORING, '    user: "0:0"\n    entrypoint', '    user: "65534:65534"\n    entrypoint', "container-exporter follows the rule user"),
+    Mutation("exception for an unknown mount", "policy.exceptions", POLICY, "of: /host/proc", "of: /host/dev", "the exception is not needed"),
+    Mutation("exception for an unknown service", "policy.exceptions", POLICY, "service: node-exporter", "service: host-exporter", "unknown service host-exporter"),
+    Mutation("exception from an unknown rule", "policy.exceptions", POLICY, "rule: user", "rule: users", "unknown rule users"),
+    Mutation("exception without a reason", "policy.exceptions", POLICY, "reason: Resource usage of each container, from the kernel, read-only.", 'reason: ""', "the reason is missing"),
+    Mutation("duplicate exception", "policy.exceptions", POLICY, "of: /host/cgroup", "of: /host/containers", "duplicate exception of container-exporter from host-mounts"),
+    Mutation("exception with a misspelt key", "policy.exceptions", POLICY, "    reason: Resource", "    because: Resource", "because"),
+    Mutation("exception without its mount", "policy.rules", POLICY, "    of: /host\n", "", "node-exporter mounts the host path /"),
+    # Reachability.
     Mutation("network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [monitoring-network]\n", "db joins monitoring-network", "networks"),
-    Mutation("way out joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
-    Mutation("network of one's own", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
+    Mutation("network to the world joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [egress-network]\n", "db joins egress-network", "networks"),
+    Mutation("unknown network joined", "reachability.members", PROD, "  db:\n", "  db:\n    networks: [edge-network]\n", "db joins edge-network", "networks"),
     Mutation("network left", "reachability.members", MONITORING, "  kafka:\n    networks:\n      - scrape-network\n", "  kafka: {}\n", "kafka does not join scrape-network", "kafka"),
-    Mutation("member that does not exist", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "no service kafka-importer"),
-    Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host is on no network"),
-    Mutation("connection without a network", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db", "grafana"),
-    Mutation("connection from outside that is not published", "reachability.possible", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db", "world"),
-    Mutation("member that says nothing", "reachability.needed", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has nothing to say on egress-network"),
-    Mutation("open connections without a reason", "reachability.needed", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must say why"),
-    Mutation("reason for nothing", "reachability.needed", MATRIX, "members: [proxy, host]", "members: [proxy]", "there is nothing unused"),
-    Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "no service database", "database"),
-    Mutation("connection twice", "reachability.matrix", MATRIX, "to: kafka:9404", "to: kafka:9092", "stands twice", "kafka:9092"),
-    Mutation("connection without a reason", "reachability.matrix", MATRIX, "because: SQL", 'because: ""', "there is no reason"),
-    Mutation("connection to no port", "reachability.matrix", MATRIX, "to: db:5432", "to: db", "db has no port", "to: db"),
-    Mutation("network with a way out", "reachability.isolated", SECURITY, "  app-network:\n    internal: true\n", "  app-network:\n", "app-network leads to the world"),
-    Mutation("network that reaches the host", "reachability.isolated", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
-    Mutation("way out that is closed", "reachability.isolated", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
-    # What the documentation says of both.
-    Mutation("table that says something else", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
-    Mutation("exception that the documentation lacks", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
-    Mutation("connection that the documentation lacks", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
-    Mutation("limit that the documentation lacks", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
+    Mutation("unknown member", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-importer]", "unknown service kafka-importer"),
+    Mutation("world on a network without a way to it", "reachability.members", MATRIX, "kafka, rabbitmq, kafka-exporter]", "kafka, rabbitmq, kafka-exporter, host]", "host can only be a member"),
+    Mutation("connection without a network", "reachability.routes", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, grafana]", "grafana cannot reach db: they share no network", "grafana"),
+    Mutation("connection from outside that is not published", "reachability.routes", MATRIX, "from: [app, worker, smoke, postgres-exporter]", "from: [app, worker, smoke, postgres-exporter, world]", "world cannot reach db: it publishes no port", "world"),
+    Mutation("member without a connection", "reachability.unused_access", MATRIX, "from: [proxy, worker, alertmanager, blackbox-exporter]", "from: [proxy, worker, blackbox-exporter]", "alertmanager has no allowed connection on egress-network"),
+    Mutation("open connections without a reason", "reachability.unused_access", MATRIX, "    unused: >-\n      Database", "    about: >-\n      Database", "unused must have the reason"),
+    Mutation("reason without an open connection", "reachability.unused_access", MATRIX, "members: [proxy, host]", "members: [proxy]", "unused is not needed"),
+    Mutation("connection to an unknown service", "reachability.matrix", MATRIX, "to: db:5432", "to: database:5432", "unknown service database", "database"),
+    Mutation("duplicate connection", "reachability.matrix", MATRIX, "to: kafka:9404", "to: kafka:9092", "duplicate kafka:9092", "kafka:9092"),
+    Mutation("connection without a reason", "reachability.matrix", MATRIX, "because: SQL", 'because: ""', "the reason is missing"),
+    Mutation("connection without a port", "reachability.matrix", MATRIX, "to: db:5432", "to: db", "db has no port", "to: db"),
+    Mutation("network that leads to the world", "reachability.isolation", SECURITY, "  app-network:\n    internal: true\n", "  app-network:\n", "app-network leads to the world"),
+    Mutation("network that reaches the host", "reachability.isolation", SECURITY, "gateway_mode_ipv4: isolated", "gateway_mode_ipv4: nat", "leads to the ports of the host"),
+    Mutation("internal network to the world", "reachability.isolation", BASE, "  egress-network:\n    driver: bridge\n", "  egress-network:\n    driver: bridge\n    internal: true\n", "is internal"),
+    # Generated tables of the documentation.
+    Mutation("outdated table", "documents.tables", "docs/security.md", "a memory limit", "no memory limit", "the table controls is out of date", "made: controls"),
+    Mutation("exception missing from the documentation", "documents.tables", POLICY, "reason: Resource usage of each", "reason: Resource usage of every", "the table exceptions is out of date", "made: exceptions"),
+    Mutation("connection missing from the documentation", "documents.tables", MATRIX, "    from: [prometheus]\n", "    from: [prometheus, worker]\n", "the table connections is out of date", "made: connections"),
+    Mutation("limit missing from the documentation", "documents.tables", PROD, "memory: 4G", "memory: 8G", "the table services is out of date", "made: services"),
 )
 # fmt: on

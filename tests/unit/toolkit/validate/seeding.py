@@ -1,4 +1,4 @@
-"""Making a mistake in a copy of the repository, and asking for its discovery."""
+"""Applying a mutation to a copy of the repository, and expecting its problem."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from toolkit.validate.programs import Skipped
 
 @contextmanager
 def seeded(root: Path, mutation: Mutation) -> Iterator[None]:
-    """The mistake is in the files while the block runs."""
+    """Apply the mutation for the duration of the block."""
     path = root / mutation.file
     before = path.read_text(encoding="utf-8")
     after = before.replace(mutation.old, mutation.new, 1)
-    assert after != before, f"{mutation.file} has no {mutation.old!r}: the mistake is not made"
+    assert after != before, f"{mutation.file} has no {mutation.old!r}: the mutation does not apply"
     path.write_text(after, encoding="utf-8")
     try:
         yield
@@ -28,12 +28,12 @@ def seeded(root: Path, mutation: Mutation) -> Iterator[None]:
 
 
 def expect(found: Iterable[Finding | Skipped], root: Path, mutation: Mutation) -> None:
-    """Among what is found is a problem with the mutation's words, at a line that is about it; no more is asked for."""
-    said = []
+    """Expect the mutation's problem at its line among the findings; stop reading them there."""
+    reported = []
     for problem in (each for each in found if isinstance(each, Finding) and each.problem):
-        said.append(str(problem))
-        if mutation.says in problem.problem:
-            said.append((root / problem.file).read_text(encoding="utf-8").splitlines()[problem.line - 1])
-            if mutation.at in said[-1]:
+        reported.append(str(problem))
+        if mutation.problem in problem.problem:
+            reported.append((root / problem.file).read_text(encoding="utf-8").splitlines()[problem.line - 1])
+            if mutation.at in reported[-1]:
                 return
-    pytest.fail(f"{mutation.says!r} is not found at {mutation.at!r}; reported: {said}")
+    pytest.fail(f"{mutation.problem!r} is not found at {mutation.at!r}; reported: {reported}")

@@ -1,7 +1,7 @@
-"""A service more, by the recipe of CONTRIBUTING.md: ten files, after which the validation has no complaint.
+"""An additional service by the recipe of CONTRIBUTING.md: ten files, and the validation passes.
 
-The service is an exporter whose image is published, and is not built here. Its own files lie in
-``tests/fixtures/another-service/`` as they would in the checkout; what it adds to files of others is `ADDITIONS`.
+The service is an exporter with a published image and without a local one. Its own files are in
+``tests/fixtures/another-service/``, with the paths of a checkout; `ADDITIONS` are its parts of existing files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from toolkit.validate import (
     alerts,
     contracts,
@@ -27,7 +27,7 @@ from toolkit.validate import (
     scrapes,
 )
 from toolkit.validate.findings import Finding
-from toolkit.validate.runner import Check, complete, run
+from toolkit.validate.runner import Check, outcomes, run
 
 FIXTURE = Path(__file__).parents[3] / "fixtures" / "another-service"
 SERVICE, ALERT = "statsd-exporter", "StatsdLinesMalformed"
@@ -92,13 +92,13 @@ ADDITIONS: Mapping[str, Mapping[str, str]] = {
         "  scrape-network:\n    members: [": "statsd-exporter, ",
     },
 }
-"""The files of others: the text after which something is added, and what."""
+"""Additions to existing files: the text before an addition, and the addition."""
 OWN = sorted(str(path.relative_to(FIXTURE)) for path in FIXTURE.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
 def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with one service more."""
+    """A copy of the repository with the additional service."""
     root = tmp_path_factory.mktemp("extended") / "checkout"
     shutil.copytree(clone, root)
     shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
@@ -112,16 +112,16 @@ def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = (root / TEMPLATE).read_text()
     (root / RUNBOOK).write_text(page.replace(Path(TEMPLATE).stem, ALERT).replace("*Kafka*", "*StatsD*"))
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
-    documents.make(Unhurried(root))
+    documents.make(LazyCheckout(root))
     return root
 
 
-def test_it_takes_ten_files() -> None:
+def test_service_takes_ten_files() -> None:
     assert len([*ADDITIONS, *OWN, RUNBOOK]) == 10
 
 
-def test_validation_is_green(extended: Path) -> None:
-    assert {str(problem) for problem in run(Unhurried(extended)).problems} == set()
+def test_validation_passes(extended: Path) -> None:
+    assert {str(problem) for problem in run(LazyCheckout(extended)).problems} == set()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_validation_is_green(extended: Path) -> None:
         ("docker-compose.security.yml", policy.rules),
         ("images/compose.monitoring.yml", images.local),
         ("reachability.yml", reachability.members),
-        (f"images/{SERVICE}/contract.yml", contracts.known),
+        (f"images/{SERVICE}/contract.yml", contracts.coverage),
         (f"monitoring/prometheus/scrape/{SERVICE}.yml", scrapes.services),
         (f"monitoring/prometheus/rules/{SERVICE}.yml", runbooks.shape),
         (f"monitoring/prometheus/tests/{SERVICE}_test.yml", alerts.tests),
@@ -140,8 +140,8 @@ def test_validation_is_green(extended: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: Check) -> None:
-    """Without it the check that is about it complains."""
+def test_validation_fails_without_one_of_the_files(clone: Path, extended: Path, file: str, check: Check) -> None:
+    """The check of each file reports a problem without it."""
     path = extended / file
     before = path.read_text()
     if (clone / file).exists():
@@ -149,6 +149,6 @@ def test_each_of_them_is_needed(clone: Path, extended: Path, file: str, check: C
     else:
         path.unlink()
     try:
-        assert any(isinstance(each, Finding) and each.problem for each in complete(check(Unhurried(extended))))
+        assert any(isinstance(each, Finding) and each.problem for each in outcomes(check(LazyCheckout(extended))))
     finally:
         path.write_text(before)

@@ -1,10 +1,10 @@
-"""Services held to the contracts of their images: what no change of a text shows."""
+"""Checks of image contracts that no text mutation covers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from tests.unit.toolkit.validate.mutations import Mutation
 from tests.unit.toolkit.validate.seeding import seeded
 from toolkit.validate import contracts, dockerfiles
@@ -13,27 +13,27 @@ from toolkit.validate.runner import run
 REDIS = "images/redis/contract.yml"
 
 
-def test_a_script_that_the_engine_cannot_start(clone: Path) -> None:
+def test_script_without_execute_permission_is_a_problem(clone: Path) -> None:
     path = clone / "scripts/container/redis-entrypoint.sh"
     mode = path.stat().st_mode
     path.chmod(0o644)
     try:
-        report = run(Unhurried(clone), [contracts.programs])
+        report = run(LazyCheckout(clone), [contracts.programs])
     finally:
         path.chmod(mode)
-    assert [problem.problem for problem in report.problems] == ["redis starts it, and it is not executable"]
+    assert [problem.problem for problem in report.problems] == ["is not executable, and redis starts it"]
 
 
-def test_a_contract_that_cannot_be_read_is_named(clone: Path) -> None:
+def test_unreadable_contract_is_reported_by_file(clone: Path) -> None:
     with seeded(clone, Mutation("", "", REDIS, "services: [redis]", "services:", "")):
         for check in (contracts.arguments, dockerfiles.contract):
-            (problem,) = run(Unhurried(clone), [check]).problems
+            (problem,) = run(LazyCheckout(clone), [check]).problems
             assert (problem.file, problem.problem) == (
-                REDIS, "is no contract: it does not have the form that images/README.md describes",
+                REDIS, "is not a contract: it does not have the form that images/README.md describes",
             )  # fmt: skip
 
 
-def test_instructions_of_the_last_stage() -> None:
+def test_last_stage_returns_its_instructions_with_lines() -> None:
     text = (
         "FROM a AS b\nUSER 1\nFROM b\nENV A=1 \\\n    B='2 3'\nEXPOSE 1 2/udp\nCOPY . .\n"
         'ENTRYPOINT ["/x", "y z"]\nVOLUME /data\n'

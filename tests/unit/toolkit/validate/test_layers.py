@@ -1,4 +1,4 @@
-"""Lists of layers that are no profile: the core alone is a stack, what is left of monitoring is none."""
+"""Layer lists other than profiles: the core alone is a stack, a list without the monitoring layer is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from toolkit.checkout.project import LOCAL, PULLED
 from toolkit.validate.checkout import EVERY_GROUP
 from toolkit.validate.findings import BrokenFileError
@@ -14,8 +14,8 @@ from toolkit.validate.findings import BrokenFileError
 CORE = {"app", "worker", "db", "redis", "kafka", "rabbitmq"}
 
 
-def test_the_core_alone_is_a_stack(clone: Path) -> None:
-    checkout = Unhurried(clone)
+def test_core_alone_is_a_stack(clone: Path) -> None:
+    checkout = LazyCheckout(clone)
     alone = checkout.configuration((checkout.base,), ())
     assert alone.services.keys() == CORE
     assert set(alone.config["networks"]) == {"app-network", "messaging-network", "egress-network"}
@@ -24,10 +24,10 @@ def test_the_core_alone_is_a_stack(clone: Path) -> None:
 @pytest.mark.parametrize("groups", [(), EVERY_GROUP])
 @pytest.mark.parametrize("images", [PULLED, LOCAL])
 @pytest.mark.parametrize("profile", ["dev", "prod"])
-def test_a_list_from_before_the_monitoring_layer_starts_nothing(
+def test_list_without_the_monitoring_layer_is_refused(
     clone: Path, profile: str, images: str, groups: tuple[str, ...]
 ) -> None:
-    checkout = Unhurried(clone)
+    checkout = LazyCheckout(clone)
     files = tuple(name for name in checkout.files(profile, images, ()) if "monitoring" not in name)
     with pytest.raises(BrokenFileError, match="has neither an image nor a build context specified"):
         checkout.configuration(files, groups)

@@ -1,4 +1,4 @@
-"""Every mistake of the list is found where it is, and the repository as it stands has none."""
+"""Every mutation is reported at its line, and the repository itself has no problem."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.validate.composing import Unhurried
+from tests.unit.toolkit.validate.composing import LazyCheckout
 from tests.unit.toolkit.validate.contract_mutations import CONTRACT_MUTATIONS
 from tests.unit.toolkit.validate.dashboard_mutations import DASHBOARD_MUTATIONS
 from tests.unit.toolkit.validate.hardening_mutations import BY_RULE, HARDENING_MUTATIONS
@@ -14,13 +14,13 @@ from tests.unit.toolkit.validate.monitoring_mutations import MONITORING_MUTATION
 from tests.unit.toolkit.validate.mutations import LOCK_MUTATIONS, MUTATIONS, Mutation
 from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.policy.rules import RULES
-from toolkit.validate.runner import CHECKS, complete, name, run
+from toolkit.validate.runner import CHECKS, name, outcomes, run
 
 BY_NAME = {name(check): check for check in CHECKS}
 
 
-def test_the_repository_is_clean(clone: Path) -> None:
-    report = run(Unhurried(clone))
+def test_repository_has_no_problem(clone: Path) -> None:
+    report = run(LazyCheckout(clone))
     assert not report.problems
     assert report.checks == len(CHECKS)
 
@@ -30,13 +30,13 @@ def test_the_repository_is_clean(clone: Path) -> None:
     [*MUTATIONS, *HARDENING_MUTATIONS, *MONITORING_MUTATIONS, *CONTRACT_MUTATIONS],
     ids=lambda mutation: mutation.name,
 )
-def test_mistake_is_found(clone: Path, mutation: Mutation) -> None:
+def test_mutation_is_reported(clone: Path, mutation: Mutation) -> None:
     with seeded(clone, mutation):
-        expect(complete(BY_NAME[mutation.check](Unhurried(clone))), clone, mutation)
+        expect(outcomes(BY_NAME[mutation.check](LazyCheckout(clone))), clone, mutation)
 
 
-def test_every_check_has_been_seen_to_fail() -> None:
-    seeded_for = {
+def test_every_check_has_a_mutation() -> None:
+    mutated = {
         mutation.check
         for mutations in (
             MUTATIONS,
@@ -48,9 +48,9 @@ def test_every_check_has_been_seen_to_fail() -> None:
         )
         for mutation in mutations
     }
-    # The schema sees what Compose lets through, and that differs between its versions: tested by itself.
-    assert BY_NAME.keys() - seeded_for == {"layers.schema"}
+    # The schema rejects files that Compose accepts, which differ between its versions: it has a test of its own.
+    assert BY_NAME.keys() - mutated == {"layers.schema"}
 
 
-def test_every_rule_has_been_seen_to_be_broken() -> None:
+def test_every_rule_has_a_mutation() -> None:
     assert {rule.name for rule in RULES} == BY_RULE.keys()

@@ -1,4 +1,4 @@
-"""How checks are run, what is printed, and what counts as a failure."""
+"""The runner of the checks: its output, its skips and its exit code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MISTAKE = next(mutation for mutation in MUTATIONS if mutation.check == "images.r
 
 
 class Engine:
-    """Stands in for the engine: which images it has, and what a validator says; Compose itself runs."""
+    """A fake engine with or without images, and with one result of validators; Compose itself is real."""
 
-    def __init__(self, *, images: bool, code: int = 0, said: str = "") -> None:
-        self.images, self.code, self.said = images, code, said
+    def __init__(self, *, images: bool, code: int = 0, stderr: str = "") -> None:
+        self.images, self.code, self.stderr = images, code, stderr
         self.missing = "Error: No such image: x"
         self.started: list[list[str]] = []
         self.run = compose.run
@@ -46,7 +46,7 @@ class Engine:
                 return Result(0 if self.images else 1, "[]", self.missing)
             case ["run", _]:
                 self.started.append(list(argv))
-                return Result(self.code, "", self.said)
+                return Result(self.code, "", self.stderr)
         return self.run(argv, **options)
 
 
@@ -59,30 +59,30 @@ def engine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> E
 
 @pytest.fixture
 def _one_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that sees the mistake; that all of them run is another test's matter."""
+    """Run only the check that reports the mutation."""
     monkeypatch.setattr(entry, "CHECKS", (images.registry,))
 
 
-def test_a_check_that_looks_at_nothing_is_a_problem(clone: Path) -> None:
+def test_check_without_findings_is_a_problem(clone: Path) -> None:
     def idle(_checkout: Checkout) -> Iterator[Finding]:
         return iter(())
 
     report = run(Checkout(clone), [idle])
-    assert [finding.problem for finding in report.problems] == ["there was nothing to check"]
+    assert [finding.problem for finding in report.problems] == ["the check inspected nothing"]
 
 
-def test_schema_sees_what_compose_would_let_through(clone: Path) -> None:
+def test_schema_reports_values_that_compose_accepts(clone: Path) -> None:
     checkout = Checkout(clone)
-    config = copy.deepcopy(checkout.whole[0].config)
+    config = copy.deepcopy(checkout.full_configurations[0].config)
     config["services"]["redis"]["healthcheck"]["retries"] = ["often"]
-    checkout.whole = [replace(checkout.whole[0], config=config)]
+    checkout.full_configurations = [replace(checkout.full_configurations[0], config=config)]
     finding = next(each for each in run(checkout, [layers.schema]).problems if "['often']" in each.problem)
     assert finding.file == "docker-compose.yml"
     assert "retries" in (clone / finding.file).read_text().splitlines()[finding.line - 1]
 
 
 @pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
-def test_all_is_well(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_repository_exits_with_0(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(clone), "--allow-skips", programs.GRAMMARS]) == 0
     skipped, summary = capsys.readouterr().out.splitlines()
     assert skipped.startswith(f"skipped {programs.GRAMMARS}: ")
@@ -93,7 +93,7 @@ def test_all_is_well(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[
 
 @pytest.mark.usefixtures("_one_check")
 @pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
-def test_a_problem_is_named_by_file_and_line(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problem_is_printed_with_file_and_line(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     with seeded(clone, MISTAKE):
         assert main(["--root", str(clone)]) == 1
         text = (clone / MISTAKE.file).read_text()
@@ -104,18 +104,18 @@ def test_a_problem_is_named_by_file_and_line(clone: Path, engine: Engine, capsys
     assert ", 1 problem, " in summary
 
 
-def words(command: str) -> list[str]:
-    """The arguments of a command that `nox` hands on."""
+def session_arguments(command: str) -> list[str]:
+    """The arguments that `nox` passes to the session."""
     return shlex.split(command)[shlex.split(command).index("--") + 1 :]
 
 
 def without_images() -> dict[str, list[str]]:
-    """How the validator is called where no image is, by who calls it there."""
+    """The validator's arguments in callers without images, by caller."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     scripts = [job.scripts[-1] for job in workflow.jobs((ROOT / workflow.PATH).read_text()) if "validate" in job.name]
     return {
-        "CI": words(next(script for script in scripts if script.startswith("nox "))),
-        "pre-commit": words(next(hook["entry"] for hook in hooks if hook["id"] == "validate")),
+        "CI": session_arguments(next(script for script in scripts if script.startswith("nox "))),
+        "pre-commit": session_arguments(next(hook["entry"] for hook in hooks if hook["id"] == "validate")),
     }
 
 
@@ -125,20 +125,20 @@ EVERY_PROGRAM = {program.name for program in programs.PROGRAMS}
 @pytest.mark.usefixtures("_one_check")
 @pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
 @pytest.mark.parametrize("caller", ["CI", "pre-commit"])
-def test_whoever_has_no_images_allows_every_program_to_be_skipped(
+def test_callers_without_images_allow_every_program_to_be_skipped(
     clone: Path, engine: Engine, caller: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As they call it, and as the session `validate` does, which installs the grammars."""
+    """With the grammars, which the session `validate` installs."""
     monkeypatch.setattr(grammars, "queries", images.registry)
     assert main(["--root", str(clone), *without_images()[caller]]) == 0
-    assert skipped(capsys.readouterr().out) == dict.fromkeys(EVERY_PROGRAM, True), "each is named"
+    assert skipped(capsys.readouterr().out) == dict.fromkeys(EVERY_PROGRAM, True), "every skipped program is printed"
     assert not engine.started
 
 
 @pytest.mark.usefixtures("_one_check")
 @pytest.mark.parametrize("options", [[], ["--allow-skips=grammars"], ["--allow-skips=absent,grammars"]], ids=str)
 @pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
-def test_a_skip_must_be_allowed(
+def test_skip_without_permission_fails(
     clone: Path, engine: Engine, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--root", str(clone), *options]) == 1
@@ -149,35 +149,35 @@ def test_a_skip_must_be_allowed(
 
 @pytest.mark.usefixtures("_one_check")
 @pytest.mark.parametrize("engine", [{"images": False}], indirect=True)
-def test_an_engine_that_does_not_answer_is_no_missing_image(
+def test_unreachable_engine_is_not_a_missing_image(
     clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.missing = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
     assert main(["--root", str(clone), f"--allow-skips={','.join(programs.REASONS)}"]) == 1
-    said = capsys.readouterr().out
-    assert skipped(said) == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: True}
-    assert "Cannot connect" in said
+    output = capsys.readouterr().out
+    assert skipped(output) == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: True}
+    assert "Cannot connect" in output
 
 
 @pytest.mark.usefixtures("_one_check")
 @pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
-def test_what_the_local_images_lack_is_skipped_for_that(
+def test_services_without_a_local_image_are_skipped_as_absent(
     clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (clone / ".env").write_text("NETMON_IMAGES=local\n")
     try:
         assert main(["--root", str(clone), "--allow-skips=images,grammars"]) == 1
-        lacking = {name for name, allowed in skipped(capsys.readouterr().out).items() if not allowed}
-        assert lacking
+        missing = {name for name, allowed in skipped(capsys.readouterr().out).items() if not allowed}
+        assert missing
         assert main(["--root", str(clone), "--allow-skips=absent,grammars"]) == 0
     finally:
         (clone / ".env").unlink()
-    assert len(engine.started) == 2 * (len(EVERY_PROGRAM) - len(lacking))
+    assert len(engine.started) == 2 * (len(EVERY_PROGRAM) - len(missing))
 
 
-def skipped(said: str) -> dict[str, bool]:
-    """What was skipped, and whether that was allowed."""
-    lines = re.findall(r"^skipped (\(not allowed\) )?([\w-]+): ", said, re.MULTILINE)
+def skipped(output: str) -> dict[str, bool]:
+    """The skipped programs, and whether the skip was allowed."""
+    lines = re.findall(r"^skipped (\(not allowed\) )?([\w-]+): ", output, re.MULTILINE)
     return {name: not refused for refused, name in lines}
 
 
@@ -185,13 +185,13 @@ def skipped(said: str) -> dict[str, bool]:
     "file",
     [".github/workflows/ci.yml", ".pre-commit-config.yaml", "scripts/test.sh", "docs/operations.md", "CONTRIBUTING.md"],
 )
-def test_whoever_allows_skips_names_reasons(file: str) -> None:
+def test_allowed_skips_are_known_reasons(file: str) -> None:
     named = re.findall(r"--allow-skips[ =]([\w,-]+)", (ROOT / file).read_text(encoding="utf-8"))
     assert named
     assert {reason for words in named for reason in words.split(",")} <= programs.REASONS.keys()
 
 
-def test_an_unknown_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_reason_for_a_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--root", str(clone), "--allow-skips", "promtol"])
     assert "known: images, absent, grammars" in capsys.readouterr().err
@@ -199,16 +199,16 @@ def test_an_unknown_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "engine",
-    [{"images": True, "code": 1, "said": "FAILED: parsing YAML file /etc/prometheus/prometheus.yml: line 7: no"}],
+    [{"images": True, "code": 1, "stderr": "FAILED: parsing YAML file /etc/prometheus/prometheus.yml: line 7: no"}],
     indirect=True,
 )
-def test_what_a_program_refuses_is_found_in_the_repository(clone: Path, engine: Engine) -> None:
+def test_file_that_a_program_refuses_is_reported_at_its_line(clone: Path, engine: Engine) -> None:
     (found,) = programs.validate(Checkout(clone), programs.PROGRAMS[0])
     assert isinstance(found, Finding)
     assert (found.file, found.line) == ("monitoring/prometheus/prometheus.yml", 7)
 
 
-def test_a_program_is_run_from_the_mirror_that_the_settings_name(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_runs_in_the_image_of_the_configured_mirror(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_QUAY", "mirror.example:5001")
     (clone / ".env").write_text("REGISTRY=mirror.example:5000\nREGISTRY_QUAY=elsewhere\n")
     engine = Engine(images=True)
@@ -224,13 +224,15 @@ def test_a_program_is_run_from_the_mirror_that_the_settings_name(clone: Path, mo
     assert services["postgres-exporter"]["image"].startswith("mirror.example:5001/")
 
 
-def test_compose_is_asked_without_the_users_variables(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_runs_without_the_users_variables(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_PORT", "1")
     monkeypatch.setenv("REDIS_PASSWORD", "mine")
     (clone / ".env").write_text("KAFKA_PORT=2\nCOMPOSE_PROJECT_NAME=other\n")
     try:
         checkout = Checkout(clone)
-        (config,) = (each for each in checkout.whole if each.files == checkout.files("dev", PULLED, EVERY_GROUP))
+        (config,) = (
+            each for each in checkout.full_configurations if each.files == checkout.files("dev", PULLED, EVERY_GROUP)
+        )
     finally:
         (clone / ".env").unlink()
     ports = {port["published"] for service in config.services.values() for port in service.get("ports", [])}
@@ -239,15 +241,15 @@ def test_compose_is_asked_without_the_users_variables(clone: Path, monkeypatch: 
     assert "mine" not in str(config.config)
 
 
-def test_positions_follow_merge_keys_and_composes_own_tags(tmp_path: Path) -> None:
+def test_positions_follow_merge_keys_and_compose_tags(tmp_path: Path) -> None:
     (tmp_path / "x.yml").write_text(
         "x-one: &one\n  a: 1\nx-two: &two\n  b: 2\nservices:\n  s:\n    <<: [*one, *two]\n    c: !reset null\n"
         "    d: !override [7, {e: 8}]\n"
     )
     source = Source(tmp_path, "x.yml")
-    where: Mapping[tuple[str | int, ...], int] = {
+    expected: Mapping[tuple[str | int, ...], int] = {
         ("a",): 2, ("b",): 4, ("c",): 8, ("d", 1, "e"): 9, ("missing",): 6
     }  # fmt: skip
-    for keys, line in where.items():
+    for keys, line in expected.items():
         assert source.find("services", "s", *keys)[1] == line, keys
     assert source.data["services"]["s"] == {"a": 1, "b": 2, "c": None, "d": [7, {"e": 8}]}

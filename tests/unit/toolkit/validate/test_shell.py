@@ -1,4 +1,4 @@
-"""What is read from a shell script."""
+"""The parser of shell scripts: programs, words, conditions, files and variables."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ SCRIPTS = Path(__file__).resolve().parents[4] / "scripts" / "container"
 
 
 def programs(script: Script, shell: str = "bash") -> list[str]:
-    """The programs that a script starts, in their order."""
+    """The programs that a script starts, in order."""
     ours = script.functions | BUILTINS[shell]
     return [call.words[0] for call in script.calls if call.words[0] not in ours]
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
-def test_every_script_of_the_stack_is_read(path: Path) -> None:
+def test_every_script_of_the_stack_parses(path: Path) -> None:
     script = parse(path.read_text(encoding="utf-8"))
     assert script.broken is None
     assert script.calls
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("a | b && c || d; e & f", ["a", "b", "c", "d", "e", "f"]),
         ('x=$(a "$(b)") y=`c` d', ["d", "a", "b", "c"]),
@@ -49,17 +49,17 @@ def test_every_script_of_the_stack_is_read(path: Path) -> None:
         ('"$0" x', ["*"]),
     ],
 )
-def test_programs_are_found(text: str, wanted: list[str]) -> None:
-    assert programs(parse(text)) == wanted
+def test_programs_are_found(text: str, expected: list[str]) -> None:
+    assert programs(parse(text)) == expected
 
 
-def test_what_bash_alone_has_is_a_program_for_sh() -> None:
+def test_bash_builtins_are_programs_in_sh() -> None:
     script = parse("[[ -n x ]]\nmapfile -t y\nsource z\n[ -n x ]\n. z")
     assert programs(script, "sh") == ["[[", "mapfile", "source"]
     assert programs(script, "bash") == []
 
 
-def test_words_and_lines() -> None:
+def test_calls_have_words_and_lines() -> None:
     script = parse('#!/usr/bin/env bash\na \'b c\' "d" $e x"$f" "$@"\n\nexec g - <<END\nEND\ng - --h\n')
     assert script.shell == "bash"
     assert [(call.words, call.line) for call in script.calls] == [
@@ -69,7 +69,7 @@ def test_words_and_lines() -> None:
     ]
 
 
-def test_conditions() -> None:
+def test_calls_and_writes_have_conditions() -> None:
     script = parse(
         'if command -v a >/dev/null; then a; fi\nif [ -n "${B:-}" ]; then b >/b; else c >/c; fi\n'
         'if [ -n "$D" ] || e; then f >/f; fi'
@@ -83,12 +83,12 @@ def test_conditions() -> None:
     assert Write("/c", 2, frozenset()) in script.writes
 
 
-def test_files_and_variables() -> None:
+def test_writes_and_exports_are_found() -> None:
     script = parse("a >/b 2>>/c </d >e\nexport F=1 G\nunset H\n")
     assert [write.path for write in script.writes] == ["/b", "/c"]
     assert script.exports == {"F", "G"}
 
 
 @pytest.mark.parametrize("text", ["if a; then b\n", "a $(b\n", "case x in\n"])
-def test_no_shell(text: str) -> None:
+def test_syntax_error_is_reported_with_its_line(text: str) -> None:
     assert parse(text).broken == 1
