@@ -92,7 +92,7 @@ def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
         ("lacks", "the image does not exist in the registry (manifest", "correct the tag in docker-compose.yml"),
         ("denies", "access denied", "docker login {address} with another account"),
         ("login", "authentication required", "docker login {address}, then retry"),
-        ("stalls", f"the download stalled (no data for {STALL} s)", "set a mirror in .env"),
+        ("stalls", f"the registry stalled (no data for {STALL} s)", "set a mirror in .env"),
     ],
 )
 def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
@@ -169,7 +169,7 @@ def test_ctrl_c_stops_running_pulls(served: tuple[Registry, Stack]) -> None:
     [
         (None, "usable"),
         (Trouble("limits", 1), "usable"),
-        (Trouble("stalls"), "unreachable: the download stalled"),
+        (Trouble("stalls"), "unreachable: the registry stalled"),
         (Trouble("fails"), "unreachable: the registry fails"),
         (Trouble("lacks"), "refused: the image does not exist in the registry"),
         (Trouble("login"), "refused: authentication required"),

@@ -61,12 +61,12 @@ def address(url: str, what: str) -> None:
 
 
 @contextmanager
-def phase(name: str, touches: str) -> Iterator[None]:
+def phase(name: str, changes: str) -> Iterator[None]:
     """Print a step's name and what it changes; after success also its duration."""
     from rich.text import Text
 
     started = time.monotonic()
-    console().print(Text.assemble((f"\n▶ {name}", "bold"), ("  " + touches, STYLES["dim"])))
+    console().print(Text.assemble((f"\n▶ {name}", "bold"), ("  " + changes, STYLES["dim"])))
     yield
     say(f"  {name}: {time.monotonic() - started:.1f} s", "dim")
 

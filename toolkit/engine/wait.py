@@ -271,7 +271,7 @@ def unhealthy_error(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]
             lines.append(f"likely cause: {cause.why}")
             fixes.append(f"{service.name}: {cause.fix}")
         else:
-            fixes.append(f"{service.name}: invoke logs --service={service.name} shows the whole log")
+            fixes.append(f"{service.name}: invoke logs --service={service.name} shows the complete log")
         reasons.append("\n    ".join(lines))
     names = ", ".join(dict.fromkeys(service.name for service, _ in stuck))
     return ToolkitError(f"{names} cannot become healthy", "\n  ".join(reasons), "\n       ".join(dict.fromkeys(fixes)))

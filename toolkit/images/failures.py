@@ -36,7 +36,7 @@ class Cause:
 MIRROR = "set a mirror in .env (REGISTRY, REGISTRY_QUAY)"
 STALLED = Cause(
     "",
-    "the download stalled",
+    "the registry stalled",
     f"retry; if it stalls again, {MIRROR} or {BUILD_HERE}",
     unreachable=True,
 )

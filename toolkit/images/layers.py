@@ -11,7 +11,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 # docker/cli prints "ID: STATE", then a bar where the terminal is wide, then "CURRENT/TOTAL" in decimal units.
 _LAYER = re.compile(
     r"(?P<id>[0-9a-f]{12}): (?P<state>[A-Z][A-Za-z ]*?)(?: *in \d+ seconds?| *\d+ s)?"
-    r"(?: *\[[=> ]*\])?(?: *(?P<current>[\d.]+) ?(?P<unit>[kMGT]?B)(?:/(?P<total>[\d.]+) ?(?P<whole>[kMGT]?B))?)? *"
+    r"(?: *\[[=> ]*\])?(?: *(?P<current>[\d.]+) ?(?P<unit>[kMGT]?B)(?:/(?P<total>[\d.]+) ?(?P<of_unit>[kMGT]?B))?)? *"
 )
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _PROMPTS = ("Login prior to pull", "Username:", "Password:")
@@ -72,7 +72,7 @@ class PullOutput:
         layer.total = self.sizes.get(match["id"], layer.total)
         if layer.state == "Downloading" and match["current"]:
             layer.current = _bytes(match["current"], match["unit"])
-            layer.total = layer.total or (_bytes(match["total"], match["whole"]) if match["total"] else 0)
+            layer.total = layer.total or (_bytes(match["total"], match["of_unit"]) if match["total"] else 0)
         elif layer.state == "Retrying":
             layer.current = 0
 

@@ -106,8 +106,8 @@ def missing(docker: Docker, images: Sequence[Image]) -> list[Image]:
     Raises:
         ToolkitError: the engine does not answer.
     """
-    lacking = set(missing_names(docker, [image.name for image in images]))
-    return [image for image in images if image.name in lacking]
+    absent = set(missing_names(docker, [image.name for image in images]))
+    return [image for image in images if image.name in absent]
 
 
 def outstanding(docker: Docker, images: Sequence[Image]) -> Outstanding:

@@ -1,4 +1,4 @@
-"""Containers as `docker inspect` describes them, for the tests of what looks at them."""
+"""Builders of containers in the form of `docker inspect`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def ago(seconds: float) -> str:
-    """A time of the engine, this many seconds before now."""
+    """A time in the engine's format, this many seconds ago."""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
@@ -28,7 +28,7 @@ def container(
     policy: str = "unless-stopped",
     **more: Any,
 ) -> dict[str, Any]:
-    """A container that started so many seconds ago; ``checks`` are (seconds ago, exit code, output), oldest first."""
+    """A container; ``started`` is seconds ago, ``checks`` are (seconds ago, exit code, output), oldest first."""
     state: dict[str, Any] = {
         "Status": status,
         "ExitCode": code,
@@ -60,5 +60,5 @@ def container(
 
 
 def state(*args: Any, **kwargs: Any) -> ServiceState:
-    """The same, parsed."""
+    """The parsed state of a `container`."""
     return parse_container(cast(shapes.Container, container(*args, **kwargs)))

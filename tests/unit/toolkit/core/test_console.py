@@ -19,10 +19,10 @@ def test_a_table_is_aligned_and_never_truncated(capsys: pytest.CaptureFixture[st
 
 
 def test_a_phase_prints_its_duration_only_on_success(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.phase("images", "what it touches"):
+    with console.phase("images", "what it changes"):
         pass
     assert "images: 0.0 s" in capsys.readouterr().out
-    with pytest.raises(ZeroDivisionError), console.phase("images", "what it touches"):
+    with pytest.raises(ZeroDivisionError), console.phase("images", "what it changes"):
         raise ZeroDivisionError
     assert "images: " not in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ from toolkit.engine.health import Port, Verdict, container_states, parse_time
 
 
 @pytest.mark.parametrize(
-    ("given", "verdict", "summary"),
+    ("fields", "verdict", "summary"),
     [
         ({}, "ok", "healthy"),
         ({"health": None}, "ok", "running, no health check"),
@@ -38,8 +38,8 @@ from toolkit.engine.health import Port, Verdict, container_states, parse_time
         ({"health": "healthy", "restarts": 9, "started": 1}, "ok", "healthy"),
     ],
 )
-def test_verdict_and_summary_of_a_container(given: dict[str, Any], verdict: str, summary: str) -> None:
-    found = state(**given)
+def test_verdict_and_summary_of_a_container(fields: dict[str, Any], verdict: str, summary: str) -> None:
+    found = state(**fields)
     assert (found.verdict, found.summary) == (Verdict(verdict), summary)
 
 

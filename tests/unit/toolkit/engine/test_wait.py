@@ -103,7 +103,7 @@ def test_a_service_is_ready_when_every_replica_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("fields", "reason"),
     [
         ({"status": "exited", "code": 1}, "exited with code 1"),
         ({"status": "restarting", "restarts": 4}, "keeps restarting, 4 restarts"),
@@ -111,9 +111,9 @@ def test_a_service_is_ready_when_every_replica_is() -> None:
         ({"status": "paused"}, "paused"),
     ],
 )
-def test_wait_fails_fast_on_an_unrecoverable_container(docker: FakeDocker, given: dict[str, Any], reason: str) -> None:
+def test_wait_fails_fast_on_an_unrecoverable_container(docker: FakeDocker, fields: dict[str, Any], reason: str) -> None:
     configure(docker, db={}, kafka={})
-    polls(docker, [container("db", **given), container("kafka", health="starting")])
+    polls(docker, [container("db", **fields), container("kafka", health="starting")])
     with pytest.raises(ToolkitError, match="db cannot become healthy") as raised:
         wait(docker.cli, 2)
     assert reason in raised.value.why
@@ -154,8 +154,8 @@ class TestUnrecoverable:
         return Watch(datetime.now(UTC) - timedelta(seconds=started))
 
     @staticmethod
-    def service(name: str, **given: Any) -> Service:
-        return Service(name, 1, (state(name, **given),))
+    def service(name: str, **fields: Any) -> Service:
+        return Service(name, 1, (state(name, **fields),))
 
     def unhealthy(self, name: str, checked: float) -> Service:
         return self.service(name, health="unhealthy", checks=[(checked, 1, "no")])
@@ -256,8 +256,8 @@ class TestHttpHealth:
     def _configured(self, docker: FakeDocker) -> None:
         configure(docker, **{"worker": {}, "otel-collector": {}})
 
-    def collector(self, **given: Any) -> dict[str, Any]:
-        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **given)
+    def collector(self, **fields: Any) -> dict[str, Any]:
+        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **fields)
 
     @staticmethod
     def answers(docker: FakeDocker, *problems: str) -> None:

@@ -72,8 +72,8 @@ class Engine:
             for name in argv[3:]
             if name in self.images
         ]
-        lacking = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
-        return Result(1 if lacking else 0, json.dumps(found), "\n".join(lacking))
+        missing = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
+        return Result(1 if missing else 0, json.dumps(found), "\n".join(missing))
 
     def _pull(self, argv: list[str]) -> Result:
         if isinstance(self.registry, TimedOutError):

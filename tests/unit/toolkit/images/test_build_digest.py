@@ -86,4 +86,4 @@ def test_the_bases_change_the_digest_of_local_images_only(checkout: Path) -> Non
 def test_a_context_outside_the_checkout_has_no_digest(checkout: Path, context: str) -> None:
     assert of(checkout, context=context) == ""
     assert of(checkout, additional_contexts={"more": context}) == ""
-    assert of(checkout, context=str(checkout)) == "", "a whole checkout: secrets, environments, anything"
+    assert of(checkout, context=str(checkout)) == "", "a complete checkout includes secrets and environments"

@@ -1,4 +1,4 @@
-"""The locks of images: what is written, when nothing is, and what is said of a difference."""
+"""The locks of images: contents, changes, and failures that change nothing."""
 
 from __future__ import annotations
 

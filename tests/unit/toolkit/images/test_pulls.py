@@ -277,7 +277,7 @@ def impatient(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stalled_pull_is_stopped(project: Project, line: Line, lines: tuple[str, ...]) -> None:
     line.answers[REDIS] = [line.prints(*lines, then=HANGS)]
     with pytest.raises(
-        ToolkitError, match=rf"cannot pull {REDIS}: the download stalled \(no data for 0.3 s\)"
+        ToolkitError, match=rf"cannot pull {REDIS}: the registry stalled \(no data for 0.3 s\)"
     ) as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "--images=local" in error.value.fix
@@ -326,11 +326,11 @@ def test_after_a_failure_running_pulls_finish_and_no_other_starts(
 
 def test_ctrl_c_stops_running_pulls(project: Project, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     line.answers = {REDIS: [line.prints(f"{A}: Downloading  1B/9B", then=HANGS)]}
-    looks: list[int] = []
+    refreshes: list[int] = []
 
     def interrupted(_self: object, _rows: object) -> None:
-        looks.append(1)
-        if line.order and len(looks) > 5:
+        refreshes.append(1)
+        if line.order and len(refreshes) > 5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(pulls._StallMonitor, "refresh", interrupted)

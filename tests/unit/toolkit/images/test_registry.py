@@ -103,9 +103,9 @@ def test_an_error_has_status_message_and_retry_after(
     served: Server, route: Route, why: str, wait: float | None
 ) -> None:
     served.routes["/v2/library/redis/manifests/8.1.2-alpine"] = route
-    for ask in (Registries().exists, Registries().manifest):
+    for request in (Registries().exists, Registries().manifest):
         with pytest.raises(RegistryError, match=why) as error:
-            ask(served.name())
+            request(served.name())
         assert (error.value.status, error.value.retry_after) == (route[0], wait)
 
 

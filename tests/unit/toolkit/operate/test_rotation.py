@@ -138,7 +138,7 @@ class Alertmanager:
             self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
 
     def _answer(self, _parameters: Any) -> Any:
-        request = self.programs.asked[-1]
+        request = self.programs.requests[-1]
         if request["method"] == "GET":
             return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
                     for number, each in enumerate(self.silences)]  # fmt: skip
