@@ -45,7 +45,7 @@ FILL = """
 import asyncio, os, sys
 from netmon import histograms
 from netmon.database import Database
-from netmon.record import ROLLUP_SECONDS
+from netmon.result_store import ROLLUP_SECONDS
 from netmon.settings import load
 
 BUCKET = "greatest(0, least(%(buckets)s - 1, ceil(ln(duration_ms / %(first)s) / ln(%(growth)s) - 1e-9)))::integer"
@@ -78,7 +78,7 @@ async def main(results):
     await database.prepare()
     await database.run(STATEMENT, {
         "results": results, "seconds": ROLLUP_SECONDS,
-        "buckets": histograms.BUCKETS, "first": histograms.FIRST, "growth": histograms.GROWTH,
+        "buckets": histograms.BUCKETS, "first": histograms.FIRST_BOUND_MS, "growth": histograms.GROWTH,
     })
 
 asyncio.run(main(int(sys.argv[1])))
@@ -92,7 +92,7 @@ from netmon.settings import load
 async def main(targets):
     cache = SharedCache(load(os.environ).redis_url)
     for _ in sys.stdin:
-        await cache.forget(*(f"statistics:{target}:24h" for target in targets))
+        await cache.invalidate(*(f"statistics:{target}:24h" for target in targets))
         print("deleted", flush=True)
 
 asyncio.run(main(sys.argv[1:]))
@@ -102,8 +102,8 @@ QUERIES = """
 import asyncio, json, math, os, sys, time
 from uuid import UUID
 from netmon.database import Database
-from netmon.history import WINDOWS, History
-from netmon.record import ROLLUP_SECONDS
+from netmon.history_store import WINDOWS, HistoryStore
+from netmon.result_store import ROLLUP_SECONDS
 from netmon.settings import load
 
 # A window of rollups is one of whole five minutes.
@@ -122,7 +122,7 @@ async def timed(query):
 async def main(passes, targets):
     database = Database(load(os.environ).database_url, "bench")
     await database.prepare()
-    history, pairs = History(database), []
+    history, pairs = HistoryStore(database), []
     for target in targets * passes:
         window = {"target": target, "window": WINDOWS["24h"], "seconds": ROLLUP_SECONDS}
         raw, expected = await timed(database.one(RAW, window))

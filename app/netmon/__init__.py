@@ -1,1 +1,1 @@
-"""The Network Monitor: an API that accepts probes and a worker that carries them out."""
+"""The Network Monitor: the API with the status page, and the worker that executes probes."""

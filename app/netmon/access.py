@@ -1,7 +1,7 @@
-"""Who may write: whoever shows a token. Reading is open to all who reach the API.
+"""Write access: requests that change something need a bearer token. Read access is open to all clients.
 
-The tokens stand in a file, one a line, and each of them is accepted: while one takes the place of another, both are.
-The file is read for each request that writes (some 20 µs), so that a change of it holds at once, without a restart.
+The tokens are the lines of a file, and each of them is accepted: during a rotation, the old and the new one. The file
+is read for each write request (about 20 µs), so that a change takes effect immediately, without a restart.
 """
 
 import hmac
@@ -17,35 +17,35 @@ from netmon.logs import logger
 from netmon.settings import Settings
 from netmon.supervision import describe
 
-RESPONSES: dict[int | str, dict[str, Any]] = {401: {"description": "No token, or a wrong one"}}
-"""For the description of a route that asks for a token."""
+RESPONSES: dict[int | str, dict[str, Any]] = {401: {"description": "Missing or invalid token"}}
+"""OpenAPI responses of a route that requires a token."""
 
 log = logger(__name__)
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token of the file secrets/api_token.txt")
+_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token from the file secrets/api_token.txt")
 
 
-class Writer:
-    """A dependency of routes: the request shows a token that lets it write."""
+class TokenAuth:
+    """A dependency of routes that requires a valid token."""
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.api_token_file
         self._token = settings.api_token
 
-    async def __call__(self, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-        """Return if it does.
+    async def __call__(self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+        """Check the token of a request.
 
         Raises:
-            HTTPException: 401 without a token or with a wrong one, 503 where the file of tokens cannot be used.
+            HTTPException: 401 for a missing or invalid token, 503 if the token file cannot be read or is empty.
         """
-        if shown is None:
-            detail = "Writing needs a token, in the header Authorization: Bearer TOKEN."
+        if credentials is None:
+            detail = "Write access requires a token in the header Authorization: Bearer TOKEN."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
-        # Each is compared, whatever the others were, in a time that does not tell how much of it was right.
-        matches = [hmac.compare_digest(token.encode(), shown.credentials.encode()) for token in self._tokens()]
+        # All tokens are compared, each in constant time, so that the response time reveals nothing.
+        matches = [hmac.compare_digest(token.encode(), credentials.credentials.encode()) for token in self._tokens()]
         if not any(matches):
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-            raise HTTPException(HTTPStatus.UNAUTHORIZED, "The token is wrong.", headers)
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, "The token is invalid.", headers)
 
     def _tokens(self) -> Sequence[str]:
         if self._file is None:
@@ -53,19 +53,19 @@ class Writer:
         try:
             tokens = self._file.read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
-            log.error("tokens not readable", reason=describe(error))  # noqa: TRY400 - the reason says all
+            log.error("cannot read token file", reason=describe(error))  # noqa: TRY400 - the reason is sufficient
             tokens = []
         if not tokens:
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The file of tokens cannot be read, or is empty.")
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The token file cannot be read or is empty.")
         return tokens
 
 
-def router(writer: Writer) -> APIRouter:
-    """`GET /api/access`, which tells a client whether its token is right before it has anything to write."""
+def router(auth: TokenAuth) -> APIRouter:
+    """`GET /api/access`, with which a client checks its token before it changes anything."""
     routes = APIRouter(prefix="/api/access", tags=["access"])
 
-    @routes.get("", status_code=HTTPStatus.NO_CONTENT, dependencies=[Depends(writer)], responses=RESPONSES)
+    @routes.get("", status_code=HTTPStatus.NO_CONTENT, dependencies=[Depends(auth)], responses=RESPONSES)
     async def access() -> None:
-        """The token lets its bearer write."""
+        """Check the token; the response is empty if it is valid."""
 
     return routes

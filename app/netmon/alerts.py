@@ -1,9 +1,9 @@
-"""Alerts that Alertmanager delivers: kept in memory at once, in PostgreSQL as soon as it is there.
+"""Alerts from Alertmanager: accepted into memory, and stored in PostgreSQL by a background task.
 
-An alert about the database must arrive while the database is away. So a notification is accepted into memory, and a
-background task writes it down. While the database is there, every replica lists the same alerts, except what another
-one has received within the last moment; without it each lists what it has itself received since its start, the last
-IN_MEMORY of them. What is not written down when a process ends is lost; Alertmanager repeats what goes on firing.
+An alert about the database must arrive while the database is unavailable. While it is available, all replicas list the
+same alerts, apart from those that another replica received a moment ago; otherwise each replica lists the last
+IN_MEMORY alerts that it has received itself. Alerts that are not stored when a process ends are lost; Alertmanager
+repeats those that are still firing.
 """
 
 import asyncio
@@ -18,25 +18,27 @@ from psycopg import Error
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from netmon import metrics, tracing
-from netmon.database import AWAY, Database
+from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.logs import logger
 from netmon.supervision import Backoff, describe
 
 IN_MEMORY = 1000
+"""Maximum number of alerts in memory."""
 LIMIT = 1000
+"""Maximum number of alerts in a notification or a response."""
 LEVELS = {"critical": logging.ERROR, "warning": logging.WARNING}
 
 log = logger(__name__)
 
-# PostgreSQL stores no null character, and no time that Python cannot read back in another time zone.
+# PostgreSQL cannot store null characters, nor Python read back times at the limits of its range in every time zone.
 Text = Annotated[str, Field(max_length=4096), AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
 Time = Annotated[AwareDatetime, Field(ge=datetime(1, 1, 1, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC))]
 Status = Literal["firing", "resolved"]
 Key = tuple[str, datetime]
 
 
-class Delivered(BaseModel):
-    """One alert as it stands in a notification, see https://prometheus.io/docs/alerting/latest/configuration/."""
+class DeliveredAlert(BaseModel):
+    """An alert in a notification, see https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
 
     status: Status
     labels: dict[Text, Text]
@@ -47,13 +49,13 @@ class Delivered(BaseModel):
 
 
 class Notification(BaseModel):
-    """What Alertmanager's webhook sends (version 4); fields that are not used are not read."""
+    """A webhook notification of Alertmanager (version 4), without the fields that are not used."""
 
-    alerts: Annotated[list[Delivered], Field(max_length=LIMIT)]
+    alerts: Annotated[list[DeliveredAlert], Field(max_length=LIMIT)]
 
 
 class Alert(BaseModel):
-    """An alert that fired at `starts_at`, as it was told last."""
+    """An alert that started to fire at `starts_at`, as last reported."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,8 +71,8 @@ class Alert(BaseModel):
     received_at: datetime
 
     @classmethod
-    def of(cls, delivered: Delivered) -> Self:
-        """An alert received now. Alertmanager gives one that still fires an end, which is only a time-out."""
+    def of(cls, delivered: DeliveredAlert) -> Self:
+        """An alert that is received now. The `endsAt` of a firing alert is only a timeout, and is dropped."""
         return cls(
             **delivered.model_dump(exclude={"ends_at"}),
             ends_at=delivered.ends_at if delivered.status == "resolved" else None,
@@ -82,25 +84,25 @@ class Alert(BaseModel):
 
     @property
     def key(self) -> Key:
-        """The same for every notification about one time that an alert fired."""
+        """Identifies an alert across its notifications; a new one each time it starts to fire."""
         return self.fingerprint, self.starts_at
 
-    def follows(self, other: "Alert") -> bool:
-        """Whether the other one has ended, although nobody said so, because this one has begun since."""
+    def supersedes(self, other: "Alert") -> bool:
+        """Whether `other` must have ended, although its end was not reported, because it fires again as this alert."""
         return other.fingerprint == self.fingerprint and other.starts_at < self.starts_at and other.status == "firing"
 
 
 class ReceivedAlerts:
-    """The alerts received, newest first."""
+    """The received alerts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recent: OrderedDict[Key, Alert] = OrderedDict()
         self._unwritten: set[Key] = set()
-        self._more = asyncio.Event()
+        self._received = asyncio.Event()
 
     def receive(self, alert: Alert) -> None:
-        """Take an alert, in place of what was known about the same one; it is written down later."""
+        """Accept an alert, replacing an earlier report of it; a background task stores it."""
         metrics.ALERTS_RECEIVED.labels(alert.status).inc()
         level = LEVELS.get(alert.severity, logging.INFO) if alert.status == "firing" else logging.INFO
         log.log(level, f"alert {alert.status}", alert=alert.alertname, service_concerned=alert.service)
@@ -108,24 +110,24 @@ class ReceivedAlerts:
         known = self._recent.pop(alert.key, None)
         if known is not None and known.status == "resolved":
             alert = known.model_copy(update={"received_at": alert.received_at})
-        for key in [key for key, other in self._recent.items() if alert.follows(other)]:
+        for key in [key for key, other in self._recent.items() if alert.supersedes(other)]:
             self._forget(key)
         self._recent[alert.key] = alert
         self._unwritten.add(alert.key)
         while len(self._recent) > IN_MEMORY:
             self._forget(next(iter(self._recent)))
-        self._more.set()
+        self._received.set()
 
     def _forget(self, key: Key) -> None:
         del self._recent[key]
         self._unwritten.discard(key)
 
     async def newest(self, limit: int, status: Status | None) -> list[Alert]:
-        """At most `limit` alerts; without the database those that this process remembers."""
+        """The latest `limit` alerts, newest first; without the database, those in the memory of this process."""
         try:
             known = {alert.key: alert for alert in (Alert(**row) for row in await self._database.alerts(limit, status))}
-        except AWAY as error:
-            log.debug("alerts told from memory", reason=describe(error))
+        except UNAVAILABLE_ERRORS as error:
+            log.debug("alerts listed from memory", reason=describe(error))
             known = dict(self._recent)
         for key in self._unwritten:
             if key not in known or known[key].status == "firing":
@@ -134,11 +136,11 @@ class ReceivedAlerts:
         return sorted(alerts, key=lambda alert: alert.received_at, reverse=True)[:limit]
 
     async def run(self) -> None:
-        """Write down what is received, for ever."""
+        """Store received alerts until cancelled."""
         backoff = Backoff("database")
         while True:
-            await self._more.wait()
-            self._more.clear()
+            await self._received.wait()
+            self._received.clear()
             for key in list(self._unwritten):
                 await self._write(key, backoff)
 
@@ -146,30 +148,30 @@ class ReceivedAlerts:
         while key in self._unwritten:
             alert = self._recent[key]
             try:
-                with tracing.quiet():
+                with tracing.untraced():
                     await self._database.put_alert(alert.model_dump())
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 await backoff.failed(describe(error))
                 continue
             except Error:
-                log.exception("alert not written down", alert=alert.alertname)
+                log.exception("alert not stored", alert=alert.alertname)
             if self._recent.get(key) == alert:
                 self._unwritten.discard(key)
 
 
 def router(received: ReceivedAlerts) -> APIRouter:
-    """`POST /api/alerts`, a webhook for Alertmanager, and `GET /api/alerts`."""
+    """`POST /api/alerts`, the webhook of Alertmanager, and `GET /api/alerts`, from `received`."""
     routes = APIRouter(prefix="/api/alerts", tags=["alerts"])
 
     @routes.post("", status_code=HTTPStatus.NO_CONTENT)
     async def receive(notification: Notification) -> None:
-        """Take a notification of Alertmanager."""
+        """Receive a notification from Alertmanager."""
         for delivered in notification.alerts:
             received.receive(Alert.of(delivered))
 
     @routes.get("")
     async def newest(limit: Annotated[int, Query(ge=1, le=LIMIT)] = 100, status: Status | None = None) -> list[Alert]:
-        """The alerts received, newest first."""
+        """List the received alerts, newest first."""
         return await received.newest(limit, status)
 
     return routes

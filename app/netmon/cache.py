@@ -1,36 +1,47 @@
-"""Answers that are kept in Redis, shared by all replicas: fresh for a time, then good enough until there is a new one.
+"""A shared cache of API responses in Redis: fresh for a time, then stale until the next one is loaded.
 
-An answer is loaded once by each replica, however many ask for it at a time: the others get the one before, or wait for
-the same load where there is none. One that could not be loaded because the database is away is told as it was.
+To prevent a cache stampede, each replica loads a response once, however many requests need it at the same time: the
+others get the stale response or, without one, wait for the same load. While the database is unavailable, the stale
+response is served.
 
-What is written goes before what is loaded: `forget` leaves a mark that no load that began earlier can replace.
+Invalidations take precedence over loads: `invalidate` writes a marker that no load that began earlier can replace.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Generic, Literal, NamedTuple, Self, TypeVar
 from uuid import uuid4
 
 from redis import RedisError
 
-from netmon.latest import KEYS, connect
+from netmon.latest_states import KEY_PREFIX, connect
 from netmon.logs import logger
 from netmon.supervision import describe
 
-Cache = Literal["hit", "miss", "bypass"]
-"""Where an answer came from: the cache; the record, as the cache had none; the record, as the cache is away."""
+T = TypeVar("T")
+
+CacheStatus = Literal["hit", "miss", "bypass"]
+"""Source of a response: the cache; the database, as the cache had no entry; the database, as Redis is unavailable."""
+
+
+class Cached(NamedTuple, Generic[T]):
+    """A response and its source, which the API reports in the header `X-Cache`."""
+
+    value: T
+    status: CacheStatus
+
 
 Load = Callable[[], Awaitable[bytes | None]]
-"""Asks the record; None where there is nothing to be kept."""
+"""Loads a response from the database; returns None if there is nothing to cache."""
 
-KEEP = 24 * 3600
-"""Seconds that an answer is kept to be told while there is no newer one."""
-PATIENCE = 0.5
-"""Seconds that one waits for a newer answer where there is one already."""
+RETENTION_SECONDS = 24 * 3600
+"""How long an entry is kept, fresh or stale."""
+REFRESH_WAIT_SECONDS = 0.5
+"""How long the first request for a stale response waits for the new one."""
 
-# Sets a key if it is as it was when the load began. A key begins with a line that no other content of it has.
+# Sets a key unless it has changed since the load began. The first line of an entry is unique to it.
 _SET = """
 local known = redis.call('GET', KEYS[1]) or ''
 if (string.match(known, '^[^\\n]*\\n') or '') ~= ARGV[1] then return 0 end
@@ -43,113 +54,113 @@ log = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What stands under a key: a line with an id and the end of its freshness, and the answer; none in a mark."""
+    """The value of a key: a line with a unique id and the end of its freshness, and the response; a marker has none."""
 
     line: bytes = b""
-    answer: bytes = b""
+    response: bytes = b""
 
     @classmethod
     def parse(cls, content: bytes | str | None) -> Self:
-        line, newline, answer = (content.encode() if isinstance(content, str) else content or b"").partition(b"\n")
-        return cls(line + newline, answer)
+        line, newline, response = (content.encode() if isinstance(content, str) else content or b"").partition(b"\n")
+        return cls(line + newline, response)
 
     @classmethod
-    def of(cls, answer: bytes, seconds: float) -> Self:
-        return cls(f"{uuid4().hex} {time.time() + seconds:.3f}\n".encode(), answer)
+    def of(cls, response: bytes, fresh_seconds: float) -> Self:
+        return cls(f"{uuid4().hex} {time.time() + fresh_seconds:.3f}\n".encode(), response)
 
     @property
     def fresh(self) -> bool:
-        return bool(self.answer) and float(self.line.split()[1]) > time.time()
+        return bool(self.response) and float(self.line.split()[1]) > time.time()
 
     @property
     def content(self) -> bytes:
-        return self.line + self.answer
+        return self.line + self.response
 
 
 class SharedCache:
-    """Answers by key."""
+    """Responses by key, shared by all replicas."""
 
     def __init__(self, url: str) -> None:
         self._redis = connect(url)
         self._loads: dict[tuple[str, bytes], asyncio.Task[bytes | None]] = {}
-        self._untold: set[str] = set()
-        """Keys that were to be forgotten while Redis was away, which may come back with what it had."""
+        self._pending_invalidations: set[str] = set()
+        """Keys that were invalidated while Redis was unavailable, which may still have the old entries."""
 
-    async def get(self, key: str, seconds: float, load: Load) -> tuple[bytes | None, Cache]:
-        """The answer under a key, loaded where there is none that was loaded within `seconds`.
+    async def get(self, key: str, fresh_seconds: float, load: Load) -> Cached[bytes | None]:
+        """The response of a key; it is loaded unless one was loaded within `fresh_seconds`.
 
         Raises:
-            psycopg.OperationalError, TimeoutError: there is none, and the database is away.
+            psycopg.OperationalError, TimeoutError: there is no entry, and the database is unavailable.
         """
         try:
-            if key in self._untold:
-                await self._mark(key)
+            if key in self._pending_invalidations:
+                await self._invalidate(key)
             content = await self._redis.get(_name(key))
         except (RedisError, OSError) as error:
             log.debug("cache bypassed", key=key, reason=describe(error))
-            return await asyncio.shield(self._once(key, b"", load)), "bypass"
+            return Cached(await asyncio.shield(self._load_once(key, b"", load)), "bypass")
         entry = _Entry.parse(content)
         if entry.fresh:
-            return entry.answer, "hit"
+            return Cached(entry.response, "hit")
 
         async def refill() -> bytes | None:
-            answer = await load()
-            if answer is not None:
-                await self._set(key, entry.line, _Entry.of(answer, seconds))
-            return answer
+            response = await load()
+            if response is not None:
+                await self._set(key, entry.line, _Entry.of(response, fresh_seconds))
+            return response
 
-        others_wait = (key, entry.line) in self._loads
-        loading = self._once(key, entry.line, refill)
-        if not entry.answer:
-            return await asyncio.shield(loading), "miss"
-        if not others_wait:
-            await asyncio.wait({loading}, timeout=PATIENCE)
+        is_loading = (key, entry.line) in self._loads
+        loading = self._load_once(key, entry.line, refill)
+        if not entry.response:
+            return Cached(await asyncio.shield(loading), "miss")
+        if not is_loading:
+            await asyncio.wait({loading}, timeout=REFRESH_WAIT_SECONDS)
             if loading.done() and not loading.exception():
-                return loading.result(), "miss"
-        return entry.answer, "hit"
+                return Cached(loading.result(), "miss")
+        return Cached(entry.response, "hit")
 
     async def fresh(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Those answers under these keys that need no load, with one question; none where Redis is away."""
-        asked = [key for key in keys if key not in self._untold]
-        if not asked:
+        """The fresh responses among these keys, read in one round trip; none if Redis is unavailable."""
+        requested = [key for key in keys if key not in self._pending_invalidations]
+        if not requested:
             return {}
         try:
-            contents = await self._redis.mget([_name(key) for key in asked])
+            contents = await self._redis.mget([_name(key) for key in requested])
         except (RedisError, OSError) as error:
-            log.debug("cache bypassed", keys=len(asked), reason=describe(error))
+            log.debug("cache bypassed", keys=len(requested), reason=describe(error))
             return {}
-        entries = zip(asked, map(_Entry.parse, contents), strict=True)
-        return {key: entry.answer for key, entry in entries if entry.fresh}
+        entries = zip(requested, map(_Entry.parse, contents), strict=True)
+        return {key: entry.response for key, entry in entries if entry.fresh}
 
-    async def forget(self, *keys: str) -> None:
-        """Let the answers under these keys be loaded again by whoever asks next."""
+    async def invalidate(self, *keys: str) -> None:
+        """Invalidate the entries of these keys, so that the next request loads them."""
         for key in keys:
-            for known in [known for known in self._loads if known[0] == key]:
-                del self._loads[known]
-        self._untold.update(keys)
+            for load in [load for load in self._loads if load[0] == key]:
+                del self._loads[load]
+        self._pending_invalidations.update(keys)
         try:
             for key in keys:
-                await self._mark(key)
+                await self._invalidate(key)
         except (RedisError, OSError) as error:
-            log.warning("cache not told of a change yet", keys=keys, reason=describe(error))
+            log.warning("cache invalidation failed, retrying at the next read", keys=keys, reason=describe(error))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _mark(self, key: str) -> None:
-        await self._redis.set(_name(key), _Entry.of(b"", 0).content, ex=KEEP)
-        self._untold.discard(key)
+    async def _invalidate(self, key: str) -> None:
+        await self._redis.set(_name(key), _Entry.of(b"", 0).content, ex=RETENTION_SECONDS)
+        self._pending_invalidations.discard(key)
 
-    def _once(self, key: str, line: bytes, load: Load) -> "asyncio.Task[bytes | None]":
-        """One load for all who have found the same under a key; it goes on even if the first of them goes away."""
+    def _load_once(self, key: str, line: bytes, load: Load) -> "asyncio.Task[bytes | None]":
+        """One load for all requests that found the same entry; it continues if the first request is cancelled."""
         task = self._loads.get((key, line))
         if task is None:
             task = self._loads[key, line] = asyncio.create_task(_awaited(load))
-            task.add_done_callback(lambda done: self._ended(key, line, done))
+            task.add_done_callback(lambda done: self._load_done(key, line, done))
         return task
 
-    def _ended(self, key: str, line: bytes, task: "asyncio.Task[bytes | None]") -> None:
+    def _load_done(self, key: str, line: bytes, task: "asyncio.Task[bytes | None]") -> None:
         if self._loads.get((key, line)) is task:
             del self._loads[key, line]
         if not task.cancelled():
@@ -157,7 +168,7 @@ class SharedCache:
 
     async def _set(self, key: str, before: bytes, entry: _Entry) -> None:
         try:
-            await self._redis.eval(_SET, 1, _name(key), before, entry.content, KEEP)
+            await self._redis.eval(_SET, 1, _name(key), before, entry.content, RETENTION_SECONDS)
         except (RedisError, OSError) as error:
             log.debug("cache not filled", key=key, reason=describe(error))
 
@@ -167,4 +178,4 @@ async def _awaited(load: Load) -> bytes | None:
 
 
 def _name(key: str) -> str:
-    return f"{KEYS}cache:{key}"
+    return f"{KEY_PREFIX}cache:{key}"

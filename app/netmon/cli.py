@@ -1,4 +1,4 @@
-"""The command line: which command, with which settings, and how it ends."""
+"""The command line: commands, their settings and their exit codes."""
 
 import argparse
 import asyncio
@@ -14,18 +14,18 @@ EX_CONFIG = 78
 """Exit code for a missing or invalid variable (sysexits.h)."""
 
 SERVICE_NAMES = {"api": "netmon-app", "worker": "netmon-worker"}
-"""How the commands are called in traces."""
+"""The service names of the commands in traces."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command to its end and return the exit code."""
+    """Run a command and return its exit code."""
     parser = argparse.ArgumentParser(prog="netmon", description="The Network Monitor.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("api", help="serve the HTTP API")
-    commands.add_parser("worker", help="carry out queued probes and keep the latest states")
-    commands.add_parser("migrate", help="bring the schema of the database up to date, and end")
-    smoke = commands.add_parser("smoke", help="one client operation for each service, as JSON lines")
-    smoke.add_argument("--only", nargs="+", metavar="NAME", help="these checks only")
+    commands.add_parser("worker", help="schedule and execute probes, store results, publish and consume events")
+    commands.add_parser("migrate", help="migrate the database schema and exit")
+    smoke = commands.add_parser("smoke", help="check each service with a client operation; prints JSON lines")
+    smoke.add_argument("--only", nargs="+", metavar="NAME", help="run these checks only")
     options = parser.parse_args(arguments)
 
     try:
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     if options.command == "migrate":
         return _migrate(settings)
     if settings.reload:
-        return _reloading(options.command)
+        return _run_with_reload(options.command)
     run_service(options.command)
     return 0
 
 
 def _migrate(settings: Settings) -> int:
-    """Bring the schema up to date; 1 where that fails, with the reason in the log."""
+    """Migrate the schema; returns 1 if that fails, with the reason in the log."""
     from psycopg import Error
 
     from netmon import logs
@@ -59,15 +59,15 @@ def _migrate(settings: Settings) -> int:
     try:
         asyncio.run(Database(settings.database_url, application="netmon-migrate").migrate())
     except Error as error:
-        logs.logger(__name__).critical("schema not migrated", reason=describe(error))
+        logs.logger(__name__).critical("schema migration failed", reason=describe(error))
         return 1
     return 0
 
 
 def run_service(name: str) -> None:
-    """Run `api` or `worker` until it is told to stop."""
-    # uvloop resolves names in libuv's threads, half of which may do so at a time: with the default of 4, two targets
-    # whose names do not resolve would hold up every other name, those of the platform's own services included.
+    """Run `api` or `worker` until it is stopped."""
+    # uvloop resolves names in the thread pool of libuv, half of which may do so at a time: with the default of 4, two
+    # lookups that hang would block all others, including those of the platform's own services.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     import uvloop
 
@@ -76,14 +76,14 @@ def run_service(name: str) -> None:
     settings = load(os.environ)
     logs.configure(name, settings.log_level)
     tracing.configure(SERVICE_NAMES[name], settings.version, export=settings.export_traces)
-    uvloop.run(_to_the_end(_service(name, settings)))
+    uvloop.run(_run_and_exit(_service(name, settings)))
 
 
-async def _to_the_end(service: Coroutine[object, object, None]) -> None:
-    """Run a service and end the process, with exit code 1 if it failed.
+async def _run_and_exit(service: Coroutine[object, object, None]) -> None:
+    """Run a service and exit the process, with code 1 if the service failed.
 
-    The process is ended from inside the loop, with everything closed: the loop's own end would wait for name look-ups
-    that hang, longer than the engine waits before it kills.
+    The process exits from inside the event loop, after everything is closed: closing the loop would wait for hanging
+    name lookups, for longer than the engine waits before it sends SIGKILL.
     """
     from netmon import logs, tracing
     from netmon.supervision import deadline
@@ -95,7 +95,7 @@ async def _to_the_end(service: Coroutine[object, object, None]) -> None:
         logs.logger(__name__).critical("service failed", exc_info=True)
         code = 1
     with suppress(TimeoutError):
-        await deadline(asyncio.to_thread(tracing.shutdown), tracing.STOP_TIMEOUT)
+        await deadline(asyncio.to_thread(tracing.shutdown), tracing.STOP_TIMEOUT_SECONDS)
     sys.stdout.flush()
     os._exit(code)
 
@@ -110,15 +110,15 @@ def _service(name: str, settings: Settings) -> Coroutine[object, object, None]:
     return api.run(settings)
 
 
-def _reloading(name: str) -> int:
-    """Run the service in a child process that is restarted whenever a source file changes."""
+def _run_with_reload(name: str) -> int:
+    """Run the service in a child process, which is restarted when a source file changes."""
     import watchfiles
 
     watchfiles.run_process(
         Path(__file__).parent,
         target=run_service,
         args=(name,),
-        # The child stops as gracefully as in production: a worker may have a probe in flight.
+        # Time for a graceful stop: a worker may have probes in flight.
         sigint_timeout=30,
     )
     return 0

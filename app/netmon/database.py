@@ -1,4 +1,4 @@
-"""PostgreSQL, the record: a pool that survives the server's absence, the migrations, the queries."""
+"""PostgreSQL, the system of record: a connection pool that survives outages, migrations, queries."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -16,12 +16,12 @@ from netmon import migrations, tracing
 from netmon.models import Probe
 from netmon.supervision import Backoff, deadline, describe
 
-QUERY_TIMEOUT = 4.0
-AWAY = (OperationalError, UndefinedTable, TimeoutError)
-"""What a query raises while the database is away or has no schema yet."""
+QUERY_TIMEOUT_SECONDS = 4.0
+UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
+"""The errors of a query while the database is unavailable or has no schema yet."""
 
 OUTBOX = "outbox"
-"""The channel on which new events in the outbox are notified of."""
+"""The notification channel for new events in the outbox."""
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -32,26 +32,30 @@ _VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in
 
 
 class Backlog(NamedTuple):
-    """What waits to be done: seconds, but for `events`, which is a count."""
+    """The backlog of the platform; 0 if there is none."""
 
-    unfinished: float
-    """Age of the oldest probe without a result, beyond the time that its attempts may take."""
-    due: float
-    """For how long a target has been due."""
+    unfinished_seconds: float
+    """Age of the oldest probe without a result, less the time that its attempts may take."""
+    due_seconds: float
+    """How long the most overdue target has been due."""
     events: float
-    """In the outbox."""
-    oldest_event: float
+    """Number of events in the outbox."""
+    oldest_event_seconds: float
+    """Age of the oldest event in the outbox."""
 
 
 class Database:
-    """Connections to the database named by a URL."""
+    """A pool of connections to the database, and the queries that several modules need.
+
+    Queries raise one of `UNAVAILABLE_ERRORS` while the database is unavailable.
+    """
 
     def __init__(self, url: str, application: str) -> None:
         self._conninfo = make_conninfo(
             url,
             application_name=application,
             connect_timeout=3,
-            # A peer that vanished without a word is noticed after some 15 s instead of the kernel's two hours.
+            # A peer that vanished is detected after about 15 s instead of the two hours of the kernel.
             keepalives_idle=5,
             keepalives_interval=3,
             keepalives_count=3,
@@ -63,8 +67,8 @@ class Database:
             min_size=1,
             max_size=10,
             timeout=2,
-            # Give up after about a second: the next query tries anew, where the pool's own back-off would double
-            # without bound and leave the service dark for minutes after the database is back.
+            # Give up after about a second, and reconnect at the next query: the backoff of the pool doubles without
+            # bound, which would prolong an outage by minutes after the database is back.
             reconnect_timeout=1,
             check=_check_connection,
             open=False,
@@ -73,7 +77,7 @@ class Database:
         self._migrated = False
 
     async def prepare(self) -> None:
-        """Open the pool and bring the schema up to date, however long the database is away."""
+        """Open the pool and migrate the schema, retrying for as long as the database is unavailable."""
         await self._pool.open(wait=False)
         backoff = Backoff("database")
         while not self._migrated:
@@ -83,93 +87,93 @@ class Database:
                 await backoff.failed(describe(error))
 
     async def migrate(self) -> None:
-        """Bring the schema up to date.
+        """Migrate the schema.
 
         Raises:
-            psycopg.Error: the database is away, or refuses a migration, of which nothing is left then.
+            psycopg.Error: the database is unavailable, or a migration failed and was rolled back.
         """
         async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
             await migrations.apply(connection)
         self._migrated = True
 
     async def close(self) -> None:
-        """Close the pool, without waiting for connections that hang."""
+        """Close the pool without waiting for hanging connections."""
         await deadline(self._pool.close(timeout=1), 2)
 
     async def check(self) -> None:
-        """Raise unless the database answers and its schema is in place."""
+        """Raise an error unless the database answers and its schema is up to date."""
         if not self._migrated:
-            raise RuntimeError("the schema is not in place yet")
+            raise RuntimeError("the schema is not migrated yet")
         async with self._pool.connection() as connection:
             await connection.execute("SELECT 1")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction: committed if the block succeeds, else nothing of it is left."""
+        """A connection in a transaction: committed if the block succeeds, otherwise rolled back."""
         async with self._pool.connection() as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Connection]:
-        """A transaction whose statements do not wait for each other's results, unless these are asked for."""
+        """A transaction in pipeline mode: statements are sent without waiting for the results of earlier ones."""
         async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A connection of its own, for what lasts as long as one: locks, notifications."""
+        """A connection outside the pool, for session-level locks and notifications."""
         async with await AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row) as connection:
             yield connection
 
     @asynccontextmanager
     async def queueing(self, *probes: Probe) -> AsyncIterator[None]:
-        """Store queued probes if the block succeeds, nothing at all if it fails."""
+        """Store queued probes, but only if the block succeeds."""
         async with self.transaction() as connection:
             await queue(connection, probes)
             yield
 
     async def get(self, probe_id: UUID) -> Probe | None:
-        """The probe with this id."""
-        row = await deadline(self.one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT)
+        """The probe with this id; None if there is none."""
+        row = await deadline(self.one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
     async def latest(self, target: str) -> Probe | None:
-        """The probe of this target that finished last."""
+        """The last finished probe of this target; None if there is none."""
         query = f"{_SELECT} WHERE target = %s AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
-        row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT)
+        row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
     async def backlog(self) -> Backlog:
-        """What waits to be done."""
+        """Measure the backlog."""
         query = """
             SELECT
                 (SELECT max(extract(epoch FROM now() - requested_at) - coalesce(timeout_seconds * (retries + 1), 0))
                  FROM probes LEFT JOIN targets ON targets.id::text = probes.target
-                 WHERE status = 'queued') AS unfinished,
-                (SELECT extract(epoch FROM now() - min(due_at)) FROM targets WHERE enabled) AS due,
+                 WHERE status = 'queued') AS unfinished_seconds,
+                (SELECT extract(epoch FROM now() - min(due_at)) FROM targets WHERE enabled) AS due_seconds,
                 (SELECT count(*) FROM outbox) AS events,
-                (SELECT extract(epoch FROM now() - min(created_at)) FROM outbox) AS oldest_event"""
+                (SELECT extract(epoch FROM now() - min(created_at)) FROM outbox) AS oldest_event_seconds"""
         row = await self.one(query, ()) or {}
         return Backlog(*(max(float(value or 0), 0) for value in row.values()))
 
     async def states(self) -> dict[str, int]:
-        """How many targets there are, by state."""
+        """The number of targets by state."""
         query = """
             SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS targets
             FROM targets JOIN standings ON standings.target = targets.id GROUP BY 1"""
         return {row["state"]: row["targets"] for row in await self.all(query, ())}
 
     async def alerts(self, limit: int, status: str | None) -> list[Row]:
-        """The alerts received last, newest first."""
+        """The latest `limit` alerts, newest first."""
         query = """
             SELECT * FROM alerts WHERE %(status)s::text IS NULL OR status = %(status)s
             ORDER BY received_at DESC LIMIT %(limit)s"""
-        return await deadline(self.all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT)
+        return await deadline(self.all(query, {"limit": limit, "status": status}), QUERY_TIMEOUT_SECONDS)
 
     async def put_alert(self, alert: Row) -> None:
-        """Store an alert in place of what is known of the same one.
+        """Insert an alert, or update the stored one.
 
-        Those older than 30 days go, and those whose end was never told although they have begun anew.
+        Alerts older than 30 days are deleted, and those that fired again although their end was never reported.
         """
         values = alert | {"labels": Jsonb(alert["labels"]), "annotations": Jsonb(alert["annotations"])}
         query = f"""
@@ -180,38 +184,38 @@ class Database:
             ON CONFLICT (fingerprint, starts_at) DO UPDATE SET status = excluded.status, ends_at = excluded.ends_at,
             labels = excluded.labels, annotations = excluded.annotations, received_at = excluded.received_at
             WHERE known.status = 'firing' OR excluded.status = 'resolved'"""  # noqa: S608 - names of this code
-        await deadline(self.run(query, values), QUERY_TIMEOUT)
+        await deadline(self.run(query, values), QUERY_TIMEOUT_SECONDS)
 
     async def run(self, query: str, parameters: Row) -> None:
-        """Run a statement whose answer does not matter."""
+        """Execute a statement and discard its result."""
         async with self._pool.connection() as connection:
             await connection.execute(query.strip(), parameters)
 
     async def all(self, query: str, parameters: Row | tuple[object, ...]) -> list[Row]:
-        """All rows of an answer."""
+        """All rows of a result."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchall()
 
     async def one(self, query: str, parameters: Row | tuple[object, ...]) -> Row | None:
-        """The first row of an answer."""
+        """The first row of a result; None if it is empty."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.strip(), parameters)
             return await cursor.fetchone()
 
 
-async def stored(connection: Connection, ids: Collection[UUID]) -> list[Probe]:
+async def probes_by_id(connection: Connection, ids: Collection[UUID]) -> list[Probe]:
     """The probes with these ids."""
     cursor = await connection.execute(f"{_SELECT} WHERE id = ANY(%s)", (list(ids),))
     return [Probe(**row) async for row in cursor]
 
 
 async def queue(connection: Connection, probes: Sequence[Probe]) -> None:
-    """Store queued probes; what is known of one already stays."""
+    """Insert queued probes; probes that are stored already stay as they are."""
     query = f"INSERT INTO probes {_VALUES} ON CONFLICT (id) DO NOTHING"
     await connection.cursor().executemany(query, [probe.model_dump(include=set(_COLUMNS)) for probe in probes])
 
 
 async def _check_connection(connection: Connection) -> None:
-    with tracing.quiet():
+    with tracing.untraced():
         await AsyncConnectionPool.check_connection(connection)

@@ -1,32 +1,30 @@
-"""Which addresses may be connected to, so that a target is no way into the network that the platform stands in.
+"""The guard against server-side request forgery: which addresses a probe may connect to.
 
-What counts is the address that is connected to, not the name that led there: a name may resolve to another address a
-moment later, and a target may redirect to anywhere.
+It checks the address of the connection, not the host name: a name may resolve to another address a moment later, and a
+target may redirect anywhere.
 """
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Self
 
-from yarl import URL
+from netmon.specs import BaseSpec, normal_host
 
-from netmon.specs import HttpSpec, PingSpec, Spec, TcpSpec, normal_host
-
-# Special-purpose addresses (IANA's registries, RFC 6890) that are not, or not only, one host in the Internet. They
-# stand here instead of being asked from `ipaddress`, whose answer differs between versions of Python.
+# Special-purpose addresses (IANA registries, RFC 6890) that do not identify a single host on the public Internet. The
+# list is explicit because the answers of `ipaddress` differ between versions of Python.
 _NOT_PUBLIC_V4 = tuple(
     map(
         IPv4Network,
         (
             "0.0.0.0/8",  # this host, this network
             "10.0.0.0/8",
-            "100.64.0.0/10",  # shared by the customers of a provider (CGNAT)
+            "100.64.0.0/10",  # carrier-grade NAT
             "127.0.0.0/8",
-            "169.254.0.0/16",  # link-local; where clouds keep credentials
+            "169.254.0.0/16",  # link-local; metadata services of cloud providers
             "172.16.0.0/12",
             "192.0.0.0/24",
             "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # relays of 6to4
+            "192.88.99.0/24",  # 6to4 relays
             "192.168.0.0/16",
             "198.18.0.0/15",  # benchmarks
             "198.51.100.0/24",  # documentation
@@ -51,59 +49,58 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class RefusedAddressError(Exception):
-    """An address that must not be connected to; the message does not tell which one a name led to."""
+    """The guard refuses an address; the message does not reveal which one a name resolved to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Refuses what is not public, but for exceptions."""
+    """Permits connections to public addresses and to exceptions."""
 
     private: bool = False
-    """Whether every address is allowed."""
+    """Whether all addresses are permitted."""
     excepted: frozenset[tuple[str, int]] = frozenset()
-    """Hosts and ports that may be connected to wherever they are."""
+    """Hosts and ports that are permitted at any address."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A guard as ALLOW_PRIVATE_TARGETS describes it: `true`, `false`, or `host:port` separated by commas.
+        """Parse ALLOW_PRIVATE_TARGETS: `true`, `false`, or a comma-separated list of `host:port`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: `text` is none of these.
         """
         if text in ("true", "false"):
             return cls(private=text == "true")
         return cls(excepted=frozenset(_endpoint(part) for part in text.split(",")))
 
     def permits(self, address: str, host: str, port: int | None) -> bool:
-        """Whether `address` (not a name) may be connected to, which `host` led to; None: there is no port."""
+        """Whether a connection to the IP address `address`, which `host` resolved to, is permitted.
+
+        `port` is None for protocols without ports.
+
+        Raises:
+            ValueError: `address` is not an IP address.
+        """
         return self.private or (port is not None and (host, port) in self.excepted) or is_public(address)
 
-    def refuses(self, spec: Spec) -> str | None:
-        """Why `spec` can never be probed, known before anything is resolved; None where it may be possible."""
-        port = None
-        if isinstance(spec, HttpSpec):
-            url = URL(spec.url)
-            host, port = url.host or "", url.port
-        elif isinstance(spec, TcpSpec):
-            host, port = spec.host, spec.port
-        elif isinstance(spec, PingSpec):
-            host = spec.host
-        else:
+    def refuses(self, spec: BaseSpec) -> str | None:
+        """The reason why `spec` is refused, as far as it is known without resolving a name; None if there is none."""
+        if spec.endpoint is None:
             return None
+        host, port = spec.endpoint
         try:
             permitted = self.permits(host, host, port)
         except ValueError:
-            return None  # a name
+            return None  # a name, which is checked when it is resolved
         return None if permitted else f"{host} is not a public address, and ALLOW_PRIVATE_TARGETS does not allow it"
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` is that of one host in the Internet.
+    """Whether `address` identifies a single host on the public Internet.
 
-    One that contains an IPv4 address, to which a host or a gateway on the way translates it, is as public as that.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) is as public as the IPv4 address.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: `address` is not an IP address.
     """
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address):

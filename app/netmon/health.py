@@ -1,4 +1,4 @@
-"""Health: live (the process), ready (it can do its work), and the state of every dependency."""
+"""Health endpoints: liveness, readiness, and the state of every dependency."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from netmon.logs import logger
 from netmon.settings import Settings
 from netmon.supervision import describe
 
-CHECK_TIMEOUT = 0.8
+CHECK_TIMEOUT_SECONDS = 0.8
 
 Check = Callable[[], Awaitable[None]]
 Verdict = Literal["ok", "error"]
@@ -22,22 +22,26 @@ log = logger(__name__)
 
 
 class HealthChecks:
-    """Checks that run side by side and never hold up an answer.
+    """Runs health checks concurrently, within a timeout that holds even if a check hangs.
 
-    A check that has not answered in time is cancelled and counted as an error, but not waited for: until it has really
-    ended, no second one is started beside it. Requests that come while the checks run share their verdicts.
+    A check that exceeds the timeout is cancelled and reported as an error without waiting for it to end; it is not
+    started again until it has ended. Concurrent requests share the running checks.
+
+    Args:
+        checks: by dependency; a check raises if the dependency is unavailable.
+        timeout_seconds: timeout of each check.
     """
 
-    def __init__(self, checks: Mapping[str, Check], timeout: float = CHECK_TIMEOUT) -> None:
+    def __init__(self, checks: Mapping[str, Check], timeout_seconds: float = CHECK_TIMEOUT_SECONDS) -> None:
         self._checks = checks
-        self._timeout = timeout
+        self._timeout_seconds = timeout_seconds
         self._running: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, Verdict] = {}
 
     async def run(self, *names: str) -> dict[str, Verdict]:
-        """The verdict on each dependency, or on those named, within the time-out (seconds) whatever hangs."""
+        """Check the given dependencies, or all."""
         tasks = {name: self._task(name, self._checks[name]) for name in names or self._checks}
-        await asyncio.wait(tasks.values(), timeout=self._timeout)
+        await asyncio.wait(tasks.values(), timeout=self._timeout_seconds)
         return {name: self._verdict(name, task) for name, task in tasks.items()}
 
     def _task(self, name: str, check: Check) -> asyncio.Task[None]:
@@ -48,9 +52,9 @@ class HealthChecks:
 
     def _verdict(self, name: str, task: asyncio.Task[None]) -> Verdict:
         if not task.done():
-            if not task.cancelling():  # a second cancellation would disturb the clean-up after the first
+            if not task.cancelling():  # a second cancellation would interrupt the cleanup after the first
                 task.cancel()
-            reason = f"no answer within {self._timeout:g} s"
+            reason = f"no response within {self._timeout_seconds:g} s"
         elif task.cancelled():
             reason = "cancelled"
         else:
@@ -75,7 +79,7 @@ async def _awaited(check: Check) -> None:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """Whether the service has been told to stop: it then answers, but is no longer ready."""
+    """Whether the service is stopping: it then still responds, but is no longer ready."""
 
     draining: bool = False
 
@@ -84,30 +88,30 @@ def router(settings: Settings, checks: HealthChecks, lifecycle: Lifecycle, neede
     """The health endpoints: `/api/health/live`, `/api/health/ready` and `/api/health`.
 
     Args:
-        settings: names the version and the environment.
-        checks: what `/api/health` reports.
-        lifecycle: tells whether the service is stopping.
-        needed: the checks without which the service is not ready.
+        settings: has the version and the environment.
+        checks: the checks of `/api/health`.
+        lifecycle: whether the service is stopping.
+        needed: the checks that must pass for the service to be ready.
     """
     routes = APIRouter(prefix="/api/health", tags=["health"])
 
     @routes.get("/live")
     async def live() -> dict[str, str]:
-        """The process answers."""
+        """Report that the process is alive."""
         return {"status": "alive"}
 
-    @routes.get("/ready", responses={503: {"description": "Not ready, or stopping"}})
+    @routes.get("/ready", responses={503: {"description": "Not ready or stopping"}})
     async def is_ready(response: Response) -> dict[str, object]:
-        """The service can do its work and has not been told to stop."""
+        """Report whether the service can do its work and is not stopping."""
         verdicts = await checks.run(*needed)
         healthy = not lifecycle.draining and "error" not in verdicts.values()
         response.status_code = 200 if healthy else 503
         status = "draining" if lifecycle.draining else "ready" if healthy else "not ready"
         return {"status": status, "checks": verdicts}
 
-    @routes.get("", responses={503: {"description": "At least one dependency is away"}})
+    @routes.get("", responses={503: {"description": "At least one dependency is unavailable"}})
     async def health(response: Response) -> dict[str, object]:
-        """Every dependency, within a second."""
+        """Report the state of every dependency within a second."""
         verdicts = await checks.run()
         healthy = "error" not in verdicts.values()
         response.status_code = 200 if healthy else 503

@@ -1,32 +1,32 @@
-"""Durations as histograms that can be added: from them percentiles of any span of time are computed.
+"""Additive histograms of durations, from which the percentiles of any span of time are computed.
 
-A bucket is 12 % wider than the one before it, so a percentile is told with an error of at most 6 %.
+Each bucket is 12 % wider than the previous one, so the error of a percentile is at most 6 %.
 """
 
 import math
 from collections.abc import Sequence
 
-FIRST = 0.1
-"""Upper bound of the first bucket (milliseconds)."""
+FIRST_BOUND_MS = 0.1
+"""Upper bound of the first bucket in milliseconds."""
 GROWTH = 1.12
 BUCKETS = 128
-"""The last one ends at 178 s, after every time-out."""
+"""The last bucket ends at 178 s, above every timeout."""
 
 
 def bucket_of(milliseconds: float) -> int:
-    """The index of the bucket of a duration, from 0."""
-    if milliseconds <= FIRST:
+    """The index of the bucket of a duration, starting at 0."""
+    if milliseconds <= FIRST_BOUND_MS:
         return 0
-    return min(math.ceil(math.log(milliseconds / FIRST, GROWTH) - 1e-9), BUCKETS - 1)
+    return min(math.ceil(math.log(milliseconds / FIRST_BOUND_MS, GROWTH) - 1e-9), BUCKETS - 1)
 
 
 def percentile(counts: Sequence[int], fraction: float) -> float | None:
-    """The duration (milliseconds) that `fraction` of those counted do not exceed; None where none was counted."""
+    """The duration in milliseconds that `fraction` of the counted durations do not exceed; None without any."""
     wanted = math.ceil(sum(counts) * fraction) or 1
     reached = 0
     for index, count in enumerate(counts):
         reached += count
         if reached >= wanted:
-            # The middle of the bucket, by ratio: the error is the same to both sides.
-            return round(FIRST * math.pow(GROWTH, index - 0.5), 4)
+            # The geometric mean of the bounds: the relative error is the same in both directions.
+            return round(FIRST_BOUND_MS * math.pow(GROWTH, index - 0.5), 4)
     return None

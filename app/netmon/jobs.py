@@ -1,8 +1,8 @@
-"""Jobs in RabbitMQ: a durable quorum queue, confirmed publishing, acknowledged work, a dead-letter queue.
+"""Jobs in RabbitMQ: a durable quorum queue with publisher confirms and consumer acknowledgements, a dead-letter queue.
 
-A job is handed on at least once: what a worker does not acknowledge is delivered again, `DELIVERY_LIMIT` times at most.
-Then it is put aside in the dead-letter queue, where its headers tell why: `x-reason`, in words, of what a worker put
-there, and `x-first-death-reason` of what RabbitMQ did, because worker after worker was lost over it.
+Delivery is at least once: unacknowledged jobs are redelivered, `DELIVERY_LIMIT` times at most, and then dead-lettered.
+The reason is in the headers: `x-reason`, a text, if a worker dead-lettered the job; `x-first-death-reason` if RabbitMQ
+did, because one worker after another was lost while processing it.
 """
 
 import asyncio
@@ -23,22 +23,23 @@ QUEUE = "probes"
 DEAD_QUEUE = "probes.dead"
 MESSAGING = {"messaging.system": "rabbitmq", "messaging.destination.name": QUEUE}
 DELIVERY_LIMIT = 20
-"""How often RabbitMQ delivers a job again."""
+"""How often RabbitMQ redelivers a job."""
 REASON = "x-reason"
+"""The header with the reason why a worker dead-lettered a job."""
 URGENT = 5
-"""The lowest priority that a quorum queue takes for a high one; high ones are delivered before the others, 2 to 1."""
-PUBLISH_TIMEOUT = 2.0
-HEARTBEAT = 10
-"""Seconds; a peer that vanished is noticed after two of them."""
+"""The lowest of the priorities that quorum queues treat as high; two high ones are delivered for each normal one."""
+PUBLISH_TIMEOUT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 10
+"""A vanished peer is detected after two heartbeats."""
 
 log = logger(__name__)
 
 Handler = Callable[[Job, bool], Awaitable[None]]
-"""Carries out a job; the flag says that it may have been delivered before."""
+"""Executes a job; the flag is set if it may have been delivered before."""
 
 
 class QueueUnavailableError(Exception):
-    """RabbitMQ cannot be reached or did not take the job; `unsure` says that it may have taken it even so."""
+    """RabbitMQ is unavailable or did not accept the job; `unsure` if it may have accepted it nevertheless."""
 
     def __init__(self, reason: str, *, unsure: bool = False) -> None:
         super().__init__(reason)
@@ -46,7 +47,7 @@ class QueueUnavailableError(Exception):
 
 
 class Link:
-    """One connection with one channel, opened again whenever either is lost."""
+    """A connection with a channel, reopened whenever either is lost."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
@@ -54,7 +55,7 @@ class Link:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._check_channel: AbstractChannel | None = None
-        self._asking = asyncio.Lock()
+        self._check_lock = asyncio.Lock()
         self._lost: asyncio.Future[str] | None = None
 
     @property
@@ -62,30 +63,29 @@ class Link:
         """The open channel.
 
         Raises:
-            QueueUnavailableError: there is none at the moment.
+            QueueUnavailableError: the link is down.
         """
         if self._channel is None or self._channel.is_closed:
             raise QueueUnavailableError("not connected to RabbitMQ")
         return self._channel
 
     async def run(self, prepare: Callable[[AbstractChannel], Awaitable[None]] | None = None) -> None:
-        """Keep the link up, for ever; `prepare` is called with each new channel, its queues declared."""
+        """Keep the link up until cancelled; `prepare` is called with each new channel, its queues declared."""
         await keep_up("rabbitmq", lambda: self._session(prepare))
 
     async def check(self) -> None:
-        """Raise unless the channel is open and RabbitMQ answers on this connection that it has the queue."""
+        """Raise an error unless the channel is open and RabbitMQ confirms on this connection that the queue exists."""
         await self.messages(QUEUE)
 
     async def messages(self, queue: str) -> int:
-        """How many messages wait in a queue.
+        """The number of ready messages in a queue.
 
-        It is asked over a channel of its own, because a question that is given up closes the channel that it was asked
-        on, and one question at a time.
+        The query uses a separate channel, because cancelling it closes its channel; queries are serialised.
 
         Raises:
-            QueueUnavailableError: there is no connection at the moment.
+            QueueUnavailableError: the link is down.
         """
-        async with self._asking:
+        async with self._check_lock:
             if self._connection is None or self.channel.is_closed:
                 raise QueueUnavailableError("not connected to RabbitMQ")
             if self._check_channel is None or self._check_channel.is_closed:
@@ -96,14 +96,14 @@ class Link:
         return found.declaration_result.message_count or 0
 
     def drop(self, reason: str) -> None:
-        """Give up the connection; a new one is opened."""
+        """Close the connection, so that a new one is opened."""
         if self._lost and not self._lost.done():
             self._lost.set_result(reason)
 
     async def _session(self, prepare: Callable[[AbstractChannel], Awaitable[None]] | None) -> None:
         lost = self._lost = asyncio.get_running_loop().create_future()
         connection = await aio_pika.connect(
-            self._url, timeout=3, heartbeat=HEARTBEAT, client_properties={"connection_name": self._name}
+            self._url, timeout=3, heartbeat=HEARTBEAT_SECONDS, client_properties={"connection_name": self._name}
         )
         try:
             channel = connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -146,7 +146,7 @@ async def declare(channel: AbstractChannel) -> None:
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": DEAD_QUEUE,
-            # A job leaves this queue only once the dead-letter queue has it; the overflow mode is its precondition.
+            # A job leaves this queue only once the dead-letter queue has it; requires the overflow mode below.
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         },
@@ -160,14 +160,14 @@ class JobQueue:
         self._link = link
 
     async def publish(self, job: Job, *, urgent: bool = False) -> None:
-        """Put a job into the queue; return once RabbitMQ has it on disk.
+        """Publish a job; returns once RabbitMQ has confirmed it, which means that it is on disk.
 
         Args:
-            job: what is to be done.
-            urgent: whether it goes before others: somebody waits for it.
+            job: the job.
+            urgent: whether it has priority, because a user is waiting for it.
 
         Raises:
-            QueueUnavailableError: RabbitMQ is away, refused, or did not confirm in time.
+            QueueUnavailableError: RabbitMQ is unavailable, rejected the job, or did not confirm it in time.
         """
         try:
             with tracing.span(f"send {QUEUE}", SpanKind.PRODUCER, MESSAGING):
@@ -181,7 +181,7 @@ class JobQueue:
                 )
                 await _publish(self._link.channel, message, QUEUE)
         except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-            metrics.JOBS_UNPUBLISHED.inc()
+            metrics.JOB_PUBLISH_FAILURES.inc()
             unsure = not isinstance(error, QueueUnavailableError | DeliveryError)
             if unsure:
                 self._link.drop(describe(error))
@@ -190,11 +190,13 @@ class JobQueue:
 
 
 async def _publish(channel: AbstractChannel, message: Message, queue: str) -> None:
-    await deadline(channel.default_exchange.publish(message, routing_key=queue, mandatory=True), PUBLISH_TIMEOUT)
+    await deadline(
+        channel.default_exchange.publish(message, routing_key=queue, mandatory=True), PUBLISH_TIMEOUT_SECONDS
+    )
 
 
 class JobConsumer:
-    """Takes jobs from the queue, several at a time, and acknowledges each once its handler has returned."""
+    """Consumes jobs concurrently, and acknowledges each once its handler has returned."""
 
     def __init__(self, link: Link, handler: Handler, prefetch: int) -> None:
         self._link = link
@@ -205,21 +207,21 @@ class JobConsumer:
         self._stopping = False
 
     async def run(self) -> None:
-        """Consume, for ever."""
+        """Consume until cancelled."""
         await self._link.run(self._consume)
 
-    async def stop(self, timeout: float) -> None:
-        """Take no more jobs and finish those in flight; what is unfinished after `timeout` seconds is given back."""
+    async def stop(self, timeout_seconds: float) -> None:
+        """Stop consuming and finish the jobs in flight; unfinished jobs are requeued after the timeout."""
         self._stopping = True
         if self._tag is not None:
             try:
                 queue = await deadline(self._link.channel.get_queue(QUEUE, ensure=False), 1)
                 await deadline(queue.cancel(self._tag), 2)
             except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-                log.debug("consumer not cancelled", reason=describe(error))
+                log.debug("cannot cancel consumer", reason=describe(error))
         if self._jobs:
             log.info("finishing jobs", jobs=len(self._jobs))
-            await asyncio.wait(self._jobs, timeout=timeout)
+            await asyncio.wait(self._jobs, timeout=timeout_seconds)
         for job in self._jobs:
             job.cancel()
         if self._jobs:
@@ -245,7 +247,7 @@ class JobConsumer:
             try:
                 await self._handle(message)
             except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-                # The channel is gone, and with it the job's delivery: the broker gives it to a worker again.
+                # The channel is closed, and with it the delivery of the job: the broker redelivers it.
                 log.warning("job not acknowledged", job=message.message_id, reason=describe(error))
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
@@ -253,7 +255,7 @@ class JobConsumer:
             job = Job.decode(message.body)
         except ValueError as error:
             metrics.JOBS_REJECTED.inc()
-            await self._put_aside(message, f"unreadable: {describe(error)}")
+            await self._dead_letter(message, f"malformed: {describe(error)}")
             return
         try:
             await self._handler(job, bool(message.redelivered))
@@ -264,17 +266,17 @@ class JobConsumer:
             metrics.JOBS_RETURNED.inc()
             log.exception("job failed", job=message.message_id)
             if _deliveries(message) >= DELIVERY_LIMIT:
-                await self._put_aside(message, f"failed {DELIVERY_LIMIT} times, at last with {describe(error)}")
+                await self._dead_letter(message, f"failed {DELIVERY_LIMIT} times, most recently with {describe(error)}")
                 return
-            await asyncio.sleep(1)  # so that a job that always fails does not spin
-            # Rejected, it counts as delivered; what is given back by `nack` does not, since RabbitMQ 4.3.
+            await asyncio.sleep(1)  # a job that always fails must not cause a busy loop
+            # `reject` counts towards the delivery limit; since RabbitMQ 4.3, `nack` does not.
             await message.reject(requeue=True)
         else:
             await message.ack()
 
-    async def _put_aside(self, message: AbstractIncomingMessage, reason: str) -> None:
-        """Move a message to the dead-letter queue; it leaves its own once RabbitMQ has it there."""
-        log.warning("job put aside", job=message.message_id, reason=reason)
+    async def _dead_letter(self, message: AbstractIncomingMessage, reason: str) -> None:
+        """Move a message to the dead-letter queue; it is acknowledged once RabbitMQ has confirmed the copy."""
+        log.warning("job dead-lettered", job=message.message_id, reason=reason)
         copy = Message(
             message.body,
             delivery_mode=DeliveryMode.PERSISTENT,
@@ -285,12 +287,12 @@ class JobConsumer:
         try:
             await _publish(self._link.channel, copy, DEAD_QUEUE)
         except TimeoutError as error:
-            self._link.drop(describe(error))  # so that the message is delivered again
+            self._link.drop(describe(error))  # the message is redelivered
             raise
         await message.ack()
 
 
 def _deliveries(message: AbstractIncomingMessage) -> int:
-    """How often a message has been delivered and failed, or its worker was lost, this time included."""
+    """How often a message has been delivered, including this time."""
     before = message.headers.get("x-delivery-count", 0)
     return 1 + (before if isinstance(before, int) else 0)

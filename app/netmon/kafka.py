@@ -1,4 +1,4 @@
-"""Clients of Kafka: what every one of them is told, the topic, the health check."""
+"""Kafka: connection settings, topics, health check."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,20 +13,20 @@ from netmon.supervision import deadline
 RESULTS = "probe.results"
 """Each finished probe, keyed by its target."""
 STATES = "monitor.state"
-"""Each time that a target came into another state, keyed by the target."""
+"""Each change of the state of a target, keyed by the target."""
 PARTITIONS = 6
-"""More than the workers that one machine runs: consumers of one group share the partitions."""
+"""The maximum number of workers that can share a topic; more than one machine runs."""
 REPLICATION_FACTOR = 1
-"""The stack has one broker; a topic that is there already keeps its own."""
+"""The stack has one broker; an existing topic keeps its replication factor."""
 TOPICS = {RESULTS: 7, STATES: 30}
-"""The application's own, and for how many days they are kept."""
+"""The topics of the application, and their retention in days."""
 
 Access = Mapping[str, Any]
-"""How a client reaches the brokers: arguments that every class of aiokafka takes. A password is among them."""
+"""Connection settings: keyword arguments for every client of aiokafka, including the password."""
 
 
 def access(settings: Settings) -> Access:
-    """How the brokers are reached: with an account where there is one, else without."""
+    """The connection settings, with authentication if an account is configured."""
     brokers = {"bootstrap_servers": list(settings.kafka_brokers)}
     if settings.kafka_username is None:
         return brokers
@@ -40,10 +40,10 @@ def access(settings: Settings) -> Access:
 
 
 async def ensure_topic(access: Access, topic: str, partitions: int, config: dict[str, str]) -> None:
-    """Create `topic` unless it is there.
+    """Create `topic` unless it exists.
 
     Raises:
-        KafkaError: Kafka is away, or refused.
+        KafkaError: Kafka is unavailable, or denied the request.
     """
     admin = AIOKafkaAdminClient(**access, request_timeout_ms=5000)
     await admin.start()
@@ -58,24 +58,24 @@ async def ensure_topic(access: Access, topic: str, partitions: int, config: dict
 
 
 async def ensure_own_topics(access: Access) -> None:
-    """Create the application's topics unless they are there.
+    """Create the topics of the application unless they exist.
 
     Raises:
-        KafkaError: Kafka is away, or refused.
+        KafkaError: Kafka is unavailable, or denied a request.
     """
     for topic, days in TOPICS.items():
         await ensure_topic(access, topic, PARTITIONS, {"retention.ms": str(days * 24 * 3600 * 1000)})
 
 
 class KafkaCheck:
-    """Asks a broker for the cluster's metadata over a connection that is kept."""
+    """Requests cluster metadata from a broker over a persistent connection."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._admin: AIOKafkaAdminClient | None = None
 
     async def check(self) -> None:
-        """Raise unless a broker answers; the next check starts from a new connection if this one failed."""
+        """Raise an error unless a broker answers; after a failure, the next check opens a new connection."""
         admin, self._admin = self._admin, None
         try:
             if admin is None:

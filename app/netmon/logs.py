@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stdout, from this code and from the libraries alike."""
+"""Logging: one JSON object per line on stdout, for this code and the libraries."""
 
 import logging
 import sys
@@ -15,12 +15,12 @@ FIRST_KEYS = ("timestamp", "level", "service", "message")
 
 
 def configure(service: str, level: str) -> None:
-    """Send every log line of this process to stdout as JSON.
+    """Log to stdout as JSON.
 
     Args:
-        service: the value of each line's `service`.
-        level: the lowest level of this code's own lines; libraries speak from `warning` on, since their debug
-            lines are about themselves and may contain addresses with credentials.
+        service: the value of `service` in each line.
+        level: the minimum level of the lines of this code; that of libraries is at least `warning`, since their debug
+            output may contain URLs with credentials.
     """
     own = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
@@ -39,7 +39,7 @@ def configure(service: str, level: str) -> None:
 
     written = (order, structlog.processors.JSONRenderer(ensure_ascii=False, default=str))
     structlog.configure(
-        # Not through `logging`, which would take most of the time of a line: there is one for every probe.
+        # Not through `logging`, which would take most of the time of a line: each probe logs one.
         processors=[*shared, *written],
         logger_factory=_Stdout,
         wrapper_class=structlog.make_filtering_bound_logger(own),
@@ -53,14 +53,14 @@ def configure(service: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(own, logging.WARNING), force=True)
-    logging.getLogger("netmon").setLevel(own)  # of those who write through `logging` even so
-    # These report every single attempt to reconnect; `netmon.supervision` says once that a service is away.
-    for chatty in ("aio_pika", "aiokafka", "aiormq", "psycopg.pool"):
-        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    logging.getLogger("netmon").setLevel(own)  # for code that uses `logging` directly
+    # These log every attempt to reconnect; `netmon.supervision` logs an outage once.
+    for noisy in ("aio_pika", "aiokafka", "aiormq", "psycopg.pool"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 class _Stdout(structlog.WriteLogger):
-    """Writes lines to stdout, for the logger of this name."""
+    """Writes the lines of the named logger to stdout."""
 
     def __init__(self, name: str) -> None:
         super().__init__(sys.stdout)

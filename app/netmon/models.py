@@ -1,4 +1,8 @@
-"""The records that walk the whole way: as a job, a row, an event, a cached state and an answer."""
+"""Domain models, and their form in messages, events, the cache and API responses.
+
+A probe has three forms: `Job`, the request in RabbitMQ; `Outcome`, which the prober returns; and `Probe`, the record in
+PostgreSQL, Kafka, Redis and the API.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -6,22 +10,21 @@ from uuid import UUID, uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from netmon.specs import HttpSpec, Spec
+from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, State, Verdict
 
 Status = Literal["queued", "succeeded", "failed"]
-Caveat = Literal["slow", "certificate"]
-Kind = Literal["http", "tcp", "dns", "ping"]
+ResultWarning = Literal["slow", "certificate"]
 
-RECENT = 40
-"""Results that a standing remembers: enough for the longest window, and for a sparkline."""
+RECENT_RESULTS = 40
+"""Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
 
 class Outcome(BaseModel):
-    """What probing a target gave.
+    """The result of probing a target; durations are milliseconds.
 
-    `error` is a stable code (see `netmon.probing`), `detail` is for people; both are None for a success without a
-    `warning`.
+    `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
+    and a `detail` only together with a `warning`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,13 +35,13 @@ class Outcome(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
-    warning: Caveat | None = None
+    warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
 
 
 class Point(NamedTuple):
-    """A result in the history of a standing."""
+    """A result in a standing."""
 
     at: float
     """Seconds since 1970."""
@@ -47,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Standing(BaseModel):
-    """What the last results of a target say together; `recent` has the oldest first."""
+    """The state of a target, and the results that it follows from: `recent`, oldest first."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,8 +62,8 @@ class Standing(BaseModel):
 class Probe(BaseModel):
     """A probe of one target, queued or finished.
 
-    `target` is the id of a target that is watched, or the key of a URL that was probed once (`netmon.targets`).
-    A finished probe of a watched target carries the standing that it led to.
+    `target` is the id of a monitored target, or the key of a URL that was probed once (`netmon.url_targets`). A
+    finished probe of a monitored target carries the resulting standing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,7 +79,7 @@ class Probe(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
-    warning: Caveat | None = None
+    warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
     trace_id: str | None = None
@@ -84,7 +87,7 @@ class Probe(BaseModel):
 
     @property
     def verdict(self) -> Verdict:
-        """How a finished probe went."""
+        """The verdict on a finished probe."""
         return "bad" if self.status == "failed" else "poor" if self.warning else "good"
 
     def finished(self, outcome: Outcome) -> Self:
@@ -92,15 +95,15 @@ class Probe(BaseModel):
         return self.model_copy(update=dict(outcome))
 
     def encode(self) -> bytes:
-        """JSON, as it stands in messages and in the cache."""
+        """Encode as JSON, for messages and the cache."""
         return self.model_dump_json().encode()
 
     @classmethod
     def decode(cls, data: bytes | str) -> Self:
-        """The record in a message.
+        """Decode from JSON.
 
         Raises:
-            ValueError: the message is not one (pydantic's ValidationError is a ValueError).
+            ValueError: the message is not a probe (pydantic's ValidationError is a ValueError).
         """
         return cls.model_validate_json(data)
 
@@ -113,30 +116,30 @@ class Plan(BaseModel):
     spec: Spec
     timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10
     retries: Annotated[int, Field(ge=0, le=5)] = 0
-    """Further attempts after one that failed, before the probe has failed."""
+    """Attempts after the first one, while attempts fail."""
     slow_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
-    """A success that takes longer is a warning."""
+    """A success that takes longer than this many milliseconds is a warning."""
 
 
 class Job(Probe):
-    """What a worker is told: the probe to be carried out, and how.
+    """A request for a probe, in the work queue: the probe and its plan.
 
-    It is a probe with one member more, so that workers of another release understand what they know of it.
+    It extends the probe by one field, so that workers of an earlier release can read it.
     """
 
     plan: Plan
 
     @model_validator(mode="before")
     @classmethod
-    def _of_a_bare_probe(cls, data: Any) -> Any:
-        """Let a job without a plan, of an earlier release, be the request of its URL that it was meant to be."""
+    def _default_plan(cls, data: Any) -> Any:
+        """Complete a job of an earlier release, which has no plan: a request of its URL."""
         if isinstance(data, dict) and "plan" not in data:
             return {**data, "plan": {"spec": {"kind": "http", "url": data.get("url")}}}
         return data
 
     @classmethod
     def of(cls, plan: Plan, target: str, trace_id: str | None = None) -> Self:
-        """A new job, requested now."""
+        """Create a job that is requested now."""
         return cls(
             id=uuid4(),
             url=plan.spec.address,
@@ -149,12 +152,12 @@ class Job(Probe):
 
     @property
     def probe(self) -> Probe:
-        """The probe alone: how it is carried out is nobody's business but the worker's."""
+        """The probe without its plan, which only the worker needs."""
         return Probe.model_construct(**{name: getattr(self, name) for name in Probe.model_fields})
 
 
 class TargetSettings(Plan):
-    """What is said of a target by whoever adds it."""
+    """The settings of a target, given by the user."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -163,19 +166,19 @@ class TargetSettings(Plan):
     ]
     interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
     failures: Annotated[int, Field(ge=1, le=WINDOW_LIMIT)] = 2
-    """A target is down once so many of the last `window` results failed, see `netmon.states`."""
+    """A target is down once this many of the last `window` results have failed, see `netmon.states`."""
     window: Annotated[int, Field(ge=1, le=WINDOW_LIMIT)] = 3
     enabled: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.failures > self.window:
-            raise ValueError(f"{self.failures} failures never fit into a window of {self.window} results")
+            raise ValueError(f"failures ({self.failures}) must not exceed window ({self.window})")
         return self
 
 
 class Target(TargetSettings):
-    """A target that is watched."""
+    """A monitored target."""
 
     id: UUID
     created_at: AwareDatetime
@@ -183,44 +186,44 @@ class Target(TargetSettings):
 
     @classmethod
     def of(cls, settings: TargetSettings) -> Self:
-        """A new target."""
+        """Create a target."""
         now = datetime.now(UTC)
         return cls(**settings.model_dump(), id=uuid4(), created_at=now, updated_at=now)
 
     @property
     def plan(self) -> Plan:
-        """How it is probed."""
+        """The plan of its probes."""
         return Plan(spec=self.spec, timeout_seconds=self.timeout_seconds, retries=self.retries, slow_ms=self.slow_ms)
 
     @property
     def interval(self) -> timedelta:
-        """From one probe to the next."""
+        """The time from one scheduled probe to the next."""
         return timedelta(seconds=self.interval_seconds)
 
     def masked(self) -> Self:
-        """The same without the values of its headers."""
-        return self.model_copy(update={"spec": self.spec.masked()}) if isinstance(self.spec, HttpSpec) else self
+        """This target without credentials."""
+        return self.model_copy(update={"spec": self.spec.masked()})
 
 
 class TargetView(Target):
-    """A target with what is known of it. The values of headers are masked: reading is open to everybody inside."""
+    """A target with its state and last result, as the API returns it: without credentials, since reading is open."""
 
     standing: Standing
     latest: Probe | None = None
-    """The last finished probe, its standing left out."""
+    """The last finished probe, without its standing."""
 
     @classmethod
-    def of_known(cls, target: Target, standing: Standing, latest: Probe | None) -> Self:
-        """What is told of a target: nothing that is a secret, and nothing twice."""
+    def combine(cls, target: Target, standing: Standing, latest: Probe | None) -> Self:
+        """Combine a target, its standing and its last result, without credentials and without repetition."""
         alone = latest and latest.model_copy(update={"standing": None})
         return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone)
 
 
 class StateChange(BaseModel):
-    """The event of a target that came into another state: by a result, or because somebody changed the target.
+    """The event of a change of a target's state, caused by a result or by a change of the target.
 
-    Only the former has a `probe`, and the result's error or warning as its `cause`. The latter leads to the state
-    `unknown`, and its `cause` is `paused`, `edited` (another spec) or `deleted`.
+    An event caused by a result has its `probe`, and its error or warning as the `cause`. An event caused by a change of
+    the target has the state `unknown` and the `cause` `paused`, `edited` (the spec changed) or `deleted`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -235,12 +238,12 @@ class StateChange(BaseModel):
     detail: str | None = None
 
     def encode(self) -> bytes:
-        """JSON, as it stands in the event."""
+        """Encode as JSON."""
         return self.model_dump_json().encode()
 
 
 class Incident(BaseModel):
-    """A time during which a target was not up; without an end it goes on."""
+    """A period in which a target was degraded or down; `ended_at` is None while it is ongoing."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -255,7 +258,7 @@ class Incident(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Of the results of a span of time, from rollups: whole five minutes, the current ones included."""
+    """Statistics of the results within a window, from rollups: whole periods of five minutes, with the current one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -263,17 +266,17 @@ class Statistics(BaseModel):
     results: int
     failed: int
     uptime_percent: float | None
-    """Results that did not fail, of all; None where there is none."""
+    """The share of results that did not fail; None without results."""
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
-    """Of results that succeeded, with an error of at most 6 %."""
+    """Percentiles of the durations of successful results, with an error of at most 6 %."""
 
 
 class Series(BaseModel):
-    """Durations over a span of time, to be plotted: columns of the same length, oldest first.
+    """Durations over a span of time, for a plot: columns of equal length, oldest first.
 
-    A point is a result, or the results of `step_seconds` together.
+    A point is a single result, or an aggregate of the results in `step_seconds`.
     """
 
     model_config = ConfigDict(frozen=True)

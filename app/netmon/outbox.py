@@ -1,8 +1,9 @@
-"""The outbox: events that were committed with what they tell are published to Kafka, and deleted once it has them.
+"""The transactional outbox: events are committed with the data they report, then published to Kafka and deleted.
 
-At least once: a relay that ends between Kafka's acknowledgement and the deletion leaves its events to the next one,
-which publishes them again. One relay publishes at a time, whichever worker it is in, so the events of a target keep
-the order of its results. It leads by a lock that ends with its connection: another one takes over within a second.
+Delivery is at least once: if a relay stops between the acknowledgement of Kafka and the deletion, the next relay
+publishes the events again. Only one relay, in any of the workers, publishes at a time, so that the events of a target
+keep the order of its results. The leader holds an advisory lock that is released with its connection; another relay
+takes over within a second.
 """
 
 import asyncio
@@ -23,20 +24,20 @@ from netmon.logs import logger
 from netmon.supervision import Backoff, deadline, describe, keep_up
 
 LOCK = 0x6F7574626F78
-"""Key of the advisory lock of the relay that leads: "outbox" in ASCII."""
-BATCH = 200
-GATHER = 0.02
-"""Seconds between two batches, if the first was not a full one: few large ones cost less than many small ones."""
-POLL = 1.0
-"""Seconds after which a relay looks again: for the lead, or for events of which it was not notified."""
-PATIENCE = 5.0
-"""Seconds without Kafka's acknowledgement that count as a failure; the producer goes on trying."""
+"""Key of the advisory lock of the leading relay: "outbox" in ASCII."""
+BATCH_SIZE = 200
+LINGER_SECONDS = 0.02
+"""The pause after a batch that was not full: few large batches cost less than many small ones."""
+POLL_SECONDS = 1.0
+"""How often a relay tries to become the leader, and polls for events in case a notification was lost."""
+ACK_TIMEOUT_SECONDS = 5.0
+"""Time without an acknowledgement from Kafka that counts as a failure; the producer continues to retry."""
 
 log = logger(__name__)
 
 
-class Event(NamedTuple):
-    """What is to be published, with the headers of the trace that it belongs to."""
+class OutboxEvent(NamedTuple):
+    """An event to be published, with its trace context as headers."""
 
     topic: str
     key: str
@@ -44,10 +45,10 @@ class Event(NamedTuple):
     headers: Mapping[str, str]
 
 
-async def put(connection: Connection, events: Sequence[Event]) -> None:
-    """Put events into the outbox in their order; they are published if the transaction is committed."""
+async def put(connection: Connection, events: Sequence[OutboxEvent]) -> None:
+    """Insert events into the outbox, in order; they are published once the transaction is committed."""
     query = f"""
-        WITH told AS (
+        WITH inserted AS (
             INSERT INTO outbox (topic, key, value, headers)
             SELECT topic, key, value, headers FROM jsonb_to_recordset(%s::jsonb)
             AS event (position integer, topic text, key text, value text, headers jsonb) ORDER BY position)
@@ -57,14 +58,14 @@ async def put(connection: Connection, events: Sequence[Event]) -> None:
 
 
 class Relay:
-    """Publishes what is in the outbox."""
+    """Publishes the events in the outbox."""
 
     def __init__(self, database: Database, access: Access) -> None:
         self._database = database
         self._access = access
 
     async def run(self) -> None:
-        """Publish, for ever; while Kafka or the database is away the events stay where they are."""
+        """Publish until cancelled; events stay in the outbox while Kafka or the database is unavailable."""
         await keep_up("kafka", self._session)
 
     async def _session(self) -> None:
@@ -74,7 +75,7 @@ class Relay:
             acks="all",
             enable_idempotence=True,
             request_timeout_ms=5000,
-            # The producer takes all events of a batch at once, even if they are of one partition and Kafka is away.
+            # The producer must buffer a whole batch, even if its events are in one partition and Kafka is unavailable.
             max_batch_size=1_000_000,
         )
         await producer.start()
@@ -91,43 +92,43 @@ class Relay:
                 await deadline(producer.stop(), 2)
 
     async def _lead(self, producer: AIOKafkaProducer) -> None:
-        """Publish for as long as the connection to the database lasts."""
-        # What the last connection left to the producer comes first, lest it overtake what others publish meanwhile.
+        """Become the leader and publish, for as long as the database connection lasts."""
+        # Flush events from the previous connection first: they must not be reordered with those that others publish.
         await producer.flush()
-        with tracing.quiet():
+        with tracing.untraced():
             async with self._database.session() as connection:
                 await connection.execute(f"LISTEN {OUTBOX}")
                 while not await _leads(connection):
-                    await asyncio.sleep(POLL)
+                    await asyncio.sleep(POLL_SECONDS)
                 while True:
                     if events := await _oldest(connection):
                         await self._publish(producer, events, connection)
                         ids = [event["id"] for event in events]
                         await connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (ids,))
-                        if len(events) < BATCH:
-                            await asyncio.sleep(GATHER)
+                        if len(events) < BATCH_SIZE:
+                            await asyncio.sleep(LINGER_SECONDS)
                     else:
-                        async for _ in connection.notifies(timeout=POLL, stop_after=1):
+                        async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                             pass
 
     async def _publish(self, producer: AIOKafkaProducer, events: Sequence[Row], connection: Connection) -> None:
-        """Return once Kafka has all of the events.
+        """Publish events, and return once Kafka has acknowledged all of them.
 
         Raises:
-            KafkaError: it refuses one.
-            OperationalError: the connection is lost, and the lead with it.
+            KafkaError: Kafka rejected an event.
+            OperationalError: the database connection is lost, and with it the leadership.
         """
         try:
             sent = {await _send(producer, event) for event in events}
             while sent:
-                done, sent = await asyncio.wait(sent, timeout=PATIENCE)
+                done, sent = await asyncio.wait(sent, timeout=ACK_TIMEOUT_SECONDS)
                 for acknowledged in done:
                     acknowledged.result()
                 if not done:
-                    metrics.EVENTS_UNPUBLISHED.inc()
+                    metrics.EVENT_PUBLISH_FAILURES.inc()
                     await connection.execute("SELECT 1")
         except KafkaError:
-            metrics.EVENTS_UNPUBLISHED.inc()
+            metrics.EVENT_PUBLISH_FAILURES.inc()
             raise
         metrics.EVENTS_PUBLISHED.inc(len(events))
 
@@ -140,11 +141,11 @@ async def _leads(connection: Connection) -> bool:
 
 async def _oldest(connection: Connection) -> list[Row]:
     query = "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT %s"
-    return await (await connection.execute(query, (BATCH,))).fetchall()
+    return await (await connection.execute(query, (BATCH_SIZE,))).fetchall()
 
 
 async def _send(producer: AIOKafkaProducer, event: Row) -> "asyncio.Future[object]":
-    """Hand an event to the producer, in its own trace; the future is done once Kafka has it."""
+    """Pass an event to the producer, in its own trace; the future is done once Kafka has acknowledged it."""
     attributes = {"messaging.system": "kafka", "messaging.destination.name": event["topic"]}
     with tracing.span(f"send {event['topic']}", SpanKind.PRODUCER, attributes, event["headers"]):
         headers = [(name, value.encode()) for name, value in tracing.carrier().items()]

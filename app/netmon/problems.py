@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457)."""
+"""Error responses as `application/problem+json` (RFC 9457)."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -10,38 +10,38 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
-ABOUT: dict[int, str] = {
-    400: "The body cannot be read",
-    401: "No token, or a wrong one",
-    404: "There is none",
-    409: "It does not go together with what is there",
+DESCRIPTIONS: dict[int, str] = {
+    400: "The body cannot be parsed",
+    401: "Missing or invalid token",
+    404: "Not found",
+    409: "Conflict with the current state",
     413: "The body is too large",
-    422: "The request is not valid; `errors` says where and why",
-    429: "Too many are asked for; `Retry-After` says when to ask again",
-    500: "A mistake of the service",
-    503: "Something that is needed is away; `Retry-After` says when to ask again",
+    422: "Invalid request; `errors` lists the fields and reasons",
+    429: "Rate limit exceeded; retry after `Retry-After` seconds",
+    500: "Internal error",
+    503: "A dependency is unavailable; retry after `Retry-After` seconds",
 }
 
 
-class Wrong(BaseModel):
-    """A part of a request that is not valid."""
+class FieldError(BaseModel):
+    """An invalid field of a request."""
 
     at: Annotated[str, Field(examples=["body/url"])]
     message: str
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
     type: Literal["about:blank"]
     title: Annotated[str, Field(examples=["Not Found"])]
     status: int
     detail: str | None = None
-    errors: list[Wrong] = Field(default_factory=list)
+    errors: list[FieldError] = Field(default_factory=list)
 
 
 def problem(status: int, detail: str | None = None, **members: object) -> JSONResponse:
-    """An error response; `members` are further members of the problem object."""
+    """An error response; `members` are additional members of the problem object."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if detail:
         body["detail"] = detail
@@ -50,12 +50,12 @@ def problem(status: int, detail: str | None = None, **members: object) -> JSONRe
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For the description of a route: what it may answer instead, each as a problem."""
-    return {status: {"description": ABOUT[status]} for status in statuses}
+    """The OpenAPI descriptions of the error responses of a route."""
+    return {status: {"description": DESCRIPTIONS[status]} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of `app` be answered as a problem, and described as one."""
+    """Return every error of `app` as a problem, and describe it in the OpenAPI document."""
     generate = app.openapi
 
     def described() -> dict[str, Any]:
@@ -75,25 +75,25 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [{"at": "/".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid.", errors=errors)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid.", errors=errors)
 
 
 def _describe(document: dict[str, Any]) -> None:
-    """Let the error responses of an OpenAPI document be problems, but for those of the health endpoints."""
+    """Describe the error responses of an OpenAPI document as problems, except those of the health endpoints."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for model in (Wrong, Problem):
+    for model in (FieldError, Problem):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas[model.__name__] = {name: value for name, value in schema.items() if name != "$defs"}
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in document["paths"].values():
         for operation in operations.values():
             if "requestBody" in operation:
-                for unreadable in (400, 413):
-                    operation["responses"].setdefault(str(unreadable), {"description": ABOUT[unreadable]})
+                for body_error in (400, 413):
+                    operation["responses"].setdefault(str(body_error), {"description": DESCRIPTIONS[body_error]})
             for status, response in operation["responses"].items():
                 if int(status) == HTTPStatus.UNPROCESSABLE_ENTITY:
-                    response["description"] = ABOUT[422]
-                if int(status) in ABOUT and "health" not in operation.get("tags", ()):
+                    response["description"] = DESCRIPTIONS[422]
+                if int(status) in DESCRIPTIONS and "health" not in operation.get("tags", ()):
                     response["content"] = content

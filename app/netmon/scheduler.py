@@ -1,8 +1,8 @@
-"""The scheduler: targets that are due become jobs. Every worker runs one; whichever claims a target first has it.
+"""The scheduler: publishes jobs for targets that are due. Every worker runs one; the first to claim a target gets it.
 
-A target is due on a grid of its own, by the database's clock. The transaction that moves it to its next time also
-stores the probe, once RabbitMQ has taken the job: while one of the two is away the target stays due, and is probed once
-when they are back. Should the commit fail after RabbitMQ has taken the job, that probe is one too many.
+Due times follow the clock of the database. The transaction that advances the due time of a target also stores the
+probe, after RabbitMQ has confirmed the job: while either is unavailable the target stays due, and is probed once when
+both are back. If the commit fails after the confirm, one probe too many is executed.
 """
 
 import asyncio
@@ -10,28 +10,33 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from netmon import metrics, tracing
-from netmon.database import AWAY, Connection, Database, Row, queue
+from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, queue
 from netmon.jobs import JobQueue, QueueUnavailableError
 from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
-from netmon.schedule import next_due, own_grid
+from netmon.schedule import grid_origin, next_due
 from netmon.supervision import Backoff, deadline, describe
 
-BATCH = 100
-TIMEOUT = 6.0
-"""Seconds for one batch: its statements, and the confirms, which are waited for side by side."""
-LONGEST_SLEEP = 1.0
-"""Seconds: a target that is added or changed meanwhile is noticed after that."""
-SHORTEST_SLEEP = 0.05
-"""Seconds: what is due and was not claimed is in another scheduler's hands."""
-UNDER_WAY = timedelta(minutes=10)
-"""For so long a probe without a result counts as under way: six attempts of 60 s take less."""
+BATCH_SIZE = 100
+TIMEOUT_SECONDS = 6.0
+"""Timeout of a batch: its statements and its confirms, which are awaited concurrently."""
+MAX_SLEEP_SECONDS = 1.0
+"""The maximum delay until a target that was added or changed is noticed."""
+MIN_SLEEP_SECONDS = 0.05
+"""The minimum sleep: targets that are due but were not claimed are locked by another scheduler."""
+LOST_AFTER = timedelta(minutes=10)
+"""A queued probe counts as running until this age, then as lost: six attempts of 60 s take less."""
 
 log = logger(__name__)
 
 
 class Scheduler:
-    """Makes jobs of targets that are due."""
+    """Publishes jobs for targets that are due.
+
+    Args:
+        database: has the targets and stores the probes.
+        jobs: publishes the jobs.
+    """
 
     def __init__(self, database: Database, jobs: JobQueue) -> None:
         self._database = database
@@ -40,48 +45,48 @@ class Scheduler:
         self._busy = asyncio.Lock()
 
     async def run(self) -> None:
-        """Schedule until stopped, however often the database or the queue is away."""
+        """Schedule until stopped, retrying while the database or the queue is unavailable."""
         database, rabbitmq = Backoff("database"), Backoff("rabbitmq")
         while not self._stopping:
             try:
-                with tracing.quiet():
+                with tracing.untraced():
                     async with self._busy:
-                        claimed = await deadline(self._schedule_batch(), TIMEOUT)
-                    await asyncio.sleep(0 if claimed == BATCH else await self._until_next())
+                        claimed = await deadline(self._schedule_batch(), TIMEOUT_SECONDS)
+                    await asyncio.sleep(0 if claimed == BATCH_SIZE else await self._until_next())
             except QueueUnavailableError as error:
                 await rabbitmq.failed(describe(error))
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 await database.failed(describe(error))
 
     async def stop(self) -> None:
-        """Schedule no more; return once the batch under way is done."""
+        """Stop scheduling; returns once the current batch is done."""
         self._stopping = True
         async with self._busy:
             pass
 
     async def _schedule_batch(self) -> int:
-        """Make jobs of the targets that have been due for longest; how many there were.
+        """Schedule the most overdue targets; returns their number.
 
         Raises:
-            QueueUnavailableError: RabbitMQ did not take some of the jobs; their targets stay due.
+            QueueUnavailableError: RabbitMQ did not accept some of the jobs; their targets stay due.
         """
         async with self._database.transaction() as connection:
             due = await _claim(connection)
             outcomes = await asyncio.gather(*map(self._request, due), return_exceptions=True)
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-            # In the order in which results are stored, lest the two wait for each other.
+            # In the order in which results are stored, to avoid deadlocks.
             probes = sorted((each for each in outcomes if isinstance(each, Probe)), key=lambda probe: probe.id)
             await queue(connection, probes)
             settled = zip(due, outcomes, strict=True)
-            await _move_on(connection, [row for row, outcome in settled if not isinstance(outcome, BaseException)])
+            await _advance(connection, [row for row, outcome in settled if not isinstance(outcome, BaseException)])
         metrics.PROBES_SCHEDULED.inc(len(probes))
         if failures:
             raise failures[0]
         return len(due)
 
     async def _request(self, target: Row) -> Probe | None:
-        """Put the job of a target into the queue; None where it is left out this time."""
-        if target["under_way"]:
+        """Publish the job of a target; None if the target is skipped this time."""
+        if target["is_running"]:
             metrics.PROBES_SKIPPED.inc()
             return None
         try:
@@ -95,38 +100,38 @@ class Scheduler:
         return job.probe
 
     async def _until_next(self) -> float:
-        """Seconds until the next target is due, within bounds."""
+        """Seconds until the next target is due, between MIN_SLEEP_SECONDS and MAX_SLEEP_SECONDS."""
         row = await self._database.one(
             "SELECT extract(epoch FROM min(due_at) - now()) AS seconds FROM targets WHERE enabled", ()
         )
-        seconds = float(row["seconds"]) if row and row["seconds"] is not None else LONGEST_SLEEP
-        return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP)
+        seconds = float(row["seconds"]) if row and row["seconds"] is not None else MAX_SLEEP_SECONDS
+        return min(max(seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)
 
 
 async def _claim(connection: Connection) -> list[Row]:
-    """Lock targets that are due and that no other scheduler has.
+    """Lock targets that are due and not locked by another scheduler.
 
-    One that is due later than its interval allows is due as well: the clock was set back, or the interval shortened.
+    A target whose due time is further away than its interval is due as well: the clock was set back.
     """
     query = f"""
         SELECT id, {", ".join(Plan.model_fields)}, interval_seconds, now() AS now,
             EXISTS (
                 SELECT FROM probes
                 WHERE probes.target = targets.id::text AND status = 'queued' AND requested_at > now() - %s
-            ) AS under_way
+            ) AS is_running
         FROM targets
         WHERE enabled AND (due_at <= now() OR due_at > now() + make_interval(secs => interval_seconds))
         ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - the names are this code's own
-    return await (await connection.execute(query.strip(), (UNDER_WAY, BATCH))).fetchall()
+    return await (await connection.execute(query.strip(), (LOST_AFTER, BATCH_SIZE))).fetchall()
 
 
-async def _move_on(connection: Connection, targets: Sequence[Row]) -> None:
-    """Set when the targets are due next."""
+async def _advance(connection: Connection, targets: Sequence[Row]) -> None:
+    """Set the next due times of targets."""
     query = """
         UPDATE targets SET due_at = next.due_at FROM unnest(%s::uuid[], %s::timestamptz[]) AS next (id, due_at)
         WHERE targets.id = next.id"""
     due = [
-        next_due(own_grid(target["id"]), timedelta(seconds=target["interval_seconds"]), target["now"])
+        next_due(grid_origin(target["id"]), timedelta(seconds=target["interval_seconds"]), target["now"])
         for target in targets
     ]
     await connection.execute(query.strip(), ([target["id"] for target in targets], due))

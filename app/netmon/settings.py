@@ -1,4 +1,4 @@
-"""Settings: read once from the environment, checked as a whole, never printed."""
+"""Settings: read from the environment, validated together, never printed."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(Exception):
-    """The environment is incomplete or wrong; `problems` has one line for each variable, without its value."""
+    """The environment is incomplete or invalid; `problems` has one line per variable, without its value."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -21,7 +21,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says. URLs carry their passwords, so they are left out of `repr`."""
+    """The settings. URLs contain passwords and are therefore excluded from `repr`."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -51,28 +51,30 @@ class Settings:
 def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
     """Read the settings from `environ`.
 
-    An empty variable counts as unset, as Compose passes `X: ${X:-}`.
+    Empty variables count as unset, since Compose passes `X: ${X:-}`.
 
     Args:
-        environ: The environment.
-        api: Whether it is for the API, which needs to know the token that it asks for.
+        environ: the environment.
+        api: whether they are for the API, which requires a token for write access.
 
     Raises:
-        SettingsError: naming every variable that is missing or invalid.
+        SettingsError: names every variable that is missing or invalid.
     """
     reader = _Reader(environ)
-    # Read again by the SDK: the second is of traces alone, and goes before the first.
+    # Validated here, used by the SDK: the second one is for traces only and takes precedence.
     endpoints = [reader.http_url(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", "TRACES_")]
     kafka = reader.account("KAFKA")
     if (kafka.user is None) != (kafka.password is None):
-        reader.problems.append("KAFKA_USER_FILE and KAFKA_PASSWORD_FILE belong together: set both or neither")
-    token_file = reader.tokens("API_TOKEN_FILE")
+        reader.problems.append("KAFKA_USER_FILE and KAFKA_PASSWORD_FILE must be set together: set both or neither")
+    token_file = reader.token_file("API_TOKEN_FILE")
     token = None if token_file else reader.text("API_TOKEN", "") or None
     if api and not token_file and not token:
-        reader.problems.append("API_TOKEN_FILE is not set, nor is API_TOKEN: one of them has the token for writing")
+        reader.problems.append(
+            "API_TOKEN_FILE is not set, nor is API_TOKEN: set one of them to the token for write access"
+        )
     settings = Settings(
         database_url=reader.url(
-            "DATABASE_URL", ("postgresql", "postgres"), reader.account("POSTGRES"), path_is="a database"
+            "DATABASE_URL", ("postgresql", "postgres"), reader.account("POSTGRES"), path_names="a database"
         ),
         redis_url=reader.url("REDIS_URL", ("redis", "rediss"), reader.account("REDIS")),
         rabbitmq_url=reader.url("RABBITMQ_URL", ("amqp", "amqps"), reader.account("RABBITMQ")),
@@ -104,14 +106,14 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the files of a service's account say; None where there is no file."""
+    """The account of a service, from secret files; None without a file."""
 
     user: str | None
     password: str | None
 
 
 class _Reader:
-    """Reads one variable after another and remembers what is wrong, so that all of it can be told at once."""
+    """Reads variables and collects their problems, so that all of them can be reported together."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -127,7 +129,7 @@ class _Reader:
         return value
 
     def http_url(self, name: str) -> str:
-        """An address of an HTTP server, or nothing."""
+        """The URL of an HTTP server, or an empty string."""
         value = self.text(name, "")
         if not value:
             return ""
@@ -166,7 +168,7 @@ class _Reader:
         try:
             return Guard.parse(self.text(name, "false").strip())
         except ValueError:
-            self.problems.append(f"{name} must be true, false or a list of host:port")
+            self.problems.append(f"{name} must be true, false or a comma-separated list of host:port")
             return Guard()
 
     def brokers(self, name: str) -> tuple[str, ...]:
@@ -174,22 +176,22 @@ class _Reader:
         for broker in brokers:
             host, _, port = broker.rpartition(":")
             if not host or not port.isdecimal() or "/" in host:
-                self.problems.append(f"{name} must be a list of host:port")
+                self.problems.append(f"{name} must be a comma-separated list of host:port")
                 break
         return brokers
 
-    def tokens(self, name: str) -> Path | None:
-        """A file of tokens, one a line at least."""
+    def token_file(self, name: str) -> Path | None:
+        """The path of a file with at least one token."""
         self._secret(name)
         path = self.text(name, "")
         return Path(path) if path else None
 
     def account(self, service: str) -> _Account:
-        """The account in the files that the variables `<service>_USER_FILE` and `<service>_PASSWORD_FILE` name."""
+        """The account in the files that `<service>_USER_FILE` and `<service>_PASSWORD_FILE` name."""
         return _Account(self._secret(f"{service}_USER_FILE"), self._secret(f"{service}_PASSWORD_FILE"))
 
-    def url(self, name: str, schemes: tuple[str, ...], account: _Account, *, path_is: str = "") -> str:
-        """Read a service's URL; a user and a password of `account` replace its own."""
+    def url(self, name: str, schemes: tuple[str, ...], account: _Account, *, path_names: str = "") -> str:
+        """The URL of a service; user and password of `account` replace those in the URL."""
         value = self._required(name)
         if not value:
             return ""
@@ -197,13 +199,13 @@ class _Reader:
             parts = urlsplit(value)
             port = parts.port
         except ValueError:
-            self.problems.append(f"{name} is not a valid URL (are special characters of the password percent-encoded?)")
+            self.problems.append(f"{name} is not a valid URL (percent-encode special characters of the password)")
             return ""
         if parts.scheme not in schemes or not parts.hostname:
             self.problems.append(f"{name} must be a URL {schemes[0]}://user@host:port/…")
             return ""
-        if path_is and not parts.path.strip("/"):
-            self.problems.append(f"{name} must name {path_is}, as in {schemes[0]}://user@host:port/name")
+        if path_names and not parts.path.strip("/"):
+            self.problems.append(f"{name} must name {path_names}, as in {schemes[0]}://user@host:port/name")
             return ""
         user = unquote(parts.username or "") if account.user is None else account.user
         password = unquote(parts.password or "") if account.password is None else account.password

@@ -1,16 +1,18 @@
-"""What a target is probed with: one model a kind, each with everything that the probe itself needs to know."""
+"""Probe specifications: one model for each kind of probe (see `netmon.kinds`)."""
 
 import re
+from abc import abstractmethod
 from ipaddress import ip_address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from yarl import URL
 
 from netmon import zone
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MASK = "•••"
-"""What is told instead of the value of a header: many of them are credentials."""
+"""Returned instead of the values of headers, many of which are credentials."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 _UNSUITABLE_HEADERS = frozenset(
@@ -20,10 +22,10 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
 def normal_host(text: str) -> str:
-    """A host's name or address, without what a URL would put around it.
+    """The canonical form of a host name or IP address; brackets around an IPv6 address are removed.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: `text` is neither.
     """
     name = text.strip().removeprefix("[").removesuffix("]")
     try:
@@ -36,9 +38,9 @@ def _name(text: str) -> str:
     try:
         name = text.strip().rstrip(".").lower().encode("ascii" if text.isascii() else "idna").decode()
     except UnicodeError:
-        raise ValueError("not the name of a host") from None
+        raise ValueError("not a valid host name") from None
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError("not the name of a host")
+        raise ValueError("not a valid host name")
     return name
 
 
@@ -46,27 +48,50 @@ Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterVali
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
 HeaderValue = Annotated[str, StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
-"""What PostgreSQL can store, which has no null character."""
+"""Text that PostgreSQL can store: without null characters."""
 StatusCode = Annotated[int, Field(ge=100, le=599)]
 
 
-class _Spec(BaseModel):
+class Endpoint(NamedTuple):
+    """A host (name or IP address), and the port on it if the protocol has ports."""
+
+    host: str
+    port: int | None
+
+
+class BaseSpec(BaseModel):
+    """What the specs of all kinds have in common; a kind that lacks one of the abstract members cannot be created."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The target as a URL; for a kind without a registered scheme, in a similar form."""
 
-class HttpSpec(_Spec):
-    """One request over HTTP or HTTPS; redirects are followed, unless one of them is what is expected."""
+    @property
+    @abstractmethod
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint that the probe connects to, which `netmon.guard` checks; None if it connects to none."""
+
+    def masked(self) -> Self:
+        """This spec without its credentials."""
+        return self
+
+
+class HttpSpec(BaseSpec):
+    """An HTTP or HTTPS request; redirects are followed unless a redirect status is expected."""
 
     kind: Literal["http"] = "http"
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
     headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=32)
     expected_status: list[StatusCode] = Field(default_factory=list, max_length=32)
-    """Those that are a success; empty: everything below 400."""
+    """Status codes that count as success; empty: all below 400."""
     body_contains: Text | None = None
-    """Text that the first mebibyte of the answer's body must contain."""
+    """Text that the first mebibyte of the response body must contain."""
     certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
-    """A certificate that is valid for fewer days than this is a warning."""
+    """The result is a warning if the certificate expires in fewer days."""
 
     @field_validator("url")
     @classmethod
@@ -81,31 +106,37 @@ class HttpSpec(_Spec):
     def _valid_headers(cls, headers: dict[str, str]) -> dict[str, str]:
         for name in headers:
             if not _TOKEN.fullmatch(name):
-                raise ValueError("not the name of a header")
+                raise ValueError("not a valid header name")
             if name.lower() in _UNSUITABLE_HEADERS:
-                raise ValueError(f"{name} is for the connection, which is the probe's own")
+                raise ValueError(f"{name} is a connection header, which the probe sets itself")
         if len({name.lower() for name in headers}) < len(headers):
-            raise ValueError("a header stands there twice")
+            raise ValueError("duplicate header")
         return headers
 
     @model_validator(mode="after")
-    def _with_a_body(self) -> Self:
+    def _response_has_body(self) -> Self:
         if self.method == "HEAD" and self.body_contains is not None:
-            raise ValueError("the answer to HEAD has no body that could contain anything")
+            raise ValueError("a HEAD response has no body: remove body_contains or use GET")
         return self
 
     @property
     def address(self) -> str:
-        """What is probed, as a URL."""
+        """The URL."""
         return self.url
 
-    def masked(self) -> "HttpSpec":
-        """The same without the values of its headers."""
+    @property
+    def endpoint(self) -> Endpoint:
+        """Host and port of the URL."""
+        url = URL(self.url)
+        return Endpoint(url.host or "", url.port)
+
+    def masked(self) -> Self:
+        """This spec with the values of its headers masked."""
         return self.model_copy(update={"headers": dict.fromkeys(self.headers, MASK)})
 
 
-class TcpSpec(_Spec):
-    """A TCP connection, opened and closed."""
+class TcpSpec(BaseSpec):
+    """A TCP connection that is opened and closed."""
 
     kind: Literal["tcp"] = "tcp"
     host: Host
@@ -113,18 +144,23 @@ class TcpSpec(_Spec):
 
     @property
     def address(self) -> str:
-        """What is probed, as a URL."""
+        """Host and port as a URL."""
         return f"tcp://{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Host and port."""
+        return Endpoint(self.host, self.port)
 
-class DnsSpec(_Spec):
-    """A question to the resolver of the platform's host."""
+
+class DnsSpec(BaseSpec):
+    """A query to the resolver of the platform's host."""
 
     kind: Literal["dns"] = "dns"
     name: Name
     record: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"] = "A"
     expected: list[Text] = Field(default_factory=list, max_length=32)
-    """Values that must be among the answers, as a zone file writes them; empty: any answer."""
+    """Values that must be among the answers, in the syntax of zone files; empty: any answer."""
 
     @model_validator(mode="after")
     def _valid_values(self) -> Self:
@@ -134,11 +170,16 @@ class DnsSpec(_Spec):
 
     @property
     def address(self) -> str:
-        """What is probed, as a URL (RFC 4501)."""
+        """The query as a URL (RFC 4501)."""
         return f"dns:{self.name}?type={self.record}"
 
+    @property
+    def endpoint(self) -> None:
+        """None: only the resolver is contacted. The prober checks the addresses in the answer."""
+        return None
 
-class PingSpec(_Spec):
+
+class PingSpec(BaseSpec):
     """An ICMP echo request."""
 
     kind: Literal["ping"] = "ping"
@@ -146,10 +187,16 @@ class PingSpec(_Spec):
 
     @property
     def address(self) -> str:
-        """What is probed; there is no registered scheme for it."""
+        """The host; there is no registered URL scheme for pings."""
         return f"ping:{_bracketed(self.host)}"
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """The host; ICMP has no ports."""
+        return Endpoint(self.host, None)
 
+
+Kind = Literal["http", "tcp", "dns", "ping"]
 Spec = Annotated[HttpSpec | TcpSpec | DnsSpec | PingSpec, Field(discriminator="kind")]
 
 

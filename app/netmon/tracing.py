@@ -1,12 +1,11 @@
-"""Traces: one probe is one trace, over HTTP, SQL, AMQP, Kafka and Redis. Only this module knows the OpenTelemetry SDK.
+"""Traces: a probe is one trace across HTTP, SQL, AMQP, Kafka and Redis. Only this module uses the OpenTelemetry SDK.
 
-Spans are made where the context is taken over or handed on (a request, a job, an event, a probe) and where a state is
-put into Redis; the statements of PostgreSQL are instrumented by the library made for them, without their values. A read
-of the cache has no span of its own: nothing else happens in a request that the cache answers, and its span says so.
+Spans are created where the context is extracted or injected (requests, jobs, events, probes) and where states are
+written to Redis; PostgreSQL statements are instrumented by a library, without their parameters. A cache read has no
+span of its own: the span of its request has the attribute `netmon.cache`.
 
-The context travels in W3C `traceparent` headers, and the id of the request with it; baggage does not, since anyone
-could fill the queues with it. Nothing is handed to the targets that are probed: to them our ids mean nothing, and they
-are not to learn them.
+The context is propagated in W3C `traceparent` headers, together with the request id. Baggage is not propagated, since
+any client could fill the queues with it. Nothing is propagated to probed targets, which must not learn internal ids.
 """
 
 import logging
@@ -37,15 +36,15 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 REQUEST_ID = "x-request-id"
 DEFAULTS = {
-    # Milliseconds: a trace is to be found while one still looks at its cause. Every second would be too often: requests
-    # wait while spans are encoded and sent, and with as many of them waiting the p99 shows it.
+    # Milliseconds: traces should be found while their cause is being looked at. A second would be too short: requests
+    # wait while spans are encoded and sent, which raises their p99.
     "OTEL_BSP_SCHEDULE_DELAY": "3000",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, tries included
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, including retries
 }
-TRACES_A_SECOND = 25
-"""New traces that a process records at most, unless OTEL_TRACES_SAMPLER says otherwise."""
-STOP_TIMEOUT = 2.0
-"""Seconds that a stop waits for the last spans to be delivered."""
+TRACES_PER_SECOND = 25
+"""Rate limit for new traces in each process, unless OTEL_TRACES_SAMPLER selects another sampler."""
+STOP_TIMEOUT_SECONDS = 2.0
+"""How long a shutdown waits for the export of the last spans."""
 
 _VALID_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _tracer = trace.get_tracer("netmon")
@@ -55,22 +54,22 @@ _provider: TracerProvider | None = None
 
 
 def configure(service: str, version: str, *, export: bool) -> None:
-    """Record spans from now on. Everything but the arguments is set by the SDK's own variables (`OTEL_…`).
+    """Set up the SDK. All other settings come from its own environment variables (`OTEL_…`).
 
     Args:
-        service: the value of `service.name`, unless the environment has another.
-        version: the value of `service.version`, likewise.
-        export: whether to send spans over OTLP/HTTP to the endpoint that the environment names; otherwise they only
-            give log lines their ids.
+        service: the value of `service.name`, unless the environment sets it.
+        version: the value of `service.version`, unless the environment sets it.
+        export: whether to export spans over OTLP/HTTP to the endpoint in the environment; otherwise spans only provide
+            the ids in log lines.
     """
     global _provider  # noqa: PLW0603 - the SDK's own provider is global as well
     _complete_environment({"OTEL_SERVICE_NAME": service, **DEFAULTS})
     own = Resource({"service.namespace": "netmon", "service.version": version})
-    sampler = None if OTEL_TRACES_SAMPLER in os.environ else ParentBased(LimitedSampler(TRACES_A_SECOND))
+    sampler = None if OTEL_TRACES_SAMPLER in os.environ else ParentBased(LimitedSampler(TRACES_PER_SECOND))
     _provider = TracerProvider(sampler if export else ParentBased(ALWAYS_OFF), own.merge(Resource.create()))
     if export:
         _provider.add_span_processor(BatchSpanProcessor(ReportingExporter(OTLPSpanExporter())))
-        # Its thread encodes spans for milliseconds; requests need not wait for Python's own 5 ms to get their turn.
+        # The export thread encodes spans for milliseconds: with the default of 5 ms, requests would wait for it.
         sys.setswitchinterval(0.0005)
     trace.set_tracer_provider(_provider)
     if export:
@@ -78,7 +77,7 @@ def configure(service: str, version: str, *, export: bool) -> None:
 
 
 def _complete_environment(defaults: Mapping[str, str]) -> None:
-    """Where the SDK reads its settings: an empty variable counts as unset here too, and some defaults are ours."""
+    """Prepare the environment that the SDK reads: empty variables count as unset, and some defaults differ."""
     for name in [name for name, value in os.environ.items() if name.startswith("OTEL_") and not value]:
         del os.environ[name]
     for name, value in defaults.items():
@@ -86,16 +85,16 @@ def _complete_environment(defaults: Mapping[str, str]) -> None:
 
 
 def shutdown() -> None:
-    """Send what is recorded. Where the collector hangs, this takes longer than anyone should wait (STOP_TIMEOUT)."""
+    """Export the remaining spans. It may hang with the collector: wait for STOP_TIMEOUT_SECONDS at most."""
     if _provider is not None:
         _provider.shutdown()
 
 
 class LimitedSampler(Sampler):
-    """Records every new trace, up to so many a second.
+    """Samples all new traces up to a rate limit.
 
-    To record them all under a load whose traces nobody could read would take a tenth of the throughput, and a request
-    that is answered while spans are encoded waits for that.
+    Sampling all traces under load would cost a tenth of the throughput, and delay the requests that are processed while
+    spans are encoded.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -103,7 +102,7 @@ class LimitedSampler(Sampler):
         self._at = time.monotonic()
 
     def should_sample(self, *_args: Any, **_kwargs: Any) -> SamplingResult:
-        """Decide about a trace, whatever it is of."""
+        """Decide about a trace by the rate alone, see `Sampler`."""
         now = time.monotonic()
         self._left = min(self._left + (now - self._at) * self._per_second, self._per_second)
         self._at = now
@@ -113,46 +112,47 @@ class LimitedSampler(Sampler):
         return SamplingResult(Decision.RECORD_AND_SAMPLE)
 
     def get_description(self) -> str:
-        """What it is called, see `Sampler`."""
+        """The name of the sampler, see `Sampler`."""
         return f"LimitedSampler({self._per_second:g}/s)"
 
 
 class ReportingExporter(SpanExporter):
-    """Says once that spans cannot be delivered, and once that they can again; until then they are dropped.
+    """Logs when the export of spans starts to fail and when it recovers; spans are dropped in between.
 
-    The SDK's exporter logs every failed attempt. Its first words on a batch become the reason that is given here.
+    The exporter of the SDK logs every failed attempt: those messages are captured, and the first one is logged as the
+    reason.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._delivered = True
-        self._said = _Memory()
+        self._captured = _LogCapture()
         for name in ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal"):
-            talkative = logging.getLogger(name)
-            talkative.handlers, talkative.propagate = [self._said], False
+            sdk_logger = logging.getLogger(name)
+            sdk_logger.handlers, sdk_logger.propagate = [self._captured], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export a batch, see `SpanExporter`."""
-        self._said.messages.clear()
+        self._captured.messages.clear()
         result = self._exporter.export(spans)
         delivered = result is SpanExportResult.SUCCESS
         if delivered != self._delivered:
             self._delivered = delivered
             log = logging.getLogger(__name__)
             if delivered:
-                log.info("traces are delivered again")
+                log.info("trace export recovered")
             else:
-                reason = next(iter(self._said.messages), "no reason given")
-                log.warning("traces cannot be delivered and are dropped until they can: %s", reason)
+                reason = next(iter(self._captured.messages), "unknown reason")
+                log.warning("trace export failed, dropping traces until it recovers: %s", reason)
         return result
 
     def shutdown(self) -> None:
-        """End the export, see `SpanExporter`."""
+        """Shut down the exporter, see `SpanExporter`."""
         self._exporter.shutdown()
 
 
-class _Memory(logging.Handler):
-    """Keeps log messages instead of writing them."""
+class _LogCapture(logging.Handler):
+    """Captures log messages."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -163,10 +163,10 @@ class _Memory(logging.Handler):
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
-    """A span that is open until its block ends; an exception makes it a failed one.
+class ActiveSpan:
+    """A span that ends with its `with` block, as an error if the block raises; and the id of the request it belongs to.
 
-    Several can be open side by side, since each is the current one inside `current` alone.
+    Several spans can be active at a time: a span is the current one only inside `current`.
     """
 
     span: Span
@@ -174,7 +174,7 @@ class Open:
 
     @contextmanager
     def current(self) -> Iterator[Span]:
-        """What is done inside belongs to this span, and log lines carry its ids."""
+        """Make this the current span inside the block: the parent of new spans, and the source of log ids."""
         token = attach(trace.set_span_in_context(self.span))
         try:
             with bound_contextvars(request_id=self.request_id) if self.request_id else nullcontext():
@@ -199,20 +199,20 @@ def begin(
     *,
     carrier: Mapping[str, object] | None = None,
     parent: Span | None = None,
-) -> Open:
-    """A span that begins now, see `span`; without a carrier it is a child of `parent`, or of the current span."""
+) -> ActiveSpan:
+    """Start a span, see `span`; without a carrier it is a child of `parent` or of the current span."""
     if carrier is None:
         context = None if parent is None else trace.set_span_in_context(parent)
-        return Open(_start(name, context, kind, attributes))
+        return ActiveSpan(_start(name, context, kind, attributes))
     headers = {key: value for key, value in carrier.items() if isinstance(value, str)}
     context = _propagator.extract(headers, Context())
-    return Open(_start(name, context, kind, attributes), request_id(headers))
+    return ActiveSpan(_start(name, context, kind, attributes), request_id(headers))
 
 
 def _start(name: str, context: Context | None, kind: SpanKind, attributes: Mapping[str, str]) -> Span:
     parent = trace.get_current_span(context).get_span_context()
     if parent.is_valid and not parent.trace_flags.sampled and _follows_parents():
-        # Not recorded either, as most are not: it only needs an id, and the SDK does more than that for each.
+        # Not sampled, like most spans: it only needs an id, which is cheaper than a span of the SDK.
         return NonRecordingSpan(SpanContext(parent.trace_id, _ids.generate_span_id(), is_remote=False))
     return _tracer.start_span(name, context, kind, dict(attributes))
 
@@ -228,22 +228,22 @@ def span(
     attributes: Mapping[str, str] | None = None,
     carrier: Mapping[str, object] | None = None,
 ) -> Iterator[Span]:
-    """A span around the block; an exception makes it a failed one.
+    """Run the block in a span, which ends as an error if the block raises.
 
     Args:
-        name: of few possible ones: rates and durations are kept for each.
-        kind: which side of an exchange it is.
-        attributes: of the semantic conventions, as far as these name one.
-        carrier: headers of a request or message, from whose trace it goes on, and whose request id log lines inside
-            then carry; what is missing or invalid in them begins anew.
+        name: the name, of low cardinality: metrics are derived for each.
+        kind: the side of the exchange.
+        attributes: attributes, by the semantic conventions where these define one.
+        carrier: headers of a request or message, whose trace and request id are continued; if they are missing or
+            invalid, a new trace starts.
     """
     with begin(name, kind, attributes or {}, carrier=carrier) as opened, opened.current() as current:
         yield current
 
 
 @contextmanager
-def shared(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iterable[Span]) -> Iterator[None]:
-    """A child of each of these spans around the block, for what is done once for all of them."""
+def shared_span(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iterable[Span]) -> Iterator[None]:
+    """Run the block in a child of each of these spans: for an operation that is shared by several traces."""
     with ExitStack() as opened:
         for each in spans:
             if each.is_recording():
@@ -252,13 +252,13 @@ def shared(name: str, kind: SpanKind, attributes: Mapping[str, str], spans: Iter
 
 
 def request_id(carrier: Mapping[str, str]) -> str | None:
-    """The id of the request in the headers of a request or message, if it has a valid one."""
+    """The request id in the headers of a request or message; None if it is missing or invalid."""
     value = carrier.get(REQUEST_ID, "")
     return value if _VALID_REQUEST_ID.fullmatch(value) else None
 
 
 def carrier() -> dict[str, str]:
-    """The headers that hand the current trace and request id on to the next hop; none where there are none."""
+    """Headers that propagate the current trace and request id; empty if there are none."""
     headers: dict[str, str] = {}
     _propagator.inject(headers)
     known = get_contextvars().get("request_id")
@@ -270,31 +270,37 @@ def annotate(name: str, value: str) -> None:
     trace.get_current_span().set_attribute(name, value)
 
 
-def failed(current: Span, reason: str) -> None:
-    """Mark a span as failed without an exception; `reason` is a stable code (`error.type`)."""
+def mark_failed(current: Span, reason: str) -> None:
+    """Mark a span as an error without an exception; `reason` is a stable code (`error.type`)."""
     current.set_attribute("error.type", reason)
     current.set_status(Status(StatusCode.ERROR))
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No spans of statements inside: health checks and the like would drown the rest."""
+def untraced() -> Iterator[None]:
+    """Suppress the instrumentation of statements inside the block, for health checks and other background work."""
     with suppress_instrumentation():
         yield
 
 
 def record_failure(name: str, seconds: float, attributes: Mapping[str, str | int]) -> None:
-    """A failed server span that has just ended, for a request that was quiet until it failed."""
+    """Record a server span that has just failed, for a request that is traced only on failure.
+
+    Args:
+        name: the name of the span.
+        seconds: its duration.
+        attributes: its attributes.
+    """
     now = time.time_ns()
-    late = _tracer.start_span(
+    failed_span = _tracer.start_span(
         name, kind=SpanKind.SERVER, start_time=now - round(seconds * 1e9), attributes=dict(attributes)
     )
-    failed(late, str(attributes.get("http.response.status_code", "error")))
-    late.end(now)
+    mark_failed(failed_span, str(attributes.get("http.response.status_code", "error")))
+    failed_span.end(now)
 
 
 def ids() -> dict[str, str]:
-    """`trace_id` and `span_id` of the current span, in hexadecimal, for log lines; empty outside of one."""
+    """`trace_id` and `span_id` of the current span in hexadecimal, for log lines; empty without a span."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return {}
@@ -302,6 +308,6 @@ def ids() -> dict[str, str]:
 
 
 def exemplar() -> dict[str, str] | None:
-    """What leads from a measurement to its trace; None if that is not recorded."""
+    """The exemplar that links a measurement to the current trace; None if that is not sampled."""
     context = trace.get_current_span().get_span_context()
     return {"trace_id": f"{context.trace_id:032x}"} if context.is_valid and context.trace_flags.sampled else None

@@ -1,4 +1,4 @@
-"""What every endpoint has in common: context, limits, metrics, a log line, errors, a server that ends gracefully."""
+"""The HTTP server: request context, limits, metrics, access log, error responses, graceful shutdown."""
 
 import asyncio
 import signal
@@ -25,37 +25,39 @@ from netmon.logs import logger
 from netmon.settings import Settings
 
 MAX_BODY = 64 * 1024
+"""Maximum size of a request body in bytes."""
 LARGE_BODIES = {"/api/alerts": 1024 * 1024}
-"""Alertmanager puts all alerts of a group into one request."""
+"""Exceptions from MAX_BODY by path: Alertmanager sends all alerts of a group in one request."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
+"""Prefixes of routes that are logged at the debug level and traced only on failure."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-LAST_REQUESTS = 0.5
-"""Seconds in which whoever has connected before the server refuses others can send a request; a proxy does so at once,
-unless it waits for the processor."""
+CLOSE_DELAY_SECONDS = 0.5
+"""How long existing connections may still send requests after the server stopped accepting new ones: a proxy may just
+have opened one."""
 
 TAGS = {
-    "targets": "What is watched, and what is known of it. Reading is open, writing needs a token.",
-    "probes": "Single probes that somebody asks for.",
-    "incidents": "Times during which a target was not up.",
-    "alerts": "Alerts that Alertmanager delivered.",
-    "access": "Whether a token is right.",
-    "health": "How the service itself is.",
+    "targets": "Monitored targets and their states. Read access is open, write access requires a token.",
+    "probes": "Single probes on demand.",
+    "incidents": "Periods in which a target was degraded or down.",
+    "alerts": "Alerts received from Alertmanager.",
+    "access": "Verification of a token.",
+    "health": "Health of the service and its dependencies.",
 }
-"""The parts of the API, as its description has them."""
+"""The tags of the OpenAPI document."""
 
 log = logger(__name__)
 
 
 def create_app(settings: Settings, title: str) -> FastAPI:
-    """An application with errors as problems and `/api/metrics`; what it serves beyond that is its caller's."""
+    """Create an application with problem responses and `/api/metrics`; the caller adds its routes."""
     app = FastAPI(
         title=title,
         version=settings.version,
-        openapi_tags=[{"name": name, "description": about} for name, about in TAGS.items()],
+        openapi_tags=[{"name": name, "description": description} for name, description in TAGS.items()],
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        # `RequestContext` does this, at half the cost, and with the same names as metrics and log lines.
+        # `RequestContext` does this at half the cost, with the names that metrics and log lines use.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.draining = False
@@ -68,7 +70,7 @@ def create_app(settings: Settings, title: str) -> FastAPI:
 
         @app.get("/api/metrics", include_in_schema=False)
         async def scrape(request: Request) -> Response:
-            # Prometheus asks for the OpenMetrics format, which carries exemplars.
+            # Prometheus requests the OpenMetrics format, which has exemplars.
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
             return Response(encode(REGISTRY), media_type=content_type)
 
@@ -76,7 +78,7 @@ def create_app(settings: Settings, title: str) -> FastAPI:
 
 
 class RequestContext:
-    """Gives each request its id and its span, bounds its body, counts it, and logs it once it is answered."""
+    """Middleware: request id, span, body limit, metrics and access log of each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,8 +93,8 @@ class RequestContext:
         receive = _bounded(receive, LARGE_BODIES.get(scope["path"], MAX_BODY))
         request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
         if request.path.startswith(QUIET_ROUTES):
-            # A health check or a scrape: logged for debugging, traced only if it fails.
-            with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.quiet():
+            # A health check, a scrape or a static file.
+            with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.untraced():
                 await self._answer(request, scope, receive, send)
             if request.failed:
                 tracing.record_failure(request.name, request.seconds, request.attributes)
@@ -102,7 +104,7 @@ class RequestContext:
             span.update_name(request.name)
             span.set_attributes(request.attributes)
             if request.failed:
-                tracing.failed(span, str(request.status))
+                tracing.mark_failed(span, str(request.status))
 
     async def _answer(self, request: "_Request", scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -114,7 +116,7 @@ class RequestContext:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 if scope["app"].state.draining:
-                    # A proxy that kept the connection might send its next request just when it is closed.
+                    # A proxy that reused the connection might send its next request just as it is closed.
                     headers["Connection"] = "close"
             await send(message)
 
@@ -137,7 +139,7 @@ class RequestContext:
 
 @dataclass(slots=True)
 class _Request:
-    """What is known of a request once it is answered."""
+    """A request, and its response once that is sent."""
 
     method: str
     path: str
@@ -147,17 +149,17 @@ class _Request:
 
     @property
     def name(self) -> str:
-        """Of its span: few possible ones."""
+        """The name of its span."""
         return f"{self.method} {self.route}"
 
     @property
     def failed(self) -> bool:
-        """Whether the fault is on this side."""
+        """Whether it failed because of the server."""
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def attributes(self) -> dict[str, str | int]:
-        """Of the semantic conventions for HTTP servers."""
+        """Attributes by the semantic conventions for HTTP servers."""
         return {
             "http.request.method": self.method,
             "http.route": self.route,
@@ -175,14 +177,14 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit} bytes.")
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body exceeds {limit} bytes.")
         return message
 
     return bounded
 
 
-def count_from_zero(app: FastAPI) -> None:
-    """Let the counts of each route begin at 0 for the answers that alerts look at."""
+def initialise_counters(app: FastAPI) -> None:
+    """Initialise the request counters of each route to 0 for its documented statuses, 500 and 503, which alerts use."""
     for route, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
             for status in {*map(int, operation["responses"]), 500, 503}:
@@ -192,12 +194,16 @@ def count_from_zero(app: FastAPI) -> None:
 async def serve(
     app: FastAPI, port: int, drain: Callable[[], Awaitable[None]], prepare: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Listen once `prepare` has ended, and serve `app` until SIGTERM or SIGINT.
+    """Serve `app` until SIGTERM or SIGINT.
 
-    Then `drain` runs while requests are still answered, and once it has ended the server lets nobody in any more,
-    finishes what is open and closes. A second signal cuts the draining short.
+    Args:
+        app: the application.
+        port: the port on all interfaces.
+        drain: awaited after the signal, while requests are still served; then the server stops accepting connections,
+            finishes open requests and shuts down. A second signal skips the rest of it.
+        prepare: awaited before the server listens.
     """
-    count_from_zero(app)
+    initialise_counters(app)
     config = uvicorn.Config(
         app,
         host="0.0.0.0",  # noqa: S104 - a container's own network namespace
@@ -237,12 +243,12 @@ async def serve(
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to `serve`."""
+        """Leave signal handling to `serve`."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new connections, and close the others only after a while: a request may be on its way on each."""
+        """Stop accepting connections, and close existing ones later: requests may be in transit."""
         for server in self.servers:
             server.close()
-        await asyncio.sleep(LAST_REQUESTS)
+        await asyncio.sleep(CLOSE_DELAY_SECONDS)
         await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""The worker: schedules probes, carries them out, records results, publishes events and applies them."""
+"""The worker: schedules and executes probes, stores results, publishes and consumes events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,26 +7,26 @@ from typing import TypeVar
 
 from opentelemetry.trace import SpanKind
 
-from netmon import events, health, metrics, signals, tracing, web
-from netmon.database import AWAY, Database
+from netmon import events, gauges, health, metrics, tracing, web
+from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
-from netmon.latest import LatestStates
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.models import Job, Outcome, StateChange
 from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
-from netmon.record import Recorder
+from netmon.result_store import ResultStore
 from netmon.retention import Retention
 from netmon.scheduler import Scheduler
 from netmon.settings import Settings
 from netmon.supervision import Backoff, describe, running
 
-STOP_TIMEOUT = 20.0
-"""How long a stopping worker finishes its jobs (seconds); the others are given back to the queue."""
+STOP_TIMEOUT_SECONDS = 20.0
+"""How long a stopping worker may finish its jobs; unfinished jobs are requeued."""
 
-AHEAD = 4
-"""Jobs that a worker takes, to one that it probes: while results are stored, others are probed."""
+PREFETCH_PER_SLOT = 4
+"""Jobs that are prefetched per concurrent probe: while results are stored, other targets are probed."""
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ log = logger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Work until told to stop."""
+    """Work until SIGTERM or SIGINT."""
     database = Database(settings.database_url, application="netmon-worker")
     latest = LatestStates(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-worker")
@@ -49,7 +49,7 @@ async def run(settings: Settings) -> None:
 
     projection = events.Projection(latest)
     subscriptions = (
-        events.Subscription(access(settings), RESULTS, events.PROJECTION, projection.read, projection.apply),
+        events.Subscription(access(settings), RESULTS, events.PROJECTION, projection.decode, projection.apply),
         events.Subscription(
             access(settings), STATES, events.STATE_LOG, StateChange.model_validate_json, events.log_changes
         ),
@@ -59,50 +59,57 @@ async def run(settings: Settings) -> None:
     retention = Retention(database, settings.results_retention_days)
 
     async with Prober(settings.guard, settings.version) as prober:
-        work = Work(Recorder(database), database, prober, settings.worker_concurrency)
-        consumer = JobConsumer(link, work.carry_out, AHEAD * settings.worker_concurrency)
+        runner = JobRunner(ResultStore(database), database, prober, settings.worker_concurrency)
+        consumer = JobConsumer(link, runner.run, PREFETCH_PER_SLOT * settings.worker_concurrency)
 
-        async def on_the_schema() -> None:
+        async def after_migration() -> None:
             await database.prepare()
             await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run())
 
         async def drain() -> None:
             lifecycle.draining = True
             await scheduler.stop()
-            await consumer.stop(STOP_TIMEOUT)
+            await consumer.stop(STOP_TIMEOUT_SECONDS)
 
-        gauges = signals.dependencies(checks), signals.queues(link), signals.recorded(database)
-        async with running(on_the_schema(), *(each.run() for each in subscriptions), *gauges):
+        measuring = gauges.dependencies(checks), gauges.queues(link), gauges.backlog(database)
+        async with running(after_migration(), *(each.run() for each in subscriptions), *measuring):
             await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()
 
 
-class Work:
-    """Carries out one job: the target is probed, the result is stored."""
+class JobRunner:
+    """Executes jobs: probes the target and stores the result.
 
-    def __init__(self, recorder: Recorder, database: Database, prober: Prober, concurrency: int) -> None:
+    Args:
+        results: stores the results.
+        database: has the results of redelivered jobs.
+        prober: probes the targets.
+        concurrency: the maximum number of concurrent probes.
+    """
+
+    def __init__(self, results: ResultStore, database: Database, prober: Prober, concurrency: int) -> None:
         for outcome in OUTCOMES:
-            metrics.PROBES.labels(outcome)  # begins at 0
-        self._recorder = recorder
+            metrics.PROBES.labels(outcome)  # starts at 0
+        self._results = results
         self._database = database
         self._prober = prober
         self._slots = asyncio.Semaphore(concurrency)
 
-    async def carry_out(self, job: Job, redelivered: bool) -> None:
-        """Probe the target and store the result; return when that is done.
+    async def run(self, job: Job, redelivered: bool) -> None:
+        """Execute a job; returns once its result is stored.
 
-        A job that was delivered before may have its result already: it is not probed again then.
+        A redelivered job that has a result already is not probed again.
         """
         if redelivered and await self._finished(job):
-            log.info("job delivered again, its result is known", probe=str(job.id), target=job.target)
+            log.info("redelivered job has a result already", probe=str(job.id), target=job.target)
             return
         async with self._slots:
             if not redelivered:
                 metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
             outcome = await self._probe(job)
         finished = job.probe.finished(outcome)
-        probe = await _patiently(lambda: self._recorder.store(finished))
+        probe = await _with_retries(lambda: self._results.store(finished))
         log.info(
             "probe finished",
             probe=str(probe.id),
@@ -119,22 +126,22 @@ class Work:
             if outcome.http_status is not None:
                 span.set_attribute("http.response.status_code", outcome.http_status)
             if outcome.error:
-                # Of the target, not of this program: the span is no failure.
+                # A failure of the target, not of this program: the span is not an error.
                 span.set_attribute("netmon.outcome", outcome.error)
             metrics.PROBES.labels(outcome.error or outcome.status).inc()
             metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000, tracing.exemplar())
         return outcome
 
     async def _finished(self, job: Job) -> bool:
-        stored = await _patiently(lambda: self._database.get(job.id))
+        stored = await _with_retries(lambda: self._database.get(job.id))
         return stored is not None and stored.status != "queued"
 
 
-async def _patiently(query: Callable[[], Awaitable[T]]) -> T:
-    """The result of a query, however long the database is away."""
+async def _with_retries(query: Callable[[], Awaitable[T]]) -> T:
+    """The result of a query, which is retried for as long as the database is unavailable."""
     backoff = Backoff("database")
     while True:
         try:
             return await query()
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             await backoff.failed(describe(error))

@@ -1,4 +1,4 @@
-"""Values of DNS records as a zone file writes them (RFC 1035), made comparable."""
+"""Comparable values of DNS records, parsed from the syntax of zone files (RFC 1035)."""
 
 from collections.abc import Hashable
 
@@ -11,19 +11,19 @@ from dns.rdtypes.txtbase import TXTBase
 
 
 def comparable(record: dns.rdata.Rdata) -> Hashable:
-    """What two records have in common that say the same: upper case, or how a text is cut into strings, is nothing."""
+    """A value that is equal for equivalent records: letter case and the splitting of TXT strings are ignored."""
     return b"".join(record.strings) if isinstance(record, TXTBase) else record
 
 
 def parse(kind: str, text: str) -> Hashable:
-    """A value of a record of `kind`, comparable. Names are absolute; a text may stand without its quotes.
+    """The comparable value of a record of the type `kind`. Names are absolute; TXT may be unquoted.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: `text` is not a valid value for this type.
     """
     if kind == "TXT" and not text.startswith('"'):
         return text.encode()
     try:
         return comparable(dns.rdata.from_text(dns.rdataclass.IN, kind, text, origin=dns.name.root, relativize=False))
     except (dns.exception.DNSException, ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not the value of a record {kind}") from None
+        raise ValueError(f"{text!r} is not a valid value of a {kind} record") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.fixtures.page import FakeReading, application
+from tests.fixtures.page import FakeReader, application
 from tests.live.browser import DESKTOP, PHONE, Visitor, chromium
 from tests.live.stack import free_ports
 
@@ -21,12 +21,12 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     """Write status-page-*.png beside this file."""
     (port,) = free_ports(1)
-    reading = FakeReading.full()
-    server = uvicorn.Server(uvicorn.Config(application(reading), port=port, log_level="warning"))
+    reader = FakeReader.full()
+    server = uvicorn.Server(uvicorn.Config(application(reader), port=port, log_level="warning"))
     threading.Thread(target=server.run, daemon=True).start()
     while not server.started:
         time.sleep(0.05)
-    target = next(target.id for target in reading.known.values() if target.name == "Customer API")
+    target = next(target.id for target in reader.known.values() if target.name == "Customer API")
     with chromium() as browser:
         for name, path, size, scheme in (
             ("light", "/", DESKTOP, "light"),

@@ -202,7 +202,7 @@ def test_a_malformed_job_is_dead_lettered_with_its_reason(stack: Stack, server: 
     pipeline.publish(stack, '{"nonsense": 1}')
     [letter] = until(lambda: pipeline.take_dead_letters(stack), 10, "the message to be dead-lettered")
     assert letter["body"] == '{"nonsense": 1}'
-    assert letter["headers"]["x-reason"].startswith("unreadable: ValidationError")
+    assert letter["headers"]["x-reason"].startswith("malformed: ValidationError")
 
 
 def test_a_job_that_fails_repeatedly_is_dead_lettered_with_its_reason(

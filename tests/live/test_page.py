@@ -85,7 +85,7 @@ def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: St
     page.get_by_label("Down after").fill("4")
     page.get_by_role("button", name="Save").click()
     # Validated by the API, across fields: more failures than results in the window.
-    expect(page.locator("#form-error")).to_contain_text("never fit")
+    expect(page.locator("#form-error")).to_contain_text("must not exceed window")
     page.get_by_label("Of the last").fill("5")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("4 of 5 results failed")).to_be_visible()
@@ -95,7 +95,7 @@ def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: St
     page.get_by_role("link", name=name).click()
     page.wait_for_load_state()
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()

@@ -179,8 +179,8 @@ def test_an_unavailable_collector_delays_no_request_and_is_logged_once(stack: St
         assert slowest < 2, "a request has waited for the collector"
         time.sleep(6)  # several exports, each with a timeout of two seconds
         request_probe(stack, "http://app:3000/api/health/live")
-        until(lambda: tracing_log(stack, since), 10, "the application to log that traces are lost")
-        assert tracing_log(stack, since) == [("warning", "traces cannot be delivered and are dropped until they can")]
+        until(lambda: tracing_log(stack, since), 10, "the application to log that traces are dropped")
+        assert tracing_log(stack, since) == [("warning", "trace export failed, dropping traces until it recovers")]
         began = time.monotonic()
         stack.compose("stop", "worker")
         assert time.monotonic() - began < 6
@@ -189,7 +189,7 @@ def test_an_unavailable_collector_delays_no_request_and_is_logged_once(stack: St
 
     def delivered() -> bool:
         request_probe(stack, "http://app:3000/api/health/live")
-        return tracing_log(stack, since)[-1] == ("info", "traces are delivered again")
+        return tracing_log(stack, since)[-1] == ("info", "trace export recovered")
 
     until(delivered, 30, "the application to log that traces are delivered")
     assert len(tracing_log(stack, since)) == 2

@@ -1,4 +1,4 @@
-"""The API: accepts probes, tells results and latest states, reports health."""
+"""The API service: targets, probes, incidents, alerts, health and the status page."""
 
 import asyncio
 from contextlib import suppress
@@ -10,33 +10,33 @@ from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
-from netmon import access, alerts, health, page, signals, web
+from netmon import access, alerts, gauges, health, page, web
 from netmon.api import incidents, probes, targets
-from netmon.api.on_demand import Allowance, OnDemand
+from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.cache import SharedCache
 from netmon.database import Database
 from netmon.guard import Guard
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
-from netmon.latest import LatestStates
+from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.problems import problem
-from netmon.reading import Reading
 from netmon.settings import Settings
 from netmon.supervision import deadline, describe, running
-from netmon.watched import Watched
+from netmon.target_reader import TargetReader
+from netmon.target_store import TargetStore
 
 DRAIN_SECONDS = 1.0
-"""How long a stopping API still answers while it says that it is not ready, so that a proxy turns to another."""
-PATIENCE = 3.0
-"""How long a starting API waits for database and queue before it listens without them."""
+"""How long a stopping API continues to answer while it reports that it is not ready, so that the proxy fails over."""
+STARTUP_WAIT_SECONDS = 3.0
+"""How long a starting API waits for the database and the queue before it listens without them."""
 
 log = logger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     database = Database(settings.database_url, application="netmon-api")
     latest, cache = LatestStates(settings.redis_url), SharedCache(settings.redis_url)
     link = Link(settings.rabbitmq_url, name="netmon-api")
@@ -48,49 +48,49 @@ async def run(settings: Settings) -> None:
         {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
     )
     app.include_router(health.router(settings, checks, lifecycle, needed=["database"]))
-    writer = access.Writer(settings)
-    app.include_router(access.router(writer))
-    reading = Reading(database, latest, cache)
-    on_demand = OnDemand(database, JobQueue(link), Allowance(settings.on_demand_probes_per_second))
+    auth = access.TokenAuth(settings)
+    app.include_router(access.router(auth))
+    reader = TargetReader(database, latest, cache)
+    on_demand = OnDemandProbes(database, JobQueue(link), RateLimiter(settings.on_demand_probes_per_second))
     add_routes(
         app,
         Services(
             database,
-            Watched(database),
-            reading,
+            TargetStore(database),
+            reader,
             on_demand,
-            writer,
+            auth,
             settings.guard,
             settings.probe_timeout_seconds,
         ),
     )
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
-    app.include_router(page.router(reading, received if settings.status_page_alerts else None, settings.version))
+    app.include_router(page.router(reader, received if settings.status_page_alerts else None, settings.version))
 
     async def drain() -> None:
         lifecycle.draining = True
         await asyncio.sleep(0 if settings.reload else DRAIN_SECONDS)
 
     async def prepare() -> None:
-        # Clients find a new replica by its name as soon as it listens: it must be able to serve them then.
+        # Clients are routed to a new replica as soon as it listens, so it must be able to serve them then.
         with suppress(TimeoutError):
-            await deadline(usable(database.check, link.check), PATIENCE)
+            await deadline(until_healthy(database.check, link.check), STARTUP_WAIT_SECONDS)
 
-    async with running(database.prepare(), link.run(), received.run(), signals.dependencies(checks)):
+    async with running(database.prepare(), link.run(), received.run(), gauges.dependencies(checks)):
         await web.serve(app, settings.port, drain, prepare)
     for close in (database.close, latest.close, cache.close, kafka.close):
         await close()
 
 
-async def usable(*checks: health.Check) -> None:
-    """Return once every check has passed, however often it has to be asked."""
+async def until_healthy(*checks: health.Check) -> None:
+    """Retry each check until it passes."""
     for check in checks:
         while True:
             try:
                 await check()
             except Exception as error:
-                log.debug("not usable yet", reason=describe(error))
+                log.debug("dependency not available yet", reason=describe(error))
                 await asyncio.sleep(0.05)
             else:
                 break
@@ -98,38 +98,38 @@ async def usable(*checks: health.Check) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the routes work with."""
+    """The collaborators of the routes."""
 
     database: Database
-    watched: Watched
-    reading: Reading
-    on_demand: OnDemand
-    writer: access.Writer
+    targets: TargetStore
+    reader: TargetReader
+    on_demand: OnDemandProbes
+    auth: access.TokenAuth
     guard: Guard
     probe_timeout_seconds: float
-    """Of a probe of a URL that nobody watches."""
+    """Timeout of a probe of a URL that is not a monitored target."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
-    """Give `app` the routes of probes, targets and incidents, and the answers for what they need being away."""
+    """Add the routes of probes, targets and incidents to `app`, and the 503 responses for unavailable dependencies."""
 
     @app.exception_handler(QueueUnavailableError)
     @app.exception_handler(OperationalError)
     @app.exception_handler(UndefinedTable)
     @app.exception_handler(TimeoutError)
     async def unavailable(_request: Request, error: Exception) -> JSONResponse:
-        log.warning("request refused", reason=describe(error))
-        detail = "The database is not available."
+        log.warning("request rejected, dependency unavailable", reason=describe(error))
+        detail = "The database is unavailable."
         if isinstance(error, QueueUnavailableError):
-            detail = "The job queue is not available; no probe was queued."
+            detail = "The job queue is unavailable; no probe was queued."
             if error.unsure:
-                detail = "The job queue did not confirm the probe; it may be carried out even so."
+                detail = "The job queue did not confirm the probe, which may be executed nevertheless."
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
     targets.install(app)
-    reading, on_demand, writer = services.reading, services.on_demand, services.writer
+    reader, on_demand, auth = services.reader, services.on_demand, services.auth
     app.include_router(
-        probes.router(services.database, on_demand, writer, services.guard, services.probe_timeout_seconds)
+        probes.router(services.database, on_demand, auth, services.guard, services.probe_timeout_seconds)
     )
-    app.include_router(targets.router(reading, services.watched, on_demand, writer, services.guard.refuses))
-    app.include_router(incidents.router(reading))
+    app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
+    app.include_router(incidents.router(reader))

@@ -1,4 +1,4 @@
-"""Times during which a target was not up."""
+"""The API of incidents."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,18 +7,18 @@ from fastapi import APIRouter, Query
 
 from netmon.models import Incident
 from netmon.problems import responses
-from netmon.reading import Reading
+from netmon.target_reader import TargetReader
 
 
-def router(reading: Reading) -> APIRouter:
-    """`GET /api/incidents`."""
+def router(reader: TargetReader) -> APIRouter:
+    """`GET /api/incidents`, answered by `reader`."""
     routes = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
     @routes.get("", responses=responses(422, 503))
     async def incidents(
         target: UUID | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> list[Incident]:
-        """The incidents of a target, or of all, newest first; one without an end goes on."""
-        return await reading.incidents(target, limit)
+        """List the incidents of a target, or of all targets, newest first; `ended_at` is null while one is ongoing."""
+        return await reader.incidents(target, limit)
 
     return routes

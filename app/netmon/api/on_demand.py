@@ -1,4 +1,4 @@
-"""Probes that somebody asks for: accepted only if the queue has them, and so many a second."""
+"""Probes on demand: rate-limited, and accepted only once they are queued."""
 
 import time
 from http import HTTPStatus
@@ -13,65 +13,71 @@ from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
 from netmon.supervision import deadline
 
-ACCEPT_TIMEOUT = 5.0
+ACCEPT_TIMEOUT_SECONDS = 5.0
 BURST_SECONDS = 10
-"""So long a rate may have been saved up."""
+"""The unused rate of this many seconds is available as a burst."""
 
 log = logger(__name__)
 
 
-class Allowance:
-    """A token bucket: `rate` probes a second, and at once what was not used in the last BURST_SECONDS.
+class RateLimiter:
+    """A token bucket: `rate` probes per second, with a burst of BURST_SECONDS.
 
-    It is for all clients together, since behind the proxy they have one address and all of them the same token, and for
-    one process: what it protects, the queue, bears the rates of all replicas.
+    It is shared by all clients, since they have the same token and, behind the proxy, the same address. It limits one
+    process: the queue, which it protects, can take the rates of all replicas.
     """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._most = self._left = max(rate * BURST_SECONDS, 1)
+        self._capacity = self._available = max(rate * BURST_SECONDS, 1)
         self._at = time.monotonic()
 
-    def take(self) -> None:
-        """Take one.
+    def acquire(self) -> None:
+        """Use the rate of one probe.
 
         Raises:
-            HTTPException: 429, there is none; its header says when there will be.
+            HTTPException: 429 if the rate is exceeded; its `Retry-After` is the time until a probe is available.
         """
         now = time.monotonic()
-        self._left = min(self._left + (now - self._at) * self._rate, self._most)
+        self._available = min(self._available + (now - self._at) * self._rate, self._capacity)
         self._at = now
-        if self._left < 1:
-            seconds = str(ceil((1 - self._left) / self._rate))
-            detail = f"More than {self._rate:g} probes a second are asked for; ask again in {seconds} s."
+        if self._available < 1:
+            seconds = str(ceil((1 - self._available) / self._rate))
+            detail = f"The rate limit of {self._rate:g} probes per second is exceeded. Retry in {seconds} s."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": seconds})
-        self._left -= 1
+        self._available -= 1
 
 
-class OnDemand:
-    """Takes requests for probes."""
+class OnDemandProbes:
+    """Accepts requests for probes.
 
-    def __init__(self, database: Database, jobs: JobQueue, allowance: Allowance) -> None:
+    Args:
+        database: stores the queued probe.
+        jobs: publishes its job.
+        rate_limiter: limits the rate of requests.
+    """
+
+    def __init__(self, database: Database, jobs: JobQueue, rate_limiter: RateLimiter) -> None:
         self._database = database
         self._jobs = jobs
-        self._allowance = allowance
+        self._rate_limiter = rate_limiter
 
     async def request(self, plan: Plan, target: str) -> Probe:
-        """Store a probe and queue it before the others.
+        """Store a probe and queue it with priority.
 
         Raises:
-            HTTPException: 429, too many are asked for.
-            psycopg.OperationalError, netmon.jobs.QueueUnavailableError, TimeoutError: it is not accepted.
+            HTTPException: 429 if the rate limit is exceeded.
+            psycopg.OperationalError, netmon.jobs.QueueUnavailableError, TimeoutError: the probe is not accepted.
         """
-        self._allowance.take()
+        self._rate_limiter.acquire()
         job = Job.of(plan, target, tracing.ids().get("trace_id"))
 
         async def accept() -> None:
-            # The row becomes visible only if RabbitMQ has confirmed the job. Should the commit fail after that, the
-            # job is carried out all the same, and its worker stores the whole record.
+            # The row becomes visible only if RabbitMQ has confirmed the job. If the commit fails after that, the job is
+            # executed nevertheless, and its worker stores the complete probe.
             async with self._database.queueing(job.probe):
                 await self._jobs.publish(job, urgent=True)
 
-        await deadline(accept(), ACCEPT_TIMEOUT)
+        await deadline(accept(), ACCEPT_TIMEOUT_SECONDS)
         log.info("probe accepted", probe=str(job.id), target=target)
         return job.probe

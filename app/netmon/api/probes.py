@@ -1,4 +1,4 @@
-"""Single probes: of a URL that nobody watches, and what became of one."""
+"""The API of single probes."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -10,35 +10,43 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from netmon import access
-from netmon.api.on_demand import OnDemand
+from netmon.api.on_demand import OnDemandProbes
 from netmon.database import Database
 from netmon.guard import Guard
 from netmon.models import Plan, Probe
 from netmon.problems import responses
 from netmon.specs import HttpSpec
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 
 class ProbeRequest(BaseModel):
-    """What to probe."""
+    """The URL to probe."""
 
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
 
 
 def router(
-    database: Database, on_demand: OnDemand, writer: access.Writer, guard: Guard, timeout_seconds: float
+    database: Database, on_demand: OnDemandProbes, auth: access.TokenAuth, guard: Guard, timeout_seconds: float
 ) -> APIRouter:
-    """`POST /api/probes` and `GET /api/probes/{probe_id}`."""
+    """`POST /api/probes` and `GET /api/probes/{probe_id}`.
+
+    Args:
+        database: has the stored probes.
+        on_demand: queues requested probes.
+        auth: the dependency of the route that requests a probe.
+        guard: refuses URLs with private addresses.
+        timeout_seconds: the timeout of requested probes.
+    """
     routes = APIRouter(prefix="/api/probes", tags=["probes"])
 
     @routes.post(
         "",
         status_code=HTTPStatus.ACCEPTED,
-        dependencies=[Depends(writer)],
+        dependencies=[Depends(auth)],
         responses=responses(401, 422, 429, 503),
     )
     async def request_probe(body: ProbeRequest, response: Response) -> Probe:
-        """Accept a probe of a URL, once: it is stored and queued, and will be carried out."""
+        """Request a single probe of a URL: it is stored and queued once this responds with 202."""
         try:
             target = parse_target(body.url)
         except InvalidTargetError as error:
@@ -52,7 +60,7 @@ def router(
 
     @routes.get("/{probe_id}", responses=responses(404, 422, 503))
     async def get_probe(probe_id: UUID) -> Probe:
-        """A probe and, once it is finished, its result."""
+        """Get a probe with its result once it is finished."""
         probe = await database.get(probe_id)
         if probe is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no probe {probe_id}.")

@@ -1,4 +1,4 @@
--- A probe: requested once, finished once.
+-- Probes, with their results once they are finished.
 CREATE TABLE probes (
     id           uuid PRIMARY KEY,
     target       text NOT NULL,
@@ -14,5 +14,5 @@ CREATE TABLE probes (
     CHECK ((status = 'queued') = (finished_at IS NULL))
 );
 
--- The latest state of a target, when the cache does not have it.
+-- For the latest result of a target, after a cache miss.
 CREATE INDEX probes_latest ON probes (target, finished_at DESC) WHERE finished_at IS NOT NULL;

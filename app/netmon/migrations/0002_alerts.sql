@@ -1,4 +1,4 @@
--- Alerts that Alertmanager delivered: one row for each time that an alert fired.
+-- Alerts from Alertmanager: one row for each time that an alert started to fire.
 CREATE TABLE alerts (
     fingerprint text NOT NULL,
     starts_at   timestamptz NOT NULL,
@@ -15,5 +15,5 @@ CREATE TABLE alerts (
 
 CREATE INDEX alerts_newest ON alerts (received_at DESC);
 
--- The oldest probe without a result.
+-- For the oldest probe without a result.
 CREATE INDEX probes_queued ON probes (requested_at) WHERE status = 'queued';

@@ -1,4 +1,4 @@
--- What is probed again and again, and when next.
+-- Monitored targets, and when they are due next.
 CREATE TABLE targets (
     id               uuid PRIMARY KEY,
     name             text NOT NULL UNIQUE,
@@ -17,24 +17,24 @@ CREATE TABLE targets (
 
 CREATE INDEX targets_due ON targets (due_at) WHERE enabled;
 
--- What the last results of a target say. Apart from it: results and schedule do not wait for each other's row.
+-- The states of targets. In a table of their own, so that results and the scheduler do not lock the same rows.
 CREATE TABLE standings (
     target     uuid PRIMARY KEY REFERENCES targets ON DELETE CASCADE,
     state      text NOT NULL CHECK (state IN ('unknown', 'up', 'degraded', 'down')),
     since      timestamptz NOT NULL,
-    -- The last results, oldest first: when, how long, how it went (netmon.models.Point).
+    -- The last results, oldest first: time, duration, verdict (netmon.models.Point).
     recent     jsonb NOT NULL
 );
 
--- A time during which a target was not up.
+-- Periods in which a target was degraded or down.
 CREATE TABLE incidents (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     target     uuid NOT NULL REFERENCES targets ON DELETE CASCADE,
-    -- The worst of the time.
+    -- The worst state of the period.
     state      text NOT NULL CHECK (state IN ('degraded', 'down')),
     started_at timestamptz NOT NULL,
     ended_at   timestamptz,
-    -- The code of the result that began it, and what was said of it.
+    -- The code and the detail of the result that opened it.
     cause      text NOT NULL,
     detail     text
 );
@@ -43,19 +43,19 @@ CREATE UNIQUE INDEX incidents_open ON incidents (target) WHERE ended_at IS NULL;
 CREATE INDEX incidents_newest ON incidents (started_at DESC);
 CREATE INDEX incidents_of_target ON incidents (target, started_at DESC);
 
--- The results of five minutes of a target: kept when the results themselves are deleted.
+-- Aggregates of the results of a target over five minutes, which are kept when the results are deleted.
 CREATE TABLE rollups (
     target  uuid NOT NULL REFERENCES targets ON DELETE CASCADE,
-    -- When the five minutes begin.
+    -- The start of the five minutes.
     at      timestamptz NOT NULL,
     results integer NOT NULL,
     failed  integer NOT NULL,
-    -- Durations of those that succeeded (netmon.histograms).
+    -- The histogram of the durations of successful results (netmon.histograms).
     latency integer[] NOT NULL,
     PRIMARY KEY (target, at)
 );
 
--- Events that are committed with what they tell, and deleted once Kafka has them.
+-- The transactional outbox: events are deleted once Kafka has acknowledged them.
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic      text NOT NULL,
@@ -68,12 +68,12 @@ CREATE TABLE outbox (
 ALTER TABLE probes
     ADD COLUMN kind text NOT NULL DEFAULT 'http',
     ADD COLUMN attempts integer NOT NULL DEFAULT 1,
-    -- What is not well although it succeeded: slow, certificate.
+    -- The warning of a success: slow, certificate.
     ADD COLUMN warning text,
-    -- Until the certificate's end.
+    -- Days until the certificate expires.
     ADD COLUMN certificate_days double precision;
 
--- Whether a target has a probe under way.
+-- For the check whether a target has a queued probe.
 CREATE INDEX probes_pending ON probes (target) WHERE status = 'queued';
--- What is old enough to be deleted.
+-- For the deletion of old results.
 CREATE INDEX probes_finished ON probes (finished_at) WHERE finished_at IS NOT NULL;

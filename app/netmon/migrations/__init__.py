@@ -1,12 +1,12 @@
 """Schema migrations: the numbered SQL files beside this module, each applied once, in order.
 
-They are run by whatever starts first, so two starters must not meet, and a starter that is killed must not bar the
-next. A session's advisory lock gives both, as it ends with its connection; the lock *row* of the usual migration tools
-outlives a kill and has to be broken by hand, and their weight (an ORM, or a SQL parser) buys nothing for plain SQL.
+Whichever process starts first applies them. A session-level advisory lock excludes other processes and is released with
+its connection, so that a killed process does not block the next one. The lock rows of common migration tools survive a
+kill and must be removed by hand, and their dependencies (an ORM or an SQL parser) have no benefit for plain SQL.
 
-A migration only adds. While a release replaces another one, and after it was rolled back, code that does not know the
-migration works on the schema: what that code reads or writes stays, with its meaning. A new column has a default or
-takes NULL; what nothing reads any more is removed by a later release.
+Migrations are additive. During a deploy and after a rollback, code of the previous release works on the new schema: the
+columns that it reads or writes stay, with their meaning. A new column has a default or is nullable; unused columns are
+removed by a later release.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ LOCK = 0x6E65746D6F6E
 """Key of the advisory lock: "netmon" in ASCII."""
 
 LOCK_TIMEOUT = "2s"
-"""A migration that waits for a table's lock bars every later query of that table: so it gives up, to be tried again."""
+"""A migration that waits for a table lock blocks all later queries of the table, so it fails early and is retried."""
 
 log = logger(__name__)
 
 
 async def apply(connection: AsyncConnection[Any]) -> None:
-    """Bring the schema up to date through an autocommit connection; wait while another process does so."""
+    """Apply pending migrations through an autocommit connection; waits while another process applies them."""
     await connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
     try:
         await connection.execute(

@@ -1,8 +1,8 @@
-"""The status page: HTML for people, rendered from what `Reading` tells; what it changes goes through the JSON API.
+"""The status page: server-rendered HTML, read from a `TargetReader`; changes go through the JSON API.
 
-It reads without JavaScript. With it, a page renews itself, draws latencies, and has buttons and forms.
+It is readable without JavaScript. With JavaScript it refreshes itself, plots latencies, and has buttons and forms.
 """
 
-from netmon.page.routes import Reading, router
+from netmon.page.routes import TargetReader, router
 
-__all__ = ["Reading", "router"]
+__all__ = ["TargetReader", "router"]

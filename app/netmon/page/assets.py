@@ -1,4 +1,4 @@
-"""Static files: read once, compressed once, and served under an address that changes with their contents."""
+"""Static files: read and compressed once, and served under URLs that change with their contents."""
 
 import gzip
 import hashlib
@@ -9,27 +9,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent / "static"
 TEXT = frozenset({"text/css", "text/javascript", "text/html", "image/svg+xml"})
-WORTH_COMPRESSING = 1024
+MIN_COMPRESSED_SIZE = 1024
+"""Smaller files are not compressed; bytes."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file."""
+    """A static file, or a rendered page."""
 
     content: bytes
     media_type: str
 
     @cached_property
     def compressed(self) -> bytes:
-        """The same, through gzip."""
+        """The content, compressed with gzip."""
         return gzip.compress(self.content, mtime=0)
 
 
 class Assets:
-    """All files below a folder, by their path in it.
+    """All files below a folder, by their relative path.
 
-    `version` is a digest of all of them. It stands before the path in an address (`/static/<version>/page.js`), so
-    that what one file says of another by a relative path is of the same version.
+    `version` is a digest of all files. It precedes the path in a URL (`/static/<version>/page.js`), so that relative
+    references between files are to the same version.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -44,7 +45,7 @@ class Assets:
         self.version = digest.hexdigest()[:12]
 
     def url(self, name: str) -> str:
-        """The address of a file.
+        """The URL path of a file.
 
         Raises:
             KeyError: there is no such file.
@@ -54,6 +55,6 @@ class Assets:
 
 
 def _media_type(name: str) -> str:
-    # A type that a machine's own tables could name differently would be refused by browsers (nosniff).
+    # Explicit, since the tables of the machine may differ, and browsers refuse wrong types (nosniff).
     known = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     return known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "text/plain"

@@ -1,4 +1,4 @@
-"""The pages, each rendered whole."""
+"""Routes and rendering of the status page."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -11,13 +11,14 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from netmon.alerts import Alert, Status
-from netmon.cache import Cache
-from netmon.database import AWAY
-from netmon.history import Span, Window
+from netmon.cache import Cached
+from netmon.database import UNAVAILABLE_ERRORS
+from netmon.history_store import Span, Window
+from netmon.kinds import KINDS
 from netmon.logs import logger
 from netmon.models import Incident, Statistics, TargetView
 from netmon.page import views
-from netmon.page.assets import TEXT, WORTH_COMPRESSING, Asset, Assets
+from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.supervision import describe
 
 T = TypeVar("T")
@@ -25,8 +26,8 @@ T = TypeVar("T")
 SPANS: tuple[str, ...] = get_args(Span)
 INCIDENTS = 20
 ALERTS = 20
-AT_ONCE = 16
-"""Statistics that one page asks for at the same time."""
+MAX_CONCURRENT_STATISTICS = 16
+"""Concurrent reads of statistics for one page."""
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -47,44 +48,44 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What the production proxy sets as well has the same value there (config/caddy/Caddyfile)."""
+"""Headers of every page; keep those that the production proxy sets as well in sync (config/caddy/Caddyfile)."""
 
 log = logger(__name__)
 
 
-class Reading(Protocol):
-    """What the pages are made from."""
+class TargetReader(Protocol):
+    """The part of `netmon.target_reader.TargetReader` that the pages use."""
 
-    async def targets(self) -> tuple[list[TargetView], Cache]:
+    async def targets(self) -> Cached[list[TargetView]]:
         """All targets."""
 
-    async def target(self, identity: UUID, /) -> tuple[TargetView | None, Cache]:
-        """One target."""
+    async def target(self, target: UUID, /) -> Cached[TargetView | None]:
+        """The target with this id."""
 
-    async def statistics(self, identity: UUID, window: Window, /) -> tuple[Statistics, Cache]:
-        """Of a target's results within a window."""
+    async def statistics(self, target: UUID, window: Window, /) -> Cached[Statistics]:
+        """Statistics of a target within a window; raises LookupError if there is no such target."""
 
     async def fresh_statistics(self, targets: Sequence[UUID], window: Window, /) -> dict[UUID, Statistics]:
-        """Those that are known at once."""
+        """The statistics that are fresh in the cache."""
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
-        """The newest first."""
+        """The incidents of a target, or of all targets, newest first."""
 
 
 class Alerts(Protocol):
-    """The alerts that were received."""
+    """The part of `netmon.alerts.ReceivedAlerts` that the pages use."""
 
     async def newest(self, limit: int, status: Status | None) -> list[Alert]:
-        """The newest first."""
+        """The latest alerts, newest first."""
 
 
-def router(reading: Reading, received: Alerts | None, version: str) -> APIRouter:
+def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRouter:
     """The pages and their static files.
 
     Args:
-        reading: what the pages are made from.
-        received: the alerts that are shown; None where they are nobody's business who reads the page.
-        version: the release, told in the footer.
+        reader: reads targets, statistics and incidents.
+        received: the alerts to be shown; None if the page must not show alerts.
+        version: the release in the footer.
     """
     routes = APIRouter(include_in_schema=False)
     assets = Assets()
@@ -94,26 +95,26 @@ def router(reading: Reading, received: Alerts | None, version: str) -> APIRouter
     async def static(request: Request, version: str, name: str) -> Response:
         asset = assets.files.get(name)
         if asset is None:
-            return Response("There is no such file.", HTTPStatus.NOT_FOUND, HEADERS, "text/plain")
-        # While a release replaces another one, either may be asked for a file of the other.
-        lasting = "public, max-age=31536000, immutable" if version == assets.version else "no-store"
-        return _response(request, asset, {"Cache-Control": lasting})
+            return Response("File not found.", HTTPStatus.NOT_FOUND, HEADERS, "text/plain")
+        # During a deploy, each release may get requests for files of the other one.
+        caching = "public, max-age=31536000, immutable" if version == assets.version else "no-store"
+        return _response(request, asset, {"Cache-Control": caching})
 
     @routes.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
         try:
-            targets, _ = await reading.targets()
-        except AWAY as error:
+            targets = (await reader.targets()).value
+        except UNAVAILABLE_ERRORS as error:
             return pages.unavailable(request, error)
         statistics, incidents, alerts = await asyncio.gather(
-            _uptimes(reading, targets),
-            _known(reading.incidents(None, INCIDENTS)),
+            _uptimes(reader, targets),
+            _or_none(reader.incidents(None, INCIDENTS)),
             _alerts(received),
         )
         return pages.show(
             request,
             "index.html",
-            targets=views.in_order(targets),
+            targets=views.by_urgency(targets),
             summary=views.Summary.of(targets),
             statistics=statistics,
             incidents=incidents,
@@ -131,15 +132,15 @@ def router(reading: Reading, received: Alerts | None, version: str) -> APIRouter
         if isinstance(found, Response):
             return found
         hour, day, incidents = await asyncio.gather(
-            _known(_first(reading.statistics(found.id, "1h"))),
-            _known(_first(reading.statistics(found.id, "24h"))),
-            _known(reading.incidents(found.id, INCIDENTS)),
+            _or_none(reader.statistics(found.id, "1h")),
+            _or_none(reader.statistics(found.id, "24h")),
+            _or_none(reader.incidents(found.id, INCIDENTS)),
         )
         return pages.show(
             request,
             "target.html",
             target=found,
-            windows={"Last hour": hour, "Last 24 hours": day},
+            windows={"Last hour": hour and hour.value, "Last 24 hours": day and day.value},
             incidents=incidents,
             spans=SPANS,
             chosen=span if span in SPANS else "24h",
@@ -156,8 +157,8 @@ def router(reading: Reading, received: Alerts | None, version: str) -> APIRouter
         except ValueError:
             return pages.unknown(request)
         try:
-            found, _ = await reading.target(key)
-        except AWAY as error:
+            found = (await reader.target(key)).value
+        except UNAVAILABLE_ERRORS as error:
             return pages.unavailable(request, error)
         return found or pages.unknown(request)
 
@@ -175,69 +176,66 @@ class _Pages:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.globals.update(asset=assets.url, version=version, kinds=views.KINDS)
-        for work in (
+        self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS)
+        for template_filter in (
             views.iso, views.latency, views.percent, views.shown_state, views.since, views.span, views.sparkline,
             views.stamp, views.state_rule, views.uptime,
         ):  # fmt: skip
-            self._templates.filters[work.__name__] = work
+            self._templates.filters[template_filter.__name__] = template_filter
 
-    def show(self, request: Request, name: str, status: int = HTTPStatus.OK, **known: Any) -> Response:
-        """The page of a template."""
-        content = self._templates.get_template(name).render(path=request.url.path, **known).encode()
+    def show(self, request: Request, name: str, status: int = HTTPStatus.OK, **context: Any) -> Response:
+        """Render a template."""
+        content = self._templates.get_template(name).render(path=request.url.path, **context).encode()
         return _response(request, Asset(content, "text/html"), {"Cache-Control": "no-store"}, status)
 
     def message(self, request: Request, status: HTTPStatus, title: str, text: str) -> Response:
-        """A page that says why there is no other one."""
+        """A page with an error message."""
         return self.show(request, "message.html", status, title=title, text=text)
 
     def unknown(self, request: Request) -> Response:
-        """A page for an id that no target has."""
-        return self.message(request, HTTPStatus.NOT_FOUND, "There is no such target", "It may have been deleted.")
+        """The page for an unknown target."""
+        return self.message(request, HTTPStatus.NOT_FOUND, "Target not found", "It may have been deleted.")
 
     def unavailable(self, request: Request, error: Exception) -> Response:
-        """A page for the time in which nothing is known."""
-        log.warning("page not shown", reason=describe(error))
-        text = "Neither cache nor database answers at the moment. This page tries again by itself."
-        return self.message(request, HTTPStatus.SERVICE_UNAVAILABLE, "The targets cannot be read", text)
+        """The page for the time in which targets cannot be read."""
+        log.warning("page unavailable", reason=describe(error))
+        text = "Cache and database are unavailable. This page retries automatically."
+        return self.message(request, HTTPStatus.SERVICE_UNAVAILABLE, "Targets unavailable", text)
 
 
 def _response(request: Request, asset: Asset, headers: dict[str, str], status: int = HTTPStatus.OK) -> Response:
-    """An answer with the headers of every page, compressed for whoever understands that."""
+    """A response with the headers of every page, compressed if the client accepts that."""
     content, headers = asset.content, {**HEADERS, **headers}
-    if asset.media_type in TEXT and len(content) > WORTH_COMPRESSING:
+    if asset.media_type in TEXT and len(content) > MIN_COMPRESSED_SIZE:
         headers["Vary"] = "Accept-Encoding"
         if "gzip" in request.headers.get("accept-encoding", ""):
             content, headers["Content-Encoding"] = asset.compressed, "gzip"
     return Response(content, status, headers, asset.media_type)
 
 
-async def _known(asked: Awaitable[T]) -> T | None:
-    """The answer, or None while there is none: a page shows the rest of what it has."""
+async def _or_none(read: Awaitable[T]) -> T | None:
+    """The result, or None if it is unavailable: the page then shows its other parts."""
     try:
-        return await asked
-    except (*AWAY, LookupError) as error:  # a target may have been deleted since it was listed
-        log.debug("part of a page not shown", reason=describe(error))
+        return await read
+    except (*UNAVAILABLE_ERRORS, LookupError) as error:  # a target may have been deleted since it was listed
+        log.debug("part of the page unavailable", reason=describe(error))
         return None
 
 
 async def _alerts(received: Alerts | None) -> list[Alert] | None:
-    """The newest alerts, firing ones first; None where they are not shown, or not known at the moment."""
-    newest = await _known(received.newest(ALERTS, None)) if received else None
+    """The latest alerts, firing ones first; None if they are not shown or unavailable."""
+    newest = await _or_none(received.newest(ALERTS, None)) if received else None
     return newest and sorted(newest, key=lambda alert: alert.status != "firing")
 
 
-async def _first(asked: Awaitable[tuple[T, Cache]]) -> T:
-    return (await asked)[0]
+async def _uptimes(reader: TargetReader, targets: list[TargetView]) -> dict[UUID, Statistics | None]:
+    slots = asyncio.Semaphore(MAX_CONCURRENT_STATISTICS)
 
+    async def load(target: UUID) -> Statistics | None:
+        async with slots:
+            cached = await _or_none(reader.statistics(target, "24h"))
+        return cached and cached.value
 
-async def _uptimes(reading: Reading, targets: list[TargetView]) -> dict[UUID, Statistics | None]:
-    turn = asyncio.Semaphore(AT_ONCE)
-
-    async def of(target: UUID) -> Statistics | None:
-        async with turn:
-            return await _known(_first(reading.statistics(target, "24h")))
-
-    known = await reading.fresh_statistics([target.id for target in targets], "24h")
-    others = [target.id for target in targets if target.id not in known]
-    return known | dict(zip(others, await asyncio.gather(*map(of, others)), strict=True))
+    fresh = await reader.fresh_statistics([target.id for target in targets], "24h")
+    missing = [target.id for target in targets if target.id not in fresh]
+    return fresh | dict(zip(missing, await asyncio.gather(*map(load, missing)), strict=True))

@@ -1,4 +1,4 @@
-"""A question to the resolver of the platform's host."""
+"""A query to the resolver of the platform's host."""
 
 from functools import cached_property
 
@@ -11,8 +11,8 @@ from netmon.probing.errors import ProbeError
 from netmon.specs import DnsSpec
 
 
-class DnsProbe:
-    """Asks, and judges the answers."""
+class DnsProber:
+    """Queries records and checks the answers."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -21,21 +21,21 @@ class DnsProbe:
     def _resolver(self) -> dns.asyncresolver.Resolver:
         return dns.asyncresolver.Resolver()  # of /etc/resolv.conf
 
-    async def probe(self, spec: DnsSpec, timeout: float) -> None:
-        """Ask once, for at most `timeout` seconds.
+    async def probe(self, spec: DnsSpec, timeout_seconds: float) -> None:
+        """Query the record of a spec.
 
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
-        answer = await self._resolver.resolve(spec.name, spec.record, lifetime=timeout, search=False)
-        self._check(spec, answer)
-        told = {zone.comparable(record) for record in answer}
-        missing = [value for value in spec.expected if zone.parse(spec.record, value) not in told]
+        answer = await self._resolver.resolve(spec.name, spec.record, lifetime=timeout_seconds, search=False)
+        self._check_addresses(spec, answer)
+        values = {zone.comparable(record) for record in answer}
+        missing = [value for value in spec.expected if zone.parse(spec.record, value) not in values]
         if missing:
-            raise ProbeError("answer", f"not among the {len(told)} answers: {', '.join(missing)}")
+            raise ProbeError("answer", f"not among the {len(values)} answers: {', '.join(missing)}")
 
-    def _check(self, spec: DnsSpec, answer: dns.resolver.Answer) -> None:
-        """An internal name is not answered: whoever may ask for it would see the network from inside."""
+    def _check_addresses(self, spec: DnsSpec, answer: dns.resolver.Answer) -> None:
+        """Refuse the addresses of internal names: they would reveal the network of the platform."""
         if spec.record not in ("A", "AAAA"):
             return
         if not all(self._guard.permits(record.address, spec.name, None) for record in answer):

@@ -1,4 +1,4 @@
-"""What can go wrong with a probe: stable codes, few enough for the label of a metric."""
+"""Errors of probes: stable codes, few enough for a metric label."""
 
 import socket
 
@@ -12,7 +12,7 @@ from netmon.supervision import describe
 REFUSED = "refused_address"
 MAX_DETAIL = 300
 
-# The order matters: the first class that fits names the error.
+# In this order: the first class that matches determines the code.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (RefusedAddressError, REFUSED),
     (TimeoutError, "timeout"),
@@ -34,7 +34,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 class ProbeError(Exception):
-    """The target answered, but not as it should."""
+    """The target answered, but not as expected."""
 
     CODES = ("http_status", "body", "answer")
 
@@ -44,14 +44,14 @@ class ProbeError(Exception):
 
 
 FAILURES: tuple[type[Exception], ...] = (ProbeError, *(kind for kind, _ in _CODES))
-"""The exceptions that a failed attempt ends with; any other one is a mistake of this program."""
+"""The exceptions of failed attempts; any other exception is a bug in this program."""
 
 OUTCOMES = tuple(dict.fromkeys(("succeeded", *ProbeError.CODES, *(code for _, code in _CODES))))
-"""What a probe can come to: success, or the code of an error."""
+"""All outcomes of probes: success, and the error codes."""
 
 
 def explain(failure: Exception) -> tuple[str, str]:
-    """The code and the detail of one of `FAILURES`."""
+    """The error code and the detail for one of `FAILURES`."""
     if isinstance(failure, ProbeError):
         return failure.code, printable(str(failure))
     code = next(code for kind, code in _CODES if isinstance(failure, kind))
@@ -59,5 +59,5 @@ def explain(failure: Exception) -> tuple[str, str]:
 
 
 def printable(text: str) -> str:
-    """One short line without control characters: parts of it may be the target's words, and it is stored and shown."""
+    """One short line without control characters: the text is stored and shown, and may come from the target."""
     return "".join(each if each.isprintable() else "�" for each in text[:MAX_DETAIL])

@@ -1,4 +1,4 @@
-"""One HTTP request, bounded in redirects and bytes."""
+"""An HTTP request with limits on redirects and bytes."""
 
 import ssl
 import time
@@ -8,40 +8,41 @@ import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
+from netmon.probing.attempt import Attempt
 from netmon.probing.errors import ProbeError
-from netmon.probing.finding import Finding
 from netmon.probing.resolver import Resolver
 from netmon.specs import HttpSpec
 
 MAX_REDIRECTS = 5
 MAX_BODY = 1024 * 1024
-"""Bytes of a body that are read, as sent (not decompressed); a longer one is no error of the target."""
+"""Bytes of a body that are read, as sent (not decompressed); a longer body is not an error."""
 MAX_HEADER = 16 * 1024
+"""Bytes of a status line or a header."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DAY = 86_400
 
 
-class HttpProbe:
-    """Sends the requests; to be closed at the end."""
+class HttpProber:
+    """Sends requests and checks the responses; close it after use."""
 
     def __init__(self, resolver: Resolver, version: str) -> None:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         self._session = aiohttp.ClientSession(
-            # Each probe opens its own connection: it measures the target as a new client meets it.
+            # Each probe opens a new connection: it measures what a new client experiences.
             connector=aiohttp.TCPConnector(
                 force_close=True,
                 limit=0,
                 use_dns_cache=False,
                 resolver=resolver,
-                socket_factory=resolver.socket_of,
+                socket_factory=resolver.create_socket,
                 ssl=context,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # What is compressed nevertheless is never unpacked.
+            # A response that is compressed nevertheless is never decompressed.
             headers={"User-Agent": f"network-monitor/{version}", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the prober's holds for all of an attempt
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the timeout of the attempt applies
             response_class=_Response,
             auto_decompress=False,
             max_line_size=MAX_HEADER,
@@ -52,8 +53,8 @@ class HttpProbe:
         """Close the connections."""
         await self._session.close()
 
-    async def probe(self, spec: HttpSpec, finding: Finding) -> None:
-        """Send one request and judge its answer.
+    async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
+        """Send one request and check its response.
 
         Raises:
             FAILURES: see `netmon.probing.errors`.
@@ -62,22 +63,22 @@ class HttpProbe:
             spec.method,
             spec.url,
             headers=spec.headers or None,
-            # Whoever expects a redirect wants to see it.
+            # A spec that expects a redirect status must see the redirect.
             allow_redirects=_REDIRECTS.isdisjoint(spec.expected_status),
             max_redirects=MAX_REDIRECTS,
-            middlewares=(_only_for(URL(spec.url).origin(), spec.headers),) if spec.headers else None,
+            middlewares=(_headers_only_for(URL(spec.url).origin(), spec.headers),) if spec.headers else None,
         ) as response:
-            finding.http_status = response.status
+            attempt.http_status = response.status
             if isinstance(response, _Response) and (expires := response.certificate_expires()) is not None:
-                _judge_certificate(spec, expires, finding)
-            _judge_status(spec, response.status)
+                _check_certificate(spec, expires, attempt)
+            _check_status(spec, response.status)
             body = await _read(response.content, keep=spec.body_contains is not None)
         if spec.body_contains is not None:
-            _judge_body(response, body, spec.body_contains)
+            _check_body(response, body, spec.body_contains)
 
 
 class _Response(aiohttp.ClientResponse):
-    """An answer that remembers the TLS session that it came through: its connection is gone as soon as it is read."""
+    """A response that keeps its TLS session: its connection is released as soon as the body is read."""
 
     _tls: ssl.SSLObject | None = None
 
@@ -87,13 +88,13 @@ class _Response(aiohttp.ClientResponse):
         return await super().start(connection)
 
     def certificate_expires(self) -> float | None:
-        """Seconds since 1970; None without TLS."""
+        """The expiry of the certificate in seconds since 1970; None without TLS."""
         certificate = self._tls.getpeercert() if self._tls else None
         return ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else None
 
 
-def _only_for(origin: URL, headers: dict[str, str]) -> ClientMiddlewareType:
-    """Headers are often credentials: nobody else gets them, whoever the target redirects to."""
+def _headers_only_for(origin: URL, headers: dict[str, str]) -> ClientMiddlewareType:
+    """Drop the headers, which are often credentials, from requests to another origin after a redirect."""
 
     async def middleware(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         if request.url.origin() != origin:
@@ -106,38 +107,38 @@ def _only_for(origin: URL, headers: dict[str, str]) -> ClientMiddlewareType:
 
 async def _read(content: aiohttp.StreamReader, *, keep: bool) -> bytes:
     body = bytearray()
-    left = MAX_BODY
-    while left > 0 and (chunk := await content.read(left)):
-        left -= len(chunk)
+    remaining = MAX_BODY
+    while remaining > 0 and (chunk := await content.read(remaining)):
+        remaining -= len(chunk)
         if keep:
             body += chunk
     return bytes(body)
 
 
-def _judge_certificate(spec: HttpSpec, expires: float, finding: Finding) -> None:
+def _check_certificate(spec: HttpSpec, expires: float, attempt: Attempt) -> None:
     days = (expires - time.time()) / _DAY
-    finding.certificate_days = round(days, 2)
+    attempt.certificate_days = round(days, 2)
     if days < spec.certificate_days:
-        finding.warning = "certificate"
-        finding.detail = f"the certificate expires in {days:.1f} days"
+        attempt.warning = "certificate"
+        attempt.detail = f"the certificate expires in {days:.1f} days"
 
 
-def _judge_status(spec: HttpSpec, status: int) -> None:
+def _check_status(spec: HttpSpec, status: int) -> None:
     if spec.expected_status:
         if status not in spec.expected_status:
             expected = ", ".join(map(str, spec.expected_status))
-            raise ProbeError("http_status", f"the target answered {status} instead of {expected}")
+            raise ProbeError("http_status", f"the target answered with status {status}, expected {expected}")
     elif status >= 400:
-        raise ProbeError("http_status", f"the target answered {status}")
+        raise ProbeError("http_status", f"the target answered with status {status}")
 
 
-def _judge_body(response: aiohttp.ClientResponse, body: bytes, text: str) -> None:
+def _check_body(response: aiohttp.ClientResponse, body: bytes, text: str) -> None:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise ProbeError("body", f"the body is compressed ({encoding}), though that was not asked for")
+        raise ProbeError("body", f"the body is compressed ({encoding}) although the request did not accept that")
     try:
         wanted = text.encode(response.charset or "utf-8")
     except (LookupError, UnicodeError):
         wanted = text.encode()
     if wanted not in body:
-        raise ProbeError("body", f"the first {len(body)} bytes of the body do not contain the text")
+        raise ProbeError("body", f"the first {len(body)} bytes of the body do not contain the expected text")

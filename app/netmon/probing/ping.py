@@ -12,18 +12,18 @@ from netmon.specs import PingSpec
 _HEADER = struct.Struct("!BBHHH")
 """Type, code, checksum, identifier, sequence number; the kernel fills in the checksum and the identifier."""
 _TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
-"""Of the request and of the reply."""
+"""ICMP types of request and reply."""
 
 
 async def probe(spec: PingSpec, resolver: Resolver) -> None:
-    """Wait for the reply of the first address that can be sent to, for ever.
+    """Send a request to the first reachable address and wait for its reply, without a timeout of its own.
 
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
     *others, last = await resolver.addresses(spec.host)
     for address in others:
-        # Often there is no way to an address of IPv6.
+        # IPv6 addresses are often unreachable.
         with suppress(OSError):
             await _echo(address)
             return
@@ -42,14 +42,14 @@ async def _echo(address: str) -> None:
 
 
 def _connected(address: str) -> socket.socket:
-    """A socket that the kernel passes only what this address sends."""
+    """A socket that receives packets from this address only."""
     family, protocol = (
         (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ":" in address else (socket.AF_INET, socket.IPPROTO_ICMP)
     )
     try:
         icmp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
     except PermissionError:
-        raise OSError("the monitor may not ping: its group is not in net.ipv4.ping_group_range") from None
+        raise OSError("not permitted to send ICMP: the process group is not in net.ipv4.ping_group_range") from None
     try:
         icmp.connect((address, 0))
     except OSError:

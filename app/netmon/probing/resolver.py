@@ -1,4 +1,4 @@
-"""From names to addresses that may be connected to."""
+"""Name resolution, restricted to addresses that the guard permits."""
 
 import asyncio
 import socket
@@ -10,17 +10,17 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from netmon.guard import Guard, RefusedAddressError
 
 THREADS = 64
-"""A lookup that hangs holds its thread until the C library gives up: so many of them hold nobody else up."""
+"""A lookup that hangs blocks its thread until the C library gives up; this many do not delay other lookups."""
 
 
-class Vouched(str):
-    """An address that the resolver has checked: aiohttp hands it on to whoever makes the socket."""
+class CheckedAddress(str):
+    """An address that the guard permits; aiohttp passes it to the socket factory unchanged."""
 
     __slots__ = ()
 
 
 class Resolver(AbstractResolver):
-    """The system's resolver, without what the guard refuses."""
+    """The system resolver without the addresses that the guard refuses."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -29,11 +29,11 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of `host` that may be connected to, in the system's order; as aiohttp wants them.
+        """The permitted addresses of `host` in the order of the system resolver, in the format of aiohttp.
 
         Raises:
-            OSError: it has none.
-            RefusedAddressError: it has none that is allowed.
+            OSError: the name cannot be resolved.
+            RefusedAddressError: none of its addresses is permitted.
         """
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
@@ -42,11 +42,11 @@ class Resolver(AbstractResolver):
 
     async def addresses(
         self, host: str, port: int | None = None, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[Vouched]:
-        """The same as bare addresses. Raises the same."""
+    ) -> list[CheckedAddress]:
+        """The permitted addresses of `host` as strings; raises the same errors as `resolve`."""
         found = await self._lookup(host, family)
         name = host.rstrip(".").lower()
-        permitted = [Vouched(address) for address in found if self._guard.permits(address, name, port)]
+        permitted = [CheckedAddress(address) for address in found if self._guard.permits(address, name, port)]
         if not permitted:
             raise RefusedAddressError(f"{host} has no public address, and ALLOW_PRIVATE_TARGETS does not allow it")
         return permitted
@@ -59,27 +59,27 @@ class Resolver(AbstractResolver):
         else:
             return [host]
         try:
-            # AI_ADDRCONFIG: no address of a family that this host cannot use.
+            # AI_ADDRCONFIG: only address families that are configured on this host.
             found = await asyncio.get_running_loop().run_in_executor(
                 self._threads, socket.getaddrinfo, host, None, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
             )
         except UnicodeError:
-            raise socket.gaierror(socket.EAI_NONAME, "not the name of a host") from None
+            raise socket.gaierror(socket.EAI_NONAME, "not a valid host name") from None
         return [str(address[0]) for *_, address in found]
 
-    def socket_of(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-        """A socket for aiohttp, which asks no resolver about an address that stands in a URL.
+    def create_socket(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+        """The socket factory of aiohttp, which bypasses the resolver if the URL contains an IP address.
 
         Raises:
-            RefusedAddressError: it must not be connected to.
+            RefusedAddressError: the address is not permitted.
         """
         family, kind, protocol, _, (address, port, *_) = info
-        if not isinstance(address, Vouched):
+        if not isinstance(address, CheckedAddress):
             literal = str(address)
             if not self._guard.permits(literal, literal, int(str(port))):
                 raise RefusedAddressError(f"{literal} is not public, and ALLOW_PRIVATE_TARGETS does not allow it")
         return socket.socket(family, kind, protocol)
 
     async def close(self) -> None:
-        """Start no further lookup."""
+        """Cancel pending lookups and start no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)

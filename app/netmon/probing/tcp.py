@@ -1,4 +1,4 @@
-"""A TCP connection, opened and closed."""
+"""A TCP connection that is opened and closed."""
 
 import socket
 
@@ -7,8 +7,8 @@ import aiohappyeyeballs
 from netmon.probing.resolver import Resolver
 from netmon.specs import TcpSpec
 
-HEAD_START = 0.25
-"""Seconds that an address has for itself before the next one is tried beside it (RFC 8305)."""
+HAPPY_EYEBALLS_DELAY_SECONDS = 0.25
+"""The delay before a connection to the next address is attempted in parallel (RFC 8305)."""
 
 
 async def probe(spec: TcpSpec, resolver: Resolver) -> None:
@@ -27,5 +27,5 @@ async def probe(spec: TcpSpec, resolver: Resolver) -> None:
         )
         for address in await resolver.addresses(spec.host, spec.port)
     ]
-    connection = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HEAD_START)
+    connection = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS)
     connection.close()

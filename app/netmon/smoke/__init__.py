@@ -1,7 +1,7 @@
-"""Smoke checks: one client operation for each service, from where a client stands.
+"""Smoke checks: a client operation for each service, from inside the network.
 
-The checks run side by side. Each prints one JSON line when it is done: `{"check", "ok", "ms", "detail"}`. A check has
-the name of its Compose service.
+Checks run concurrently. Each prints a JSON line when it is done: `{"check", "ok", "ms", "detail"}`. A check is named
+after its Compose service.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from netmon.settings import Settings
 from netmon.smoke import monitoring, services
-from netmon.smoke.check import TIMEOUT, Check
+from netmon.smoke.check import TIMEOUT_SECONDS, Check
 from netmon.supervision import deadline, describe
 
 CHECKS: dict[str, Check] = {**services.CHECKS, **monitoring.CHECKS}
@@ -22,14 +22,14 @@ PAGES = "METRICS_PAGES"
 
 
 def main(settings: Settings, only: Sequence[str] | None) -> int:
-    """Run the checks named in `only`, or all; 0 if all passed, 1 if not. A name without a check is reported as such.
+    """Run the checks named in `only`, or all; returns the exit code. A name without a check has `ok` null.
 
-    The check of a service that has none here is a request for its metrics page, if `METRICS_PAGES` has one.
+    A service without a check of its own is checked by its metrics page, if `METRICS_PAGES` has one.
     """
     pages: dict[str, str] = json.loads(os.environ.get(PAGES) or "{}")
     checks = {name: monitoring.metrics_page(url) for name, url in pages.items()} | CHECKS
     for name in sorted(set(only or ()) - checks.keys()):
-        print(json.dumps({"check": name, "ok": None, "ms": 0, "detail": "it has no check"}), flush=True)
+        print(json.dumps({"check": name, "ok": None, "ms": 0, "detail": "no check for this service"}), flush=True)
     wanted = {name: check for name, check in checks.items() if not only or name in only}
     return asyncio.run(_run(settings, wanted))
 
@@ -42,7 +42,7 @@ async def _run(settings: Settings, checks: Mapping[str, Check]) -> int:
 async def _report(name: str, check: Check, settings: Settings) -> bool:
     started = time.perf_counter()
     try:
-        detail, ok = await deadline(check(settings, f"smoke-{uuid4().hex}"), TIMEOUT), True
+        detail, ok = await deadline(check(settings, f"smoke-{uuid4().hex}"), TIMEOUT_SECONDS), True
     except Exception as error:
         detail, ok = describe(error), False
     line = {"check": name, "ok": ok, "ms": round((time.perf_counter() - started) * 1000, 1), "detail": detail}

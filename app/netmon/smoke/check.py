@@ -1,25 +1,25 @@
-"""What a smoke check is, and what every one needs."""
+"""The interface of smoke checks, and what they share."""
 
 from collections.abc import Awaitable, Callable
 
 from netmon.settings import Settings
 
-TIMEOUT = 10.0
-"""Seconds for one check."""
+TIMEOUT_SECONDS = 10.0
+"""Timeout of a check."""
 
 Check = Callable[[Settings, str], Awaitable[str]]
-"""Does its operation with a token that is unique to this run and returns what it did; raises if anything is amiss."""
+"""Performs an operation with a token that is unique to this run and returns a summary; raises on failure."""
 
 
 class SmokeError(Exception):
-    """The service answered, but not as it must."""
+    """The service answered, but not as expected."""
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Return if the condition holds.
+    """Assert a condition.
 
     Raises:
-        SmokeError: with the text `otherwise`.
+        SmokeError: the condition does not hold; the message is `otherwise`.
     """
     if not condition:
         raise SmokeError(otherwise)

@@ -1,4 +1,4 @@
-"""Smoke checks of the monitoring services: each is asked for what it is there for, or for its readiness."""
+"""Smoke checks of the monitoring services: an operation of each, or its readiness endpoint."""
 
 import asyncio
 import re
@@ -9,21 +9,21 @@ from typing import Any
 import aiohttp
 
 from netmon.settings import Settings
-from netmon.smoke.check import TIMEOUT, Check, SmokeError, expect
+from netmon.smoke.check import TIMEOUT_SECONDS, Check, SmokeError, expect
 
-RETRY = 0.25
+RETRY_SECONDS = 0.25
 
 
 async def check_prometheus(settings: Settings, _token: str) -> str:
-    """Have a query answered from what was scraped."""
+    """Query scraped metrics."""
     async with _http() as http:
-        await _waited_for(http, f"{settings.prometheus_url}/-/ready")
+        await _until_ready(http, f"{settings.prometheus_url}/-/ready")
         answer = await _json(http, f"{settings.prometheus_url}/api/v1/query?query=count(up) or vector(0)")
     return f"ready, {answer['data']['result'][0]['value'][1]} targets scraped"
 
 
 async def check_alertmanager(settings: Settings, _token: str) -> str:
-    """Find Alertmanager ready and its API answering."""
+    """Check that Alertmanager is ready and its API answers."""
     async with _http() as http, http.get(f"{settings.alertmanager_url}/-/ready") as response:
         expect(response.status == 200, f"not ready: status {response.status}")
         status = await _json(http, f"{settings.alertmanager_url}/api/v2/status")
@@ -31,38 +31,38 @@ async def check_alertmanager(settings: Settings, _token: str) -> str:
 
 
 async def check_otel_collector(_settings: Settings, _token: str) -> str:
-    """Find the collector healthy and taking spans; it is sent none."""
+    """Check that the collector is healthy and accepts spans, with an empty request."""
     async with _http() as http:
         await _text(http, "http://otel-collector:13133/")
         async with http.post("http://otel-collector:4318/v1/traces", json={"resourceSpans": []}) as response:
-            expect(response.status == 200, f"OTLP is answered with {response.status}")
-    return "healthy, takes spans over OTLP"
+            expect(response.status == 200, f"OTLP request answered with status {response.status}")
+    return "healthy, accepts spans over OTLP"
 
 
 async def _ready(url: str, _settings: Settings, _token: str) -> str:
-    """Find a readiness page answering."""
+    """Wait until a readiness endpoint answers with 200."""
     async with _http() as http:
-        await _waited_for(http, url)
+        await _until_ready(http, url)
     return "ready"
 
 
 async def _metric(url: str, metric: str, least: float, _settings: Settings, _token: str) -> str:
-    """Find a metric on an exporter's page that says that the exporter sees what it exports."""
+    """Check that a metric of an exporter, which shows that it reaches its service, is at least `least`."""
     async with _http() as http:
         page = await _text(http, url)
     found = [float(value) for value in re.findall(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)", page, re.MULTILINE)]
-    expect(bool(found), f"its page has no {metric}")
+    expect(bool(found), f"the metric {metric} is missing")
     expect(min(found) >= least, f"{metric} is {min(found):g}")
     return f"{metric} is {min(found):g}"
 
 
 def metrics_page(url: str) -> Check:
-    """The check that a service serves metrics."""
+    """The check that a service serves metrics at `url`."""
     return partial(_page, url)
 
 
 async def _page(url: str, _settings: Settings, _token: str) -> str:
-    """Find metrics on a page."""
+    """Check that a page has metrics."""
     async with _http() as http:
         page = await _text(http, url)
     found = len(re.findall(r"^[a-zA-Z_:].* \S+$", page, re.MULTILINE))
@@ -70,16 +70,16 @@ async def _page(url: str, _settings: Settings, _token: str) -> str:
     return f"{found} metrics"
 
 
-async def _waited_for(http: aiohttp.ClientSession, url: str) -> None:
-    """Ask until the answer is 200: some programs are not ready for seconds after their start."""
-    give_up = time.monotonic() + TIMEOUT - 1
+async def _until_ready(http: aiohttp.ClientSession, url: str) -> None:
+    """Retry until the status is 200: some services need seconds to become ready."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS - 1
     while True:
         try:
             await _text(http, url)
         except (SmokeError, aiohttp.ClientError):
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_SECONDS)
         else:
             return
 
@@ -90,13 +90,13 @@ def _http() -> aiohttp.ClientSession:
 
 async def _text(http: aiohttp.ClientSession, url: str) -> str:
     async with http.get(url) as response:
-        expect(response.status == 200, f"{url} answered {response.status}")
+        expect(response.status == 200, f"{url} answered with status {response.status}")
         return await response.text()
 
 
 async def _json(http: aiohttp.ClientSession, url: str) -> Any:
     async with http.get(url) as response:
-        expect(response.status == 200, f"{url} answered {response.status}")
+        expect(response.status == 200, f"{url} answered with status {response.status}")
         return await response.json()
 
 

@@ -17,7 +17,7 @@ KILLED = ("worker", "rabbitmq", "db", "redis", "kafka", "worker")
 
 ACCEPT = """
 import asyncio, json, os, sys
-from netmon.database import AWAY, Database
+from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.models import Job, Plan
 from netmon.settings import load
@@ -38,7 +38,7 @@ async def accept(database, jobs, turns):
                     await jobs.publish(job, urgent=turn % 2 == 0)
             try:
                 await deadline(attempt(), 5)
-            except (*AWAY, QueueUnavailableError):
+            except (*UNAVAILABLE_ERRORS, QueueUnavailableError):
                 refused += 1
                 await asyncio.sleep(0.2)
             else:

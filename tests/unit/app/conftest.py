@@ -1,4 +1,4 @@
-"""The application's own unit tests: no service is needed, only the loopback interface."""
+"""Fixtures of the unit tests of the application, which need no service, only the loopback interface."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def environ() -> dict[str, str]:
-    """A complete environment, to be changed at will."""
+    """A complete environment, which tests may change."""
     return dict(ENVIRON)
 
 
@@ -39,11 +39,11 @@ def app_settings(environ: dict[str, str]) -> settings.Settings:
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    """Spans are recorded, and those that have ended are kept here."""
+    """Collects ended spans."""
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(_EXPORTED))
-        trace.set_tracer_provider(provider)  # once a process, by the SDK's own rule
+        trace.set_tracer_provider(provider)  # the SDK allows this once per process
     _EXPORTED.clear()
     yield _EXPORTED
     _EXPORTED.clear()

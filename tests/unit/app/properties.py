@@ -1,4 +1,4 @@
-"""How Hypothesis is used: the same examples on every machine, so that a check says the same everywhere."""
+"""Settings of Hypothesis: the same examples on every machine, for reproducible results."""
 
 from hypothesis import HealthCheck, settings
 

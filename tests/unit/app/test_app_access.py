@@ -1,4 +1,4 @@
-"""Who may write: with which token, what the others are told, and that a changed file holds at once."""
+"""Write access: valid and invalid tokens, and changes of the token file."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,10 +20,10 @@ OLD, NEW = "an-old-token-of-the-tests", "a-new-token-of-the-tests"
 async def served(environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     settings = load(environ, api=True)
     app = web.create_app(settings, "test")
-    writer = access.Writer(settings)
-    app.include_router(access.router(writer))
+    auth = access.TokenAuth(settings)
+    app.include_router(access.router(auth))
 
-    @app.put("/api/things", dependencies=[Depends(writer)])
+    @app.put("/api/things", dependencies=[Depends(auth)])
     async def write() -> None: ...
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app") as client:
@@ -36,7 +36,7 @@ def bearer(token: str | bytes) -> dict[bytes, bytes]:
 
 @pytest.fixture
 def file(environ: dict[str, str], tmp_path: Path) -> Path:
-    """The tokens of the environment."""
+    """The token file."""
     path = tmp_path / "api_token"
     path.write_text(OLD)
     environ["API_TOKEN_FILE"] = str(path)
@@ -44,7 +44,7 @@ def file(environ: dict[str, str], tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("file")
-async def test_the_token_lets_write(environ: dict[str, str]) -> None:
+async def test_a_valid_token_grants_write_access(environ: dict[str, str]) -> None:
     async with served(environ) as client:
         assert (await client.put("/api/things", headers=bearer(OLD))).status_code == 200
         answer = await client.get("/api/access", headers=bearer(OLD))
@@ -55,19 +55,19 @@ async def test_the_token_lets_write(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("headers", "detail", "challenge"),
     [
-        ({}, "needs a token", "Bearer"),
-        ({"Authorization": OLD}, "needs a token", "Bearer"),
-        ({"Authorization": f"Basic {OLD}"}, "needs a token", "Bearer"),
-        ({"Authorization": "Bearer"}, "needs a token", "Bearer"),
-        (bearer(NEW), "wrong", 'Bearer error="invalid_token"'),
-        (bearer(OLD[:-1]), "wrong", 'Bearer error="invalid_token"'),
-        (bearer(f"{OLD} {NEW}"), "wrong", 'Bearer error="invalid_token"'),
-        (bearer("ü".encode()), "wrong", 'Bearer error="invalid_token"'),
-        (bearer(b"\xff"), "wrong", 'Bearer error="invalid_token"'),
+        ({}, "requires a token", "Bearer"),
+        ({"Authorization": OLD}, "requires a token", "Bearer"),
+        ({"Authorization": f"Basic {OLD}"}, "requires a token", "Bearer"),
+        ({"Authorization": "Bearer"}, "requires a token", "Bearer"),
+        (bearer(NEW), "invalid", 'Bearer error="invalid_token"'),
+        (bearer(OLD[:-1]), "invalid", 'Bearer error="invalid_token"'),
+        (bearer(f"{OLD} {NEW}"), "invalid", 'Bearer error="invalid_token"'),
+        (bearer("ü".encode()), "invalid", 'Bearer error="invalid_token"'),
+        (bearer(b"\xff"), "invalid", 'Bearer error="invalid_token"'),
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/api/things"), ("GET", "/api/access")])
-async def test_everything_else_does_not(
+async def test_a_missing_or_invalid_token_is_rejected(
     environ: dict[str, str],
     capsys: pytest.CaptureFixture[str],
     headers: dict[bytes, bytes],
@@ -82,12 +82,14 @@ async def test_everything_else_does_not(
     assert answer.headers["content-type"] == "application/problem+json"
     assert detail in answer.json()["detail"]
     assert answer.headers["www-authenticate"] == challenge
-    said = answer.text + "".join(capsys.readouterr())
-    assert OLD not in said
-    assert NEW not in said
+    output = answer.text + "".join(capsys.readouterr())
+    assert OLD not in output
+    assert NEW not in output
 
 
-async def test_every_line_of_the_file_counts_and_a_change_holds_at_once(environ: dict[str, str], file: Path) -> None:
+async def test_each_line_of_the_token_file_is_valid_and_changes_take_effect_immediately(
+    environ: dict[str, str], file: Path
+) -> None:
     async with served(environ) as client:
 
         async def accepted() -> list[bool]:
@@ -102,7 +104,7 @@ async def test_every_line_of_the_file_counts_and_a_change_holds_at_once(environ:
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
-async def test_a_file_that_cannot_be_used_lets_nobody_write(
+async def test_an_unusable_token_file_denies_write_access(
     environ: dict[str, str], file: Path, content: bytes | None
 ) -> None:
     async with served(environ) as client:
@@ -114,14 +116,14 @@ async def test_a_file_that_cannot_be_used_lets_nobody_write(
             assert answer.status_code == (503 if token else 401)
 
 
-async def test_a_token_of_the_environment(environ: dict[str, str]) -> None:
+async def test_the_token_of_the_environment_is_valid_without_a_file(environ: dict[str, str]) -> None:
     async with served({**environ, "API_TOKEN": OLD}) as client:
         assert (await client.put("/api/things", headers=bearer(OLD))).status_code == 200
         assert (await client.put("/api/things", headers=bearer(NEW))).status_code == 401
     assert OLD not in repr(load({**environ, "API_TOKEN": OLD}))
 
 
-async def test_the_file_goes_before_the_variable(environ: dict[str, str], file: Path) -> None:
+async def test_the_token_file_takes_precedence_over_the_variable(environ: dict[str, str], file: Path) -> None:
     file.write_text(NEW)
     async with served({**environ, "API_TOKEN": OLD}) as client:
         assert (await client.put("/api/things", headers=bearer(NEW))).status_code == 200
@@ -129,7 +131,7 @@ async def test_the_file_goes_before_the_variable(environ: dict[str, str], file: 
 
 
 @pytest.mark.usefixtures("file")
-async def test_the_description_says_where_a_token_is_asked_for(environ: dict[str, str]) -> None:
+async def test_the_openapi_document_describes_the_token(environ: dict[str, str]) -> None:
     async with served(environ) as client:
         document = (await client.get("/api/openapi.json")).json()
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
@@ -137,7 +139,7 @@ async def test_the_description_says_where_a_token_is_asked_for(environ: dict[str
     assert "401" in document["paths"]["/api/access"]["get"]["responses"]
 
 
-def test_the_api_alone_must_know_a_token(environ: dict[str, str]) -> None:
+def test_only_the_api_requires_a_token(environ: dict[str, str]) -> None:
     del environ["API_TOKEN"]
     load(environ)
     with pytest.raises(SettingsError) as caught:
@@ -146,7 +148,9 @@ def test_the_api_alone_must_know_a_token(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
-def test_an_unusable_file_is_named_at_the_start(environ: dict[str, str], tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_token_file_is_named_at_startup(
+    environ: dict[str, str], tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / "api_token"
     if content is not None:
         path.write_bytes(content)

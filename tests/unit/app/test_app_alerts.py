@@ -1,4 +1,4 @@
-"""Alerts that Alertmanager delivers, with a database that can be away."""
+"""Alerts from Alertmanager, with and without the database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from psycopg.errors import UndefinedTable
 from structlog.testing import capture_logs
 
 from netmon import web
-from netmon.alerts import IN_MEMORY, Alert, Delivered, ReceivedAlerts, router
+from netmon.alerts import IN_MEMORY, Alert, DeliveredAlert, ReceivedAlerts, router
 from netmon.settings import Settings
 from tests.unit.app.waiting import until
 
@@ -49,7 +49,7 @@ def delivered(name: str = "RedisDown", status: str = "firing", **changes: Any) -
 
 
 def alert(name: str, **changes: Any) -> Alert:
-    return Alert.of(Delivered.model_validate(delivered(name, **changes)))
+    return Alert.of(DeliveredAlert.model_validate(delivered(name, **changes)))
 
 
 def notification(*alerts: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ async def test_a_late_notification_does_not_revive_a_resolved_alert(client: http
     assert alert["status"] == "resolved"
 
 
-async def test_another_time_is_another_alert_and_the_newest_comes_first(client: httpx.AsyncClient) -> None:
+async def test_an_alert_that_fires_again_is_a_new_one_and_the_newest_comes_first(client: httpx.AsyncClient) -> None:
     await client.post("/api/alerts", json=notification(delivered(status="resolved")))
     await client.post("/api/alerts", json=notification(delivered(startsAt="2026-01-02T00:00:00Z")))
     alerts = (await client.get("/api/alerts")).json()
@@ -101,61 +101,63 @@ async def test_another_time_is_another_alert_and_the_newest_comes_first(client: 
     assert len((await client.get("/api/alerts", params={"limit": 1})).json()) == 1
 
 
-async def test_one_that_has_begun_anew_takes_the_place_of_one_whose_end_nobody_told(client: httpx.AsyncClient) -> None:
+async def test_an_alert_that_fires_again_supersedes_one_that_was_never_resolved(client: httpx.AsyncClient) -> None:
     for day in ("01", "02", "03"):
         await client.post("/api/alerts", json=notification(delivered("Watchdog", startsAt=f"2026-01-{day}T00:00:00Z")))
     [alert] = (await client.get("/api/alerts")).json()
     assert alert["starts_at"] == "2026-01-03T00:00:00Z"
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), UndefinedTable("no schema yet"), TimeoutError()], ids=type)
-async def test_they_arrive_while_the_database_is_away_and_are_written_afterwards(
+@pytest.mark.parametrize(
+    "error", [OperationalError("unavailable"), UndefinedTable("no schema yet"), TimeoutError()], ids=type
+)
+async def test_alerts_are_accepted_without_the_database_and_stored_afterwards(
     client: httpx.AsyncClient, database: Database, received: ReceivedAlerts, error: Exception
 ) -> None:
     database.error = error
     assert (await client.post("/api/alerts", json=notification(delivered("PostgresDown")))).status_code == 204
     assert [alert["alertname"] for alert in (await client.get("/api/alerts")).json()] == ["PostgresDown"]
-    writing = asyncio.create_task(received.run())
+    storing = asyncio.create_task(received.run())
     await asyncio.sleep(0.05)
     assert not database.rows
     database.error = None
     await until(lambda: database.rows)
-    writing.cancel()
+    storing.cancel()
     [row] = database.rows.values()
     assert row["alertname"] == "PostgresDown"
 
 
-async def test_an_alert_that_the_database_refuses_does_not_bar_the_others(
+async def test_an_alert_that_cannot_be_stored_does_not_block_others(
     client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
 ) -> None:
-    database.error = DataError("refused")
+    database.error = DataError("rejected")
     await client.post("/api/alerts", json=notification(delivered("Odd")))
     with capture_logs() as lines:
-        writing = asyncio.create_task(received.run())
+        storing = asyncio.create_task(received.run())
         await until(lambda: lines)
-    assert [(line["event"], line["alert"]) for line in lines] == [("alert not written down", "Odd")]
+    assert [(line["event"], line["alert"]) for line in lines] == [("alert not stored", "Odd")]
     database.error = None
     await client.post("/api/alerts", json=notification(delivered("Even")))
     await until(lambda: database.rows)
-    assert not writing.done()
-    writing.cancel()
+    assert not storing.done()
+    storing.cancel()
     assert [row["alertname"] for row in database.rows.values()] == ["Even"]
 
 
-async def test_a_null_character_is_replaced_since_the_database_stores_none(client: httpx.AsyncClient) -> None:
+async def test_null_characters_are_replaced(client: httpx.AsyncClient) -> None:
     body = notification(delivered(annotations={"summary": "a\0b"}))
     assert (await client.post("/api/alerts", json=body)).status_code == 204
     [alert] = (await client.get("/api/alerts")).json()
     assert alert["annotations"]["summary"] == "a\ufffdb"
 
 
-async def test_what_another_process_wrote_is_listed(
+async def test_alerts_that_another_process_stored_are_listed(
     client: httpx.AsyncClient, database: Database, received: ReceivedAlerts
 ) -> None:
     await client.post("/api/alerts", json=notification(delivered("KafkaDown")))
-    writing = asyncio.create_task(received.run())
+    storing = asyncio.create_task(received.run())
     await until(lambda: database.rows)
-    writing.cancel()
+    storing.cancel()
     other = ReceivedAlerts(database)  # type: ignore[arg-type]
     assert [alert.alertname for alert in await other.newest(10, None)] == ["KafkaDown"]
     await database.put_alert(alert("KafkaDown", status="resolved").model_dump())
@@ -176,20 +178,20 @@ async def test_what_another_process_wrote_is_listed(
     ],
     ids=["empty", "no labels", "status", "time", "too early", "too late", "long", "many"],
 )
-async def test_what_is_no_notification_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+async def test_an_invalid_notification_is_rejected(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     assert (await client.post("/api/alerts", json=body)).status_code == 422
     assert (await client.get("/api/alerts")).json() == []
 
 
-async def test_a_notification_may_be_larger_than_other_bodies(client: httpx.AsyncClient) -> None:
+async def test_the_body_limit_of_notifications_is_larger(client: httpx.AsyncClient) -> None:
     many = notification(*(delivered(f"Alert{n}") for n in range(300)))
     assert (await client.post("/api/alerts", json=many)).status_code == 204
     too_large = notification(delivered(annotations={str(n): "x" * 4000 for n in range(300)}))
     assert (await client.post("/api/alerts", json=too_large)).status_code == 413
 
 
-async def test_memory_is_bounded(received: ReceivedAlerts, database: Database) -> None:
-    database.error = OperationalError("away")
+async def test_the_number_of_alerts_in_memory_is_limited(received: ReceivedAlerts, database: Database) -> None:
+    database.error = OperationalError("unavailable")
     for number in range(IN_MEMORY + 5):
         received.receive(alert(f"Alert{number}"))
     assert len(received._recent) == IN_MEMORY

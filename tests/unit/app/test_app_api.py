@@ -1,4 +1,4 @@
-"""The API over HTTP with its services replaced: answers, errors as problems, request ids, metrics."""
+"""The API over HTTP with fake services: responses, problems, request ids, metrics."""
 
 import json
 import time
@@ -16,15 +16,15 @@ from starlette.exceptions import HTTPException
 
 from netmon import access, web
 from netmon.api import Services as Routed
-from netmon.api import add_routes, usable
-from netmon.api.on_demand import Allowance, OnDemand
+from netmon.api import add_routes, until_healthy
+from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.api.targets import TargetPatch
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
-from netmon.reading import Reading
 from netmon.settings import Settings, load
 from netmon.specs import MASK
-from netmon.watched import Change, NameTakenError, TooManyTargetsError
+from netmon.target_reader import TargetReader
+from netmon.target_store import NameTakenError, TargetChange, TooManyTargetsError
 
 pytestmark = pytest.mark.anyio
 
@@ -32,16 +32,16 @@ JSON = {"content-type": "application/json"}
 
 
 class Services:
-    """Database, job queue and latest states in memory; each can be taken away."""
+    """Database, job queue and latest states in memory; each can be unavailable."""
 
     def __init__(self) -> None:
         self.rows: dict[UUID, Probe] = {}
         self.jobs: list[Probe] = []
         self.cache: dict[str, Probe] = {}
         self.targets: dict[UUID, Target] = {}
-        self.most = 5
-        self.forgotten: list[str] = []
-        self.away: set[str] = set()
+        self.limit = 5
+        self.invalidated: list[str] = []
+        self.unavailable: set[str] = set()
 
     @asynccontextmanager
     async def queueing(self, probe: Probe) -> AsyncIterator[None]:
@@ -50,7 +50,7 @@ class Services:
         self.rows[probe.id] = probe
 
     async def publish(self, job: Job, *, urgent: bool) -> None:
-        assert urgent, "somebody waits for it"
+        assert urgent, "a user waits for it"
         self._need("queue", QueueUnavailableError)
         self.jobs.append(job.probe)
 
@@ -59,12 +59,12 @@ class Services:
         return next((probe for probe in self.rows.values() if probe.target == target and probe.finished_at), None)
 
     def _need(self, name: str, error: type[Exception]) -> None:
-        if name in self.away:
-            raise error(f"{name} away")
+        if name in self.unavailable:
+            raise error(f"{name} unavailable")
 
 
 class Database(Services):
-    """Its `get` is by id."""
+    """Probes by id."""
 
     async def get(self, probe_id: UUID) -> Probe | None:
         self._need("database", OperationalError)
@@ -85,12 +85,12 @@ class Cache:
         self._services.cache[probe.target] = probe
         return True
 
-    async def forget(self, target: str) -> None:
+    async def delete(self, target: str) -> None:
         self._services.cache.pop(target, None)
 
 
 class Answers:
-    """The cache of answers, always empty."""
+    """The cache of responses, always empty."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -98,12 +98,12 @@ class Answers:
     async def get(self, _key: str, _seconds: float, load: Any) -> tuple[bytes | None, str]:
         return await load(), "miss"
 
-    async def forget(self, *keys: str) -> None:
-        self._services.forgotten += keys
+    async def invalidate(self, *keys: str) -> None:
+        self._services.invalidated += keys
 
 
 class Targets:
-    """The record of targets."""
+    """The store of targets."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -113,7 +113,7 @@ class Targets:
         self._services._need("database", OperationalError)
         if settings.name in {target.name for target in self._targets.values()}:
             raise NameTakenError
-        if len(self._targets) == self._services.most:
+        if len(self._targets) == self._services.limit:
             raise TooManyTargetsError
         target = Target.of(settings)
         self._targets[target.id] = target
@@ -122,13 +122,13 @@ class Targets:
     async def get(self, target: UUID) -> Target | None:
         return self._targets.get(target)
 
-    async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> Change | None:
+    async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         before = self._targets.get(target)
         if before is None:
             return None
         given = {name: getattr(before, name) for name in ("id", "created_at", "updated_at")}
         self._targets[target] = Target(**dict(to(before)), **given)
-        return Change(self._targets[target], None)
+        return TargetChange(self._targets[target], None)
 
     async def delete(self, target: UUID) -> bool:
         return self._targets.pop(target, None) is not None
@@ -148,13 +148,11 @@ async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.A
 @asynccontextmanager
 async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
     app = web.create_app(settings, "test")
-    reading: Any = Reading(services, Cache(services), Answers(services))  # type: ignore[arg-type]
-    on_demand = OnDemand(services, services, Allowance(settings.on_demand_probes_per_second))
-    watched: Any = Targets(services)
-    writer = access.Writer(settings)
-    add_routes(
-        app, Routed(services, watched, reading, on_demand, writer, settings.guard, settings.probe_timeout_seconds)
-    )
+    reader: Any = TargetReader(services, Cache(services), Answers(services))  # type: ignore[arg-type]
+    on_demand = OnDemandProbes(services, services, RateLimiter(settings.on_demand_probes_per_second))
+    targets: Any = Targets(services)
+    auth = access.TokenAuth(settings)
+    add_routes(app, Routed(services, targets, reader, on_demand, auth, settings.guard, settings.probe_timeout_seconds))
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -184,7 +182,7 @@ async def test_a_probe_is_accepted(client: httpx.AsyncClient, services: Database
     assert (await client.get(response.headers["location"])).json() == body
 
 
-async def test_a_probe_needs_a_token_and_reading_none(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_probe_requires_a_token_but_reading_does_not(client: httpx.AsyncClient, services: Database) -> None:
     accepted = await client.post("/api/probes", json={"url": "http://a/"})
     del client.headers["authorization"]
     assert "token" in is_problem(await client.post("/api/probes", json={"url": "http://a/"}), 401)["detail"]
@@ -192,11 +190,11 @@ async def test_a_probe_needs_a_token_and_reading_none(client: httpx.AsyncClient,
     assert (await client.get(accepted.headers["location"])).status_code == 200
 
 
-@pytest.mark.parametrize(("away", "detail"), [("queue", "no probe was queued"), ("database", "database")])
-async def test_what_cannot_be_queued_is_not_stored(
-    client: httpx.AsyncClient, services: Database, away: str, detail: str
+@pytest.mark.parametrize(("unavailable", "detail"), [("queue", "no probe was queued"), ("database", "database")])
+async def test_a_probe_that_cannot_be_queued_is_not_stored(
+    client: httpx.AsyncClient, services: Database, unavailable: str, detail: str
 ) -> None:
-    services.away.add(away)
+    services.unavailable.add(unavailable)
     response = await client.post("/api/probes", json={"url": "http://a/"})
     assert detail in is_problem(response, 503)["detail"]
     assert response.headers["retry-after"]
@@ -213,7 +211,7 @@ async def test_an_invalid_request_is_a_problem(client: httpx.AsyncClient, body: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:192.168.1.1]"])
-async def test_a_private_address_is_refused_before_anything_is_queued(client: httpx.AsyncClient, host: str) -> None:
+async def test_a_private_address_is_rejected_before_a_probe_is_queued(client: httpx.AsyncClient, host: str) -> None:
     for path, body in (
         ("/api/probes", {"url": f"http://{host}/"}),
         ("/api/targets", {"name": "inside", "spec": {"kind": "http", "url": f"http://{host}/"}}),
@@ -223,11 +221,11 @@ async def test_a_private_address_is_refused_before_anything_is_queued(client: ht
         assert "is not a public address" in response.text
 
 
-async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_large_body_is_rejected(client: httpx.AsyncClient) -> None:
     is_problem(await client.post("/api/probes", content=b" " * 100_000, headers=JSON), 413)
 
 
-async def test_unknown_things_are_problems(client: httpx.AsyncClient) -> None:
+async def test_unknown_resources_are_problems(client: httpx.AsyncClient) -> None:
     is_problem(await client.get("/api/probes/00000000-0000-0000-0000-000000000000"), 404)
     is_problem(await client.get("/api/probes/x"), 422)
     is_problem(await client.get("/api/targets/http:a:80/latest"), 404)
@@ -235,26 +233,26 @@ async def test_unknown_things_are_problems(client: httpx.AsyncClient) -> None:
     is_problem(await client.put("/api/probes"), 405)
 
 
-async def test_a_mistake_of_ours_is_a_problem_without_details(client: httpx.AsyncClient) -> None:
+async def test_an_internal_error_is_a_problem_without_details(client: httpx.AsyncClient) -> None:
     response = await client.get("/api/broken")
     assert "secret" not in json.dumps(is_problem(response, 500))
     assert response.headers["x-request-id"]
 
 
-async def test_the_latest_state_says_where_it_comes_from(client: httpx.AsyncClient, services: Database) -> None:
+async def test_the_latest_state_reports_its_source(client: httpx.AsyncClient, services: Database) -> None:
     posted = await client.post("/api/probes", json={"url": "http://a/"})
     probe = Probe(**posted.json()).finished(Outcome(status="failed", finished_at=datetime.now(UTC), duration_ms=1))
     services.rows[probe.id] = probe
     seen = []
-    for away in ({"cache"}, set[str](), {"database"}):
-        services.away = away
+    for unavailable in ({"cache"}, set[str](), {"database"}):
+        services.unavailable = unavailable
         response = await client.get(f"/api/targets/{probe.target}/latest")
         assert response.json()["id"] == str(probe.id)
         seen.append(response.headers["x-cache"])
     assert seen == ["bypass", "miss", "hit"]
 
 
-async def test_a_request_keeps_its_id(client: httpx.AsyncClient) -> None:
+async def test_a_valid_request_id_is_kept(client: httpx.AsyncClient) -> None:
     given = await client.get("/nowhere", headers={"x-request-id": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"
     for bad in ("x" * 65, "a b", "a;b"):
@@ -262,7 +260,7 @@ async def test_a_request_keeps_its_id(client: httpx.AsyncClient) -> None:
         assert response.headers["x-request-id"] != bad
 
 
-async def test_metrics_have_routes_not_paths(client: httpx.AsyncClient) -> None:
+async def test_metrics_are_labelled_with_routes_not_paths(client: httpx.AsyncClient) -> None:
     await client.get("/api/targets/http:unbounded:80/latest")
     await client.request("BREW", "/unbounded")
     text = (await client.get("/api/metrics")).text
@@ -271,19 +269,19 @@ async def test_metrics_have_routes_not_paths(client: httpx.AsyncClient) -> None:
     assert "unbounded" not in text
 
 
-async def test_metrics_can_be_off(environ: dict[str, str], services: Any) -> None:
+async def test_metrics_can_be_disabled(environ: dict[str, str], services: Any) -> None:
     async with connected(load({**environ, "ENABLE_METRICS": "false"}), services) as client:
         is_problem(await client.get("/api/metrics"), 404)
 
 
-async def test_what_is_needed_is_asked_until_it_answers() -> None:
+async def test_dependencies_are_checked_until_they_are_healthy() -> None:
     answers = {"database": [False, False, True], "queue": [True]}
 
     async def check(name: str) -> None:
         if not answers[name].pop(0):
-            raise OperationalError("away")
+            raise OperationalError("unavailable")
 
-    await usable(lambda: check("database"), lambda: check("queue"))
+    await until_healthy(lambda: check("database"), lambda: check("queue"))
     assert answers == {"database": [], "queue": []}
 
 
@@ -304,14 +302,14 @@ def headers_of(services: Database, target: str) -> dict[str, str]:
     return spec.headers
 
 
-async def test_a_target_is_added_and_its_headers_are_not_told(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncClient, services: Database) -> None:
     body = await added(client)
     assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
     assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.forgotten == ["targets"]
+    assert services.invalidated == ["targets"]
 
 
-async def test_a_masked_value_stays_what_it_is(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
     body = await added(client)
     settings = {name: body[name] for name in TargetSettings.model_fields}
     settings["spec"]["headers"] = {"authorization": MASK, "X-A": "c"}
@@ -322,7 +320,7 @@ async def test_a_masked_value_stays_what_it_is(client: httpx.AsyncClient, servic
     assert headers_of(services, body["id"]) == {"X-A": "c"}
 
 
-async def test_a_masked_value_of_which_nothing_is_known_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_masked_header_value_without_a_stored_one_is_rejected(client: httpx.AsyncClient) -> None:
     new = {"name": "B", "spec": {**SPEC, "headers": {"X-New": MASK}}}
     other = {"kind": "tcp", "host": "a", "port": 1}
     target = (await added(client, spec=other))["id"]
@@ -335,7 +333,9 @@ async def test_a_masked_value_of_which_nothing_is_known_is_refused(client: httpx
         assert error["at"] == "body/spec/http/headers/X-New"
 
 
-async def test_what_is_kept_goes_to_no_other_host(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_stored_header_value_is_not_sent_to_another_origin(
+    client: httpx.AsyncClient, services: Database
+) -> None:
     target = (await added(client))["id"]
     masked = {"X-A": MASK}
     elsewhere = {"spec": {**SPEC, "url": "http://b/", "headers": masked}}
@@ -346,35 +346,40 @@ async def test_what_is_kept_goes_to_no_other_host(client: httpx.AsyncClient, ser
     assert headers_of(services, target) == {"X-A": "b"}
 
 
-async def test_a_part_is_changed_and_the_whole_is_checked(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_patch_is_validated_together_with_the_other_settings(
+    client: httpx.AsyncClient, services: Database
+) -> None:
     target = (await added(client, slow_ms=5, failures=3, window=3))["id"]
     answer = await client.patch(f"/api/targets/{target}", json={"enabled": False, "slow_ms": None})
     assert (answer.json()["enabled"], answer.json()["slow_ms"], answer.json()["failures"]) == (False, None, 3)
     before = services.targets[UUID(target)]
-    for wrong in ({"window": 2}, {"name": None}, {"interval_seconds": 1}, {"id": target}, {"spec": {"kind": "x"}}):
-        problem = is_problem(await client.patch(f"/api/targets/{target}", json=wrong), 422)
+    for invalid in ({"window": 2}, {"name": None}, {"interval_seconds": 1}, {"id": target}, {"spec": {"kind": "x"}}):
+        problem = is_problem(await client.patch(f"/api/targets/{target}", json=invalid), 422)
         assert problem["errors"][0]["at"].startswith("body")
     assert services.targets[UUID(target)] == before
 
 
-def test_every_setting_can_be_changed_by_itself() -> None:
+def test_every_setting_can_be_patched() -> None:
     assert set(TargetPatch.model_fields) == set(TargetSettings.model_fields)
 
 
-async def test_a_name_is_given_once_and_there_is_a_most(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_duplicate_name_and_a_target_above_the_limit_are_conflicts(
+    client: httpx.AsyncClient, services: Database
+) -> None:
     await added(client)
     again = await client.post("/api/targets", json={"name": " A ", "spec": SPEC})
-    assert "choose another" in is_problem(again, 409)["detail"]
-    services.most = 1
+    assert "Choose another" in is_problem(again, 409)["detail"]
+    services.limit = 1
     assert (
-        "delete one" in is_problem(await client.post("/api/targets", json={"name": "B", "spec": SPEC}), 409)["detail"]
+        "Delete a target"
+        in is_problem(await client.post("/api/targets", json={"name": "B", "spec": SPEC}), 409)["detail"]
     )
 
 
 async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
-    assert {"targets", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(services.forgotten)
+    assert {"targets", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(services.invalidated)
 
 
 async def test_an_unknown_target_is_a_problem(client: httpx.AsyncClient) -> None:
@@ -385,7 +390,7 @@ async def test_an_unknown_target_is_a_problem(client: httpx.AsyncClient) -> None
     is_problem(await client.post(f"{path}/probes"), 404)
 
 
-async def test_writing_needs_a_token(client: httpx.AsyncClient, services: Database) -> None:
+async def test_write_requests_require_a_token(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     del client.headers["authorization"]
     path = f"/api/targets/{target}"
@@ -400,7 +405,7 @@ async def test_writing_needs_a_token(client: httpx.AsyncClient, services: Databa
     assert (list(services.targets), services.jobs) == ([UUID(target)], [])
 
 
-async def test_a_target_is_probed_at_once(client: httpx.AsyncClient, services: Database) -> None:
+async def test_a_target_is_probed_on_demand(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     answer = await client.post(f"/api/targets/{target}/probes")
     assert answer.status_code == 202
@@ -409,7 +414,7 @@ async def test_a_target_is_probed_at_once(client: httpx.AsyncClient, services: D
     assert "secret" not in answer.text
 
 
-async def test_what_somebody_may_ask_for_is_bounded(environ: dict[str, str], services: Any) -> None:
+async def test_probes_on_demand_are_rate_limited(environ: dict[str, str], services: Any) -> None:
     async with connected(load({**environ, "ON_DEMAND_PROBES_PER_SECOND": "0.2"}), services) as client:
         answers = [await client.post("/api/probes", json={"url": "http://a/"}) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [202, 202, 429]
@@ -418,16 +423,16 @@ async def test_what_somebody_may_ask_for_is_bounded(environ: dict[str, str], ser
         assert len(services.jobs) == 2
 
 
-def test_what_was_not_used_is_there_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unused_rate_is_available_as_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    allowance = Allowance(0.5)
-    taken = []
+    rate_limiter = RateLimiter(0.5)
+    retry_after = []
     for now in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.9, 2.0, 2.0, 100.0):  # noqa: B007 - read by the clock above
         try:
-            allowance.take()
+            rate_limiter.acquire()
         except HTTPException as error:
-            taken.append((error.headers or {})["Retry-After"])
+            retry_after.append((error.headers or {})["Retry-After"])
         else:
-            taken.append("")
-    assert taken == ["", "", "", "", "", "2", "1", "", "2", ""]
+            retry_after.append("")
+    assert retry_after == ["", "", "", "", "", "2", "1", "", "2", ""]

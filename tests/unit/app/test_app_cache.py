@@ -1,4 +1,4 @@
-"""Answers kept in Redis: fresh, stale, forgotten, loaded once however many ask, and told without Redis or database."""
+"""The cache: fresh, stale and invalidated responses, shared loads, outages of Redis and the database."""
 
 import asyncio
 from typing import Any
@@ -12,23 +12,23 @@ from redis import RedisError
 from netmon import cache as module
 from netmon.cache import SharedCache
 from netmon.models import Statistics
-from netmon.reading import Reading
+from netmon.target_reader import TargetReader
 from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio
 
-OLD = -1
-"""Seconds for which an answer is fresh that is old at once."""
+STALE = -1
+"""The freshness of a response that is stale immediately, in seconds."""
 
 
 class FakeRedis:
-    """Keeps strings, and runs the one script of the cache by its rule."""
+    """Emulates strings and the script of the cache."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
-        self.questions = 0
-        """For several keys."""
-        self.away = False
+        self.round_trips = 0
+        """Reads of several keys."""
+        self.unavailable = False
 
     async def get(self, key: str) -> bytes | None:
         self._need()
@@ -36,7 +36,7 @@ class FakeRedis:
 
     async def mget(self, keys: list[str]) -> list[bytes | None]:
         self._need()
-        self.questions += 1
+        self.round_trips += 1
         return [self.values.get(key) for key in keys]
 
     async def set(self, key: str, value: bytes, ex: int) -> None:  # noqa: ARG002 - as redis-py calls it
@@ -52,26 +52,26 @@ class FakeRedis:
         return 1
 
     def _need(self) -> None:
-        if self.away:
-            raise RedisError("away")
+        if self.unavailable:
+            raise RedisError("unavailable")
 
 
-class Record:
-    """Answers with its version, once it may; counts how often it is asked."""
+class Database:
+    """Loads its version, once it is open; counts the loads."""
 
     def __init__(self) -> None:
         self.version = b"1"
-        self.asked = 0
-        self.away = False
+        self.loads = 0
+        self.unavailable = False
         self.open = asyncio.Event()
         self.open.set()
 
     async def load(self) -> bytes:
-        self.asked += 1
+        self.loads += 1
         version = self.version
         await self.open.wait()
-        if self.away:
-            raise OperationalError("away")
+        if self.unavailable:
+            raise OperationalError("unavailable")
         return version
 
 
@@ -91,89 +91,91 @@ def replica(redis: Any) -> SharedCache:
     return made
 
 
-async def test_a_fresh_answer_asks_nothing(cache: SharedCache) -> None:
-    record = Record()
-    answers = [await cache.get("a", 60, record.load) for _ in range(3)]
+async def test_a_fresh_response_needs_no_load(cache: SharedCache) -> None:
+    database = Database()
+    answers = [await cache.get("a", 60, database.load) for _ in range(3)]
     assert answers == [(b"1", "miss"), (b"1", "hit"), (b"1", "hit")]
-    assert record.asked == 1
+    assert database.loads == 1
 
 
-async def test_an_old_answer_is_loaded_again_by_one_and_told_to_the_others(cache: SharedCache) -> None:
-    record = Record()
-    await cache.get("a", OLD, record.load)
-    record.version = b"2"
-    record.open.clear()
-    first = asyncio.create_task(cache.get("a", 60, record.load))
+async def test_a_stale_response_is_loaded_once_and_served_to_others_meanwhile(cache: SharedCache) -> None:
+    database = Database()
+    await cache.get("a", STALE, database.load)
+    database.version = b"2"
+    database.open.clear()
+    first = asyncio.create_task(cache.get("a", 60, database.load))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [await cache.get("a", 60, record.load) for _ in range(5)] == [(b"1", "hit")] * 5
-    record.open.set()
+    assert [await cache.get("a", 60, database.load) for _ in range(5)] == [(b"1", "hit")] * 5
+    database.open.set()
     assert await first == (b"2", "miss")
-    assert record.asked == 2
-    assert await cache.get("a", 60, record.load) == (b"2", "hit")
+    assert database.loads == 2
+    assert await cache.get("a", 60, database.load) == (b"2", "hit")
 
 
-async def test_whoever_finds_none_waits_for_the_load_of_the_first(cache: SharedCache) -> None:
-    record = Record()
-    answers = await asyncio.gather(*(cache.get("a", 60, record.load) for _ in range(50)))
+async def test_concurrent_misses_share_one_load(cache: SharedCache) -> None:
+    database = Database()
+    answers = await asyncio.gather(*(cache.get("a", 60, database.load) for _ in range(50)))
     assert answers == [(b"1", "miss")] * 50
-    assert record.asked == 1
+    assert database.loads == 1
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["the replica that wrote", "another one"])
-async def test_what_is_written_goes_before_a_load_that_began_earlier(
+@pytest.mark.parametrize("same", [True, False], ids=["the same replica", "another replica"])
+async def test_an_invalidation_takes_precedence_over_an_earlier_load(
     cache: SharedCache, redis: Any, same: bool
 ) -> None:
-    other, record = cache if same else replica(redis), Record()
-    record.open.clear()
-    early = asyncio.create_task(cache.get("a", 60, record.load))
-    await until(lambda: record.asked)
-    record.version = b"2"
-    await other.forget("a")
-    late = asyncio.create_task(cache.get("a", 60, record.load))
+    other, database = cache if same else replica(redis), Database()
+    database.open.clear()
+    early = asyncio.create_task(cache.get("a", 60, database.load))
+    await until(lambda: database.loads)
+    database.version = b"2"
+    await other.invalidate("a")
+    late = asyncio.create_task(cache.get("a", 60, database.load))
     await asyncio.sleep(0.01)
-    record.open.set()
+    database.open.set()
     assert (await early)[0] == b"1"
     assert await late == (b"2", "miss")
-    assert await cache.get("a", 60, record.load) == (b"2", "hit")
+    assert await cache.get("a", 60, database.load) == (b"2", "hit")
 
 
-async def test_an_old_answer_outlives_the_database(cache: SharedCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Record()
-    await cache.get("a", OLD, record.load)
-    record.away = True
-    assert await cache.get("a", 60, record.load) == (b"1", "hit")
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
-    record.open.clear()
-    assert await cache.get("a", 60, record.load) == (b"1", "hit"), "nor does one wait for a database that hangs"
-    record.open.set()
-    await cache.forget("a")
+async def test_a_stale_response_is_served_while_the_database_is_unavailable(
+    cache: SharedCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database()
+    await cache.get("a", STALE, database.load)
+    database.unavailable = True
+    assert await cache.get("a", 60, database.load) == (b"1", "hit")
+    monkeypatch.setattr(module, "REFRESH_WAIT_SECONDS", 0.01)
+    database.open.clear()
+    assert await cache.get("a", 60, database.load) == (b"1", "hit"), "a database that hangs is not waited for"
+    database.open.set()
+    await cache.invalidate("a")
     with pytest.raises(OperationalError):
-        await cache.get("a", 60, record.load)
+        await cache.get("a", 60, database.load)
 
 
-async def test_without_redis_the_record_answers(cache: SharedCache, redis: FakeRedis) -> None:
-    record = Record()
-    redis.away = True
-    answers = await asyncio.gather(*(cache.get("a", 60, record.load) for _ in range(20)))
+async def test_without_redis_the_cache_is_bypassed(cache: SharedCache, redis: FakeRedis) -> None:
+    database = Database()
+    redis.unavailable = True
+    answers = await asyncio.gather(*(cache.get("a", 60, database.load) for _ in range(20)))
     assert answers == [(b"1", "bypass")] * 20
-    assert record.asked == 1, "asked once by all who wait"
-    await cache.forget("a")
-    assert await cache.get("a", 60, record.load) == (b"1", "bypass")
+    assert database.loads == 1, "the load is shared"
+    await cache.invalidate("a")
+    assert await cache.get("a", 60, database.load) == (b"1", "bypass")
 
 
-async def test_a_change_while_redis_was_away_is_told_when_it_is_back(cache: SharedCache, redis: FakeRedis) -> None:
-    record = Record()
-    await cache.get("a", 60, record.load)
-    redis.away = True
-    record.version = b"2"
-    await cache.forget("a")
-    redis.away = False
-    assert await cache.get("a", 60, record.load) == (b"2", "miss")
-    assert await cache.get("a", 60, record.load) == (b"2", "hit")
+async def test_an_invalidation_during_an_outage_is_applied_afterwards(cache: SharedCache, redis: FakeRedis) -> None:
+    database = Database()
+    await cache.get("a", 60, database.load)
+    redis.unavailable = True
+    database.version = b"2"
+    await cache.invalidate("a")
+    redis.unavailable = False
+    assert await cache.get("a", 60, database.load) == (b"2", "miss")
+    assert await cache.get("a", 60, database.load) == (b"2", "hit")
 
 
-async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedis) -> None:
+async def test_an_empty_load_is_not_cached(cache: SharedCache, redis: FakeRedis) -> None:
     async def nothing() -> None:
         return None
 
@@ -181,36 +183,36 @@ async def test_what_there_is_not_is_not_kept(cache: SharedCache, redis: FakeRedi
     assert not redis.values
 
 
-async def test_fresh_answers_come_with_one_question(cache: SharedCache, redis: FakeRedis) -> None:
-    record = Record()
-    for key, seconds in (("a", 60), ("b", 60), ("old", OLD), ("forgotten", 60)):
-        await cache.get(key, seconds, record.load)
-    await cache.forget("forgotten")
-    assert await cache.fresh(["a", "b", "old", "forgotten", "missing"]) == {"a": b"1", "b": b"1"}
-    assert redis.questions == 1
+async def test_fresh_responses_are_read_in_one_round_trip(cache: SharedCache, redis: FakeRedis) -> None:
+    database = Database()
+    for key, seconds in (("a", 60), ("b", 60), ("old", STALE), ("invalidated", 60)):
+        await cache.get(key, seconds, database.load)
+    await cache.invalidate("invalidated")
+    assert await cache.fresh(["a", "b", "old", "invalidated", "missing"]) == {"a": b"1", "b": b"1"}
+    assert redis.round_trips == 1
     assert await cache.fresh([]) == {}
-    assert redis.questions == 1, "nothing is asked for nothing"
+    assert redis.round_trips == 1, "no keys need no round trip"
 
 
-async def test_nothing_is_fresh_that_redis_does_not_know_is_forgotten(cache: SharedCache, redis: FakeRedis) -> None:
-    record = Record()
+async def test_a_key_with_a_pending_invalidation_is_not_fresh(cache: SharedCache, redis: FakeRedis) -> None:
+    database = Database()
     for key in ("a", "b"):
-        await cache.get(key, 60, record.load)
-    redis.away = True
-    await cache.forget("a")
+        await cache.get(key, 60, database.load)
+    redis.unavailable = True
+    await cache.invalidate("a")
     assert await cache.fresh(["a", "b"]) == {}
-    redis.away = False
+    redis.unavailable = False
     assert await cache.fresh(["a", "b"]) == {"b": b"1"}
-    record.version = b"2"
-    assert await cache.get("a", 60, record.load) == (b"2", "miss")
+    database.version = b"2"
+    assert await cache.get("a", 60, database.load) == (b"2", "miss")
     assert await cache.fresh(["a", "b"]) == {"a": b"2", "b": b"1"}
 
 
-async def test_fresh_statistics_are_found_under_the_keys_where_they_were_put(cache: SharedCache) -> None:
+async def test_fresh_statistics_use_the_keys_of_statistics(cache: SharedCache) -> None:
     known, other = uuid4(), uuid4()
     statistics = Statistics(window="24h", results=1, failed=0, uptime_percent=100, p50_ms=1, p95_ms=1, p99_ms=1)
-    reading = Reading(Mock(), Mock(), cache)
-    reading._history = Mock(statistics=AsyncMock(return_value=statistics))
-    await reading.statistics(known, "24h")
-    assert await reading.fresh_statistics([known, other], "24h") == {known: statistics}
-    assert await reading.fresh_statistics([known, other], "1h") == {}
+    reader = TargetReader(Mock(), Mock(), cache)
+    reader._history = Mock(statistics=AsyncMock(return_value=statistics))
+    await reader.statistics(known, "24h")
+    assert await reader.fresh_statistics([known, other], "24h") == {known: statistics}
+    assert await reader.fresh_statistics([known, other], "1h") == {}

@@ -1,4 +1,4 @@
-"""How results are gathered into transactions, targets into jobs, events into Kafka: with the services stood in for."""
+"""Batches of results, offsets of events, scheduled jobs and state changes, with fake services."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,11 +13,11 @@ import pytest
 from aiokafka import TopicPartition
 from psycopg import DataError, OperationalError
 
-from netmon import events, record, scheduler
+from netmon import events, result_store, scheduler
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Plan, Probe
-from netmon.record import Finished, Recorder
-from netmon.schedule import own_grid
+from netmon.result_store import PendingResult, ResultStore
+from netmon.schedule import grid_origin
 from netmon.scheduler import Scheduler
 from netmon.specs import HttpSpec
 
@@ -32,15 +32,15 @@ def finished() -> Probe:
 
 
 class Transactions:
-    """Stands for `record.store`: each transaction takes a moment; `poison` is what no transaction can store."""
+    """Replaces `result_store.store`: a transaction takes a moment, and fails with a probe in `poison`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
         self.sizes: list[int] = []
         self.poison: set[UUID] = set()
         self.error = error
-        monkeypatch.setattr(record, "store", self.store)
+        monkeypatch.setattr(result_store, "store", self.store)
 
-    async def store(self, _database: object, results: Sequence[Finished]) -> dict[UUID, Probe]:
+    async def store(self, _database: object, results: Sequence[PendingResult]) -> dict[UUID, Probe]:
         self.sizes.append(len(results))
         await asyncio.sleep(0.01)
         if self.error:
@@ -50,18 +50,22 @@ class Transactions:
         return {result.probe.id: result.probe for result in results}
 
 
-def recorder() -> Recorder:
-    return Recorder(None)  # type: ignore[arg-type]
+def result_store_without_database() -> ResultStore:
+    return ResultStore(None)  # type: ignore[arg-type]
 
 
-async def test_results_that_come_together_share_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    transactions, probes, storing = Transactions(monkeypatch), [finished() for _ in range(50)], recorder()
+async def test_concurrent_results_share_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions, probes, storing = (
+        Transactions(monkeypatch),
+        [finished() for _ in range(50)],
+        result_store_without_database(),
+    )
     assert await asyncio.gather(*map(storing.store, probes)) == probes
     assert transactions.sizes == [50]
 
 
-async def test_those_that_come_meanwhile_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    transactions, storing = Transactions(monkeypatch), recorder()
+async def test_results_that_arrive_during_a_transaction_share_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions, storing = Transactions(monkeypatch), result_store_without_database()
     first = asyncio.create_task(storing.store(finished()))
     while not transactions.sizes:
         await asyncio.sleep(0)
@@ -69,33 +73,37 @@ async def test_those_that_come_meanwhile_share_the_next(monkeypatch: pytest.Monk
     assert transactions.sizes == [1, 9]
 
 
-async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    transactions, storing = Transactions(monkeypatch), recorder()
-    await asyncio.gather(*(storing.store(finished()) for _ in range(record.BATCH + 1)))
-    assert transactions.sizes == [record.BATCH, 1]
+async def test_the_number_of_results_in_a_transaction_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions, storing = Transactions(monkeypatch), result_store_without_database()
+    await asyncio.gather(*(storing.store(finished()) for _ in range(result_store.BATCH_SIZE + 1)))
+    assert transactions.sizes == [result_store.BATCH_SIZE, 1]
 
 
-async def test_one_that_cannot_be_stored_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    transactions, probes, storing = Transactions(monkeypatch), [finished() for _ in range(3)], recorder()
+async def test_a_result_that_cannot_be_stored_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions, probes, storing = (
+        Transactions(monkeypatch),
+        [finished() for _ in range(3)],
+        result_store_without_database(),
+    )
     transactions.poison = {probes[1].id}
     outcomes = await asyncio.gather(*map(storing.store, probes), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Probe, DataError, Probe]
     assert transactions.sizes == [3, 1, 1, 1]
 
 
-async def test_all_are_told_that_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    transactions, storing = Transactions(monkeypatch, OperationalError("away")), recorder()
+async def test_all_results_fail_while_the_database_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    transactions, storing = Transactions(monkeypatch, OperationalError("unavailable")), result_store_without_database()
     outcomes = await asyncio.gather(*(storing.store(finished()) for _ in range(3)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {OperationalError}
-    assert transactions.sizes == [3], "it is not asked for each of them"
+    assert transactions.sizes == [3], "they are not retried one by one"
 
 
 @pytest.mark.parametrize("while_storing", [False, True])
-async def test_one_that_is_given_up_leaves_the_others_to_be_stored(
+async def test_a_cancelled_result_does_not_cancel_the_others(
     monkeypatch: pytest.MonkeyPatch, while_storing: bool
 ) -> None:
     transactions = Transactions(monkeypatch)
-    storing, probes = recorder(), [finished() for _ in range(3)]
+    storing, probes = result_store_without_database(), [finished() for _ in range(3)]
     tasks = [asyncio.create_task(storing.store(probe)) for probe in probes]
     while while_storing and not transactions.sizes:
         await asyncio.sleep(0)
@@ -107,11 +115,11 @@ async def test_one_that_is_given_up_leaves_the_others_to_be_stored(
 
 
 class Consumer:
-    """Stands for Kafka's: gives these batches, and knows what was committed and when it is stopped."""
+    """A fake Kafka consumer: returns these batches and collects committed offsets."""
 
     def __init__(self, *batches: dict[TopicPartition, list[int]]) -> None:
         self.batches = list(batches)
-        self.mine = {partition for batch in batches for partition in batch}
+        self.assigned = {partition for batch in batches for partition in batch}
         self.committed: list[dict[TopicPartition, int]] = []
 
     def __call__(self, *_topics: str, **_settings: object) -> Self:
@@ -132,17 +140,17 @@ class Consumer:
         }
 
     def assignment(self) -> set[TopicPartition]:
-        return self.mine
+        return self.assigned
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
         self.committed.append(offsets)
 
 
 async def consume(monkeypatch: pytest.MonkeyPatch, consumer: Consumer, *, poison: int = -1) -> list[int]:
-    """What is applied until all batches are read, or one cannot be applied."""
+    """The events that are applied until all batches are read or one fails."""
     applied: list[int] = []
 
-    async def apply(batch: Sequence[events.Event[int]]) -> None:
+    async def apply(batch: Sequence[events.ConsumedEvent[int]]) -> None:
         if any(event.content == poison for event in batch):
             raise OSError("cannot be applied")
         applied.extend(event.content for event in batch)
@@ -163,39 +171,39 @@ async def consume(monkeypatch: pytest.MonkeyPatch, consumer: Consumer, *, poison
 ONE, OTHER = TopicPartition("topic", 1), TopicPartition("topic", 2)
 
 
-async def test_offsets_are_committed_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_are_committed_periodically_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer({ONE: [1, 2], OTHER: [7]}, {ONE: [3]}, {ONE: [4]})
     assert await consume(monkeypatch, consumer) == [1, 2, 7, 3, 4]
     assert consumer.committed == [{ONE: 5, OTHER: 8}]
 
-    monkeypatch.setattr(events, "COMMIT_EVERY", 0)
+    monkeypatch.setattr(events, "COMMIT_INTERVAL_SECONDS", 0)
     consumer = Consumer({ONE: [1, 2]}, {ONE: [3]})
     await consume(monkeypatch, consumer)
     assert consumer.committed == [{ONE: 3}, {ONE: 4}]
 
 
-async def test_what_was_not_applied_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_of_events_that_failed_are_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer({ONE: [1]}, {ONE: [2, 3]})
     assert await consume(monkeypatch, consumer, poison=3) == [1]
     assert consumer.committed == [{ONE: 2}]
 
 
-async def test_what_another_worker_has_taken_over_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_of_partitions_of_another_worker_are_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer({ONE: [1], OTHER: [7]})
-    consumer.mine = {OTHER}
+    consumer.assigned = {OTHER}
     await consume(monkeypatch, consumer)
     assert consumer.committed == [{OTHER: 8}]
 
 
 class Targets:
-    """Stands for the database of a scheduler, whose statements are `scheduler`'s own functions."""
+    """A fake database of the scheduler; replaces the functions that execute statements."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *targets: dict[str, Any]) -> None:
         self.due = list(targets)
         self.stored: list[Probe] = []
-        self.moved: list[UUID] = []
+        self.advanced: list[UUID] = []
         self.committed = 0
-        for name in ("_claim", "_move_on", "queue"):
+        for name in ("_claim", "_advance", "queue"):
             monkeypatch.setattr(scheduler, name, getattr(self, name))
 
     @asynccontextmanager
@@ -209,12 +217,12 @@ class Targets:
     async def queue(self, _connection: object, probes: Sequence[Probe]) -> None:
         self.stored += probes
 
-    async def _move_on(self, _connection: object, targets: Sequence[dict[str, Any]]) -> None:
-        self.moved += [target["id"] for target in targets]
+    async def _advance(self, _connection: object, targets: Sequence[dict[str, Any]]) -> None:
+        self.advanced += [target["id"] for target in targets]
 
 
 class Queue:
-    """Takes jobs, but for those of the targets that it refuses."""
+    """A fake queue that accepts jobs, except those of the refused targets."""
 
     def __init__(self, *refused: UUID) -> None:
         self.jobs: list[Job] = []
@@ -228,65 +236,67 @@ class Queue:
 
 def target(**changes: Any) -> dict[str, Any]:
     row = {"id": uuid4(), "spec": {"kind": "http", "url": "http://a/"}, "timeout_seconds": 2, "retries": 1}
-    return {**row, "slow_ms": None, "interval_seconds": 5, "now": NOW, "under_way": False, **changes}
+    return {**row, "slow_ms": None, "interval_seconds": 5, "now": NOW, "is_running": False, **changes}
 
 
 async def schedule(targets: Any, queue: Any) -> int:
     return await Scheduler(targets, queue)._schedule_batch()
 
 
-async def test_what_is_due_becomes_a_job_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_due_target_is_published_as_a_job_and_stored_as_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     targets, queue = Targets(monkeypatch, target(), target()), Queue()
     assert await schedule(targets, queue) == 2
-    assert targets.moved == [each["id"] for each in targets.due]
+    assert targets.advanced == [each["id"] for each in targets.due]
     assert {job.target for job in queue.jobs} == {str(each["id"]) for each in targets.due}
     assert targets.stored == sorted((job.probe for job in queue.jobs), key=lambda probe: probe.id)
     assert queue.jobs[0].plan == Plan(spec=HttpSpec(url="http://a/"), timeout_seconds=2, retries=1)
 
 
-async def test_a_target_with_a_probe_under_way_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    targets, queue = Targets(monkeypatch, target(under_way=True)), Queue()
+async def test_a_target_with_a_running_probe_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, queue = Targets(monkeypatch, target(is_running=True)), Queue()
     await schedule(targets, queue)
-    assert (queue.jobs, len(targets.moved)) == ([], 1)
+    assert (queue.jobs, len(targets.advanced)) == ([], 1)
 
 
-async def test_what_cannot_be_probed_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_target_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     targets, queue = Targets(monkeypatch, target(spec={"kind": "gopher"}), target()), Queue()
     await schedule(targets, queue)
-    assert (len(queue.jobs), len(targets.moved)) == (1, 2)
+    assert (len(queue.jobs), len(targets.advanced)) == (1, 2)
 
 
-async def test_what_the_queue_did_not_take_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused, taken = target(), target()
-    targets = Targets(monkeypatch, refused, taken)
+async def test_a_target_whose_job_was_not_accepted_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused, accepted = target(), target()
+    targets = Targets(monkeypatch, refused, accepted)
     with pytest.raises(QueueUnavailableError):
         await schedule(targets, Queue(refused["id"]))
-    assert targets.moved == [taken["id"]]
-    assert [probe.target for probe in targets.stored] == [str(taken["id"])]
+    assert targets.advanced == [accepted["id"]]
+    assert [probe.target for probe in targets.stored] == [str(accepted["id"])]
     assert targets.committed == 1
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "accepted"),
     [
         ({}, True),
         ({"enabled": False}, False),
-        # Paused, or given another spec, after the probe was asked for.
+        # Paused or edited after the probe was requested.
         ({"since": NOW + timedelta(seconds=1)}, False),
         ({"since": NOW + timedelta(seconds=1), "state": "up"}, True),
     ],
 )
-def test_a_result_counts_for_the_target_that_was_asked_about(changes: dict[str, Any], told: bool) -> None:
+async def test_a_result_from_before_a_change_of_the_target_does_not_change_its_state(
+    changes: dict[str, Any], accepted: bool
+) -> None:
     row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
-    target = record._Watched.of({**row, "recent": [], **changes})
+    target = result_store._LockedTarget.of({**row, "recent": [], **changes})
     before = target.standing
-    transaction = record._Transaction({str(target.id): target})
+    transaction = result_store._Transaction({str(target.id): target})
     probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})
-    assert transaction.add(Finished(probe, {})).standing == target.standing
-    assert (target.standing != before) is told
+    assert transaction.add(PendingResult(probe, {})).standing == target.standing
+    assert (target.standing != before) is accepted
 
 
-def test_targets_added_together_are_due_apart() -> None:
+def test_targets_that_are_added_together_are_due_at_different_times() -> None:
     interval = timedelta(seconds=60)
-    phases = sorted((own_grid(uuid4()) - NOW) % interval for _ in range(1000))
+    phases = sorted((grid_origin(uuid4()) - NOW) % interval for _ in range(1000))
     assert max(later - earlier for earlier, later in pairwise(phases)) < timedelta(seconds=2)

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to: any address, in any form, compared with what others say of it."""
+"""The guard: any address in any notation, compared with the standard library."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -19,16 +19,16 @@ STRICTER = tuple(
     map(
         IPv6Network,
         (
-            "64:ff9b::/96",  # decided by the IPv4 address in it
+            "64:ff9b::/96",  # depends on the embedded IPv4 address
             "64:ff9b:1::/48",
-            "2001::/23",  # parts of it are global, none of which is a host to be watched
-            "2002::/16",  # decided by the IPv4 address in it
+            "2001::/23",  # some of it is global, but no host to be monitored
+            "2002::/16",  # depends on the embedded IPv4 address
             "3fff::/20",
             "5f00::/16",
         ),
     )
 )
-"""Where the versions of Python's library differ, or say yes to more."""
+"""Networks for which the versions of the standard library differ or are less strict."""
 STRICTER_V4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")))
 
 REFUSED_V4 = [
@@ -54,7 +54,7 @@ REFUSED_V4 = [
 REFUSED_V6 = [
     "::",
     "::1",
-    "::7f00:1",  # IPv4-compatible, long given up
+    "::7f00:1",  # IPv4-compatible, deprecated
     "::ffff:0:7f00:1",  # translated (SIIT)
     "64:ff9b:1::7f00:1",
     "100::1",
@@ -71,7 +71,7 @@ REFUSED_V6 = [
 
 
 @pytest.mark.parametrize("address", REFUSED_V4 + REFUSED_V6)
-def test_known_addresses_are_refused(address: str) -> None:
+def test_special_purpose_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -83,20 +83,20 @@ def test_known_addresses_are_refused(address: str) -> None:
         "2000::1", "2001:200::1", "2606:4700::1111", "2a00::1", "64:ff9b::1.1.1.1", "::ffff:1.1.1.1", "2002:101:101::1",
     ],
 )  # fmt: skip
-def test_known_addresses_are_public(address: str) -> None:
+def test_addresses_next_to_special_purpose_ranges_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @PROPERTY
 @given(V4)
-def test_ipv4_as_python_sees_it(address: IPv4Address) -> None:
+def test_ipv4_addresses_agree_with_the_standard_library(address: IPv4Address) -> None:
     assume(not any(address in network for network in STRICTER_V4))
     assert is_public(str(address)) == (address.is_global and not address.is_multicast and not address.is_reserved)
 
 
 @PROPERTY
 @given(V6 | st.integers(0, 2**125 - 1).map(lambda low: IPv6Address((1 << 125) + low)))
-def test_ipv6_as_python_sees_it(address: IPv6Address) -> None:
+def test_ipv6_addresses_agree_with_the_standard_library(address: IPv6Address) -> None:
     assume(not any(address in network for network in STRICTER) and not address.ipv4_mapped)
     assert is_public(str(address)) == (address.is_global and not address.is_multicast and not address.is_reserved)
 
@@ -104,7 +104,7 @@ def test_ipv6_as_python_sees_it(address: IPv6Address) -> None:
 @PROPERTY
 @given(V4 | st.sampled_from(list(map(IPv4Address, REFUSED_V4))), st.integers(0, 2**80 - 1))
 @example(IPv4Address("169.254.169.254"), 0)
-def test_an_embedded_address_is_as_public_as_itself(inner: IPv4Address, rest: int) -> None:
+def test_an_embedded_ipv4_address_determines_the_result(inner: IPv4Address, rest: int) -> None:
     public = is_public(str(inner))
     for outer in (
         (0xFFFF << 32) + int(inner),  # mapped
@@ -116,7 +116,7 @@ def test_an_embedded_address_is_as_public_as_itself(inner: IPv4Address, rest: in
 
 @PROPERTY
 @given(V4 | V6, st.integers(1, 65535))
-def test_settings_decide_of_any_address(address: IPv4Address | IPv6Address, port: int) -> None:
+def test_the_setting_permits_any_address_or_the_listed_endpoints(address: IPv4Address | IPv6Address, port: int) -> None:
     text = str(address)
     assert Guard(private=True).permits(text, text, port)
     bracketed = f"[{text}]" if address.version == 6 else text
@@ -129,7 +129,7 @@ def test_settings_decide_of_any_address(address: IPv4Address | IPv6Address, port
 
 @PROPERTY
 @given(V4 | V6)
-def test_a_literal_address_is_refused_before_it_is_probed(address: IPv4Address | IPv6Address) -> None:
+def test_a_literal_private_address_is_refused_without_resolution(address: IPv4Address | IPv6Address) -> None:
     host = f"[{address}]" if address.version == 6 else str(address)
     for described in (
         {"kind": "http", "url": f"http://{host}:81/x"},
@@ -151,12 +151,12 @@ def test_a_literal_address_is_refused_before_it_is_probed(address: IPv4Address |
         {"kind": "dns", "name": "db"},
     ],
 )
-def test_a_name_is_decided_on_when_it_is_resolved(described: dict[str, Any]) -> None:
+def test_a_name_is_not_refused_before_it_is_resolved(described: dict[str, Any]) -> None:
     assert Guard().refuses(spec(described)) is None
 
 
 @pytest.mark.parametrize("text", ["", "yes", "app", "app:", ":80", "app:0", "app:65536", "app:x", "app:80,", "a b:80"])
-def test_settings_that_say_nothing(text: str) -> None:
+def test_an_invalid_setting_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="host"):
         Guard.parse(text)
 

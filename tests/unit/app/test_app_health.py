@@ -1,4 +1,4 @@
-"""Health: every answer in time, whatever hangs."""
+"""Health: every response in time, even if a check hangs."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Hanging:
-    """A check that hangs and clings to its connection when it is cancelled."""
+    """A check that hangs and ignores cancellation."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -35,7 +35,7 @@ async def passes() -> None:
 
 
 async def fails() -> None:
-    raise ConnectionRefusedError("away")
+    raise ConnectionRefusedError("unavailable")
 
 
 async def test_each_dependency_has_its_own_verdict() -> None:
@@ -44,9 +44,9 @@ async def test_each_dependency_has_its_own_verdict() -> None:
     assert await checks.run("database") == {"database": "ok"}
 
 
-async def test_a_hanging_check_is_an_error_and_does_not_hold_up_the_others() -> None:
+async def test_a_hanging_check_is_an_error_and_does_not_delay_others() -> None:
     hanging = Hanging()
-    checks = health.HealthChecks({"database": passes, "kafka": hanging}, timeout=0.02)
+    checks = health.HealthChecks({"database": passes, "kafka": hanging}, timeout_seconds=0.02)
     verdicts = await asyncio.wait_for(checks.run(), 10)
     assert verdicts == {"database": "ok", "kafka": "error"}
     hanging.release.set()
@@ -54,7 +54,7 @@ async def test_a_hanging_check_is_an_error_and_does_not_hold_up_the_others() -> 
 
 async def test_a_hanging_check_is_cancelled_once_and_not_started_twice() -> None:
     hanging = Hanging()
-    checks = health.HealthChecks({"kafka": hanging}, timeout=0.02)
+    checks = health.HealthChecks({"kafka": hanging}, timeout_seconds=0.02)
     for _ in range(3):
         await checks.run()
     assert (hanging.started, hanging.cancelled) == (1, 1)
@@ -64,7 +64,7 @@ async def test_a_hanging_check_is_cancelled_once_and_not_started_twice() -> None
     assert hanging.started == 2
 
 
-async def test_requests_at_the_same_time_share_one_check() -> None:
+async def test_concurrent_requests_share_a_check() -> None:
     calls = 0
 
     async def counted() -> None:
@@ -85,7 +85,7 @@ async def get(settings: Settings, checks: health.HealthChecks, path: str, draini
     return response.status_code, response.json()
 
 
-async def test_health_is_the_state_of_every_dependency(app_settings: Settings) -> None:
+async def test_health_reports_every_dependency(app_settings: Settings) -> None:
     status, body = await get(app_settings, health.HealthChecks({"database": passes, "redis": passes}), "/api/health")
     assert status == 200
     assert body.pop("timestamp").endswith("Z")
@@ -99,7 +99,7 @@ async def test_health_is_the_state_of_every_dependency(app_settings: Settings) -
     assert (status, body["status"], body["checks"]["redis"]) == (503, "unhealthy", "error")
 
 
-async def test_ready_asks_only_for_what_is_needed(app_settings: Settings) -> None:
+async def test_readiness_depends_only_on_required_dependencies(app_settings: Settings) -> None:
     checks = health.HealthChecks({"database": passes, "redis": fails})
     assert (await get(app_settings, checks, "/api/health/ready"))[0] == 200
     checks = health.HealthChecks({"database": fails, "redis": passes})

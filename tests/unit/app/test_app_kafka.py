@@ -1,4 +1,4 @@
-"""How Kafka's brokers are reached: with the account that the files name, or without one."""
+"""Connection settings of Kafka, with and without an account."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from netmon.kafka import access
 from netmon.settings import load
 
 
-def test_without_an_account(environ: dict[str, str]) -> None:
+def test_without_an_account_there_is_no_authentication(environ: dict[str, str]) -> None:
     assert access(load({**environ, "KAFKA_BROKERS": "a:1,b:2"})) == {"bootstrap_servers": ["a:1", "b:2"]}
 
 
-def test_with_an_account(environ: dict[str, str], tmp_path: Path) -> None:
+def test_an_account_authenticates_with_scram(environ: dict[str, str], tmp_path: Path) -> None:
     for name, content in (("user", "netmon_b\n"), ("password", "p@ss=word\n")):
         (tmp_path / name).write_text(content, encoding="utf-8")
         environ[f"KAFKA_{name.upper()}_FILE"] = str(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, whoever writes it."""
+"""Logging: one JSON object per line, from this code and from libraries."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_line_has_its_members_in_order(spans: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_fields_of_a_line_are_ordered(spans: object, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api", "info")
     with tracing.span("test") as span:
         logs.logger("netmon.test").info("it happened", count=1)
@@ -36,7 +36,7 @@ def test_a_line_has_its_members_in_order(spans: object, capsys: pytest.CaptureFi
     assert line["timestamp"].endswith("Z")
 
 
-def test_an_exception_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_logged_as_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("worker", "info")
     try:
         int("two\nlines")
@@ -48,7 +48,7 @@ def test_an_exception_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n" in line["exception"]
 
 
-def test_libraries_write_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_libraries_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api", "debug")
     logging.getLogger("uvicorn.error").warning("from %s", "a library")
     logging.getLogger("uvicorn.error").info("too chatty")
@@ -56,7 +56,7 @@ def test_libraries_write_the_same_format(capsys: pytest.CaptureFixture[str]) -> 
     assert (line["message"], line["logger"], line["service"]) == ("from a library", "uvicorn.error", "api")
 
 
-def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_below_the_level_are_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("api", "warning")
     logs.logger("netmon.test").info("unseen")
     logs.logger("netmon.test").warning("seen")

@@ -1,4 +1,4 @@
-"""The record, its trace, and the order of the projection."""
+"""Encoding of probes, jobs in the worker, the projection of latest states and its traces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from redis import RedisError
 from structlog.testing import capture_logs
 
-from netmon import events, latest, metrics, supervision
+from netmon import events, latest_states, metrics, supervision
 from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
 from netmon.specs import HttpSpec
-from netmon.worker import Work
+from netmon.worker import JobRunner
 
 pytestmark = pytest.mark.anyio
 
@@ -32,26 +32,26 @@ def finished(seconds: float, status: Status = "succeeded") -> Probe:
     return job().probe.finished(Outcome(status=status, finished_at=NOW + timedelta(seconds=seconds), duration_ms=1))
 
 
-def test_a_probe_survives_encoding() -> None:
+def test_a_probe_is_equal_after_encoding_and_decoding() -> None:
     probe = finished(0.123456)
     assert Probe.decode(probe.encode()) == probe
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"{}", b"\xff", b'{"id": "x"}', b"[" * 10_000])
-def test_what_is_not_a_probe_is_refused(data: bytes) -> None:
+def test_decoding_an_invalid_probe_fails(data: bytes) -> None:
     with pytest.raises(ValidationError):
         Probe.decode(data)
 
 
 class FakeRedis:
-    """Runs the one script that the projection needs, by its rule."""
+    """Emulates the script of the projection."""
 
     def __init__(self) -> None:
         self.hash: dict[str, dict[str, Any]] = {}
         self.calls: list[int] = []
-        """How many states each call was of."""
+        """The number of states in each call."""
         self.failures: list[Exception] = []
-        """What the next calls end with; each of them has set its first state by then."""
+        """Errors of the next calls, each of which has stored its first state before."""
 
     async def eval(self, _script: str, keys: int, *arguments: Any) -> list[int]:
         self.calls.append(keys)
@@ -77,13 +77,13 @@ class FakeRedis:
 @pytest.fixture
 def redis(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
     fake = FakeRedis()
-    monkeypatch.setattr(latest, "connect", lambda _url: fake)
+    monkeypatch.setattr(latest_states, "connect", lambda _url: fake)
     return fake
 
 
 @pytest.mark.usefixtures("redis")
-async def test_an_older_event_never_replaces_a_newer() -> None:
-    states = latest.LatestStates("redis://redis")
+async def test_an_older_event_does_not_replace_a_newer_one() -> None:
+    states = latest_states.LatestStates("redis://redis")
     old, new = finished(1), finished(1.000001, "failed")
     assert await states.put(old) == [True]
     assert await states.put(new) == [True]
@@ -91,9 +91,9 @@ async def test_an_older_event_never_replaces_a_newer() -> None:
     assert await states.get(new.target) == new
 
 
-async def test_a_queued_probe_is_no_state() -> None:
+async def test_a_queued_probe_cannot_be_stored_as_a_state() -> None:
     with pytest.raises(ValueError, match="finished"):
-        await latest.LatestStates("redis://redis").put(job().probe)
+        await latest_states.LatestStates("redis://redis").put(job().probe)
 
 
 class Calls:
@@ -120,24 +120,24 @@ class Calls:
 
 
 async def carry_out(calls: Any, redelivered: bool) -> list[str]:
-    await Work(calls, calls, calls, 1).carry_out(job(), redelivered)
+    await JobRunner(calls, calls, calls, 1).run(job(), redelivered)
     return list(calls.calls)
 
 
-async def test_a_job_ends_with_its_record() -> None:
+async def test_a_job_is_probed_and_its_result_stored() -> None:
     assert await carry_out(Calls(), redelivered=False) == ["probe", "store"]
 
 
-async def test_a_job_delivered_again_is_not_probed_again() -> None:
+async def test_a_redelivered_job_with_a_result_is_not_probed_again() -> None:
     assert await carry_out(Calls(finished(0)), redelivered=True) == ["get"]
 
 
-async def test_a_job_delivered_again_without_a_result_is_carried_out() -> None:
+async def test_a_redelivered_job_without_a_result_is_executed() -> None:
     assert await carry_out(Calls(), redelivered=True) == ["get", "probe", "store"]
     assert await carry_out(Calls(job().probe), redelivered=True) == ["get", "probe", "store"]
 
 
-def test_a_job_is_a_probe_to_an_earlier_release_and_a_probe_is_a_job_from_one() -> None:
+def test_jobs_are_compatible_with_an_earlier_release() -> None:
     made = job()
     assert Probe.decode(made.encode()) == made.probe
     assert Job.decode(made.probe.encode()) == made
@@ -145,72 +145,72 @@ def test_a_job_is_a_probe_to_an_earlier_release_and_a_probe_is_a_job_from_one() 
 
 @dataclass
 class Record:
-    """A record of Kafka, as far as the projection reads it."""
+    """The fields of a Kafka record that the projection reads."""
 
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
     offset: int = 0
 
 
-def projecting(states: latest.LatestStates) -> events.Subscription[Probe]:
+def subscription_of(states: latest_states.LatestStates) -> events.Subscription[Probe]:
     projection = events.Projection(states)
-    return events.Subscription({}, "probe.results", "latest-state", projection.read, projection.apply)
+    return events.Subscription({}, "probe.results", "latest-state", projection.decode, projection.apply)
 
 
 def projected() -> list[float]:
-    """How many events have been applied, were stale, were unreadable."""
-    return [metrics.PROJECTED.labels(outcome)._value.get() for outcome in ("applied", "stale", "unreadable")]
+    """The number of events that were applied, stale and malformed."""
+    return [metrics.PROJECTED_EVENTS.labels(outcome)._value.get() for outcome in ("applied", "stale", "unreadable")]
 
 
 async def project(*values: bytes) -> list[float]:
-    """Project events as one batch; how many were applied, were stale, were unreadable."""
+    """Project events as one batch; returns how many were applied, stale and malformed."""
     before = projected()
     records = [Record(value, offset=offset) for offset, value in enumerate(values)]
-    await projecting(latest.LatestStates("redis://redis"))._process(records)
+    await subscription_of(latest_states.LatestStates("redis://redis"))._process(records)
     return [after - known for after, known in zip(projected(), before, strict=True)]
 
 
 @pytest.mark.parametrize("value", [None, b"junk", job().probe.encode()], ids=["empty", "junk", "unfinished"])
-async def test_an_event_that_is_no_state_is_skipped(redis: FakeRedis, value: bytes | None) -> None:
-    await projecting(latest.LatestStates("redis://redis"))._process([Record(value)])
+async def test_an_event_without_a_finished_probe_is_skipped(redis: FakeRedis, value: bytes | None) -> None:
+    await subscription_of(latest_states.LatestStates("redis://redis"))._process([Record(value)])
     assert redis.calls == []
 
 
-async def test_an_event_is_applied_whatever_its_headers(redis: FakeRedis) -> None:
+async def test_an_event_with_invalid_headers_is_applied(redis: FakeRedis) -> None:
     headers = [("traceparent", None), ("x-request-id", b"\xff"), ("other", b"x")]
-    await projecting(latest.LatestStates("redis://redis"))._process([Record(finished(0).encode(), headers)])
+    await subscription_of(latest_states.LatestStates("redis://redis"))._process([Record(finished(0).encode(), headers)])
     assert redis.hash
 
 
-async def test_a_batch_is_applied_at_once_and_in_its_order(redis: FakeRedis) -> None:
+async def test_a_batch_is_applied_in_one_call_and_in_order(redis: FakeRedis) -> None:
     first, second, other = finished(1), finished(2), finished(0).model_copy(update={"target": "http:b:80"})
     assert await project(*(probe.encode() for probe in (first, other, second, first))) == [3, 1, 0]
     assert redis.calls == [4]
-    states = latest.LatestStates("redis://redis")
+    states = latest_states.LatestStates("redis://redis")
     assert await states.get(second.target) == second
     assert await states.get(other.target) == other
 
 
-async def test_an_unreadable_event_does_not_hold_up_its_batch(redis: FakeRedis) -> None:
+async def test_a_malformed_event_does_not_block_its_batch(redis: FakeRedis) -> None:
     first, last = finished(1), finished(2)
     with capture_logs() as lines:
         assert await project(first.encode(), b"junk", job().probe.encode(), last.encode()) == [2, 0, 2]
-    skipped = [line["offset"] for line in lines if line["event"] == "unreadable event skipped"]
+    skipped = [line["offset"] for line in lines if line["event"] == "malformed event skipped"]
     assert skipped == [1, 2]
-    assert await latest.LatestStates("redis://redis").get(last.target) == last
+    assert await latest_states.LatestStates("redis://redis").get(last.target) == last
 
 
 @pytest.mark.parametrize("failure", [RedisError("lost"), OSError("reset")])
-async def test_a_batch_waits_for_redis_and_is_applied_in_its_order(
+async def test_a_batch_is_retried_until_redis_is_available(
     redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    monkeypatch.setattr(supervision, "FIRST_DELAY", 0)
+    monkeypatch.setattr(supervision, "FIRST_DELAY_SECONDS", 0)
     redis.failures = [failure, failure]
     first, second = finished(1), finished(2)
-    # The first was applied before Redis went away, which nobody was told: now it is known already.
+    # The first one was applied by the failed call, so now it is stale.
     assert await project(first.encode(), second.encode()) == [1, 1, 0]
     assert redis.calls == [2, 2, 2]
-    assert await latest.LatestStates("redis://redis").get(first.target) == second
+    assert await latest_states.LatestStates("redis://redis").get(first.target) == second
 
 
 async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedis, spans: InMemorySpanExporter) -> None:
@@ -220,7 +220,7 @@ async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedi
         for trace, value in zip(sorted(traces), (finished(1).encode(), b"junk", finished(2).encode()), strict=True)
     ]
     with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
-        await projecting(latest.LatestStates("redis://redis"))._process(records)
+        await subscription_of(latest_states.LatestStates("redis://redis"))._process(records)
     done = spans.get_finished_spans()
     processed = {span.context.span_id: span for span in done if span.name == "process probe.results"}
     put = [span for span in done if span.name == "EVAL"]
@@ -231,13 +231,13 @@ async def test_each_event_of_a_batch_is_applied_in_its_own_trace(redis: FakeRedi
     ]
     assert [span.name for span in done].index("EVAL") < [span.name for span in done].index("process probe.results")
     assert {line["event"]: line["request_id"] for line in lines} == {
-        "unreadable event skipped": f"{2:032x}",
+        "malformed event skipped": f"{2:032x}",
         "event projected": f"{3:032x}",
     }
     assert redis.calls == [2]
 
 
-async def test_an_event_that_cannot_be_applied_fails_its_span(spans: InMemorySpanExporter) -> None:
+async def test_the_span_of_an_event_that_cannot_be_applied_is_an_error(spans: InMemorySpanExporter) -> None:
     async def apply(_events: object) -> None:
         raise RuntimeError("broken")
 
@@ -248,7 +248,7 @@ async def test_an_event_that_cannot_be_applied_fails_its_span(spans: InMemorySpa
 
 
 class Consumer:
-    """Three partitions: one read to the end, one behind, one of which nothing was read and the beginning is gone."""
+    """Three partitions: read to the end; behind; not read at all, with its first events deleted."""
 
     begins: ClassVar = {0: 0, 1: 0, 2: 90}
     ends: ClassVar = {0: 50, 1: 50, 2: 100}
@@ -267,8 +267,8 @@ class Consumer:
         return self.done[partition]
 
 
-async def test_the_lag_is_what_can_still_be_read() -> None:
-    subscription = projecting(latest.LatestStates("redis://redis"))
+async def test_the_lag_counts_readable_events_only() -> None:
+    subscription = subscription_of(latest_states.LatestStates("redis://redis"))
     await subscription._measure_lag(Consumer())
     [sample] = next(iter(metrics.CONSUMER_LAG.collect())).samples
     subscription._forget_lag()
@@ -276,7 +276,7 @@ async def test_the_lag_is_what_can_still_be_read() -> None:
     assert sample.labels == {"group": "latest-state", "topic": "probe.results"}
 
 
-async def test_a_change_of_state_is_logged_by_its_weight() -> None:
+async def test_state_changes_are_logged_by_severity_and_counted() -> None:
     counted = metrics.STATE_CHANGES.labels("down")._value.get()
     read = StateChange.model_validate_json
     logging = events.Subscription({}, "monitor.state", "state-log", read, events.log_changes)
@@ -284,7 +284,7 @@ async def test_a_change_of_state_is_logged_by_its_weight() -> None:
         for state in ("down", "up"):
             change = StateChange(target=uuid4(), name="a", previous="unknown", state=state, at=NOW, probe=uuid4())
             await logging._process([Record(change.encode()), Record(b"{}")])
-    told = [line["log_level"] for line in lines if line["event"] == "state changed"]
-    assert told == ["warning", "info"]
-    assert len(lines) == 4, "what is none is told as well"
+    levels = [line["log_level"] for line in lines if line["event"] == "state changed"]
+    assert levels == ["warning", "info"]
+    assert len(lines) == 4, "malformed events are logged as well"
     assert metrics.STATE_CHANGES.labels("down")._value.get() == counted + 1

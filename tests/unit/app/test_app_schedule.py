@@ -1,4 +1,4 @@
-"""When a target is due: what holds for any clock."""
+"""Due times: properties for any clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,13 +14,13 @@ INTERVALS = st.integers(5, 86_400).map(lambda seconds: timedelta(seconds=seconds
 
 @PROPERTY
 @given(TIMES, INTERVALS, TIMES)
-def test_the_next_time_is_soon_and_not_now(due: datetime, interval: timedelta, now: datetime) -> None:
+def test_the_next_due_time_is_within_one_interval(due: datetime, interval: timedelta, now: datetime) -> None:
     assert now < next_due(due, interval, now) <= now + interval
 
 
 @PROPERTY
 @given(TIMES, INTERVALS, TIMES)
-def test_the_next_time_is_on_the_grid(due: datetime, interval: timedelta, now: datetime) -> None:
+def test_the_next_due_time_is_on_the_grid(due: datetime, interval: timedelta, now: datetime) -> None:
     following = next_due(due, interval, now)
     if due <= now + interval:
         assert (following - due) % interval == timedelta()
@@ -30,8 +30,8 @@ def test_the_next_time_is_on_the_grid(due: datetime, interval: timedelta, now: d
 
 @PROPERTY
 @given(TIMES, INTERVALS, st.lists(st.integers(0, 3 * 86_400), min_size=1, max_size=20))
-def test_missed_time_is_no_burst(due: datetime, interval: timedelta, pauses: list[int]) -> None:
-    """A scheduler that looks at any times claims a target once a look, and never twice in one interval of the grid."""
+def test_missed_probes_are_not_made_up_for(due: datetime, interval: timedelta, pauses: list[int]) -> None:
+    """A scheduler that polls at any times never claims a target twice within one interval of the grid."""
     now, claims = due, []
     for pause in pauses:
         now += timedelta(seconds=pause)
@@ -43,7 +43,7 @@ def test_missed_time_is_no_burst(due: datetime, interval: timedelta, pauses: lis
 
 @PROPERTY
 @given(TIMES, INTERVALS, st.integers(0, 86_400), st.integers(1, 10 * 86_400))
-def test_a_clock_that_is_set_back_delays_by_one_interval_at_most(
+def test_a_clock_that_is_set_back_delays_a_probe_by_one_interval_at_most(
     due: datetime, interval: timedelta, late: int, back: int
 ) -> None:
     now = due + timedelta(seconds=late)

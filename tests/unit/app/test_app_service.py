@@ -1,4 +1,4 @@
-"""The services as processes, with every dependency away: they start, say so, stay, and stop when told."""
+"""The services as processes while every dependency is unavailable: start, health, graceful stop."""
 
 import http.client
 import json
@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from netmon import smoke
-from netmon.health import CHECK_TIMEOUT
+from netmon.health import CHECK_TIMEOUT_SECONDS
 from netmon.settings import Settings
 
 APP = Path(__file__).parents[3] / "app"
 ENDED = 120
-"""Seconds in which a process has started, answered or ended, however busy the machine is."""
+"""Timeout in seconds for the start, a response or the end of a process, even on a busy machine."""
 
 
 def free_port() -> int:
@@ -63,20 +63,20 @@ def service(command: str, environ: dict[str, str], port: int) -> Iterator["subpr
 
 
 def await_live(port: int) -> None:
-    give_up = time.monotonic() + ENDED
-    while time.monotonic() < give_up:
+    deadline = time.monotonic() + ENDED
+    while time.monotonic() < deadline:
         try:
             assert get(port, "/api/health/live")[0] == 200
         except OSError:
             time.sleep(0.05)
         else:
             return
-    pytest.fail("the service does not answer")
+    pytest.fail("the service does not respond")
 
 
 @pytest.fixture
 def hostile(environ: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A database that refuses connections, and other services that accept them and never answer."""
+    """A database that refuses connections, and other dependencies that accept them but never respond."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         yield environ | {
@@ -88,7 +88,7 @@ def hostile(environ: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
-def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[str, str]) -> None:
+def test_a_service_is_alive_without_its_dependencies(command: str, hostile: dict[str, str]) -> None:
     port = free_port()
     with service(command, hostile, port) as process:
         await_live(port)
@@ -99,7 +99,7 @@ def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[st
             assert status == 503
             assert body["checks"] == dict.fromkeys(("database", "redis", "kafka", "rabbitmq"), "error")
             took.append(seconds)
-        assert min(took) < 2 * CHECK_TIMEOUT, "three of them hang, and are checked side by side"
+        assert min(took) < 2 * CHECK_TIMEOUT_SECONDS, "three of them hang, and are checked concurrently"
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=ENDED)
     assert (process.returncode, err) == (0, "")
@@ -109,22 +109,22 @@ def test_a_service_lives_without_its_dependencies(command: str, hostile: dict[st
     assert "hidden" not in out
 
 
-def test_a_stopping_api_says_that_it_is_draining(hostile: dict[str, str]) -> None:
+def test_a_stopping_api_reports_that_it_is_draining(hostile: dict[str, str]) -> None:
     port = free_port()
     with service("api", hostile, port) as process:
         await_live(port)
         process.send_signal(signal.SIGTERM)
-        said = set()
-        while "draining" not in said:  # ends with the server at the latest
+        statuses = set()
+        while "draining" not in statuses:  # ends with the server at the latest
             status, body, _ = get(port, "/api/health/ready")
             assert status == 503
-            said.add(body["status"])
+            statuses.add(body["status"])
         assert get(port, "/api/health/live")[0] == 200
         process.communicate(timeout=ENDED)
     assert process.returncode == 0
 
 
-def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
+def test_a_stopping_api_closes_kept_connections(hostile: dict[str, str]) -> None:
     port = free_port()
     with service("api", hostile, port) as process:
         await_live(port)
@@ -135,20 +135,20 @@ def test_a_stopping_api_keeps_no_connection(hostile: dict[str, str]) -> None:
         assert not kept.will_close
         process.send_signal(signal.SIGTERM)
         closing = False
-        while not closing:  # answered over connections that are kept until the signal has arrived
+        while not closing:  # keeps the connection until the signal has arrived
             connection.request("GET", "/api/health/live")
             answer = connection.getresponse()
             answer.read()
             closing = answer.will_close
         assert answer.status == 200
-        assert get(port, "/api/health/live")[0] == 200, "others are still answered"
+        assert get(port, "/api/health/live")[0] == 200, "other requests are still served"
         connection.close()
         process.communicate(timeout=ENDED)
     assert process.returncode == 0
 
 
-def test_a_stopping_api_answers_whoever_had_connected(hostile: dict[str, str]) -> None:
-    """A proxy that has connected and not yet sent its request must not send it again: it may change something."""
+def test_a_stopping_api_answers_on_connections_that_were_open(hostile: dict[str, str]) -> None:
+    """A proxy must not retry a request on a new connection: the request may change something."""
     port = free_port()
     with service("api", hostile, port) as process, ExitStack() as opened:
         await_live(port)
@@ -172,7 +172,7 @@ def test_a_stopping_api_answers_whoever_had_connected(hostile: dict[str, str]) -
     assert process.returncode == 0
 
 
-def test_a_stop_during_the_start_is_obeyed(hostile: dict[str, str]) -> None:
+def test_a_service_can_be_stopped_during_startup(hostile: dict[str, str]) -> None:
     with service("api", hostile, free_port()) as process:
         time.sleep(0.15)
         process.send_signal(signal.SIGTERM)
@@ -180,7 +180,7 @@ def test_a_stop_during_the_start_is_obeyed(hostile: dict[str, str]) -> None:
     assert process.returncode in {0, -signal.SIGTERM}  # the latter while Python itself is starting
 
 
-def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) -> None:
+def test_a_port_in_use_ends_the_service_with_a_log_line(hostile: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, service("api", hostile, taken.getsockname()[1]) as process:
         out, _ = process.communicate(timeout=ENDED)
     assert process.returncode not in {0, None}
@@ -188,25 +188,25 @@ def test_a_taken_port_ends_the_service_with_a_log_line(hostile: dict[str, str]) 
     assert all(json.loads(line)["service"] == "api" for line in out.splitlines())
 
 
-def test_a_migration_that_cannot_be_done_ends_with_the_reason(hostile: dict[str, str]) -> None:
+def test_a_failed_migration_is_logged_with_its_reason(hostile: dict[str, str]) -> None:
     with service("migrate", hostile, free_port()) as process:
         out, err = process.communicate(timeout=ENDED)
     assert (process.returncode, err) == (1, "")
     [line] = map(json.loads, out.splitlines())
-    assert line["message"] == "schema not migrated"
+    assert line["message"] == "schema migration failed"
     assert "refused" in line["reason"]
     assert "hidden" not in out
 
 
 def test_smoke_reports_each_check_and_fails(hostile: dict[str, str]) -> None:
-    away = {
+    refusing = {
         "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
         "KAFKA_BROKERS": "127.0.0.1:1",
         "RABBITMQ_URL": "amqp://u:hidden@127.0.0.1:1/",
         "PROMETHEUS_URL": "http://127.0.0.1:1",
         "ALERTMANAGER_URL": "http://127.0.0.1:1",
     }
-    with service("smoke", hostile | away, free_port()) as process:
+    with service("smoke", hostile | refusing, free_port()) as process:
         out, _ = process.communicate(timeout=ENDED)
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""Settings: what is accepted, and what is said about what is not."""
+"""Settings: valid and invalid values, and the error messages."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def problems(environ: dict[str, str]) -> list[str]:
     return caught.value.problems
 
 
-def test_defaults(environ: dict[str, str]) -> None:
+def test_settings_have_defaults(environ: dict[str, str]) -> None:
     settings = load(environ)
     assert (settings.port, settings.log_level, settings.enable_metrics, settings.reload) == (3000, "info", True, False)
     assert settings.kafka_brokers == ("kafka:29092",)
@@ -80,17 +80,17 @@ def test_an_invalid_variable_is_named_without_its_value(environ: dict[str, str],
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://[::1]/otlp/v1/traces"}, True),
     ],
 )
-def test_traces_are_exported_where_there_is_an_endpoint(
+def test_traces_are_exported_if_an_endpoint_is_set(
     environ: dict[str, str], variables: dict[str, str], export: bool
 ) -> None:
     assert load(environ | variables).export_traces is export
 
 
-def test_all_problems_are_told_at_once(environ: dict[str, str]) -> None:
+def test_all_problems_are_reported_together(environ: dict[str, str]) -> None:
     assert len(problems({**environ, "PORT": "x", "LOG_LEVEL": "x", "REDIS_URL": ""})) == 3
 
 
-def test_a_password_file_is_joined_with_the_url(environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_password_of_a_file_is_added_to_the_url(environ: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{AWKWARD}\n", encoding="utf-8")
     environ |= {
@@ -109,7 +109,7 @@ def test_a_password_file_is_joined_with_the_url(environ: dict[str, str], tmp_pat
     assert settings.rabbitmq_url.endswith("@[::1]:5672/")
 
 
-def test_a_user_file_replaces_the_user_of_the_url(environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_user_of_a_file_replaces_the_user_of_the_url(environ: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "user"
     file.write_text("netmon_b")
     environ |= {"DATABASE_URL": "postgresql://db:5432/network_monitor", "POSTGRES_USER_FILE": str(file)}
@@ -118,13 +118,13 @@ def test_a_user_file_replaces_the_user_of_the_url(environ: dict[str, str], tmp_p
     assert load(environ).rabbitmq_url == "amqp://netmon_b:pw@rabbitmq:5672/"
 
 
-def test_the_account_of_kafka(environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_kafka_account_requires_user_and_password(environ: dict[str, str], tmp_path: Path) -> None:
     settings = load(environ)
     assert (settings.kafka_username, settings.kafka_password) == (None, None)
     for name in ("user", "password"):
         (tmp_path / name).write_text(f"kafka-{name}\n")
     environ["KAFKA_USER_FILE"] = str(tmp_path / "user")
-    assert "belong together" in problems(environ)[0]
+    assert "set together" in problems(environ)[0]
     environ["KAFKA_PASSWORD_FILE"] = str(tmp_path / "password")
     settings = load(environ)
     assert (settings.kafka_username, settings.kafka_password) == ("kafka-user", "kafka-password")
@@ -146,13 +146,15 @@ def test_passwords_are_not_in_repr(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"),
+    ("variable", "message"),
     [
         ("REDIS_URL", "REDIS_URL is not set"),
-        ("API_TOKEN", "API_TOKEN_FILE is not set, nor is API_TOKEN: one of them has the token for writing"),
+        ("API_TOKEN", "API_TOKEN_FILE is not set, nor is API_TOKEN: set one of them to the token for write access"),
     ],
 )
-def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str], variable: str, said: str) -> None:
+def test_a_missing_variable_ends_the_command_with_code_78_and_one_line(
+    environ: dict[str, str], variable: str, message: str
+) -> None:
     app = Path(__file__).parents[3] / "app"
     del environ[variable]
     ended = subprocess.run(
@@ -163,4 +165,4 @@ def test_the_command_ends_with_code_78_and_one_line(environ: dict[str, str], var
         check=False,
         timeout=30,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (78, "", f"netmon: {said}\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (78, "", f"netmon: {message}\n")

@@ -1,4 +1,4 @@
-"""Smoke checks of the monitoring services, against servers that are well, not well, and well a little later."""
+"""Smoke checks of the monitoring services, against servers that are healthy, unhealthy, or healthy after a while."""
 
 import json
 import re
@@ -41,48 +41,52 @@ def pg_up(url: str) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "detail"),
     [
         ("pg_up 1\n", "pg_up is 1"),
         ('# TYPE pg_up gauge\npg_up{server="a"} 1.0\npg_up{server="b"} 1\n', "pg_up is 1"),
     ],
 )
-async def test_an_exporter_that_sees_its_service(app_settings: Settings, text: str, told: str) -> None:
+async def test_an_exporter_that_reaches_its_service_passes(app_settings: Settings, text: str, detail: str) -> None:
     async with server(page(text)) as url:
-        assert await pg_up(url)(app_settings, "") == told
+        assert await pg_up(url)(app_settings, "") == detail
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "said"),
+    ("text", "status", "message"),
     [
         ("pg_up 0\n", 200, "pg_up is 0"),
         ('pg_up{server="a"} 1\npg_up{server="b"} 0\n', 200, "pg_up is 0"),
-        ("pg_upgrades 1\n", 200, "no pg_up"),
-        ("pg_up 1\n", 500, "answered 500"),
+        ("pg_upgrades 1\n", 200, "pg_up is missing"),
+        ("pg_up 1\n", 500, "answered with status 500"),
     ],
 )
-async def test_an_exporter_that_does_not(app_settings: Settings, text: str, status: int, said: str) -> None:
+async def test_an_exporter_that_does_not_reach_its_service_fails(
+    app_settings: Settings, text: str, status: int, message: str
+) -> None:
     async with server(page(text, status)) as url:
-        with pytest.raises(SmokeError, match=said):
+        with pytest.raises(SmokeError, match=message):
             await pg_up(url)(app_settings, "")
 
 
-async def test_a_metrics_page(app_settings: Settings) -> None:
+async def test_the_metrics_of_a_page_are_counted(app_settings: Settings) -> None:
     async with server(page('# TYPE lines_total counter\nlines_total{kind="a b"} 1\nup 1.0\n')) as url:
         assert await monitoring.metrics_page(url)(app_settings, "") == "2 metrics"
 
 
-@pytest.mark.parametrize(("text", "status", "said"), [("<html>\n", 200, "no metrics"), ("up 1\n", 503, "answered 503")])
-async def test_a_page_without_metrics(app_settings: Settings, text: str, status: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "status", "message"), [("<html>\n", 200, "no metrics"), ("up 1\n", 503, "answered with status 503")]
+)
+async def test_a_page_without_metrics_fails(app_settings: Settings, text: str, status: int, message: str) -> None:
     async with server(page(text, status)) as url:
-        with pytest.raises(SmokeError, match=said):
+        with pytest.raises(SmokeError, match=message):
             await monitoring.metrics_page(url)(app_settings, "")
 
 
-def test_a_service_without_a_check_is_asked_for_its_metrics_page(
+def test_a_service_without_a_check_is_checked_by_its_metrics_page(
     app_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A check of its own comes first, whatever page the service has."""
+    """A check of its own takes precedence over the metrics page."""
 
     async def answer(_url: str, _settings: Settings, _token: str) -> str:
         return "metrics"
@@ -96,36 +100,37 @@ def test_a_service_without_a_check_is_asked_for_its_metrics_page(
         PAGES, json.dumps({"statsd-exporter": "http://s:1/metrics", "redis-exporter": "http://r:1/metrics"})
     )
     assert main(app_settings, ["redis-exporter", "statsd-exporter", "nothing"]) == 0
-    said = {
+    results = {
         line["check"]: (line["ok"], line["detail"]) for line in map(json.loads, capsys.readouterr().out.splitlines())
     }
-    assert said == {
-        "nothing": (None, "it has no check"), "statsd-exporter": (True, "metrics"), "redis-exporter": (True, "its own")
+    assert results == {
+        "nothing": (None, "no check for this service"),
+        "statsd-exporter": (True, "metrics"), "redis-exporter": (True, "its own")
     }  # fmt: skip
 
 
-async def test_readiness_is_waited_for(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = 0
+async def test_the_readiness_check_waits(app_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = 0
 
     def later(_request: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
-        return web.Response(status=200 if asked > 2 else 503)
+        nonlocal requests
+        requests += 1
+        return web.Response(status=200 if requests > 2 else 503)
 
-    monkeypatch.setattr(monitoring, "RETRY", 0.01)
+    monkeypatch.setattr(monitoring, "RETRY_SECONDS", 0.01)
     async with server(later) as url:
         assert await monitoring._ready(url, app_settings, "") == "ready"
-    monkeypatch.setattr(monitoring, "TIMEOUT", 1.05)
+    monkeypatch.setattr(monitoring, "TIMEOUT_SECONDS", 1.05)
     async with server(page("", 503)) as url:
         with pytest.raises(SmokeError, match="503"):
             await monitoring._ready(url, app_settings, "")
 
 
-async def test_every_service_has_a_check() -> None:
-    """Of either image set; app and worker are asked by name (`health`, `probe`), the proxy from the host."""
+async def test_every_service_has_a_smoke_check() -> None:
+    """In both image sets, except app and worker (`health`, `probe`) and the proxy, which the host checks."""
     services: set[str] = set()
     for layer in (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("images/compose*.yml")):
-        # Without its tags, which Compose alone can read.
+        # Without the tags that only Compose can parse.
         text = re.sub(r"!(override|reset)", "", layer.read_text())
         services |= yaml.safe_load(text)["services"].keys()
     assert services > {"loki", "victorialogs"}

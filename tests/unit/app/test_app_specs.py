@@ -1,4 +1,4 @@
-"""What a target is probed with: it survives the way through JSON, and there is one spelling of it."""
+"""Specs: encoding, canonical forms, validation."""
 
 import string
 from ipaddress import IPv4Address, IPv6Address
@@ -52,7 +52,7 @@ dns = st.fixed_dictionaries(
 
 @PROPERTY
 @given(http | tcp | ping | dns)
-def test_a_spec_survives_json(described: dict[str, Any]) -> None:
+def test_a_spec_is_equal_after_encoding_and_decoding(described: dict[str, Any]) -> None:
     spec = SPEC.validate_python(described)
     assert SPEC.validate_json(SPEC.dump_json(spec)) == spec
     assert SPEC.validate_python(spec.model_dump()).address == spec.address
@@ -60,7 +60,7 @@ def test_a_spec_survives_json(described: dict[str, Any]) -> None:
 
 @PROPERTY
 @given(NAMES)
-def test_a_name_has_one_spelling(name: str) -> None:
+def test_host_names_have_one_canonical_form(name: str) -> None:
     normal = normal_host(name)
     assert normal == normal_host(normal) == normal_host(name.upper()) == normal_host(f" {name}. ")
     assert normal == normal.lower()
@@ -68,7 +68,7 @@ def test_a_name_has_one_spelling(name: str) -> None:
 
 @PROPERTY
 @given(ADDRESSES)
-def test_an_address_has_one_spelling(address: IPv4Address | IPv6Address) -> None:
+def test_ip_addresses_have_one_canonical_form(address: IPv4Address | IPv6Address) -> None:
     assert normal_host(str(address)) == normal_host(f"[{address}]") == str(address)
     if isinstance(address, IPv6Address):
         assert normal_host(address.exploded.upper()) == str(address)
@@ -76,7 +76,7 @@ def test_an_address_has_one_spelling(address: IPv4Address | IPv6Address) -> None
 
 @PROPERTY
 @given(st.text(max_size=80))
-def test_any_text_is_a_host_or_refused(text: str) -> None:
+def test_any_text_is_a_harmless_host_or_rejected(text: str) -> None:
     try:
         host = TcpSpec(host=text, port=1).host
     except ValidationError:
@@ -89,7 +89,7 @@ def test_any_text_is_a_host_or_refused(text: str) -> None:
 
 @PROPERTY
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_any_header_is_harmless_or_refused(name: str, value: str) -> None:
+def test_any_header_is_harmless_or_rejected(name: str, value: str) -> None:
     try:
         HttpSpec(url="http://a/", headers={name: value})
     except ValidationError:
@@ -114,7 +114,7 @@ def test_any_header_is_harmless_or_refused(name: str, value: str) -> None:
         {"": "1"},
     ],
 )
-def test_headers_that_are_refused(headers: dict[str, str]) -> None:
+def test_invalid_headers_are_rejected(headers: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         HttpSpec(url="http://a/", headers=headers)
 
@@ -147,12 +147,12 @@ def test_the_values_of_headers_are_masked(headers: dict[str, str]) -> None:
         {"kind": "other"},
     ],
 )
-def test_specs_that_are_refused(described: dict[str, Any]) -> None:
+def test_invalid_specs_are_rejected(described: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SPEC.validate_python(described)
 
 
-def test_addresses_are_urls() -> None:
+def test_the_addresses_of_specs_are_urls() -> None:
     assert TcpSpec(host="::1", port=80).address == "tcp://[::1]:80"
     assert PingSpec(host="Example.org.").address == "ping:example.org"
     assert DnsSpec(name="bücher.example", record="MX").address == "dns:xn--bcher-kva.example?type=MX"

@@ -1,4 +1,4 @@
-"""The state of a target: what holds for any history of results."""
+"""The state of a target: properties for any history of results."""
 
 import re
 from itertools import pairwise
@@ -27,7 +27,7 @@ def rules(draw: st.DrawFn, least: int = 1) -> tuple[int, int]:
 
 
 def times(verdict: Verdict, count: int) -> list[Verdict]:
-    """The same result again and again."""
+    """A verdict, repeated."""
     return [verdict] * count
 
 
@@ -42,7 +42,9 @@ def walk(history: list[Verdict], rule: tuple[int, int], state: State = "unknown"
 
 @PROPERTY
 @given(HISTORY, rules(least=2), st.sampled_from(["bad", "poor"]))
-def test_a_single_result_never_ends_up(before: list[Verdict], rule: tuple[int, int], single: Verdict) -> None:
+def test_a_single_result_does_not_end_the_state_up(
+    before: list[Verdict], rule: tuple[int, int], single: Verdict
+) -> None:
     history: list[Verdict] = [*before, *times("good", WINDOW_LIMIT), single]
     *_, settled, after = walk(history, rule)
     assert settled == after == "up"
@@ -50,19 +52,19 @@ def test_a_single_result_never_ends_up(before: list[Verdict], rule: tuple[int, i
 
 @PROPERTY
 @given(HISTORY, rules())
-def test_so_many_bad_results_are_down_whatever_was_before(before: list[Verdict], rule: tuple[int, int]) -> None:
+def test_enough_bad_results_lead_to_down_from_any_history(before: list[Verdict], rule: tuple[int, int]) -> None:
     assert walk([*before, *times("bad", rule[0])], rule)[-1] == "down"
 
 
 @PROPERTY
 @given(HISTORY, rules())
-def test_so_many_poor_results_are_degraded_or_worse(before: list[Verdict], rule: tuple[int, int]) -> None:
+def test_enough_poor_results_lead_to_degraded_or_down(before: list[Verdict], rule: tuple[int, int]) -> None:
     assert walk([*before, *times("poor", rule[0])], rule)[-1] in ("degraded", "down")
 
 
 @PROPERTY
 @given(HISTORY, rules())
-def test_a_window_of_good_results_is_up_whatever_was_before(before: list[Verdict], rule: tuple[int, int]) -> None:
+def test_a_window_of_good_results_leads_to_up_from_any_history(before: list[Verdict], rule: tuple[int, int]) -> None:
     assert walk([*before, *times("good", rule[1])], rule)[-1] == "up"
 
 
@@ -82,15 +84,17 @@ def test_worsening_is_monotone(before: list[Verdict], rule: tuple[int, int]) -> 
 
 @PROPERTY
 @given(HISTORY, rules(least=2), st.permutations(["good", "bad"]))
-def test_flapping_does_not_flap(before: list[Verdict], rule: tuple[int, int], pair: list[Verdict]) -> None:
-    """Results that come and go by turns keep a state, once the window holds nothing else."""
+def test_alternating_results_do_not_make_the_state_flap(
+    before: list[Verdict], rule: tuple[int, int], pair: list[Verdict]
+) -> None:
+    """Alternating results keep a state once the window contains nothing else."""
     states = walk(before + pair * 3 * WINDOW_LIMIT, rule)[len(before) + WINDOW_LIMIT :]
     assert len(set(states)) == 1
 
 
 @PROPERTY
 @given(HISTORY, rules())
-def test_down_ends_with_so_many_results_in_a_row_alone(history: list[Verdict], rule: tuple[int, int]) -> None:
+def test_down_ends_only_after_enough_results_in_a_row(history: list[Verdict], rule: tuple[int, int]) -> None:
     states = walk(history, rule)
     for index, (before, after) in enumerate(pairwise(states), start=1):
         if before == "down" and after != "down":
@@ -101,13 +105,13 @@ def test_down_ends_with_so_many_results_in_a_row_alone(history: list[Verdict], r
 
 @PROPERTY
 @given(HISTORY, rules())
-def test_only_the_window_matters(history: list[Verdict], rule: tuple[int, int]) -> None:
+def test_results_before_the_window_are_ignored(history: list[Verdict], rule: tuple[int, int]) -> None:
     for state in RANK:
         assert next_state(state, history, *rule) == next_state(state, history[-rule[1] :], *rule)
 
 
 @pytest.mark.parametrize("state", RANK)
-def test_without_results_nothing_changes(state: State) -> None:
+def test_the_state_does_not_change_without_results(state: State) -> None:
     assert next_state(state, [], 2, 3) == state
 
 
@@ -122,14 +126,12 @@ def test_without_results_nothing_changes(state: State) -> None:
         ("unknown", ["bad", "good"], "up"),
     ],
 )
-def test_a_state_ends_no_earlier_than_so_many_results_allow(
-    state: State, verdicts: list[Verdict], following: State
-) -> None:
+def test_a_state_does_not_end_before_enough_results(state: State, verdicts: list[Verdict], following: State) -> None:
     assert next_state(state, verdicts, failures=3, window=5) == following
 
 
 def test_states_are_the_same_everywhere() -> None:
-    """In the database, where a standing may have each and an incident the bad ones, and on the status page."""
+    """Standings allow all states, incidents the bad ones, and the status page sorts all of them."""
     sql = "".join(path.read_text() for path in sorted(Path(migrations.__path__[0]).glob("*.sql")))
     standings, incidents = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
     states = set(get_args(State))

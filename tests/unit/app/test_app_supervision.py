@@ -1,4 +1,4 @@
-"""Deadlines that hold, connections that are kept up, background work."""
+"""Deadlines, reconnects, background work."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def test_a_deadline_returns_the_result() -> None:
     assert await deadline(work(), 1) == 3
 
 
-async def test_a_deadline_does_not_wait_for_work_that_ignores_its_cancellation() -> None:
+async def test_a_deadline_does_not_wait_for_work_that_ignores_cancellation() -> None:
     release, ended = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> None:
@@ -33,7 +33,7 @@ async def test_a_deadline_does_not_wait_for_work_that_ignores_its_cancellation()
     await asyncio.wait_for(ended.wait(), 1)
 
 
-async def test_a_session_is_run_again_after_each_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_is_restarted_with_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     delays: list[float] = []
     sleep = asyncio.sleep
 
@@ -42,7 +42,7 @@ async def test_a_session_is_run_again_after_each_end(monkeypatch: pytest.MonkeyP
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", fast)
-    outcomes = iter([OSError("away"), None, ValueError("broken"), OSError(), OSError()])
+    outcomes = iter([OSError("unavailable"), None, ValueError("broken"), OSError(), OSError()])
 
     async def session() -> None:
         try:
@@ -57,7 +57,7 @@ async def test_a_session_is_run_again_after_each_end(monkeypatch: pytest.MonkeyP
     assert delays == [0.25, 0.5, 1.0, 2.0, 2.0]
 
 
-async def test_background_work_ends_with_the_block() -> None:
+async def test_background_work_is_cancelled_at_the_end_of_the_block() -> None:
     cancelled = asyncio.Event()
 
     async def background() -> None:

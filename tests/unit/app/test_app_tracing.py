@@ -1,4 +1,4 @@
-"""Traces: what is continued, handed on, kept quiet, and said when it cannot be delivered."""
+"""Traces: propagation, sampling, export and its failure."""
 
 import http.server
 import logging
@@ -30,7 +30,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
 
 
-def test_a_trace_is_continued_and_handed_on(spans: InMemorySpanExporter) -> None:
+def test_a_trace_is_continued_and_propagated(spans: InMemorySpanExporter) -> None:
     with tracing.span("process", SpanKind.CONSUMER, carrier={"traceparent": PARENT, "x-request-id": "abc"}):
         ids = tracing.ids()
         assert ids["trace_id"] == TRACE
@@ -59,20 +59,20 @@ def test_an_invalid_context_starts_a_new_trace(spans: InMemorySpanExporter, carr
     with tracing.span("outside"), tracing.span("process", carrier=carrier):
         pass
     inner, outer = spans.get_finished_spans()
-    assert inner.parent is None, "not even the span around it is its parent"
+    assert inner.parent is None, "the enclosing span is not its parent either"
     assert f"{inner.context.trace_id:032x}" not in (TRACE, f"{outer.context.trace_id:032x}")
 
 
-def test_what_is_not_recorded_is_no_exemplar(spans: InMemorySpanExporter) -> None:
+def test_a_trace_that_is_not_sampled_has_no_exemplar(spans: InMemorySpanExporter) -> None:
     with tracing.span("process", carrier={"traceparent": f"00-{TRACE}-{SPAN}-00"}):
         assert tracing.ids()["trace_id"] == TRACE
         assert tracing.exemplar() is None
     assert tracing.exemplar() is None
 
 
-def test_what_follows_from_it_is_not_recorded_and_has_ids_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spans_of_a_trace_that_is_not_sampled_have_their_own_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_provider", TracerProvider(ParentBased(ALWAYS_ON)))
-    monkeypatch.setattr(tracing, "_tracer", None)  # the SDK is not asked
+    monkeypatch.setattr(tracing, "_tracer", None)  # the SDK is not used
     with tracing.span("process", carrier={"traceparent": f"00-{TRACE}-{SPAN}-00"}):
         outer = tracing.ids()
         assert outer["trace_id"] == TRACE
@@ -83,7 +83,7 @@ def test_what_follows_from_it_is_not_recorded_and_has_ids_of_its_own(monkeypatch
             assert len({SPAN, outer["span_id"], tracing.ids()["span_id"]}) == 3
 
 
-def test_a_sampler_that_follows_no_parent_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_that_ignores_the_parent_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = TracerProvider(ALWAYS_ON)
     monkeypatch.setattr(tracing, "_provider", provider)
     monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
@@ -91,12 +91,12 @@ def test_a_sampler_that_follows_no_parent_is_obeyed(monkeypatch: pytest.MonkeyPa
         assert span.is_recording()
 
 
-def test_baggage_is_not_handed_on(spans: InMemorySpanExporter) -> None:
+def test_baggage_is_not_propagated(spans: InMemorySpanExporter) -> None:
     with tracing.span("process", carrier={"traceparent": PARENT, "baggage": "key=value"}):
         assert set(tracing.carrier()) == {"traceparent"}
 
 
-def test_new_traces_are_recorded_up_to_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_traces_are_sampled_up_to_the_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sampler = tracing.LimitedSampler(2)
@@ -108,11 +108,11 @@ def test_new_traces_are_recorded_up_to_so_many_a_second(monkeypatch: pytest.Monk
     now += 0.5
     assert recorded(5) == 1
     now += 60
-    assert recorded(5) == 2, "seconds without a request are not saved up"
+    assert recorded(5) == 2, "unused seconds do not accumulate"
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
-    """Keeps the resource and the names of the spans that it is sent."""
+    """Collects the resources and the names of received spans."""
 
     received: ClassVar[list[tuple[dict[str, str], str]]] = []
 
@@ -158,7 +158,7 @@ tracing.shutdown()
 
 
 def run(*program: str, **environ: str) -> str:
-    """What a process with these variables prints; the SDK keeps one provider a process."""
+    """The output of a process with these variables; the SDK has one provider per process."""
     path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", *(program or [PROGRAM])]
     done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=120)
@@ -166,7 +166,7 @@ def run(*program: str, **environ: str) -> str:
     return done.stdout
 
 
-def test_spans_are_exported_with_what_they_are_of(collector: str) -> None:
+def test_spans_are_exported_with_their_resource(collector: str) -> None:
     run(OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_TRACES_SAMPLER="", OTEL_BSP_SCHEDULE_DELAY="")
     [(resource, name)] = Collector.received
     assert name == "work"
@@ -175,7 +175,7 @@ def test_spans_are_exported_with_what_they_are_of(collector: str) -> None:
     )  # fmt: skip
 
 
-def test_the_variables_of_the_sdk_are_obeyed(collector: str) -> None:
+def test_the_environment_variables_of_the_sdk_take_effect(collector: str) -> None:
     named = {"OTEL_SERVICE_NAME": "other", "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=theirs,team=a"}
     run(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector}/v1/traces", **named)
     [(resource, _)] = Collector.received
@@ -184,36 +184,36 @@ def test_the_variables_of_the_sdk_are_obeyed(collector: str) -> None:
     assert len(Collector.received) == 1
 
 
-def test_statements_are_instrumented_only_where_traces_are_kept(collector: str) -> None:
+def test_statements_are_instrumented_only_if_traces_are_exported(collector: str) -> None:
     assert run(INSTRUMENTED, "none") == "32 False\n"
     assert run(INSTRUMENTED, "export", OTEL_EXPORTER_OTLP_ENDPOINT=collector) == "32 True\n"
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 65, "ä", "a\nb"])
-def test_an_invalid_request_id_is_not_taken_over(spans: InMemorySpanExporter, value: str) -> None:
+def test_an_invalid_request_id_is_ignored(spans: InMemorySpanExporter, value: str) -> None:
     with tracing.span("process", carrier={"x-request-id": value}):
         assert "request_id" not in get_contextvars()
 
 
-def test_an_exception_fails_the_span(spans: InMemorySpanExporter) -> None:
+def test_an_exception_marks_the_span_as_an_error(spans: InMemorySpanExporter) -> None:
     with pytest.raises(ValueError, match="broken"), tracing.span("work"):
         raise ValueError("broken")
     assert spans.get_finished_spans()[0].status.status_code is StatusCode.ERROR
 
 
 class Exporter(SpanExporter):
-    """Fails when told so."""
+    """Returns `result`."""
 
     result = SpanExportResult.SUCCESS
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
         if self.result is SpanExportResult.FAILURE:
-            logging.getLogger("opentelemetry.exporter.test").error("nobody is there")
+            logging.getLogger("opentelemetry.exporter.test").error("connection refused")
             logging.getLogger("opentelemetry.exporter.test").error("gave up")
         return self.result
 
 
-def test_an_outage_of_the_collector_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_of_the_collector_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="netmon")
     exporter = Exporter()
     reporting = tracing.ReportingExporter(exporter)
@@ -222,11 +222,11 @@ def test_an_outage_of_the_collector_is_said_once(caplog: pytest.LogCaptureFixtur
     ):  # fmt: skip
         reporting.export([])
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert caplog.messages[0].endswith(": nobody is there")
+    assert caplog.messages[0].endswith(": connection refused")
 
 
 @pytest.mark.anyio
-async def test_requests_are_traced_and_health_checks_only_when_they_fail(
+async def test_requests_are_traced_but_health_checks_only_on_failure(
     app_settings: Settings, spans: InMemorySpanExporter
 ) -> None:
     app = web.create_app(app_settings, title="test")
@@ -255,8 +255,8 @@ async def test_requests_are_traced_and_health_checks_only_when_they_fail(
         page = await client.get("/api/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         plain = await client.get("/api/metrics")
 
-    told = {span.name: span.status.status_code for span in spans.get_finished_spans()}
-    assert told["GET /api/health/{what}"] is StatusCode.ERROR
+    statuses = {span.name: span.status.status_code for span in spans.get_finished_spans()}
+    assert statuses["GET /api/health/{what}"] is StatusCode.ERROR
     assert [span.status.status_code for span in spans.get_finished_spans() if span.name == "GET /api/things/{key}"] == [
         StatusCode.UNSET,
         StatusCode.ERROR,
@@ -269,4 +269,4 @@ async def test_requests_are_traced_and_health_checks_only_when_they_fail(
 @pytest.mark.parametrize("file", [".env.example", "docker-compose.monitoring.yml", "docs/observability.md"])
 def test_the_documented_limit_of_new_traces_is_the_default(file: str) -> None:
     text = (Path(__file__).parents[3] / file).read_text(encoding="utf-8")
-    assert re.findall(r"(\d+) new traces (?:a|per) second", text) == [str(tracing.TRACES_A_SECOND)]
+    assert re.findall(r"(\d+) new traces (?:a|per) second", text) == [str(tracing.TRACES_PER_SECOND)]

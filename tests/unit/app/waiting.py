@@ -1,14 +1,14 @@
-"""Waiting for what happens beside a test."""
+"""Waiting for background work."""
 
 import asyncio
 from collections.abc import Callable
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Let other tasks run until it holds, however busy the machine is.
+    """Wait until `holds`, even on a busy machine.
 
     Raises:
-        TimeoutError: it does not within 30 seconds.
+        TimeoutError: the condition does not hold within 30 seconds.
     """
     async with asyncio.timeout(30):
         while not holds():

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from bench import statistics
-from netmon import database, history, settings
+from netmon import database, history_store, settings
 from tests.live import pipeline
 
 TARGETS = [str(UUID(int=number)) for number in (1, 2)]
@@ -144,14 +144,14 @@ def test_rollups_that_disagree_with_raw_results_are_refused(
         async def one(self, _query: str, _window: object) -> dict[str, Any]:
             return {"results": 1440, "failed": 7, "percentiles": [50.0, 80.0, 99.0]}
 
-    class History:
+    class HistoryStore:
         def __init__(self, _database: Database) -> None: ...
 
         async def statistics(self, _target: UUID, _window: str) -> SimpleNamespace:
             return SimpleNamespace(**ROLLED | other)
 
     monkeypatch.setattr(database, "Database", Database)
-    monkeypatch.setattr(history, "History", History)
+    monkeypatch.setattr(history_store, "HistoryStore", HistoryStore)
     monkeypatch.setattr(settings, "load", lambda _environ: SimpleNamespace(database_url=""))
     monkeypatch.setattr(sys, "argv", ["-c", "1", *TARGETS])
     if other and other != {"p99_ms": 104.0}:

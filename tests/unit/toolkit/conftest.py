@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from toolkit.checkout.project import Project
-from toolkit.engine import compose
+from toolkit.engine import compose, shapes
 from toolkit.engine.compose import Docker, Result
 from toolkit.images import registry
 
@@ -126,6 +126,6 @@ def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     return fake
 
 
-def configuration(**services: dict[str, Any]) -> dict[str, Any]:
+def configuration(**services: Any) -> shapes.Configuration:
     """What `docker compose config --format json` prints for these services."""
     return {"name": "network-monitor", "services": services}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+from toolkit.engine import shapes
 from toolkit.engine.health import ServiceState, parse_container
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -60,4 +61,4 @@ def container(
 
 def state(*args: Any, **kwargs: Any) -> ServiceState:
     """The same, parsed."""
-    return parse_container(container(*args, **kwargs))
+    return parse_container(cast(shapes.Container, container(*args, **kwargs)))

@@ -1,58 +1,58 @@
-// The JSON API, and the token that whoever writes must show: asked for once, kept for as long as this tab lives.
+// A client of the JSON API. The token for write access is requested once and kept until the tab is closed.
 const KEY = "netmon-token";
 
-/** An answer of the API that says no; `problem` is its body (RFC 9457). */
-export class Refused extends Error {
+/** An error response of the API; `problem` is its body (RFC 9457). */
+export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
-    super(problem.detail || problem.title || `The API answered with status ${status}.`);
+    super(problem.detail || problem.title || `The API responded with status ${status}.`);
     this.status = status;
     this.problem = problem;
     this.retryAfter = retryAfter;
   }
 }
 
-/** The person who was asked does not want to. */
+/** The user cancelled a dialog. */
 export class Cancelled extends Error {}
 
-async function ask(method, path, body, token) {
+async function request(method, path, body, token) {
   const headers = {};
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch {
-    throw new Error("The Network Monitor does not answer. Is it running, and are you connected?");
+    throw new Error("The Network Monitor does not respond. Check that it is running and that you are online.");
   }
-  const text = await answer.text();
+  const text = await response.text();
   let content = null;
   try {
     content = text ? JSON.parse(text) : null;
   } catch {
-    content = {}; // a proxy's own page
+    content = {}; // an error page of a proxy
   }
-  if (!answer.ok) throw new Refused(answer.status, content ?? {}, answer.headers.get("Retry-After"));
+  if (!response.ok) throw new ApiError(response.status, content ?? {}, response.headers.get("Retry-After"));
   return content;
 }
 
-export const read = (path) => ask("GET", path);
+export const read = (path) => request("GET", path);
 
-/** Change something; the token is asked for where none is known or the known one is wrong. */
+/** Send a write request; prompts for the token if none is kept or the kept one is invalid. */
 export async function write(method, path, body) {
-  let complaint = "";
+  let reason = "";
   for (;;) {
-    const token = sessionStorage.getItem(KEY) ?? (await askForToken(complaint));
+    const token = sessionStorage.getItem(KEY) ?? (await promptForToken(reason));
     try {
-      return await ask(method, path, body, token);
+      return await request(method, path, body, token);
     } catch (error) {
       if (error.status !== 401) throw error;
       sessionStorage.removeItem(KEY);
-      complaint = "The token is no longer accepted.";
+      reason = "The token is no longer accepted.";
     }
   }
 }
 
-/** Open a dialog with a form. `submit` gets the form; what it returns is the result, what it throws is for it to show. */
+/** Open a dialog with a form; returns the result of `submit(form)`. If `submit` throws, it has shown the error in the form. */
 export function inDialog(dialog, submit) {
   const form = dialog.querySelector("form");
   const controller = new AbortController();
@@ -71,7 +71,7 @@ export function inDialog(dialog, submit) {
         resolve(await submit(form));
         dialog.close();
       } catch {
-        // The form says why, and stays.
+        // The form shows the error and stays open.
       } finally {
         if (button) button.disabled = false;
       }
@@ -80,19 +80,19 @@ export function inDialog(dialog, submit) {
   });
 }
 
-function askForToken(complaint) {
+function promptForToken(reason) {
   const dialog = document.getElementById("token");
   const [input, error] = [dialog.querySelector("input"), dialog.querySelector(".error")];
   input.value = "";
-  error.textContent = complaint;
+  error.textContent = reason;
   return inDialog(dialog, async () => {
     const token = input.value.trim();
     try {
-      await ask("GET", "/api/access", undefined, token);
-    } catch (refused) {
-      error.textContent = refused.status === 401 ? "This token is not accepted." : refused.message;
+      await request("GET", "/api/access", undefined, token);
+    } catch (failure) {
+      error.textContent = failure.status === 401 ? "This token is not accepted." : failure.message;
       input.select();
-      throw refused;
+      throw failure;
     }
     sessionStorage.setItem(KEY, token);
     return token;
@@ -100,7 +100,7 @@ function askForToken(complaint) {
 }
 
 let hiding;
-/** Say what happened, for some seconds. */
+/** Show a notice for some seconds. */
 export function notify(text, failed = false) {
   const notice = document.getElementById("notice");
   notice.textContent = text;

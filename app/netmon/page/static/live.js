@@ -1,8 +1,8 @@
-// Every page: renews what it shows while somebody looks, and tells times in the reader's own zone.
-const EVERY = 5000; // milliseconds
+// Every page: refreshes its content while its tab is visible, and shows times in the local time zone.
+const INTERVAL = 5000; // milliseconds
 const main = document.getElementById("main");
 let timer;
-let wait = EVERY;
+let wait = INTERVAL;
 
 function localise(root) {
   const format = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -12,7 +12,7 @@ function localise(root) {
   }
 }
 
-/** Make `old` like `fresh` with as few changes as possible: focus, selection and scroll stay where they are. */
+/** Turn `old` into `fresh` with minimal changes, so that focus, selection and scroll position are preserved. */
 function morph(old, fresh) {
   if (old.isEqualNode(fresh) || old.dataset?.keep !== undefined) return;
   if (old.nodeName !== fresh.nodeName || old.id !== fresh.id) return void old.replaceWith(document.importNode(fresh, true));
@@ -55,17 +55,17 @@ function freshness(text, stale) {
   element.classList.toggle("stale", stale);
 }
 
-/** Fetch this page anew and show what is different. */
-export async function renew() {
+/** Fetch this page again and apply the differences. */
+export async function refresh() {
   clearTimeout(timer);
   const started = performance.now();
   const now = new Date().toLocaleTimeString();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     const content = fresh.getElementById("main");
-    // A target that was deleted elsewhere says so; an error of a moment leaves what is known.
-    if (!content || (answer.status >= 500 && !main.querySelector(".message"))) throw new Error(answer.status);
+    // A temporary error keeps the current content; a target that was deleted elsewhere does not.
+    if (!content || (response.status >= 500 && !main.querySelector(".message"))) throw new Error(response.status);
     localise(content);
     const focused = document.activeElement;
     morph(main, content);
@@ -75,16 +75,16 @@ export async function renew() {
     filter();
     freshness(`Updated ${now}`, false);
   } catch {
-    freshness(`No answer at ${now}: what you see is older`, true);
+    freshness(`No response at ${now}: showing older data`, true);
   }
-  // Where a page takes long, because it is large or the way is slow, it is asked for less often.
-  wait = Math.max(EVERY, 10 * (performance.now() - started));
+  // A page that takes long, because it is large or the network is slow, is requested less often.
+  wait = Math.max(INTERVAL, 10 * (performance.now() - started));
   schedule();
 }
 
 function schedule() {
   clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(renew, wait);
+  if (!document.hidden) timer = setTimeout(refresh, wait);
 }
 
 localise(document);
@@ -92,5 +92,5 @@ document.addEventListener("input", (event) => event.target.id === "filter" && fi
 if (main.dataset.live !== undefined) {
   filter();
   schedule();
-  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : renew()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
 }

@@ -1,6 +1,6 @@
 // The page of one target: its plot and its buttons.
 import { Cancelled, inDialog, notify, read, write } from "./api.js";
-import { renew } from "./live.js";
+import { refresh } from "./live.js";
 
 const id = document.getElementById("target").dataset.target;
 const box = document.getElementById("plot");
@@ -11,7 +11,7 @@ const figure = (ms) =>
 let plot;
 let series;
 
-/** What failed, as triangles at the foot of the plot. */
+/** Draw failed results as triangles at the bottom of the plot. */
 function drawFailures(u) {
   const { ctx, bbox } = u;
   const size = 5 * devicePixelRatio;
@@ -34,7 +34,7 @@ function draw() {
   plot?.destroy();
   box.replaceChildren();
   if (!series.at.length) {
-    box.textContent = "No results in this span yet.";
+    box.textContent = "No results in this time range yet.";
     box.removeAttribute("role");
     return;
   }
@@ -83,12 +83,12 @@ function draw() {
 async function show() {
   const span = box.dataset.chosen;
   try {
-    const answer = await read(`/api/targets/${id}/series?span=${span}`);
-    if (span !== box.dataset.chosen) return; // another one was chosen since
-    series = answer;
+    const response = await read(`/api/targets/${id}/series?span=${span}`);
+    if (span !== box.dataset.chosen) return; // another span was chosen meanwhile
+    series = response;
     draw();
   } catch (error) {
-    if (!plot) box.textContent = `The plot cannot be drawn: ${error.message}`;
+    if (!plot) box.textContent = `Cannot draw the plot: ${error.message}`;
   }
 }
 
@@ -107,7 +107,7 @@ new ResizeObserver(() => plot && plot.width !== box.clientWidth && plot.setSize(
 setInterval(() => document.hidden || show(), 15000);
 show();
 
-async function finished(probe) {
+async function resultOf(probe) {
   for (let waited = 0; waited < 60; waited += 1) {
     const result = await read(`/api/probes/${probe.id}`);
     if (result.status !== "queued") return result;
@@ -119,14 +119,14 @@ async function finished(probe) {
 const actions = {
   async probe() {
     notify("Probing …");
-    const result = await finished(await write("POST", `/api/targets/${id}/probes`));
+    const result = await resultOf(await write("POST", `/api/targets/${id}/probes`));
     const failed = result.status === "failed";
     notify(failed ? `Failed: ${result.detail ?? result.error}` : `Succeeded in ${figure(result.duration_ms)}`, failed);
     show();
   },
   async pause() {
     await write("PATCH", `/api/targets/${id}`, { enabled: false });
-    notify("Paused: it is not probed on schedule.");
+    notify("Paused: scheduled probes are off.");
   },
   async resume() {
     await write("PATCH", `/api/targets/${id}`, { enabled: true });
@@ -136,7 +136,7 @@ const actions = {
     await inDialog(document.getElementById("delete"), async () => {});
     await write("DELETE", `/api/targets/${id}`);
     location.assign("/");
-    return new Promise(() => {}); // this page has nothing more to show
+    return new Promise(() => {}); // no refresh: the page is being left
   },
 };
 
@@ -146,9 +146,9 @@ document.addEventListener("click", async (event) => {
   button.setAttribute("aria-busy", "true");
   try {
     await actions[button.dataset.action]();
-    await renew();
+    await refresh();
   } catch (error) {
-    if (error.status === 429) notify(`Too many probes: again in ${error.retryAfter ?? "some"} s.`, true);
+    if (error.status === 429) notify(`Rate limit exceeded: retry in ${error.retryAfter ?? "some"} s.`, true);
     else if (!(error instanceof Cancelled)) notify(error.message, true);
   } finally {
     button.removeAttribute("aria-busy");

@@ -1,1 +1,1 @@
-"""The probing client against hostile servers: every probe ends, in bounds, with the right error."""
+"""Probes of hostile servers: each ends within its limits and with the right error."""

@@ -1,4 +1,4 @@
-"""Probes, carried out as the worker does it."""
+"""Probes, executed like in the worker."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from netmon.probing import OUTCOMES, Prober
 EVERYWHERE = Guard(private=True)
 
 ENDED = 30
-"""Seconds in which every probe of these tests has ended, however busy the machine is."""
+"""Timeout in seconds for every probe of these tests, even on a busy machine."""
 
 
 async def carry_out(plan: Plan, allowed: Guard = EVERYWHERE) -> Outcome:
@@ -22,6 +22,6 @@ async def carry_out(plan: Plan, allowed: Guard = EVERYWHERE) -> Outcome:
 
 
 async def probe(url: str, timeout: float = 5, allowed: Guard = EVERYWHERE, **spec: Any) -> Outcome:
-    """Of HTTP."""
+    """An HTTP probe."""
     plan = Plan.model_validate({"spec": {"kind": "http", "url": url, **spec}, "timeout_seconds": timeout})
     return await carry_out(plan, allowed)

@@ -1,4 +1,4 @@
-"""Servers on the loopback interface that misbehave as a test wants them to."""
+"""Misbehaving servers on the loopback interface."""
 
 import asyncio
 import ssl
@@ -18,20 +18,26 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 async def server(
     handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", heads: list[bytes] | None = None
 ) -> AsyncIterator[str]:
-    """A server that reads a request's head and then does what `handler` says.
+    """A server that reads the head of a request and then runs `handler`.
 
-    What it has read is kept in `heads`, in lower case.
+    The heads are appended to `heads`, in lower case.
     """
+    handlers: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            handlers.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if heads is not None:
                 heads.append(head.lower())
             await handler(reader, writer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
+        except RuntimeError as error:
+            if "closed" not in str(error):  # uvloop's error for a write to a closed transport
+                raise
         finally:
             writer.close()
 
@@ -41,10 +47,13 @@ async def server(
         yield f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
     finally:
         listening.close()
+        for task in handlers:  # a handler that never ends would keep its connection open after the loop
+            task.cancel()
+        await asyncio.gather(*handlers)
 
 
 def answers(*parts: bytes) -> Handler:
-    """Send this and close."""
+    """Send these bytes and close."""
 
     async def handler(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"".join(parts))
@@ -53,7 +62,7 @@ def answers(*parts: bytes) -> Handler:
 
 
 def redirects(location: str, status: int = 302) -> Handler:
-    """Send the client elsewhere."""
+    """Redirect the client."""
     head = f"HTTP/1.1 {status} Go\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     return answers(head.encode())
 
@@ -62,7 +71,7 @@ def redirects(location: str, status: int = 302) -> Handler:
 async def name_server(
     reply: Callable[[dns.message.Message], bytes | None],
 ) -> AsyncIterator[dns.asyncresolver.Resolver]:
-    """A resolver that asks a server whose replies are what `reply` makes of a question; None: none."""
+    """A resolver whose server replies with `reply(query)`; None means no reply."""
 
     class Protocol(asyncio.DatagramProtocol):
         def connection_made(self, transport: Any) -> None:

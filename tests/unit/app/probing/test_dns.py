@@ -1,4 +1,4 @@
-"""Questions to a resolver that answers what it wants."""
+"""DNS probes against arbitrary responses."""
 
 from typing import Any
 
@@ -73,19 +73,21 @@ async def ask(
         ("NS", (), "no_answer"),
     ],
 )
-async def test_the_answers_of_dns(
+async def test_dns_answers_are_compared_with_the_expected_values(
     monkeypatch: pytest.MonkeyPatch, record: str, expected: tuple[str, ...], error: str | None
 ) -> None:
     outcome = await ask(monkeypatch, from_zone, record=record, expected=expected, allowed=Guard())
     assert outcome.error == error
 
 
-async def test_a_name_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_name_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await ask(monkeypatch, from_zone, name="nowhere.example")).error == "no_answer"
 
 
 @pytest.mark.parametrize(("name", "record"), [("db", "A"), ("mixed.example", "A"), ("inside.example", "AAAA")])
-async def test_internal_names_are_not_told(monkeypatch: pytest.MonkeyPatch, name: str, record: str) -> None:
+async def test_private_addresses_in_dns_answers_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, record: str
+) -> None:
     assert (await ask(monkeypatch, from_zone, name=name, record=record)).status == "succeeded"
     outcome = await ask(monkeypatch, from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
     assert outcome.error == "refused_address"
@@ -120,7 +122,7 @@ def with_another_id(question: dns.message.Message) -> bytes:
 
 def truncated(question: dns.message.Message) -> bytes:
     answer = dns.message.make_response(question)
-    answer.flags |= dns.flags.TC  # and nobody listens on TCP
+    answer.flags |= dns.flags.TC  # and no server listens on TCP
     return answer.to_wire()
 
 
@@ -139,5 +141,7 @@ def truncated(question: dns.message.Message) -> bytes:
         (truncated, {"timeout", "dns"}),
     ],
 )
-async def test_invalid_answers_of_dns(monkeypatch: pytest.MonkeyPatch, reply: Any, errors: set[str]) -> None:
+async def test_an_invalid_dns_response_fails_the_probe(
+    monkeypatch: pytest.MonkeyPatch, reply: Any, errors: set[str]
+) -> None:
     assert (await ask(monkeypatch, reply, timeout=0.3)).error in errors

@@ -1,4 +1,4 @@
-"""What a probe may not reach, whatever leads to it."""
+"""The guard in probes: no name, redirect or notation leads to a refused address."""
 
 import socket
 from typing import Any
@@ -15,17 +15,17 @@ pytestmark = pytest.mark.anyio
 
 
 def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Let the system's resolver say this, one answer after another; the names that it is asked for."""
-    asked: list[str] = []
+    """Let the system resolver return these answers, one after another; returns the list of requested names."""
+    requested: list[str] = []
     left = list(answers)
 
     def lookup(host: str, port: int | None, *_: Any) -> list[Any]:
-        asked.append(host)
+        requested.append(host)
         found = left.pop(0) if len(left) > 1 else left[0]
         return [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, port or 0)) for each in found]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    return asked
+    return requested
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("address", ["172.20.0.5", "fd00::5", "::ffff:172.20.0.5"])
-async def test_the_platforms_own_hosts_are_out_of_reach(
+async def test_probes_cannot_reach_hosts_of_the_platform(
     monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], address: str
 ) -> None:
     names(monkeypatch, [address])
@@ -50,7 +50,7 @@ async def test_the_platforms_own_hosts_are_out_of_reach(
     assert address not in (outcome.detail or "")
 
 
-async def test_an_exception_is_of_a_host_and_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exception_permits_one_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     async with server(answers(OK)) as url:
         names(monkeypatch, ["127.0.0.1"])
         port = url.rstrip("/").rpartition(":")[2]
@@ -77,7 +77,7 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1", "0"])
-async def test_other_spellings_of_an_address_lead_nowhere(host: str) -> None:
+async def test_other_notations_of_a_private_address_are_refused(host: str) -> None:
     reached: list[bytes] = []
     async with server(answers(OK), heads=reached) as inside:
         port = inside.rstrip("/").rpartition(":")[2]
@@ -85,18 +85,18 @@ async def test_other_spellings_of_an_address_lead_nowhere(host: str) -> None:
     assert reached == []
 
 
-async def test_a_name_that_changes_its_address_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DNS rebinding: what is checked is what is connected to, however often the name would be asked for again."""
+async def test_dns_rebinding_does_not_bypass_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that was checked is the one that is connected to; the name is not resolved again."""
     monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.2")
     async with server(answers(OK), host="127.0.0.2") as url:
         port = url.rstrip("/").rpartition(":")[2]
-        asked = names(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
+        requested = names(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
         assert (await probe(f"http://rebound.example:{port}/", allowed=Guard())).status == "succeeded"
-        assert asked == ["rebound.example"]
+        assert requested == ["rebound.example"]
         assert (await probe(f"http://rebound.example:{port}/", allowed=Guard())).error == "refused_address"
 
 
-async def test_of_many_addresses_only_the_public_ones_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_public_addresses_of_a_name_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "is_public", lambda address: address == "127.0.0.2")
     reached: list[bytes] = []
     async with server(answers(OK), heads=reached) as inside:

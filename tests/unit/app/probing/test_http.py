@@ -1,4 +1,4 @@
-"""HTTP: what is sent, what is read of the answer, and what is made of it."""
+"""HTTP probes: the request, the response and the result."""
 
 import asyncio
 import gzip
@@ -14,7 +14,7 @@ from tests.unit.app.probing.servers import OK, answers, redirects, server
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_good_answer_is_a_success() -> None:
+async def test_a_response_with_status_200_is_a_success() -> None:
     async with server(answers(OK)) as url:
         outcome = await probe(url)
     assert (outcome.status, outcome.http_status, outcome.error, outcome.detail) == ("succeeded", 200, None, None)
@@ -22,7 +22,7 @@ async def test_a_good_answer_is_a_success() -> None:
     assert 0 < outcome.duration_ms < 5000
 
 
-async def test_an_address_of_ipv6_alone() -> None:
+async def test_an_ipv6_address_is_probed() -> None:
     async with server(answers(OK), host="::1") as url:
         assert (await probe(url)).http_status == 200
 
@@ -39,7 +39,7 @@ async def test_an_address_of_ipv6_alone() -> None:
         (302, [302], "succeeded"),
     ],
 )
-async def test_the_status_decides(code: int, expected: list[int], status: str) -> None:
+async def test_the_status_determines_the_result(code: int, expected: list[int], status: str) -> None:
     async with server(answers(b"HTTP/1.1 %d X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n" % code)) as url:
         outcome = await probe(url, expected_status=expected)
     assert (outcome.status, outcome.http_status) == (status, code)
@@ -58,12 +58,12 @@ async def test_method_and_headers_are_sent() -> None:
     assert b"network-monitor" not in head
 
 
-async def test_the_target_learns_no_ids(spans: object) -> None:
+async def test_trace_and_request_ids_are_not_sent_to_the_target(spans: object) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
         with tracing.span("probe", carrier={"x-request-id": "mine"}):
             await probe(url)
-            assert "traceparent" in tracing.carrier(), "there is one that could have been sent"
+            assert "traceparent" in tracing.carrier(), "otherwise there would be nothing to send"
     [head] = heads
     assert b"user-agent: network-monitor/test" in head
     for word in (b"traceparent", b"tracestate", b"baggage", b"x-request-id", b"mine"):
@@ -71,7 +71,7 @@ async def test_the_target_learns_no_ids(spans: object) -> None:
 
 
 @pytest.mark.parametrize("same", [True, False])
-async def test_headers_are_for_the_target_alone(same: bool) -> None:
+async def test_headers_are_not_sent_to_another_origin_after_a_redirect(same: bool) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as elsewhere:
         if same:
@@ -85,7 +85,7 @@ async def test_headers_are_for_the_target_alone(same: bool) -> None:
     assert (b"secret" in head) is same
 
 
-async def test_a_redirect_loop_ends() -> None:
+async def test_a_redirect_loop_fails_after_the_maximum_of_redirects() -> None:
     requests = 0
 
     async def loop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,12 +101,12 @@ async def test_a_redirect_loop_ends() -> None:
 @pytest.mark.parametrize(
     "location", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://", "http://a\x00b/", f"http://{'a' * 300}/"]
 )
-async def test_a_redirect_to_nowhere_is_an_error(location: str) -> None:
+async def test_a_redirect_to_an_invalid_url_fails(location: str) -> None:
     async with server(redirects(location)) as url:
         assert (await probe(url)).error in {"protocol", "dns"}
 
 
-async def test_an_endless_body_is_read_in_part() -> None:
+async def test_an_endless_body_is_read_up_to_the_limit() -> None:
     sent = 0
 
     async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,13 +120,13 @@ async def test_an_endless_body_is_read_in_part() -> None:
     async with server(endless) as url:
         outcome = await probe(url)
     assert outcome.status == "succeeded"
-    assert sent < 16 * MAX_BODY  # what the socket buffers hold comes on top of what was read
+    assert sent < 16 * MAX_BODY  # in addition to what was read, the socket buffers are filled
 
 
 @pytest.mark.parametrize(
     ("before", "found"), [(0, True), (MAX_BODY - 6, True), (MAX_BODY - 5, False), (MAX_BODY, False)]
 )
-async def test_text_is_looked_for_in_the_first_mebibyte(before: int, found: bool) -> None:
+async def test_text_is_searched_in_the_first_mebibyte(before: int, found: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     async with server(answers(head, b"x" * before, b"needle", b"x" * 100_000)) as url:
         outcome = await probe(url, body_contains="needle")
@@ -141,16 +141,16 @@ async def test_text_is_looked_for_in_the_first_mebibyte(before: int, found: bool
         ("utf-8", "größe".encode()),
         ("iso-8859-1", "größe".encode("iso-8859-1")),
         ("nonsense", "größe".encode()),
-        ("zip", "größe".encode()),  # a codec of Python, but none of text
+        ("zip", "größe".encode()),  # a codec of Python, but not a text encoding
     ],
 )
-async def test_text_is_looked_for_in_the_charset_of_the_body(charset: str, body: bytes) -> None:
+async def test_text_is_searched_in_the_charset_of_the_body(charset: str, body: bytes) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset={charset}\r\nConnection: close\r\n\r\n".encode()
     async with server(answers(head, body)) as url:
         assert (await probe(url, body_contains="größe")).status == "succeeded"
 
 
-async def test_a_compressed_body_is_not_unpacked() -> None:
+async def test_a_compressed_body_is_not_decompressed() -> None:
     bomb = gzip.compress(bytes(64 * MAX_BODY))
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with server(answers(head, bomb)) as url:
@@ -160,7 +160,7 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
     assert "compressed" in (outcome.detail or "")
 
 
-async def test_nothing_compressed_is_asked_for() -> None:
+async def test_requests_do_not_accept_compression() -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
         await probe(url)
@@ -168,7 +168,7 @@ async def test_nothing_compressed_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"])
-async def test_a_slow_target_runs_into_the_time_out(head: bytes) -> None:
+async def test_a_slow_target_fails_with_a_timeout(head: bytes) -> None:
     async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while True:
@@ -183,7 +183,7 @@ async def test_a_slow_target_runs_into_the_time_out(head: bytes) -> None:
     assert outcome.http_status == (200 if head else None)
 
 
-async def test_interim_answers_for_ever_run_into_the_time_out() -> None:
+async def test_endless_interim_responses_fail() -> None:
     async def interim(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
@@ -194,12 +194,12 @@ async def test_interim_answers_for_ever_run_into_the_time_out() -> None:
         assert (await probe(url, timeout=0.3)).error in {"timeout", "disconnected", "protocol"}
 
 
-async def test_an_oversized_header_is_refused() -> None:
+async def test_an_oversized_header_fails_the_probe() -> None:
     async with server(answers(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 10_000_000, b"\r\n\r\n")) as url:
         assert (await probe(url)).error == "protocol"
 
 
-async def test_endless_headers_are_refused() -> None:
+async def test_endless_headers_fail_the_probe() -> None:
     async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while True:
@@ -210,7 +210,7 @@ async def test_endless_headers_are_refused() -> None:
         assert (await probe(url)).error in {"protocol", "disconnected"}
 
 
-async def test_what_is_not_http_is_refused_and_its_words_are_harmless() -> None:
+async def test_a_response_that_is_not_http_fails_with_a_printable_detail() -> None:
     async with server(answers(b"SSH-2.0-\x00\x1b[31m\xff" + b"x" * 5000 + b"\r\n\r\n")) as url:
         outcome = await probe(url)
     assert outcome.error == "protocol"
@@ -220,12 +220,12 @@ async def test_what_is_not_http_is_refused_and_its_words_are_harmless() -> None:
     outcome.model_dump_json()
 
 
-async def test_a_connection_closed_without_an_answer() -> None:
+async def test_a_connection_closed_without_a_response_fails() -> None:
     async with server(answers()) as url:
         assert (await probe(url)).error == "disconnected"
 
 
-async def test_a_closed_port_and_an_unknown_host() -> None:
+async def test_a_closed_port_and_an_unknown_host_have_different_errors() -> None:
     async with server(answers(OK)) as url:
         pass
     assert (await probe(url)).error == "connect"

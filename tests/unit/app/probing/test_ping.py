@@ -1,4 +1,4 @@
-"""Pings of this host, and of one end of a pair of sockets."""
+"""Pings of this host, and of a socket pair."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-async def test_a_ping_of_this_host(host: str) -> None:
+async def test_a_ping_of_this_host_succeeds(host: str) -> None:
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
     except PermissionError:
@@ -24,7 +24,7 @@ async def test_a_ping_of_this_host(host: str) -> None:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """The other end of what is pinged through."""
+    """The other end of the ICMP socket."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     near.setblocking(False)
     far.setblocking(False)
@@ -35,7 +35,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("fault", ["", "another type", "another token", "too short"])
-async def test_only_the_reply_to_the_request_counts(wire: socket.socket, fault: str) -> None:
+async def test_a_reply_that_does_not_match_the_request_is_ignored(wire: socket.socket, fault: str) -> None:
     async def reply() -> None:
         request = await asyncio.get_running_loop().sock_recv(wire, 100)
         assert request[:8] == bytes([8, 0, 0, 0, 0, 0, 0, 1])
@@ -52,7 +52,7 @@ async def test_only_the_reply_to_the_request_counts(wire: socket.socket, fault: 
     assert outcome.error == ("timeout" if fault else None)
 
 
-def test_a_host_that_forbids_pings_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_permission_for_icmp_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
         raise PermissionError
 

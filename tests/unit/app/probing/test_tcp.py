@@ -1,4 +1,4 @@
-"""TCP connections, and the lookups before them."""
+"""TCP probes and their name lookups."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_a_tcp_connection(host: str) -> None:
+async def test_a_tcp_connection_succeeds_until_the_port_is_closed(host: str) -> None:
     async with server(answers(), host=host) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         plan = Plan.model_validate({"spec": {"kind": "tcp", "host": host, "port": port}})
@@ -24,12 +24,12 @@ async def test_a_tcp_connection(host: str) -> None:
     assert (await carry_out(plan)).error == "connect"
 
 
-async def test_an_unknown_host_has_no_port() -> None:
+async def test_an_unknown_host_fails_with_a_dns_error() -> None:
     plan = Plan.model_validate({"spec": {"kind": "tcp", "host": "nowhere.invalid", "port": 80}})
     assert (await carry_out(plan)).error == "dns"
 
 
-async def test_a_lookup_that_hangs_is_cut_off_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_lookups_time_out_without_delaying_others(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup, answered = socket.getaddrinfo, threading.Event()
 
     def slow(host: str, *arguments: Any) -> Any:

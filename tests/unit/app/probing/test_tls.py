@@ -1,4 +1,4 @@
-"""TLS: which certificates are accepted, and for how long they will be."""
+"""TLS: valid and invalid certificates, and their expiry."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
-    """One that this host trusts."""
+    """A certificate authority that this host trusts."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -29,7 +29,9 @@ def tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("days", "warning"), [(90, None), (5, "certificate")])
-async def test_the_days_that_a_certificate_is_valid(authority: trustme.CA, days: int, warning: str | None) -> None:
+async def test_the_days_until_the_certificate_expires_are_reported(
+    authority: trustme.CA, days: int, warning: str | None
+) -> None:
     certificate = authority.issue_cert("127.0.0.1", not_after=datetime.now(UTC) + timedelta(days=days))
     async with server(answers(OK), tls=tls(certificate)) as url:
         outcome = await probe(url, certificate_days=14)
@@ -38,7 +40,7 @@ async def test_the_days_that_a_certificate_is_valid(authority: trustme.CA, days:
     assert ("expires" in (outcome.detail or "")) is bool(warning)
 
 
-async def test_the_certificate_is_that_of_the_last_answer(authority: trustme.CA) -> None:
+async def test_the_certificate_of_the_last_response_is_reported(authority: trustme.CA) -> None:
     certificate = authority.issue_cert("127.0.0.1")
     async with server(answers(OK)) as plain, server(redirects(plain), tls=tls(certificate)) as url:
         assert (await probe(url)).certificate_days is None
@@ -47,7 +49,7 @@ async def test_the_certificate_is_that_of_the_last_answer(authority: trustme.CA)
 
 
 @pytest.mark.parametrize("fault", ["unknown authority", "another name", "expired"])
-async def test_invalid_tls_is_refused(authority: trustme.CA, fault: str) -> None:
+async def test_an_invalid_certificate_fails_the_probe(authority: trustme.CA, fault: str) -> None:
     if fault == "unknown authority":
         certificate = trustme.CA().issue_cert("127.0.0.1")
     elif fault == "another name":
@@ -58,6 +60,6 @@ async def test_invalid_tls_is_refused(authority: trustme.CA, fault: str) -> None
         assert (await probe(url)).error == "tls"
 
 
-async def test_plain_text_on_a_tls_port_is_refused() -> None:
+async def test_plain_text_on_a_tls_port_fails_the_probe() -> None:
     async with server(answers(OK)) as url:
         assert (await probe(url.replace("http:", "https:"), timeout=1)).error in {"tls", "disconnected", "timeout"}

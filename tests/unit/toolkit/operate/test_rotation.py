@@ -432,7 +432,7 @@ def test_stopped_services_are_skipped_by_name(stack: Stack, capsys: pytest.Captu
 
 def test_unconfirmed_rotation_changes_nothing(prod: Stack) -> None:
     before = prod.in_use("redis_password")
-    with pytest.raises(ToolkitError, match="consent is missing to replace redis_password"):
+    with pytest.raises(ToolkitError, match="confirmation required to replace redis_password"):
         prod.rotate("redis_password", yes=False)
     assert prod.in_use("redis_password") == before
 

@@ -1,10 +1,10 @@
-"""Targets: normalisation, keys that stand in a path, URLs that are refused."""
+"""URL targets: normalisation, keys, validation."""
 
 import re
 
 import pytest
 
-from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 
 @pytest.mark.parametrize(
@@ -18,19 +18,19 @@ from netmon.targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
         ("http://10.0.0.1:8080/", "http:10.0.0.1:8080"),
     ],
 )
-def test_the_root_of_a_host_has_a_readable_key(text: str, key: str) -> None:
+def test_the_key_of_the_root_of_a_host_is_readable(text: str, key: str) -> None:
     assert parse_target(text).key == key
 
 
 @pytest.mark.parametrize(
     "text", ["http://app:3000/api/health", "http://app/?q=1", "http://[::1]:3000/", "http://[fe80::1]/x"]
 )
-def test_any_key_stands_in_a_path_as_it_is(text: str) -> None:
+def test_a_key_needs_no_escaping_in_a_path(text: str) -> None:
     key = parse_target(text).key
     assert re.fullmatch(r"https?:[a-z0-9.-]+:\d+:[0-9a-f]{12}", key)
 
 
-def test_keys_tell_targets_apart() -> None:
+def test_different_targets_have_different_keys() -> None:
     urls = [
         "http://a/",
         "http://a/b",
@@ -43,7 +43,7 @@ def test_keys_tell_targets_apart() -> None:
     assert len({parse_target(url).key for url in urls}) == len(urls)
 
 
-def test_spellings_of_one_url_share_a_key() -> None:
+def test_equivalent_urls_have_the_same_key() -> None:
     assert parse_target("HTTP://A:80/x/../b#1") == parse_target("http://a/b")
 
 
@@ -71,7 +71,7 @@ def test_spellings_of_one_url_share_a_key() -> None:
         "http://a/" + "x" * MAX_URL_LENGTH,
     ],
 )
-def test_what_cannot_be_probed_is_refused(text: str) -> None:
+def test_an_invalid_url_is_rejected(text: str) -> None:
     with pytest.raises(InvalidTargetError) as caught:
         parse_target(text)
     assert "secret" not in str(caught.value)

@@ -1,10 +1,10 @@
-"""The record of results: what they say, what follows from them, and the events that tell it, in one transaction.
+"""Stores results together with everything derived from them, in one transaction: states, rollups, incidents, events.
 
-Exactly once: a probe that is finished again, because its job was delivered twice, changes nothing. Its events are in
-the outbox once a result is stored, or neither is.
+Exactly once: a probe that is finished again, because its job was redelivered, changes nothing. A result and its events
+in the outbox are stored together or not at all.
 
-Results that come within a few milliseconds, or while a transaction is on its way, share the next one. Rows are locked
-in one order, so that two workers with results in common do not bar each other.
+Results that arrive within a few milliseconds, or while a transaction is in progress, share the next transaction. Rows
+are locked in a fixed order to avoid deadlocks between workers.
 """
 
 import asyncio
@@ -18,127 +18,122 @@ from uuid import UUID
 from psycopg import AsyncCursor
 
 from netmon import histograms, outbox, tracing
-from netmon.database import AWAY, Connection, Database, Row, stored
+from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, probes_by_id
 from netmon.kafka import RESULTS, STATES
-from netmon.models import RECENT, Point, Probe, Standing, StateChange
+from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
 from netmon.states import next_state
 from netmon.supervision import deadline
 
-TIMEOUT = 4.0
-"""Seconds for one transaction."""
-BATCH = 200
-"""Results in one transaction, at most."""
-GATHER = 0.01
-"""Seconds that a result waits for others: most of the cost of a transaction is the same for one as for fifty."""
+TIMEOUT_SECONDS = 4.0
+"""Timeout of a transaction."""
+BATCH_SIZE = 200
+"""Maximum number of results in a transaction."""
+LINGER_SECONDS = 0.01
+"""How long a result waits for others: most of the cost of a transaction is the same for one result as for fifty."""
 ROLLUP_SECONDS = 300
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
-_GIVEN = ("id", "url", "target", "kind", "requested_at", "trace_id")
-_RESULT = tuple(name for name in _COLUMNS if name not in _GIVEN)
+_REQUEST_COLUMNS = ("id", "url", "target", "kind", "requested_at", "trace_id")
+_RESULT_COLUMNS = tuple(name for name in _COLUMNS if name not in _REQUEST_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished probe, with the headers of the trace that it belongs to."""
+class PendingResult:
+    """A finished probe that waits to be stored."""
 
     probe: Probe
     carrier: Mapping[str, str] = field(default_factory=tracing.carrier)
+    """The trace context of the probe, as message headers."""
+    stored: "asyncio.Future[Probe]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """The stored probe, once the transaction is committed."""
 
 
-class Recorder:
-    """Stores results one by one for its callers, and several in a transaction for the database."""
+class ResultStore:
+    """Stores results for concurrent callers, several in each transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Entry] = []
+        self._pending: list[PendingResult] = []
         self._turn = asyncio.Lock()
 
     async def store(self, probe: Probe) -> Probe:
-        """Store a finished probe, and return the record: that of the first result where there was one already.
+        """Store a finished probe, and return it as stored: with its standing, or the first result if there was one.
 
         Raises:
-            psycopg.OperationalError, TimeoutError: the database is away; nothing is stored, as far as is known.
+            psycopg.OperationalError, TimeoutError: the database is unavailable; as far as is known, nothing is stored.
         """
-        entry = _Entry(Finished(probe), asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
+        result = PendingResult(probe)
+        self._pending.append(result)
         async with self._turn:
-            if not entry.record.done():
-                await asyncio.sleep(GATHER)
-                # Whoever has the turn stores what waits, for all.
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            if not result.stored.done():
+                await asyncio.sleep(LINGER_SECONDS)
+                # The caller whose turn it is stores the results of all that wait.
+                batch, self._pending = self._pending[:BATCH_SIZE], self._pending[BATCH_SIZE:]
                 try:
                     await self._store(batch)
                 except asyncio.CancelledError:
-                    self._waiting[:0] = [each for each in batch if each is not entry and not each.record.done()]
+                    self._pending[:0] = [each for each in batch if each is not result and not each.stored.done()]
                     raise
-        return await entry.record
+        return await result.stored
 
-    async def _store(self, batch: "Sequence[_Entry]") -> None:
+    async def _store(self, batch: Sequence[PendingResult]) -> None:
         try:
-            records = await store(self._database, [entry.result for entry in batch])
+            probes = await store(self._database, batch)
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, AWAY):
-                # One of them cannot be stored, and the others must not suffer for it.
-                for entry in batch:
-                    await self._store([entry])
+            if len(batch) > 1 and not isinstance(error, UNAVAILABLE_ERRORS):
+                # One of the results cannot be stored; store them one by one, so that only that one fails.
+                for result in batch:
+                    await self._store([result])
                 return
-            for entry in batch:
-                if not entry.record.done():
-                    entry.record.set_exception(error)
+            for result in batch:
+                if not result.stored.done():
+                    result.stored.set_exception(error)
         else:
-            for entry in batch:
-                if not entry.record.done():
-                    entry.record.set_result(records[entry.result.probe.id])
+            for result in batch:
+                if not result.stored.done():
+                    result.stored.set_result(probes[result.probe.id])
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A result that waits to be stored."""
-
-    result: Finished
-    record: "asyncio.Future[Probe]"
-
-
-async def store(database: Database, results: Sequence[Finished]) -> dict[UUID, Probe]:
-    """Store finished probes in one transaction, and return the records by their ids.
+async def store(database: Database, results: Sequence[PendingResult]) -> dict[UUID, Probe]:
+    """Store results in one transaction, and return the stored probes by their ids.
 
     Raises:
-        psycopg.OperationalError, TimeoutError: the database is away; nothing is stored, as far as is known.
+        psycopg.OperationalError, TimeoutError: the database is unavailable; as far as is known, nothing is stored.
     """
-    return await deadline(_store(database, results), TIMEOUT)
+    return await deadline(_store(database, results), TIMEOUT_SECONDS)
 
 
-async def _store(database: Database, results: Sequence[Finished]) -> dict[UUID, Probe]:
-    given: dict[UUID, Finished] = {}
+async def _store(database: Database, results: Sequence[PendingResult]) -> dict[UUID, Probe]:
+    by_id: dict[UUID, PendingResult] = {}
     for result in results:
-        given.setdefault(result.probe.id, result)
+        by_id.setdefault(result.probe.id, result)
     async with database.pipeline() as connection:
-        finishing = await _finish(connection, [result.probe for result in given.values()])
-        watching = await _watch(connection, {result.probe.target for result in given.values()})
+        finishing = await _finish(connection, [result.probe for result in by_id.values()])
+        locking = await _lock_targets(connection, {result.probe.target for result in by_id.values()})
         first = {row["id"] async for row in finishing}
-        transaction = _Transaction({str(row["id"]): _Watched.of(row) async for row in watching})
-        known = given.keys() - first
-        records = {probe.id: probe for probe in await stored(connection, known)} if known else {}
-        for result in sorted((given[each] for each in first), key=lambda each: _finished_at(each.probe)):
-            records[result.probe.id] = transaction.add(result)
+        transaction = _Transaction({str(row["id"]): _LockedTarget.of(row) async for row in locking})
+        repeated = by_id.keys() - first
+        probes = {probe.id: probe for probe in await probes_by_id(connection, repeated)} if repeated else {}
+        for result in sorted((by_id[each] for each in first), key=lambda each: _finished_at(each.probe)):
+            probes[result.probe.id] = transaction.add(result)
         await transaction.write(connection)
-    return records
+    return probes
 
 
 async def _finish(connection: Connection, probes: Iterable[Probe]) -> AsyncCursor[Row]:
-    """The ids of those of which this is the first result; the rows of all are there afterwards."""
+    """Store the probes; the cursor returns the ids of those without an earlier result."""
     query = f"""
         INSERT INTO probes AS stored ({", ".join(_COLUMNS)})
         SELECT {", ".join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::probes, %s::jsonb) ORDER BY id
-        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT)}
+        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT_COLUMNS)}
         WHERE stored.status = 'queued' RETURNING id"""  # noqa: S608 - the names are this code's own
-    records = f"[{','.join(probe.model_dump_json(exclude={'standing'}) for probe in probes)}]"
-    return await connection.execute(query.strip(), (records,))
+    rows = f"[{','.join(probe.model_dump_json(exclude={'standing'}) for probe in probes)}]"
+    return await connection.execute(query.strip(), (rows,))
 
 
 @dataclass(slots=True)
-class _Watched:
-    """A watched target, as far as it matters to its results; its standing is the current one."""
+class _LockedTarget:
+    """The columns of a monitored target that its results depend on, with its standing locked."""
 
     id: UUID
     name: str
@@ -149,31 +144,32 @@ class _Watched:
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        """What a row says."""
+        """From a row of `_lock_targets`."""
         standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
         return cls(row["id"], row["name"], row["enabled"], row["failures"], row["window"], standing)
 
-    def is_told_by(self, probe: Probe) -> bool:
-        """Whether a result is one of the target as it is now.
+    def accepts(self, probe: Probe) -> bool:
+        """Whether a result may change the state.
 
-        It is not where the target is paused, or has begun anew since the probe was asked for.
+        Not if the target is paused, or its standing was reset after the probe was requested.
         """
-        begun_anew = self.standing.state == "unknown" and probe.requested_at < self.standing.since
-        return self.enabled and not begun_anew
+        reset_since = self.standing.state == "unknown" and probe.requested_at < self.standing.since
+        return self.enabled and not reset_since
 
-    def take(self, probe: Probe) -> None:
-        """Let a result change the standing."""
+    def apply(self, probe: Probe) -> None:
+        """Update the standing with a result."""
         before, at = self.standing, _finished_at(probe)
-        recent = [*before.recent, Point(round(at.timestamp(), 3), probe.duration_ms or 0, probe.verdict)][-RECENT:]
+        recent = [*before.recent, Point(round(at.timestamp(), 3), probe.duration_ms or 0, probe.verdict)]
+        recent = recent[-RECENT_RESULTS:]
         state = next_state(before.state, [point.verdict for point in recent], self.failures, self.window)
         since = before.since if state == before.state else at
-        self.standing = Standing.model_construct(state=state, since=since, recent=recent)  # of what is valid already
+        self.standing = Standing.model_construct(state=state, since=since, recent=recent)  # already valid
 
 
-async def _watch(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
-    """The targets with these keys that are watched, their standings locked.
+async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
+    """Lock the standings of the monitored targets among these keys; the cursor returns their rows.
 
-    The others are URLs that were probed once, and targets that have been deleted.
+    Other keys are those of URLs that were probed once, and of deleted targets.
     """
     query = """
         SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent
@@ -191,7 +187,7 @@ def _uuid(key: str) -> UUID | None:
 
 @dataclass(slots=True)
 class _Rollup:
-    """The results of a target in five minutes, as far as they are of this transaction."""
+    """The results of a target within ROLLUP_SECONDS, those of this transaction only."""
 
     results: int = 0
     failed: int = 0
@@ -199,26 +195,26 @@ class _Rollup:
 
 
 class _Transaction:
-    """What follows from first results: collected one result after another, written at once."""
+    """Changes derived from first results: collected result by result, written together."""
 
-    def __init__(self, watched: Mapping[str, _Watched]) -> None:
-        self._watched = watched
+    def __init__(self, targets: Mapping[str, _LockedTarget]) -> None:
+        self._targets = targets
         self._rollups: dict[tuple[UUID, datetime], _Rollup] = {}
         self._changes: list[StateChange] = []
-        self._events: list[outbox.Event] = []
+        self._events: list[outbox.OutboxEvent] = []
 
-    def add(self, result: Finished) -> Probe:
-        """Take a result, and return it with the standing that it led to."""
-        probe, target = result.probe, self._watched.get(result.probe.target)
+    def add(self, result: PendingResult) -> Probe:
+        """Collect the changes of a result, and return its probe with the resulting standing."""
+        probe, target = result.probe, self._targets.get(result.probe.target)
         if target is None:
-            self._tell(RESULTS, probe, probe.target, result.carrier)
+            self._publish(RESULTS, probe, probe.target, result.carrier)
             return probe
         before = target.standing.state
-        if target.is_told_by(probe):
-            target.take(probe)
+        if target.accepts(probe):
+            target.apply(probe)
         self._count(target.id, probe)
         probe = probe.model_copy(update={"standing": target.standing})
-        self._tell(RESULTS, probe, probe.target, result.carrier)
+        self._publish(RESULTS, probe, probe.target, result.carrier)
         if target.standing.state != before:
             change = StateChange(
                 target=target.id,
@@ -231,7 +227,7 @@ class _Transaction:
                 detail=probe.detail,
             )
             self._changes.append(change)
-            self._tell(STATES, change, probe.target, result.carrier)
+            self._publish(STATES, change, probe.target, result.carrier)
         return probe
 
     def _count(self, target: UUID, probe: Probe) -> None:
@@ -244,8 +240,8 @@ class _Transaction:
         else:
             rollup.latency[histograms.bucket_of(probe.duration_ms or 0)] += 1
 
-    def _tell(self, topic: str, message: Probe | StateChange, key: str, carrier: Mapping[str, str]) -> None:
-        self._events.append(outbox.Event(topic, key, message.model_dump_json(), dict(carrier)))
+    def _publish(self, topic: str, message: Probe | StateChange, key: str, carrier: Mapping[str, str]) -> None:
+        self._events.append(outbox.OutboxEvent(topic, key, message.model_dump_json(), dict(carrier)))
 
     async def write(self, connection: Connection) -> None:
         """Write standings, rollups, incidents and events."""
@@ -263,12 +259,12 @@ class _Transaction:
             FROM jsonb_to_recordset(%s::jsonb) AS new (target uuid, state text, since timestamptz, recent jsonb)
             WHERE standings.target = new.target"""
         standings = ",".join(
-            f'{{"target":"{target.id}",{target.standing.model_dump_json()[1:]}' for target in self._watched.values()
+            f'{{"target":"{target.id}",{target.standing.model_dump_json()[1:]}' for target in self._targets.values()
         )
         await connection.execute(query.strip(), (f"[{standings}]",))
 
     async def _write_rollups(self, connection: Connection) -> None:
-        """Add to the rollups of the five minutes that the results are of."""
+        """Add the results to their rollups."""
         query = """
             INSERT INTO rollups (target, at, results, failed, latency)
             SELECT target, at, results, failed, latency FROM jsonb_populate_recordset(NULL::rollups, %s::jsonb)
@@ -292,7 +288,7 @@ class _Transaction:
 
 
 async def _record_incident(connection: Connection, change: StateChange) -> None:
-    """Begin, worsen or end the incident of a target that came into another state."""
+    """Open, escalate or close the incident of a target whose state has changed."""
     if change.state in ("degraded", "down"):
         query = """
             INSERT INTO incidents (target, state, started_at, cause, detail) VALUES (%s, %s, %s, %s, %s)
@@ -306,5 +302,5 @@ async def _record_incident(connection: Connection, change: StateChange) -> None:
 
 def _finished_at(probe: Probe) -> datetime:
     if probe.finished_at is None:
-        raise ValueError("only a finished probe is recorded")
+        raise ValueError("only a finished probe can be stored")
     return probe.finished_at

@@ -1,7 +1,6 @@
-"""The targets that are watched, in the record: added, changed, deleted, and listed with what is known of them.
+"""Stores monitored targets in PostgreSQL, and reads them with their standings and last results.
 
-Every change locks a target's standing before the target itself, as the record of a result does, so that the two wait
-for each other instead of for ever.
+Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,18 +13,18 @@ from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from netmon import outbox, tracing
-from netmon.database import QUERY_TIMEOUT, Connection, Database, Row
+from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
 from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
 from netmon.states import State
 from netmon.supervision import deadline
 
 MAX_TARGETS = 2000
-"""Together with their last results they are still one answer of a few megabytes."""
+"""A response with all targets and their last results is then a few megabytes."""
 
 _SETTINGS = tuple(TargetSettings.model_fields)
 _COLUMNS = ", ".join(f'"{name}"' for name in Target.model_fields)
-_RESULT = ", ".join(name for name in Probe.model_fields if name != "standing")
+_RESULT_COLUMNS = ", ".join(name for name in Probe.model_fields if name != "standing")
 
 
 class NameTakenError(Exception):
@@ -33,83 +32,82 @@ class NameTakenError(Exception):
 
 
 class TooManyTargetsError(Exception):
-    """There are MAX_TARGETS already."""
+    """MAX_TARGETS are stored already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the record says of a target: its standing, and its last result, which carries it, if it has one."""
+class Snapshot:
+    """The standing of a target, and its last result, which carries the standing; None without a result."""
 
     standing: Standing
     latest: Probe | None
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A target that was changed; `begun_anew` says since when nothing is known of it, where it is another one now."""
+class TargetChange:
+    """A target after a change; `reset_at` is the time at which its standing was reset, None if it was not."""
 
     target: Target
-    begun_anew: datetime | None
+    reset_at: datetime | None
 
 
-class Watched:
-    """Reads and writes targets, the values of their headers included.
+class TargetStore:
+    """Reads and writes targets, with their credentials.
 
-    Every method raises `psycopg.OperationalError` or `TimeoutError` while the database is away.
+    Every method raises `psycopg.OperationalError` or `TimeoutError` while the database is unavailable.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add(self, settings: TargetSettings) -> Target:
-        """Add a target; its first probe is due at once.
+        """Add a target; its first probe is due immediately.
 
         Raises:
-            NameTakenError, TooManyTargetsError: it is not added.
+            NameTakenError, TooManyTargetsError: the target was not added.
         """
-        return await deadline(self._add(Target.of(settings)), QUERY_TIMEOUT)
+        return await deadline(self._add(Target.of(settings)), QUERY_TIMEOUT_SECONDS)
 
-    async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> Change | None:
-        """Give a target the settings that `to` makes of what it is now; None if there is no such target.
+    async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
+        """Change the settings of a target to `to(target)`; None if there is no such target.
 
-        With another spec it is another target, and one that is paused is not known any more: its state is unknown
-        then, and its incident ends. What was counted of it stays. With another spec, or going on after a pause, it is
-        probed at once.
+        If the spec changes or the target is paused, its standing is reset: the state becomes unknown, and an incident
+        ends; statistics are kept. If the spec changes or the target is resumed, it is probed immediately.
 
         Raises:
-            NameTakenError: nothing is changed; nor is it where `to` raises.
+            NameTakenError: nothing was changed; the same holds for errors that `to` raises.
         """
-        return await deadline(self._change(target, to), QUERY_TIMEOUT)
+        return await deadline(self._change(target, to), QUERY_TIMEOUT_SECONDS)
 
     async def delete(self, target: UUID) -> bool:
-        """Delete a target with its standing, rollups and incidents; whether there was one.
+        """Delete a target with its standing, rollups and incidents; returns whether there was one.
 
-        Its single results go like all others, when they are old enough.
+        Its results are deleted by `netmon.retention`, like all others.
         """
-        return await deadline(self._delete(target), QUERY_TIMEOUT)
+        return await deadline(self._delete(target), QUERY_TIMEOUT_SECONDS)
 
     async def get(self, target: UUID) -> Target | None:
         """The target with this id."""
         query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
-        row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT)
+        row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return Target(**row) if row else None
 
     async def all(self) -> list[Target]:
-        """Every target, by name."""
+        """All targets by name."""
         query = f"SELECT {_COLUMNS} FROM targets ORDER BY lower(name), name"  # noqa: S608 - as above
-        return [Target(**row) for row in await deadline(self._database.all(query, ()), QUERY_TIMEOUT)]
+        return [Target(**row) for row in await deadline(self._database.all(query, ()), QUERY_TIMEOUT_SECONDS)]
 
-    async def known(self, targets: Iterable[UUID]) -> dict[UUID, Known]:
-        """What is known of these targets, as far as they are watched."""
+    async def snapshots(self, targets: Iterable[UUID]) -> dict[UUID, Snapshot]:
+        """The snapshots of those of these targets that exist."""
         query = f"""
             SELECT standings.target, state, since, recent, to_jsonb(last) AS latest
             FROM standings LEFT JOIN LATERAL (
-                SELECT {_RESULT} FROM probes
+                SELECT {_RESULT_COLUMNS} FROM probes
                 WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
                 ORDER BY finished_at DESC LIMIT 1) AS last ON true
             WHERE standings.target = ANY(%s)"""  # noqa: S608 - as above
-        rows = await deadline(self._database.all(query, (list(targets),)), QUERY_TIMEOUT)
-        return {row["target"]: _known(row) for row in rows}
+        rows = await deadline(self._database.all(query, (list(targets),)), QUERY_TIMEOUT_SECONDS)
+        return {row["target"]: _snapshot(row) for row in rows}
 
     async def _add(self, target: Target) -> Target:
         values = _row(target) | {"id": target.id, "created_at": target.created_at, "updated_at": target.updated_at}
@@ -130,7 +128,7 @@ class Watched:
             raise NameTakenError from None
         return target
 
-    async def _change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> Change | None:
+    async def _change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
@@ -142,11 +140,11 @@ class Watched:
                 now = datetime.now(UTC)
                 after = Target(**dict(to(before)), id=target, created_at=before.created_at, updated_at=now)
                 await _update(connection, before, after)
-                begins_anew = after.spec != before.spec or (before.enabled and not after.enabled)
-                if begins_anew:
-                    await _begin_anew(connection, target, now)
-                    await _tell_unknown(connection, after, state, now, "edited" if after.enabled else "paused")
-                return Change(after, now if begins_anew else None)
+                resets = after.spec != before.spec or (before.enabled and not after.enabled)
+                if resets:
+                    await _reset_standing(connection, target, now)
+                    await _publish_unknown(connection, after, state, now, "edited" if after.enabled else "paused")
+                return TargetChange(after, now if resets else None)
         except UniqueViolation:
             raise NameTakenError from None
 
@@ -156,12 +154,12 @@ class Watched:
             state = await _lock_standing(connection, target)
             row = await (await connection.execute(query, (target,))).fetchone()
             if row:
-                await _tell_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
+                await _publish_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
         return row is not None
 
 
 async def _lock_standing(connection: Connection, target: UUID) -> State:
-    """The state of a target, which stays what it is until the transaction ends."""
+    """Lock the standing of a target until the transaction ends; returns its state."""
     query = "SELECT state FROM standings WHERE target = %s FOR UPDATE"
     row = await (await connection.execute(query, (target,))).fetchone()
     return row["state"] if row else "unknown"
@@ -169,8 +167,8 @@ async def _lock_standing(connection: Connection, target: UUID) -> State:
 
 async def _update(connection: Connection, before: Target, after: Target) -> None:
     values = _row(after)
-    at_once = after.spec != before.spec or (after.enabled and not before.enabled)
-    due = "now()" if at_once else "least(due_at, now() + make_interval(secs => %(interval_seconds)s))"
+    immediately = after.spec != before.spec or (after.enabled and not before.enabled)
+    due = "now()" if immediately else "least(due_at, now() + make_interval(secs => %(interval_seconds)s))"
     query = f"""
         UPDATE targets SET {", ".join(f'"{name}" = %({name})s' for name in values)},
         updated_at = %(updated_at)s, due_at = {due}
@@ -178,8 +176,8 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
     await connection.execute(query.strip(), values | {"id": after.id, "updated_at": after.updated_at})
 
 
-async def _begin_anew(connection: Connection, target: UUID, now: datetime) -> None:
-    """Know nothing of a target any more: its standing is new, and its incident ends."""
+async def _reset_standing(connection: Connection, target: UUID, now: datetime) -> None:
+    """Reset the standing of a target to unknown, and close its incident."""
     await connection.execute(
         "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target)
     )
@@ -189,13 +187,13 @@ async def _begin_anew(connection: Connection, target: UUID, now: datetime) -> No
     )
 
 
-async def _tell_unknown(connection: Connection, target: Target, previous: State, now: datetime, cause: str) -> None:
-    """Tell that nothing is known of a target any more, if something was."""
+async def _publish_unknown(connection: Connection, target: Target, previous: State, now: datetime, cause: str) -> None:
+    """Publish the change to the state unknown, unless the target was in it already."""
     if previous != "unknown":
         change = StateChange(
             target=target.id, name=target.name, previous=previous, state="unknown", at=now, cause=cause
         )
-        event = outbox.Event(STATES, str(target.id), change.model_dump_json(), tracing.carrier())
+        event = outbox.OutboxEvent(STATES, str(target.id), change.model_dump_json(), tracing.carrier())
         await outbox.put(connection, [event])
 
 
@@ -204,7 +202,7 @@ def _row(settings: TargetSettings) -> Row:
     return values | {"spec": Jsonb(values["spec"])}
 
 
-def _known(row: Row) -> Known:
+def _snapshot(row: Row) -> Snapshot:
     standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
     latest = Probe(**row["latest"], standing=standing) if row["latest"] else None
-    return Known(standing, latest)
+    return Snapshot(standing, latest)

@@ -1,6 +1,6 @@
-"""Targets: which URL is probed, and the key under which its state is found.
+"""Targets that are URLs, probed once: the normalised URL, and the key of its latest result.
 
-The key is readable, stable and stands in a URL's path as it is: `scheme:host:port` for the root of a host, and
+The key is readable, stable and needs no escaping in a URL path: `scheme:host:port` for the root of a host, and
 `scheme:host:port:DIGEST` for anything else (a path, a query, an IPv6 address), where DIGEST is the first 12 hexadecimal
 digits of the SHA-256 of the normalised URL.
 
@@ -17,27 +17,27 @@ MAX_URL_LENGTH = 2048
 
 
 class InvalidTargetError(ValueError):
-    """The URL cannot be probed; the message says why."""
+    """The URL cannot be probed; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class UrlTarget:
     """A normalised URL and its key."""
 
     url: str
     key: str
 
 
-def parse_target(text: str) -> Target:
-    """The target that `text`, an absolute http or https URL, names.
+def parse_target(text: str) -> UrlTarget:
+    """Parse an absolute http or https URL.
 
     Raises:
-        InvalidTargetError: for anything else, and for a URL with credentials, since it would be stored and shown.
+        InvalidTargetError: `text` is not such a URL, or contains credentials, which would be stored and shown.
     """
     if len(text) > MAX_URL_LENGTH:
         raise InvalidTargetError(f"the URL is longer than {MAX_URL_LENGTH} characters")
     if not text.isprintable() or " " in text:
-        raise InvalidTargetError("the URL contains white space or control characters")
+        raise InvalidTargetError("the URL contains whitespace or control characters")
     try:
         url = URL(text)
         port = url.port
@@ -46,7 +46,7 @@ def parse_target(text: str) -> Target:
     if url.scheme not in ("http", "https"):
         raise InvalidTargetError("the URL must start with http:// or https://")
     if not url.raw_host or port == 0:
-        raise InvalidTargetError("the URL names no host and port that can be connected to")
+        raise InvalidTargetError("the URL has no valid host or port")
     if url.raw_user is not None or url.raw_password is not None:
         raise InvalidTargetError("the URL must not contain credentials")
 
@@ -55,4 +55,4 @@ def parse_target(text: str) -> Target:
     key = f"{url.scheme}:{host.replace(':', '-').replace('%', '-')}:{port}"
     if normalised.raw_path_qs != "/" or ":" in host:
         key += f":{hashlib.sha256(str(normalised).encode()).hexdigest()[:12]}"
-    return Target(url=str(normalised), key=key)
+    return UrlTarget(url=str(normalised), key=key)

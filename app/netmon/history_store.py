@@ -1,11 +1,11 @@
-"""What was: incidents, statistics and series of targets, from the rollups wherever they are fine enough."""
+"""Incidents, statistics and series of targets, from rollups where their resolution is sufficient."""
 
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 from netmon import histograms
-from netmon.database import QUERY_TIMEOUT, Database, Row
+from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Incident, Series, Statistics
 from netmon.supervision import deadline
 
@@ -27,21 +27,21 @@ STEPS: dict[Span, timedelta] = {
     "7d": timedelta(minutes=40),
     "30d": timedelta(hours=3),
 }
-"""From one point of a series to the next: not more than MAX_POINTS of them."""
+"""Time between two points of a series, so that a span has at most MAX_POINTS."""
 MAX_POINTS = 300
 
 
-class History:
-    """Reads what was recorded.
+class HistoryStore:
+    """Reads stored results, rollups and incidents.
 
-    Every method raises `psycopg.OperationalError` or `TimeoutError` while the database is away.
+    Every method raises `psycopg.OperationalError` or `TimeoutError` while the database is unavailable.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
-        """The incidents of a target, or of all, newest first."""
+        """The incidents of a target, or of all targets, newest first."""
         query = """
             SELECT incidents.*, targets.name FROM incidents JOIN targets ON targets.id = incidents.target
             WHERE %(target)s::uuid IS NULL OR target = %(target)s
@@ -50,14 +50,14 @@ class History:
         return [Incident(**row) for row in rows]
 
     async def statistics(self, target: UUID, window: Window) -> Statistics | None:
-        """Of the window that ends now; None if there is no such target."""
-        # Each bucket is summed where it stands: rows made of them take some four times as long.
+        """Statistics of a target within the window that ends now; None if there is no such target."""
+        # Each bucket is summed by its index: unnesting the arrays takes about four times as long.
         buckets = ", ".join(f"sum(latency[{number}])" for number in range(1, histograms.BUCKETS + 1))
         query = f"""
             SELECT sum(results) AS results, sum(failed) AS failed, ARRAY[{buckets}] AS latency
             FROM targets LEFT JOIN rollups ON target = id AND at > now() - %(window)s
             WHERE id = %(target)s GROUP BY id"""  # noqa: S608 - numbers of this code
-        row = await deadline(self._database.one(query, {"target": target, "window": WINDOWS[window]}), QUERY_TIMEOUT)
+        row = await self._one(query, {"target": target, "window": WINDOWS[window]})
         if row is None:
             return None
         results, failed = int(row["results"] or 0), int(row["failed"] or 0)
@@ -73,18 +73,18 @@ class History:
         )
 
     async def series(self, target: UUID, span: Span) -> Series | None:
-        """Of the span that ends now; None if there is no such target.
+        """Series of a target over the span that ends now; None if there is no such target.
 
-        Up to six hours it is of single results, as long as MAX_POINTS hold them, and else of results together.
+        Points are single results for spans of up to six hours with at most MAX_POINTS results, otherwise aggregates.
         """
-        if await deadline(self._database.one("SELECT 1 FROM targets WHERE id = %s", (target,)), QUERY_TIMEOUT) is None:
+        if await self._one("SELECT 1 FROM targets WHERE id = %(target)s", {"target": target}) is None:
             return None
         if span not in ("1h", "6h"):
             return await self._from_rollups(target, span)
-        return await self._of_single_results(target, span) or await self._from_results(target, span)
+        return await self._from_single_results(target, span) or await self._from_results(target, span)
 
-    async def _of_single_results(self, target: UUID, span: Span) -> Series | None:
-        """None if there are more than can be plotted one by one."""
+    async def _from_single_results(self, target: UUID, span: Span) -> Series | None:
+        """None if there are more than MAX_POINTS results."""
         query = f"""
             SELECT extract(epoch FROM finished_at)::float8 AS at, duration_ms, status FROM probes
             WHERE target = %(target)s AND finished_at > now() - %(span)s
@@ -117,7 +117,7 @@ class History:
         return _series(span, rows, [each[0] for each in percentiles], [each[1] for each in percentiles])
 
     async def _from_rollups(self, target: UUID, span: Span) -> Series:
-        # Most buckets of a rollup are empty: they are left out before anything is sorted or sent.
+        # Most buckets of a rollup are empty: they are filtered out before sorting and transfer.
         query = """
             WITH counted AS (
                 SELECT date_bin(%(step)s, at, 'epoch') AS step, results, failed, latency
@@ -141,12 +141,15 @@ class History:
             [histograms.percentile(each, 0.95) for each in counts],
         )
 
+    async def _one(self, query: str, parameters: Row) -> Row | None:
+        return await deadline(self._database.one(query, parameters), QUERY_TIMEOUT_SECONDS)
+
     async def _all(self, query: str, parameters: Row) -> list[Row]:
-        return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT)
+        return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
 
 
 def _filled(row: Row) -> list[int]:
-    """The buckets of a step, the empty ones included."""
+    """All buckets of a step, including empty ones."""
     counts = [0] * histograms.BUCKETS
     for number, count in zip(row["numbers"] or (), row["counts"] or (), strict=True):
         counts[number - 1] = int(count)

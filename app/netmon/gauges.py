@@ -1,4 +1,4 @@
-"""Gauges of what lies outside this process: asked for every few seconds, and taken away when nobody answers."""
+"""Gauges of state outside this process: measured periodically, and removed while a measurement fails."""
 
 import asyncio
 import math
@@ -13,27 +13,27 @@ from netmon.logs import logger
 from netmon.states import State
 from netmon.supervision import deadline, describe
 
-EVERY = 3.0
-TIMEOUT = 3.0
+INTERVAL_SECONDS = 3.0
+TIMEOUT_SECONDS = 3.0
 TARGET_STATES = (*get_args(State), "paused")
 
 log = logger(__name__)
 
 
 async def watch(measure: Callable[[], Awaitable[None]], forget: Callable[[], None]) -> None:
-    """Measure every EVERY seconds, for ever; where it fails, `forget` takes the old value away: it may be wrong now."""
-    with tracing.quiet():
+    """Measure every INTERVAL_SECONDS until cancelled; after a failure, `forget` removes the stale value."""
+    with tracing.untraced():
         while True:
             try:
-                await deadline(measure(), TIMEOUT)
+                await deadline(measure(), TIMEOUT_SECONDS)
             except Exception as error:
-                log.debug("not measured", reason=describe(error))
+                log.debug("measurement failed", reason=describe(error))
                 forget()
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL_SECONDS)
 
 
 async def dependencies(checks: HealthChecks) -> None:
-    """Keep `netmon_dependency_up`, for ever."""
+    """Update `netmon_dependency_up` until cancelled."""
 
     async def measure() -> None:
         for dependency, verdict in (await checks.run()).items():
@@ -43,7 +43,7 @@ async def dependencies(checks: HealthChecks) -> None:
 
 
 async def queues(link: Link) -> None:
-    """Keep `netmon_queue_messages`, for ever."""
+    """Update `netmon_queue_messages` until cancelled."""
 
     async def measure() -> None:
         for queue in (QUEUE, DEAD_QUEUE):
@@ -52,19 +52,19 @@ async def queues(link: Link) -> None:
     await watch(measure, metrics.QUEUE_MESSAGES.clear)
 
 
-async def recorded(database: Database) -> None:
-    """Keep the gauges of what the database knows, for ever; they are NaN while it is away."""
+async def backlog(database: Database) -> None:
+    """Update the gauges of the backlog and the targets until cancelled; without the database the backlog is NaN."""
 
     async def measure() -> None:
         found = await database.backlog()
-        for gauge, value in zip(metrics.RECORDED, found, strict=True):
+        for gauge, value in zip(metrics.BACKLOG, found, strict=True):
             gauge.set(value)
         states = await database.states()
         for state in TARGET_STATES:
             metrics.TARGETS.labels(state).set(states.get(state, 0))
 
     def forget() -> None:
-        for gauge in metrics.RECORDED:
+        for gauge in metrics.BACKLOG:
             gauge.set(math.nan)
         metrics.TARGETS.clear()
 

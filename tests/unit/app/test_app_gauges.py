@@ -1,11 +1,11 @@
-"""Gauges of what lies outside: an old value is not told as if it were true."""
+"""Gauges: values, and their removal while a measurement fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from netmon import metrics, signals, web
+from netmon import gauges, metrics, web
 from netmon.health import HealthChecks
 from netmon.settings import Settings
 from tests.unit.app.waiting import until
@@ -14,59 +14,59 @@ pytestmark = pytest.mark.anyio
 
 
 async def run(work: Awaitable[None], holds: Callable[[], object]) -> None:
-    """For as long as it takes."""
+    """Run `work` until `holds`."""
     task = asyncio.ensure_future(work)
     await until(holds)
     task.cancel()
 
 
-async def test_dependencies_are_told_one_by_one() -> None:
-    async def well() -> None:
+async def test_each_dependency_has_its_own_value() -> None:
+    async def available() -> None:
         return None
 
-    async def away() -> None:
-        raise OSError("away")
+    async def unavailable() -> None:
+        raise OSError("unavailable")
 
     def values() -> dict[str, float]:
         samples = next(iter(metrics.DEPENDENCY_UP.collect())).samples
         return {sample.labels["dependency"]: sample.value for sample in samples}
 
     metrics.DEPENDENCY_UP.clear()
-    await run(signals.dependencies(HealthChecks({"redis": well, "kafka": away})), lambda: len(values()) == 2)
+    await run(gauges.dependencies(HealthChecks({"redis": available, "kafka": unavailable})), lambda: len(values()) == 2)
     assert values() == {"redis": 1, "kafka": 0}
 
 
-async def test_what_cannot_be_asked_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_measurement_removes_the_stale_value(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics.QUEUE_MESSAGES.labels("probes").set(7)
 
     class Link:
         async def messages(self, _queue: str) -> int:
-            raise OSError("away")
+            raise OSError("unavailable")
 
-    def forgotten() -> bool:
+    def removed() -> bool:
         return not next(iter(metrics.QUEUE_MESSAGES.collect())).samples
 
-    assert not forgotten()
-    await run(signals.queues(Link()), forgotten)  # type: ignore[arg-type]
+    assert not removed()
+    await run(gauges.queues(Link()), removed)  # type: ignore[arg-type]
 
 
-async def test_what_hangs_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "TIMEOUT", 0.01)
-    forgotten: list[bool] = []
+async def test_a_hanging_measurement_removes_the_stale_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "TIMEOUT_SECONDS", 0.01)
+    removed: list[bool] = []
 
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    await run(signals.watch(hang, lambda: forgotten.append(True)), lambda: forgotten)
+    await run(gauges.watch(hang, lambda: removed.append(True)), lambda: removed)
 
 
-async def test_counts_begin_at_zero(app_settings: Settings) -> None:
+async def test_request_counters_start_at_zero(app_settings: Settings) -> None:
     app = web.create_app(app_settings, title="test")
 
     @app.post("/api/somethings", status_code=202)
     async def something() -> None: ...
 
-    web.count_from_zero(app)
+    web.initialise_counters(app)
     counts = {
         (sample.labels["method"], sample.labels["status"]): sample.value
         for sample in next(iter(metrics.HTTP_REQUESTS.collect())).samples

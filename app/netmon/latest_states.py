@@ -1,4 +1,4 @@
-"""The latest state of each target, in Redis: a projection of the events, rebuilt from them or from the record."""
+"""The latest state of each target in Redis: a projection of the events, which PostgreSQL can restore."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,12 +12,12 @@ from redis.backoff import NoBackoff
 from netmon import tracing
 from netmon.models import Probe, Standing
 
-KEYS = "netmon:"
-"""What the keys of the application begin with: its account has no right to others."""
-TIME_TO_LIVE = 2 * 24 * 3600
-"""Seconds a state is kept without a new event, twice the longest interval; the record has it for longer."""
+KEY_PREFIX = "netmon:"
+"""Prefix of all keys of the application, whose Redis account has no access to other keys."""
+TTL_SECONDS = 2 * 24 * 3600
+"""Time to live of a state without a new event: twice the longest interval. PostgreSQL keeps it for longer."""
 
-# Compares and sets in one step, since events of one target can arrive late, twice, or in two workers.
+# Compares and sets atomically, since events of a target can arrive late, repeatedly, or in two workers.
 _PUT = """
 local applied = {}
 for number, key in ipairs(KEYS) do
@@ -46,7 +46,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def connect(url: str) -> Redis:
-    """A client that answers or fails within a second and retries a broken connection once."""
+    """A client that fails within about a second, and retries once after a broken connection."""
     return Redis.from_url(
         url,
         socket_timeout=0.7,
@@ -57,7 +57,7 @@ def connect(url: str) -> Redis:
 
 
 class _Update(NamedTuple):
-    """What is to be known of a target: a state as of a time, or none since then."""
+    """A state of a target as of a time; an empty state means that it has had no result since then."""
 
     target: str
     at: datetime
@@ -65,42 +65,42 @@ class _Update(NamedTuple):
 
 
 class LatestStates:
-    """Reads and writes latest states. Every method raises `redis.RedisError` while Redis is away."""
+    """Reads and writes latest states. Every method raises `redis.RedisError` while Redis is unavailable."""
 
     def __init__(self, url: str) -> None:
         self._redis = connect(url)
 
     async def put(self, *probes: Probe, spans: Iterable[Span] | None = None) -> list[bool]:
-        """Make finished probes their targets' states, one after another, unless later ones are known.
+        """Store finished probes as the states of their targets, in order, unless a later one is stored.
 
         Args:
-            probes: several of one target are in order.
-            spans: to whose traces it belongs, unless it is the current one.
+            probes: finished probes; several of one target must be in chronological order.
+            spans: the spans that the write is traced under; the current one by default.
 
         Returns:
-            Whether each was applied. Where this fails, some may have been.
+            Whether each probe was applied. If this method raises, some may have been.
         """
         return await self._put([_update(probe) for probe in probes], spans)
 
     async def put_unknown(self, target: str, since: datetime) -> bool:
-        """Let a target have no result since then, unless a later one is known; whether it was applied."""
+        """Store that a target has had no result since then, unless one is stored; returns whether it was applied."""
         [applied] = await self._put([_Update(target, since, b"")])
         return applied
 
     async def get(self, target: str) -> Probe | None:
-        """The state of a target, if it is known here."""
+        """The last finished probe of a target; None if none is stored."""
         state = await self._redis.hget(_key(target), "state")
         return Probe.decode(state) if state else None
 
-    async def of(self, targets: Sequence[str]) -> list[Probe | Standing | None]:
-        """The states of targets, in their order: a bare standing of one without a result, None where none is known."""
+    async def get_many(self, targets: Sequence[str]) -> list[Probe | Standing | None]:
+        """The states of targets, in their order: a standing for a target without a result, None if none is stored."""
         if not targets:
             return []
         found = await self._redis.eval(_GET, len(targets), *map(_key, targets))
         return [_state(at, state) for at, state in zip(found[::2], found[1::2], strict=True)]
 
-    async def forget(self, target: str) -> None:
-        """Know nothing of a target any more."""
+    async def delete(self, target: str) -> None:
+        """Delete the state of a target."""
         await self._redis.delete(_key(target))
 
     async def check(self) -> None:
@@ -114,13 +114,13 @@ class LatestStates:
     async def _put(self, updates: Sequence[_Update], spans: Iterable[Span] | None = None) -> list[bool]:
         parents = [get_current_span()] if spans is None else spans
         attributes = {"db.system.name": "redis", "db.operation.name": "EVAL"}
-        with tracing.shared("EVAL", SpanKind.CLIENT, attributes, parents):
-            # Not by the script's digest: Redis forgets scripts when it restarts.
+        with tracing.shared_span("EVAL", SpanKind.CLIENT, attributes, parents):
+            # EVAL rather than EVALSHA: Redis loses cached scripts when it restarts.
             applied = await self._redis.eval(
                 _PUT,
                 len(updates),
                 *(_key(update.target) for update in updates),
-                TIME_TO_LIVE,
+                TTL_SECONDS,
                 *(argument for update in updates for argument in (_microseconds(update.at), update.state)),
             )
         return [bool(each) for each in applied]
@@ -128,7 +128,7 @@ class LatestStates:
 
 def _update(probe: Probe) -> _Update:
     if probe.finished_at is None:
-        raise ValueError("only a finished probe is a state")
+        raise ValueError("only a finished probe can be stored as a state")
     return _Update(probe.target, probe.finished_at, probe.encode())
 
 
@@ -137,7 +137,7 @@ def _microseconds(at: datetime) -> int:
 
 
 def _key(target: str) -> str:
-    return f"{KEYS}latest:{target}"
+    return f"{KEY_PREFIX}latest:{target}"
 
 
 def _state(at: bytes | None, state: bytes | None) -> Probe | Standing | None:
