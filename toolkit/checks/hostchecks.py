@@ -154,23 +154,23 @@ def probe(host: Host) -> str:
         posted = host.request("POST", "app", "/api/probes", json={"url": TARGET}, headers=access)
         accepted = require_status(posted, 202).json()
         path = f"/api/probes/{accepted['id']}"
-        result = until(host, "the probe to finish", lambda: finished(host, path))
+        result = until(host, "the probe to finish", lambda: finished_probe(host, path))
         if result.get("http_status") != 200 or result.get("error"):
             raise CheckError(f"the probe of {TARGET} returned {result.get('error') or result.get('http_status')}")
         event = event_of(str(accepted["id"]))
-        until(host, "the latest state in the cache", lambda: cached(host, accepted["target"], result["finished_at"]))
+        until(host, "the latest state in the cache", lambda: is_cached(host, accepted["target"], result["finished_at"]))
         if metered and published_jobs(host) <= before:
             raise CheckError("netmon_jobs_published_total in /api/metrics did not increase")
     return f"{TARGET} probed in {result['duration_ms']:.0f} ms, stored, {event}cached{', counted' if metered else ''}"
 
 
-def finished(host: Host, path: str) -> dict[str, Any] | None:
+def finished_probe(host: Host, path: str) -> dict[str, Any] | None:
     """The probe, once finished."""
     body: dict[str, Any] = require_status(host.get("app", path), 200).json()
     return None if body["status"] in QUEUED else body
 
 
-def cached(host: Host, target: str, since: str) -> bool:
+def is_cached(host: Host, target: str, since: str) -> bool:
     """Whether the latest state of the target is served from the cache and not older than ``since``."""
     response = host.get("app", f"/api/targets/{target}/latest")
     hit = response.status_code == 200 and response.headers.get("X-Cache") == "hit"
