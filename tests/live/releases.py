@@ -29,7 +29,7 @@ NEVER_HEALTHY = BrokenRelease(
     "app/netmon/health.py",
     'healthy = not lifecycle.draining and "error" not in verdicts.values()',
     "healthy = False",
-    "not everything is healthy",
+    "not all services became healthy",
 )
 CRASHES = BrokenRelease(
     "crashes",

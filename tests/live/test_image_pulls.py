@@ -89,10 +89,10 @@ def test_sizes_are_listed(served: tuple[Registry, Stack]) -> None:
 @pytest.mark.parametrize(
     ("kind", "why", "fix"),
     [
-        ("lacks", "the registry has no such image (manifest", "correct the tag in docker-compose.yml"),
-        ("denies", "the registry refuses it", "docker login {address} with another account"),
-        ("login", "a login is needed", "docker login {address}, then run this again"),
-        ("stalls", f"the registry stalls (no byte for {STALL} s)", "name a mirror in .env"),
+        ("lacks", "the image does not exist in the registry (manifest", "correct the tag in docker-compose.yml"),
+        ("denies", "access denied", "docker login {address} with another account"),
+        ("login", "authentication required", "docker login {address}, then retry"),
+        ("stalls", f"the registry stalled (no data for {STALL} s)", "set a mirror in .env"),
     ],
 )
 def test_a_permanent_error_fails_fast(served: tuple[Registry, Stack], kind: str, why: str, fix: str) -> None:
@@ -169,11 +169,11 @@ def test_ctrl_c_stops_running_pulls(served: tuple[Registry, Stack]) -> None:
     [
         (None, "usable"),
         (Trouble("limits", 1), "usable"),
-        (Trouble("stalls"), "unreachable: the registry stalls"),
+        (Trouble("stalls"), "unreachable: the registry stalled"),
         (Trouble("fails"), "unreachable: the registry fails"),
-        (Trouble("lacks"), "refused: the registry has no such image"),
-        (Trouble("login"), "refused: a login is needed"),
-        (Trouble("limits"), "refused: the rate limit of the registry is used up"),
+        (Trouble("lacks"), "refused: the image does not exist in the registry"),
+        (Trouble("login"), "refused: authentication required"),
+        (Trouble("limits"), "refused: the rate limit of the registry is exceeded"),
     ],
 )
 def test_the_registry_probe_distinguishes_refusals_from_unreachable_registries(

@@ -32,7 +32,7 @@ def test_images_are_locked_and_pulled_by_digest(registry: tuple[Registry, Stack]
     served, stack = registry
     missing = stack.invoke("images.lock", "--check", check=False)
     assert missing.returncode == 1
-    assert "library/redis:8.10.2-alpine: missing in images.lock" in missing.stdout
+    assert "library/redis:8.10.2-alpine: missing from images.lock" in missing.stdout
 
     stack.invoke("images.lock")
     assert "up to date" in stack.invoke("images.lock", "--check").stdout
@@ -70,7 +70,7 @@ def test_a_moved_tag_is_reported_and_an_unreachable_registry_keeps_the_lock(regi
     env.write_text(env.read_text().replace(f"REGISTRY={served.address}", "REGISTRY=localhost:1"))
     failed = stack.invoke("images.lock", check=False)
     assert failed.returncode == 1
-    assert "cannot find out the digest of localhost:1/" in failed.stderr
+    assert "cannot resolve the digest of localhost:1/" in failed.stderr
     assert "no lock was changed" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert lock.read_text() == before

@@ -138,7 +138,7 @@ def test_reload_repairs_a_failed_reload(stack: Stack) -> None:
 @pytest.mark.image_set
 def test_status_lists_unavailable_services(stack: Stack) -> None:
     table = stack.invoke("status").stdout
-    listed = set(re.findall(r"^absent: ([\w-]+): not in the local images", table, re.MULTILINE))
+    listed = set(re.findall(r"^unavailable: ([\w-]+): not in the local images", table, re.MULTILINE))
     assert listed == stack.unavailable(), table
 
 

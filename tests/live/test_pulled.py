@@ -56,7 +56,7 @@ def published(machine: Machine) -> set[str]:
 
 
 def test_quickstart_starts_everything_from_scratch(machine: Machine, quickstart: str) -> None:
-    assert "images: pulled, because the registry can be reached" in quickstart
+    assert "images: pulled, because the registry is reachable" in quickstart
     assert "NETMON_IMAGES=pulled" in machine.read(".env")
     assert "images/compose" not in machine.read(".env")
     checks = {check["name"]: check["outcome"] for check in CHECK.finditer(quickstart)}
@@ -106,11 +106,11 @@ class TestFaultyRegistry:
     @pytest.mark.parametrize(
         ("fault", "why", "fix"),
         [
-            pytest.param("lacks", "no such image", "correct the tag in docker-compose.monitoring.yml", id="lacks"),
-            pytest.param("limit", "the rate limit of the registry is used up", "docker login", id="limit"),
-            pytest.param("login", "a login is needed", f"docker login {REGISTRY}, then run this again", id="login"),
-            pytest.param("stall", f"stalls (no byte for {STALL} s)", "name a mirror in .env", id="stall"),
-            pytest.param("silent", "the registry ", "name a mirror in .env", id="silent"),
+            pytest.param("lacks", "does not exist", "correct the tag in docker-compose.monitoring.yml", id="lacks"),
+            pytest.param("limit", "the rate limit of the registry is exceeded", "docker login", id="limit"),
+            pytest.param("login", "authentication required", f"docker login {REGISTRY}, then retry", id="login"),
+            pytest.param("stall", f"stalled (no data for {STALL} s)", "set a mirror in .env", id="stall"),
+            pytest.param("silent", "the registry ", "set a mirror in .env", id="silent"),
         ],
     )
     def test_a_permanent_fault_is_an_error(
@@ -150,7 +150,7 @@ class TestFaultyRegistry:
         with machine.fault("lacks", name=EXTRA):
             failed = machine.invoke("up", timeout=120, check=False)
         assert failed.returncode == 1, failed.stdout + failed.stderr
-        assert "the registry has no such image" in failed.stderr
+        assert "the image does not exist in the registry" in failed.stderr
         assert {name: each["Id"] for name, each in containers(machine).items()} == before
         machine.invoke("up", "--no-smoke")
         assert containers(machine)["jaeger"]["State"]["Health"]["Status"] == "healthy"

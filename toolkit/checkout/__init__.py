@@ -1,1 +1,1 @@
-"""The files of a checkout and what they say: invoke.yaml, .env, secrets/, dashboards; no engine is needed."""
+"""The data in a checkout: invoke.yaml, .env, secrets/, dashboards, expectations; needs no Docker Engine."""

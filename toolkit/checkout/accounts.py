@@ -1,4 +1,4 @@
-"""What can be rotated: a password, and where its account has two users the one in use as well."""
+"""Accounts whose password can be rotated; some alternate between two users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolkit.core.errors import ToolkitError
 
 @dataclass(frozen=True)
 class Credential:
-    """What a client logs in with."""
+    """A user name and a password."""
 
     user: str
     password: str
@@ -20,43 +20,43 @@ class Credential:
 
 @dataclass(frozen=True)
 class Account:
-    """A password, and the secret that names its user where the account has two of them in turn."""
+    """A password and, if the account alternates between two users, the secret that names the current one."""
 
     password: Secret
     users: Secret | None = None
 
     @property
     def name(self) -> str:
-        """What a rotation of it is called by."""
+        """Its name in ``invoke secrets.rotate``."""
         return self.users.name.removesuffix("_user") if self.users else self.password.name
 
     @property
     def service(self) -> str:
-        """The service that asks for it."""
+        """The service that authenticates it."""
         return self.password.service
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The files that change together, the user's first."""
+        """The secrets that change together, the user first."""
         return (self.users, self.password) if self.users else (self.password,)
 
     def current_values(self, project: Project) -> dict[str, str]:
-        """The values in use, by secret.
+        """The current values, by secret.
 
         Raises:
-            ToolkitError: one of the files cannot be used.
+            ToolkitError: a file is missing, unreadable or invalid.
         """
         return {secret.name: credentials.load(project, secret) for secret in self.secrets}
 
     def next_values(self, current: Mapping[str, str]) -> dict[str, str]:
-        """New values: a password made by chance and, of two users, the other one."""
+        """New values: a random password and, if there are two users, the other one."""
         values = {self.password.name: credentials.generate()}
         if self.users:
             values[self.users.name] = next(user for user in self.users.users if user != current[self.users.name])
         return values
 
     def credential(self, values: Mapping[str, str]) -> Credential:
-        """What these values let in."""
+        """The credential that these values form."""
         user = values[self.users.name] if self.users else self.password.user
         return Credential(user, values[self.password.name])
 
@@ -70,10 +70,10 @@ def accounts(project: Project) -> list[Account]:
 
 
 def require_account(project: Project, name: str) -> Account:
-    """The account of a name, which may be that of its password's file.
+    """The account with a name, which may also be that of its password file.
 
     Raises:
-        ToolkitError: there is none; the known names are listed. Exit code 2.
+        ToolkitError: the name is unknown; the message lists the known ones. Exit code 2.
     """
     known = accounts(project)
     for account in known:

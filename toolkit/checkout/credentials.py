@@ -1,4 +1,4 @@
-"""The credentials of a checkout: files in secrets/, made here, read here, and held against one rule."""
+"""The credentials in secrets/: generated, read and validated against one rule."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 
 RULE = "letters, digits, '-' and '_', starting with a letter or a digit, 16 to 128 characters"
-# What .env holds in the place of a password where the containers read the files themselves.
 UNUSED = "unused"
+"""The placeholder in .env for a password that containers read from its file."""
 
 
 def problem(value: str, users: Sequence[str] = ()) -> str | None:
-    """Why ``value`` is refused as a password or, where there are ``users`` to choose from, as one of them; else None.
+    """Why ``value`` is invalid as a password or, given ``users``, as one of them; None if it is valid.
 
-    Every value is used as it is in URLs, configuration files, command lines and .env, each with characters of its own
-    that would have to be escaped: the rule allows what is the same in all of them.
+    Values are used unescaped in URLs, configuration files, command lines and .env, so the rule only allows characters
+    that are literal in all of them.
     """
     if not value:
         return "it is empty"
     if users:
-        return None if value in users else f"it names none of the users {', '.join(users)}"
+        return None if value in users else f"it is not one of the users {', '.join(users)}"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
-        return f"it contains a character that is not allowed; the rule: {RULE}"
+        return f"it contains a character that is not allowed; allowed: {RULE}"
     if not value[0].isalnum():
-        return f"it does not start with a letter or a digit; the rule: {RULE}"
+        return f"it does not start with a letter or a digit; allowed: {RULE}"
     if not 16 <= len(value) <= 128:
-        return f"it is too {'short' if len(value) < 16 else 'long'}; the rule: {RULE}"
+        return f"it is too {'short' if len(value) < 16 else 'long'}; allowed: {RULE}"
     return None
 
 
 def generate() -> str:
-    """A new password: 43 characters, 256 bits of chance."""
+    """A new password: 43 characters with 256 bits of entropy."""
     while True:
         value = secrets.token_urlsafe(32)
         if problem(value) is None:
@@ -51,19 +51,19 @@ def path_of(project: Project, name: str) -> Path:
 
 
 def load(project: Project, secret: Secret) -> str:
-    """The credential in its file, the one in use where there are several.
+    """The credential in its file; of several tokens the one in use.
 
     Raises:
-        ToolkitError: the file is missing, unreadable, empty or breaks the rule; the value is not shown.
+        ToolkitError: the file is missing, unreadable or invalid; the message does not contain the value.
     """
     return load_all(project, secret)[0]
 
 
 def load_all(project: Project, secret: Secret) -> list[str]:
-    """Every value in the file of a credential: its content without one trailing newline, of a token each line.
+    """Every value in a credential's file: its content without one trailing newline, or each line of a token file.
 
     Raises:
-        ToolkitError: as `load`.
+        ToolkitError: see `load`.
     """
     name = secret.file
     try:
@@ -71,22 +71,22 @@ def load_all(project: Project, secret: Secret) -> list[str]:
     except FileNotFoundError as error:
         raise ToolkitError(f"{name} is missing", fix="run: invoke setup") from error
     except OSError as error:
-        fix = f"make {name} a file that your account can read"
+        fix = f"make {name} a regular file that your account can read"
         raise ToolkitError(f"cannot read {name}", error.strerror or str(error), fix) from error
     except UnicodeDecodeError as error:
-        why = f"it is not plain text; the rule: {RULE}"
-        raise ToolkitError(f"{name} is refused", why, f"write a valid password into {name}") from error
+        why = f"it is not plain text; allowed: {RULE}"
+        raise ToolkitError(f"{name} is invalid", why, f"write a valid password into {name}") from error
     values = content.split("\n") if secret.token else [content]
     broken = next(filter(None, (problem(value, secret.users) for value in values)), None)
     if broken:
         valid = "the user in use" if secret.users else "a valid password"
-        fix = f"write {valid} into {name}, or delete the file where no volume knows it and run: invoke setup"
-        raise ToolkitError(f"{name} is refused", broken, fix)
+        fix = f"write {valid} into {name}, or, if no volume uses it yet, delete the file and run: invoke setup"
+        raise ToolkitError(f"{name} is invalid", broken, fix)
     return values
 
 
 def first_line(project: Project, name: str) -> str | None:
-    """What the first line in the file of a credential says, valid or not; None where it cannot be read."""
+    """The first line of a credential's file, valid or not; None if the file cannot be read."""
     try:
         return path_of(project, name).read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError):
@@ -94,10 +94,10 @@ def first_line(project: Project, name: str) -> str | None:
 
 
 def read(project: Project) -> dict[str, str]:
-    """Every credential, by the variable that it fills.
+    """Every credential, by its variable in .env.
 
     Raises:
-        ToolkitError: one of them cannot be used, see `load`.
+        ToolkitError: one of them is invalid, see `load`.
     """
     return {secret.variable: load(project, secret) for secret in project.secrets.values()}
 
@@ -106,34 +106,34 @@ def user_of(project: Project, secret: Secret) -> str:
     """The user that a password belongs to.
 
     Raises:
-        ToolkitError: the file that names the user cannot be used, see `load`.
+        ToolkitError: the file that names the user is invalid, see `load`.
     """
     return load(project, project.secrets[secret.user_file]) if secret.user_file else secret.user
 
 
 def authorization(project: Project) -> dict[str, str]:
-    """The header that lets a request write to the API.
+    """The header that authorizes a write request to the API.
 
     Raises:
-        ToolkitError: the token cannot be used, see `load`.
+        ToolkitError: the token is invalid, see `load`.
     """
     return {"Authorization": f"Bearer {load(project, project.secrets['api_token'])}"}
 
 
 def ensure(project: Project) -> list[str]:
-    """Create the credentials that are missing, from .env where it has the value, else from chance.
+    """Create missing credentials, from .env if it has the value, else at random.
 
-    Of the users of an account the first is in use. Everything that exists is checked before anything is written, and
-    no file that exists is touched.
+    An account with several users starts with the first. Existing values are validated before anything is written;
+    existing files are never changed.
 
     Returns:
-        The names of those that were created.
+        The names of the created credentials.
 
     Raises:
-        ToolkitError: a value breaks the rule, .env and secrets/ disagree, or a file cannot be written.
+        ToolkitError: a value is invalid, .env and secrets/ differ, or a file cannot be written.
     """
-    settled = {secret.name: _initial_value(project, secret) for secret in project.secrets.values()}
-    missing = {name: value for name, value in settled.items() if value is not None}
+    initial = {secret.name: _initial_value(project, secret) for secret in project.secrets.values()}
+    missing = {name: value for name, value in initial.items() if value is not None}
     _make_private(project.secrets_dir)
     for name in project.secrets:
         files.remove_temporaries(path_of(project, name))
@@ -143,7 +143,7 @@ def ensure(project: Project) -> list[str]:
 
 
 def _initial_value(project: Project, secret: Secret) -> str | None:
-    """The value that a credential without a file gets, or None where there is one."""
+    """The initial value of a credential without a file; None if the file exists."""
     if os.path.lexists(path_of(project, secret.name)):
         require_consistent(project, secret)
         return None
@@ -151,41 +151,41 @@ def _initial_value(project: Project, secret: Secret) -> str | None:
     broken = problem(value, secret.users) if value else None
     if broken:
         variable = secret.variable
-        raise ToolkitError(f"{variable} in .env is refused", broken, f"choose another {variable} in .env")
+        raise ToolkitError(f"{variable} in .env is invalid", broken, f"choose another {variable} in .env")
     return value or next(iter(secret.users), "") or generate()
 
 
 def require_consistent(project: Project, secret: Secret) -> str:
-    """A credential that has a file, which .env does not contradict.
+    """The credential in its file, if .env has no other value for it.
 
     Raises:
-        ToolkitError: the file cannot be used, or .env has another value.
+        ToolkitError: the file is invalid, or .env has another value.
     """
     value = load(project, secret)
     if env_value(project, secret) not in {"", value}:
         raise ToolkitError(
             f"{secret.file} and {secret.variable} in .env differ",
-            "only one of them can be the one that the services know",
-            f"put the right one into {secret.file}, delete the line of {secret.variable} in .env, "
+            "the services accept only one of them",
+            f"write the correct value into {secret.file}, delete the line {secret.variable} in .env, "
             "then run: invoke setup",
         )
     return value
 
 
 def env_value(project: Project, secret: Secret) -> str:
-    """The credential that .env holds, empty where it holds none."""
+    """The value of a credential in .env; empty if there is none."""
     value = project.env.get(secret.variable, "")
     return "" if value == UNUSED else value
 
 
 def protect(project: Project) -> list[str]:
-    """Give the folder to its owner alone, and let the containers' accounts read the files in it.
+    """Make the secret files readable for the containers' users.
 
-    A mounted file keeps the host's permissions, and the containers run as other users: what keeps other users of this
-    machine out is the folder.
+    A mounted file keeps the host's permissions, and containers run as other users. The folder, which only its owner can
+    enter, keeps the other users of this host out.
 
     Returns:
-        What was changed.
+        A line for each change.
 
     Raises:
         ToolkitError: the permissions of a file cannot be changed.

@@ -1,4 +1,4 @@
-"""Grafana's dashboards as data: their panels, and what each panel asks of which data source."""
+"""Grafana dashboards as data: panels, queries and their data sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Model = Mapping[str, Any]
 Keys = tuple[str | int, ...]
 
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::\w+)?\})")
-# What Grafana computes from a panel's width and the time range, for half an hour on a usual screen.
+# Grafana's built-in variables for a time range of 30 minutes and a typical panel width.
 BUILT_IN = {
     "__rate_interval": "1m",
     "__interval": "15s",
@@ -32,48 +32,48 @@ BUILT_IN = {
 
 @dataclass(frozen=True)
 class PanelQuery:
-    """One query of one panel (or annotation), with every variable replaced by its default."""
+    """A query of a panel or an annotation, with every variable replaced by its default."""
 
     dashboard: str  # uid
     panel: str  # title; "Annotation: NAME" for one of the dashboard's annotations
     ref: str
     datasource: str  # uid
-    expr: str  # PromQL, LogQL or TraceQL, as the data source has it
+    expr: str  # PromQL, LogQL or TraceQL, depending on the data source
 
 
 @dataclass(frozen=True)
 class EmptyPanel:
-    """Why queries may have no data in a system that is well."""
+    """A panel that may have no data in a healthy system, with the reason."""
 
     panel: str  # title, as in PanelQuery
     reason: str
-    dashboard: str | None = None  # uid; None: whichever has such a panel
-    needs: str | None = None  # the excuse holds only while this service is absent
+    dashboard: str | None = None  # uid; None: any dashboard
+    needs: str | None = None  # applies only while this service is unavailable
 
     def covers(self, query: PanelQuery, absent: Collection[str] = ()) -> bool:
-        """Whether ``query`` may be empty while the services ``absent`` are."""
-        meant = self.panel == query.panel and self.dashboard in {None, query.dashboard}
-        return meant and (self.needs is None or self.needs in absent)
+        """Whether ``query`` may be empty while the services ``absent`` are unavailable."""
+        matches = self.panel == query.panel and self.dashboard in {None, query.dashboard}
+        return matches and (self.needs is None or self.needs in absent)
 
 
 def empty_panels(root: Path) -> list[EmptyPanel]:
-    """Which panels of the checkout ``root`` may be empty: ``monitoring/grafana/empty-by-design.yml``."""
+    """The panels that may be empty: ``monitoring/grafana/empty-by-design.yml`` of the checkout ``root``."""
     listed = yaml.safe_load((root / EMPTY_BY_DESIGN).read_text(encoding="utf-8"))
     return [EmptyPanel(**entry) for entry in listed]
 
 
 def load(root: Path) -> dict[str, Model]:
-    """Every dashboard of the checkout ``root`` by its file, relative to ``root``.
+    """Every dashboard of the checkout ``root``, by file, relative to ``root``.
 
     Raises:
-        ValueError: one of them is not JSON.
+        ValueError: a dashboard is not JSON.
     """
     files = sorted((root / FOLDER).rglob("*.json"))
     return {str(file.relative_to(root)): json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def queries(root: Path) -> list[PanelQuery]:
-    """What the dashboards of the checkout ``root`` ask, in the order in which they are shown.
+    """The queries of all dashboards of the checkout ``root``, in the order of the panels.
 
     Raises:
         ValueError: a dashboard is not JSON.
@@ -82,7 +82,7 @@ def queries(root: Path) -> list[PanelQuery]:
 
 
 def queries_of(model: Model) -> Iterator[PanelQuery]:
-    """What one dashboard asks: its panels, then its annotations."""
+    """The queries of a dashboard: its panels, then its annotations."""
     for _, panel in panels(model):
         for target in panel.get("targets", []):
             if text := query_text(target):
@@ -104,7 +104,7 @@ def queries_of(model: Model) -> Iterator[PanelQuery]:
 
 
 def panels(model: Model, keys: Keys = ()) -> Iterator[tuple[Keys, Model]]:
-    """Every panel with the keys that lead to it, rows and what they hold included."""
+    """Every panel with its path in the JSON, including rows and nested panels."""
     for number, panel in enumerate(model.get("panels", [])):
         where: Keys = (*keys, "panels", number)
         yield where, panel
@@ -112,36 +112,36 @@ def panels(model: Model, keys: Keys = ()) -> Iterator[tuple[Keys, Model]]:
 
 
 def annotation_queries(model: Model) -> list[Model]:
-    """The annotations that ask a data source; Grafana's own are left out."""
+    """The annotations that query a data source; excludes Grafana's built-in one."""
     return [each for each in model.get("annotations", {}).get("list", []) if each.get("target")]
 
 
 def variables(model: Model) -> list[Model]:
-    """The variables that a dashboard offers."""
+    """The template variables of a dashboard."""
     found: list[Model] = model.get("templating", {}).get("list", [])
     return found
 
 
 def query_text(target: Model) -> str:
-    """The text of a query: PromQL and LogQL are an ``expr``, TraceQL is a ``query``; Tempo's service map has none."""
+    """The text of a query: ``expr`` for PromQL and LogQL, ``query`` for TraceQL; empty for Tempo's service map."""
     text: str = target.get("expr") or target.get("query") or ""
     return text
 
 
 def variables_in(text: str) -> set[str]:
-    """The variables that a text uses, Grafana's own (``__…``) and regular expressions' groups left out."""
+    """The variables used in a text, without Grafana's built-in ones (``__…``) and references to regex groups."""
     found = {match[1] or match[2] for match in VARIABLE.finditer(text)}
     return {name for name in found if not name.startswith("__") and not name.isdigit()}
 
 
 def with_defaults(text: str, model: Model) -> str:
-    """``text`` with every variable replaced by its default: what is asked when the dashboard is opened."""
+    """``text`` with every variable replaced by its default, as when the dashboard is first opened."""
     values = BUILT_IN | {each["name"]: _default(each) for each in variables(model)}
     return VARIABLE.sub(lambda match: values.get(match[1] or match[2], match[0]), text)
 
 
 def _default(variable: Model) -> str:
-    """A variable's value before anyone chooses: of several a regular expression, as Grafana writes it."""
+    """A variable's initial value; for multiple values a regular expression, as Grafana formats them."""
     if variable["type"] in {"textbox", "constant"}:
         return str(variable.get("query", ""))
     value = variable.get("current", {}).get("value", "$__all")

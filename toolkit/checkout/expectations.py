@@ -1,4 +1,4 @@
-"""What need not be there in a healthy system, each with its reason: data beside the rules."""
+"""Metrics and scrape jobs that may be absent in a healthy system, each with its reason."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CONTRACTS = "images/*/contract.yml"
 
 @dataclass(frozen=True)
 class AbsentMetric:
-    """Names of metrics (a pattern for the whole name) that may be missing, and why.
+    """Metrics that may be absent: always, or while the service ``needs`` is unavailable.
 
-    With ``needs`` they may be missing only if the images in use lack that service.
+    ``pattern`` is a regular expression for the whole name.
     """
 
     pattern: str
@@ -26,18 +26,18 @@ class AbsentMetric:
     needs: str = ""
 
     def matches(self, name: str) -> bool:
-        """Whether the entry is about a metric."""
+        """Whether the entry applies to a metric."""
         return re.fullmatch(self.pattern, name) is not None
 
 
 def absent_metrics(root: Path) -> list[AbsentMetric]:
-    """The metrics that may be missing in the checkout ``root``: those of `FILE`, and those of each image."""
+    """The metrics that may be absent in the checkout ``root``: those of `FILE`, and those of each image."""
     exported = [AbsentMetric(pattern, "", service) for service, (_, pattern) in exported_metrics(root).items()]
     return [*listed_metrics(root), *exported]
 
 
 def listed_metrics(root: Path) -> list[AbsentMetric]:
-    """The metrics that may be missing even if every service runs, in the order of `FILE`."""
+    """The metrics that may be absent even while every service runs, in the order of `FILE`."""
     entries: list[Mapping[str, str]] = _load(root)["metrics"]
     return [AbsentMetric(each["metric"], each["reason"]) for each in entries]
 
@@ -53,13 +53,13 @@ def exported_metrics(root: Path) -> dict[str, tuple[str, str]]:
 
 
 def may_be_absent(entries: Iterable[AbsentMetric]) -> Callable[[str], bool]:
-    """Whether a metric of this name may be missing though every service runs."""
+    """A predicate: whether a metric may be absent even while every service runs."""
     always = [each for each in entries if not each.needs]
     return lambda name: any(each.matches(name) for each in always)
 
 
 def unscraped(root: Path) -> Mapping[str, str]:
-    """The services that no job scrapes, with the reason."""
+    """The services without a scrape job, with the reason."""
     services: Mapping[str, str] = _load(root)["services"]
     return services
 

@@ -1,4 +1,4 @@
-"""The checkout that the tasks work on: its data (invoke.yaml) and its state (.env)."""
+"""A checkout of the project: its data (invoke.yaml) and its state (.env)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOCAL, PULLED = "local", "pulled"
 
 @dataclass(frozen=True)
 class Group:
-    """A part of the stack that can be switched; its services carry the Compose profile of its name.
+    """An optional part of the stack; its services have the Compose profile of its name.
 
-    ``layer`` is a compose file that is merged where the group is on; empty where there is none.
+    ``layer`` is a compose file that is merged while the group is on; empty if there is none.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Secret:
-    """A file in secrets/: the password of a user of ``service``, or which of several ``users`` is in use.
+    """A file in secrets/: a password for ``service``, a token, or the current one of several ``users``.
 
-    The user is ``user``, or the one that the secret ``user_file`` names. A ``token`` is nobody's: its file may hold
-    several, one a line. The first is in use, and the service accepts each.
+    A password belongs to ``user``, or to the user named by the secret ``user_file``. A ``token`` belongs to no user:
+    its file has one token per line, of which the service accepts all and clients use the first.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Secret:
 
     @property
     def variable(self) -> str:
-        """The variable of .env that the secret fills where the containers do not read the file."""
+        """Its variable in .env, used where containers do not read the file."""
         return self.name.upper()
 
     @property
     def file(self) -> str:
-        """The file, as it is named from the checkout."""
+        """Its path relative to the checkout."""
         return f"secrets/{self.name}.txt"
 
 
@@ -64,7 +64,7 @@ class Project:
 
     @classmethod
     def load(cls, root: Path | None = None) -> Project:
-        """Read invoke.yaml of ``root`` (default: the checkout that this package stands in).
+        """Read invoke.yaml of ``root`` (default: the checkout that contains this package).
 
         Raises:
             ToolkitError: the file is missing, is not YAML, or has no ``stack`` section.
@@ -78,7 +78,7 @@ class Project:
                 f"cannot read {path}", error.strerror or str(error), f"git restore {path.name}"
             ) from error
         except yaml.YAMLError as error:
-            raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the line it names") from error
+            raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the reported line") from error
         if not isinstance(data, dict) or not isinstance(data.get("stack"), dict):
             raise ToolkitError(f"{path} has no 'stack' section", fix=f"git restore {path.name}")
         return cls(root, data["stack"])
@@ -90,22 +90,22 @@ class Project:
 
     @property
     def secrets_dir(self) -> Path:
-        """The folder that every credential comes from."""
+        """The folder of the credentials."""
         return self.root / "secrets"
 
     @property
     def lock_file(self) -> Path:
-        """Held by whatever changes this checkout or its stack."""
+        """The lock of every operation that changes this checkout or its stack."""
         return self.root / ".netmon" / "lock"
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables of .env as they are now."""
+        """The current variables of .env."""
         return envfile.read(self.env_file)
 
     @cached_property
     def secrets(self) -> dict[str, Secret]:
-        """The credentials of the stack by name."""
+        """The credentials of the stack, by name."""
         return {
             name: Secret(name, **{**spec, "users": tuple(spec.get("users", ()))})
             for name, spec in self.data["secrets"].items()
@@ -113,7 +113,7 @@ class Project:
 
     @cached_property
     def groups(self) -> dict[str, Group]:
-        """The switchable parts of the stack by name."""
+        """The optional parts of the stack, by name."""
         return {
             name: Group(name, spec["about"], bool(spec.get("default")), spec.get("layer", ""))
             for name, spec in self.data["groups"].items()
@@ -121,19 +121,19 @@ class Project:
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """What the services are called that a profile may publish, in the order in which they are shown."""
+        """The descriptions of the services that a profile may publish, in display order."""
         named: Mapping[str, str] = self.data["addresses"]
         return named
 
     def timeout(self, name: str) -> float:
-        """A time-out of invoke.yaml in seconds."""
+        """A timeout of invoke.yaml, in seconds."""
         return float(self.data["timeouts"][name])
 
     def layers(self, profile: str) -> list[str]:
-        """The compose files of a profile, in the order in which they are merged.
+        """The compose files of a profile, in merge order.
 
         Raises:
-            ToolkitError: there is no such profile; the known ones are named.
+            ToolkitError: the profile is unknown; the message lists the known ones.
         """
         profiles = self.data["profiles"]
         return list(profiles[require_known("profile", profile, profiles)])
@@ -141,8 +141,8 @@ class Project:
     def compose_files(self, profile: str, images: str | None, groups: Iterable[str] = ()) -> list[str]:
         """The value of COMPOSE_FILE, as a list.
 
-        The layers of the profile and of the groups that are on, the local images or the digests of the published ones,
-        the override.
+        In merge order: the layers of the profile, those of the groups that are on, the local images or the locks of the
+        published ones, the user's override.
         """
         files = self.layers(profile)
         files += [group.layer for group in self.groups.values() if group.layer and group.name in groups]
@@ -156,7 +156,7 @@ class Project:
 
     @staticmethod
     def lock_of(layer: str) -> str:
-        """The file with the digests of the images that a layer names, see `toolkit.images.image_lock`."""
+        """The lock file of a layer, which has the digests of its images; see `toolkit.images.image_lock`."""
         return f"images{Path(layer).stem.removeprefix('docker-compose')}.lock"
 
     @property
@@ -168,17 +168,17 @@ class Project:
 
     @property
     def local_image_files(self) -> list[str]:
-        """The compose files that put the local images in the place of the published ones, in any profile."""
+        """The compose files that replace the published images by local ones, in any profile."""
         return list(dict.fromkeys(name for files in self.data["local_images"].values() for name in files))
 
     @property
     def profile(self) -> str | None:
-        """The profile that .env was set up for, or None."""
+        """The profile in .env; None before the setup."""
         return self.env.get("NETMON_PROFILE")
 
     @property
     def images(self) -> str | None:
-        """The image set in use: ``local``, ``pulled``, or None while none was chosen."""
+        """The image set in use: ``local`` or ``pulled``; None before one is chosen."""
         return self.env.get("NETMON_IMAGES") or None
 
     def require_setup(self) -> str:
@@ -188,5 +188,5 @@ class Project:
             ToolkitError: `invoke setup` has not been run here.
         """
         if not self.profile:
-            raise ToolkitError("this checkout is not set up", ".env names no profile", "run: invoke setup")
+            raise ToolkitError("this checkout is not set up", ".env has no profile", "run: invoke setup")
         return self.profile

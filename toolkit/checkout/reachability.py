@@ -1,4 +1,4 @@
-"""reachability.yml: who may open a connection to whom in production, and what the networks leave open beyond that."""
+"""reachability.yml: the allowed connections in production, and those that the networks permit beyond them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from toolkit.core.errors import ToolkitError
 FILE = "reachability.yml"
 HOST, WORLD = "host", "world"
 OUTSIDE = frozenset({HOST, WORLD})
-"""What is no service: a process on this machine, and every other machine."""
+"""Endpoints outside the stack: processes on this host, and every other host."""
 
 
 class InvalidMatrixError(ToolkitError):
-    """The file is no matrix."""
+    """The file is missing or is not a valid matrix."""
 
 
 @dataclass(frozen=True, order=True)
 class Connection:
-    """From a service, the host or the world to one of these; ``port`` is ``number/protocol``, empty for the latter."""
+    """A connection between services, host and world; ``port`` is ``number/protocol``, empty for host and world."""
 
     source: str
     to: str
@@ -34,7 +34,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Entry:
-    """One destination: who may reach it, and what for."""
+    """A destination, the sources that may connect to it, and the purpose."""
 
     to: str
     port: str
@@ -43,16 +43,16 @@ class Entry:
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Entry:
-        """An entry of the file, whose ports are TCP unless they say otherwise."""
+        """Parse an entry of the file; a port without a protocol is TCP."""
         to, _, port = data["to"].partition(":")
         return cls(to, port if "/" in port or not port else f"{port}/tcp", tuple(data["from"]), data["because"])
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of the compose files: its members, the host among them where it is the way to the ``world``.
+    """A network of the compose files and its members, which include the host if the network leads to the ``world``.
 
-    ``unused`` is why more is open than is allowed.
+    ``unused`` is the reason for connections that are possible but not allowed.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The file."""
+    """The content of reachability.yml."""
 
     entries: tuple[Entry, ...]
     networks: tuple[Network, ...]
@@ -73,7 +73,7 @@ class Matrix:
         """Read reachability.yml of a checkout.
 
         Raises:
-            BrokenMatrixError: it is missing, or not of this form.
+            InvalidMatrixError: the file is missing or is not a valid matrix.
         """
         path = root / FILE
         try:
@@ -88,13 +88,13 @@ class Matrix:
                 f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}"
             ) from error
         except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            fix = "connections have to, from and because; networks have members"
-            raise InvalidMatrixError(f"{path} is no matrix", str(error), fix) from error
+            fix = "keys of a connection: to, from, because; keys of a network: members, unused, world"
+            raise InvalidMatrixError(f"{path} is not a valid matrix", str(error), fix) from error
         return cls(entries, networks)
 
     @cached_property
     def allowed(self) -> frozenset[Connection]:
-        """What must work."""
+        """The connections that must work."""
         return frozenset(
             Connection(source, entry.to, entry.port)
             for entry in self.entries
@@ -104,15 +104,15 @@ class Matrix:
 
     @cached_property
     def unused(self) -> frozenset[Connection]:
-        """What the networks leave open although nobody may use it."""
+        """The connections that the networks permit but no entry allows."""
         return frozenset().union(*map(self.connections_in, self.networks)) - self.allowed
 
     def ports(self, service: str) -> frozenset[str]:
-        """What a service listens on."""
+        """The ports that a service listens on."""
         return frozenset(entry.port for entry in self.entries if entry.to == service)
 
     def connections_in(self, network: Network) -> frozenset[Connection]:
-        """Every connection that a network makes possible."""
+        """Every connection that a network permits."""
         pairs = permutations(network.members, 2)
         between = {Connection(source, to, port) for source, to in pairs for port in self.ports(to) or {""}}
         out = {Connection(member, WORLD) for member in network.members if network.world and member not in OUTSIDE}

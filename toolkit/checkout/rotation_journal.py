@@ -1,7 +1,7 @@
-"""A rotation on disk, from before its first step until after its last one: the values before it and after it.
+"""The journal of a password rotation: the old and the new values, on disk from before the first step to after the last.
 
-The folder is the journal: it appears and goes in one step, and while it is there the rotation is unfinished. How far it
-has come is not written down: every step can be repeated.
+The journal is a folder, created and removed atomically; while it exists, the rotation is unfinished. Progress is not
+recorded, since every step is idempotent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OLD, NEW = "old", "new"
 
 @dataclass(frozen=True)
 class StagedRotation:
-    """A rotation that was begun; the values by secret."""
+    """An unfinished rotation, with the values by secret."""
 
     account: Account
     before: Mapping[str, str]
@@ -30,25 +30,25 @@ class StagedRotation:
 
     @property
     def resume(self) -> str:
-        """The command that completes it."""
+        """The command that completes the rotation."""
         return f"run: invoke secrets.rotate --name={self.account.name}"
 
     @property
     def old(self) -> Credential:
-        """What is to be refused in the end."""
+        """The credential to revoke."""
         return self.account.credential(self.before)
 
     @property
     def new(self) -> Credential:
-        """What takes its place."""
+        """The credential that replaces it."""
         return self.account.credential(self.after)
 
 
 def begin(project: Project, account: Account) -> StagedRotation:
-    """Choose new values and put them on disk beside the present ones.
+    """Generate new values and record them together with the current ones.
 
     Raises:
-        ToolkitError: a file cannot be read or written; no rotation was begun.
+        ToolkitError: a file cannot be read or written; no rotation was started.
     """
     before = account.current_values(project)
     staged = StagedRotation(account, before, account.next_values(before))
@@ -65,7 +65,7 @@ def begin(project: Project, account: Account) -> StagedRotation:
 
 
 def read(project: Project) -> StagedRotation | None:
-    """The rotation that is unfinished, or None."""
+    """The unfinished rotation, or None."""
     found = {path.name: path.read_text(encoding="utf-8") for path in folder(project).glob("*")}
     for account in accounts(project):
         if f"{account.password.name}.{NEW}" in found:
@@ -77,33 +77,33 @@ def read(project: Project) -> StagedRotation | None:
 
 
 def install(project: Project, staged: StagedRotation) -> None:
-    """Let secrets/ and, where it holds the values, .env say the new ones.
+    """Write the new values to secrets/ and, if it has the old ones, to .env.
 
     Raises:
         ToolkitError: a file cannot be written.
     """
     for name, value in staged.after.items():
         files.overwrite(credentials.path_of(project, name), value)
-    held = {each.variable: staged.after[each.name] for each in staged.account.secrets
+    in_env = {each.variable: staged.after[each.name] for each in staged.account.secrets
             if credentials.env_value(project, each)}  # fmt: skip
-    envfile.update(project.env_file, held)
+    envfile.update(project.env_file, in_env)
 
 
 def installed_at(project: Project, staged: StagedRotation) -> datetime:
-    """Since when the file of the password says what it says."""
+    """The modification time of the password's file."""
     path = credentials.path_of(project, staged.account.password.name)
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def complete(project: Project) -> None:
-    """The rotation is over; the values before it are gone."""
+    """Close the journal and delete the old values."""
     remove_leftovers(project)
     folder(project).rename(_staging_folder(project))
     remove_leftovers(project)
 
 
 def recover(project: Project) -> None:
-    """Complete what a run that was killed has half written: afterwards all files are the old ones, or all the new ones.
+    """Recover from a killed run: afterwards all files have the old values, or all have the new ones.
 
     Raises:
         ToolkitError: a file cannot be written.
@@ -115,12 +115,12 @@ def recover(project: Project) -> None:
 
 
 def remove_leftovers(project: Project) -> None:
-    """Remove what is left of a rotation that was not begun yet, or had ended."""
+    """Remove the remains of a rotation that was not started yet or was already completed."""
     shutil.rmtree(_staging_folder(project), ignore_errors=True)
 
 
 def folder(project: Project) -> Path:
-    """Where the values are while a rotation is unfinished."""
+    """The folder of the values while a rotation is unfinished."""
     return project.secrets_dir / ".rotation"
 
 
@@ -129,7 +129,7 @@ def _staging_folder(project: Project) -> Path:
 
 
 def _partly_installed(project: Project, staged: StagedRotation) -> bool:
-    """Whether any place says a new value."""
+    """Whether any file already has a new value."""
     return any(
         value in {credentials.first_line(project, name), project.env.get(project.secrets[name].variable)}
         for name, value in staged.after.items()

@@ -1,4 +1,4 @@
-"""Making a checkout ready: secrets/ and .env, each written in one step, so that a run that was cut off is completed."""
+"""The setup of a checkout: secrets/ and .env, written atomically, so that an interrupted run can be repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
 from toolkit.core.errors import ToolkitError, require_known
 
-ENGINE_FOLDER, USUAL_FOLDER = "DOCKER_ROOT_DIR", "/var/lib/docker"
+ENGINE_FOLDER, DEFAULT_FOLDER = "DOCKER_ROOT_DIR", "/var/lib/docker"
 
 
 def setup(
@@ -22,26 +22,26 @@ def setup(
     groups: Iterable[str] | None = None,
     folder: str | None = None,
 ) -> list[str]:
-    """Create the secrets that are missing and bring .env in line; what is right already is not touched.
+    """Create missing secrets and update .env; correct values are not changed.
 
     Args:
         project: The checkout.
-        profile: Default: the one that .env names, else the first of invoke.yaml.
-        images: The image set in use from now on, ``local`` or ``pulled``; default: unchanged.
-        groups: The parts of the stack that are on from now on; default: unchanged.
-        folder: Where the engine keeps its files, see `Docker.data_root`; default: not known, so unchanged.
+        profile: Default: the one in .env, else the first of invoke.yaml.
+        images: The image set to use, ``local`` or ``pulled``; default: unchanged.
+        groups: The optional parts of the stack to switch on; default: unchanged.
+        folder: The engine's data folder, see `Docker.data_root`; default: unknown, therefore unchanged.
 
     Returns:
-        What was done, a line each; empty where nothing had to be.
+        One line for each change; empty if nothing changed.
 
     Raises:
-        ToolkitError: unknown names (exit code 2), or something that cannot be used or written.
+        ToolkitError: a name is unknown (exit code 2), a value is invalid, or a file cannot be written.
     """
     with files.exclusive(project.lock_file, "set this checkout up"):
         wanted = settings(project, profile, images, groups)
         require_loopback(project, wanted["NETMON_PROFILE"])
         before = project.env
-        if folder and (folder != USUAL_FOLDER or ENGINE_FOLDER in before):
+        if folder and (folder != DEFAULT_FOLDER or ENGINE_FOLDER in before):
             wanted[ENGINE_FOLDER] = folder
         rotation_journal.recover(project)
         created = credentials.ensure(project)
@@ -57,7 +57,7 @@ def setup(
 def settings(
     project: Project, profile: str | None = None, images: str | None = None, groups: Iterable[str] | None = None
 ) -> dict[str, str]:
-    """What .env has to say beside the passwords; arguments as in `setup`."""
+    """The variables that .env needs besides the passwords; arguments as in `setup`."""
     env = project.env
     profile = profile or project.profile or next(iter(project.data["profiles"]))
     images = images or project.images
@@ -73,12 +73,12 @@ def settings(
 
 
 def passwords(project: Project, profile: str) -> dict[str, str]:
-    """What .env has to say for each credential that a compose file of the profile takes from there.
+    """The variables that .env needs for the credentials that the profile's compose files interpolate.
 
-    That is the value, or nothing of it where the containers read the files.
+    Each has its value, or a placeholder if containers read the file instead.
 
     Raises:
-        ToolkitError: a credential cannot be used.
+        ToolkitError: a credential is invalid.
     """
     used = variables_used(project, project.layers(profile))
     values = {name: value for name, value in credentials.read(project).items() if name in used}
@@ -86,15 +86,15 @@ def passwords(project: Project, profile: str) -> dict[str, str]:
 
 
 def uses_secret_files(project: Project, profile: str) -> bool:
-    """Whether the containers of a profile read the credentials from files, so that .env holds none."""
+    """Whether the containers of a profile read credentials from files, so that .env has none."""
     return project.data["secrets_layer"] in project.layers(profile)
 
 
 def require_loopback(project: Project, profile: str) -> None:
-    """Refuse to publish the ports of a profile that is meant for this machine to others.
+    """Refuse to publish the ports of a development profile to other hosts.
 
     Raises:
-        ToolkitError: BIND_ADDRESS, which the profile uses, is not an address of the loopback interface.
+        ToolkitError: the profile uses BIND_ADDRESS, and it is not a loopback address.
     """
     address = os.environ.get("BIND_ADDRESS") or project.env.get("BIND_ADDRESS")
     if not address or "BIND_ADDRESS" not in variables_used(project, project.layers(profile)):
@@ -106,31 +106,31 @@ def require_loopback(project: Project, profile: str) -> None:
     if not loopback:
         raise ToolkitError(
             f"BIND_ADDRESS={address} is refused",
-            f"the ports of the profile {profile} have no further protection, so only loopback addresses will do",
+            f"the ports of the profile {profile} have no other protection, so only loopback addresses are allowed",
             "set BIND_ADDRESS to 127.0.0.1 in .env or remove it, or use the profile prod",
         )
 
 
 def _with_user_files(project: Project, layers: list[str]) -> list[str]:
-    """The layers, and in front of the override the files that the user added to COMPOSE_FILE."""
-    ours = {*project.shipped_files, *map(project.lock_of, project.shipped_files), project.data["override"]}
-    own = [
+    """The layers with the files that the user added to COMPOSE_FILE, before the override."""
+    shipped = {*project.shipped_files, *map(project.lock_of, project.shipped_files), project.data["override"]}
+    added = [
         name
         for name in project.env.get("COMPOSE_FILE", "").split(":")
-        if name and name not in ours and (project.root / name).exists()
+        if name and name not in shipped and (project.root / name).exists()
     ]
     override = [project.data["override"]] if project.data["override"] in layers else []
-    return [layer for layer in layers if layer not in override] + own + override
+    return [layer for layer in layers if layer not in override] + added + override
 
 
 def _groups(project: Project, env: dict[str, str], groups: Iterable[str] | None) -> list[str]:
-    """The groups that are on, in the order of invoke.yaml, then Compose profiles of the user's own files."""
+    """The groups that are on, in the order of invoke.yaml, then the Compose profiles that the user added."""
     current = [name for name in env.get("COMPOSE_PROFILES", "").split(",") if name]
-    own = [name for name in current if name not in project.groups]
+    added = [name for name in current if name not in project.groups]
     if groups is not None:
         chosen = {require_known("group", name, project.groups) for name in groups}
     elif "COMPOSE_PROFILES" in env:
         chosen = set(current)
     else:
         chosen = {group.name for group in project.groups.values() if group.default}
-    return [name for name in project.groups if name in chosen] + own
+    return [name for name in project.groups if name in chosen] + added

@@ -1,4 +1,4 @@
-"""The variables that the compose files read, found in their text: no docker is needed for it."""
+"""The variables that the compose files interpolate, found by parsing the files, without docker."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import yaml
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 
-# Written by `invoke setup` and read by docker compose or by the tasks, not by the files.
+# Written by `invoke setup`, read by docker compose or by the tasks; the compose files do not use them.
 SETUP_VARIABLES = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")
 
-# Read by the tasks alone.
+# Read only by the tasks.
 TASK_VARIABLES = ("BACKUP_TARGET",)
 
-# Read by docker compose itself, wherever it runs.
+# Read by docker compose itself, in any project.
 COMPOSE_VARIABLES = (
     "COMPOSE_ANSI", "COMPOSE_BAKE", "COMPOSE_DISABLE_ENV_FILE", "COMPOSE_ENV_FILES", "COMPOSE_EXPERIMENTAL",
     "COMPOSE_IGNORE_ORPHANS", "COMPOSE_MENU", "COMPOSE_PARALLEL_LIMIT", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROGRESS",
     "COMPOSE_REMOVE_ORPHANS", "COMPOSE_STATUS_STDOUT",
 )  # fmt: skip
 
-# `$$` is a dollar sign; a default with a variable inside counts as none, and that variable is found by itself.
+# `$$` is a literal dollar sign. A default that contains a variable counts as none; that variable is matched separately.
 _REFERENCE = re.compile(r"\$\$|\$\{?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::?-(?P<default>[^${}]*)\})?")
 
 
 class _Loader(yaml.CSafeLoader):
-    """Reads Compose's own tags (`!reset`, `!override`) as what they stand on."""
+    """Ignores Compose's tags (`!reset`, `!override`) and loads the tagged value."""
 
 
 def _construct_tagged(loader: yaml.CSafeLoader, _suffix: str, node: yaml.Node) -> Any:
@@ -48,13 +48,13 @@ _Loader.add_multi_constructor("!", _construct_tagged)
 
 
 def variables_used(project: Project, names: Iterable[str] | None = None) -> dict[str, str]:
-    """Every variable in the values of compose files, with its default (empty where it has none).
+    """Every variable in the values of compose files, with its default (empty if it has none).
 
-    Where files give a variable several defaults, the first counts.
+    If a variable has several defaults, the first counts.
 
     Args:
         project: The checkout.
-        names: Files to look into; default: all that the project ships.
+        names: The files to parse; default: all compose files of the project.
 
     Raises:
         ToolkitError: a file cannot be read or is not YAML.
@@ -67,7 +67,7 @@ def variables_used(project: Project, names: Iterable[str] | None = None) -> dict
 
 
 def port_variables(project: Project, service: str) -> dict[str, str]:
-    """The variables that the layers of any profile take a service's published ports from, with their defaults."""
+    """The variables for the published ports of a service, in the layers of any profile, with their defaults."""
     return {
         variable: default
         for profile in project.data["profiles"]
@@ -82,20 +82,20 @@ def _published(layer: Any, service: str) -> Any:
 
 
 def parse(path: Path) -> Any:
-    """A compose file as plain objects, which are not to be changed; Compose's own tags count for nothing.
+    """A compose file as plain objects, without Compose's tags. The result is cached: do not modify it.
 
     Raises:
-        ToolkitError: it cannot be read or is not YAML.
+        ToolkitError: the file cannot be read or is not YAML.
     """
     try:
         return _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ToolkitError(f"cannot read {path}", error.strerror or str(error), f"git restore {path.name}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the line it names") from error
+        raise ToolkitError(f"{path} is not valid YAML", str(error), "correct the reported line") from error
 
 
-@lru_cache(maxsize=32)  # one command reads them several times
+@lru_cache(maxsize=32)  # one command reads a file several times
 def _parsed(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
@@ -112,5 +112,5 @@ def _references(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         case dict():
             for name, value in node.items():
                 if value is None and key in {"args", "environment"}:
-                    yield str(name), ""  # handed through from the environment
+                    yield str(name), ""  # passed through from the environment
                 yield from _references(value, str(name))

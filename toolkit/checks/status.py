@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 from toolkit.engine.wait import expected_replicas, group_by_service
@@ -53,7 +53,7 @@ def status(project: Project, docker: Docker) -> None:
         raise ToolkitError(what, ", ".join(problems), fix)
 
 
-def table(config: Mapping[str, Any], found: Sequence[ServiceState], used: Mapping[str, str]) -> list[Row]:
+def table(config: shapes.Configuration, found: Sequence[ServiceState], used: Mapping[str, str]) -> list[Row]:
     """The rows: the enabled services, then containers of other services.
 
     Args:

@@ -1,1 +1,1 @@
-"""What every other floor builds on: errors, console, files, time; nothing here knows Docker or the checkout."""
+"""The foundation of all other floors: errors, console, files, time; independent of Docker and of the checkout."""

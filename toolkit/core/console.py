@@ -1,4 +1,4 @@
-"""What people see: one console, colour and tables on a terminal, plain lines elsewhere."""
+"""Console output: colour and live tables on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ STYLES = {
 
 @cache
 def console() -> Console:
-    """The console of this process (rich honours NO_COLOR and notices pipes); imported late, since it is heavy."""
+    """The console of this process; rich honours NO_COLOR, detects pipes, and is slow to import."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a line as it is, in one of STYLES."""
+    """Print a line without interpreting markup, in one of STYLES."""
     console().print(text, style=STYLES.get(style, style), markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
-    """Print aligned columns, one line a row, never cut off: whoever reads a pipe wants whole lines.
+    """Print aligned columns, one line per row, never truncated, so that pipes receive complete lines.
 
     Args:
         columns: The headings.
         rows: The cells of each row.
-        styles: One of STYLES for each row.
+        styles: The style of each row, one of STYLES.
     """
     lines = [columns, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
@@ -53,7 +53,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
 
 
 def address(url: str, what: str) -> None:
-    """Print an address that a terminal opens on a click, and what is found there."""
+    """Print an address as a terminal hyperlink, followed by a description."""
     from rich.text import Text
 
     style = f"link {url}" if "://" in url else ""
@@ -61,25 +61,25 @@ def address(url: str, what: str) -> None:
 
 
 @contextmanager
-def phase(name: str, touches: str) -> Iterator[None]:
-    """Announce a step and what it touches; once it has succeeded, say how long it took."""
+def phase(name: str, changes: str) -> Iterator[None]:
+    """Print a step's name and what it changes; after success also its duration."""
     from rich.text import Text
 
     started = time.monotonic()
-    console().print(Text.assemble((f"\n▶ {name}", "bold"), ("  " + touches, STYLES["dim"])))
+    console().print(Text.assemble((f"\n▶ {name}", "bold"), ("  " + changes, STYLES["dim"])))
     yield
     say(f"  {name}: {time.monotonic() - started:.1f} s", "dim")
 
 
-def confirm(doing: str, yes: bool) -> None:
-    """Return if the user agrees to ``doing``: has said ``--yes``, or answers so.
+def confirm(action: str, yes: bool) -> None:
+    """Return if the user confirms ``action``, with ``--yes`` or at the prompt.
 
     Raises:
-        ToolkitError: they do not, or there is no terminal to ask on.
+        ToolkitError: the user declines, or there is no terminal for a prompt.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ToolkitError(f"consent is missing to {doing}", "nothing was changed", "add --yes")
-    if input(f"{doing}? [y/N] ").strip().lower() not in {"y", "yes"}:
-        raise ToolkitError("called off", "nothing was changed")
+        raise ToolkitError(f"confirmation required to {action}", "nothing was changed", "add --yes")
+    if input(f"{action}? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise ToolkitError("cancelled", "nothing was changed")

@@ -1,4 +1,4 @@
-"""Reading and changing .env: the user's lines, comments and order stay as they are."""
+"""Read and update .env, preserving the user's lines, comments and order."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 
 HEADER = """\
-# Settings of this checkout, read by docker compose and by the tasks. Made by `invoke setup`; yours to edit.
-# .env.example names every variable that can stand here. Passwords come from secrets/ and are synchronised from there.
+# Settings of this checkout, read by docker compose and by the tasks. Created by `invoke setup`; yours to edit.
+# .env.example lists every variable. Passwords are synchronised from secrets/.
 """
 
 
 def read(path: Path) -> dict[str, str]:
-    """The variables of an env file, empty where there is none.
+    """The variables of an env file; empty if the file does not exist.
 
-    Values are taken as Compose takes them from single quotes: no ``${…}`` in them is expanded.
+    Values are literal: ``${…}`` is not expanded.
+
+    Raises:
+        ToolkitError: the file cannot be read or is not UTF-8.
     """
     if not path.exists():
         return {}
@@ -30,25 +33,28 @@ def read(path: Path) -> dict[str, str]:
         return dict(_variables(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise ToolkitError(
-            f"cannot read {path}", str(error), f"check the permissions and the text of {path}"
+            f"cannot read {path}", str(error), f"check the permissions and the encoding of {path}"
         ) from error
 
 
-@lru_cache(maxsize=8)  # it is asked for often, and parsing it takes milliseconds
+@lru_cache(maxsize=8)  # read often, and parsing takes milliseconds
 def _variables(text: str) -> Mapping[str, str]:
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}
 
 
 def update(path: Path, changes: Mapping[str, str]) -> bool:
-    """Set variables in an env file, each where it stands or else at the end; readable by its owner only.
+    """Set variables in an env file, in place or else at the end; the file is readable by its owner only.
 
     Returns:
-        Whether anything changed; where nothing did, the file is not written.
+        Whether anything changed; an unchanged file is not written.
+
+    Raises:
+        ToolkitError: the file cannot be written.
     """
     before = path.read_text(encoding="utf-8") if path.exists() else HEADER
     lines = before.splitlines()
     missing = dict(changes)
-    for number, line in reversed(list(enumerate(lines))):  # of a variable that stands twice, the last one counts
+    for number, line in reversed(list(enumerate(lines))):  # the last of duplicate variables counts
         match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", line)
         if match and match[1] in missing:
             lines[number] = f"{match[1]}={missing.pop(match[1])}"

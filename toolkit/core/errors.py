@@ -1,4 +1,4 @@
-"""The one error family of the toolkit."""
+"""The base class of the toolkit's errors, and the error for unknown names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from invoke.exceptions import Exit
 
 
 class ToolkitError(Exit):
-    """A failure that the user can act on: what failed, why, and what to do next.
+    """A failure that the user can act on: what failed, why, and the fix.
 
-    Invoke ends the program on it with the message and the exit code, without a stack trace.
+    Invoke exits with the message and the exit code, without a stack trace.
     """
 
     def __init__(self, what: str, why: str = "", fix: str = "", code: int = 1) -> None:
@@ -29,10 +29,10 @@ class ToolkitError(Exit):
 
 
 def require_known(kind: str, name: str, names: Iterable[str]) -> str:
-    """``name``, if it is one of ``names``.
+    """Return ``name`` if it is one of ``names``.
 
     Raises:
-        ToolkitError: it is not; the known names are listed. Exit code 2.
+        ToolkitError: the name is unknown; the message lists the known ones. Exit code 2.
     """
     if name in (names := list(names)):
         return name

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or Ctrl-C leaves the old or the new one, never half of one."""
+"""Atomic file updates and locks: a crash, a full disk or Ctrl-C never leaves a partly written file."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _held_locks: set[Path] = set()
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``text`` in one step, with the permissions ``mode`` from the first byte on.
+    """Replace a file atomically; the permissions ``mode`` apply from the first byte.
 
     Raises:
-        ToolkitError: the file cannot be written; the old one is untouched.
+        ToolkitError: the file cannot be written; the old one is unchanged.
     """
     with _temporary_file(path, text, mode) as temporary:
         temporary.replace(path)
 
 
 def create(path: Path, text: str, mode: int = 0o644) -> None:
-    """Make a new file in one step; one that is there already stays as it is.
+    """Create a file atomically; an existing one is never overwritten.
 
     Raises:
-        ToolkitError: the file cannot be written, or exists.
+        ToolkitError: the file cannot be written or already exists.
     """
     with _temporary_file(path, text, mode) as temporary:
         path.hardlink_to(temporary)
 
 
 def overwrite(path: Path, text: str) -> None:
-    """Put other text into the file that is there: whoever has it mounted sees it, which a file in its place is not.
+    """Overwrite an existing file in place, so that containers that have mounted it see the new text.
 
-    A text of another length is seen half written by whoever reads at that moment, and after a crash: the caller has it
-    elsewhere, and does it again. A file that says so already is not touched.
+    Text of a different length is not written atomically: readers may see a partly written file, also after a crash. The
+    caller therefore keeps the text elsewhere and repeats the write. An unchanged file is not written.
 
     Raises:
         ToolkitError: the file cannot be written.
@@ -58,14 +58,14 @@ def overwrite(path: Path, text: str) -> None:
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove what a killed process left of ``write_atomically`` or ``create``; only under a lock that both hold."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
+    """Remove temporary files that a killed process left behind; requires the lock under which they were written."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _temporary_file(path: Path, text: str, mode: int) -> Iterator[Path]:
-    """A finished temporary file beside ``path``, gone after the block; an OSError becomes a ToolkitError."""
+    """A complete temporary file next to ``path``, removed after the block; an OSError becomes a ToolkitError."""
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -83,15 +83,15 @@ def _temporary_file(path: Path, text: str, mode: int) -> Iterator[Path]:
 
 
 def write_error(path: Path, error: OSError) -> ToolkitError:
-    """The error of a file that cannot be written."""
+    """The error for a file that cannot be written."""
     return ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path))
 
 
 def fix_for(error: OSError, path: Path) -> str:
-    """What to do about an operating system error on ``path``."""
+    """The fix for an operating system error on ``path``."""
     match error.errno:
         case 28 | 122:
-            return f"free some space on the disk of {path.parent} (docker system df shows Docker's share)"
+            return f"free disk space for {path.parent} (docker system df shows Docker's share)"
         case 13 | 30 | 1:
             return f"make {path.parent} writable for your account"
         case _:
@@ -99,13 +99,13 @@ def fix_for(error: OSError, path: Path) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(lock: Path, doing: str) -> Iterator[None]:
-    """Hold ``lock`` while the block runs, so that two runs of the toolkit take turns.
+def exclusive(lock: Path, action: str) -> Iterator[None]:
+    """Hold ``lock`` for the duration of the block, so that only one run of the toolkit changes a checkout.
 
-    The lock belongs to the process: a block inside another one shares it, and it is free however the process ends.
+    The lock is reentrant within the process, and released when the process exits, however it exits.
 
     Raises:
-        ToolkitError: another run holds it, or the lock cannot be created.
+        ToolkitError: another run holds the lock, or the lock file cannot be created.
     """
     if lock in _held_locks:
         yield
@@ -120,9 +120,9 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ToolkitError(
-                f"cannot {doing}",
-                "another run of the toolkit is at work in this folder",
-                "wait until it has ended, then run this again",
+                f"cannot {action}",
+                "another run of the toolkit is active in this folder",
+                "wait until it has finished, then run this again",
             ) from error
         _held_locks.add(lock)
         try:

@@ -1,4 +1,4 @@
-"""Looking again and again until something is there."""
+"""Polling with a timeout."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NEVER = threading.Event()
-"""For those whom nobody calls off."""
+"""An event that is never set, for callers without cancellation."""
 
 
 class CheckError(Exception):
-    """The service does not answer, or not as it must."""
+    """A service does not answer, or its answer is wrong."""
 
 
 def until(
     what: str, look: Callable[[], T | None], seconds: float, pause: float = 0.1, stop: threading.Event = NEVER
 ) -> T:
-    """What ``look`` finds, asked again until it finds something.
+    """Poll until ``look`` returns a true value, and return that value.
 
     Args:
-        what: What is waited for, for the error.
-        look: Returns something true once it is there.
-        seconds: How long to go on.
-        pause: Seconds between two looks.
-        stop: Set by another thread, it ends the waiting.
+        what: The expected event, for the error message.
+        look: Returns a true value on success.
+        seconds: The timeout.
+        pause: The interval in seconds.
+        stop: Cancels the wait once set by another thread.
 
     Raises:
-        CheckError: it took longer, or was called off.
+        CheckError: the timeout expired, or the wait was cancelled.
     """
-    give_up = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while True:
         if found := look():
             return found
-        if time.monotonic() > give_up:
-            raise CheckError(f"waited {seconds:.0f} s in vain for {what}")
+        if time.monotonic() > deadline:
+            raise CheckError(f"timeout after {seconds:.0f} s waiting for {what}")
         if stop.wait(pause):
-            raise CheckError("called off")
+            raise CheckError("cancelled")

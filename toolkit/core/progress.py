@@ -1,4 +1,4 @@
-"""Doing the same to several things side by side, with the time that each takes in view."""
+"""Run the same work on several items in parallel and show the progress of each."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
 REFRESH_SECONDS = 0.25
-"""Seconds between two looks at what runs."""
+"""Seconds between two refreshes of the progress display."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that a terminal shows; elsewhere there are none to see, and ``terminal`` is false."""
+    """The rows of the progress display, which only a terminal shows."""
 
     progress: Progress
     ids: Mapping[str, TaskID]
 
     @property
     def terminal(self) -> bool:
-        """Whether anybody sees them move."""
+        """Whether the output is a terminal, which shows the rows."""
         return not self.progress.disable
 
     def show(self, name: str, completed: float, total: float | None) -> None:
-        """Set how far a row has come; ``total`` is None while it is unknown."""
+        """Set the progress of a row; ``total`` is None while it is unknown."""
         self.progress.update(self.ids[name], completed=completed, total=total)
 
 
@@ -42,25 +42,25 @@ def run_in_parallel(
     *,
     workers: int | None = None,
     columns: Sequence[ProgressColumn] = (),
-    look: Callable[[Rows], None] | None = None,
+    refresh: Callable[[Rows], None] | None = None,
     cancel: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call ``work`` with each name, in their order, several at a time.
+    """Call ``work`` with each name, in order, several in parallel.
 
-    A terminal shows a spinner and the running seconds of each; elsewhere each is a line when it is finished. After a
-    failure those that run are waited for, and no other is begun.
+    A terminal shows a spinner and the elapsed time of each item; elsewhere each finished item is a line. After a
+    failure, running items are completed and no further one is started.
 
     Args:
-        names: What to work on.
-        work: Does it for one name, or raises. What it returns is added to the line of what is finished.
-        done: The verb for what is finished, such as ``built``.
-        workers: How many at a time; default: as many as there are processors.
-        columns: Shown between the name and the seconds.
-        look: Called several times a second, to bring the rows up to date.
-        cancel: Called on Ctrl-C, so that those that run end.
+        names: The items.
+        work: Processes one item or raises. Its return value is appended to the line of the finished item.
+        done: The verb for a finished item, such as ``built``.
+        workers: The number of parallel items; default: the number of processors.
+        columns: Additional columns between name and elapsed time.
+        refresh: Called every `REFRESH_SECONDS` to update the rows.
+        cancel: Called on Ctrl-C to stop running items.
 
     Raises:
-        Exception: the first one that ``work`` raised.
+        Exception: the first exception that ``work`` raised.
     """
     if not names:
         return
@@ -71,7 +71,7 @@ def run_in_parallel(
     with Progress(*shown, console=console(), disable=not terminal) as progress:
         rows = Rows(progress, {name: progress.add_task(name, start=False, total=1) for name in names})
 
-        def one(name: str) -> None:
+        def run(name: str) -> None:
             progress.start_task(rows.ids[name])
             started = time.monotonic()
             details = work(name)
@@ -81,20 +81,20 @@ def run_in_parallel(
 
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
             try:
-                _wait_for_all([pool.submit(one, name) for name in names], lambda: look(rows) if look else None)
+                _wait_for_all([pool.submit(run, name) for name in names], lambda: refresh(rows) if refresh else None)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 cancel()
                 raise
 
 
-def _wait_for_all(running: Sequence[Future[None]], look: Callable[[], None]) -> None:
-    """Look until all of them are done; after a failure, until those are that had begun."""
+def _wait_for_all(running: Sequence[Future[None]], refresh: Callable[[], None]) -> None:
+    """Wait for all futures; after a failure, only for those already started."""
     failure: BaseException | None = None
     pending = set(running)
     while pending:
         finished, pending = wait(pending, timeout=REFRESH_SECONDS, return_when=FIRST_COMPLETED)
-        look()
+        refresh()
         for future in finished:
             if not future.cancelled() and (error := future.exception()) and failure is None:
                 failure = error

@@ -1,4 +1,4 @@
-"""What a PromQL expression reads."""
+"""Static analysis of PromQL expressions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 
 
 def metrics_in(expr: str) -> set[str]:
-    """The names of the metrics that an expression selects; a selector by a pattern of names names none.
+    """The names of the metrics that an expression selects; a selector with a regular expression has none.
 
     Raises:
-        ValueError: the expression does not parse; the message says where.
+        ValueError: the expression does not parse; the message has the position.
     """
     found: set[str] = set()
 
@@ -42,14 +42,14 @@ def metrics_in(expr: str) -> set[str]:
 
 
 def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
-    """The operands of ``+`` and ``-`` between vectors that can be empty, and so make the result empty: shortest first.
+    """The operands of ``+`` and ``-`` between vectors that can be empty, which empties the result; shortest first.
 
     Args:
         expr: The expression.
-        absent: Whether a metric of this name may have no series.
+        absent: Whether a metric with this name may have no series.
 
     Raises:
-        ValueError: the expression does not parse; the message says where.
+        ValueError: the expression does not parse; the message has the position.
     """
     found: list[str] = []
 

@@ -1,1 +1,1 @@
-"""Docker as the toolkit uses it: commands, the state of containers, waiting, requests from inside the stack."""
+"""Access to the Docker Engine: commands, container states, waiting, HTTP requests from inside the stack."""

@@ -1,4 +1,4 @@
-"""The only place that starts docker: one function runs a command, everything else builds argument lists for it."""
+"""The only module that runs docker: one function runs a command, everything else builds its arguments."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
 ADD_LAYER = "run: invoke setup (.env may lack a layer), or correct a misspelt service in docker-compose.override.yml"
-CHANGE_PORT = "invoke doctor names who holds the port; another one can be set in .env"
+CHANGE_PORT = "invoke doctor shows which program uses the port; set another port in .env"
 START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
 
 
 class TimedOutError(ToolkitError):
-    """A command that was ended by its time-out; ``output`` is what it had printed by then, where captured."""
+    """A command exceeded its timeout and was killed; ``output`` is its output until then, if captured."""
 
     def __init__(self, what: str, output: str) -> None:
         super().__init__(what)
@@ -35,7 +36,7 @@ class TimedOutError(ToolkitError):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished command: exit code and, where captured, its output."""
+    """A finished command: its exit code and, if captured, its output."""
 
     code: int
     stdout: str
@@ -43,7 +44,7 @@ class Result:
 
 
 class Options(TypedDict, total=False):
-    """How a command is run, see `run`."""
+    """The options of `run`."""
 
     capture: bool
     timeout: float | None
@@ -64,21 +65,21 @@ def run(
     stdin: str = "",
     watch: Callable[[str], None] | None = None,
 ) -> Result:
-    """Run a command to its end; tests patch this function.
+    """Run a command to completion; tests patch this function.
 
     Args:
         argv: Program and arguments; no shell is involved.
-        cwd: The folder to run in.
-        capture: Return the output instead of letting it through to the terminal.
-        timeout: Seconds after which the command is killed.
-        env: Variables set in addition to those of this process, or removed from them (None).
-        stop: Once set, by another thread, the command is told to end (SIGTERM).
-        stdin: What the command reads from its standard input.
+        cwd: The working directory.
+        capture: Return the output instead of passing it to the terminal.
+        timeout: Seconds until the command is killed.
+        env: Variables to set in, or with None to remove from, the environment of this process.
+        stop: Terminates the command (SIGTERM) once set by another thread.
+        stdin: The standard input of the command.
         watch: Called, in another thread, with each line of the standard output as it is printed; ``stdout`` of the
-            result is empty then. The command prints to a terminal, because docker shows bytes on terminals only.
+            result is empty then. The command gets a pseudo-terminal, because docker shows bytes only on terminals.
 
     Raises:
-        ToolkitError: the program is missing, or the time-out ran out (TimedOutError).
+        ToolkitError: the program is not installed, or the timeout expired (TimedOutError).
     """
     variables = {**os.environ, **(env or {})}
     pipe = subprocess.PIPE if capture else None
@@ -112,8 +113,8 @@ def _wait_for_exit(
         except subprocess.TimeoutExpired as error:
             process.kill()
             output = error.stdout or ""
-            said = output.decode(errors="replace") if isinstance(output, bytes) else output
-            raise TimedOutError(f"{shlex.join(argv)} did not end within {timeout:g} s", said) from error
+            text = output.decode(errors="replace") if isinstance(output, bytes) else output
+            raise TimedOutError(f"{shlex.join(argv)} did not finish within {timeout:g} s", text) from error
         except BaseException:
             process.kill()
             raise
@@ -122,7 +123,7 @@ def _wait_for_exit(
 
 @contextmanager
 def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
-    """A terminal for a command to print to, whose lines are passed on."""
+    """A pseudo-terminal for the output of a command, whose lines are forwarded."""
     ours, theirs = os.openpty()
     reader = threading.Thread(target=_forward_lines, args=(ours, watch), daemon=True)
     reader.start()
@@ -130,13 +131,13 @@ def _terminal(watch: Callable[[str], None]) -> Iterator[int]:
         yield theirs
     finally:
         os.close(theirs)
-        reader.join(timeout=1)  # longer only where something that the command has started keeps the terminal
+        reader.join(timeout=1)  # a child process of the command may keep the terminal open
 
 
 def _forward_lines(terminal: int, watch: Callable[[str], None]) -> None:
-    """Call ``watch`` with each line, and with each that replaces one, until nobody has the terminal open."""
+    """Call ``watch`` with each line, also those that overwrite another, until the terminal is closed."""
     rest = ""
-    with suppress(OSError):  # that is an error of the terminal (EIO), not its end
+    with suppress(OSError):  # a closed terminal is an error (EIO), not end of file
         while chunk := os.read(terminal, 65536):
             *lines, rest = re.split(r"[\r\n]+", rest + chunk.decode(errors="replace"))
             for line in lines:
@@ -149,15 +150,15 @@ def _forward_lines(terminal: int, watch: Callable[[str], None]) -> None:
 def _communicate(
     process: subprocess.Popen[str], stdin: str, timeout: float | None, stop: threading.Event | None
 ) -> tuple[str, str]:
-    given: str | None = stdin or None
+    pending: str | None = stdin or None
     if stop is None:
-        return process.communicate(given, timeout=timeout)
+        return process.communicate(pending, timeout=timeout)
     deadline = time.monotonic() + (timeout or float("inf"))
     while True:
         try:
-            return process.communicate(given, timeout=0.1)
+            return process.communicate(pending, timeout=0.1)
         except subprocess.TimeoutExpired:
-            given = None  # it is on its way
+            pending = None  # the first call sends all of it
             if stop.is_set():
                 process.terminate()
             if time.monotonic() > deadline:
@@ -166,9 +167,9 @@ def _communicate(
 
 @dataclass(frozen=True)
 class Docker:
-    """Docker as seen from one checkout.
+    """Docker commands in one checkout.
 
-    ``echo`` prints every command before it runs; ``env`` is set for every one of them, and wins over .env.
+    ``echo`` prints every command before it runs. ``env`` is set for every command and takes precedence over .env.
     """
 
     root: Path
@@ -177,38 +178,43 @@ class Docker:
     _configs: dict[object, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
-        """Run ``docker ARGS`` and return its result, whatever its exit code; the options are those of `run`."""
+        """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`."""
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
         options["env"] = {**self.env, **(options.get("env") or {})}
         return run(["docker", *args], cwd=self.root, **options)
 
     def using(self, **env: str) -> Docker:
-        """The same with variables that win over .env, so that every function works on what they describe."""
+        """A copy with variables that take precedence over .env in every command."""
         return replace(self, env={**self.env, **env}, _configs={})
 
     def compose(self, *args: str, **options: Unpack[Options]) -> Result:
-        """Run ``docker compose ARGS``; .env says which files and groups it acts on."""
+        """Run ``docker compose ARGS``; .env selects the files and groups."""
         return self("compose", *args, **options)
 
-    def check(self, result: Result, doing: str) -> Result:
-        """The result, if its exit code is 0.
+    def check(self, result: Result, action: str) -> Result:
+        """Return the result if its exit code is 0.
 
         Raises:
-            ToolkitError: it is not; the last lines that docker printed say why.
+            ToolkitError: the command failed; the message has the last lines of docker's output.
         """
         if result.code == 0:
             return result
-        raise explain(doing, result)
+        raise explain(action, result)
 
-    def effective(self, *, every_group: bool = False, env: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-        """The merged configuration as Compose sees it (``config --format json``).
+    def effective(
+        self, *, every_group: bool = False, env: Mapping[str, str | None] | None = None
+    ) -> shapes.Configuration:
+        """The merged configuration (``docker compose config --format json``).
 
-        Compose takes a tenth of a second for it: it is asked once, and again when .env has changed.
+        Compose takes a tenth of a second, so the result is cached until .env changes.
 
         Args:
             every_group: Include the services of groups that are off, and the one-off tools.
-            env: Variables set in addition (COMPOSE_FILE, for another profile).
+            env: Additional variables, such as COMPOSE_FILE for another profile.
+
+        Raises:
+            ToolkitError: Compose cannot read the files.
         """
         settings = self.root / ".env"
         key = (every_group, tuple((env or {}).items()), settings.stat().st_mtime_ns if settings.exists() else 0)
@@ -216,19 +222,23 @@ class Docker:
             groups = ("--profile", "*") if every_group else ()
             result = self.check(self.compose(*groups, "config", "--format", "json", env=env), "read the compose files")
             self._configs[key] = result.stdout
-        config: dict[str, Any] = json.loads(self._configs[key])
+        config: shapes.Configuration = json.loads(self._configs[key])
         return config
 
-    def inspect(self, *containers: str) -> list[dict[str, Any]]:
-        """``docker inspect`` of containers; those that are gone by now are left out."""
+    def inspect(self, *containers: str) -> list[shapes.Container]:
+        """``docker container inspect``; containers that no longer exist are left out."""
         if not containers:
             return []
         result = self("container", "inspect", *containers)
-        found: list[dict[str, Any]] = json.loads(result.stdout or "[]")
+        found: list[shapes.Container] = json.loads(result.stdout or "[]")
         return found
 
-    def containers(self, project: str | None = None) -> list[dict[str, Any]]:
-        """``docker inspect`` of every container of the project, one-off containers left out, stopped ones included."""
+    def containers(self, project: str | None = None) -> list[shapes.Container]:
+        """`inspect` of every container of the project, including stopped ones, excluding one-off ones.
+
+        Raises:
+            ToolkitError: the engine does not answer.
+        """
         filters = (
             "--filter",
             f"label=com.docker.compose.project={project or self.project_name()}",
@@ -239,28 +249,27 @@ class Docker:
         return self.inspect(*result.stdout.split())
 
     def project_name(self) -> str:
-        """The Compose project that this checkout's containers, networks and volumes belong to."""
-        name: str = self.effective()["name"]
-        return name
+        """The Compose project name of this checkout."""
+        return self.effective()["name"]
 
     def data_root(self) -> str | None:
-        """The folder of the engine's files, the containers' logs among them; None where no engine answers."""
+        """The engine's data folder, which contains the containers' logs; None if no engine answers."""
         try:
             return self("info", "--format", "{{.DockerRootDir}}").stdout.strip() or None
         except ToolkitError:
             return None
 
     def image_id(self, name: str) -> str | None:
-        """The id of an image that the engine has, or None."""
+        """The id of a local image, or None if the engine does not have it."""
         result = self("image", "inspect", "--format", "{{.Id}}", name)
         return result.stdout.strip() if result.code == 0 else None
 
 
-def explain(doing: str, result: Result) -> ToolkitError:
-    """The error of a failed docker command: its last lines, and the fix where the cause is known."""
-    said = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-    why = "\n    ".join(said[-5:]) or f"docker ended with exit code {result.code}"
-    text = " ".join(said).lower()
+def explain(action: str, result: Result) -> ToolkitError:
+    """The error for a failed docker command: the last lines of its output, and the fix if the cause is known."""
+    lines = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+    why = "\n    ".join(lines[-5:]) or f"docker exited with code {result.code}"
+    text = " ".join(lines).lower()
     fixes = {
         "cannot connect to the docker daemon": START_DOCKER,
         "is the docker daemon running": START_DOCKER,
@@ -269,10 +278,10 @@ def explain(doing: str, result: Result) -> ToolkitError:
         "unknown shorthand flag": INSTALL_COMPOSE,
         "port is already allocated": CHANGE_PORT,
         "address already in use": CHANGE_PORT,
-        "no space left on device": "free some disk space: docker system df shows what Docker holds",
+        "no space left on device": "free disk space: docker system df shows Docker's share",
         'run "invoke setup" first': "run: invoke setup",
         "has neither an image nor a build context": ADD_LAYER,
         "no such file or directory": "run: invoke setup",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")
-    return ToolkitError(f"cannot {doing}", why, fix)
+    return ToolkitError(f"cannot {action}", why, fix)

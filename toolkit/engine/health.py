@@ -1,4 +1,4 @@
-"""What Docker knows about each container of the stack, and what follows from it."""
+"""The state of each container of the stack, as reported by Docker, and the verdict that follows from it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from enum import StrEnum
 from typing import Any
 
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import stack_http
+from toolkit.engine import shapes, stack_http
 from toolkit.engine.compose import Docker
 
 HEALTH_URL = "netmon.health.url"
-"""The label of a service that has no health check of its own: where it is asked from outside."""
+"""The label of a service without a health check of its own: the URL of its health, requested from inside the stack."""
 
 START_PERIOD = timedelta(seconds=60)
-"""For so long after its start a service that is asked from outside need not answer, as in the compose files."""
+"""The start period of services with `HEALTH_URL`; the same as ``start_period`` in the compose files."""
 
 CRASH_LOOP_RESTARTS = 3
-"""After so many restarts in a row a container is held to be restarting for good."""
+"""The number of consecutive restarts from which a container counts as crash-looping."""
 
 STABLE_AFTER = timedelta(seconds=10)
-"""The engine forgets earlier restarts of a container that has run for so long."""
+"""The uptime after which the engine resets the restart backoff of a container."""
 
 
 class Verdict(StrEnum):
-    """What a container's state means for the stack."""
+    """The verdict on a container or a service."""
 
     OK = "ok"
     STARTING = "starting"
@@ -53,14 +53,14 @@ class Port:
 
     @property
     def address(self) -> str:
-        """Where a client on this host reaches it."""
+        """The address for clients on this host."""
         host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
         return f"{host}:{self.published}"
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """One container of a service, as ``docker inspect`` shows it."""
+    """The state of one container of a service."""
 
     service: str
     replica: int
@@ -73,27 +73,27 @@ class ServiceState:
     exit_code: int
     restarts: int
     one_shot: bool
-    """Ending with exit code 0 is what it is for: the engine does not start it again then."""
+    """Whether the restart policy lets it complete with exit code 0."""
     started: datetime | None
     finished: datetime | None
     failing_streak: int
     checks: tuple[Check, ...]
-    """The last runs of the health check, the newest last."""
+    """The latest health checks, newest last."""
     out_of_memory: bool
     error: str
-    """Why the engine could not start it."""
+    """The reason why the engine could not start it."""
     ports: tuple[Port, ...]
     health_url: str = ""
-    """Where its health is asked from outside, because its image has no program for a health check."""
+    """See `HEALTH_URL`; empty for a container with a health check of its own."""
 
     @property
     def last_check(self) -> str:
-        """What the newest health check printed, on one line."""
+        """The output of the latest health check, on one line."""
         return " ".join(self.checks[-1].output.split()) if self.checks else ""
 
     @property
     def crash_looping(self) -> bool:
-        """Whether it ends again and again soon after each start."""
+        """Whether it repeatedly exits soon after its start."""
         if self.restarts < CRASH_LOOP_RESTARTS or self.status not in {"restarting", "running"}:
             return False
         age = datetime.now(UTC) - self.started if self.started else STABLE_AFTER
@@ -101,7 +101,7 @@ class ServiceState:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the container does what it is for, may still come to it, or has failed."""
+        """Whether the container is working, starting or completed, or has failed."""
         match self.status:
             case "running":
                 return self._running()
@@ -143,30 +143,33 @@ class ServiceState:
 
 
 def container_states(docker: Docker, project: str | None = None) -> list[ServiceState]:
-    """The state of every container of the project, one-off containers left out, by service and replica.
+    """The state of every container of the project, without one-off containers, by service and replica.
 
     Args:
         docker: Docker in the project's folder.
-        project: The Compose project's name, if it is known: asking Compose for it takes longer than the look itself.
+        project: The Compose project's name; default: Compose determines it, which takes longer than the inspection.
+
+    Raises:
+        ToolkitError: the engine does not answer.
     """
     return sorted(map(parse_container, docker.containers(project)), key=lambda state: (state.service, state.replica))
 
 
-def parse_container(container: Mapping[str, Any]) -> ServiceState:
-    """Read one object of ``docker inspect``."""
+def parse_container(container: shapes.Container) -> ServiceState:
+    """The state in a container's ``docker inspect``."""
     state, host = container["State"], container.get("HostConfig") or {}
     labels: Mapping[str, str] = container["Config"].get("Labels") or {}
     health: Mapping[str, Any] = state.get("Health") or {}
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
     status = health.get("Status", "none")
-    asked = labels.get(HEALTH_URL, "") if status == "none" else ""
+    health_url = labels.get(HEALTH_URL, "") if status == "none" else ""
     return ServiceState(
         service=labels.get("com.docker.compose.service", ""),
         replica=int(labels.get("com.docker.compose.container-number", "1")),
         container=str(container["Name"]).lstrip("/"),
         id=container["Id"],
         status=state["Status"],
-        health=("starting" if asked else "") if status == "none" else status,
+        health=("starting" if health_url else "") if status == "none" else status,
         exit_code=int(state.get("ExitCode") or 0),
         restarts=int(container.get("RestartCount") or 0),
         one_shot=policy in {"no", "on-failure"},
@@ -174,41 +177,41 @@ def parse_container(container: Mapping[str, Any]) -> ServiceState:
         finished=parse_time(state.get("FinishedAt", "")),
         failing_streak=int(health.get("FailingStreak") or 0),
         checks=tuple(
-            Check(begun, int(check["ExitCode"]), check.get("Output", ""))
+            Check(started, int(check["ExitCode"]), check.get("Output", ""))
             for check in health.get("Log") or ()
-            if (begun := parse_time(check["Start"]))
+            if (started := parse_time(check["Start"]))
         ),
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         ports=tuple(published_ports(container)),
-        health_url=asked,
+        health_url=health_url,
     )
 
 
 def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[ServiceState]:
-    """The same states, with the health of what has no check of its own: each running one is asked from inside.
+    """The same states, with the health of running containers that have a `HEALTH_URL`, from one HTTP request each.
 
-    One that does not answer is starting for as long as a check of its own would let it, and unhealthy then.
+    A container that does not answer is starting during its `START_PERIOD`, and unhealthy afterwards.
     """
-    askable = [state for state in found if state.health_url and state.status == "running"]
-    if not askable:
+    over_http = [state for state in found if state.health_url and state.status == "running"]
+    if not over_http:
         return list(found)
     try:
-        problems = [response.problem for response in stack_http.get(docker, *(state.health_url for state in askable))]
+        problems = [response.problem for response in stack_http.get(docker, *(state.health_url for state in over_http))]
     except ToolkitError as error:
-        problems = [error.why or error.what] * len(askable)
+        problems = [error.why or error.what] * len(over_http)
     now = datetime.now(UTC)
     health = {}
-    for state, problem in zip(askable, problems, strict=True):
-        young = state.started is not None and now - state.started < START_PERIOD
-        verdict = ("starting" if young else "unhealthy") if problem else "healthy"
+    for state, problem in zip(over_http, problems, strict=True):
+        starting = state.started is not None and now - state.started < START_PERIOD
+        verdict = ("starting" if starting else "unhealthy") if problem else "healthy"
         check = Check(now, 1 if problem else 0, problem and f"{state.health_url}: {problem}")
         health[state.id] = replace(state, health=verdict, failing_streak=check.code, checks=(check,))
     return [health.get(state.id, state) for state in found]
 
 
-def published_ports(container: Mapping[str, Any]) -> list[Port]:
-    """The ports that the container really publishes now; none while it is stopped."""
+def published_ports(container: shapes.Container) -> list[Port]:
+    """The ports that the container currently publishes; none while it is stopped."""
     ports: Mapping[str, Any] = (container.get("NetworkSettings") or {}).get("Ports") or {}
     return [
         Port(int(inside.partition("/")[0]), binding["HostIp"], int(binding["HostPort"]))
@@ -218,10 +221,10 @@ def published_ports(container: Mapping[str, Any]) -> list[Port]:
 
 
 def parse_time(text: str) -> datetime | None:
-    """A time of the engine (nanoseconds, any offset); None for its zero time.
+    """Parse a time of the engine (RFC 3339 with nanoseconds, any offset); None for its zero time.
 
     Raises:
-        ValueError: the text is no such time.
+        ValueError: the text is not a time.
     """
     if not text or text.startswith("0001-"):
         return None

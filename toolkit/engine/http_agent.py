@@ -1,7 +1,7 @@
-"""Asks a batch of addresses side by side and prints the answers as JSON.
+"""Send a batch of HTTP requests in parallel and print the responses as JSON.
 
-`toolkit.engine.stack_http` sends the text of this file to an interpreter inside the stack, so it uses the standard
-library alone.
+`toolkit.engine.stack_http` runs the source of this file in an interpreter inside the stack, so it uses the standard
+library only.
 """
 
 import http.client
@@ -15,22 +15,22 @@ AT_ONCE = 16
 
 
 def main(requests: list[dict[str, Any]]) -> None:
-    """Print one answer for each request, in the same order: status, headers and body, or the error."""
+    """Print one response for each request, in the same order: status, headers and body, or the error."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         print(json.dumps(list(pool.map(send, requests))))
 
 
 def send(request: dict[str, Any]) -> dict[str, Any]:
-    """Send one request; a status that stands for an error is an answer too."""
+    """Send one request; an error status is a response as well."""
     body = None if request["body"] is None else request["body"].encode()
-    # Without the proxies that the environment may name: these are services of the stack.
+    # Services of the stack are reached directly, whatever proxies the environment sets.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        asked = urllib.request.Request(request["url"], body, request["headers"], method=request["method"])  # noqa: S310
-        with opener.open(asked, timeout=request["timeout"]) as response:
-            return answer(response.status, response.headers, response.read())
+        sent = urllib.request.Request(request["url"], body, request["headers"], method=request["method"])  # noqa: S310
+        with opener.open(sent, timeout=request["timeout"]) as response:
+            return payload(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
-        return answer(error.code, error.headers, error.read())
+        return payload(error.code, error.headers, error.read())
     except urllib.error.URLError as error:
         return failure(str(error.reason))
     except TimeoutError:
@@ -39,12 +39,12 @@ def send(request: dict[str, Any]) -> dict[str, Any]:
         return failure(f"{type(error).__name__}: {error}")
 
 
-def answer(status: int, headers: Any, body: bytes) -> dict[str, Any]:
-    """An answer; the names of its headers in lower case."""
-    named = {name.lower(): value for name, value in headers.items()}
-    return {"status": status, "headers": named, "body": body.decode(errors="replace"), "error": ""}
+def payload(status: int, headers: Any, body: bytes) -> dict[str, Any]:
+    """A response; header names are in lower case."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return {"status": status, "headers": lowered, "body": body.decode(errors="replace"), "error": ""}
 
 
 def failure(why: str) -> dict[str, Any]:
-    """What stands for an answer that did not come."""
+    """The result of a request without a response."""
     return {"status": 0, "headers": {}, "body": "", "error": why}

@@ -1,4 +1,4 @@
-"""What the services have logged, as docker compose shows it."""
+"""The logs of the services."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def logs(
     tail: int | None = None,
     since: str | None = None,
 ) -> None:
-    """Print the log lines of the services (default: all), each with its service's name.
+    """Print the log lines of the services (default: all), each with the name of its service.
 
     Args:
         docker: Docker in the project's folder.
-        services: These only.
-        follow: Go on until Ctrl-C.
-        tail: At most this many lines of each container.
-        since: From this time on, as ``docker logs`` takes it.
+        services: Only these services.
+        follow: Continue until Ctrl-C.
+        tail: The maximum number of lines per container.
+        since: Only lines since this time, in the syntax of ``docker logs``.
 
     Raises:
         ToolkitError: a service is unknown (exit code 2), or docker cannot show the logs.
@@ -34,10 +34,10 @@ def logs(
         require_known("service", service, configured)
     options = [*(["--follow"] if follow else []), *([f"--tail={tail}"] if tail is not None else [])]
     options += [f"--since={since}"] if since else []
-    # The services of a group that is off may still have containers, and these logs.
+    # The services of a group that is off may still have containers with logs.
     with contextlib.suppress(KeyboardInterrupt):
         result = docker.compose("--profile", "*", "logs", *options, *services, capture=False)
         if result.code:
             raise ToolkitError(
-                "cannot show the logs", "docker compose says why above", "invoke doctor looks for the cause"
+                "cannot show the logs", "docker compose failed, see above", "invoke doctor looks for the cause"
             )

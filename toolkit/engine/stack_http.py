@@ -1,8 +1,8 @@
-"""HTTP requests from inside the stack: the same in every profile, whatever is published to the host.
+"""HTTP requests from inside the stack, independent of the profile and of the published ports.
 
-They are sent by an interpreter in the container of `worker`, which is on every network that a service listens on, and
-is always the project's own image; where another application has made the worker superfluous, in the container of
-`container-exporter`, which has the same image and sees what belongs to monitoring.
+An interpreter in the container of `worker` sends them: it is on every network on which a service listens, and always
+runs the project's own image. Where another application replaces the worker, `container-exporter` sends them: it has the
+same image and reaches the monitoring services.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from toolkit.engine import http_agent
 from toolkit.engine.compose import Docker, explain
 
 SENDERS = ("worker", "container-exporter")
-"""Whose container sends the requests; the second one where the first has no replica."""
+"""The services whose container sends the requests; the second one if the first has no replica."""
 TIMEOUT = 5.0
-"""Seconds for one answer, where a request does not say."""
+"""The default timeout of a request, in seconds."""
 START_SECONDS = 15.0
-"""Seconds for the interpreter to start on a machine that is busy."""
+"""The time that the interpreter may need to start on a busy host."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request to a service by its name in the stack; ``timeout`` in seconds."""
+    """A request to a service by its name in the stack; ``timeout`` is in seconds."""
 
     url: str
     method: str = "GET"
@@ -39,15 +39,15 @@ class Request:
     def post(
         cls, url: str, document: Any = None, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
     ) -> Request:
-        """A POST of a JSON document; without one, of nothing."""
-        kind = {} if document is None else {"Content-Type": "application/json"}
+        """A POST request with a JSON document, or with an empty body."""
+        content_type = {} if document is None else {"Content-Type": "application/json"}
         body = "" if document is None else json.dumps(document)
-        return cls(url, "POST", body, {**kind, **(headers or {})}, timeout)
+        return cls(url, "POST", body, {**content_type, **(headers or {})}, timeout)
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer; where none came the status is 0 and ``error`` says why. Header names are in lower case."""
+    """A response, with header names in lower case; without one, the status is 0 and ``error`` has the reason."""
 
     url: str
     status: int
@@ -57,16 +57,16 @@ class Response:
 
     @property
     def ok(self) -> bool:
-        """Whether the status is one of success."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
     @property
     def problem(self) -> str:
-        """What is wrong with it, on one line; empty where nothing is."""
+        """The error, on one line; empty on success."""
         return "" if self.ok else self.error or f"status {self.status}: {' '.join(self.body.split())[:200]}"
 
     def json(self) -> Any:
-        """The body's document; None where the body is none."""
+        """The JSON document in the body; None if the body is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -74,32 +74,32 @@ class Response:
 
 
 def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
-    """Send requests side by side and return the answers in the same order.
+    """Send requests in parallel and return the responses in the same order.
 
     Raises:
-        ToolkitError: nothing can be sent, because none of the carriers runs.
+        ToolkitError: none of the `SENDERS` runs.
     """
     if not requests:
         return []
     batches = -(-len(requests) // http_agent.AT_ONCE)
-    told = json.dumps([asdict(request) for request in requests])
-    program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({told!r}))\n"
+    payload = json.dumps([asdict(request) for request in requests])
+    program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({payload!r}))\n"
     timeout = START_SECONDS + batches * max(request.timeout for request in requests)
     failures = []
-    for carrier in SENDERS:
-        result = docker.compose("exec", "--no-TTY", carrier, "python", "-", stdin=program, timeout=timeout)
+    for sender in SENDERS:
+        result = docker.compose("exec", "--no-TTY", sender, "python", "-", stdin=program, timeout=timeout)
         try:
-            answers = json.loads(result.stdout)
+            responses = json.loads(result.stdout)
             break
         except ValueError:
-            failures.append(explain(f"ask from inside the stack (docker compose exec {carrier})", result))
+            failures.append(explain(f"send requests from inside the stack (docker compose exec {sender})", result))
     else:
         first = failures[0]
         fix = f"invoke status shows the state of {SENDERS[0]}; invoke up starts it"
         raise ToolkitError(first.what, first.why, first.fix or fix)
-    return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
+    return [Response(request.url, **each) for request, each in zip(requests, responses, strict=True)]
 
 
 def get(docker: Docker, *urls: str) -> list[Response]:
-    """`fetch` of plain addresses."""
+    """`fetch` with a GET request for each URL."""
     return fetch(docker, [Request(url) for url in urls])

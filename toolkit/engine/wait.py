@@ -1,4 +1,4 @@
-"""Waiting for the services: live progress, and an end as soon as one of them cannot become healthy any more."""
+"""Wait until the services are healthy: live progress, and a fast failure if one can no longer become healthy."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import Any
 
 from toolkit.core.console import STYLES, console, say
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.engine import compose, diagnosis
+from toolkit.engine import compose, diagnosis, shapes
 from toolkit.engine.compose import Docker, Result
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 
 PAUSE = 0.5
-"""Seconds between two looks; each takes CPU from the services that are starting."""
+"""Seconds between two polls; each takes CPU time from the services that are starting."""
 
 LOG_LINES = 15
+"""Log lines of a failed container that an error shows."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """The containers of one service, and how many there should be."""
+    """The containers of a service, and their expected number."""
 
     name: str
     expected: int
@@ -32,7 +33,7 @@ class Service:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its containers; starting while one of them is missing."""
+        """The worst verdict of its containers; starting while one of them is missing."""
         verdicts = {state.verdict for state in self.states}
         if Verdict.FAILED in verdicts:
             return Verdict.FAILED
@@ -42,7 +43,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether it is healthy or completed."""
         return self.verdict in {Verdict.OK, Verdict.DONE}
 
     @property
@@ -57,19 +58,19 @@ class Service:
 
 @dataclass
 class Watch:
-    """What was seen so far: since when each service is as it is, and when it became ready.
+    """The history of a wait: when each service last changed and when it became ready.
 
-    ``dependencies`` are the services that each one depends on, directly or not.
+    ``dependencies`` maps each service to its direct and indirect dependencies.
     """
 
-    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     dependencies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     changed: dict[str, datetime] = field(default_factory=dict)
     _seen: dict[str, object] = field(default_factory=dict)
     _ready: dict[str, datetime] = field(default_factory=dict)
 
     def update(self, services: Sequence[Service]) -> None:
-        """Take note of a new look at the services."""
+        """Record the current states of the services."""
         now = datetime.now(UTC)
         for service in services:
             seen = [(state.id, state.status, state.health, state.restarts) for state in service.states]
@@ -82,65 +83,65 @@ class Watch:
                 self._ready.pop(service.name, None)
 
     def seconds(self, service: str) -> float:
-        """How long the service took, or takes so far."""
-        return (self._ready.get(service, datetime.now(UTC)) - self.begun).total_seconds()
+        """Seconds from the start of the wait until the service was ready, or until now."""
+        return (self._ready.get(service, datetime.now(UTC)) - self.started).total_seconds()
 
     def unrecoverable(self, services: Sequence[Service], *, starting: bool) -> list[tuple[Service, ServiceState]]:
-        """The containers that cannot become healthy any more.
+        """The containers that can no longer become healthy.
 
-        One that is unhealthy may recover with another service that only just came up. So it is given up once nothing
-        is on its way, and a check of it that began after the last change elsewhere has failed. One that keeps
-        restarting may exit because a service that it depends on is not ready: it is given up once it has exited again
-        after that.
+        An unhealthy container may recover once another service becomes available. It counts as unrecoverable when
+        nothing is starting any more and a health check that began after the last change of another service has failed.
+        A crash-looping container may exit because a dependency is not ready. It counts as unrecoverable when it exits
+        again after all its dependencies have become ready.
 
         Args:
-            services: The latest look.
-            starting: Compose is still at work: what a container did before is not held against it.
+            services: The current states.
+            starting: ``docker compose up`` is still running: failures from before the wait are ignored.
         """
         failed = [
             (service, state)
             for service in services
             for state in service.states
             if (state.verdict is Verdict.FAILED or (state.health == "starting" and diagnosis.is_permanent(state)))
-            and (not starting or (state.started and state.started >= self.begun))
+            and (not starting or (state.started and state.started >= self.started))
             and not (state.crash_looping and self._awaits_dependency(service, state, services))
         ]
-        over = [(service, state) for service, state in failed if not running_unhealthy(state)]
-        on_its_way = any(state.verdict is Verdict.STARTING for service in services for state in service.states
-                         if state.status == "running")  # fmt: skip
-        if over or on_its_way or not all(self._checked_since_change(service, state) for service, state in failed):
-            return over
+        final = [(service, state) for service, state in failed if not running_unhealthy(state)]
+        any_starting = any(state.verdict is Verdict.STARTING for service in services for state in service.states
+                           if state.status == "running")  # fmt: skip
+        if final or any_starting or not all(self._checked_since_change(service, state) for service, state in failed):
+            return final
         return failed
 
     def _awaits_dependency(self, service: Service, state: ServiceState, services: Sequence[Service]) -> bool:
-        """Whether the container has not been started since everything that its service depends on is ready."""
+        """Whether the container has not been started since all dependencies of its service became ready."""
         needed = [other for other in services if other.name in self.dependencies.get(service.name, ())]
         if not all(other.ready for other in needed):
             return True
-        ready = max((self._ready[other.name] for other in needed), default=self.begun)
+        ready = max((self._ready[other.name] for other in needed), default=self.started)
         return bool(needed) and (state.started is None or state.started < ready)
 
     def _checked_since_change(self, service: Service, state: ServiceState) -> bool:
-        elsewhere = max((at for name, at in self.changed.items() if name != service.name), default=self.begun)
-        return bool(state.checks) and state.checks[-1].started > elsewhere
+        others_changed = max((at for name, at in self.changed.items() if name != service.name), default=self.started)
+        return bool(state.checks) and state.checks[-1].started > others_changed
 
 
 def running_unhealthy(state: ServiceState) -> bool:
-    """Whether the container runs, and only its health check says no."""
+    """Whether the container is running and its health check fails."""
     return state.status == "running" and state.health == "unhealthy"
 
 
 def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting: Future[Result] | None = None) -> None:
-    """Wait until the services are healthy, or done where that is what they are for.
+    """Wait until the services are healthy; one-shot services until they have completed.
 
     Args:
         docker: Docker in the project's folder.
         timeout: Seconds.
-        services: Wait for these only; default: all that the configuration switches on.
-        starting: A ``docker compose up`` that runs meanwhile.
+        services: Only these services; default: all that the configuration switches on.
+        starting: A concurrent ``docker compose up``.
 
     Raises:
-        ToolkitError: a service cannot become healthy any more, the time is up, ``starting`` failed, there is nothing
+        ToolkitError: a service can no longer become healthy, the timeout expired, ``starting`` failed, there is nothing
             to wait for, or a service is unknown (exit code 2).
     """
     config = docker.effective()
@@ -167,17 +168,17 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
 
 
 def wait_for(docker: Docker, project: str, service: str, containers: Sequence[str], timeout: float) -> None:
-    """Wait until some containers of one service are healthy, whatever becomes of its others.
+    """Wait until certain containers of a service are healthy, regardless of its other containers.
 
     Args:
         docker: Docker in the project's folder.
         project: The Compose project.
-        service: The service that they belong to.
-        containers: Their ids; one-off containers are none.
+        service: Their service.
+        containers: Their ids, without one-off containers.
         timeout: Seconds.
 
     Raises:
-        ToolkitError: one of them cannot become healthy any more, is gone, or the time is up.
+        ToolkitError: one of them can no longer become healthy, or the timeout expired.
     """
     watch = Watch()
     deadline = time.monotonic() + timeout
@@ -195,17 +196,17 @@ def wait_for(docker: Docker, project: str, service: str, containers: Sequence[st
 
 
 def _current_states(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
-    """The containers; what is asked from outside is asked once nothing else is starting, since asking takes CPU."""
+    """The states; health over HTTP is requested only when nothing else is starting, since requests take CPU time."""
     found = container_states(docker, project)
     starting = [state for state in found if state.service in expected and state.verdict is Verdict.STARTING]
     return with_http_health(docker, found) if all(state.health_url for state in starting) else found
 
 
-def expected_replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -> dict[str, int]:
-    """The services that should run, and how many containers of each.
+def expected_replicas(config: shapes.Configuration, services: Sequence[str] = ()) -> dict[str, int]:
+    """The services that should run, with their number of replicas.
 
     Raises:
-        ToolkitError: one of ``services`` is unknown (exit code 2), or none is left.
+        ToolkitError: one of ``services`` is unknown (exit code 2), or none of them should run.
     """
     counts: dict[str, int] = {}
     for name, service in config["services"].items():
@@ -220,8 +221,8 @@ def expected_replicas(config: Mapping[str, Any], services: Sequence[str] = ()) -
     return expected
 
 
-def dependencies(config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The services that each service depends on, directly or not, under any condition."""
+def dependencies(config: shapes.Configuration) -> dict[str, frozenset[str]]:
+    """The direct and indirect dependencies of each service, under any condition."""
     direct = {name: frozenset(service.get("depends_on") or ()) for name, service in config["services"].items()}
     found = dict(direct)
     for _ in direct:
@@ -230,7 +231,7 @@ def dependencies(config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def group_by_service(found: Sequence[ServiceState], expected: Mapping[str, int]) -> list[Service]:
-    """The expected services with the containers that they have."""
+    """The expected services with their containers."""
     return [
         Service(name, count, tuple(state for state in found if state.service == name))
         for name, count in expected.items()
@@ -238,7 +239,11 @@ def group_by_service(found: Sequence[ServiceState], expected: Mapping[str, int])
 
 
 def require_started(docker: Docker, result: Result, services: Sequence[Service]) -> None:
-    """Raise why ``docker compose up`` failed, if it did: the log of the failed service says more than Compose does."""
+    """Return if ``docker compose up`` succeeded.
+
+    Raises:
+        ToolkitError: it failed. If a container has failed, the error shows its log, which explains more than Compose.
+    """
     if result.code == 0:
         return
     error = compose.explain("start the stack", result)
@@ -252,45 +257,45 @@ def require_started(docker: Docker, result: Result, services: Sequence[Service])
 
 
 def unhealthy_error(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]]) -> ToolkitError:
-    """The error that names the failed containers, with the end of each log and the likely fix."""
+    """The error for failed containers: state, last log lines, likely cause and fix of each."""
     reasons, fixes = [], []
     for service, state in stuck:
         log = last_lines(docker, state)
         lines = [f"{state.container}: {state.summary}"]
         if state.error:
-            lines.append(f"the engine says: {state.error}")
+            lines.append(f"engine error: {state.error}")
         if state.last_check and state.health != "healthy":
-            lines.append(f"its health check says: {state.last_check[-500:]}")
-        lines += [f"| {line}" for line in log] or ["it has logged nothing"]
+            lines.append(f"health check: {state.last_check[-500:]}")
+        lines += [f"| {line}" for line in log] or ["no log output"]
         if cause := diagnosis.cause(state, "\n".join(log)):
-            lines.append(f"likely: {cause.why}")
+            lines.append(f"likely cause: {cause.why}")
             fixes.append(f"{service.name}: {cause.fix}")
         else:
-            fixes.append(f"{service.name}: invoke logs --service={service.name} shows the whole log")
+            fixes.append(f"{service.name}: invoke logs --service={service.name} shows the complete log")
         reasons.append("\n    ".join(lines))
     names = ", ".join(dict.fromkeys(service.name for service, _ in stuck))
     return ToolkitError(f"{names} cannot become healthy", "\n  ".join(reasons), "\n       ".join(dict.fromkeys(fixes)))
 
 
 def timeout_error(services: Sequence[Service], timeout: float) -> ToolkitError:
-    """The error that names what is not healthy when the time is up, and why."""
+    """The error for an expired timeout: the services that are not healthy, with their states."""
     waiting = [service for service in services if not service.ready]
     reasons = []
     for service in waiting:
-        said = next(
+        output = next(
             (state.last_check for state in service.states if state.last_check and state.health != "healthy"), ""
         )
-        reasons.append(f"{service.name}: {service.summary}" + (f": {said[-500:]}" if said else ""))
+        reasons.append(f"{service.name}: {service.summary}" + (f": {output[-500:]}" if output else ""))
     logs = " ".join(f"--service={service.name}" for service in waiting)
     return ToolkitError(
-        f"not everything is healthy after {timeout:g} s",
-        "\n  ".join(reasons or ["docker compose up has not ended"]),
-        f"invoke logs {logs} shows more; a slow machine may need a longer --timeout",
+        f"not all services became healthy within {timeout:g} s",
+        "\n  ".join(reasons or ["docker compose up has not finished"]),
+        f"invoke logs {logs} shows more; a slow host may need a longer --timeout",
     )
 
 
 def last_lines(docker: Docker, state: ServiceState, count: int = LOG_LINES) -> list[str]:
-    """The last lines of a container's log, both streams in the order in which they were written."""
+    """The last lines of a container's log, both streams merged in chronological order."""
     result = docker("logs", "--timestamps", "--tail", str(count), state.id)
     if result.code:
         return []
@@ -300,7 +305,7 @@ def last_lines(docker: Docker, state: ServiceState, count: int = LOG_LINES) -> l
 
 @contextmanager
 def progress(watch: Watch) -> Iterator[Callable[[Sequence[Service]], None]]:
-    """Show each look: a table that changes in place on a terminal, elsewhere a line for every change."""
+    """Show the progress: on a terminal a live table, elsewhere a line for every change."""
     if not console().is_terminal:
         yield _line_by_line(watch)
         return
@@ -311,12 +316,12 @@ def progress(watch: Watch) -> Iterator[Callable[[Sequence[Service]], None]]:
 
 
 def _line_by_line(watch: Watch) -> Callable[[Sequence[Service]], None]:
-    said: dict[str, str] = {}
+    shown: dict[str, str] = {}
 
     def show(services: Sequence[Service]) -> None:
         for service in services:
-            if said.get(service.name) != service.summary:
-                said[service.name] = service.summary
+            if shown.get(service.name) != service.summary:
+                shown[service.name] = service.summary
                 say(f"  {service.name:<14} {service.summary} ({watch.seconds(service.name):.1f} s)")
 
     return show

@@ -1,4 +1,4 @@
-"""The images of the stack: which of the two sets is used, and making that set complete."""
+"""The images of the stack: choose one of the two image sets, and pull or build its missing images."""
 
 from toolkit.images.builds import build_images
 from toolkit.images.choice import choose

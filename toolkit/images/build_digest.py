@@ -1,4 +1,4 @@
-"""What an image is built from, as a digest that it carries, so that one of another state of the checkout is known."""
+"""The digest of an image's build inputs, stored as a label, so that stale images are detected."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 from typing import Any
 
 LABEL = "netmon.source"
-"""The label of an image with the digest of what it was built from."""
+"""The label of an image with the digest of its build inputs."""
 
 BASES = ("images/base", "images/python")
-"""The folders that every local image is built on."""
+"""The build contexts of the base images of all local images."""
 
-LEFT_OUT = "__pycache__"
+EXCLUDED = "__pycache__"
 
 
 def digest(root: Path, build: Mapping[str, Any], *, local: bool) -> str:
-    """The digest of what an image is built from: its settings, and the files of its contexts by name, mode and content.
+    """The digest of the build settings and of the files in the build contexts: names, executable bits and contents.
 
-    It is the same for every copy of a checkout. What .dockerignore keeps out counts as well, which costs a build from
-    the builder's cache at most; folders whose name begins with a dot do not.
+    It is the same for every copy of a checkout. Files in .dockerignore are included, which costs at most a build from
+    the builder's cache; folders with a leading dot are not.
 
     Args:
         root: The checkout.
-        build: The service's `build` in the effective configuration.
-        local: Whether it stands on the bases of the local images.
+        build: The service's ``build`` in the effective configuration.
+        local: Whether the image is based on `BASES`.
 
     Returns:
-        Hexadecimal; empty where a context is no folder inside of the checkout, and so nothing is known of it.
+        Hexadecimal; empty if a context is not a folder inside the checkout, so that its content is unknown.
 
     Raises:
         OSError: a file cannot be read.
@@ -51,10 +51,10 @@ def digest(root: Path, build: Mapping[str, Any], *, local: bool) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files and links below a folder, in the order of their names."""
+    """The files and symbolic links below a folder, sorted by name."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            if not path.name.startswith(".") and path.name != LEFT_OUT:
+            if not path.name.startswith(".") and path.name != EXCLUDED:
                 yield from _files(path)
         elif path.is_symlink() or path.is_file():
             yield path

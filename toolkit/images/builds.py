@@ -1,4 +1,4 @@
-"""Building the images that are made here."""
+"""Build images on this host."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ def build_images(
     profile: str | None = None,
     groups: Iterable[str] | None = None,
 ) -> None:
-    """Build images, whether or not they are here; what the builder printed is kept in .netmon/build-SERVICE.log.
+    """Build images, even if they exist; the output of each build is saved in .netmon/build-SERVICE.log.
 
     Raises:
-        ToolkitError: one of them cannot be built.
+        ToolkitError: an image cannot be built.
     """
     if not images:
         return
     env = environment(project, None, profile, groups)
     env["COMPOSE_FILE"] += f":{_labels(project, images)}"
-    # The engine's own builder, which has the name of its context: it takes the images that these start from as they are
-    # here and asks no registry. Other builders do not see them.
+    # The engine's own builder, named like its context: it uses local base images without contacting a registry. Other
+    # builders have no access to local images.
     env["BUILDX_BUILDER"] = docker("context", "show").stdout.strip() or "default"
     if project.images == LOCAL:
         _build_bases(project)
     service = {image.name: image.services[0] for image in images}
     arguments = _package_index(project)
 
-    def one(name: str) -> None:
+    def build(name: str) -> None:
         result = docker.compose("--progress=plain", "build", *arguments, service[name], env=env)
         output = result.stdout + result.stderr
         log = project.lock_file.with_name(f"build-{service[name]}.log")
         write_atomically(log, output)
         if result.code:
-            said = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
-            raise ToolkitError(f"cannot build {name}", said, f"the whole output is in {log}")
+            last_lines = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
+            raise ToolkitError(f"cannot build {name}", last_lines, f"the complete output is in {log}")
 
-    run_in_parallel(list(service), one, "built")
+    run_in_parallel(list(service), build, "built")
 
 
 def _labels(project: Project, images: Sequence[Image]) -> str:
-    """A compose file that has each image say what it was built from; its name from the checkout."""
+    """Write a compose file that labels each image with its build digest; returns its path, relative to the checkout."""
     build = {image.services[0]: {"build": {"labels": {build_digest.LABEL: image.source}}} for image in images}
     path = project.lock_file.with_name("labels.yml")
     write_atomically(path, json.dumps({"services": build}))
@@ -63,16 +63,16 @@ def _labels(project: Project, images: Sequence[Image]) -> str:
 
 
 def _build_bases(project: Project) -> None:
-    """Make what the local images start from; the script says what it does."""
+    """Build the base images of the local images; the script prints its progress."""
     script = project.root / "scripts" / "base-image.sh"
     if compose.run([str(script)], cwd=project.root, capture=False).code:
-        raise ToolkitError("cannot build the base of the local images", fix=f"see above; try again with: {script}")
+        raise ToolkitError("cannot build the base of the local images", fix=f"see above; retry with: {script}")
 
 
 def _package_index(project: Project) -> list[str]:
-    """The build argument for this machine's package index, where pip is configured with one.
+    """The build argument for the package index that pip is configured with on this host, if any.
 
-    Arguments stay readable in an image's history, so that an address with a password in it is not handed on.
+    Build arguments are readable in an image's history, so a URL with a password is not passed.
     """
     url = os.environ.get("PIP_INDEX_URL", "")
     if not url:

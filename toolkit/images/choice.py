@@ -1,7 +1,7 @@
-"""Which of the two sets a stack uses.
+"""Choose between the two image sets.
 
-The ``pulled`` set comes from registries, the ``local`` set is built here from packages. A stack uses one of them as a
-whole, because their versions differ and data written by one may not open in the other.
+The ``pulled`` set comes from registries, the ``local`` set is built on this host from packages. They are never mixed,
+because their versions differ and one may be unable to read data that the other has written.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding,
 
 
 def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:
-    """Settle which set the stack uses, say so where it changes, and record it in .env.
+    """Choose the image set, print it if it changes, and record it in .env.
 
     Args:
         project: The checkout.
-        docker: Its docker.
-        choice: ``pull``, ``local``, or ``auto``: what was chosen before; else what is here already; else pulled, if
-            a registry can be reached.
-        yes: Put the other set on existing volumes.
+        docker: Docker in the project's folder.
+        choice: ``pull``, ``local``, or ``auto``: the recorded set; else the set whose images exist; else ``pulled`` if
+            a registry is reachable.
+        yes: Allow switching image sets on existing volumes.
 
     Returns:
         ``pulled`` or ``local``.
 
     Raises:
-        ToolkitError: unknown choice (exit code 2), or volumes that the other set may have written.
+        ToolkitError: the choice is unknown (exit code 2), or volumes exist that the other set may have written.
     """
     wanted = CHOICES[require_known("image set", choice, CHOICES)]
     with exclusive(project.lock_file, "choose the images"):
@@ -41,16 +41,16 @@ def choose(project: Project, docker: Docker, choice: str, yes: bool) -> str:
         if recorded and (wanted == recorded or (wanted is None and (recorded == LOCAL or ready(project, docker)))):
             return recorded
         volumes = _volumes(docker)
-        chosen, why = (wanted, "as asked for") if wanted else _automatic(project, docker, volumes=bool(volumes))
+        chosen, why = (wanted, "as requested") if wanted else _automatic(project, docker, volumes=bool(volumes))
         if chosen == recorded:
             return chosen
         if recorded and volumes and not yes:
             raise ToolkitError(
-                f"the {chosen} images are not put on volumes that the {recorded} ones have written",
-                "their versions differ, so the data may not open",
-                f"keep the {recorded} images, remove the data (invoke down --volumes), or take the risk with --yes",
+                f"refusing to use {chosen} images with volumes created by {recorded} images",
+                "their versions differ, so the data may be unreadable",
+                f"keep the {recorded} images, delete the data (invoke down --volumes), or accept the risk with --yes",
             )
-        images_of(project, docker, chosen)  # what cannot be read is not recorded
+        images_of(project, docker, chosen)  # a set with unreadable files is not recorded
         say(f"images: {chosen}, {why}")
         setup(project, None, images=chosen)
         return chosen
@@ -63,39 +63,39 @@ def _volumes(docker: Docker) -> list[str]:
 
 
 def _automatic(project: Project, docker: Docker, *, volumes: bool) -> tuple[str, str]:
-    """The set that is used where none was asked for, and why."""
+    """The default set, and the reason for it."""
     if project.images and volumes:
         return project.images, "as before"
     images = images_of(project, docker, PULLED)
-    here = not outstanding(docker, images).pull
-    if not volumes and here:
-        return PULLED, "because they are here already"
+    complete = not outstanding(docker, images).pull
+    if not volumes and complete:
+        return PULLED, "already on this host"
     published = [image for image in images if not image.built]
     users = {service for image in published for service in image.services}
     local = [image for image in images_of(project, docker, LOCAL) if users.intersection(image.services)]
     if not volumes and not missing(docker, local):
-        return LOCAL, "because they are here already (invoke up --images=pull takes the published ones)"
-    refusal = None if here else _probe(project, docker, published)
+        return LOCAL, "already on this host (invoke up --images=pull uses the published ones)"
+    refusal = None if complete else _probe(project, docker, published)
     if refusal:
-        return LOCAL, f"built here from packages, because {refusal}"
+        return LOCAL, f"built on this host from packages, because {refusal}"
     if volumes:
         raise ToolkitError(
-            "cannot tell which images wrote the volumes of this project",
-            ".env records none, and both are possible",
-            "name them: invoke up --images=pull, or invoke up --images=local",
+            "cannot determine which images created the volumes of this project",
+            ".env records no image set, and both are available",
+            "choose one: invoke up --images=pull, or invoke up --images=local",
         )
-    return PULLED, "because the registry can be reached"
+    return PULLED, "because the registry is reachable"
 
 
 def _probe(project: Project, docker: Docker, images: Sequence[Image]) -> str | None:
-    """Why no registry can be used, or None; pulls the smallest of the images to find out.
+    """The reason why no registry is usable, or None; pulls the smallest image to find out.
 
     Raises:
-        ToolkitError: a registry answers and refuses the image, which is for the user to settle.
+        ToolkitError: a registry answers and refuses the image, which the user has to resolve.
     """
     name = next((image.name for image in images if project.data["registry_probe"] in image.services), images[0].name)
     seconds = project.timeout("registry")
-    say(f"images: asking the registry for {name} (at most {seconds:g} s)", "dim")
+    say(f"images: probing the registry with a pull of {name} (timeout {seconds:g} s)", "dim")
     try:
         pulls.probe(project, docker, name, seconds)
     except PullError as error:

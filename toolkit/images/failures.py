@@ -1,4 +1,4 @@
-"""Why an image could not be pulled, from what docker printed: whether another try may help, and what to do."""
+"""Causes of a failed pull, recognised by docker's output: whether a retry may help, and the fix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.engine.compose import Result, explain
 from toolkit.images import image_lock
 from toolkit.images.registry import ImageName
 
-BUILD_HERE = "build the images here: invoke up --images=local"
+BUILD_HERE = "build the images on this host: invoke up --images=local"
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Cause:
     """A kind of failure.
 
     Attributes:
-        signs: What docker prints of it, as a regular expression.
-        why: In words; empty where docker's own are clear.
-        fix: With the placeholders ``registry`` (as `docker login` takes it) and ``files`` (those that name the image).
-        transient: Another try may succeed.
-        unreachable: No registry can be used, as opposed to one that answers and refuses.
+        signs: A regular expression for docker's output.
+        why: The reason.
+        fix: With the placeholders ``registry`` (the argument of `docker login`) and ``files`` (that name the image).
+        transient: A retry may succeed.
+        unreachable: The registry is not usable at all, as opposed to one that answers and refuses.
     """
 
     signs: str
@@ -33,58 +33,58 @@ class Cause:
     unreachable: bool = False
 
 
-MIRROR = "name a mirror in .env (REGISTRY, REGISTRY_QUAY)"
+MIRROR = "set a mirror in .env (REGISTRY, REGISTRY_QUAY)"
 STALLED = Cause(
     "",
-    "the registry stalls",
-    f"run this again; if it stalls again, {MIRROR} or {BUILD_HERE}",
+    "the registry stalled",
+    f"retry; if it stalls again, {MIRROR} or {BUILD_HERE}",
     unreachable=True,
 )
 LOGIN = Cause(
     r"unauthorized|authentication required|no basic auth credentials|incorrect username or password",
-    "a login is needed",
-    "docker login {registry}, then run this again",
+    "authentication required",
+    "docker login {registry}, then retry",
 )
 LIMIT = Cause(
     r"reached your .*(rate )?limit",
-    "the rate limit of the registry is used up",
+    "the rate limit of the registry is exceeded",
     f"docker login {{registry}} (accounts have a higher limit), {MIRROR}, or wait",
 )
 BUSY = Cause(r"toomanyrequests|too many requests|\b429\b", LIMIT.why, LIMIT.fix, transient=True)
 UNREACHABLE = Cause(
     r"no such host|connection refused|unreachable|no route to host|proxyconnect|Get \"http",
-    "the registry cannot be reached",
-    f"check network and proxy of the engine, {MIRROR}, or {BUILD_HERE}",
+    "the registry is unreachable",
+    f"check the engine's network and proxy settings, {MIRROR}, or {BUILD_HERE}",
     unreachable=True,
 )
 CAUSES = (
     Cause(
         r"no space left on device",
         "the engine's disk is full",
-        "free some disk space: docker system df shows what Docker holds",
+        "free disk space: docker system df shows Docker's share",
     ),
     LIMIT,
     BUSY,
     LOGIN,
     Cause(
         r"manifest unknown|name unknown|repository .* not found|manifest for .* not found|: not found$",
-        "the registry has no such image",
-        "correct the tag in {files} (invoke images.outdated checks all of them); a mirror may lack it",
+        "the image does not exist in the registry",
+        "correct the tag in {files} (invoke images.outdated checks every tag); a mirror may be incomplete",
     ),
     Cause(
         r"\bdenied\b|403 Forbidden",
-        "the registry refuses it: no such repository, or none that this account may read",
-        "check its name in {files}, or docker login {registry} with another account",
+        "access denied: the repository does not exist, or this account may not read it",
+        "check the name in {files}, or docker login {registry} with another account",
     ),
     Cause(
         r"x509|certificate|server gave HTTP response to HTTPS client",
-        "no trusted connection",
-        "add the registry's certificate authority to the engine (/etc/docker/certs.d), then run this again",
+        "the registry's certificate is not trusted",
+        "add the registry's certificate authority to the engine (/etc/docker/certs.d), then retry",
     ),
     Cause(
         r"HTTP status:? 5\d\d|\b5\d\d (Internal|Bad Gateway|Service|Gateway)|reset by peer|\bEOF\b|broken pipe",
-        "the registry fails or cuts connections",
-        f"run this again later, {MIRROR}, or {BUILD_HERE}",
+        "the registry fails or drops connections",
+        f"retry later, {MIRROR}, or {BUILD_HERE}",
         transient=True,
         unreachable=True,
     ),
@@ -100,7 +100,7 @@ CAUSES = (
 
 
 class PullError(ToolkitError):
-    """An image that could not be pulled."""
+    """An image cannot be pulled because of its registry."""
 
     def __init__(self, what: str, why: str, fix: str, cause: Cause) -> None:
         super().__init__(what, why, fix)
@@ -108,34 +108,33 @@ class PullError(ToolkitError):
 
     @property
     def unreachable(self) -> bool:
-        """Whether no registry can be used."""
+        """Whether the registry is not usable at all."""
         return self.cause.unreachable
 
 
 def stalled_error(project: Project, name: str, seconds: float) -> PullError:
-    """The error of a pull in which no byte came for some seconds."""
-    return _error(project, name, STALLED, f"no byte for {seconds:g} s")
+    """The error for a pull without progress for ``seconds``."""
+    return _error(project, name, STALLED, f"no data for {seconds:g} s")
 
 
 def no_answer_error(project: Project, name: str, seconds: float) -> PullError:
-    """The error of a registry that has not answered at all."""
-    return _error(project, name, UNREACHABLE, f"no answer within {seconds:g} s")
+    """The error for a registry without any response."""
+    return _error(project, name, UNREACHABLE, f"no response within {seconds:g} s")
 
 
 def pull_error(project: Project, name: str, result: Result, *, wants_login: bool = False) -> ToolkitError:
-    """The error of a pull that docker has ended.
+    """The error for a failed pull.
 
     Returns:
-        A PullError, or another one where it is not the registry that failed.
+        A PullError, or another ToolkitError if the registry is not the cause.
     """
-    said = (result.stderr or result.stdout).strip()
+    output = (result.stderr or result.stdout).strip()
     if wants_login:
-        return _error(project, name, LOGIN, "docker asks for user and password")
-    unanswered = explain(f"pull {name}", result)
-    cause = next((cause for cause in CAUSES if re.search(cause.signs, said, re.IGNORECASE)), None)
-    if cause is None or "docker daemon" in said.lower():
-        return unanswered
-    last = said.splitlines()[-1].removeprefix("Error response from daemon: ")
+        return _error(project, name, LOGIN, "docker prompts for a user name and a password")
+    cause = next((cause for cause in CAUSES if re.search(cause.signs, output, re.IGNORECASE)), None)
+    if cause is None or "docker daemon" in output.lower():
+        return explain(f"pull {name}", result)
+    last = output.splitlines()[-1].removeprefix("Error response from daemon: ")
     return _error(project, name, cause, last)
 
 

@@ -1,4 +1,4 @@
-"""The images of both sets as `invoke images.list` shows them."""
+"""The images of both sets, for `invoke images.list`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from toolkit.images.sets import images_of, inspect
 
 @dataclass(frozen=True)
 class ListedImage:
-    """An image with the sets that it belongs to and, where it is here, its size in bytes and its date (ISO 8601).
+    """An image of one or both sets, with its size in bytes and its date (ISO 8601) if it exists on this host.
 
-    ``used_by`` are the services that run it, or whose builds start from it. What is ``built`` is not pulled.
+    ``used_by`` are the services that run it or are built on it. A ``built`` image is not pulled.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ListedImage:
 
 
 def list_images(project: Project, docker: Docker) -> list[ListedImage]:
-    """The images of both sets for the groups that are on, those of the set in use first.
+    """The images of both sets for the groups that are on, the set in use first.
 
     Raises:
         ToolkitError: the compose files cannot be read, or the engine does not answer.
@@ -58,7 +58,7 @@ def list_images(project: Project, docker: Docker) -> list[ListedImage]:
 
 
 def downloads(project: Project, docker: Docker, rows: Sequence[ListedImage]) -> Mapping[str, sizes.Layers]:
-    """The layers of the published images of a listing, as far as their registries answer.
+    """The layers of the listed published images whose registries answer.
 
     Raises:
         ToolkitError: the engine does not answer.

@@ -1,4 +1,4 @@
-"""What `docker pull` prints about the layers of an image: how many bytes are here, how many are to come."""
+"""Parse the output of `docker pull`: the state of each layer, and received and total bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 # docker/cli prints "ID: STATE", then a bar where the terminal is wide, then "CURRENT/TOTAL" in decimal units.
 _LAYER = re.compile(
     r"(?P<id>[0-9a-f]{12}): (?P<state>[A-Z][A-Za-z ]*?)(?: *in \d+ seconds?| *\d+ s)?"
-    r"(?: *\[[=> ]*\])?(?: *(?P<current>[\d.]+) ?(?P<unit>[kMGT]?B)(?:/(?P<total>[\d.]+) ?(?P<whole>[kMGT]?B))?)? *"
+    r"(?: *\[[=> ]*\])?(?: *(?P<current>[\d.]+) ?(?P<unit>[kMGT]?B)(?:/(?P<total>[\d.]+) ?(?P<of_unit>[kMGT]?B))?)? *"
 )
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _PROMPTS = ("Login prior to pull", "Username:", "Password:")
@@ -22,7 +22,7 @@ ALREADY_PRESENT = "Already exists"
 
 @dataclass
 class Layer:
-    """A layer in the state that docker names; sizes in bytes, compressed."""
+    """A layer, with the state that docker prints; sizes are compressed bytes."""
 
     state: str
     current: int = 0
@@ -30,7 +30,7 @@ class Layer:
 
     @property
     def received(self) -> int:
-        """The bytes that have come."""
+        """The received bytes."""
         if self.state in QUEUED:
             return 0
         return self.current if self.state in DOWNLOADING else self.total
@@ -38,10 +38,10 @@ class Layer:
 
 @dataclass
 class PullOutput:
-    """The output of one `docker pull` so far, line by line.
+    """The output of one `docker pull`, parsed line by line.
 
-    ``sizes`` are the sizes of layers by the beginning of their digests (12 digits), where they are known. ``moved`` is
-    when the last line with something new was printed, by ``clock``.
+    ``sizes`` has the known sizes of layers, by the first 12 digits of their digest. ``last_progress`` is the time, by
+    ``clock``, of the last line that differs from the one before it on the same layer.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class PullOutput:
         self.last_progress = self.clock()
 
     def feed(self, text: str) -> None:
-        """Take in a line."""
+        """Parse a line of output."""
         line = _ESCAPES.sub("", text)
         self.wants_login |= line.startswith(_PROMPTS)
         match = _LAYER.fullmatch(line)
@@ -72,35 +72,35 @@ class PullOutput:
         layer.total = self.sizes.get(match["id"], layer.total)
         if layer.state == "Downloading" and match["current"]:
             layer.current = _bytes(match["current"], match["unit"])
-            layer.total = layer.total or (_bytes(match["total"], match["whole"]) if match["total"] else 0)
+            layer.total = layer.total or (_bytes(match["total"], match["of_unit"]) if match["total"] else 0)
         elif layer.state == "Retrying":
             layer.current = 0
 
     @property
     def _snapshot(self) -> tuple[Layer, ...]:
-        """The layers now: another thread adds to them."""
+        """A copy of the layers: another thread adds to them."""
         return tuple(self.layers.values())
 
     @property
     def received(self) -> int:
-        """The bytes that have come of the layers that were not here before."""
+        """The received bytes of the layers that have to be downloaded."""
         return sum(layer.received for layer in self._snapshot if layer.state != ALREADY_PRESENT)
 
     @property
     def total(self) -> int | None:
-        """The bytes of those layers; None until the size of each is known."""
+        """The total bytes of these layers; None until all sizes are known."""
         sizes = [layer.total for layer in self._snapshot if layer.state != ALREADY_PRESENT]
         return sum(sizes) if sizes and all(sizes) else None
 
     @property
     def queued(self) -> bool:
-        """Whether the engine has not yet begun with any of the layers that are to come: others go first."""
-        to_come = [layer for layer in self._snapshot if layer.state in QUEUED | DOWNLOADING]
-        return bool(to_come) and all(layer.state in QUEUED for layer in to_come)
+        """Whether all remaining layers wait in the engine's queue, behind those of other images."""
+        remaining = [layer for layer in self._snapshot if layer.state in QUEUED | DOWNLOADING]
+        return bool(remaining) and all(layer.state in QUEUED for layer in remaining)
 
     @property
     def downloaded(self) -> bool:
-        """Whether all that comes from the registry is here, so that what is still to be done is the engine's."""
+        """Whether all layers are downloaded, so that only the engine has work left."""
         return bool(self.layers) and all(layer.state not in QUEUED | DOWNLOADING for layer in self._snapshot)
 
 

@@ -1,4 +1,4 @@
-"""The accounts of registries that `docker login` has kept, in its configuration or in the helper that it names."""
+"""Registry credentials saved by `docker login`, in docker's configuration or in a credential helper."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HELPER_SECONDS = 10
 
 
 def basic_credentials(server: str) -> str:
-    """User and password for a server as HTTP's basic authentication takes them; empty where there are none.
+    """The credentials for a server, encoded for HTTP basic authentication; empty if there are none.
 
-    The server is named as docker does: ``host:port``, and ``https://index.docker.io/v1/`` for Docker Hub.
+    The server is ``host:port``, or ``https://index.docker.io/v1/`` for Docker Hub.
     """
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
@@ -24,11 +24,11 @@ def basic_credentials(server: str) -> str:
         helper = config.get("credHelpers", {}).get(server) or config.get("credsStore")
         return _from_helper(helper, server) if helper else config.get("auths", {}).get(server, {}).get("auth") or ""
     except (OSError, ValueError, AttributeError):
-        return ""  # docker is the one to complain of its configuration
+        return ""  # docker itself reports errors in its configuration
 
 
 def _from_helper(helper: str, server: str) -> str:
-    """What a credential helper answers, see https://github.com/docker/docker-credential-helpers."""
+    """The credentials in a credential helper, see https://github.com/docker/docker-credential-helpers."""
     argv = [f"docker-credential-{helper}", "get"]
     try:
         result = compose.run(argv, cwd=Path("/"), stdin=server, timeout=HELPER_SECONDS)
@@ -37,7 +37,7 @@ def _from_helper(helper: str, server: str) -> str:
     if result.code:
         return ""
     found = json.loads(result.stdout)
-    # The name for a token that only docker knows how to use.
+    # The user name of an identity token, which only docker can exchange.
     if found["Username"] == "<token>":
         return ""
     return b64encode(f"{found['Username']}:{found['Secret']}".encode()).decode()

@@ -1,4 +1,4 @@
-"""The packages in an image, read from its files: nothing of the image is run, so it needs no shell and no Python."""
+"""The packages in an image, read from its files without running it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,23 @@ from toolkit.engine.compose import Docker
 
 DISTRIBUTION = {"etc/os-release", "usr/lib/os-release", "lib/apk/db/installed", "var/lib/dpkg/status"}
 VENDORED = "netmon/page/vendored.json"
-"""The register of what the application has taken over from others, file by file; folders are relative to its own."""
+"""The application's register of vendored files; folders are relative to its own."""
 _METADATA = re.compile(rf"\.dist-info/(METADATA|RECORD)$|^var/lib/dpkg/status\.d/[^/]+$|(^|/){re.escape(VENDORED)}$")
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package; ``kind`` is that of its package URL: ``pypi``, ``deb`` or ``apk``; or that of what is vendored.
+    """A package in an image.
 
-    ``license`` is what the package says, ``path`` the folder that it is registered in, ``sha256`` the digest (hex) of
-    ``register``, the register of its files, which has a digest of each: packages of distributions have none.
+    Attributes:
+        kind: The type of its package URL: ``pypi``, ``deb``, ``apk``, or that of a vendored package.
+        name: Its name.
+        version: Its version.
+        license: The licence that its metadata declares.
+        architecture: Its architecture; only of a distribution's packages.
+        path: The folder with its metadata or its vendored files.
+        register: The file with the digests of its files; a distribution's packages have none.
+        sha256: The digest (hex) of ``register``.
     """
 
     kind: str
@@ -45,27 +52,27 @@ class Package:
 
 @dataclass
 class Contents:
-    """The files of an image: the SHA-256 of each, and the text of those that say what is installed."""
+    """The files of an image: the SHA-256 of each, and the text of those with package metadata."""
 
     hashes: dict[str, bytes] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def system(self) -> dict[str, str]:
-        """The variables of os-release; none where the image is of no distribution."""
+        """The variables of os-release; empty if the image has no distribution."""
         text = self.texts.get("etc/os-release") or self.texts.get("usr/lib/os-release", "")
         return dict(re.findall(r'^(\w+)="?(.*?)"?$', text, re.MULTILINE))
 
 
 def read(docker: Docker, image: str) -> Contents:
-    """The contents of an image that the engine has.
+    """The contents of an image that exists on this host.
 
     Raises:
-        ToolkitError: it has no such image, or the files cannot be had.
+        ToolkitError: the image does not exist, or its files cannot be read.
     """
-    created = docker("create", image, "none")  # an image without a command needs one to be given, though none is run
+    created = docker("create", image, "none")  # an image without a command needs a placeholder, which never runs
     if created.code and "No such image" in created.stderr:
-        raise ToolkitError(f"there is no image {image}", fix="run: invoke images.build")
+        raise ToolkitError(f"the image {image} does not exist", fix="run: invoke images.build")
     container = docker.check(created, f"open {image}").stdout.strip()
     try:
         with tempfile.TemporaryDirectory(prefix="netmon-contents-") as folder:
@@ -77,7 +84,7 @@ def read(docker: Docker, image: str) -> Contents:
 
 
 def unpack(archive: Path) -> Contents:
-    """The contents in an archive of all files."""
+    """The contents of an image, from a tar archive of all its files."""
     contents = Contents()
     with tarfile.open(archive) as files:
         for entry in files:
@@ -92,15 +99,14 @@ def unpack(archive: Path) -> Contents:
 
 
 def packages(contents: Contents) -> list[Package]:
-    """Every package in an image, by kind and name.
+    """Every package in an image, sorted by kind and name.
 
     Raises:
-        ToolkitError: there is none, or a file of a Python package is not what was installed, or one that is vendored
-            not what its register says.
+        ToolkitError: there is none, or a file of a Python or vendored package does not match its recorded digest.
     """
     found = {*_python(contents), *_vendored(contents), *_debian(contents.texts), *_alpine(contents.texts)}
     if not found:
-        raise ToolkitError("no package was found in the image", "it has no register of packages that is known here")
+        raise ToolkitError("no packages found in the image", "it has no package metadata in a supported format")
     return sorted(found, key=lambda package: (package.kind, package.name, package.version, package.path))
 
 
@@ -124,13 +130,13 @@ def _python(contents: Contents) -> Iterator[Package]:
 
 
 def _license(data: Message) -> str:
-    """The license of a Python package, where it says it in a line."""
+    """The licence of a Python package, if its metadata has it on one line."""
     text = data["License-Expression"] or data["License"] or ""
     return "" if "\n" in text or len(text) > 100 else text
 
 
 def _require_unchanged(contents: Contents, register: str) -> None:
-    """Hold the files of a Python package against the digests that were written down when it was installed."""
+    """Verify the files of a Python package against the digests recorded at its installation."""
     root = PurePosixPath(register).parents[1]
     for row in csv.reader(contents.texts[register].splitlines()):
         file, digest = normpath(f"{root}/{row[0]}"), row[1]
@@ -138,8 +144,8 @@ def _require_unchanged(contents: Contents, register: str) -> None:
             continue  # compiled files, and the register itself
         found = contents.hashes.get(file, b"")
         if urlsafe_b64encode(found).decode().rstrip("=") != digest.removeprefix("sha256="):
-            state = "changed after it was installed" if found else "is missing"
-            raise ToolkitError(f"/{file} {state}", f"/{register} has another digest", "build the image again")
+            state = "was changed after installation" if found else "is missing"
+            raise ToolkitError(f"/{file} {state}", f"/{register} has another digest", "rebuild the image")
 
 
 def _vendored(contents: Contents) -> Iterator[Package]:
@@ -152,7 +158,7 @@ def _vendored(contents: Contents) -> Iterator[Package]:
             found = {file: digest.hex() for file, digest in contents.hashes.items() if file.startswith(f"{folder}/")}
             for file in sorted(known.keys() | found.keys()):
                 if known.get(file) != found.get(file):
-                    state = "is missing" if file not in found else "is not what its register says"
+                    state = "is missing" if file not in found else "does not match its register"
                     raise ToolkitError(f"/{file} {state}", f"/{register} has another digest, or none")
             yield Package(
                 data["kind"],

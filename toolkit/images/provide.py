@@ -1,4 +1,4 @@
-"""Making a set complete: what is missing is pulled or built."""
+"""Complete an image set: pull or build missing images."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ from toolkit.images.sets import bases, images_of, missing_names, outstanding
 
 
 def provide(project: Project, docker: Docker, profile: str | None = None, groups: Iterable[str] | None = None) -> None:
-    """Pull or build what the set in use lacks or has of an earlier state; arguments as of `sets.images_of`.
+    """Pull or build the missing and stale images of the set in use; arguments as in `sets.images_of`.
 
-    A set that is complete costs two looks, and no registry is asked.
+    For a complete set this takes two calls of the engine and none of a registry.
 
     Raises:
-        ToolkitError: no set was chosen yet, or an image cannot be made available.
+        ToolkitError: no set was chosen yet, or an image cannot be pulled or built.
     """
     if project.images is None:
-        raise ToolkitError("no images were chosen yet", fix="run: invoke up")
+        raise ToolkitError("no image set was chosen yet", fix="run: invoke up")
     with exclusive(project.lock_file, "provide the images"):
         wanted = images_of(project, docker, project.images, profile, groups)
-        lacking = outstanding(docker, wanted)
-        pulls.pull(project, docker, lacking.pull)
-        if lacking.stale:
-            names = ", ".join(image.name for image in lacking.stale)
-            say(f"  of an earlier state of this checkout: {names}", "dim")
-        build_images(project, docker, lacking.build, profile, groups)
+        needed = outstanding(docker, wanted)
+        pulls.pull(project, docker, needed.pull)
+        if needed.stale:
+            names = ", ".join(image.name for image in needed.stale)
+            say(f"  stale, built from an earlier state of this checkout: {names}", "dim")
+        build_images(project, docker, needed.build, profile, groups)
 
 
 def build(project: Project, docker: Docker, profile: str | None = None) -> None:
-    """Build, through the builder's cache, everything of the set in use that is built here; local, if none was chosen.
+    """Build all images of the set in use that are built on this host; the local set, if none was chosen yet.
 
-    For a profile; default: the one of the set-up.
+    Args:
+        project: The checkout.
+        docker: Docker in the project's folder.
+        profile: Default: the profile in use.
 
     Raises:
-        ToolkitError: an image cannot be made available.
+        ToolkitError: an image cannot be pulled or built.
     """
     with exclusive(project.lock_file, "build the images"):
         chosen = project.images or choose(project, docker, "local", yes=False)
@@ -51,7 +54,7 @@ def build(project: Project, docker: Docker, profile: str | None = None) -> None:
 
 
 def pull(project: Project, docker: Docker) -> None:
-    """Pull every published image of the stack and those that builds start from, whichever set is in use.
+    """Pull every published image of the stack and the base images of builds, whichever set is in use.
 
     Raises:
         ToolkitError: an image cannot be pulled.

@@ -1,9 +1,9 @@
-"""Pulling published images: the largest first, side by side, with their bytes in view.
+"""Pull published images in parallel, the largest first, with progress in bytes and detection of stalls.
 
-`docker pull` does it, so that contexts, mirrors and logins are docker's. It prints bytes on a terminal only, and is
-therefore given one (`compose.run`, ``watch``); without bytes, a large layer on a slow line and a registry that sends
-nothing more would look the same. `docker compose pull --progress=json` has bytes as well, but not in the oldest Compose
-that is supported, and the engine's API knows no logins.
+`docker pull` is used because it honours docker's contexts, mirrors and logins. It prints bytes only on a terminal, so
+it gets a pseudo-terminal (`compose.run`, ``watch``): without bytes, a large layer on a slow line is indistinguishable
+from a stalled registry. `docker compose pull --progress=json` prints bytes as well, but not in the oldest supported
+Compose, and the engine's API does not use docker's logins.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from toolkit.images.registry import ImageName, Registries, RegistryError
 
 AT_ONCE = 4
 PAUSES = (2.0, 8.0, 20.0)
-"""Seconds before each further try, where the registry asks for no other."""
+"""Seconds before each retry, unless the registry sends Retry-After."""
 LONGEST_PAUSE = 60.0
 LINE_EVERY = 15.0
-"""Seconds between two lines about pulls that go on, where no terminal shows them."""
+"""Seconds between two progress lines, if the output is not a terminal."""
 ALIVE = 1 / 3
-"""The part of a probe's time, at its end, in which a line that is slow, and not stalled, brings a byte."""
+"""The last fraction of a probe's timeout in which a slow, but not stalled, download makes progress."""
 
 
 @dataclass
 class Pull:
-    """One image that is pulled."""
+    """The pull of one image."""
 
     name: str
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -45,10 +45,10 @@ class Pull:
     output: PullOutput = field(default_factory=PullOutput)
 
     def run(self, docker: Docker, timeout: float | None = None) -> Result:
-        """One try, ended by ``stop``.
+        """One attempt, cancelled by ``stop``.
 
         Raises:
-            TimedOutError: it took longer than ``timeout``, in seconds.
+            TimedOutError: the attempt exceeded ``timeout``, in seconds.
         """
         self.output, self.running = PullOutput(self.sizes), True
         try:
@@ -58,31 +58,31 @@ class Pull:
 
     def _feed(self, line: str) -> None:
         self.output.feed(line)
-        if self.output.wants_login:  # docker asks for it even where nobody can answer
+        if self.output.wants_login:  # docker prompts even without an interactive terminal
             self.stop.set()
 
     def progress(self) -> str:
-        """What has come, in words."""
+        """The received bytes, and the total if it is known."""
         total = self.output.total
         return _size(self.output.received) + (f" of {_size(total)}" if total else "")
 
 
 def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
-    """Pull images, whether or not they are here.
+    """Pull images, even if they exist on this host.
 
-    What is transient is tried again. A pull fails when no byte has come for some time, however long it takes in all.
+    Transient failures are retried. A pull fails when it makes no progress for some time; its total time is unlimited.
 
     Raises:
-        ToolkitError: one of them cannot be pulled; those that had begun by then are finished.
+        ToolkitError: an image cannot be pulled; pulls that were already running have been completed.
     """
     if not names:
         return
     known = _announce(project, docker, names)
     ordered = sorted(dict.fromkeys(names), key=lambda name: -sum(known.get(name, {}).values()))
     pulls = {name: Pull(name, _by_short_id(known.get(name, {}))) for name in ordered}
-    watching = _StallWatch(project.timeout("stall"), list(pulls.values()))
+    monitor = _StallMonitor(project.timeout("stall"), list(pulls.values()))
 
-    def one(name: str) -> str:
+    def pull_one(name: str) -> str:
         _pull_with_retries(project, docker, pulls[name])
         pulls[name].done = True
         return _size(pulls[name].output.received)
@@ -91,29 +91,29 @@ def pull(project: Project, docker: Docker, names: Sequence[str]) -> None:
 
     columns = (BarColumn(bar_width=20), DownloadColumn(), TransferSpeedColumn())
     run_in_parallel(
-        ordered, one, "pulled", workers=AT_ONCE, columns=columns, look=watching.look, cancel=watching.cancel
+        ordered, pull_one, "pulled", workers=AT_ONCE, columns=columns, refresh=monitor.refresh, cancel=monitor.cancel
     )
 
 
 def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:
-    """Find out whether images can be pulled, by one that is small; a slow line is as good as a fast one.
+    """Probe a registry with the pull of a small image; a slow download counts as success.
 
     Raises:
-        ToolkitError: they cannot.
+        ToolkitError: the registry is not usable.
     """
     for last in (False, True):
-        tried = Pull(name)
+        attempt = Pull(name)
         try:
-            result = tried.run(docker, timeout=seconds)
+            result = attempt.run(docker, timeout=seconds)
         except TimedOutError as error:
-            if tried.output.received and time.monotonic() - tried.output.last_progress < ALIVE * seconds:
+            if attempt.output.received and time.monotonic() - attempt.output.last_progress < ALIVE * seconds:
                 return
-            if tried.output.layers:
+            if attempt.output.layers:
                 raise failures.stalled_error(project, name, seconds) from error
             raise failures.no_answer_error(project, name, seconds) from error
-        if result.code == 0 and not tried.output.wants_login:
+        if result.code == 0 and not attempt.output.wants_login:
             return
-        failure = failures.pull_error(project, name, result, wants_login=tried.output.wants_login)
+        failure = failures.pull_error(project, name, result, wants_login=attempt.output.wants_login)
         pause = _retry_after(name) if _is_busy(failure) else None
         if last or pause is None or pause > seconds:
             raise failure
@@ -121,7 +121,7 @@ def probe(project: Project, docker: Docker, name: str, seconds: float) -> None:
 
 
 def _announce(project: Project, docker: Docker, names: Sequence[str]) -> dict[str, sizes.Layers]:
-    """Print how much there is to download; the layers of each image, as far as the registries answer."""
+    """Print the download size; returns the layers of each image whose registry answers."""
     known = sizes.layers(names, architecture(docker), project.timeout("registry"))
     count, unknown = len(set(names)), len(set(names)) - len(known)
     size = f"up to {_size(sizes.total(known.values()))}" if known else "of unknown size"
@@ -131,16 +131,16 @@ def _announce(project: Project, docker: Docker, names: Sequence[str]) -> dict[st
 
 
 def architecture(docker: Docker) -> str:
-    """That of the engine, as Go names it.
+    """The engine's architecture, in Go's notation.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    return docker.check(docker("version", "--format", "{{.Server.Arch}}"), "ask the engine").stdout.strip()
+    return docker.check(docker("version", "--format", "{{.Server.Arch}}"), "query the engine").stdout.strip()
 
 
 def _pull_with_retries(project: Project, docker: Docker, pull: Pull) -> None:
-    """Pull an image, again where that may help."""
+    """Pull an image, retrying transient failures."""
     pauses: Iterator[float] = iter(PAUSES)
     while True:
         result = pull.run(docker)
@@ -156,7 +156,7 @@ def _pull_with_retries(project: Project, docker: Docker, pull: Pull) -> None:
             pause = _retry_after(pull.name) or pause
             if pause > LONGEST_PAUSE:
                 raise error
-        say(f"  {pull.name}: {error.why}; next try in {pause:g} s", "dim")
+        say(f"  {pull.name}: {error.why}; retrying in {pause:g} s", "dim")
         pull.stop.wait(pause)
 
 
@@ -169,7 +169,7 @@ def _is_busy(error: ToolkitError) -> bool:
 
 
 def _retry_after(name: str) -> float | None:
-    """The seconds after which a registry that answers 429 wants to be asked again, which docker does not print."""
+    """The Retry-After of a registry that answers 429, in seconds: docker does not print it."""
     try:
         Registries().head(ImageName.parse(name))
     except RegistryError as error:
@@ -178,16 +178,16 @@ def _retry_after(name: str) -> float | None:
 
 
 @dataclass
-class _StallWatch:
-    """Looks at the pulls that run: brings rows and lines up to date, and ends those that are stalled."""
+class _StallMonitor:
+    """Monitors the running pulls: updates the progress display, and cancels stalled pulls."""
 
     seconds: float
     pulls: Sequence[Pull]
     _printed: float = field(default_factory=time.monotonic)
     _before: int = 0
 
-    def look(self, rows: Rows) -> None:
-        """Once around."""
+    def refresh(self, rows: Rows) -> None:
+        """Update rows and lines, and cancel pulls without progress."""
         now = time.monotonic()
         running = [pull for pull in self.pulls if pull.running]
         latest = max((pull.output.last_progress for pull in running), default=now)
@@ -195,9 +195,9 @@ class _StallWatch:
             received, total = pull.output.received, pull.output.total or sum(pull.sizes.values()) or None
             rows.show(pull.name, received, received if pull.done else total)
         for pull in running:
-            # The engine downloads some layers at a time, of all images: one that waits is as alive as the others.
-            moved = latest if pull.output.queued else pull.output.last_progress
-            if not pull.output.downloaded and now - moved > self.seconds:
+            # The engine limits concurrent layer downloads across all images: a queued pull progresses with the others.
+            last_progress = latest if pull.output.queued else pull.output.last_progress
+            if not pull.output.downloaded and now - last_progress > self.seconds:
                 pull.stalled = True
                 pull.stop.set()
         if not rows.terminal and running and now - self._printed >= LINE_EVERY:
@@ -206,22 +206,22 @@ class _StallWatch:
     def _print(self, running: Sequence[Pull], now: float) -> None:
         received = sum(self._received().values())
         speed = (received - self._before) / (now - self._printed)
-        said = ", ".join(f"{pull.name} {pull.progress()}" for pull in running)
-        say(f"  … {_size(received)} so far, {_size(max(speed, 0))}/s; pulling {said}", "dim")
+        progress = ", ".join(f"{pull.name} {pull.progress()}" for pull in running)
+        say(f"  … {_size(received)} so far, {_size(max(speed, 0))}/s; pulling {progress}", "dim")
         self._printed, self._before = now, received
 
     def _received(self) -> dict[str, int]:
-        """The bytes of each layer; images that share one get it once."""
+        """The received bytes of each layer; shared layers are counted once."""
         return {key: layer.received for pull in self.pulls for key, layer in tuple(pull.output.layers.items())}
 
     def cancel(self) -> None:
-        """End all of them."""
+        """Cancel all pulls."""
         for pull in self.pulls:
             pull.stop.set()
 
 
 def _by_short_id(layers: sizes.Layers) -> dict[str, int]:
-    """Sizes by what docker prints of a digest."""
+    """Layer sizes by the short id that docker prints."""
     return {digest.partition(":")[2][:12]: size for digest, size in layers.items()}
 
 

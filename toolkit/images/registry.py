@@ -1,8 +1,7 @@
-"""What registries know of images without a pull: whether a tag exists, which tags there are, how large an image is.
+"""A client of the OCI distribution API: whether a tag exists, the list of tags, manifests and sizes, without a pull.
 
-A client of the OCI distribution API, as far as docker's command line has no command for it, or takes a process for
-each question. Requests come from this process, not from the engine: with its proxy settings and certificates, and
-without the engine's mirrors.
+It covers what docker's command line cannot do, or does with one process per request. Requests come from this process,
+not from the engine: they use its proxy settings and certificates, and not the engine's mirrors.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     import requests
 
 SECONDS = 10.0
-"""Without a byte of an answer."""
+"""The timeout for a connection, and between two bytes of a response."""
 PAGES = 200
+"""The maximum number of pages in a list of tags."""
 HUB, HUB_HOST, HUB_ACCOUNT = "docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"
 MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
@@ -34,9 +34,9 @@ MANIFESTS = ", ".join(
 
 
 class RegistryError(Exception):
-    """A registry did not answer, or not with what was asked for.
+    """A registry did not respond, or its response was an error.
 
-    ``status`` is that of HTTP, 0 where there was no answer; ``retry_after`` the seconds that it asks to wait.
+    ``status`` is the HTTP status, 0 without a response; ``retry_after`` is the header Retry-After, in seconds.
     """
 
     def __init__(self, why: str, status: int = 0, retry_after: float | None = None) -> None:
@@ -55,7 +55,7 @@ class ImageName:
 
     @classmethod
     def parse(cls, name: str) -> ImageName:
-        """The parts as docker reads them: without a registry it is Docker Hub's, without a tag ``latest``."""
+        """Parse a name as docker does: the default registry is Docker Hub, the default tag ``latest``."""
         rest, _, digest = name.partition("@")
         first, slash, others = rest.partition("/")
         named = bool(slash) and ("." in first or ":" in first or first == "localhost")
@@ -67,12 +67,12 @@ class ImageName:
 
     @property
     def reference(self) -> str:
-        """What a manifest is asked for by."""
+        """The reference of its manifest: the digest, else the tag."""
         return self.digest or self.tag
 
     @property
     def url(self) -> str:
-        """Where the registry answers for this repository; plain HTTP on the loopback interface alone."""
+        """The URL of the repository; plain HTTP only on the loopback interface."""
         host = HUB_HOST if self.registry == HUB else self.registry
         return f"{'http' if _is_loopback(host) else 'https'}://{host}/v2/{self.repository}"
 
@@ -81,13 +81,13 @@ def _session() -> requests.Session:
     import requests
 
     session = requests.Session()
-    session.auth = lambda request: request  # else a netrc file would win over the Authorization that is sent
+    session.auth = lambda request: request  # prevents a netrc file from replacing the Authorization header
     return session
 
 
 @dataclass
 class Registries:
-    """Every registry, asked with the credentials of `docker login`."""
+    """A client of all registries, with the credentials of `docker login`."""
 
     _session: requests.Session = field(default_factory=_session)
     _authorization: dict[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Registries:
         """Whether the registry has the image.
 
         Raises:
-            RegistryError: it does not answer that.
+            RegistryError: the registry does not respond, or refuses the request.
         """
         try:
             self.head(name)
@@ -107,18 +107,18 @@ class Registries:
         return True
 
     def head(self, name: ImageName) -> None:
-        """Ask for an image without its content; Docker Hub does not count that as a pull.
+        """Request an image without its content; Docker Hub does not count this as a pull.
 
         Raises:
-            RegistryError: the registry does not have it, or does not answer.
+            RegistryError: the image does not exist, or the registry does not respond.
         """
         self._request(name, "HEAD", f"{name.url}/manifests/{name.reference}")
 
     def manifest(self, name: ImageName, reference: str = "") -> dict[str, Any]:
-        """The manifest of an image, or of a ``reference`` in its repository: a list of platforms, or the layers of one.
+        """The manifest of an image, or of another ``reference`` in its repository: an index, or that of one platform.
 
         Raises:
-            RegistryError: there is none to be had.
+            RegistryError: the manifest does not exist, or the registry does not respond.
         """
         return _document(self._request(name, "GET", f"{name.url}/manifests/{reference or name.reference}"))
 
@@ -126,32 +126,32 @@ class Registries:
         """Every tag of an image's repository, in the registry's order.
 
         Raises:
-            RegistryError: the registry does not list them, or not to the end.
+            RegistryError: the registry does not list them, or the list is incomplete.
         """
         found: list[str] = []
         url = f"{name.url}/tags/list?n=1000"
         for _ in range(PAGES):
-            answer = self._request(name, "GET", url)
-            found += _document(answer).get("tags") or ()
-            following = answer.links.get("next", {}).get("url")
-            if not following:
+            response = self._request(name, "GET", url)
+            found += _document(response).get("tags") or ()
+            next_page = response.links.get("next", {}).get("url")
+            if not next_page:
                 return found
-            url = urljoin(url, following)
+            url = urljoin(url, next_page)
             if urlsplit(url)[:2] != urlsplit(name.url)[:2]:
                 raise RegistryError(f"the list of tags continues at another address, {url}")
         raise RegistryError(f"the list of tags has more than {PAGES} pages")
 
     def _request(self, name: ImageName, method: str, url: str) -> requests.Response:
-        """An answer with a status of success, after a login where the registry asks for one."""
+        """Send a request, authenticating on demand, and require a successful response."""
         key = f"{name.registry}/{name.repository}"
-        answer = self._send(method, url, self._authorization.get(key))
-        if answer.status_code == 401 and (challenge := answer.headers.get("WWW-Authenticate")):
+        response = self._send(method, url, self._authorization.get(key))
+        if response.status_code == 401 and (challenge := response.headers.get("WWW-Authenticate")):
             self._authorization[key] = self._authenticate(name, challenge)
-            answer = self._send(method, url, self._authorization[key])
-        return _require_success(answer)
+            response = self._send(method, url, self._authorization[key])
+        return _require_success(response)
 
     def _authenticate(self, name: ImageName, challenge: str) -> str:
-        """The Authorization that a registry asks for, see https://distribution.github.io/distribution/spec/auth/token/."""
+        """The Authorization for a challenge, see https://distribution.github.io/distribution/spec/auth/token/."""
         from requests.utils import parse_dict_header
 
         scheme, _, rest = challenge.partition(" ")
@@ -160,13 +160,13 @@ class Registries:
             if not credentials:
                 raise RegistryError("authentication required", 401)
             return f"Basic {credentials}"
-        asked: dict[str, str] = parse_dict_header(rest)  # type: ignore[no-untyped-call]
-        realm = asked.pop("realm", "")
+        parameters: dict[str, str] = parse_dict_header(rest)  # type: ignore[no-untyped-call]
+        realm = parameters.pop("realm", "")
         if urlsplit(realm).scheme != "https" and not _is_loopback(urlsplit(realm).netloc):
-            raise RegistryError(f"logins go to {realm or 'no address'}, which is not HTTPS", 401)
-        query = {"scope": f"repository:{name.repository}:pull", **asked}
-        answer = self._send("GET", realm, f"Basic {credentials}" if credentials else None, query)
-        token = _document(_require_success(answer))
+            raise RegistryError(f"the authentication server {realm or '(none)'} does not use HTTPS", 401)
+        query = {"scope": f"repository:{name.repository}:pull", **parameters}
+        response = self._send("GET", realm, f"Basic {credentials}" if credentials else None, query)
+        token = _document(_require_success(response))
         return f"Bearer {token.get('token') or token.get('access_token')}"
 
     def _send(
@@ -180,7 +180,7 @@ class Registries:
                 method, url, params=query, headers=headers, timeout=SECONDS, allow_redirects=True
             )
         except requests.RequestException as error:
-            raise RegistryError(f"no answer from {urlsplit(url).netloc} ({type(error).__name__})") from error
+            raise RegistryError(f"no response from {urlsplit(url).netloc} ({type(error).__name__})") from error
 
 
 def _is_loopback(address: str) -> bool:
@@ -191,24 +191,24 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _document(answer: requests.Response) -> dict[str, Any]:
+def _document(response: requests.Response) -> dict[str, Any]:
     try:
-        document = json.loads(answer.content)
+        document = json.loads(response.content)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise RegistryError(f"{urlsplit(answer.url).netloc} did not answer with a JSON object")
+        raise RegistryError(f"the response of {urlsplit(response.url).netloc} is not a JSON object")
     return document
 
 
-def _require_success(answer: requests.Response) -> requests.Response:
-    if answer.ok:
-        return answer
+def _require_success(response: requests.Response) -> requests.Response:
+    if response.ok:
+        return response
     try:
-        said = "; ".join(error.get("message") or error["code"] for error in answer.json()["errors"])
+        message = "; ".join(error.get("message") or error["code"] for error in response.json()["errors"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        said = answer.reason or ""
-    wait = answer.headers.get("Retry-After", "")
+        message = response.reason or ""
+    wait = response.headers.get("Retry-After", "")
     raise RegistryError(
-        f"{answer.status_code} {said}".strip(), answer.status_code, float(wait) if wait.isdigit() else None
+        f"{response.status_code} {message}".strip(), response.status_code, float(wait) if wait.isdigit() else None
     )

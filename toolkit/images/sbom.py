@@ -1,4 +1,4 @@
-"""The bill of materials of the application's image, as CycloneDX: ``python -m toolkit.images.sbom [FILE]``."""
+"""The software bill of materials of the application's image, in CycloneDX: ``python -m toolkit.images.sbom [FILE]``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FILE = "sbom.cdx.json"
 
 
 def bill(image: str, digest: str, system: dict[str, str], found: list[Package]) -> str:
-    """A CycloneDX document, as JSON, of an image and the packages in it; ``system`` has the variables of os-release.
+    """A CycloneDX document, in JSON, for an image and its packages; ``system`` has the variables of os-release.
 
     Raises:
-        ToolkitError: the document does not follow the schema of CycloneDX.
+        ToolkitError: the document does not conform to the CycloneDX schema.
     """
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.bom import Bom
@@ -45,7 +45,7 @@ def bill(image: str, digest: str, system: dict[str, str], found: list[Package]) 
     document.register_dependency(root, document.components)
     text = JsonV1Dot6(document).output_as_string(indent=2)
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
-        raise ToolkitError("the bill of materials is not CycloneDX", str(error))
+        raise ToolkitError("the bill of materials does not conform to the CycloneDX schema", str(error))
     return text
 
 
@@ -79,7 +79,7 @@ def _component(package: Package, system: dict[str, str]) -> Component:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the bill of materials of the image that the service app uses."""
+    """Write the bill of materials of the image of the service app."""
     project = Project.load()
     docker = Docker(project.root)
     target = Path(arguments[0]) if arguments else project.root / FILE

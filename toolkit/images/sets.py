@@ -1,15 +1,15 @@
-"""The images that a set consists of, and which of them the engine lacks or has of another state of the checkout."""
+"""The images of a set, and which of them are missing from the engine or stale."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import settings
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker, Result, explain
 from toolkit.images import build_digest, image_lock
 
@@ -18,10 +18,10 @@ CHOICES = {"auto": None, "pull": PULLED, "local": LOCAL}
 
 @dataclass(frozen=True)
 class Image:
-    """An image that services use; ``built`` where it is made here instead of pulled.
+    """An image of one or more services; ``built`` on this host or else pulled.
 
-    ``source`` is the digest of what it is built from now; empty where the image may be of another state. ``bases`` are
-    the published images that its build starts from.
+    ``source`` is its current build digest; empty if the image is allowed to be stale. ``bases`` are the published base
+    images of its build.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Outstanding:
-    """What a set lacks: names to pull, images to build, and those among the latter that are here, of another state."""
+    """The missing part of a set: names to pull, images to build, and those of the latter that exist but are stale."""
 
     pull: tuple[str, ...]
     build: tuple[Image, ...]
@@ -43,7 +43,7 @@ class Outstanding:
 def environment(
     project: Project, chosen: str | None, profile: str | None, groups: Iterable[str] | None
 ) -> dict[str, str]:
-    """The variables that have Compose read the files of a set; arguments as of `images_of`."""
+    """The variables with which Compose reads the files of a set; arguments as in `images_of`."""
     wanted = settings(project, profile, images=chosen, groups=groups)
     return {
         name: wanted[name]
@@ -55,34 +55,34 @@ def environment(
 def images_of(
     project: Project, docker: Docker, chosen: str, profile: str | None = None, groups: Iterable[str] | None = None
 ) -> list[Image]:
-    """The images that one set needs.
+    """The images of a set.
 
     Args:
         project: The checkout.
-        docker: Its docker.
+        docker: Docker in the project's folder.
         chosen: The set, ``pulled`` or ``local``.
-        profile: Default: the one of the set-up.
-        groups: Those whose services count; default: those that are on.
+        profile: Default: the profile in use.
+        groups: Include the services of these groups; default: the groups that are on.
 
     Raises:
-        ToolkitError: the compose files cannot be read, or there is no such profile or group (exit code 2).
+        ToolkitError: the compose files cannot be read, or the profile or a group is unknown (exit code 2).
     """
     wanted, env = environment(project, chosen, profile, groups), {**project.env, **docker.env}
     in_use = wanted.items() <= env.items()
     config = docker.effective(env=None if in_use else wanted)
-    # An image that is named for the application without a folder to build it from comes from elsewhere.
-    foreign = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
+    # APP_IMAGE without APP_CONTEXT is an application's image that is not built here.
+    external = None if env.get("APP_CONTEXT") else env.get("APP_IMAGE")
     release = env.get("NETMON_RELEASE")
     services: dict[str, list[str]] = {}
-    built: dict[str, dict[str, Any]] = {}
+    built: dict[str, shapes.Build] = {}
     for name, service in config["services"].items():
         image = service["image"]
         services.setdefault(image, []).append(name)
-        if "build" in service and (name, image) != ("app", foreign):
+        if "build" in service and (name, image) != ("app", external):
             built.setdefault(image, service["build"])
 
     def source(name: str) -> str:
-        # A release stays what it was made of, whatever has become of the checkout.
+        # A release never becomes stale: it is independent of the current state of the checkout.
         if name not in built or (release and name.endswith(f":{release}")):
             return ""
         try:
@@ -90,80 +90,80 @@ def images_of(
         except OSError as error:
             raise ToolkitError(f"cannot read {error.filename}", error.strerror or str(error)) from error
 
-    def starts(name: str) -> tuple[str, ...]:
-        # Those of the local images are made by scripts/base-image.sh.
-        arguments = {} if chosen == LOCAL else built.get(name, {}).get("args") or {}
+    def base_images(name: str) -> tuple[str, ...]:
+        # The bases of the local images are built by scripts/base-image.sh.
+        arguments = {} if chosen == LOCAL else (built[name].get("args") if name in built else None) or {}
         return tuple(value for key, value in arguments.items() if value and image_lock.names_image(key))
 
-    return [Image(name, tuple(users), name in built, source(name), starts(name)) for name, users in services.items()]
+    return [
+        Image(name, tuple(users), name in built, source(name), base_images(name)) for name, users in services.items()
+    ]
 
 
 def missing(docker: Docker, images: Sequence[Image]) -> list[Image]:
-    """Those of ``images`` that the engine does not have.
+    """The images that the engine does not have.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    lacking = set(missing_names(docker, [image.name for image in images]))
-    return [image for image in images if image.name in lacking]
+    absent = set(missing_names(docker, [image.name for image in images]))
+    return [image for image in images if image.name in absent]
 
 
 def outstanding(docker: Docker, images: Sequence[Image]) -> Outstanding:
-    """What has to be pulled and built, so that all of ``images`` are here and of the present state of the checkout.
-
-    An image that is here needs no base: only what has to be built does.
+    """The pulls and builds that complete a set: missing images, stale images, and missing bases of these builds.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    lacking, outdated = missing(docker, images), stale(docker, images)
-    builds = [image for image in lacking if image.built] + outdated
-    published = [image.name for image in lacking if not image.built]
+    absent, outdated = missing(docker, images), stale(docker, images)
+    builds = [image for image in absent if image.built] + outdated
+    published = [image.name for image in absent if not image.built]
     return Outstanding((*published, *missing_names(docker, bases(builds))), tuple(builds), tuple(outdated))
 
 
 def bases(images: Iterable[Image]) -> list[str]:
-    """The published images that builds start from."""
+    """The published base images of builds, without duplicates."""
     return list(dict.fromkeys(base for image in images for base in image.bases))
 
 
 def stale(docker: Docker, images: Sequence[Image]) -> list[Image]:
-    """Those of ``images`` that the engine has and that were built from another state of the checkout.
+    """The images that the engine has, but that were built from another state of the checkout.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    known_of = [image for image in images if image.source]
-    if not known_of:
+    tracked = [image for image in images if image.source]
+    if not tracked:
         return []
-    found = json.loads(inspect(docker, *(image.name for image in known_of)).stdout or "[]")
-    carried = {
+    found = json.loads(inspect(docker, *(image.name for image in tracked)).stdout or "[]")
+    labels = {
         name: (each["Config"].get("Labels") or {}).get(build_digest.LABEL)
         for each in found
         for name in each["RepoTags"]
     }
-    return [image for image in known_of if image.name in carried and carried[image.name] != image.source]
+    return [image for image in tracked if image.name in labels and labels[image.name] != image.source]
 
 
 def ready(project: Project, docker: Docker) -> bool:
-    """Whether a set was chosen and all of its images are here."""
+    """Whether a set is chosen and complete."""
     return project.images is not None and not missing(docker, images_of(project, docker, project.images))
 
 
 def inspect(docker: Docker, *names: str) -> Result:
-    """``docker image inspect``; its exit code is 1 where one of them is not here.
+    """``docker image inspect``; its exit code is 1 if an image does not exist.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
     result = docker("image", "inspect", *names)
     if result.code and "no such image" not in result.stderr.lower():
-        raise explain("look for the images", result)
+        raise explain("inspect the images", result)
     return result
 
 
 def missing_names(docker: Docker, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that are no image of the engine.
+    """The names of images that the engine does not have.
 
     Raises:
         ToolkitError: the engine does not answer.

@@ -1,4 +1,4 @@
-"""How much a pull downloads: the compressed sizes of layers, as the registries' manifests have them."""
+"""Download sizes: the compressed sizes of layers, from the manifests in the registries."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from toolkit.images.registry import ImageName, Registries, RegistryError
 
 Layers = Mapping[str, int]
-"""The digest of each layer → its size in bytes, compressed."""
+"""The digest of each layer → its compressed size in bytes."""
 
 AT_ONCE = 8
 
 
 def layers(names: Sequence[str], architecture: str, seconds: float) -> dict[str, Layers]:
-    """The layers of each image for one platform, asked for side by side; an image that is not known is left out.
+    """The layers of each image for one platform, requested in parallel; images without a response are left out.
 
-    Docker Hub counts a look as it counts a pull.
+    Docker Hub counts each manifest request as a pull.
 
     Args:
         names: The images.
-        architecture: Of the engine, as Go names it (``amd64``).
-        seconds: For all of them together.
+        architecture: The engine's architecture in Go's notation (``amd64``).
+        seconds: The timeout for all images together.
     """
     if not names:
         return {}
     registries, found = Registries(), dict[str, Layers]()
 
-    def ask(name: str) -> None:
+    def request(name: str) -> None:
         try:
             found[name] = _of_one(registries, ImageName.parse(name), architecture)
         except (RegistryError, KeyError, TypeError, StopIteration):
             return
 
     pool = ThreadPoolExecutor(max_workers=AT_ONCE)
-    wait([pool.submit(ask, name) for name in dict.fromkeys(names)], timeout=seconds)
+    wait([pool.submit(request, name) for name in dict.fromkeys(names)], timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)
     return {name: found[name] for name in names if name in found}
 
 
 def total(images: Iterable[Layers]) -> int:
-    """The bytes of several images; a layer that they share counts once."""
+    """The total bytes of several images; shared layers count once."""
     return sum({digest: size for each in images for digest, size in each.items()}.values())
 
 

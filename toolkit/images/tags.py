@@ -1,4 +1,4 @@
-"""The tags that the compose files pin: whether the registries have them, and which newer ones there are."""
+"""The tags pinned in the compose files: whether they exist in the registries, and newer ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _VERSION = re.compile(r"(?P<prefix>v?)(?P<numbers>\d+(\.\d+)*)(?P<variant>.*)")
 
 @dataclass(frozen=True)
 class PinnedTag:
-    """A tag that compose files name.
+    """A tag pinned in compose files.
 
     Attributes:
         name: The image with its tag.
-        layers: The compose files that name it.
-        exists: Whether its registry has it; None where the registry does not answer.
-        line: The newest tag of the same line: the same version but for its last number; empty where it is this one.
-        newest: The newest tag of all; empty where it is this one or the one of ``line``.
-        problem: What the registry did not answer, in words.
+        layers: The compose files with this tag.
+        exists: Whether its registry has it; None if the registry does not respond.
+        line: The newest tag of the same release line (only the last version number differs); empty if already pinned.
+        newest: The newest tag of all; empty if already pinned or equal to ``line``.
+        problem: The error of the registry.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PinnedTag:
 
 
 def pinned_tags(project: Project) -> list[PinnedTag]:
-    """Every published image that the compose files name, by name; its registry is asked, the mirror where one is set.
+    """Every published image of the compose files, sorted by name and checked in its registry or configured mirror.
 
     Raises:
         ToolkitError: a compose file cannot be read.
@@ -45,17 +45,17 @@ def pinned_tags(project: Project) -> list[PinnedTag]:
     registries = Registries()
     found = image_lock.layers_of(project)
 
-    def ask(name: str) -> PinnedTag:
+    def check(name: str) -> PinnedTag:
         return _check(registries, name, tuple(found[name]))
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return list(pool.map(ask, sorted(found)))
+        return list(pool.map(check, sorted(found)))
 
 
 def newer(tag: str, tags: Iterable[str]) -> tuple[str, str]:
-    """The newest tags of the same line and of all, as in `Pinned`.
+    """The newest tags of the same release line and of all, as in `PinnedTag`.
 
-    Only tags of the same form count: the same variant (``-alpine``), as many numbers, with or without a ``v``.
+    Only tags of the same form are compared: the same prefix (``v``), number of version parts and variant (``-alpine``).
     """
     pin = _VERSION.fullmatch(tag)
     if not pin:
@@ -82,7 +82,7 @@ def _check(registries: Registries, text: str, layers: tuple[str, ...]) -> Pinned
     try:
         line, newest = newer(name.tag, registries.tags(name))
     except RegistryError as error:
-        return PinnedTag(text, layers, exists=True, problem=f"its tags are not listed: {error}")
+        return PinnedTag(text, layers, exists=True, problem=f"cannot list its tags: {error}")
     return PinnedTag(text, layers, True, line, newest)
 
 

@@ -1,4 +1,4 @@
-"""Services that the images in use do not have: named wherever services are shown, and never counted as working."""
+"""Services that are unavailable with the image set in use; listed with the services, never counted as passed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from toolkit.checkout.setup import settings
 from toolkit.core.console import say
 from toolkit.engine.compose import Docker
 
-REASON = "not in the local images: its alerts, panels and checks do not run here"
+REASON = "not in the local images; its alerts, panels and checks are skipped"
 
 
 def services(project: Project, docker: Docker) -> list[str]:
-    """The services that the published images would run here and the local ones do not, by name.
+    """The services of the pulled set that the local set in use lacks, sorted by name.
 
     Raises:
         ToolkitError: the compose files cannot be read.
@@ -23,6 +23,6 @@ def services(project: Project, docker: Docker) -> list[str]:
 
 
 def show(project: Project, docker: Docker) -> None:
-    """Print a line for each of them."""
+    """Print a line for each unavailable service."""
     for name in services(project, docker):
-        say(f"absent: {name}: {REASON}", "skipped")
+        say(f"unavailable: {name}: {REASON}", "skipped")

@@ -1,1 +1,1 @@
-"""Tests of the toolkit: no engine is needed."""
+"""Tests of the toolkit; they need no engine."""

@@ -1,4 +1,4 @@
-"""A checkout of its own for each test, and a docker that answers what the test scripts."""
+"""A separate checkout for each test, and a fake docker with scripted results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from toolkit.checkout.project import Project
-from toolkit.engine import compose
+from toolkit.engine import compose, shapes
 from toolkit.engine.compose import Docker, Result
 from toolkit.images import registry
 
@@ -24,9 +24,9 @@ Answer = Result | BaseException | Callable[[list[str]], Result]
 
 @dataclass
 class FakeDocker:
-    """In the place of `toolkit.engine.compose.run`: scripted answers, and a record of what was asked.
+    """A fake of `toolkit.engine.compose.run`, with scripted results and a record of the commands.
 
-    ``cli`` is what the functions under test take as their docker.
+    ``cli`` is the `Docker` to pass to functions under test.
     """
 
     cli: Docker
@@ -37,24 +37,24 @@ class FakeDocker:
     _script: list[tuple[tuple[str, ...], Answer]] = field(default_factory=list)
 
     def on(self, *words: str, stdout: object = "", stderr: str = "", code: int = 0) -> None:
-        """Answer commands in which ``words`` stand in this order; the latest matching script counts.
+        """Script the result of commands that contain ``words`` in this order; the latest match takes precedence.
 
-        A ``stdout`` that is not text is given out as JSON.
+        A ``stdout`` that is not text is encoded as JSON.
         """
         self.answer(*words, by=Result(code, stdout if isinstance(stdout, str) else json.dumps(stdout), stderr))
 
     def answer(self, *words: str, by: Answer) -> None:
-        """As `on`, with a result, an exception to raise, or a function of the argument list."""
+        """Like `on`, with a result, an exception to raise, or a function of the argument list."""
         self.cli._configs.clear()
         self._script.insert(0, (words, by))
 
     @staticmethod
     def result(stdout: object) -> Result:
-        """A command that has printed a document and succeeded."""
+        """The result of a successful command that printed a JSON document."""
         return Result(0, json.dumps(stdout), "")
 
     def ran(self, *words: str) -> list[list[str]]:
-        """The commands so far in which ``words`` stand in this order."""
+        """The recorded commands that contain ``words`` in this order."""
         return [argv for argv in self.calls if _contains(argv, words)]
 
     def __call__(
@@ -75,7 +75,7 @@ class FakeDocker:
             if isinstance(by, BaseException):
                 raise by
             return by if isinstance(by, Result) else by(list(argv))
-        pytest.fail(f"nothing is scripted for: {' '.join(argv)}")
+        pytest.fail(f"no result is scripted for: {' '.join(argv)}")
 
 
 def _contains(argv: Sequence[str], words: Sequence[str]) -> bool:
@@ -91,24 +91,24 @@ def _no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests write need not outlive a power cut."""
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of these tests need not survive a power failure."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @pytest.fixture(autouse=True)
-def _no_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that means to ask one has its own, and patches this away."""
+def _no_registry_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to registries fail; tests with a registry of their own restore `_send`."""
 
     def refuse(*_: object, **__: object) -> None:
-        raise registry.RegistryError("no answer")
+        raise registry.RegistryError("no response")
 
     monkeypatch.setattr(registry.Registries, "_send", refuse)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A checkout that was not set up: invoke.yaml and the compose files."""
+    """A checkout before its setup: invoke.yaml and the compose files."""
     root = tmp_path / "checkout"
     (root / "images").mkdir(parents=True)
     layers = (*CHECKOUT.glob("docker-compose*.yml"), *CHECKOUT.glob("images/compose*.yml"))
@@ -120,12 +120,12 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
-    """A docker on which every command has to be scripted."""
+    """A fake docker on which every command has to be scripted."""
     fake = FakeDocker(Docker(project.root))
     monkeypatch.setattr(compose, "run", fake)
     return fake
 
 
-def configuration(**services: dict[str, Any]) -> dict[str, Any]:
-    """What `docker compose config --format json` prints for these services."""
+def configuration(**services: Any) -> shapes.Configuration:
+    """The output of `docker compose config --format json` for these services."""
     return {"name": "network-monitor", "services": services}

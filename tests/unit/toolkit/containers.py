@@ -1,17 +1,18 @@
-"""Containers as `docker inspect` describes them, for the tests of what looks at them."""
+"""Builders of containers in the form of `docker inspect`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+from toolkit.engine import shapes
 from toolkit.engine.health import ServiceState, parse_container
 
 NEVER = "0001-01-01T00:00:00Z"
 
 
 def ago(seconds: float) -> str:
-    """A time of the engine, this many seconds before now."""
+    """A time in the engine's format, this many seconds ago."""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
@@ -27,7 +28,7 @@ def container(
     policy: str = "unless-stopped",
     **more: Any,
 ) -> dict[str, Any]:
-    """A container that started so many seconds ago; ``checks`` are (seconds ago, exit code, output), oldest first."""
+    """A container; ``started`` is seconds ago, ``checks`` are (seconds ago, exit code, output), oldest first."""
     state: dict[str, Any] = {
         "Status": status,
         "ExitCode": code,
@@ -59,5 +60,5 @@ def container(
 
 
 def state(*args: Any, **kwargs: Any) -> ServiceState:
-    """The same, parsed."""
-    return parse_container(container(*args, **kwargs))
+    """The parsed state of a `container`."""
+    return parse_container(cast(shapes.Container, container(*args, **kwargs)))

@@ -1,4 +1,4 @@
-"""An HTTP server of a test's own."""
+"""An HTTP server for one test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Route = tuple[int, Any, dict[str, str]]
 def server(
     answer: Callable[[str, str, dict[str, str], str], Route], tls: ssl.SSLContext | None = None
 ) -> Iterator[int]:
-    """A server on the loopback interface; ``answer`` maps method, path, headers and body to an answer.
+    """A server on the loopback interface; ``answer`` maps method, path, headers and body to a response.
 
     Yields:
         Its port.
@@ -25,10 +25,10 @@ def server(
 
     class Handler(BaseHTTPRequestHandler):
         def _reply(self) -> None:
-            given = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            status, body, headers = answer(self.command, self.path, dict(self.headers), given)
+            received = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            status, body, headers = answer(self.command, self.path, dict(self.headers), received)
             text = body if isinstance(body, str) else json.dumps(body)
-            with suppress(BrokenPipeError, ConnectionResetError):  # a client that gave up
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client has disconnected
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", **headers}.items():
                     self.send_header(name, value)

@@ -1,4 +1,4 @@
-"""The programs of a stack as they answer from inside, for the tests of what asks them."""
+"""Fake responses of the services of a stack to requests from inside it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Answer = Callable[[Parameters], Any]
 
 @dataclass
 class Programs:
-    """Answers by service and path; an int is a status, anything else a document or a text of status 200."""
+    """Responses by service and path; an int is a status, anything else a document or a text with status 200."""
 
     docker: FakeDocker
     answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.docker.answer("compose", "exec", "worker", "python", by=self._execute)
 
     def on(self, address: str, answer: Any) -> None:
-        """Answer ``service/path`` with a document, or with what a function makes of the parameters."""
+        """Script the response for ``service/path``: a document, or a function of the query parameters."""
         self.answers[address] = answer
 
     def _execute(self, _argv: list[str]) -> Result:
         literal = self.docker.inputs[-1].rpartition("main(json.loads(")[2].strip().removesuffix("))")
         requests = json.loads(ast.literal_eval(literal))
-        self.asked += requests
+        self.requests += requests
         return self.docker.result([self._answer(request) for request in requests])
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -51,11 +51,11 @@ class Programs:
 
 
 def prometheus(data: Any) -> dict[str, Any]:
-    """An answer of Prometheus' API."""
+    """A response of the Prometheus API."""
     return {"status": "success", "data": data}
 
 
 def stack(docker: FakeDocker, root: Path, *running: str, absent: tuple[str, ...] = ()) -> Stack:
-    """A stack in which these services run."""
+    """A stack with these running services."""
     project = Project(root, Project.load().data)
     return Stack(project, docker.cli, {name: {} for name in running}, frozenset(running), absent)

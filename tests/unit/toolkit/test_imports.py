@@ -1,4 +1,4 @@
-"""The folders of the toolkit are floors: a module imports from its own floor and from those below, never upwards."""
+"""The folders of the toolkit are layers, called floors: a module imports only from its own floor and lower ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.unit.toolkit.conftest import CHECKOUT
 
 FLOORS = ("core", "checkout", "engine", "images", "policy", "validate", "observe", "checks", "operate", "tasks")
-"""From the lowest to the highest, as in docs/architecture.md."""
+"""From lowest to highest, as in docs/architecture.md."""
 
 MODULES = {
     ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
@@ -21,7 +21,7 @@ MODULES = {
 
 
 def imported(source: str) -> Iterator[str]:
-    """The names of the toolkit that a module imports, wherever in it; each as far as it may be a module."""
+    """The names that a module imports from the toolkit, at any level; each may be a module or an object in one."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
@@ -34,17 +34,17 @@ def imported(source: str) -> Iterator[str]:
 
 
 def upwards(module: str, source: str) -> list[str]:
-    """The imports that lead to a higher floor than the module's own."""
+    """The imports from a higher floor than the module's own."""
     own = FLOORS.index(module.split(".")[1])
     return [name for name in imported(source) if FLOORS.index(name.split(".")[1]) > own]
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {"toolkit"}))
-def test_a_module_imports_from_its_own_floor_and_those_below(module: str) -> None:
+def test_a_module_imports_only_from_its_own_floor_and_lower_ones(module: str) -> None:
     assert upwards(module, MODULES[module]) == []
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_modules_have_no_circular_imports() -> None:
     graph = {
         module: {name if name in MODULES else name.rpartition(".")[0] for name in imported(source)}
         for module, source in MODULES.items()
@@ -65,7 +65,7 @@ def test_no_module_imports_itself_through_others() -> None:
         "if TYPE_CHECKING:\n    from toolkit.operate import demo",
     ],
 )
-def test_an_import_upwards_is_found(statement: str) -> None:
+def test_an_upward_import_is_detected(statement: str) -> None:
     assert len(upwards("toolkit.checks.smoke", statement)) == 1
     assert upwards("toolkit.tasks.lifecycle", statement) == []
 

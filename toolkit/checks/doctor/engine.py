@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit import images
-from toolkit.checkout.setup import ENGINE_FOLDER, USUAL_FOLDER
+from toolkit.checkout.setup import DEFAULT_FOLDER, ENGINE_FOLDER
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
@@ -94,7 +94,7 @@ def engine_files(subject: Subject) -> Iterator[Finding]:
     """.env has the engine's data folder, which contains the logs of the containers."""
     subject.project.require_setup()
     actual = subject.info["DockerRootDir"]
-    named = subject.project.env.get(ENGINE_FOLDER, USUAL_FOLDER)
+    named = subject.project.env.get(ENGINE_FOLDER, DEFAULT_FOLDER)
     if named != actual:
         what = f"{ENGINE_FOLDER} is {named}, but the engine's data is in {actual}: no logs would be collected"
         yield Finding("engine files", Outcome.FAILED, what, "run: invoke setup")

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import port_variables
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
 
 LISTENING = "0A"
@@ -59,7 +59,7 @@ def ports(subject: Subject) -> Iterator[Finding]:
 
 
 def _port_errors(
-    project: Project, docker: Docker, config: dict[str, Any]
+    project: Project, docker: Docker, config: shapes.Configuration
 ) -> Iterator[tuple[Published, ToolkitError | None]]:
     for published in _published(config):
         bind_error = _bind_error(published)
@@ -79,7 +79,7 @@ def _port_errors(
             )
 
 
-def _published(config: dict[str, Any]) -> Iterator[Published]:
+def _published(config: shapes.Configuration) -> Iterator[Published]:
     for service, spec in config["services"].items():
         for port in spec.get("ports", []):
             if str(port.get("published", "")).isdigit():  # neither a range nor a random port

@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import variables_used
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker, explain
 
 
@@ -20,7 +21,7 @@ class Subject:
     docker: Docker
 
     @cached_property
-    def configuration(self) -> dict[str, Any]:
+    def configuration(self) -> shapes.Configuration:
         """The effective configuration.
 
         Raises:

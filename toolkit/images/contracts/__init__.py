@@ -1,1 +1,1 @@
-"""What the stack relies on in each published image (`images/NAME/contract.yml`), and whether an image keeps it."""
+"""Image contracts (`images/NAME/contract.yml`): the properties of published images that the stack relies on."""

@@ -1,9 +1,9 @@
-"""The images of a set held to their contracts."""
+"""Check the images of a set against their contracts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,23 +18,23 @@ from toolkit.images.sets import missing_names
 
 @dataclass(frozen=True)
 class Result:
-    """An image with what was found of each clause of its contract; None where the image is not here."""
+    """The verdicts on an image, one for each clause of its contract; None if the image does not exist on this host."""
 
     image: Image
     verdicts: tuple[Verdict, ...] | None
 
     @property
     def problems(self) -> list[Verdict]:
-        """The clauses that it does not keep."""
+        """The verdicts on violated clauses."""
         return [verdict for verdict in self.verdicts or () if verdict.problem]
 
     @property
     def findings(self) -> list[Finding]:
-        """One for each clause that the image does not keep; one for the image where there is none."""
+        """One finding for each violated clause; without any, one for the image."""
         if self.verdicts is None:
-            return [Finding(self.image.name, Outcome.SKIPPED, "not on this machine")]
-        broken = [Finding.of(self.image.name, verdict.what, verdict.problem) for verdict in self.problems]
-        return broken or [Finding(self.image.name, Outcome.OK, f"keeps all {len(self.verdicts)} clauses")]
+            return [Finding(self.image.name, Outcome.SKIPPED, "not on this host")]
+        failed = [Finding.of(self.image.name, verdict.what, verdict.problem) for verdict in self.problems]
+        return failed or [Finding(self.image.name, Outcome.OK, f"conforms in all {len(self.verdicts)} clauses")]
 
     @property
     def outcome(self) -> Outcome:
@@ -45,7 +45,7 @@ class Result:
 
 
 def images(project: Project, docker: Docker, chosen: str) -> list[Image]:
-    """The images of one set that have a contract, each once, for every profile and group.
+    """The images of a set with a contract, in all profiles and groups, without duplicates.
 
     Raises:
         ToolkitError: the compose files or a contract cannot be read.
@@ -62,31 +62,31 @@ def images(project: Project, docker: Docker, chosen: str) -> list[Image]:
                 image = _image(contract, service.get("build", {}).get("args", {}), service["image"])
                 if image:
                     user = contract.config.user if contract.builder else str(service["user"])
-                    kept = contract.of_local_image() if chosen == LOCAL else contract
-                    found.setdefault(image, Image(image, user, kept))
+                    applied = contract.of_local_image() if chosen == LOCAL else contract
+                    found.setdefault(image, Image(image, user, applied))
     return [found[name] for name in sorted(found)]
 
 
-def _image(contract: Contract, arguments: dict[str, str], image: str) -> str:
-    """The image that a contract is of; empty where there is none in this set."""
+def _image(contract: Contract, arguments: Mapping[str, str | None], image: str) -> str:
+    """The image to which a contract applies; empty if this set has none."""
     if not contract.base:
         return image
     return arguments.get(contract.base) or ("" if contract.builder else image)
 
 
 def check(docker: Docker, wanted: Sequence[Image]) -> list[Result]:
-    """Look at every image that the engine has, several at a time.
+    """Inspect every existing image, several in parallel.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    lacking = set(missing_names(docker, [image.name for image in wanted]))
+    missing = set(missing_names(docker, [image.name for image in wanted]))
 
-    def one(image: Image) -> Result:
-        return Result(image, None if image.name in lacking else tuple(inspect(docker, image)))
+    def check_image(image: Image) -> Result:
+        return Result(image, None if image.name in missing else tuple(inspect(docker, image)))
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(one, wanted))
+        return list(pool.map(check_image, wanted))
 
 
 COLUMNS: Columns = {
@@ -98,16 +98,16 @@ COLUMNS: Columns = {
 
 
 def check_published(project: Project, docker: Docker) -> Report:
-    """Check every published image that is here against its contract.
+    """Check every published image on this host against its contract.
 
     Raises:
-        ToolkitError: none of them is here, or something cannot be read.
+        ToolkitError: this host has none of the images, or a file cannot be read.
     """
     results = check(docker, images(project, docker, PULLED))
     if all(result.outcome is Outcome.SKIPPED for result in results):
         raise ToolkitError(
-            "no contract was checked", "none of the published images is on this machine", "run: invoke images.pull"
+            "no contract was checked", "none of the published images is on this host", "run: invoke images.pull"
         )
     names = ", ".join(result.image.contract.file for result in results if result.problems)
-    fix = f"compare upstream's files with {names}, then the services with both"
+    fix = f"compare the upstream files with {names}, then update the contracts and the services"
     return Report("contract checks", [found for each in results for found in each.findings], COLUMNS, fix)

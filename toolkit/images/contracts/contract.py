@@ -1,4 +1,4 @@
-"""A contract as it is written in `images/NAME/contract.yml`; images/README.md has the format."""
+"""Parse image contracts, `images/NAME/contract.yml`; images/README.md documents the format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FOLDER, FILE = "images", "contract.yml"
 
 @dataclass(frozen=True)
 class Config:
-    """The configuration of the image (`docker image inspect`).
+    """The expected configuration of the image (`docker image inspect`).
 
-    ``user`` is ``UID:GID`` as the engine resolves it; ``ports`` and ``environment`` are those that matter here.
+    ``user`` is ``UID:GID`` as the engine resolves it; ``ports`` and ``environment`` are minimum requirements.
     """
 
     user: str = "0:0"
@@ -32,16 +32,16 @@ class Config:
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> Config:
-        """The configuration with these keys."""
+        """Parse the section ``config``."""
         kinds = {"entrypoint": tuple, "command": tuple, "volumes": frozenset, "ports": frozenset}
         return cls(**{key: kinds.get(key, lambda value: value)(value) for key, value in written.items()})
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that is written to, with its owner (``UID:GID``) and mode in the image.
+    """A folder that the programs write to, with its owner (``UID:GID``) and mode in the image.
 
-    One that is absent there belongs to root once it is a volume.
+    If it is absent in the image, a volume mounted there belongs to root.
     """
 
     owner: str = "0:0"
@@ -49,7 +49,7 @@ class Folder:
     absent: bool = False
 
     def writable_for(self, user: str) -> bool:
-        """Whether a user (``UID:GID``) may make files in it."""
+        """Whether a user (``UID:GID``) may create files in it."""
         (uid, gid), (owner, group) = user.split(":"), self.owner.split(":")
         shift = 6 if uid == owner else 3 if gid == group else 0
         return uid == "0" or self.mode >> shift & 0o3 == 0o3
@@ -57,9 +57,9 @@ class Folder:
 
 @dataclass(frozen=True)
 class LogFile:
-    """A log that the programs write into ``folder``, unless one of ``silenced_by`` is given.
+    """A log file that the programs write in ``folder``, unless one of ``silenced_by`` applies.
 
-    That is the name of a variable, or the path of a file that is mounted.
+    Each is the name of a variable, or the path of a mounted file.
     """
 
     of: str
@@ -69,10 +69,10 @@ class LogFile:
 
 @dataclass(frozen=True)
 class Case:
-    """A start with ``given`` arguments and variables, and what comes of it.
+    """A start with the arguments ``given`` and variables, and its expected result.
 
-    The program is executed with words that match the pattern ``becomes`` and with the variables ``exports``, or the
-    entry script exits with the code ``exits``.
+    The entry script executes the program with arguments that match the pattern ``becomes`` and with the variables
+    ``exports``, or it exits with the code ``exits``.
     """
 
     given: str
@@ -84,7 +84,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Break:
-    """Words that match the pattern ``given`` make no start."""
+    """Arguments that match the pattern ``given`` do not start the program, for the reason ``because``."""
 
     given: str
     because: str
@@ -92,30 +92,30 @@ class Break:
 
 @dataclass(frozen=True)
 class Contract:
-    """What the stack relies on in one published image.
+    """The properties of a published image that the stack relies on.
 
     Attributes:
         name: Its folder in `images/`.
         image: Its name and tag, without a registry.
         services: The services that run it, or whose image is built on it.
-        base: The build argument of these services that names the image, where it is built on.
-        builder: Whether that is for a stage of the build alone, of which nothing runs.
+        base: The build argument of these services with the image, if it is a base image.
+        builder: Whether it is only the base of a build stage, so that nothing of it runs.
         config: Its configuration.
-        accounts: ``UID:GID`` by name.
-        programs: Those that entry scripts, health checks and commands of this repository start in it.
-        tasks: Those that tasks start in it.
-        missing: Those that it is known not to have.
-        commands: Commands of a shell that succeed in it: options that not every version of a program has.
+        accounts: ``UID:GID`` by account name.
+        programs: The programs in it that entry scripts, health checks and commands of this repository run.
+        tasks: The programs in it that tasks run.
+        missing: The programs that it does not have.
+        commands: Shell commands that succeed in it, for options that not every version of a program supports.
         writes: The folders that its programs write to.
-        log_files: The log files that they write.
-        exported: Patterns of ``…_FILE`` variables whose value the entry script puts into the program's environment.
-        refused: Variables that the entry script exits on.
-        program: What the cases end in.
-        files: Files that are there in each case.
-        cases: Starts.
+        log_files: The log files that its programs write.
+        exported: Patterns of ``…_FILE`` variables whose content the entry script exports to the program.
+        refused: Variables with which the entry script exits.
+        program: The program that the cases start.
+        files: Files that exist in each case.
+        cases: Starts with their expected results.
         breaks: Starts that fail.
-        exits_without: Arguments of a start that ends where a service is not reached, by that service.
-        local: What is different in the local image: ``config``, ``program``.
+        exits_without: By service: the arguments of a start that exits if this service is unreachable.
+        local: The differences of the local image: ``config``, ``program``.
     """
 
     name: str
@@ -142,24 +142,24 @@ class Contract:
 
     @property
     def file(self) -> str:
-        """Where it is written, from the checkout."""
+        """Its path, relative to the checkout."""
         return f"{FOLDER}/{self.name}/{FILE}"
 
     def has(self, program: str) -> bool:
-        """Whether the image is known to have a program, called by name or by path."""
+        """Whether the contract lists a program, by name or by path."""
         path = PurePosixPath(program)
         named = {path.name} if str(path.parent) in {"/bin", "/usr/bin", "/usr/local/bin"} else set()
         return bool({program, *named} & {*self.programs, *self.tasks})
 
     def of_local_image(self) -> Contract:
-        """The contract of the image that is built here in the place of the published one."""
+        """The contract of the local image that replaces the published one."""
         config = Config.read({**vars(self.config), **self.local.get("config", {})})
         changed = {"config": config, "program": self.local.get("program", self.program), "missing": ()}
         return Contract(**{**vars(self), **changed})
 
     @classmethod
     def read(cls, name: str, written: Mapping[str, Any]) -> Contract:
-        """The contract in a file's content."""
+        """Parse the content of a contract file."""
         start, variables = written.get("start", {}), written.get("variables", {})
         folders = {
             path: Folder(spec.get("owner", "0:0"), int(spec.get("mode", "755"), 8), spec.get("absent", False))
@@ -196,17 +196,17 @@ def load(root: Path) -> list[Contract]:
     """Every contract of a checkout.
 
     Raises:
-        ToolkitError: one of them cannot be read.
+        ToolkitError: a contract cannot be read or is invalid.
     """
     found = []
     for path in sorted((root / FOLDER).glob(f"*/{FILE}")):
-        fix = "python -m toolkit.validate names the line"
+        fix = "python -m toolkit.validate reports the line"
         try:
             written = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
             found.append(Contract.read(path.parent.name, written))
         except (OSError, yaml.YAMLError) as error:
             raise ToolkitError(f"cannot read {path.relative_to(root)}", str(error), fix) from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            why = f"it does not have the form that {FOLDER}/README.md describes"
+            why = f"it does not have the format described in {FOLDER}/README.md"
             raise ToolkitError(f"cannot read {path.relative_to(root)}", why, fix) from error
     return found

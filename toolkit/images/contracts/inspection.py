@@ -1,6 +1,6 @@
-"""Whether an image that the engine has keeps its contract: its configuration, its files, and a few runs of it.
+"""Inspect an image against its contract: its configuration, its files, and a few test runs.
 
-An image without a shell is looked at from outside: its files are copied out, its programs are started as they are.
+The inspection works without a shell in the image: files are copied out, programs are started directly.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from toolkit.images.contracts.contract import FOLDER, Case, Contract
 
 STUB = f"{FOLDER}/stub.sh"
 SCRIPTS = "/opt/netmon"
-"""Where the scripts of this repository are mounted."""
+"""The folder in which the scripts of this repository are mounted."""
 RUN_SECONDS = 60.0
-"""For each run; a program that waits for a service gives up within it."""
+"""The timeout of each run; longer than the time for which a program waits for a missing service."""
 NOT_FOUND = 127
-"""The exit code of `docker run` where the image lacks the program, and that of a shell."""
+"""The exit code of `docker run`, and of a shell, if the image lacks the program."""
 MAX_SHOWN = 300
-"""Characters of what a program was started with, where it is another than it should be."""
+"""Maximum characters of a command line in a message."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One clause of a contract and what the image has instead; ``problem`` is empty where it is kept."""
+    """The verdict on one clause of a contract; ``problem`` is empty if the image conforms."""
 
     what: str
     problem: str = ""
@@ -41,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Image:
-    """An image to look at: its name, the user (``UID:GID``) that its service runs as, and the contract."""
+    """An image to inspect: its name, the user (``UID:GID``) of its service, and its contract."""
 
     name: str
     user: str
@@ -49,17 +49,17 @@ class Image:
 
 
 def inspect(docker: Docker, image: Image) -> list[Verdict]:
-    """Every clause of the contract, in the order of the file.
+    """The verdict on every clause of the contract, in the order of the file.
 
     Raises:
         ToolkitError: the engine does not answer.
     """
-    looked = _Inspection(docker, image)
-    return [verdict for clause in CLAUSES for verdict in clause(looked)]
+    inspection = _Inspection(docker, image)
+    return [verdict for clause in CLAUSES for verdict in clause(inspection)]
 
 
 class _Inspection:
-    """An image with what is known of it already."""
+    """The configuration and the files of an image, and a way to run it."""
 
     def __init__(self, docker: Docker, image: Image) -> None:
         self.docker, self.image, self.contract = docker, image, image.contract
@@ -69,8 +69,8 @@ class _Inspection:
         self._copy(("/etc/passwd", "/etc/group", *self.contract.writes))
 
     def _copy(self, paths: Sequence[str]) -> None:
-        """Owner, mode and, of a file, the text of what the image has at these paths."""
-        created = self.docker("create", self.image.name, "none")  # one without a command needs one to be given
+        """Copy files and folders out of the image: owner, mode and, for a file, its text."""
+        created = self.docker("create", self.image.name, "none")  # an image without a command needs a placeholder
         container = self.docker.check(created, f"open {self.image.name}").stdout.strip()
         try:
             for path in paths:
@@ -85,7 +85,7 @@ class _Inspection:
             self.docker("rm", "--force", "--volumes", container)
 
     def accounts(self, file: str = "/etc/passwd") -> dict[str, list[str]]:
-        """The lines of a register of accounts or groups by name."""
+        """The fields of each line in /etc/passwd or /etc/group, by name."""
         lines = self.files.get(file, ("", 0, ""))[2].splitlines()
         return {fields[0]: fields for line in lines if len(fields := line.split(":")) > 2}
 
@@ -99,7 +99,7 @@ class _Inspection:
         return f"{uid}:{gid}"
 
     def run(self, *words: str, flags: Sequence[str] = ()) -> Result | None:
-        """Run the image without a network as its service's user; None where it did not end in time."""
+        """Run the image without a network as its service's user; None if it exceeded the timeout."""
         container = f"contract-{self.contract.name}-{uuid4().hex[:8]}"
         call = ("run", "--rm", "--name", container, "--network", "none", "--user", self.image.user, *flags)
         try:
@@ -119,9 +119,9 @@ def _formatted(value: object) -> str:
     return " ".join(map(str, value)) or "nothing" if isinstance(value, (tuple, list)) else str(value) or "nothing"
 
 
-def _config(looked: _Inspection) -> Iterator[Verdict]:
-    wanted, found = looked.contract.config, looked.config
-    yield _compare("user", wanted.user, looked.user)
+def _config(inspection: _Inspection) -> Iterator[Verdict]:
+    wanted, found = inspection.contract.config, inspection.config
+    yield _compare("user", wanted.user, inspection.user)
     yield _compare("entry point", wanted.entrypoint, tuple(found.get("Entrypoint") or ()))
     yield _compare("command", wanted.command, tuple(found.get("Cmd") or ()))
     if wanted.workdir:
@@ -135,15 +135,15 @@ def _config(looked: _Inspection) -> Iterator[Verdict]:
         yield _compare(f"variable {name}", value, has.get(name, ""))
 
 
-def _accounts(looked: _Inspection) -> Iterator[Verdict]:
-    for name, ids in looked.contract.accounts.items():
-        fields = looked.accounts().get(name)
+def _accounts(inspection: _Inspection) -> Iterator[Verdict]:
+    for name, ids in inspection.contract.accounts.items():
+        fields = inspection.accounts().get(name)
         yield _compare(f"account {name}", ids, f"{fields[2]}:{fields[3]}" if fields else "")
 
 
-def _folders(looked: _Inspection) -> Iterator[Verdict]:
-    for path, folder in looked.contract.writes.items():
-        there = looked.files.get(path)
+def _folders(inspection: _Inspection) -> Iterator[Verdict]:
+    for path, folder in inspection.contract.writes.items():
+        there = inspection.files.get(path)
         if folder.absent or there is None:
             yield Verdict(path, "is missing" if there is None and not folder.absent else "")
         else:
@@ -151,8 +151,8 @@ def _folders(looked: _Inspection) -> Iterator[Verdict]:
             yield _compare(path, wanted, found)
 
 
-def _programs(looked: _Inspection) -> Iterator[Verdict]:
-    contract = looked.contract
+def _programs(inspection: _Inspection) -> Iterator[Verdict]:
+    contract = inspection.contract
     own = PurePosixPath(SCRIPTS)
     wanted = [
         name for name in dict.fromkeys((*contract.programs, *contract.tasks)) if own not in PurePosixPath(name).parents
@@ -160,47 +160,47 @@ def _programs(looked: _Inspection) -> Iterator[Verdict]:
     names = [*wanted, *contract.missing]
     if "sh" in names:
         search = 'for name; do command -v "$name" >/dev/null || echo "$name"; done'
-        result = looked.run("-c", search, "sh", *names, flags=("--entrypoint", "sh"))
-        lacking = set(result.stdout.split()) if result and result.code == 0 else set(names)
+        result = inspection.run("-c", search, "sh", *names, flags=("--entrypoint", "sh"))
+        absent = set(result.stdout.split()) if result and result.code == 0 else set(names)
     else:
-        results = {name: looked.run("--version", flags=("--entrypoint", name)) for name in names}
-        lacking = {name for name, result in results.items() if result and result.code == NOT_FOUND}
+        results = {name: inspection.run("--version", flags=("--entrypoint", name)) for name in names}
+        absent = {name for name, result in results.items() if result and result.code == NOT_FOUND}
     for name in wanted:
-        yield Verdict(f"program {name}", "is missing" if name in lacking else "")
+        yield Verdict(f"program {name}", "is missing" if name in absent else "")
     for name in contract.missing:
-        yield Verdict(f"no program {name}", "" if name in lacking else "is there")
+        yield Verdict(f"no program {name}", "" if name in absent else "exists")
 
 
-def _commands(looked: _Inspection) -> Iterator[Verdict]:
-    commands = looked.contract.commands
+def _commands(inspection: _Inspection) -> Iterator[Verdict]:
+    commands = inspection.contract.commands
     if not commands:
         return
     each = 'for line; do sh -c "$line" >/dev/null 2>&1 </dev/null || echo "$line"; done'
-    result = looked.run("-c", each, "sh", *commands, flags=("--entrypoint", "sh"))
+    result = inspection.run("-c", each, "sh", *commands, flags=("--entrypoint", "sh"))
     failed = result.stdout.splitlines() if result and result.code == 0 else commands
     for command in commands:
         yield Verdict(command, "fails" if command in failed else "")
 
 
-def _starts(looked: _Inspection) -> Iterator[Verdict]:
-    contract, stub = looked.contract, looked.docker.root / STUB
+def _starts(inspection: _Inspection) -> Iterator[Verdict]:
+    contract, stub = inspection.contract, inspection.docker.root / STUB
     mounts = [f"--volume={stub}:{path}:ro" for path in (contract.program, *contract.files) if path]
     for case in contract.cases:
         variables = [f"--env={name}={value}" for name, value in case.environment.items()]
         what = " ".join(["start", *(name for name in case.environment), f"{case.given}"]).rstrip()
-        yield Verdict(what, _start_problem(case, looked.run(*shlex.split(case.given), flags=(*mounts, *variables))))
+        yield Verdict(what, _start_problem(case, inspection.run(*shlex.split(case.given), flags=(*mounts, *variables))))
 
 
 def _start_problem(case: Case, result: Result | None) -> str:
-    """How a start did not go as the contract says; empty where it did."""
+    """The difference between a start and its case; empty if there is none."""
     if result is None:
-        return f"did not end within {RUN_SECONDS:g} s"
+        return f"did not finish within {RUN_SECONDS:g} s"
     started = re.search(r"^started: (.*)$", result.stdout, re.MULTILINE)
     if case.exits:
-        return "" if result.code == case.exits and not started else f"ends with {result.code} instead of {case.exits}"
+        return "" if result.code == case.exits and not started else f"exits with {result.code} instead of {case.exits}"
     if not started:
-        said = " ".join((result.stderr or result.stdout).split())
-        return f"the program is not started: {_shortened(said)}"
+        output = " ".join((result.stderr or result.stdout).split())
+        return f"the program is not started: {_shortened(output)}"
     if case.becomes and not fnmatchcase(started[1].rstrip(), case.becomes):
         return f"{_shortened(started[1])} instead of {case.becomes}"
     exported = set(re.findall(r"^(?:export|declare -x) (\w+)=", result.stdout, re.MULTILINE))
@@ -212,10 +212,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN // 2]} … {text[-MAX_SHOWN // 2 :]}"
 
 
-def _dependencies(looked: _Inspection) -> Iterator[Verdict]:
-    for service, arguments in looked.contract.exits_without.items():
-        result = looked.run(*shlex.split(arguments))
-        yield Verdict(f"exits without {service}", "" if result and result.code else "does not")
+def _dependencies(inspection: _Inspection) -> Iterator[Verdict]:
+    for service, arguments in inspection.contract.exits_without.items():
+        result = inspection.run(*shlex.split(arguments))
+        yield Verdict(f"exits without {service}", "" if result and result.code else "does not exit")
 
 
 CLAUSES: tuple[Callable[[_Inspection], Iterator[Verdict]], ...] = (

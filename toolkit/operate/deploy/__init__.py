@@ -8,7 +8,6 @@ rolling back are the same: reconcile the containers with .env.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, preflight
@@ -16,6 +15,7 @@ from toolkit.checks.smoke import Plan, smoke
 from toolkit.core import envfile, files
 from toolkit.core.console import phase, say
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 from toolkit.engine.compose import Docker, explain
 from toolkit.engine.health import Verdict, container_states
 from toolkit.engine.stack_http import get
@@ -160,7 +160,7 @@ def _close(project: Project, docker: Docker, journal: Journal) -> None:
     journals.remove(project)
 
 
-def _running_containers(docker: Docker) -> list[dict[str, Any]]:
+def _running_containers(docker: Docker) -> list[shapes.Container]:
     """The containers of application and worker.
 
     Raises:

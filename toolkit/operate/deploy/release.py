@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import compose
+from toolkit.engine import compose, shapes
 from toolkit.engine.compose import Docker
 from toolkit.images import Image
 
@@ -116,7 +115,7 @@ def _pull_or_reuse(project: Project, docker: Docker, image: Image) -> None:
         say(f"  {image.name} cannot be pulled, using the local image: {error.why}")
 
 
-def tags(containers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def tags(containers: Iterable[shapes.Container]) -> dict[str, str]:
     """The name of each image that containers were started from → its id at that time; the tag may have moved since."""
     return {container["Config"]["Image"]: container["Image"] for container in containers}
 

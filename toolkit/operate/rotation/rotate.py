@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from toolkit.checkout import rotation_journal, setup
 from toolkit.checkout.accounts import Account, Credential, accounts, require_account
@@ -21,7 +20,7 @@ from toolkit.checks.logins import login_error, login_errors, skip_reason
 from toolkit.core import console, files
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import health
+from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker
 from toolkit.operate import deploy, rolling, silences
 from toolkit.operate.deploy import release
@@ -175,7 +174,7 @@ class _Rotation:
         others = [name for name in found if name not in released]
         return [name for name in (*released, *others) if name != self._account.service]
 
-    def _uses(self, spec: dict[str, Any]) -> bool:
+    def _uses(self, spec: shapes.Service) -> bool:
         names = {each.name for each in self._account.secrets}
         mounted = {each["source"] for each in spec.get("secrets") or ()}
         return bool(names & mounted) or self._staged.new.password in json.dumps(spec.get("environment") or {})
@@ -203,7 +202,7 @@ class _Rotation:
     def _outdated(self, service: str) -> bool:
         return len(self._containers(service)) > len(self._up_to_date(service))
 
-    def _containers(self, service: str) -> list[dict[str, Any]]:
+    def _containers(self, service: str) -> list[shapes.Container]:
         label = "com.docker.compose.service"
         return [each for each in self._docker.containers() if each["Config"]["Labels"].get(label) == service]
 

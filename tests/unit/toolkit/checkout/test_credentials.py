@@ -1,4 +1,4 @@
-"""The rule for credentials, and the files that hold them."""
+"""Validation, generation and storage of credentials."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GOOD = "0123456789abcdef"
 
 
 @pytest.mark.parametrize("value", [GOOD, "A-_" + GOOD, "a" * 128])
-def test_what_reads_the_same_everywhere_is_accepted(value: str) -> None:
+def test_a_value_that_needs_no_escaping_is_valid(value: str) -> None:
     assert credentials.problem(value) is None
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "reason"),
     [
         ("", "empty"),
         ("a" * 15, "too short"),
@@ -31,20 +31,20 @@ def test_what_reads_the_same_everywhere_is_accepted(value: str) -> None:
         *[(f"{GOOD}{character}{GOOD}", "not allowed") for character in "@:/?#%$'\"` \\&=\t\n\r\0äé٣"],
     ],
 )
-def test_everything_else_is_refused(value: str, said: str) -> None:
+def test_any_other_value_is_invalid_with_its_reason(value: str, reason: str) -> None:
     problem = credentials.problem(value)
     assert problem
-    assert said in problem
+    assert reason in problem
     assert not value or value not in problem
 
 
-def test_generated_values_keep_the_rule_and_differ() -> None:
+def test_generated_values_are_valid_and_unique() -> None:
     values = {credentials.generate() for _ in range(500)}
     assert len(values) == 500
     assert {credentials.problem(value) for value in values} == {None}
 
 
-def test_a_file_of_tokens_has_one_a_line_and_the_first_is_in_use(project: Project) -> None:
+def test_a_token_file_has_one_token_per_line_and_the_first_is_in_use(project: Project) -> None:
     setup(project, "dev")
     secret, other = project.secrets["api_token"], "9" * 16
     path = credentials.path_of(project, secret.name)
@@ -58,10 +58,10 @@ def test_a_file_of_tokens_has_one_a_line_and_the_first_is_in_use(project: Projec
 @pytest.mark.parametrize(
     "content", ["", "\n", f"{GOOD}\n\n{GOOD}", f"{GOOD}\nshort", f"{GOOD} {GOOD}", f"{GOOD}\r\n{GOOD}"]
 )
-def test_every_token_of_a_file_keeps_the_rule(project: Project, content: str) -> None:
+def test_a_token_file_with_an_invalid_line_is_an_error(project: Project, content: str) -> None:
     setup(project, "dev")
     credentials.path_of(project, "api_token").write_bytes(content.encode())
-    with pytest.raises(ToolkitError, match=r"secrets/api_token\.txt is refused") as caught:
+    with pytest.raises(ToolkitError, match=r"secrets/api_token\.txt is invalid") as caught:
         credentials.load(project, project.secrets["api_token"])
     assert GOOD not in str(caught.value)
 
@@ -77,13 +77,13 @@ def loaded(project: Project, name: str = "redis_password") -> str:
 
 
 @pytest.mark.parametrize("content", [GOOD, f"{GOOD}\n"])
-def test_one_trailing_newline_is_no_part_of_the_value(project: Project, path: Path, content: str) -> None:
+def test_one_trailing_newline_is_ignored(project: Project, path: Path, content: str) -> None:
     path.write_text(content)
     assert loaded(project) == GOOD
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "empty"),
         (b"\n", "empty"),
@@ -93,18 +93,18 @@ def test_one_trailing_newline_is_no_part_of_the_value(project: Project, path: Pa
         (GOOD.encode() * 65536, "too long"),
     ],
 )
-def test_a_file_that_breaks_the_rule_is_named_and_its_value_is_not(
-    project: Project, path: Path, content: bytes, said: str
+def test_an_invalid_file_is_reported_without_its_value(
+    project: Project, path: Path, content: bytes, reason: str
 ) -> None:
     path.write_bytes(content)
-    with pytest.raises(ToolkitError, match=said) as error:
+    with pytest.raises(ToolkitError, match=reason) as error:
         loaded(project)
     assert "secrets/redis_password.txt" in error.value.what
     assert GOOD not in str(error.value)
     assert error.value.fix
 
 
-def test_a_missing_or_unreadable_file_is_named(project: Project, path: Path) -> None:
+def test_a_missing_or_unreadable_file_is_reported(project: Project, path: Path) -> None:
     with pytest.raises(ToolkitError, match=r"redis_password\.txt is missing"):
         loaded(project)
     path.mkdir()
@@ -112,7 +112,7 @@ def test_a_missing_or_unreadable_file_is_named(project: Project, path: Path) -> 
         loaded(project)
 
 
-def test_of_an_account_with_two_users_the_first_is_in_use(project: Project) -> None:
+def test_an_account_with_two_users_starts_with_the_first(project: Project) -> None:
     credentials.ensure(project)
     secret = project.secrets["postgres_app_password"]
     assert credentials.user_of(project, secret) == "netmon_a"
@@ -122,10 +122,10 @@ def test_of_an_account_with_two_users_the_first_is_in_use(project: Project) -> N
 
 
 @pytest.mark.parametrize("content", ["", "postgres", "netmon_c", "netmon_a netmon_b", "-netmon_a"])
-def test_a_user_that_the_account_has_not_is_refused(project: Project, content: str) -> None:
+def test_a_user_of_another_account_is_invalid(project: Project, content: str) -> None:
     credentials.ensure(project)
     credentials.path_of(project, "postgres_app_user").write_text(content)
-    with pytest.raises(ToolkitError, match=r"secrets/postgres_app_user\.txt is refused"):
+    with pytest.raises(ToolkitError, match=r"secrets/postgres_app_user\.txt is invalid"):
         credentials.ensure(project)
 
 
@@ -144,7 +144,7 @@ def test_missing_credentials_are_created(project: Project) -> None:
     assert credentials.read(project).keys() == {secret.variable for secret in project.secrets.values()}
 
 
-def test_existing_credentials_stay(project: Project) -> None:
+def test_existing_credentials_are_not_changed(project: Project) -> None:
     credentials.ensure(project)
     credentials.path_of(project, "redis_password").write_text(GOOD)
     before = content(project)
@@ -162,7 +162,7 @@ def test_a_checkout_with_fewer_credentials_is_completed(project: Project) -> Non
     assert before.items() <= content(project).items()
 
 
-def test_a_value_that_only_env_has_becomes_the_secret(project: Project) -> None:
+def test_a_value_in_env_without_a_file_becomes_the_secret(project: Project) -> None:
     project.env_file.write_text(
         f"REDIS_PASSWORD={GOOD}\nPOSTGRES_PASSWORD=unused\nRABBITMQ_PASSWORD=\nPOSTGRES_APP_USER=netmon_b\n"
     )
@@ -173,15 +173,15 @@ def test_a_value_that_only_env_has_becomes_the_secret(project: Project) -> None:
     assert values["POSTGRES_PASSWORD"] not in {"unused", ""}
 
 
-def test_a_bad_value_in_env_is_refused_before_anything_is_written(project: Project) -> None:
+def test_an_invalid_value_in_env_is_an_error_before_anything_is_written(project: Project) -> None:
     project.env_file.write_text("RABBITMQ_PASSWORD=p@ss:word/0123456789\n")
-    with pytest.raises(ToolkitError, match=r"RABBITMQ_PASSWORD in \.env is refused") as error:
+    with pytest.raises(ToolkitError, match=r"RABBITMQ_PASSWORD in \.env is invalid") as error:
         credentials.ensure(project)
     assert "p@ss" not in str(error.value)
     assert not project.secrets_dir.exists()
 
 
-def test_two_different_values_are_nobodys_to_choose_from(project: Project) -> None:
+def test_different_values_in_file_and_env_are_an_error(project: Project) -> None:
     credentials.ensure(project)
     credentials.path_of(project, "postgres_password").unlink()
     project.env_file.write_text(f"REDIS_PASSWORD={GOOD}\n")
@@ -192,15 +192,15 @@ def test_two_different_values_are_nobodys_to_choose_from(project: Project) -> No
     assert content(project) == before
 
 
-def test_what_a_killed_run_left_is_removed(project: Project) -> None:
+def test_temporary_files_of_a_killed_run_are_removed(project: Project) -> None:
     project.secrets_dir.mkdir()
-    left = project.secrets_dir / ".redis_password.txt.x7"
-    left.write_text("half")
+    leftover = project.secrets_dir / ".redis_password.txt.x7"
+    leftover.write_text("half")
     credentials.ensure(project)
-    assert not left.exists()
+    assert not leftover.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(project: Project) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(project: Project) -> None:
     project.secrets_dir.write_text("a file")
     with pytest.raises(ToolkitError, match="cannot create"):
         credentials.ensure(project)

@@ -1,4 +1,4 @@
-"""Dashboards as data: what their panels ask once the variables have values."""
+"""Dashboards as data: panels, queries, and variables with their defaults."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def variable(kind: str, **fields: Any) -> dict[str, Any]:
         (variable("textbox", query="timeout"), "timeout"),
     ],
 )
-def test_a_variable_becomes_its_default(model: dict[str, Any], value: str) -> None:
+def test_a_variable_is_replaced_by_its_default(model: dict[str, Any], value: str) -> None:
     for form in ("$service", "${service}", "${service:regex}"):
         assert with_defaults(f'up{{service=~"{form}"}}', model) == f'up{{service=~"{value}"}}'
 
 
-def test_what_is_no_variable_stays() -> None:
+def test_regex_groups_and_unknown_variables_are_not_replaced() -> None:
     text = 'label_replace(rate(x[$__rate_interval]), "a", "${1}xx", "b", "$2 $unknown")'
     assert with_defaults(text, {}) == text.replace("$__rate_interval", "1m")
     assert variables_in(text) == {"unknown"}
 
 
-def test_panels_rows_and_annotations_are_asked(tmp_path: Path) -> None:
+def test_queries_of_panels_rows_and_annotations(tmp_path: Path) -> None:
     def panel(title: str, *exprs: str) -> dict[str, Any]:
         targets = [{"refId": "AB"[n], "datasource": PROMETHEUS, "expr": expr} for n, expr in enumerate(exprs)]
         return {"title": title, "type": "timeseries", "targets": targets}
@@ -76,7 +76,7 @@ def test_panels_rows_and_annotations_are_asked(tmp_path: Path) -> None:
     ]
 
 
-def test_tempo_asks_in_traceql_or_by_options_alone(tmp_path: Path) -> None:
+def test_a_tempo_query_without_text_is_left_out(tmp_path: Path) -> None:
     tempo = {"type": "tempo", "uid": "tempo"}
     targets = [
         {"refId": "A", "datasource": tempo, "queryType": "traceql", "query": "{ status = error }"},
@@ -89,19 +89,19 @@ def test_tempo_asks_in_traceql_or_by_options_alone(tmp_path: Path) -> None:
     assert queries(tmp_path) == [PanelQuery("one", "first", "A", "tempo", "{ status = error }")]
 
 
-def test_excuses(tmp_path: Path) -> None:
+def test_an_empty_panel_covers_its_dashboard_while_its_service_is_unavailable(tmp_path: Path) -> None:
     file = tmp_path / EMPTY_BY_DESIGN
     file.parent.mkdir(parents=True)
     file.write_text(
         "- {panel: Errors, reason: None yet.}\n"
-        "- {panel: Lag, dashboard: netmon-kafka, needs: kafka-exporter, reason: It tells the lag.}\n"
+        "- {panel: Lag, dashboard: netmon-kafka, needs: kafka-exporter, reason: It reports the lag.}\n"
     )
     errors, lag = empty_panels(tmp_path)
     assert errors == EmptyPanel("Errors", "None yet.")
     assert errors.covers(PanelQuery("any", "Errors", "A", "loki", "x"))
-    asked = PanelQuery("netmon-kafka", "Lag", "A", "prometheus", "x")
-    assert lag.covers(asked, absent={"kafka-exporter"})
-    assert not lag.covers(asked)
+    query = PanelQuery("netmon-kafka", "Lag", "A", "prometheus", "x")
+    assert lag.covers(query, absent={"kafka-exporter"})
+    assert not lag.covers(query)
     assert not lag.covers(PanelQuery("netmon-app", "Lag", "A", "prometheus", "x"), absent={"kafka-exporter"})
 
 
@@ -120,6 +120,6 @@ def test_metrics_of_an_expression(expr: str, metrics: set[str]) -> None:
 
 
 @pytest.mark.parametrize("expr", ["up ===", "sum by (a (b)", "rate(a)", "", "nosuchfunction(a)"])
-def test_what_is_not_promql(expr: str) -> None:
+def test_an_invalid_expression_is_an_error(expr: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the parser's own
         metrics_in(expr)

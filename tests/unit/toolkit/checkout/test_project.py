@@ -1,4 +1,4 @@
-"""A checkout's data and state."""
+"""The data and the state of a checkout."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from toolkit.core.errors import ToolkitError, require_known
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [(None, "cannot read"), ("stack: [", "not valid YAML"), ("other: 1", "no 'stack'"), ("- a", "no 'stack'")],
 )
-def test_an_unusable_invoke_yaml_is_named(tmp_path: Path, content: str | None, said: str) -> None:
+def test_an_invalid_invoke_yaml_is_reported(tmp_path: Path, content: str | None, problem: str) -> None:
     if content is not None:
         (tmp_path / "invoke.yaml").write_text(content)
-    with pytest.raises(ToolkitError, match=said) as error:
+    with pytest.raises(ToolkitError, match=problem) as error:
         Project.load(tmp_path)
     assert "invoke.yaml" in error.value.what
     assert error.value.fix
 
 
-def test_layers_come_in_the_order_in_which_they_are_merged(project: Project) -> None:
+def test_compose_files_are_in_merge_order(project: Project) -> None:
     (project.root / "docker-compose.override.yml").write_text("services: {}\n")
     assert project.compose_files("dev", LOCAL) == [
         "docker-compose.yml", "docker-compose.monitoring.yml", "docker-compose.dev.yml",
@@ -31,17 +31,17 @@ def test_layers_come_in_the_order_in_which_they_are_merged(project: Project) -> 
     ]  # fmt: skip
 
 
-def test_an_unknown_profile_is_wrong_usage(project: Project) -> None:
+def test_an_unknown_profile_is_a_usage_error(project: Project) -> None:
     with pytest.raises(ToolkitError, match="unknown profile 'staging': known: dev, prod") as error:
         project.layers("staging")
     assert error.value.code == 2
 
 
-def test_known_returns_the_name() -> None:
+def test_require_known_returns_a_known_name() -> None:
     assert require_known("group", "a", iter(["a", "b"])) == "a"
 
 
-def test_state_comes_from_the_env_file_as_it_is_now(project: Project) -> None:
+def test_state_is_read_from_env_at_each_access(project: Project) -> None:
     assert (project.profile, project.images) == (None, None)
     with pytest.raises(ToolkitError, match="not set up"):
         project.require_setup()
@@ -49,7 +49,7 @@ def test_state_comes_from_the_env_file_as_it_is_now(project: Project) -> None:
     assert (project.require_setup(), project.images) == ("dev", "local")
 
 
-def test_data_is_typed(project: Project) -> None:
+def test_data_of_invoke_yaml_is_typed(project: Project) -> None:
     assert project.groups["monitoring"].default
     assert project.timeout("registry") > 0
     assert project.addresses["app"] == "Network Monitor API"

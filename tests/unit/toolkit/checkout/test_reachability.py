@@ -1,4 +1,4 @@
-"""What a matrix of reachability says: who may, and who could although nobody lets them."""
+"""The reachability matrix: allowed connections, and possible ones that no entry allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.checkout.reachability import FILE, Connection, InvalidMatrixError, 
 TEXT = """
 connections:
   - {to: "db:5432", from: [app], because: SQL}
-  - {to: "app:3000", from: [], because: unasked}
+  - {to: "app:3000", from: [], because: nobody connects}
   - {to: "proxy:8443/udp", from: [world], because: HTTP/3}
   - {to: "proxy:8080", from: [world], because: HTTP}
   - {to: world, from: [app], because: updates}
@@ -27,12 +27,12 @@ def matrix(tmp_path: Path) -> Matrix:
     return Matrix.load(tmp_path)
 
 
-def test_ports_are_tcp_unless_they_say_otherwise(matrix: Matrix) -> None:
+def test_a_port_without_a_protocol_is_tcp(matrix: Matrix) -> None:
     assert matrix.ports("proxy") == {"8443/udp", "8080/tcp"}
     assert matrix.ports("world") == {""}
 
 
-def test_what_is_open_without_being_allowed(matrix: Matrix) -> None:
+def test_unused_connections_are_possible_but_not_allowed(matrix: Matrix) -> None:
     assert Connection("app", "db", "5432/tcp") in matrix.allowed
     assert matrix.unused == {
         Connection("db", "app", "3000/tcp"),
@@ -47,13 +47,13 @@ def test_what_is_open_without_being_allowed(matrix: Matrix) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "connections: []", "connections: [{to: a}]\nnetworks: {}", "networks: ["])
-def test_a_broken_matrix(tmp_path: Path, text: str) -> None:
+def test_an_invalid_matrix_is_an_error_with_a_fix(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(InvalidMatrixError) as raised:
         Matrix.load(tmp_path)
     assert raised.value.fix
 
 
-def test_no_matrix(tmp_path: Path) -> None:
+def test_a_missing_matrix_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidMatrixError, match="cannot read"):
         Matrix.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Setting a checkout up: complete, repeatable, and never at the cost of what the user wrote."""
+"""The setup of a checkout: complete, idempotent, preserving the user's changes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from toolkit.core.errors import ToolkitError
 
 GOOD = "0123456789abcdef"
 DEV = "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 (what must be refused)
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 (must be refused)
 
 
-def test_a_fresh_checkout(project: Project) -> None:
+def test_setup_of_a_fresh_checkout(project: Project) -> None:
     done = setup(project, None)
     assert done[0] == "created secrets/postgres_password.txt"
     assert done[-1].startswith(".env: COMPOSE_FILE, COMPOSE_PROFILES, NETMON_PROFILE, POSTGRES_PASSWORD")
@@ -28,16 +28,16 @@ def test_a_fresh_checkout(project: Project) -> None:
         **passwords(project, "dev"),
     }
     assert "POSTGRES_APP_PASSWORD" in project.env
-    assert "KAFKA_APP_PASSWORD" not in project.env, "no compose file takes it from there"
+    assert "KAFKA_APP_PASSWORD" not in project.env, "no compose file interpolates it"
     assert stat.S_IMODE(project.env_file.stat().st_mode) == 0o600
 
 
-def test_a_second_run_does_nothing(project: Project) -> None:
+def test_a_second_run_changes_nothing(project: Project) -> None:
     setup(project, None)
     assert setup(project, None) == []
 
 
-def test_the_users_lines_stay(project: Project) -> None:
+def test_the_users_lines_are_preserved(project: Project) -> None:
     project.env_file.write_text("# my port\nAPP_PORT=3333\n")
     setup(project, None)
     assert project.env_file.read_text().startswith("# my port\nAPP_PORT=3333\n")
@@ -50,13 +50,13 @@ def test_a_profile_with_the_secrets_layer_keeps_passwords_out_of_env(project: Pr
     assert {project.env[variable] for variable in before} == {"unused"}
     assert "docker-compose.secrets.yml" in project.env["COMPOSE_FILE"]
     setup(project, None)
-    assert project.profile == "prod", "the profile stays until another one is asked for"
+    assert project.profile == "prod", "the profile stays until another one is requested"
     setup(project, "dev")
     assert passwords(project, "dev") == before
     assert before.items() <= project.env.items()
 
 
-def test_a_run_that_was_cut_off_between_secrets_and_env_is_completed(
+def test_a_run_interrupted_between_secrets_and_env_is_completed(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def kill(*_arguments: object) -> bool:
@@ -73,11 +73,11 @@ def test_a_run_that_was_cut_off_between_secrets_and_env_is_completed(
     assert before.items() <= project.env.items()
 
 
-def test_a_half_written_env_is_removed(project: Project) -> None:
-    left = project.root / "..env.x7"
-    left.write_text("POSTGRES_PASS")
+def test_temporary_files_of_env_are_removed(project: Project) -> None:
+    leftover = project.root / "..env.x7"
+    leftover.write_text("POSTGRES_PASS")
     setup(project, None)
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_half_written_env_is_removed(project: Project) -> None:
         (["jaeger", "monitoring"], None, "monitoring,jaeger"),
     ],
 )
-def test_groups(project: Project, groups: list[str] | None, before: str | None, after: str) -> None:
+def test_groups_preserve_profiles(project: Project, groups: list[str] | None, before: str | None, after: str) -> None:
     if before is not None:
         project.env_file.write_text(f"COMPOSE_PROFILES={before}\n")
     setup(project, None, groups=groups)
     assert project.env["COMPOSE_PROFILES"] == after
 
 
-def test_the_layer_of_a_group_comes_and_goes_with_it(project: Project) -> None:
+def test_the_layer_of_a_group_is_merged_while_the_group_is_on(project: Project) -> None:
     setup(project, "dev", images="local", groups=["monitoring", "jaeger"])
     assert project.env["COMPOSE_FILE"] == (
         f"{DEV}:docker-compose.jaeger.yml:images/compose.yml:images/compose.monitoring.yml"
@@ -120,7 +120,7 @@ def test_a_layer_that_is_new_is_added_to_the_list_of_a_checkout_that_was_set_up_
     assert project.env == after
 
 
-def test_the_engines_folder_is_written_where_it_is_not_the_usual_one(project: Project) -> None:
+def test_the_engines_folder_is_written_if_it_is_not_the_default(project: Project) -> None:
     setup(project, None, folder="/var/lib/docker")
     assert "DOCKER_ROOT_DIR" not in project.env
     assert setup(project, None, folder="/srv/docker") == [".env: DOCKER_ROOT_DIR set"]
@@ -130,7 +130,7 @@ def test_the_engines_folder_is_written_where_it_is_not_the_usual_one(project: Pr
     assert project.env["DOCKER_ROOT_DIR"] == "/var/lib/docker"
 
 
-def test_images_are_recorded_and_kept(project: Project) -> None:
+def test_the_image_set_is_recorded_and_preserved(project: Project) -> None:
     assert "NETMON_IMAGES" not in settings(project)
     setup(project, None, images="local")
     setup(project, "prod")
@@ -140,7 +140,7 @@ def test_images_are_recorded_and_kept(project: Project) -> None:
     assert project.env["COMPOSE_FILE"] == DEV
 
 
-def test_files_of_the_user_stay_in_front_of_the_override(project: Project) -> None:
+def test_files_of_the_user_stay_before_the_override(project: Project) -> None:
     for name in ("gpu.yml", "docker-compose.override.yml"):
         (project.root / name).write_text("services: {}\n")
     project.env_file.write_text("COMPOSE_FILE=docker-compose.yml:gpu.yml:gone.yml:docker-compose.security.yml\n")
@@ -151,25 +151,25 @@ def test_files_of_the_user_stay_in_front_of_the_override(project: Project) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         ({"profile": "staging"}, "unknown profile 'staging'"),
         ({"profile": None, "images": "both"}, "unknown image set 'both'"),
         ({"profile": None, "groups": ["jaguar"]}, "unknown group 'jaguar'"),
     ],
 )
-def test_unknown_names_are_wrong_usage_and_change_nothing(
-    project: Project, arguments: dict[str, object], said: str
+def test_unknown_names_are_usage_errors_and_change_nothing(
+    project: Project, arguments: dict[str, object], problem: str
 ) -> None:
-    with pytest.raises(ToolkitError, match=said) as error:
+    with pytest.raises(ToolkitError, match=problem) as error:
         setup(project, **arguments)  # type: ignore[arg-type]
     assert error.value.code == 2
     assert not project.env_file.exists()
     assert not project.secrets_dir.exists()
 
 
-@pytest.mark.parametrize("address", [EVERYWHERE, "192.168.1.5", "::", "[2001:db8::1]", "localhost", "nonsense"])
-def test_a_bind_address_that_others_can_reach_is_refused(project: Project, address: str) -> None:
+@pytest.mark.parametrize("address", [EVERY_ADDRESS, "192.168.1.5", "::", "[2001:db8::1]", "localhost", "nonsense"])
+def test_a_bind_address_outside_loopback_is_refused(project: Project, address: str) -> None:
     project.env_file.write_text(f"BIND_ADDRESS={address}\n")
     with pytest.raises(ToolkitError, match="loopback"):
         setup(project, "dev")
@@ -183,27 +183,27 @@ def test_loopback_addresses_are_accepted(project: Project, address: str) -> None
     setup(project, "dev")
 
 
-def test_a_bind_address_of_the_shell_counts_first(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BIND_ADDRESS", EVERYWHERE)
+def test_a_bind_address_in_the_shell_takes_precedence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIND_ADDRESS", EVERY_ADDRESS)
     project.env_file.write_text("BIND_ADDRESS=127.0.0.1\n")
     with pytest.raises(ToolkitError, match="loopback"):
         setup(project, "dev")
 
 
 @pytest.mark.parametrize("password", ["p@ss", f"{GOOD}$x", f"{GOOD} x"])
-def test_a_password_of_the_user_that_breaks_the_rule_is_refused_in_its_file(project: Project, password: str) -> None:
+def test_an_invalid_password_of_the_user_is_reported_with_its_file(project: Project, password: str) -> None:
     setup(project, None)
     path = credentials.path_of(project, "redis_password")
     path.write_text(password)
     before = project.env_file.read_text()
-    with pytest.raises(ToolkitError, match=r"redis_password\.txt is refused") as error:
+    with pytest.raises(ToolkitError, match=r"redis_password\.txt is invalid") as error:
         setup(project, None)
     assert credentials.RULE in str(error.value)
     assert password not in str(error.value)
     assert project.env_file.read_text() == before
 
 
-def test_two_runs_take_turns(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_during_another_run_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with files.exclusive(project.lock_file, "be the other run"), monkeypatch.context() as patched:
         patched.setattr(files, "_held_locks", set())
         with pytest.raises(ToolkitError, match="another run"):

@@ -12,7 +12,7 @@ from toolkit.checkout.variables import SETUP_VARIABLES, TASK_VARIABLES, port_var
 from toolkit.core.errors import ToolkitError
 
 
-def test_every_form_of_a_reference_is_found(project: Project) -> None:
+def test_every_form_of_interpolation_is_found(project: Project) -> None:
     (project.root / "own.yml").write_text(
         "services:\n"
         "  a:  # ${COMMENT}\n"
@@ -28,14 +28,14 @@ def test_every_form_of_a_reference_is_found(project: Project) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "services: ["])
-def test_an_unusable_file_is_named(project: Project, content: str | None) -> None:
+def test_an_invalid_file_is_reported(project: Project, content: str | None) -> None:
     if content is not None:
         (project.root / "own.yml").write_text(content)
     with pytest.raises(ToolkitError, match=r"own\.yml"):
         variables_used(project, ["own.yml"])
 
 
-def test_the_example_has_exactly_the_variables_of_all_layers_with_their_defaults(project: Project) -> None:
+def test_env_example_lists_the_variables_of_all_layers_with_their_defaults(project: Project) -> None:
     example = dict(re.findall(r"^#(\w+)=(.*)$", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     used = variables_used(project)
     assert example.keys() == {*used, *SETUP_VARIABLES, *TASK_VARIABLES}
@@ -44,7 +44,7 @@ def test_the_example_has_exactly_the_variables_of_all_layers_with_their_defaults
     }
 
 
-def test_ports_are_found_in_every_profile(project: Project) -> None:
+def test_port_variables_of_every_profile_are_found(project: Project) -> None:
     assert port_variables(project, "app") == {"APP_PORT": "3000"}
     assert port_variables(project, "proxy") == {"PROXY_HTTP_PORT": "80", "PROXY_HTTPS_PORT": "443"}
     assert port_variables(project, "db") == {}

@@ -183,8 +183,8 @@ def test_grafana_login_uses_its_api(project: Project, docker: FakeDocker) -> Non
 
 
 def test_login_timeout_is_reported(project: Project, docker: FakeDocker) -> None:
-    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not end within 30 s"))
-    assert "did not end within 30 s" in row(project, docker, "postgres_password").findings[0].detail
+    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not finish within 30 s"))
+    assert "did not finish within 30 s" in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_password_in_a_programs_output_is_masked(project: Project, docker: FakeDocker) -> None:
@@ -222,7 +222,7 @@ def test_invalid_secret_is_refused_before_anything_starts(
         docker.on("compose", "version", stdout="2.40.3")
         docker.on("buildx", "version", stdout="buildx v0.29.1")
         docker.on("info", stdout="/var/lib/docker")
-        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is refused"):
+        with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is invalid"):
             start()
     assert project.env_file.read_text() == before
     assert not docker.ran("compose", "up")

@@ -221,7 +221,7 @@ class TestSmoke:
         assert self.docker.ran("rm", "--force")
 
     def test_timeout_fails_and_removes_the_container(self, project: Project) -> None:
-        self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not end within 5 s"))
+        self.docker.answer("run", "--rm", by=ToolkitError("docker compose run did not finish within 5 s"))
         assert self.outcomes(project)["db", "inside"] == "failed"
         assert self.docker.ran("rm", "--force")
 
@@ -332,7 +332,7 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
     [
         ({"accept": (503, {"title": "The job queue is not available"}, {})}, "answered 503 instead of 202"),
         ({"result": (404, {}, {})}, "answered 404 instead of 200"),
-        ({"result": (200, {"status": "queued"}, {})}, "waited 0 s in vain for the probe to finish"),
+        ({"result": (200, {"status": "queued"}, {})}, "timeout after 0 s waiting for the probe to finish"),
         ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "returned refused"),
         ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "returned 500"),
         ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
@@ -465,7 +465,7 @@ def test_proxy_of_the_environment_is_ignored(project: Project, monkeypatch: pyte
 def test_stop_ends_waiting(project: Project) -> None:
     stack = host(project, 1)
     stack.stop.set()
-    with pytest.raises(CheckError, match="called off"):
+    with pytest.raises(CheckError, match="cancelled"):
         hostchecks.until(stack, "nothing", lambda: None)
 
 

@@ -13,9 +13,10 @@ from tests.unit.toolkit.containers import container
 from toolkit.checkout.project import Project
 from toolkit.checks.status import age, status
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import shapes
 
 
-def stack(docker: FakeDocker, config: dict[str, Any], *found: dict[str, Any]) -> None:
+def stack(docker: FakeDocker, config: shapes.Configuration, *found: dict[str, Any]) -> None:
     docker.on("compose", "config", stdout=config)
     docker.on("ps", stdout=" ".join(each["Id"] for each in found))
     docker.on("container", "inspect", stdout=list(found))

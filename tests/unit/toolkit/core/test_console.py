@@ -1,4 +1,4 @@
-"""What is printed, on a pipe."""
+"""Console output on a pipe, and confirmations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 
 
-def test_a_table_is_aligned_and_never_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_aligned_and_never_truncated(capsys: pytest.CaptureFixture[str]) -> None:
     long = "x" * 300
     console.table(("name", "detail"), [("a", long), ("longer", "[bold]as it is[/bold]")], ["failed", ""])
     assert capsys.readouterr().out.splitlines() == [
@@ -18,11 +18,11 @@ def test_a_table_is_aligned_and_never_cut_off(capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_a_phase_says_what_it_took_only_if_it_succeeded(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.phase("images", "what it touches"):
+def test_a_phase_prints_its_duration_only_on_success(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.phase("images", "what it changes"):
         pass
     assert "images: 0.0 s" in capsys.readouterr().out
-    with pytest.raises(ZeroDivisionError), console.phase("images", "what it touches"):
+    with pytest.raises(ZeroDivisionError), console.phase("images", "what it changes"):
         raise ZeroDivisionError
     assert "images: " not in capsys.readouterr().out
 
@@ -32,20 +32,20 @@ def test_an_address_is_plain_on_a_pipe(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.split(maxsplit=1) == ["http://127.0.0.1:3000", "the API\n"]
 
 
-@pytest.mark.parametrize(("answer", "agreed"), [("y", True), ("YES", True), ("", False), ("no", False)])
-def test_consent_on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str, agreed: bool) -> None:
+@pytest.mark.parametrize(("answer", "confirmed"), [("y", True), ("YES", True), ("", False), ("no", False)])
+def test_confirmation_at_the_prompt(monkeypatch: pytest.MonkeyPatch, answer: str, confirmed: bool) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _question: answer)
-    if agreed:
+    if confirmed:
         console.confirm("delete it", yes=False)
     else:
-        with pytest.raises(ToolkitError, match="nothing was changed"):
+        with pytest.raises(ToolkitError, match="cancelled: nothing was changed"):
             console.confirm("delete it", yes=False)
 
 
-def test_consent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmation_without_a_terminal_requires_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    with pytest.raises(ToolkitError, match="consent is missing to delete it") as raised:
+    with pytest.raises(ToolkitError, match="confirmation required to delete it") as raised:
         console.confirm("delete it", yes=False)
     assert "--yes" in raised.value.fix
     console.confirm("delete it", yes=True)

@@ -1,4 +1,4 @@
-"""The user's .env: read as Compose reads it, changed without losing a line."""
+"""The user's .env: read literally, updated without losing a line."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
-def test_no_file_has_no_variables(path: Path) -> None:
+def test_a_missing_file_has_no_variables(path: Path) -> None:
     assert envfile.read(path) == {}
 
 
-def test_values_are_taken_as_they_stand(path: Path) -> None:
+def test_values_are_literal(path: Path) -> None:
     path.write_text("# comment\nA=1\nexport B='two words'\nC=${A}x$y\nD=\n\nE # no value\n")
     assert envfile.read(path) == {"A": "1", "B": "two words", "C": "${A}x$y", "D": "", "E": ""}
 
 
-def test_what_is_not_text_is_an_error(path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_an_error(path: Path) -> None:
     path.write_bytes(b"A=\xff\n")
     with pytest.raises(ToolkitError, match=r"cannot read .*\.env"):
         envfile.read(path)
 
 
-def test_a_new_file_explains_itself_and_is_private(path: Path) -> None:
+def test_a_new_file_has_a_header_and_is_private(path: Path) -> None:
     assert envfile.update(path, {"A": "1"})
     assert path.read_text() == envfile.HEADER + "A=1\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_lines_comments_and_order_stay(path: Path) -> None:
+def test_update_preserves_lines_comments_and_order(path: Path) -> None:
     path.write_text("# mine\nB=2\n\n  export A = 1  # note\n#A=0\nZ=9")
     assert envfile.update(path, {"A": "one", "C": "3"})
     assert path.read_text() == "# mine\nB=2\n\nA=one\n#A=0\nZ=9\nC=3\n"
 
 
-def test_of_a_variable_that_stands_twice_the_one_that_counts_is_changed(path: Path) -> None:
+def test_update_changes_the_last_of_duplicate_variables(path: Path) -> None:
     path.write_text("A=1\nA=2\n")
     envfile.update(path, {"A": "3"})
     assert envfile.read(path) == {"A": "3"}
 
 
-def test_where_nothing_changes_the_file_is_not_written(path: Path) -> None:
+def test_update_without_a_change_does_not_write_the_file(path: Path) -> None:
     envfile.update(path, {"A": "1"})
     inode = path.stat().st_ino
     assert not envfile.update(path, {"A": "1"})

@@ -1,4 +1,4 @@
-"""Files are whole or not there, and runs take turns."""
+"""Atomic file updates, and locks between runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolkit.core.errors import ToolkitError
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written does not reach the disk."""
+    """A disk without space."""
 
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -35,17 +35,17 @@ def test_a_file_is_replaced_with_its_permissions(tmp_path: Path, mode: int) -> N
 
 @pytest.mark.usefixtures("full_disk")
 @pytest.mark.parametrize("write", [files.write_atomically, files.create])
-def test_a_full_disk_leaves_nothing_half_done(tmp_path: Path, write: object) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, write: object) -> None:
     path = tmp_path / "file"
     assert callable(write)
     with pytest.raises(ToolkitError, match="No space left") as error:
         write(path, "text")
-    assert "free some space" in error.value.fix
+    assert "free disk space" in error.value.fix
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_full_disk_preserves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(ToolkitError):
@@ -62,24 +62,24 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leftovers_of_one_file_are_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_one_file_are_removed(tmp_path: Path) -> None:
     for name in (".file.abc", ".file2.abc", "file", ".file"):
         (tmp_path / name).write_text("")
     files.remove_temporaries(tmp_path / "file")
     assert {path.name for path in tmp_path.iterdir()} == {".file2.abc", "file", ".file"}
 
 
-def test_a_lock_that_is_held_elsewhere_is_an_error(tmp_path: Path) -> None:
+def test_a_lock_held_by_another_run_is_an_error(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ToolkitError, match="cannot dance: another run"), files.exclusive(lock, "dance"):
-            pytest.fail("the lock was given twice")
+            pytest.fail("the lock was acquired twice")
     with files.exclusive(lock, "dance"):
         pass
 
 
-def test_a_lock_is_shared_by_the_blocks_inside_and_kept_until_the_outer_one_ends(tmp_path: Path) -> None:
+def test_a_lock_is_reentrant_and_released_by_the_outermost_block(tmp_path: Path) -> None:
     lock = tmp_path / "folder" / "lock"
     with files.exclusive(lock, "dance"):
         with files.exclusive(lock, "turn"):
@@ -90,7 +90,7 @@ def test_a_lock_is_shared_by_the_blocks_inside_and_kept_until_the_outer_one_ends
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(ToolkitError, match="cannot write"), files.exclusive(tmp_path / "folder" / "lock", "dance"):
-        pytest.fail("there is no lock")
+        pytest.fail("the lock file cannot exist")

@@ -1,4 +1,4 @@
-"""What an expression reads, and which of its sums can be empty though one operand is not."""
+"""The metrics of an expression, and sums that are empty because one operand is."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def test_metrics_of_selectors_by_name_and_by_label() -> None:
         ("(rare or rare) + usual", ["(rare{} or rare{})"]),
         ("usual + on (job) -rare", ["-rare{}"]),
         ("sum(usual + rare) > 0", ["rare{}"]),
-        # Nothing is hidden: the operand has a substitute, is always there, or there is only one vector.
+        # The operand has a fallback, always exists, or there is only one vector.
         ("(sum(rare) or vector(0)) + usual", []),
         ("usual + (usual > bool 0)", []),
         ("usual + usual", []),
         ("time() - rare", []),
         ("rare + 1", []),
         ("rare - (scalar(usual) + 1)", []),
-        # Without failures there is no ratio either.
+        # Products, ratios and comparisons are intended to be empty.
         ("rare / usual > 0.05", []),
         ("rare > 0 or usual > 0", []),
     ],
 )
-def test_sums_that_are_empty_where_one_operand_is(expression: str, empty: list[str]) -> None:
+def test_partial_sums_are_operands_that_can_be_empty(expression: str, empty: list[str]) -> None:
     assert partial_sums(expression, lambda name: name == "rare") == empty

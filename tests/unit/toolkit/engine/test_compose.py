@@ -1,4 +1,4 @@
-"""Running docker: the one place that starts it."""
+"""Running commands: output, environment, timeout, cancellation, and known failures of docker."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ def shell(script: str, **options: object) -> Result:
     return run(["sh", "-c", script], cwd=Path("/"), capture=True, **options)  # type: ignore[arg-type]
 
 
-def test_a_command_has_its_output_and_exit_code() -> None:
+def test_a_command_returns_output_and_exit_code() -> None:
     assert shell("echo out; echo err >&2; exit 3") == Result(3, "out\n", "err\n")
 
 
-def test_environment_and_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_changed_and_standard_input_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMOVED", "before")
     environment = {"ADDED": "here", "REMOVED": None}
     assert shell('cat; echo "$ADDED-${REMOVED-gone}"', env=environment).stdout == "here-gone\n"
 
 
-def test_output_that_is_not_text() -> None:
+def test_output_that_is_not_utf8_is_replaced() -> None:
     assert "\N{REPLACEMENT CHARACTER}" in shell(r"printf '\377'").stdout
 
 
-def test_a_missing_program() -> None:
+def test_a_missing_program_is_an_error_with_a_fix() -> None:
     with pytest.raises(ToolkitError, match="cannot run no-such-docker: the program is not installed") as raised:
         run(["no-such-docker"], cwd=Path("/"), capture=True)
     assert raised.value.fix
 
 
 @pytest.mark.parametrize("stop", [None, threading.Event()])
-def test_a_time_out_ends_the_command(stop: threading.Event | None) -> None:
+def test_a_timeout_kills_the_command(stop: threading.Event | None) -> None:
     started = time.monotonic()
-    with pytest.raises(ToolkitError, match=r"did not end within 0\.2 s"):
+    with pytest.raises(ToolkitError, match=r"did not finish within 0\.2 s"):
         shell("exec sleep 60", timeout=0.2, stop=stop)
     assert time.monotonic() - started < 60
 
 
-def test_a_command_is_called_off_and_keeps_its_output(tmp_path: Path) -> None:
-    stop, begun = threading.Event(), tmp_path / "begun"
+def test_a_cancelled_command_returns_its_output(tmp_path: Path) -> None:
+    stop, started = threading.Event(), tmp_path / "started"
 
-    def call_off() -> None:
-        while not begun.exists():
+    def cancel() -> None:
+        while not started.exists():
             time.sleep(0.01)
         stop.set()
 
     with ThreadPoolExecutor() as pool:
-        pool.submit(call_off)
-        script = f"trap 'echo ended; exit 130' TERM; echo begun; >'{begun}'; while :; do sleep 0.05; done"
+        pool.submit(cancel)
+        script = f"trap 'echo ended; exit 130' TERM; echo started; >'{started}'; while :; do sleep 0.05; done"
         result = shell(script, stop=stop)
-    assert result == Result(130, "begun\nended\n", "")
+    assert result == Result(130, "started\nended\n", "")
 
 
 def test_a_watched_command_prints_to_a_terminal_line_by_line() -> None:
@@ -68,14 +68,14 @@ def test_a_watched_command_prints_to_a_terminal_line_by_line() -> None:
     assert lines == ["one", "two", "last"]
 
 
-def test_a_watched_command_is_called_off_at_what_it_prints() -> None:
+def test_a_watched_command_can_be_cancelled_by_its_output() -> None:
     stop, started = threading.Event(), time.monotonic()
     result = shell("echo begun; exec sleep 60", stop=stop, watch=lambda _: stop.set())
     assert result.code == -15
     assert time.monotonic() - started < 30
 
 
-def test_watching_leaves_no_terminal_open() -> None:
+def test_watching_closes_its_terminal() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         shell("echo x", watch=lambda _: None)
@@ -102,22 +102,22 @@ def test_echo_prints_the_command(capsys: pytest.CaptureFixture[str], docker: Fak
         ("something else", ""),
     ],
 )
-def test_known_failures_come_with_their_fix(stderr: str, fix: str) -> None:
+def test_a_known_failure_has_a_fix(stderr: str, fix: str) -> None:
     error = explain("do it", Result(1, "", f"first\n\n{stderr}\n"))
     assert error.what == "cannot do it"
     assert stderr in error.why
     assert fix in error.fix if fix else not error.fix
 
 
-def test_a_failure_without_a_word() -> None:
-    assert explain("do it", Result(7, "", "")).why == "docker ended with exit code 7"
+def test_a_failure_without_output_reports_the_exit_code() -> None:
+    assert explain("do it", Result(7, "", "")).why == "docker exited with code 7"
 
 
-def test_effective_configuration(docker: FakeDocker) -> None:
+def test_effective_configuration_is_cached_per_selection(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}))
-    assert docker.cli.effective()["services"] == {"db": {}}
+    assert list(docker.cli.effective()["services"]) == ["db"]
     assert docker.cli.project_name() == "network-monitor"
-    assert len(docker.ran("compose", "config")) == 1, "it is asked once"
+    assert len(docker.ran("compose", "config")) == 1, "the configuration is cached"
     docker.cli.effective(every_group=True)
     assert docker.ran("--profile", "*", "config")
     docker.on("compose", "config", code=15, stderr="yaml: line 3")
@@ -125,7 +125,7 @@ def test_effective_configuration(docker: FakeDocker) -> None:
         docker.cli.effective()
 
 
-def test_the_configuration_is_asked_for_again_when_the_settings_have_changed(docker: FakeDocker) -> None:
+def test_effective_configuration_is_read_again_after_a_change_of_env(docker: FakeDocker) -> None:
     docker.on("compose", "config", stdout=configuration(db={}))
     docker.cli.effective()
     (docker.cli.root / ".env").write_text("APP_PORT=1\n")
@@ -133,12 +133,12 @@ def test_the_configuration_is_asked_for_again_when_the_settings_have_changed(doc
     assert len(docker.ran("compose", "config")) == 2
 
 
-def test_nothing_is_asked_about_no_container(docker: FakeDocker) -> None:
+def test_inspect_without_containers_runs_no_command(docker: FakeDocker) -> None:
     assert docker.cli.inspect() == []
     assert docker.calls == []
 
 
-def test_variables_that_win_over_the_settings(docker: FakeDocker) -> None:
+def test_variables_of_using_take_precedence_over_env(docker: FakeDocker) -> None:
     docker.answer("config", by=lambda _: docker.result({"name": str(docker.environments[-1].get("X", "of .env"))}))
     candidate = docker.cli.using(X="1").using(Y="2")
     assert candidate.project_name() == "1"
@@ -149,14 +149,14 @@ def test_variables_that_win_over_the_settings(docker: FakeDocker) -> None:
     assert docker.environments[-1] == {"X": "3", "Y": "2"}
 
 
-def test_the_id_of_an_image(docker: FakeDocker) -> None:
+def test_image_id_of_a_local_and_of_a_missing_image(docker: FakeDocker) -> None:
     docker.on("image", "inspect", stdout="sha256:1\n")
     assert docker.cli.image_id("app:1") == "sha256:1"
     docker.on("image", "inspect", code=1, stderr="No such image")
     assert docker.cli.image_id("app:1") is None
 
 
-def test_the_data_root_is_that_of_the_engine_or_none_without_an_answer(docker: FakeDocker) -> None:
+def test_data_root_is_none_without_an_engine(docker: FakeDocker) -> None:
     docker.on("info", stdout="/srv/docker\n")
     assert docker.cli.data_root() == "/srv/docker"
     docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")

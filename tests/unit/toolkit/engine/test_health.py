@@ -1,4 +1,4 @@
-"""What follows from a container's state."""
+"""Verdict and summary of a container, and the parsing of ``docker inspect``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toolkit.engine.health import Port, Verdict, container_states, parse_time
 
 
 @pytest.mark.parametrize(
-    ("given", "verdict", "summary"),
+    ("fields", "verdict", "summary"),
     [
         ({}, "ok", "healthy"),
         ({"health": None}, "ok", "running, no health check"),
@@ -38,12 +38,12 @@ from toolkit.engine.health import Port, Verdict, container_states, parse_time
         ({"health": "healthy", "restarts": 9, "started": 1}, "ok", "healthy"),
     ],
 )
-def test_verdict(given: dict[str, Any], verdict: str, summary: str) -> None:
-    found = state(**given)
+def test_verdict_and_summary_of_a_container(fields: dict[str, Any], verdict: str, summary: str) -> None:
+    found = state(**fields)
     assert (found.verdict, found.summary) == (Verdict(verdict), summary)
 
 
-def test_states_are_sorted_and_asked_for_with_one_look(docker: FakeDocker) -> None:
+def test_states_are_sorted_and_read_with_one_inspect(docker: FakeDocker) -> None:
     docker.on("ps", "--filter", "label=com.docker.compose.oneoff=False", stdout="c\nb\na\n")
     listed = [container("redis"), container("db", number=2), container("db")]
     docker.on("container", "inspect", "c", "b", "a", stdout=listed)
@@ -52,7 +52,7 @@ def test_states_are_sorted_and_asked_for_with_one_look(docker: FakeDocker) -> No
     assert len(docker.calls) == 2
 
 
-def test_ports_are_those_that_are_really_published() -> None:
+def test_ports_are_the_currently_published_ones() -> None:
     bindings = {
         "9092/tcp": [{"HostIp": "127.0.0.1", "HostPort": "19092"}, {"HostIp": "::", "HostPort": "19092"}],
         "29092/tcp": None,
@@ -63,7 +63,7 @@ def test_ports_are_those_that_are_really_published() -> None:
     assert [port.address for port in ports] == ["127.0.0.1:19092", "[::1]:19092", "127.0.0.1:19999"]
 
 
-def test_last_check_is_the_newest_on_one_line() -> None:
+def test_last_check_is_the_latest_output_on_one_line() -> None:
     assert state(checks=[(9, 1, "old"), (1, 1, "psql:\n  no\n")]).last_check == "psql: no"
     assert state().last_check == ""
 
@@ -77,5 +77,5 @@ def test_last_check_is_the_newest_on_one_line() -> None:
         ("", None),
     ],
 )
-def test_moment(text: str, expected: datetime | None) -> None:
+def test_parse_time(text: str, expected: datetime | None) -> None:
     assert parse_time(text) == expected

@@ -1,4 +1,4 @@
-"""Requests from inside: how they are sent, and what comes back."""
+"""HTTP requests from inside the stack: sending, responses, errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from toolkit.engine.compose import Result
 from toolkit.engine.stack_http import Request, fetch, get
 
 
-def interpreter(docker: FakeDocker, carrier: str = "worker") -> None:
-    """Let an interpreter of this machine stand for the one in the container."""
+def interpreter(docker: FakeDocker, sender: str = "worker") -> None:
+    """Replace the interpreter in the container by one on this host."""
 
     def execute(_argv: list[str]) -> Result:
         done = subprocess.run(
@@ -25,7 +25,7 @@ def interpreter(docker: FakeDocker, carrier: str = "worker") -> None:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    docker.answer("compose", "exec", carrier, "python", "-", by=execute)
+    docker.answer("compose", "exec", sender, "python", "-", by=execute)
 
 
 def echo(method: str, path: str, headers: dict[str, str], body: str) -> Route:
@@ -39,7 +39,7 @@ def echo(method: str, path: str, headers: dict[str, str], body: str) -> Route:
     )
 
 
-def test_answers_come_back_in_the_order_of_the_requests(docker: FakeDocker) -> None:
+def test_responses_are_in_the_order_of_the_requests(docker: FakeDocker) -> None:
     interpreter(docker)
     with server(echo) as port:
         base = f"http://127.0.0.1:{port}"
@@ -62,7 +62,7 @@ def test_answers_come_back_in_the_order_of_the_requests(docker: FakeDocker) -> N
     assert len(docker.ran("exec")) == 1, "one command for all of them"
 
 
-def test_without_a_worker_another_container_sends(docker: FakeDocker) -> None:
+def test_without_a_worker_container_exporter_sends(docker: FakeDocker) -> None:
     docker.answer("compose", "exec", "worker", by=Result(1, "", 'service "worker" is not running'))
     interpreter(docker, "container-exporter")
     with server(echo) as port:
@@ -70,14 +70,14 @@ def test_without_a_worker_another_container_sends(docker: FakeDocker) -> None:
     assert answer.ok
 
 
-def test_a_body_that_is_no_document(docker: FakeDocker) -> None:
+def test_a_body_that_is_not_json_has_no_document(docker: FakeDocker) -> None:
     interpreter(docker)
     with server(lambda *_request: (200, "<html>", {})) as port:
         [answer] = get(docker.cli, f"http://127.0.0.1:{port}/")
     assert (answer.body, answer.json()) == ("<html>", None)
 
 
-def test_no_request_asks_nobody(docker: FakeDocker) -> None:
+def test_without_requests_no_command_runs(docker: FakeDocker) -> None:
     assert fetch(docker.cli, []) == []
     assert docker.calls == []
 
@@ -86,8 +86,8 @@ def test_no_request_asks_nobody(docker: FakeDocker) -> None:
     "result",
     [Result(1, "", 'service "worker" is not running'), Result(137, "", "")],
 )
-def test_without_a_worker_nothing_can_be_asked(docker: FakeDocker, result: Result) -> None:
+def test_without_any_sender_requests_fail(docker: FakeDocker, result: Result) -> None:
     docker.answer("exec", by=result)
-    with pytest.raises(ToolkitError, match="cannot ask from inside the stack") as raised:
+    with pytest.raises(ToolkitError, match="cannot send requests from inside the stack") as raised:
         get(docker.cli, "http://prometheus:9090/")
     assert "invoke up" in raised.value.fix

@@ -1,4 +1,4 @@
-"""Waiting: what ends it, and what it says then."""
+"""Waiting for services: success, fast failure, timeout, and their messages."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.001)
 
 
-def looks(docker: FakeDocker, *each: list[dict[str, Any]]) -> None:
-    """Script what each look finds; the last one stays."""
+def polls(docker: FakeDocker, *each: list[dict[str, Any]]) -> None:
+    """Script the containers of each poll; the last ones stay."""
     rest = list(each)
     now: list[dict[str, Any]] = []
 
@@ -51,10 +51,10 @@ def finished(code: int = 0, stderr: str = "") -> Future[Result]:
     return future
 
 
-def test_returns_once_everything_is_healthy(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_returns_when_all_services_are_healthy(docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
     configure(docker, db={}, migrate={})
     job = container("migrate", "exited", None, policy="no")
-    looks(docker, [], [container(health="starting")], [container(), job])
+    polls(docker, [], [container(health="starting")], [container(), job])
     wait(docker.cli, 5)
     lines = [line.split("(")[0].split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
@@ -66,22 +66,22 @@ def test_returns_once_everything_is_healthy(docker: FakeDocker, capsys: pytest.C
     ]
 
 
-def test_waits_for_the_named_services_only(docker: FakeDocker) -> None:
+def test_wait_for_named_services_ignores_others(docker: FakeDocker) -> None:
     configure(docker, db={}, redis={})
-    looks(docker, [container("db"), container("redis", "exited", code=1)])
+    polls(docker, [container("db"), container("redis", "exited", code=1)])
     wait(docker.cli, 5, ["db"])
     with pytest.raises(ToolkitError, match="redis cannot become healthy"):
         wait(docker.cli, 5, ["redis"])
 
 
-def test_unknown_service(docker: FakeDocker) -> None:
+def test_an_unknown_service_is_a_usage_error(docker: FakeDocker) -> None:
     configure(docker, db={}, redis={})
     with pytest.raises(ToolkitError, match="unknown service 'datenbank': known: db, redis") as raised:
         wait(docker.cli, 5, ["datenbank"])
     assert raised.value.code == 2
 
 
-def test_replicas_of_the_configuration() -> None:
+def test_expected_replicas_of_the_configuration() -> None:
     config = configuration(
         one={}, none={"deploy": {"replicas": 0}}, three={"deploy": {"replicas": 3}}, two={"scale": 2}
     )
@@ -92,7 +92,7 @@ def test_replicas_of_the_configuration() -> None:
         expected_replicas(configuration())
 
 
-def test_every_replica_counts() -> None:
+def test_a_service_is_ready_when_every_replica_is() -> None:
     two = [state("worker"), state("worker", number=2, health="starting")]
     [worker] = group_by_service(two, {"worker": 3})
     assert (worker.ready, worker.summary) == (False, "healthy, starting, 1 not created")
@@ -103,94 +103,94 @@ def test_every_replica_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("fields", "reason"),
     [
         ({"status": "exited", "code": 1}, "exited with code 1"),
         ({"status": "restarting", "restarts": 4}, "keeps restarting, 4 restarts"),
-        ({"status": "created", "error": "port is already allocated"}, "the engine says: port is already allocated"),
+        ({"status": "created", "error": "port is already allocated"}, "engine error: port is already allocated"),
         ({"status": "paused"}, "paused"),
     ],
 )
-def test_ends_at_once_on_what_cannot_become_healthy(docker: FakeDocker, given: dict[str, Any], said: str) -> None:
+def test_wait_fails_fast_on_an_unrecoverable_container(docker: FakeDocker, fields: dict[str, Any], reason: str) -> None:
     configure(docker, db={}, kafka={})
-    looks(docker, [container("db", **given), container("kafka", health="starting")])
+    polls(docker, [container("db", **fields), container("kafka", health="starting")])
     with pytest.raises(ToolkitError, match="db cannot become healthy") as raised:
         wait(docker.cli, 2)
-    assert said in raised.value.why
+    assert reason in raised.value.why
     assert "| hello" in raised.value.why
     assert raised.value.fix
 
 
 @pytest.mark.parametrize(("sign", "fix"), [(MARKER, "down --volumes"), (PASSWORD, "secrets.check")])
-def test_ends_while_still_starting_when_no_check_can_pass_any_more(docker: FakeDocker, sign: str, fix: str) -> None:
+def test_wait_fails_fast_on_a_permanent_cause_while_starting(docker: FakeDocker, sign: str, fix: str) -> None:
     configure(docker, db={})
-    looks(docker, [container("db", health="starting", checks=[(3, 3, sign), (2, 3, sign), (1, 3, sign)])])
+    polls(docker, [container("db", health="starting", checks=[(3, 3, sign), (2, 3, sign), (1, 3, sign)])])
     with pytest.raises(ToolkitError) as raised:
         wait(docker.cli, 2)
     assert sign in raised.value.why
-    assert "likely:" in raised.value.why
+    assert "likely cause:" in raised.value.why
     assert fix in raised.value.fix
 
 
-def test_time_is_up(docker: FakeDocker) -> None:
+def test_timeout_reports_each_service_that_is_not_healthy(docker: FakeDocker) -> None:
     configure(docker, db={}, app={})
-    looks(docker, [container("db", health="starting", checks=[(1, 1, "no response\n")])])
-    with pytest.raises(ToolkitError, match=r"not everything is healthy after 0\.01 s") as raised:
+    polls(docker, [container("db", health="starting", checks=[(1, 1, "no response\n")])])
+    with pytest.raises(ToolkitError, match=r"not all services became healthy within 0\.01 s") as raised:
         wait(docker.cli, 0.01)
     assert "db: starting: no response" in raised.value.why
     assert "app: not created" in raised.value.why
     assert "--service=db --service=app" in raised.value.fix
 
 
-class TestHopeless:
-    """What is unhealthy now, and for good."""
+class TestUnrecoverable:
+    """Containers that can no longer become healthy."""
 
     @staticmethod
-    def verdict(watch: Watch, *services: Service, starting: bool = False) -> list[str]:
+    def unrecoverable(watch: Watch, *services: Service, starting: bool = False) -> list[str]:
         return [service.name for service, _ in watch.unrecoverable(services, starting=starting)]
 
     @staticmethod
-    def watch(begun: float = 30) -> Watch:
-        return Watch(datetime.now(UTC) - timedelta(seconds=begun))
+    def watch(started: float = 30) -> Watch:
+        return Watch(datetime.now(UTC) - timedelta(seconds=started))
 
     @staticmethod
-    def service(name: str, **given: Any) -> Service:
-        return Service(name, 1, (state(name, **given),))
+    def service(name: str, **fields: Any) -> Service:
+        return Service(name, 1, (state(name, **fields),))
 
     def unhealthy(self, name: str, checked: float) -> Service:
         return self.service(name, health="unhealthy", checks=[(checked, 1, "no")])
 
-    def test_with_a_fresh_check(self) -> None:
-        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.service("db")) == ["app"]
+    def test_unhealthy_with_a_recent_check(self) -> None:
+        assert self.unrecoverable(self.watch(), self.unhealthy("app", 5), self.service("db")) == ["app"]
 
-    def test_not_on_a_check_from_before(self) -> None:
-        assert self.verdict(self.watch(), self.unhealthy("app", 40), self.service("db")) == []
+    def test_not_with_a_check_from_before_the_wait(self) -> None:
+        assert self.unrecoverable(self.watch(), self.unhealthy("app", 40), self.service("db")) == []
 
-    def test_not_while_another_one_starts(self) -> None:
-        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.service("db", health="starting")) == []
+    def test_not_while_another_service_is_starting(self) -> None:
+        assert self.unrecoverable(self.watch(), self.unhealthy("app", 5), self.service("db", health="starting")) == []
 
-    def test_not_before_a_check_after_the_last_change_elsewhere(self) -> None:
+    def test_not_before_a_check_after_the_last_change_of_another_service(self) -> None:
         watch, app, db = self.watch(), self.unhealthy("app", 5), self.service("db")
         watch.changed["db"] = datetime.now(UTC) - timedelta(seconds=2)
-        assert self.verdict(watch, app, db) == []
+        assert self.unrecoverable(watch, app, db) == []
         watch.changed = {"app": datetime.now(UTC)}
-        assert self.verdict(watch, app, db) == ["app"]
+        assert self.unrecoverable(watch, app, db) == ["app"]
 
-    def test_two_that_may_depend_on_each_other_are_given_up_together(self) -> None:
-        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 40)) == []
-        assert self.verdict(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 4)) == ["app", "db"]
+    def test_two_unhealthy_services_are_unrecoverable_together(self) -> None:
+        assert self.unrecoverable(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 40)) == []
+        assert self.unrecoverable(self.watch(), self.unhealthy("app", 5), self.unhealthy("db", 4)) == ["app", "db"]
 
-    def test_an_exit_counts_at_once(self) -> None:
-        over = self.service("db", status="exited", code=1)
-        assert self.verdict(self.watch(), over, self.unhealthy("app", 40)) == ["db"]
+    def test_an_exited_container_is_unrecoverable_immediately(self) -> None:
+        exited = self.service("db", status="exited", code=1)
+        assert self.unrecoverable(self.watch(), exited, self.unhealthy("app", 40)) == ["db"]
 
-    def test_what_was_before_a_start_is_not_held_against_it(self) -> None:
+    def test_failures_from_before_the_start_are_ignored(self) -> None:
         before = self.service("db", status="exited", code=1, started=60)
-        assert self.verdict(self.watch(), before, starting=True) == []
+        assert self.unrecoverable(self.watch(), before, starting=True) == []
         since = self.service("db", status="exited", code=1, started=5)
-        assert self.verdict(self.watch(), since, starting=True) == ["db"]
+        assert self.unrecoverable(self.watch(), since, starting=True) == ["db"]
 
-    def test_a_look_notes_changes(self) -> None:
+    def test_update_records_changes(self) -> None:
         watch, before = self.watch(), self.service("db", health="starting")
         watch.update([before])
         watch.update([before])
@@ -203,30 +203,30 @@ class TestHopeless:
 class TestStart:
     """Waiting beside `docker compose up`."""
 
-    def test_a_healthy_stack_has_to_be_started_too(self, docker: FakeDocker) -> None:
+    def test_a_healthy_stack_still_waits_for_compose(self, docker: FakeDocker) -> None:
         configure(docker, db={})
-        looks(docker, [container("db")])
+        polls(docker, [container("db")])
         wait(docker.cli, 5, starting=finished())
         never_ending: Future[Result] = Future()
-        with pytest.raises(ToolkitError, match="docker compose up has not ended"):
+        with pytest.raises(ToolkitError, match="docker compose up has not finished"):
             wait(docker.cli, 0.01, starting=never_ending)
 
-    def test_what_compose_says(self, docker: FakeDocker) -> None:
+    def test_a_failure_of_compose_is_reported(self, docker: FakeDocker) -> None:
         configure(docker, db={})
-        looks(docker, [])
+        polls(docker, [])
         with pytest.raises(ToolkitError, match="cannot start the stack: no such image"):
             wait(docker.cli, 5, starting=finished(1, "no such image: x"))
 
-    def test_a_failed_container_says_more_than_compose(self, docker: FakeDocker) -> None:
+    def test_a_failed_container_is_reported_instead_of_the_error_of_compose(self, docker: FakeDocker) -> None:
         configure(docker, db={})
-        looks(docker, [container("db", "restarting", None, restarts=1, code=78)])
-        said = "dependency failed to start: container db exited (78)"
+        polls(docker, [container("db", "restarting", None, restarts=1, code=78)])
+        error = "dependency failed to start: container db exited (78)"
         with pytest.raises(ToolkitError, match="db cannot become healthy") as raised:
-            wait(docker.cli, 5, starting=finished(1, said))
+            wait(docker.cli, 5, starting=finished(1, error))
         assert "| hello" in raised.value.why
 
 
-def test_last_lines_of_both_streams_in_order(docker: FakeDocker) -> None:
+def test_last_lines_of_both_streams_are_in_chronological_order(docker: FakeDocker) -> None:
     stamp = "2026-01-01T00:00:00.{:09d}Z"
     docker.on("logs", "--tail", "15", stdout=f"{stamp.format(1)} one\n{stamp.format(3)} three\n",
               stderr=f"{stamp.format(2)} two\n")  # fmt: skip
@@ -236,19 +236,19 @@ def test_last_lines_of_both_streams_in_order(docker: FakeDocker) -> None:
     assert last_lines(docker.cli, state()) == []
 
 
-def test_a_terminal_shows_one_table_that_changes(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_live_table(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
     terminal = Console(file=screen, force_terminal=True, width=80)
     monkeypatch.setattr(module, "console", lambda: terminal)
     configure(docker, db={}, app={})
-    looks(docker, [container("db", health="starting")], [container("db"), container("app")])
+    polls(docker, [container("db", health="starting")], [container("db"), container("app")])
     wait(docker.cli, 5)
     assert "✓" in screen.getvalue()
     assert "healthy" in screen.getvalue()
 
 
-class TestAskedFromOutside:
-    """A service that has no health check of its own."""
+class TestHttpHealth:
+    """A service without a health check of its own, whose health is requested over HTTP."""
 
     URL = "http://otel-collector:13133/"
 
@@ -256,8 +256,8 @@ class TestAskedFromOutside:
     def _configured(self, docker: FakeDocker) -> None:
         configure(docker, **{"worker": {}, "otel-collector": {}})
 
-    def collector(self, **given: Any) -> dict[str, Any]:
-        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **given)
+    def collector(self, **fields: Any) -> dict[str, Any]:
+        return container("otel-collector", health=None, labels={"netmon.health.url": self.URL}, **fields)
 
     @staticmethod
     def answers(docker: FakeDocker, *problems: str) -> None:
@@ -269,32 +269,32 @@ class TestAskedFromOutside:
 
         docker.answer("exec", "worker", by=answer)
 
-    def test_is_waited_for(self, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
-        looks(docker, [container("worker"), self.collector(started=1)])
+    def test_wait_includes_it(self, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
+        polls(docker, [container("worker"), self.collector(started=1)])
         self.answers(docker, "connection refused", "")
         wait(docker.cli, 5)
-        said = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "otel" in line]
-        assert said == [["otel-collector", "starting"], ["otel-collector", "healthy"]]
+        lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "otel" in line]
+        assert lines == [["otel-collector", "starting"], ["otel-collector", "healthy"]]
         assert self.URL in docker.inputs[-1]
 
-    def test_is_not_asked_while_others_start(self, docker: FakeDocker) -> None:
-        looks(docker, [container("worker", health="starting"), self.collector(started=1)])
-        with pytest.raises(ToolkitError, match="not everything is healthy"):
+    def test_no_request_while_others_are_starting(self, docker: FakeDocker) -> None:
+        polls(docker, [container("worker", health="starting"), self.collector(started=1)])
+        with pytest.raises(ToolkitError, match="not all services became healthy"):
             wait(docker.cli, 0.01)
         assert docker.ran("exec") == []
 
-    def test_is_given_up_when_it_never_answers(self, docker: FakeDocker) -> None:
-        looks(docker, [container("worker"), self.collector(started=100)])
+    def test_it_is_unrecoverable_without_a_response_after_its_start_period(self, docker: FakeDocker) -> None:
+        polls(docker, [container("worker"), self.collector(started=100)])
         self.answers(docker, "connection refused")
         with pytest.raises(ToolkitError, match="otel-collector cannot become healthy") as raised:
             wait(docker.cli, 5)
         assert "connection refused" in raised.value.why
         assert "| hello" in raised.value.why
 
-    def test_cannot_be_asked_without_a_worker(self, docker: FakeDocker) -> None:
-        looks(docker, [self.collector(started=1)])
+    def test_without_a_worker_the_timeout_reports_the_reason(self, docker: FakeDocker) -> None:
+        polls(docker, [self.collector(started=1)])
         docker.on("exec", code=1, stderr='service "worker" is not running')
-        with pytest.raises(ToolkitError, match="not everything is healthy") as raised:
+        with pytest.raises(ToolkitError, match="not all services became healthy") as raised:
             wait(docker.cli, 0.01, ["otel-collector"])
         assert 'service "worker" is not running' in raised.value.why
 
@@ -316,7 +316,7 @@ def test_dependencies_are_transitive() -> None:
 
 
 @pytest.mark.parametrize("waiting", ["kafka", "disk"])
-def test_a_restart_loop_is_not_given_up_while_a_dependency_starts(waiting: str) -> None:
+def test_a_crash_loop_is_recoverable_while_a_dependency_is_starting(waiting: str) -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
     found = group_by_service(
         [
@@ -329,18 +329,16 @@ def test_a_restart_loop_is_not_given_up_while_a_dependency_starts(waiting: str) 
     assert watch.unrecoverable(found, starting=False) == []
 
 
-@pytest.mark.parametrize(("started", "given_up"), [(30, False), (-1, True)])
-def test_a_restart_loop_is_given_up_once_it_goes_on_after_its_dependencies_are_ready(
-    started: float, *, given_up: bool
-) -> None:
+@pytest.mark.parametrize(("started", "failed"), [(30, False), (-1, True)])
+def test_a_crash_loop_is_unrecoverable_after_its_dependencies_are_ready(started: float, *, failed: bool) -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
     looping = state("kafka-exporter", started=started, **LOOPING)
     found = group_by_service([looping, state("kafka"), state("disk")], dict.fromkeys(CHAIN, 1))
     watch.update(found)
-    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["kafka-exporter"] * given_up
+    assert [each.service for _, each in watch.unrecoverable(found, starting=False)] == ["kafka-exporter"] * failed
 
 
-def test_a_restart_loop_without_a_dependency_is_given_up_while_others_start() -> None:
+def test_a_crash_loop_without_a_dependency_is_unrecoverable_while_others_are_starting() -> None:
     watch = Watch(dependencies=dependencies(configuration(**CHAIN)))
     found = group_by_service([state("disk", **LOOPING), state("kafka", health="starting")], {"disk": 1, "kafka": 1})
     watch.update(found)

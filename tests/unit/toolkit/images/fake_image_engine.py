@@ -1,4 +1,4 @@
-"""An engine that has some images, and a registry that answers its pulls in one way."""
+"""A fake engine with some images and volumes, and a registry with one scripted result for every pull."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_HOST = Result(1, "", "Error response from daemon: dial tcp: lookup registry: 
 
 @dataclass
 class Engine:
-    """An engine that has some images and volumes, and a registry that answers pulls in one way."""
+    """An engine with some images and volumes; ``registry`` is the result of every pull."""
 
     docker: FakeDocker
     images: set[str] = field(default_factory=set)
@@ -52,7 +52,7 @@ class Engine:
         return Result(0, json.dumps({"name": "network-monitor", "services": self._services()}), "")
 
     def _services(self) -> dict[str, Any]:
-        """The services of the files in use, with the contexts that a test names."""
+        """The services of the files in use, with the build contexts and arguments of the test."""
         services = copy.deepcopy(BUILT if "images/compose.yml" in self._files() else PUBLISHED)["services"]
         for name, context in self.contexts.items():
             services[name]["build"] = {"context": context}
@@ -61,7 +61,7 @@ class Engine:
         return dict(services)
 
     def _files(self) -> str:
-        """What Compose would read: the environment goes before .env."""
+        """The compose files in use; the environment takes precedence over .env."""
         settings = envfile.read(self.docker.cli.root / ".env")
         return self.docker.environments[-1].get("COMPOSE_FILE") or settings.get("COMPOSE_FILE", "")
 
@@ -72,8 +72,8 @@ class Engine:
             for name in argv[3:]
             if name in self.images
         ]
-        lacking = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
-        return Result(1 if lacking else 0, json.dumps(found), "\n".join(lacking))
+        missing = [f"Error response from daemon: No such image: {name}" for name in argv[3:] if name not in self.images]
+        return Result(1 if missing else 0, json.dumps(found), "\n".join(missing))
 
     def _pull(self, argv: list[str]) -> Result:
         if isinstance(self.registry, TimedOutError):

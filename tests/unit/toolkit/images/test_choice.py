@@ -1,4 +1,4 @@
-"""Which of the two sets of images is used."""
+"""The choice between the two image sets."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ def engine(docker: FakeDocker, project: Project) -> Engine:
     return Engine(docker)
 
 
-def test_without_a_registry_one_pull_is_tried_and_the_images_are_built_here(
+def test_without_a_registry_one_pull_is_attempted_and_local_is_chosen(
     project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
     assert [argv[-1] for argv in engine.docker.ran("pull")] == [REDIS], "the smallest image"
-    said = capsys.readouterr().out
-    assert "the registry cannot be reached" in said
-    assert "no such host" in said
+    output = capsys.readouterr().out
+    assert "the registry is unreachable" in output
+    assert "no such host" in output
     assert project.images == "local"
     assert project.env["COMPOSE_FILE"].endswith("images/compose.monitoring.yml")
 
 
-def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recorded_choice_runs_no_command(
+    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
     choose(project, engine.docker.cli, "auto", yes=False)
     engine.docker.calls.clear()
     capsys.readouterr()
@@ -50,72 +52,74 @@ def test_the_next_time_nothing_is_asked(project: Project, engine: Engine, capsys
 
 
 @pytest.mark.parametrize(
-    ("registry", "chosen", "said"),
+    ("registry", "chosen", "reason"),
     [
-        (Result(0, "", ""), "pulled", "the registry can be reached"),
-        (TimedOutError("docker pull", ""), "local", "cannot be reached (no answer within 15 s)"),
-        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or cuts"),
-        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "cannot be reached (Get"),
+        (Result(0, "", ""), "pulled", "the registry is reachable"),
+        (TimedOutError("docker pull", ""), "local", "unreachable (no response within 15 s)"),
+        (Result(1, "", "received unexpected HTTP status: 503 Service Unavailable"), "local", "fails or drops"),
+        (Result(1, "", 'Get "https://registry-1.docker.io/v2/": Forbidden'), "local", "unreachable (Get"),
     ],
 )
-def test_the_answer_of_the_registry_decides(
+def test_the_result_of_the_probe_determines_the_choice(
     project: Project, engine: Engine, capsys: pytest.CaptureFixture[str],
-    registry: Result | TimedOutError, chosen: str, said: str,
+    registry: Result | TimedOutError, chosen: str, reason: str,
 ) -> None:  # fmt: skip
     engine.registry = registry
     assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
-    assert said in capsys.readouterr().out
+    assert reason in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("answer", "why", "fix"),
     [
         ("toomanyrequests: You have reached your pull rate limit", "rate limit", "docker login docker.io"),
-        ("manifest unknown", "no such image", "correct the tag in"),
-        ("unauthorized: authentication required", "login is needed", "docker login docker.io"),
-        ("denied: requested access to the resource is denied", "refuses it", "docker login docker.io"),
+        ("manifest unknown", "does not exist in the registry", "correct the tag in"),
+        ("unauthorized: authentication required", "authentication required", "docker login docker.io"),
+        ("denied: requested access to the resource is denied", "access denied", "docker login docker.io"),
         ("write /var/lib/docker/tmp/x: no space left on device", "disk is full", "docker system df"),
     ],
 )
-def test_a_registry_that_answers_and_refuses_is_no_reason_to_build(
+def test_a_registry_that_refuses_the_pull_is_an_error(
     project: Project, engine: Engine, answer: str, why: str, fix: str
 ) -> None:
     engine.registry = Result(1, "", f"Error response from daemon: {answer}")
     with pytest.raises(ToolkitError, match=why) as error:
         choose(project, engine.docker.cli, "auto", yes=False)
     assert fix in error.value.fix
-    assert error.value.fix.endswith("or build the images here: invoke up --images=local")
+    assert error.value.fix.endswith("or build the images on this host: invoke up --images=local")
     assert project.images is None
 
 
 @pytest.mark.parametrize(("here", "chosen"), [({POSTGRES, REDIS}, "pulled"), ({LOCAL_POSTGRES, LOCAL_REDIS}, "local")])
-def test_a_set_that_is_here_needs_no_registry(project: Project, engine: Engine, here: set[str], chosen: str) -> None:
+def test_a_complete_set_is_chosen_without_a_registry(
+    project: Project, engine: Engine, here: set[str], chosen: str
+) -> None:
     engine.images = here
     assert choose(project, engine.docker.cli, "auto", yes=False) == chosen
     assert engine.docker.ran("pull") == []
 
 
-def test_volumes_of_unknown_origin_are_not_guessed_at(project: Project, engine: Engine) -> None:
+def test_volumes_of_unknown_origin_are_an_error(project: Project, engine: Engine) -> None:
     engine.volumes, engine.registry = "network-monitor_postgres_data", Result(0, "", "")
-    with pytest.raises(ToolkitError, match="cannot tell which images") as error:
+    with pytest.raises(ToolkitError, match="cannot determine which images") as error:
         choose(project, engine.docker.cli, "auto", yes=False)
     assert "--images=local" in error.value.fix
     assert project.images is None
     assert choose(project, engine.docker.cli, "local", yes=False) == "local"
 
 
-def test_volumes_of_unknown_origin_where_only_one_set_is_possible(project: Project, engine: Engine) -> None:
+def test_volumes_of_unknown_origin_are_accepted_if_only_one_set_is_available(project: Project, engine: Engine) -> None:
     engine.volumes = "network-monitor_postgres_data"
     assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
 
 
 @pytest.mark.parametrize(("recorded", "other", "chosen"), [("local", "pull", "pulled"), ("pulled", "local", "local")])
-def test_the_other_set_on_existing_volumes_needs_consent(
+def test_switching_sets_on_existing_volumes_requires_confirmation(
     project: Project, engine: Engine, recorded: str, other: str, chosen: str
 ) -> None:
     setup(project, None, images=recorded)
     engine.volumes = "network-monitor_postgres_data"
-    with pytest.raises(ToolkitError, match="may not open") as error:
+    with pytest.raises(ToolkitError, match="may be unreadable") as error:
         choose(project, engine.docker.cli, other, yes=False)
     assert "--yes" in error.value.fix
     assert error.value.code == 1
@@ -124,23 +128,23 @@ def test_the_other_set_on_existing_volumes_needs_consent(
     assert project.images == chosen
 
 
-def test_without_volumes_the_other_set_is_taken(project: Project, engine: Engine) -> None:
+def test_switching_sets_without_volumes_needs_no_confirmation(project: Project, engine: Engine) -> None:
     setup(project, None, images="local")
     assert choose(project, engine.docker.cli, "pull", yes=False) == "pulled"
 
 
-def test_a_pulled_set_stays_with_its_volumes_whatever_the_registry_says(project: Project, engine: Engine) -> None:
+def test_a_pulled_set_with_volumes_is_kept_without_a_registry(project: Project, engine: Engine) -> None:
     setup(project, None, images="pulled")
     engine.volumes = "network-monitor_postgres_data"
     assert choose(project, engine.docker.cli, "auto", yes=False) == "pulled"
 
 
-def test_a_pulled_set_without_data_gives_way_where_the_registry_is_gone(project: Project, engine: Engine) -> None:
+def test_a_pulled_set_without_volumes_is_replaced_without_a_registry(project: Project, engine: Engine) -> None:
     setup(project, None, images="pulled")
     assert choose(project, engine.docker.cli, "auto", yes=False) == "local"
 
 
-def test_files_that_cannot_be_read_are_not_recorded(project: Project, engine: Engine) -> None:
+def test_a_set_with_unreadable_files_is_not_recorded(project: Project, engine: Engine) -> None:
     def config(_argv: list[str]) -> Result:
         if "images/compose.yml" in (engine.docker.environments[-1].get("COMPOSE_FILE") or ""):
             return Result(1, "", "yaml: line 3: did not find expected key")
@@ -152,13 +156,13 @@ def test_files_that_cannot_be_read_are_not_recorded(project: Project, engine: En
     assert project.images is None
 
 
-def test_an_unknown_choice_is_wrong_usage(project: Project, engine: Engine) -> None:
+def test_an_unknown_choice_is_a_usage_error(project: Project, engine: Engine) -> None:
     with pytest.raises(ToolkitError, match="unknown image set 'both': known: auto, pull, local") as error:
         choose(project, engine.docker.cli, "both", yes=False)
     assert error.value.code == 2
 
 
-def test_an_engine_that_does_not_answer_is_not_an_engine_without_images(project: Project, engine: Engine) -> None:
+def test_an_unreachable_engine_is_an_error_not_an_empty_set(project: Project, engine: Engine) -> None:
     setup(project, None, images="local")
     engine.docker.on("image", "inspect", code=1, stderr="Cannot connect to the Docker daemon at unix:///x.")
     with pytest.raises(ToolkitError, match="Cannot connect"):

@@ -1,4 +1,4 @@
-"""Contracts of images: what is read, and what is found of an image that keeps or breaks one."""
+"""Image contracts: parsing, and the inspection of images that conform or differ."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ IMAGE = Image(NAME, "999:1000", CONTRACT)
 
 
 def archive(uid: int, gid: int, mode: int, text: str | None = None) -> str:
-    """What `docker cp` prints for a folder, or for a file with this text."""
+    """The output of `docker cp` for a folder, or for a file with this text."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as files:
         entry = tarfile.TarInfo("x")
@@ -70,7 +70,7 @@ def archive(uid: int, gid: int, mode: int, text: str | None = None) -> str:
 
 @dataclass
 class Engine:
-    """An engine with one image, which keeps the contract but for what a test changes."""
+    """An engine with one image, which conforms to the contract except for the changes of a test."""
 
     docker: FakeDocker
     config: dict[str, object] = field(
@@ -123,7 +123,7 @@ class Engine:
         return Result(0, f"entry: hello\nstarted: serve {more}\nexport PASSWORD='x'\nexport PATH='/bin'\n", "")
 
     def differences(self, contract: Contract = CONTRACT) -> dict[str, str]:
-        """What the image does not keep, by clause."""
+        """The differences between the image and a contract, by clause."""
         found = inspect(self.docker.cli, replace(IMAGE, contract=contract))
         return {verdict.what: verdict.problem for verdict in found if verdict.problem}
 
@@ -133,10 +133,10 @@ def engine(docker: FakeDocker) -> Engine:
     return Engine(docker)
 
 
-def test_a_contract_that_is_kept(engine: Engine) -> None:
+def test_a_conforming_image_has_no_differences(engine: Engine) -> None:
     assert engine.differences() == {}
     assert len(inspect(engine.docker.cli, IMAGE)) == 19
-    # As the service's user, without a network; the stub in the place of the program and of the files.
+    # As the service's user, without a network; the stub replaces the program and the files.
     for argv in engine.docker.ran("run"):
         assert "none" in argv[argv.index("--network") + 1]
         assert argv[argv.index("--user") + 1] == "999:1000"
@@ -151,7 +151,7 @@ def test_a_contract_that_is_kept(engine: Engine) -> None:
     ("user", "resolved"),
     [("", "0:0"), ("0", "0:0"), ("999", "999:1000"), ("cache:root", "999:0"), ("10001", "10001:0"), ("7:8", "7:8")],
 )
-def test_the_user_is_the_one_that_the_engine_makes_of_it(engine: Engine, user: str, resolved: str) -> None:
+def test_the_user_is_resolved_like_by_the_engine(engine: Engine, user: str, resolved: str) -> None:
     engine.config["User"] = user
     same = resolved == CONTRACT.config.user
     assert engine.differences() == ({} if same else {"user": f"{resolved} instead of 999:1000"})
@@ -182,7 +182,7 @@ def test_differences_of_the_files(engine: Engine) -> None:
 def test_differences_of_programs(engine: Engine) -> None:
     search = next(argv for argv in _runs(engine) if "command -v" in argv)
     engine.runs[search] = Result(0, "serve\n", "")
-    assert engine.differences() == {"program serve": "is missing", "no program bash": "is there"}
+    assert engine.differences() == {"program serve": "is missing", "no program bash": "exists"}
     engine.runs[search] = Result(127, "", "no sh")
     assert engine.differences() == {"program sh": "is missing", "program serve": "is missing"}
 
@@ -192,7 +192,7 @@ def test_programs_of_an_image_without_a_shell(engine: Engine) -> None:
     engine.runs["--version"] = Result(127, "", "no such file")
     assert engine.differences(bare) == {"program /serve": "is missing"}
     engine.runs["--version"] = Result(1, "", "unknown option")
-    assert engine.differences(bare) == {"no program /bin/sh": "is there"}
+    assert engine.differences(bare) == {"no program /bin/sh": "exists"}
 
 
 def test_differences_of_commands(engine: Engine) -> None:
@@ -209,36 +209,36 @@ def test_differences_of_commands(engine: Engine) -> None:
         (Result(0, f"started: {'x' * 400}\n", ""), f"{'x' * 150} … {'x' * 150} instead of serve /etc/x --more *"),
     ],
 )
-def test_a_start_that_goes_another_way(engine: Engine, result: Result, problem: str) -> None:
+def test_differences_of_a_start(engine: Engine, result: Result, problem: str) -> None:
     engine.runs["serve /etc/x"] = result
     assert engine.differences() == {"start serve /etc/x": problem}
 
 
-def test_starts_that_export_and_exit(engine: Engine) -> None:
+def test_differences_of_exported_variables_and_exit_codes(engine: Engine) -> None:
     engine.runs["serve"] = Result(0, "started: serve\nexport OTHER='x'\n", "")
     assert engine.differences() == {
         "start PASSWORD_FILE serve": "PASSWORD is not in the environment",
-        "start OLD serve": "ends with 0 instead of 1",
+        "start OLD serve": "exits with 0 instead of 1",
     }
 
 
-def test_a_run_without_an_end_is_removed(engine: Engine) -> None:
+def test_the_container_of_a_run_that_exceeds_its_timeout_is_removed(engine: Engine) -> None:
     def endless(argv: list[str]) -> Result:
         raise TimedOutError(" ".join(argv), "")
 
     engine.docker.answer("run", "--kafka=kafka:1", by=endless)
-    assert engine.differences() == {"exits without kafka": "does not"}
+    assert engine.differences() == {"exits without kafka": "does not exit"}
     name = engine.docker.ran("run", "--kafka=kafka:1")[0]
     assert engine.docker.ran("rm", "--force", name[name.index("--name") + 1])
 
 
 def _runs(engine: Engine) -> list[str]:
-    """The words of each run that a contract takes."""
+    """The arguments of each run of an inspection."""
     engine.differences()
     return [" ".join(argv[argv.index(NAME) + 1 :]) for argv in engine.docker.ran("run")]
 
 
-def test_what_the_local_image_has_of_its_own() -> None:
+def test_the_contract_of_a_local_image_has_its_differences() -> None:
     local = CONTRACT.of_local_image()
     assert local.config == replace(CONTRACT.config, user="1:1")
     assert (local.program, local.missing) == ("/usr/local/bin/serve", ())
@@ -253,11 +253,11 @@ def test_what_the_local_image_has_of_its_own() -> None:
         ("1:1", "1:1", 0o677, False), ("0:0", "1:1", 0o000, True),
     ],
 )  # fmt: skip
-def test_who_may_write(user: str, owner: str, mode: int, writes: bool) -> None:
+def test_write_permission_of_a_folder(user: str, owner: str, mode: int, writes: bool) -> None:
     assert Folder(owner, mode).writable_for(user) is writes
 
 
-def test_programs_by_name_and_path() -> None:
+def test_a_contract_has_programs_by_name_and_by_path() -> None:
     contract = replace(CONTRACT, programs=("sh", "/opt/serve"))
     assert all(map(contract.has, ("sh", "/bin/sh", "/usr/bin/sh", "/opt/serve")))
     assert not any(map(contract.has, ("serve", "/opt/sh", "bash", "/bin/serve")))
@@ -273,14 +273,14 @@ def write(project: Project, text: str, name: str = "cache") -> Path:
 @pytest.mark.parametrize(
     "text", ["services: [", "", "[]", "services: [redis]", WRITTEN + "breaks: [x]", WRITTEN.replace('"0755"', "no")]
 )
-def test_a_contract_that_cannot_be_read(project: Project, text: str) -> None:
+def test_an_invalid_contract_is_an_error_with_a_fix(project: Project, text: str) -> None:
     write(project, text)
     with pytest.raises(ToolkitError, match=r"cannot read images/cache/contract\.yml: (.|\n)+\n  fix: python"):
         load(project.root)
 
 
 def test_the_images_of_a_set(project: Project, docker: FakeDocker) -> None:
-    """What a service runs, what its image is built on, what a stage of its build is; not what a set does not have."""
+    """Images of services, base images and images of build stages; without those that the set lacks."""
     write(project, WRITTEN)
     write(project, WRITTEN.replace("redis]", "app, worker]") + "base: PYTHON_IMAGE\n", "python")
     write(project, WRITTEN.replace("redis]", "app]") + "base: MAVEN_IMAGE\nbuilder: true\n", "maven")
@@ -299,23 +299,23 @@ def test_the_images_of_a_set(project: Project, docker: FakeDocker) -> None:
     assert {image.contract.config.user for image in found} == {"1:1"}
 
 
-def test_images_that_are_not_here_are_skipped(project: Project, engine: Engine) -> None:
-    here, gone = check(engine.docker.cli, [IMAGE, replace(IMAGE, name="docker.io/library/cache:2")])
-    assert (here.outcome, gone.outcome) == (Outcome.OK, Outcome.SKIPPED)
+def test_missing_images_are_skipped(project: Project, engine: Engine) -> None:
+    present, missing = check(engine.docker.cli, [IMAGE, replace(IMAGE, name="docker.io/library/cache:2")])
+    assert (present.outcome, missing.outcome) == (Outcome.OK, Outcome.SKIPPED)
     engine.config["Cmd"] = []
     assert check(engine.docker.cli, [IMAGE])[0].outcome is Outcome.FAILED
     write(project, WRITTEN)
     engine.docker.on("config", stdout=configuration(redis={"image": "docker.io/library/cache:2", "user": "7:7"}))
-    with pytest.raises(ToolkitError, match="none of the published images is on this machine"):
+    with pytest.raises(ToolkitError, match="none of the published images is on this host"):
         check_published(project, engine.docker.cli)
 
 
-def test_an_engine_that_does_not_answer(docker: FakeDocker) -> None:
+def test_an_unreachable_engine_is_an_error(docker: FakeDocker) -> None:
     docker.on("image", "inspect", stderr="Cannot connect to the Docker daemon", code=1)
     with pytest.raises(ToolkitError, match="Cannot connect"):
         check(docker.cli, [IMAGE])
 
 
-def test_nothing_checked_is_not_passed() -> None:
+def test_a_missing_image_never_counts_as_passed() -> None:
     assert Checked(IMAGE, None).outcome is Outcome.SKIPPED
     assert Checked(IMAGE, ()).outcome is Outcome.OK

@@ -1,4 +1,4 @@
-"""The locks of images: what is written, when nothing is, and what is said of a difference."""
+"""The locks of images: contents, changes, and failures that change nothing."""
 
 from __future__ import annotations
 
@@ -20,39 +20,37 @@ ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 
 @pytest.fixture
 def registry(docker: FakeDocker) -> FakeDocker:
-    """Registries that have one digest for everything."""
+    """Registries with the same digest for every image."""
     docker.on("imagetools", "inspect", stdout=f"{ONE}\n")
     return docker
 
 
-def test_every_published_image_is_asked_for_once_and_written_where_it_is_used(
-    project: Project, registry: FakeDocker
-) -> None:
+def test_lock_resolves_every_published_image_once(project: Project, registry: FakeDocker) -> None:
     changes = image_lock.lock(project, registry.cli)
-    asked = [argv[-1] for argv in registry.ran("imagetools")]
-    assert len(asked) == len(set(asked))
-    assert {"docker.io/library/redis:8.10.2-alpine", "docker.io/library/maven:3-eclipse-temurin-21"} <= set(asked)
-    assert f"{REDIS}: missing in images.lock" in changes
+    resolved = [argv[-1] for argv in registry.ran("imagetools")]
+    assert len(resolved) == len(set(resolved))
+    assert {"docker.io/library/redis:8.10.2-alpine", "docker.io/library/maven:3-eclipse-temurin-21"} <= set(resolved)
+    assert f"{REDIS}: missing from images.lock" in changes
     services = yaml.safe_load((project.root / "images.lock").read_text())["services"]
     assert services["redis"] == {"image": f"{REDIS}@{ONE}"}
     assert services["kafka"]["build"]["args"].keys() == {"KAFKA_IMAGE", "MAVEN_IMAGE"}
     assert "image" not in services["app"], "built here"
 
 
-def test_a_mirror_is_asked_and_stays_a_setting(project: Project, registry: FakeDocker) -> None:
+def test_lock_uses_a_mirror_without_recording_it(project: Project, registry: FakeDocker) -> None:
     project.env_file.write_text("REGISTRY=mirror.test:5000\n")
     image_lock.lock(project, registry.cli)
     assert registry.ran("imagetools", "mirror.test:5000/library/redis:8.10.2-alpine")
     assert f"{REDIS}@{ONE}" in (project.root / "images.lock").read_text()
 
 
-def test_what_is_locked_is_not_a_change(project: Project, registry: FakeDocker) -> None:
+def test_a_second_lock_has_no_changes(project: Project, registry: FakeDocker) -> None:
     image_lock.lock(project, registry.cli)
     assert image_lock.check(project, registry.cli) == []
     assert image_lock.lock(project, registry.cli) == []
 
 
-def test_a_moved_tag_is_a_change_and_the_check_writes_nothing(project: Project, registry: FakeDocker) -> None:
+def test_check_reports_a_moved_tag_and_writes_nothing(project: Project, registry: FakeDocker) -> None:
     image_lock.lock(project, registry.cli)
     before = (project.root / "images.lock").read_text()
     registry.on("imagetools", "docker.io/library/redis:8.10.2-alpine", stdout=TWO)
@@ -62,7 +60,7 @@ def test_a_moved_tag_is_a_change_and_the_check_writes_nothing(project: Project, 
     assert f"{REDIS}@{TWO}" in (project.root / "images.lock").read_text()
 
 
-def test_what_the_compose_files_no_longer_name_is_a_change(project: Project, registry: FakeDocker) -> None:
+def test_an_image_that_was_removed_from_the_compose_files_is_a_change(project: Project, registry: FakeDocker) -> None:
     image_lock.lock(project, registry.cli)
     lock = project.root / "images.lock"
     lock.write_text(lock.read_text() + "  gone:\n    image: docker.io/library/gone:1\n")
@@ -79,11 +77,11 @@ def test_what_the_compose_files_no_longer_name_is_a_change(project: Project, reg
     [
         (Result(1, "", "ERROR: failed to do request: dial tcp: no such host\n"), "failed to do request: dial tcp"),
         (Result(1, "", "ERROR: docker.io/library/redis:8.10.2-alpine: not found\n"), "not found"),
-        (Result(0, "\n", ""), "docker printed none"),
-        (TimedOutError("docker buildx did not end within 15 s", ""), "did not end within 15 s"),
+        (Result(0, "\n", ""), "docker printed no digest"),
+        (TimedOutError("docker buildx did not finish within 15 s", ""), "did not finish within 15 s"),
     ],
 )
-def test_without_every_digest_nothing_is_changed(
+def test_an_unresolved_digest_is_an_error_and_changes_no_lock(
     project: Project, registry: FakeDocker, answer: Result | TimedOutError, why: str
 ) -> None:
     image_lock.lock(project, registry.cli)
@@ -96,7 +94,7 @@ def test_without_every_digest_nothing_is_changed(
     assert (project.root / "images.lock").read_text() == before
 
 
-def test_the_lock_is_a_layer_of_the_pulled_set_alone(project: Project, registry: FakeDocker) -> None:
+def test_the_lock_is_merged_for_the_pulled_set_only(project: Project, registry: FakeDocker) -> None:
     setup(project, "dev", images=PULLED)
     assert "images.lock" not in project.env["COMPOSE_FILE"]
     image_lock.lock(project, registry.cli)
@@ -107,4 +105,4 @@ def test_the_lock_is_a_layer_of_the_pulled_set_alone(project: Project, registry:
     for lock in project.root.glob("images*.lock"):
         lock.unlink()
     setup(project, None)
-    assert ".lock" not in project.env["COMPOSE_FILE"], "a lock that is gone is no file of the user's own"
+    assert ".lock" not in project.env["COMPOSE_FILE"], "a deleted lock is not a file of the user"

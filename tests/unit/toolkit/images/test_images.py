@@ -1,4 +1,4 @@
-"""What a set of images consists of, and how it is completed."""
+"""The images of a set, and its completion by pulls and builds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_one_image_serves_several_services(project: Project, engine: Engine) -> 
 
 
 @pytest.mark.parametrize(("settings", "built"), [("", False), ("APP_CONTEXT=./mine\n", True)])
-def test_a_named_application_is_built_where_it_has_a_folder(
+def test_a_custom_application_is_built_if_it_has_a_context(
     project: Project, docker: FakeDocker, settings: str, built: bool
 ) -> None:
     project.env_file.write_text(f"APP_IMAGE=mine:1\n{settings}")
@@ -51,7 +51,9 @@ def test_a_named_application_is_built_where_it_has_a_folder(
     ]
 
 
-def test_only_what_is_missing_is_provided(project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_provide_builds_only_missing_images(
+    project: Project, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
     setup(project, None, images="local")
     engine.images = {LOCAL_REDIS, LOCAL_APP}
     assert not ready(project, engine.docker.cli)
@@ -65,7 +67,7 @@ def test_only_what_is_missing_is_provided(project: Project, engine: Engine, caps
     assert engine.docker.ran("build") == []
 
 
-def test_the_pulled_set_is_pulled_and_the_application_built(project: Project, engine: Engine) -> None:
+def test_provide_pulls_published_images_and_builds_the_application(project: Project, engine: Engine) -> None:
     setup(project, None, images="pulled")
     engine.registry = Result(0, "", "")
     provide(project, engine.docker.cli)
@@ -75,7 +77,7 @@ def test_the_pulled_set_is_pulled_and_the_application_built(project: Project, en
     assert ready(project, engine.docker.cli)
 
 
-def test_another_profile_is_provided_for(project: Project, engine: Engine) -> None:
+def test_provide_for_another_profile(project: Project, engine: Engine) -> None:
     setup(project, "dev", images="local")
     provide(project, engine.docker.cli, "prod")
     files = [environment.get("COMPOSE_FILE") or "" for environment in engine.docker.environments]
@@ -83,22 +85,22 @@ def test_another_profile_is_provided_for(project: Project, engine: Engine) -> No
     assert project.profile == "dev"
 
 
-def test_nothing_is_provided_before_a_set_was_chosen(project: Project, engine: Engine) -> None:
-    with pytest.raises(ToolkitError, match="no images were chosen"):
+def test_provide_without_a_chosen_set_is_an_error(project: Project, engine: Engine) -> None:
+    with pytest.raises(ToolkitError, match="no image set was chosen"):
         provide(project, engine.docker.cli)
 
 
-def test_a_pull_that_fails_names_the_image_and_the_way_out(project: Project, engine: Engine) -> None:
+def test_a_failed_pull_reports_the_image_and_a_fix(project: Project, engine: Engine) -> None:
     engine.images = {REDIS}
     engine.registry = Result(1, "", "Error response from daemon: manifest unknown")
     setup(project, None, images="pulled")
-    why = f"cannot pull {POSTGRES}: the registry has no such image (manifest unknown)"
+    why = f"cannot pull {POSTGRES}: the image does not exist in the registry (manifest unknown)"
     with pytest.raises(ToolkitError, match=re.escape(why)) as error:
         provide(project, engine.docker.cli)
     assert "correct the tag" in error.value.fix
 
 
-def test_a_build_that_fails_shows_the_end_of_its_log_and_keeps_all_of_it(project: Project, engine: Engine) -> None:
+def test_a_failed_build_shows_its_last_lines_and_saves_its_log(project: Project, engine: Engine) -> None:
     engine.images = {LOCAL_APP, LOCAL_REDIS}
     output = "\n".join(f"step {number}" for number in range(40))
     engine.docker.on("compose", "build", code=1, stderr=output)
@@ -114,7 +116,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log_and_keeps_all_of_it(project
 
 @pytest.fixture
 def current(project: Project, engine: Engine) -> Engine:
-    """An engine with every local image, those of the application and of Redis built from folders of the checkout."""
+    """An engine with every local image; application and Redis are built from folders of the checkout."""
     setup(project, None, images="local")
     for service, folder in (("app", "app"), ("redis", "images/redis")):
         (project.root / folder).mkdir(parents=True)
@@ -127,40 +129,36 @@ def current(project: Project, engine: Engine) -> Engine:
     return engine
 
 
-def test_what_was_built_from_this_state_is_kept(project: Project, current: Engine) -> None:
+def test_current_images_are_not_rebuilt(project: Project, current: Engine) -> None:
     provide(project, current.docker.cli)
     assert current.docker.ran("build") == []
     assert len(current.docker.ran("image", "inspect")) == 2
 
 
-def test_what_was_built_from_another_state_is_built_again(
-    project: Project, current: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stale_images_are_rebuilt(project: Project, current: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     (project.root / "images/redis/Dockerfile").write_text("FROM other")
     provide(project, current.docker.cli)
     assert [argv[-1] for argv in current.docker.ran("compose", "build")] == ["redis"]
-    assert f"of an earlier state of this checkout: {LOCAL_REDIS}\n" in capsys.readouterr().out
+    assert f"stale, built from an earlier state of this checkout: {LOCAL_REDIS}\n" in capsys.readouterr().out
     current.docker.calls.clear()
     provide(project, current.docker.cli)
     assert current.docker.ran("build") == []
 
 
-def test_what_docker_compose_built_by_itself_is_of_an_unknown_state(project: Project, current: Engine) -> None:
+def test_an_image_without_a_build_digest_is_rebuilt(project: Project, current: Engine) -> None:
     del current.labels[LOCAL_APP]
     provide(project, current.docker.cli)
     assert [argv[-1] for argv in current.docker.ran("compose", "build")] == ["app"]
 
 
-def test_a_release_stays_what_it_was_made_of(project: Project, current: Engine) -> None:
+def test_a_release_is_never_stale(project: Project, current: Engine) -> None:
     envfile.update(project.env_file, {"NETMON_RELEASE": "dev"})
     (project.root / "app/Dockerfile").write_text("FROM other")
     provide(project, current.docker.cli)
     assert current.docker.ran("build") == []
 
 
-def test_a_context_that_cannot_be_read_is_named(
-    project: Project, current: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_context_is_reported(project: Project, current: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied", "app/Dockerfile")
 
@@ -169,7 +167,7 @@ def test_a_context_that_cannot_be_read_is_named(
         provide(project, current.docker.cli)
 
 
-def test_a_base_that_cannot_be_built_ends_it(project: Project, engine: Engine) -> None:
+def test_a_failed_build_of_the_base_is_an_error(project: Project, engine: Engine) -> None:
     engine.docker.on(str(project.root / "scripts" / "base-image.sh"), code=1)
     setup(project, None, images="local")
     with pytest.raises(ToolkitError, match="base of the local images"):
@@ -177,20 +175,20 @@ def test_a_base_that_cannot_be_built_ends_it(project: Project, engine: Engine) -
     assert engine.docker.ran("compose", "build") == []
 
 
-def test_build_makes_everything_again_and_chooses_local_where_nothing_was(project: Project, engine: Engine) -> None:
+def test_build_rebuilds_all_images_and_chooses_local_by_default(project: Project, engine: Engine) -> None:
     engine.images = {LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS}
     build(project, engine.docker.cli)
     assert project.images == "local"
     assert {argv[-1] for argv in engine.docker.ran("compose", "build")} == {"app", "db", "redis"}
 
 
-def test_build_with_pulled_images_makes_the_application_alone(project: Project, engine: Engine) -> None:
+def test_build_with_pulled_images_builds_only_the_application(project: Project, engine: Engine) -> None:
     setup(project, None, images="pulled")
     build(project, engine.docker.cli)
     assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["app"]
 
 
-def test_pull_fetches_the_published_images_and_changes_no_setting(project: Project, engine: Engine) -> None:
+def test_pull_does_not_change_the_chosen_set(project: Project, engine: Engine) -> None:
     setup(project, None, images="local")
     engine.registry = Result(0, "", "")
     pull(project, engine.docker.cli)
@@ -207,7 +205,7 @@ def test_pull_fetches_the_published_images_and_changes_no_setting(project: Proje
         ("http://user:password@index.test/", Result(1, "", ""), []),
     ],
 )
-def test_the_package_index_of_this_machine_is_used_unless_it_holds_a_password(
+def test_the_package_index_of_this_host_is_passed_unless_it_contains_a_password(
     project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch,
     shell: str, configured: Result, arguments: list[str],
 ) -> None:  # fmt: skip
@@ -219,7 +217,7 @@ def test_the_package_index_of_this_machine_is_used_unless_it_holds_a_password(
     assert [word for word in command if word.startswith("--build-arg")] == arguments
 
 
-def test_the_listing_has_both_sets_and_what_is_here(project: Project, engine: Engine) -> None:
+def test_list_images_has_both_sets_and_local_sizes(project: Project, engine: Engine) -> None:
     engine.images = {LOCAL_REDIS}
     setup(project, None, images="local")
     rows = list_images(project, engine.docker.cli)
@@ -232,13 +230,13 @@ PYTHON = "docker.io/library/python:3"
 
 @pytest.fixture
 def based(engine: Engine) -> Engine:
-    """An engine of a project whose application is built from a published image."""
+    """An engine of a project whose application has a published base image."""
     engine.arguments = {"PYTHON_IMAGE": PYTHON, "APP_VERSION": "dev", "OTHER_IMAGE": None}
     engine.registry = Result(0, "", "")
     return engine
 
 
-def test_the_base_of_a_build_is_pulled_before_it_and_not_once_it_is_built(project: Project, based: Engine) -> None:
+def test_a_base_is_pulled_before_its_build_and_not_afterwards(project: Project, based: Engine) -> None:
     setup(project, None, images="pulled")
     provide(project, based.docker.cli)
     assert {argv[-1] for argv in based.docker.ran("pull")} == {POSTGRES, REDIS, PYTHON}
@@ -251,23 +249,23 @@ def test_the_base_of_a_build_is_pulled_before_it_and_not_once_it_is_built(projec
     assert based.docker.ran("pull") == based.docker.ran("build") == []
 
 
-def test_a_base_that_is_here_needs_no_registry(project: Project, based: Engine) -> None:
+def test_an_existing_base_needs_no_registry(project: Project, based: Engine) -> None:
     based.images = {POSTGRES, REDIS, PYTHON}
     based.registry = NO_HOST
     assert choose(project, based.docker.cli, "auto", yes=False) == "pulled"
     provide(project, based.docker.cli)
     assert based.docker.ran("pull") == []
     [environment] = [each for each in based.docker.environments if "BUILDX_BUILDER" in each]
-    assert environment["BUILDX_BUILDER"] == "default", "other builders ask the registry"
+    assert environment["BUILDX_BUILDER"] == "default", "other builders contact the registry"
 
 
-def test_images_without_the_base_of_the_application_are_not_all_here(project: Project, based: Engine) -> None:
+def test_a_set_without_the_base_of_the_application_is_incomplete(project: Project, based: Engine) -> None:
     based.images = {POSTGRES, REDIS}
     based.registry = NO_HOST
     assert choose(project, based.docker.cli, "auto", yes=False) == "local"
 
 
-def test_an_application_that_is_here_needs_no_base(project: Project, based: Engine) -> None:
+def test_an_existing_application_needs_no_base(project: Project, based: Engine) -> None:
     based.images = {POSTGRES, REDIS, APP}
     based.registry = NO_HOST
     assert choose(project, based.docker.cli, "auto", yes=False) == "pulled"
@@ -279,7 +277,7 @@ def test_the_local_set_has_no_published_base(project: Project, based: Engine) ->
     assert based.docker.ran("pull") == []
 
 
-def test_a_base_is_listed_and_pulled_and_provided_for_a_build(project: Project, based: Engine) -> None:
+def test_a_base_is_listed_and_pulled(project: Project, based: Engine) -> None:
     setup(project, None, images="pulled")
     [row] = [row for row in list_images(project, based.docker.cli) if row.name == PYTHON]
     assert (row.used_by, row.built, row.sets, row.size) == ("base of app", False, ("pulled",), None)
@@ -291,14 +289,14 @@ def test_a_base_is_listed_and_pulled_and_provided_for_a_build(project: Project, 
     assert {argv[-1] for argv in based.docker.ran("pull")} == {PYTHON}
 
 
-def test_the_builder_is_that_of_the_context(project: Project, based: Engine) -> None:
+def test_the_builder_is_the_one_of_the_docker_context(project: Project, based: Engine) -> None:
     based.docker.on("context", "show", stdout="rootless\n")
     setup(project, None, images="pulled")
     provide(project, based.docker.cli)
     assert [each["BUILDX_BUILDER"] for each in based.docker.environments if "BUILDX_BUILDER" in each] == ["rootless"]
 
 
-def test_groups_that_are_off_are_provided_for_on_demand(project: Project, engine: Engine) -> None:
+def test_provide_includes_requested_groups_that_are_off(project: Project, engine: Engine) -> None:
     setup(project, None, images="local")
     provide(project, engine.docker.cli, groups=project.groups)
     groups = {each.get("COMPOSE_PROFILES") for each in engine.docker.environments if each.get("COMPOSE_FILE")}

@@ -1,4 +1,4 @@
-"""Pulling images: what docker prints of layers, what is tried again, what is an error, what people see."""
+"""Pulls: progress parsed from docker's output, retries, errors, stalls and the display."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def failure(text: str) -> Result:
 
 
 class TestOutput:
-    """What docker prints of layers."""
+    """The parser of docker's output."""
 
-    def test_bytes_are_those_of_the_layers_that_were_not_here(self) -> None:
+    def test_bytes_exclude_existing_layers(self) -> None:
         output = PullOutput()
         for line in (
             "8: Pulling from library/redis",
@@ -49,19 +49,19 @@ class TestOutput:
         output.feed("cccccccccccc: Pull complete ")
         assert (output.received, output.total) == (5_053_000, 5_053_000)
 
-    def test_sizes_that_are_known_count_before_the_first_byte(self) -> None:
+    def test_known_sizes_count_before_the_first_byte(self) -> None:
         output = PullOutput({A: 100, B: 200})
         output.feed(f"{A}: Waiting ")
         output.feed(f"{B}: Download complete ")
         assert (output.received, output.total) == (200, 300)
 
-    def test_a_layer_that_is_tried_again_starts_from_nothing(self) -> None:
+    def test_a_retried_layer_starts_at_zero(self) -> None:
         output = PullOutput({A: 100})
         output.feed(f"{A}: Downloading  60B/100B")
         output.feed(f"{A}: Retrying in 5 seconds ")
         assert (output.received, output.total, output.layers[A].state) == (0, 100, "Retrying")
 
-    def test_it_moves_with_what_is_new(self) -> None:
+    def test_repeated_lines_are_no_progress(self) -> None:
         now = [0.0]
         output = PullOutput(clock=lambda: now[0])
         for at, line in enumerate(
@@ -69,9 +69,9 @@ class TestOutput:
         ):
             now[0] = at
             output.feed(line)
-        assert output.last_progress == 2, "what is printed again is no progress"
+        assert output.last_progress == 2, "a repeated line is no progress"
 
-    def test_layers_wait_for_those_of_other_images_or_for_the_engine(self) -> None:
+    def test_queued_and_downloaded_states(self) -> None:
         output = PullOutput()
         assert not output.queued
         output.feed(f"{A}: Pulling fs layer ")
@@ -84,7 +84,7 @@ class TestOutput:
         assert (output.queued, output.downloaded) == (False, True)
 
     @pytest.mark.parametrize("line", ["Login prior to pull:", "Username: ", "Password: "])
-    def test_a_question_is_seen(self, line: str) -> None:
+    def test_a_login_prompt_is_detected(self, line: str) -> None:
         output = PullOutput()
         output.feed(line)
         assert output.wants_login
@@ -92,7 +92,7 @@ class TestOutput:
 
 @dataclass
 class Line:
-    """A registry at the other end: the answer to each pull in turn, the last one for ever."""
+    """A registry: the results of successive pulls of each image, the last one repeated."""
 
     docker: FakeDocker
     answers: dict[str, list[Result | Callable[[str], Result]]] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Line:
         return answer if isinstance(answer, Result) else answer(name)
 
     def see(self, name: str, *lines: str) -> threading.Event:
-        """Have docker print lines of an image that is pulled; what stops the pull."""
+        """Make docker print lines for a running pull; returns the event that stops it."""
         calls = reversed([*zip(self.docker.calls, self.docker.options, strict=True)])
         options = next(options for argv, options in calls if argv[1:] == ["pull", name])
         for line in lines:
@@ -119,13 +119,13 @@ class Line:
         return options["stop"]
 
     def prints(self, *lines: str, then: Result = FINE) -> Callable[[str], Result]:
-        """An answer: docker prints lines; a ``then`` of code -1 waits until it is stopped."""
+        """A result after printed lines; ``then`` with code -1 waits until the pull is stopped."""
 
         def answer(name: str) -> Result:
             stop = self.see(name, *lines)
             if then.code >= 0:
                 return then
-            assert stop.wait(30), "nobody ended it"
+            assert stop.wait(30), "the pull was not stopped"
             return Result(143, "", "")
 
         return answer
@@ -149,22 +149,20 @@ def test_the_largest_image_is_pulled_first_and_shared_layers_count_once(
     monkeypatch.setattr(pulls, "AT_ONCE", 1)
     pulls.pull(project, line.docker.cli, [REDIS, KAFKA, POSTGRES, REDIS])
     assert line.order == [POSTGRES, REDIS, KAFKA]
-    said = capsys.readouterr().out
-    assert "to download: 3 images, up to 100.0 MB, 1 of them of unknown size" in said
-    assert f"pulled {POSTGRES} (" in said
+    output = capsys.readouterr().out
+    assert "to download: 3 images, up to 100.0 MB, 1 of them of unknown size" in output
+    assert f"pulled {POSTGRES} (" in output
 
 
-def test_a_finished_pull_is_a_line_with_its_size(
-    project: Project, line: Line, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_pull_prints_its_size(project: Project, line: Line, capsys: pytest.CaptureFixture[str]) -> None:
     line.answers[REDIS] = [line.prints(f"{A}: Downloading  1.5MB/3MB", f"{A}: Pull complete ")]
     pulls.pull(project, line.docker.cli, [REDIS])
-    said = capsys.readouterr().out
-    assert "to download: 1 image, of unknown size" in said
-    assert f"  pulled {REDIS} (3.0 MB, 0 s)" in said
+    output = capsys.readouterr().out
+    assert "to download: 1 image, of unknown size" in output
+    assert f"  pulled {REDIS} (3.0 MB, 0 s)" in output
 
 
-def test_a_long_pull_is_heard_of(
+def test_a_long_pull_prints_its_progress(
     project: Project, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pulls, "LINE_EVERY", 0.05)
@@ -190,18 +188,18 @@ def test_a_long_pull_is_heard_of(
         'Get "https://registry-1.docker.io/v2/": net/http: TLS handshake timeout',
     ],
 )
-def test_what_is_transient_is_tried_again(
+def test_a_transient_failure_is_retried(
     project: Project, line: Line, capsys: pytest.CaptureFixture[str], answer: str
 ) -> None:
     line.answers[REDIS] = [failure(answer), failure(answer), FINE]
     pulls.pull(project, line.docker.cli, [REDIS])
     assert line.order == [REDIS] * 3
-    assert f"({answer}); next try in 0.01 s" in capsys.readouterr().out
+    assert f"({answer}); retrying in 0.01 s" in capsys.readouterr().out
 
 
-def test_it_is_not_tried_for_ever(project: Project, line: Line) -> None:
+def test_retries_are_limited(project: Project, line: Line) -> None:
     line.answers[REDIS] = [failure("unexpected EOF")]
-    with pytest.raises(ToolkitError, match="cuts connections") as error:
+    with pytest.raises(ToolkitError, match="drops connections") as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert line.order == [REDIS] * 4
     assert "mirror" in error.value.fix
@@ -210,17 +208,21 @@ def test_it_is_not_tried_for_ever(project: Project, line: Line) -> None:
 @pytest.mark.parametrize(
     ("answer", "why", "fix"),
     [
-        ("manifest unknown", "the registry has no such image", "correct the tag in docker-compose.yml"),
-        ("docker.io/library/redis:8.10.2-alpine: not found", "no such image", "images.outdated"),
-        ("pull access denied for redis, repository does not exist: denied", "refuses it", "docker-compose.yml"),
-        ("unauthorized: authentication required", "a login is needed", "docker login docker.io"),
+        ("manifest unknown", "the image does not exist in the registry", "correct the tag in docker-compose.yml"),
+        ("docker.io/library/redis:8.10.2-alpine: not found", "the image does not exist", "images.outdated"),
+        ("pull access denied for redis, repository does not exist: denied", "access denied", "docker-compose.yml"),
+        ("unauthorized: authentication required", "authentication required", "docker login docker.io"),
         ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "limit", "REGISTRY"),
         ("write /x: no space left on device", "disk is full", "docker system df"),
-        ("dial tcp: lookup registry-1.docker.io: no such host", "cannot be reached", "--images=local"),
-        ("tls: failed to verify certificate: x509: unknown authority", "no trusted connection", "certs.d"),
+        ("dial tcp: lookup registry-1.docker.io: no such host", "is unreachable", "--images=local"),
+        (
+            "tls: failed to verify certificate: x509: unknown authority",
+            "the registry's certificate is not trusted",
+            "certs.d",
+        ),
     ],
 )
-def test_what_is_not_transient_fails_at_once(project: Project, line: Line, answer: str, why: str, fix: str) -> None:
+def test_a_permanent_failure_is_not_retried(project: Project, line: Line, answer: str, why: str, fix: str) -> None:
     name = "docker.io/library/redis:8.10.2-alpine"
     line.answers[name] = [failure(answer)]
     with pytest.raises(ToolkitError, match=f"cannot pull {name}: .*{why}.*") as error:
@@ -230,36 +232,36 @@ def test_what_is_not_transient_fails_at_once(project: Project, line: Line, answe
     assert fix in error.value.fix
 
 
-def test_an_engine_that_is_gone_is_no_registry_that_is(project: Project, line: Line) -> None:
+def test_an_unreachable_engine_is_not_reported_as_an_unreachable_registry(project: Project, line: Line) -> None:
     line.answers[REDIS] = [Result(1, "", "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon up?")]
     with pytest.raises(ToolkitError, match="Cannot connect to the Docker daemon") as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "start Docker" in error.value.fix
 
 
-def test_a_pause_that_the_registry_asks_for_is_kept_unless_it_is_long(
+def test_retry_after_of_the_registry_is_honoured_unless_it_is_long(
     project: Project, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [0.05]
+    retry_after = [0.05]
 
     def head(*_: object) -> None:
-        raise RegistryError("429", 429, asked[0])
+        raise RegistryError("429", 429, retry_after[0])
 
     monkeypatch.setattr("toolkit.images.registry.Registries.head", head)
     line.answers[REDIS] = [failure("toomanyrequests: slow down"), FINE]
     pulls.pull(project, line.docker.cli, [REDIS])
-    assert "next try in 0.05 s" in capsys.readouterr().out
-    asked[0] = 3600
+    assert "retrying in 0.05 s" in capsys.readouterr().out
+    retry_after[0] = 3600
     line.answers[REDIS] = [failure("toomanyrequests: slow down"), FINE]
     with pytest.raises(ToolkitError, match="rate limit") as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "docker login docker.io" in error.value.fix
 
 
-def test_docker_that_asks_for_a_password_is_ended(project: Project, line: Line) -> None:
+def test_a_login_prompt_stops_the_pull(project: Project, line: Line) -> None:
     name = "registry.test/app:1"
     line.answers[name] = [line.prints("", "Login prior to pull:", "Username: ", then=HANGS)]
-    with pytest.raises(ToolkitError, match="a login is needed") as error:
+    with pytest.raises(ToolkitError, match="authentication required") as error:
         pulls.pull(project, line.docker.cli, [name])
     assert "docker login registry.test" in error.value.fix
 
@@ -272,16 +274,18 @@ def impatient(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("lines", [(), ("8: Pulling from library/redis",), (f"{A}: Downloading  1B/9B",)])
-def test_a_pull_without_a_byte_is_ended(project: Project, line: Line, lines: tuple[str, ...]) -> None:
+def test_a_stalled_pull_is_stopped(project: Project, line: Line, lines: tuple[str, ...]) -> None:
     line.answers[REDIS] = [line.prints(*lines, then=HANGS)]
-    with pytest.raises(ToolkitError, match=rf"cannot pull {REDIS}: the registry stalls \(no byte for 0.3 s\)") as error:
+    with pytest.raises(
+        ToolkitError, match=rf"cannot pull {REDIS}: the registry stalled \(no data for 0.3 s\)"
+    ) as error:
         pulls.pull(project, line.docker.cli, [REDIS])
     assert "--images=local" in error.value.fix
     assert line.order == [REDIS]
 
 
 @pytest.mark.usefixtures("impatient")
-def test_one_that_waits_for_another_or_for_the_engine_is_not_stalled(project: Project, line: Line) -> None:
+def test_a_queued_or_extracting_pull_is_not_stalled(project: Project, line: Line) -> None:
     def downloading(name: str) -> Result:
         for count in range(50):
             line.see(name, f"{A}: Downloading  {count}B/999B")
@@ -304,7 +308,7 @@ def test_one_that_waits_for_another_or_for_the_engine_is_not_stalled(project: Pr
     pulls.pull(project, line.docker.cli, [KAFKA, REDIS, POSTGRES])
 
 
-def test_after_a_failure_those_that_run_are_finished_and_no_other_is_begun(
+def test_after_a_failure_running_pulls_finish_and_no_other_starts(
     project: Project, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pulls, "AT_ONCE", 2)
@@ -320,24 +324,24 @@ def test_after_a_failure_those_that_run_are_finished_and_no_other_is_begun(
     assert "another:1" not in line.order
 
 
-def test_ctrl_c_ends_what_runs(project: Project, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_running_pulls(project: Project, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     line.answers = {REDIS: [line.prints(f"{A}: Downloading  1B/9B", then=HANGS)]}
-    looks: list[int] = []
+    refreshes: list[int] = []
 
     def interrupted(_self: object, _rows: object) -> None:
-        looks.append(1)
-        if line.order and len(looks) > 5:
+        refreshes.append(1)
+        if line.order and len(refreshes) > 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pulls._StallWatch, "look", interrupted)
+    monkeypatch.setattr(pulls._StallMonitor, "refresh", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pulls.pull(project, line.docker.cli, [REDIS, POSTGRES])
 
 
 class TestProbe:
-    """Whether a registry can be used."""
+    """The probe of a registry."""
 
-    def test_a_slow_line_is_a_line(self, project: Project, line: Line) -> None:
+    def test_a_slow_download_is_a_success(self, project: Project, line: Line) -> None:
         line.answers[REDIS] = [self._until_the_end(line, f"{A}: Downloading  1B/9B")]
         pulls.probe(project, line.docker.cli, REDIS, 1)
         [options] = [each for argv, each in zip(line.docker.calls, line.docker.options, strict=True) if "pull" in argv]
@@ -346,12 +350,12 @@ class TestProbe:
     @pytest.mark.parametrize(
         ("text", "why"),
         [
-            ("", "no answer within 1 s"),
-            ("8: Pulling from library/redis", "no answer within 1 s"),
-            (f"{A}: Pulling fs layer ", "no byte for 1 s"),
+            ("", "no response within 1 s"),
+            ("8: Pulling from library/redis", "no response within 1 s"),
+            (f"{A}: Pulling fs layer ", "no data for 1 s"),
         ],
     )
-    def test_one_that_brings_nothing_is_none(self, project: Project, line: Line, text: str, why: str) -> None:
+    def test_a_probe_without_progress_fails(self, project: Project, line: Line, text: str, why: str) -> None:
         line.answers[REDIS] = [self._until_the_end(line, text)]
         with pytest.raises(ToolkitError, match=why):
             pulls.probe(project, line.docker.cli, REDIS, 1)
@@ -364,12 +368,12 @@ class TestProbe:
         with pytest.raises(ToolkitError, match="stalls"):
             pulls.probe(project, line.docker.cli, REDIS, 1)
 
-    @pytest.mark.parametrize(("asked", "tries"), [(0.01, 2), (None, 1), (60.0, 1)])
-    def test_a_limit_that_is_soon_over_is_waited_for(
-        self, project: Project, line: Line, monkeypatch: pytest.MonkeyPatch, asked: float | None, tries: int
+    @pytest.mark.parametrize(("retry_after", "tries"), [(0.01, 2), (None, 1), (60.0, 1)])
+    def test_a_short_retry_after_is_honoured(
+        self, project: Project, line: Line, monkeypatch: pytest.MonkeyPatch, retry_after: float | None, tries: int
     ) -> None:
         def head(*_: object) -> None:
-            raise RegistryError("429", 429, asked)
+            raise RegistryError("429", 429, retry_after)
 
         monkeypatch.setattr("toolkit.images.registry.Registries.head", head)
         line.answers[REDIS] = [failure("toomanyrequests: slow down")]

@@ -1,4 +1,4 @@
-"""What registries are asked for without a pull, and with which login: manifests, tags, sizes."""
+"""The registry client: manifests, tags, sizes and authentication."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ NOT_FOUND: Route = (404, {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "ma
 
 @dataclass
 class Server:
-    """A registry: answers by path, the rest is not found. ``login`` is what it asks for, ``accepts`` what it takes."""
+    """A registry with routes by path; ``login`` is its challenge, ``accepts`` the Authorization that it accepts."""
 
     port: int = 0
     routes: dict[str, Route | Callable[[], Route]] = field(default_factory=dict)
     login: str = ""
     accepts: str = "nothing"
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, headers: dict[str, str], _body: str) -> Route:
-        """One answer."""
-        given = headers.get("Authorization", "")
-        self.asked.append((method, path, given))
+        """The response to a request."""
+        authorization = headers.get("Authorization", "")
+        self.requests.append((method, path, authorization))
         if path.startswith("/token"):
             return (200, {"token": "t0"}, {})
-        if self.login and given != self.accepts:
+        if self.login and authorization != self.accepts:
             return (401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"WWW-Authenticate": self.login})
         route = self.routes.get(path, NOT_FOUND)
         return route() if callable(route) else route
 
     def name(self, repository: str = "library/redis", tag: str = "8.1.2-alpine") -> ImageName:
-        """The name of an image that is here."""
+        """The name of an image in this registry."""
         return ImageName.parse(f"127.0.0.1:{self.port}/{repository}:{tag}")
 
     def manifest(self, repository: str, reference: str, document: dict[str, Any]) -> None:
@@ -79,16 +79,16 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
         ("localhost.example/a:1", ImageName("localhost.example", "a", "1"), "https://localhost.example/v2/a"),
     ],
 )
-def test_a_name_has_the_parts_that_docker_sees(text: str, name: ImageName, url: str | None) -> None:
+def test_a_name_is_parsed_like_by_docker(text: str, name: ImageName, url: str | None) -> None:
     assert ImageName.parse(text) == name
     assert url is None or name.url == url
 
 
-def test_what_exists_and_what_does_not(served: Server) -> None:
+def test_exists_uses_head_requests(served: Server) -> None:
     served.manifest("library/redis", "8.1.2-alpine", {})
     assert Registries().exists(served.name())
     assert not Registries().exists(served.name(tag="gone"))
-    assert {method for method, _, _ in served.asked} == {"HEAD"}, "which is no pull"
+    assert {method for method, _, _ in served.requests} == {"HEAD"}, "does not count as a pull"
 
 
 @pytest.mark.parametrize(
@@ -99,26 +99,28 @@ def test_what_exists_and_what_does_not(served: Server) -> None:
         ((403, {"errors": []}, {}), "403", None),
     ],
 )
-def test_an_error_has_status_and_words(served: Server, route: Route, why: str, wait: float | None) -> None:
+def test_an_error_has_status_message_and_retry_after(
+    served: Server, route: Route, why: str, wait: float | None
+) -> None:
     served.routes["/v2/library/redis/manifests/8.1.2-alpine"] = route
-    for ask in (Registries().exists, Registries().manifest):
+    for request in (Registries().exists, Registries().manifest):
         with pytest.raises(RegistryError, match=why) as error:
-            ask(served.name())
+            request(served.name())
         assert (error.value.status, error.value.retry_after) == (route[0], wait)
 
 
-def test_a_registry_that_is_not_there() -> None:
+def test_an_unreachable_registry_is_an_error_with_status_0() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registries, "_send", SEND)
-        with pytest.raises(RegistryError, match=r"no answer from localhost:1 \(ConnectionError\)") as error:
+        with pytest.raises(RegistryError, match=r"no response from localhost:1 \(ConnectionError\)") as error:
             Registries().tags(ImageName.parse("localhost:1/a:1"))
     assert error.value.status == 0
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]"])
-def test_what_is_no_registry(served: Server, body: str) -> None:
+def test_a_response_that_is_not_a_json_object_is_an_error(served: Server, body: str) -> None:
     served.routes["/v2/library/redis/manifests/8.1.2-alpine"] = (200, body, {})
-    with pytest.raises(RegistryError, match="did not answer with a JSON object"):
+    with pytest.raises(RegistryError, match="is not a JSON object"):
         Registries().manifest(served.name())
 
 
@@ -130,7 +132,7 @@ def test_tags_are_read_to_the_last_page(served: Server) -> None:
     assert Registries().tags(served.name()) == ["1", "2", "3"]
 
 
-def test_pages_elsewhere_or_without_end_are_refused(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_next_page_elsewhere_and_endless_pages_are_errors(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "/v2/library/redis/tags/list?n=1000"
     served.routes[path] = (200, {"tags": []}, {"Link": '<http://elsewhere.test/>; rel="next"'})
     with pytest.raises(RegistryError, match="continues at another address, http://elsewhere"):
@@ -142,29 +144,29 @@ def test_pages_elsewhere_or_without_end_are_refused(served: Server, monkeypatch:
 
 
 class TestLogin:
-    """Anonymous tokens, tokens for an account, and passwords as they are."""
+    """Anonymous tokens, tokens for an account, and basic authentication."""
 
-    def test_a_token_is_asked_for_once_for_a_repository(self, served: Server) -> None:
+    def test_a_token_is_requested_once_per_repository(self, served: Server) -> None:
         served.login = f'Bearer realm="http://127.0.0.1:{served.port}/token",service="registry.test"'
         served.accepts = "Bearer t0"
         served.manifest("library/redis", "8.1.2-alpine", {})
         registries = Registries()
         assert registries.exists(served.name())
         assert registries.exists(served.name())
-        asked = [path for _, path, _ in served.asked if path.startswith("/token")]
-        assert asked == ["/token?scope=repository%3Alibrary%2Fredis%3Apull&service=registry.test"]
-        assert served.asked[1][2] == "", "nobody's"
+        tokens = [path for _, path, _ in served.requests if path.startswith("/token")]
+        assert tokens == ["/token?scope=repository%3Alibrary%2Fredis%3Apull&service=registry.test"]
+        assert served.requests[1][2] == "", "anonymous"
 
-    def test_with_the_account_that_docker_knows(self, served: Server, tmp_path: Path) -> None:
+    def test_a_token_is_requested_with_the_account_of_docker_login(self, served: Server, tmp_path: Path) -> None:
         auths = {f"127.0.0.1:{served.port}": {"auth": CREDENTIALS}}
         (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
         served.login = f'Bearer realm="http://127.0.0.1:{served.port}/token",scope="repository:x:pull"'
         served.accepts = "Bearer t0"
         served.manifest("library/redis", "8.1.2-alpine", {"layers": []})
         assert Registries().manifest(served.name()) == {"layers": []}
-        assert served.asked[1] == ("GET", "/token?scope=repository%3Ax%3Apull", f"Basic {CREDENTIALS}")
+        assert served.requests[1] == ("GET", "/token?scope=repository%3Ax%3Apull", f"Basic {CREDENTIALS}")
 
-    def test_basic(self, served: Server, tmp_path: Path) -> None:
+    def test_basic_authentication(self, served: Server, tmp_path: Path) -> None:
         served.login, served.accepts = 'Basic realm="x"', f"Basic {CREDENTIALS}"
         served.manifest("library/redis", "8.1.2-alpine", {})
         with pytest.raises(RegistryError, match="authentication required") as error:
@@ -174,12 +176,14 @@ class TestLogin:
         (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
         assert Registries().exists(served.name())
 
-    def test_a_password_does_not_leave_over_plain_http(self, served: Server) -> None:
+    def test_a_password_is_never_sent_over_plain_http(self, served: Server) -> None:
         served.login = 'Bearer realm="http://auth.test/token"'
-        with pytest.raises(RegistryError, match=r"logins go to http://auth\.test/token, which is not HTTPS"):
+        with pytest.raises(
+            RegistryError, match=r"the authentication server http://auth\.test/token does not use HTTPS"
+        ):
             Registries().exists(served.name())
 
-    def test_a_token_that_is_refused(self, served: Server) -> None:
+    def test_a_refused_token_is_an_error(self, served: Server) -> None:
         served.login = f'Bearer realm="http://127.0.0.1:{served.port}/token"'
         with pytest.raises(RegistryError, match="401 Unauthorized"):
             Registries().exists(served.name())
@@ -200,8 +204,10 @@ class TestLogin:
             ('{"credsStore": "x"}', ToolkitError("cannot run docker-credential-x"), ""),
         ],
     )  # fmt: skip
-    def test_accounts(self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                      config: str | None, answer: Result | ToolkitError | None, found: str) -> None:  # fmt: skip
+    def test_credentials_of_logins(
+        self, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+        config: str | None, answer: Result | ToolkitError | None, found: str,
+    ) -> None:  # fmt: skip
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         if config:
             (tmp_path / "config.json").write_text(config)
@@ -212,9 +218,9 @@ class TestLogin:
 
 
 class TestSizes:
-    """What a pull downloads for one platform."""
+    """Download sizes for one platform."""
 
-    def test_those_of_the_platform(self, served: Server) -> None:
+    def test_layers_are_those_of_the_platform(self, served: Server) -> None:
         def entry(architecture: str, digest: str, system: str = "linux") -> dict[str, Any]:
             return {"digest": digest, "platform": {"os": system, "architecture": architecture}}
 
@@ -230,12 +236,12 @@ class TestSizes:
         assert sizes.total(found.values()) == 37, "a shared layer counts once"
         assert sizes.layers([], "amd64", seconds=10) == {}
 
-    def test_a_registry_that_does_not_answer_is_not_waited_for(self, served: Server) -> None:
-        def late() -> Route:
+    def test_a_slow_registry_is_left_out_after_the_timeout(self, served: Server) -> None:
+        def slow() -> Route:
             time.sleep(2)
             return NOT_FOUND
 
-        served.routes["/v2/library/redis/manifests/1"] = late
+        served.routes["/v2/library/redis/manifests/1"] = slow
         started = time.monotonic()
         assert sizes.layers([f"127.0.0.1:{served.port}/library/redis:1"], "amd64", seconds=0.1) == {}
         assert time.monotonic() - started < 1.5
@@ -276,8 +282,8 @@ def test_every_pinned_tag_is_checked(served: Server, project: Project) -> None:
     assert (redis.exists, redis.line, redis.newest) == (True, "8.10.3-alpine", "9.0.0-alpine")
     caddy = found["library/caddy:2.11.4-alpine"]
     assert (caddy.exists, caddy.layers) == (True, ("docker-compose.prod.yml",))
-    assert caddy.problem.startswith("its tags are not listed: 404")
+    assert caddy.problem.startswith("cannot list its tags: 404")
     assert found["library/maven:3-eclipse-temurin-21"].exists is False, "bases of builds are pinned as well"
     quay = found["prometheuscommunity/postgres-exporter:v0.20.1"]
     assert quay.exists is None
-    assert "no answer from localhost:1" in quay.problem
+    assert "no response from localhost:1" in quay.problem

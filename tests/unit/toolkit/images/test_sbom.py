@@ -1,4 +1,4 @@
-"""What is found in an image, and the bill of materials that is made of it."""
+"""The packages in an image, and its bill of materials."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TZDATA = Package("deb", "tzdata", "2026a", architecture="all")
 
 
 def archive(path: Path, files: dict[str, str]) -> Path:
-    """An archive as `docker export` makes it."""
+    """A tar archive like that of `docker export`."""
     with tarfile.open(path, "w") as tar:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
@@ -63,10 +63,8 @@ def test_python_packages_have_the_digest_of_their_register(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "why"), [("print('other')\n", "changed after it was installed"), (None, "is missing")]
-)
-def test_a_file_that_is_not_what_was_installed_is_an_error(tmp_path: Path, text: str | None, why: str) -> None:
+@pytest.mark.parametrize(("text", "why"), [("print('other')\n", "changed after installation"), (None, "is missing")])
+def test_a_file_changed_after_installation_is_an_error(tmp_path: Path, text: str | None, why: str) -> None:
     files = {**PYTHON, f"{SITE}/hello.py": text or ""}
     if text is None:
         del files[f"{SITE}/hello.py"]
@@ -75,7 +73,7 @@ def test_a_file_that_is_not_what_was_installed_is_an_error(tmp_path: Path, text:
 
 
 def vendored(text: str = CODE.decode(), **more: str) -> dict[str, str]:
-    """The files of an application with a script of another project, of which the register knows `CODE`."""
+    """The files of an application with a vendored script, registered with the digest of `CODE`."""
     page = "srv/app/netmon/page"
     data = {"kind": "npm", "name": "plot", "version": "2.0", "license": "MIT", "folder": "static/plot-2.0"}
     register = json.dumps([{**data, "sha256": {"plot.js": hashlib.sha256(CODE).hexdigest()}}])
@@ -83,7 +81,7 @@ def vendored(text: str = CODE.decode(), **more: str) -> dict[str, str]:
     return {f"{page}/vendored.json": register, **{f"{page}/static/plot-2.0/{name}": files[name] for name in files}}
 
 
-def test_what_is_vendored_is_a_package_with_the_digest_of_its_register(tmp_path: Path) -> None:
+def test_a_vendored_package_has_the_digest_of_its_register(tmp_path: Path) -> None:
     files = vendored()
     register = "srv/app/netmon/page/vendored.json"
     assert packages(unpack(archive(tmp_path / "tar", files))) == [
@@ -98,12 +96,12 @@ def test_what_is_vendored_is_a_package_with_the_digest_of_its_register(tmp_path:
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        (vendored("other"), "plot.js is not what its register says"),
-        (vendored(**{"more.js": ""}), "more.js is not what its register says"),
+        (vendored("other"), "plot.js does not match its register"),
+        (vendored(**{"more.js": ""}), "more.js does not match its register"),
         ({name: text for name, text in vendored().items() if name.endswith(".json")}, "plot.js is missing"),
     ],
 )
-def test_a_vendored_file_that_its_register_does_not_know_is_an_error(
+def test_a_vendored_file_that_does_not_match_its_register_is_an_error(
     tmp_path: Path, files: dict[str, str], why: str
 ) -> None:
     with pytest.raises(ToolkitError, match=why):
@@ -122,7 +120,7 @@ def test_the_register_has_every_vendored_file_of_the_application() -> None:
         {VENDORED: (app / VENDORED).read_text()},
     )
     found = packages(contents)
-    # What is the application's own lies in the folder `static` itself.
+    # The application's own files are directly in the folder `static`.
     folders = {f"/{path.relative_to(app)}" for path in (page / "static").iterdir() if path.is_dir()}
     assert {package.path for package in found} == folders
     assert all(package.path.endswith(f"/{package.name}-{package.version}") for package in found)
@@ -137,12 +135,12 @@ def test_packages_of_distributions(tmp_path: Path) -> None:
 
 
 def test_an_image_without_packages_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ToolkitError, match="no package was found"):
+    with pytest.raises(ToolkitError, match="no packages found"):
         packages(unpack(archive(tmp_path / "tar", {"bin/app": "x"})))
 
 
 def export(docker: FakeDocker, files: dict[str, str]) -> None:
-    """An engine with an image of these files."""
+    """Script an engine with an image that has these files."""
     docker.on("config", stdout=configuration(app={"image": "network-monitor:dev"}))
     docker.on("create", stdout="c0ffee\n")
     docker.on("rm", "c0ffee")
@@ -155,7 +153,7 @@ def export(docker: FakeDocker, files: dict[str, str]) -> None:
     docker.answer("export", by=write)
 
 
-def test_the_bill_names_the_image_and_everything_in_it(
+def test_the_bill_lists_the_image_and_its_packages(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export(docker, {**PYTHON, **DEBIAN, **vendored()})
@@ -181,12 +179,12 @@ def test_the_bill_names_the_image_and_everything_in_it(
     assert docker.ran("rm", "c0ffee")
 
 
-def test_an_image_that_is_not_here_is_named(
+def test_a_missing_image_is_reported(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     docker.on("config", stdout=configuration(app={"image": "network-monitor:dev"}))
     docker.on("create", code=1, stderr="Error response from daemon: No such image: network-monitor:dev")
     monkeypatch.setattr(Project, "load", lambda: project)
     assert sbom.main([]) == 1
-    assert "there is no image network-monitor:dev" in capsys.readouterr().err
+    assert "the image network-monitor:dev does not exist" in capsys.readouterr().err
     assert not (project.root / sbom.FILE).exists()

@@ -1,4 +1,4 @@
-"""What the images in use do not have."""
+"""Services that are unavailable with the image set in use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.checkout.setup import setup
 from toolkit.images import unavailable
 
 
-def test_the_difference_between_the_sets_is_named(
+def test_services_missing_from_the_local_set_are_reported(
     project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setup(project, "dev", images="local")
@@ -20,11 +20,11 @@ def test_the_difference_between_the_sets_is_named(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == ["grafana", "loki"]
     assert all(unavailable.REASON in line for line in lines)
-    asked = next(each for each in docker.environments if each)
-    assert asked == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"}
+    environment = next(each for each in docker.environments if each)
+    assert environment == {"COMPOSE_FILE": "docker-compose.yml:docker-compose.monitoring.yml:docker-compose.dev.yml"}
 
 
 @pytest.mark.parametrize("images", ["pulled", None])
-def test_the_published_images_have_everything(project: Project, docker: FakeDocker, images: str | None) -> None:
+def test_the_pulled_set_has_every_service(project: Project, docker: FakeDocker, images: str | None) -> None:
     setup(project, "dev", images=images)
     assert unavailable.services(project, docker.cli) == []

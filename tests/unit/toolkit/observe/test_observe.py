@@ -263,8 +263,8 @@ class TestOneRequest:
             ("traces", "ok", "spans of netmon-app, netmon-worker"),
             ("logs", "ok", "2 lines of app, worker"),
         ]
-        assert programs.asked[0]["headers"]["traceparent"] == "00-abc-abc-01"
-        assert programs.asked[0]["headers"]["Authorization"] == f"Bearer {TOKEN}"
+        assert programs.requests[0]["headers"]["traceparent"] == "00-abc-abc-01"
+        assert programs.requests[0]["headers"]["Authorization"] == f"Bearer {TOKEN}"
 
     @pytest.mark.parametrize(
         ("address", "answer", "signal"),
@@ -332,7 +332,7 @@ class TestGrafana:
         assert outcomes(found) == dict.fromkeys(
             ["data source prometheus", "data source alertmanager", "dashboard netmon-one"], "ok"
         )
-        assert programs.asked[0]["headers"]["Authorization"].startswith("Basic ")
+        assert programs.requests[0]["headers"]["Authorization"].startswith("Basic ")
 
     def test_missing_data_sources_and_dashboards_fail(self, programs: Programs, root: Path, project: Project) -> None:
         found = outcomes(list(grafana.check(project, stack(programs.docker, root, "grafana", "jaeger"))))

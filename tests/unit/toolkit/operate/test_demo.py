@@ -74,7 +74,7 @@ def test_demo_runs_inside_the_stack_without_a_published_port(project: Project, d
     programs = Programs(docker)
     programs.on("app/api/probes", ACCEPTED)
     assert demo(project, docker.cli, 0.2, 5).sent == 5
-    assert programs.asked[0]["url"] == "http://app:3000/api/probes"
+    assert programs.requests[0]["url"] == "http://app:3000/api/probes"
 
 
 def test_demo_without_a_running_application_fails(project: Project, docker: FakeDocker) -> None:

@@ -88,7 +88,7 @@ def test_reload_reloads_and_compares_every_program(
     assert "alertmanager: 1 receivers" in output
     assert "loki: reads its configuration only at start" in output
     assert docker.ran("kill", "HUP", "otel-collector")
-    assert sum(each["url"].endswith("/-/reload") for each in live.programs.asked) == 3
+    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 3
 
 
 def test_invalid_file_is_not_loaded(
@@ -102,7 +102,7 @@ def test_invalid_file_is_not_loaded(
     with pytest.raises(ToolkitError, match="was not loaded") as raised:
         reload(project, docker.cli)
     assert "monitoring/alertmanager/alertmanager.yml:7: amtool-config: unexpected token" in raised.value.why
-    assert live.programs.asked == []
+    assert live.programs.requests == []
 
 
 def test_unvalidated_file_is_not_loaded(
@@ -113,7 +113,7 @@ def test_unvalidated_file_is_not_loaded(
     with pytest.raises(ToolkitError, match="was not loaded") as raised:
         reload(project, docker.cli)
     assert "amtool-config could not be run: No such image" in raised.value.why
-    assert live.programs.asked == []
+    assert live.programs.requests == []
 
 
 def test_rejected_reload_is_reported_with_its_message(project: Project, docker: FakeDocker, live: Live) -> None:

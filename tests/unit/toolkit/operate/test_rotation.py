@@ -138,7 +138,7 @@ class Alertmanager:
             self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
 
     def _answer(self, _parameters: Any) -> Any:
-        request = self.programs.asked[-1]
+        request = self.programs.requests[-1]
         if request["method"] == "GET":
             return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
                     for number, each in enumerate(self.silences)]  # fmt: skip
@@ -432,7 +432,7 @@ def test_stopped_services_are_skipped_by_name(stack: Stack, capsys: pytest.Captu
 
 def test_unconfirmed_rotation_changes_nothing(prod: Stack) -> None:
     before = prod.in_use("redis_password")
-    with pytest.raises(ToolkitError, match="consent is missing to replace redis_password"):
+    with pytest.raises(ToolkitError, match="confirmation required to replace redis_password"):
         prod.rotate("redis_password", yes=False)
     assert prod.in_use("redis_password") == before
 

@@ -222,8 +222,8 @@ def test_check_of_contracts_fails_with_a_difference(
     assert invoke("images.check-contract") == code
     printed = capsys.readouterr()
     rows = [" ".join(line.split()) for line in printed.out.splitlines()]
-    assert "skipped redis:9 not on this machine" in rows
-    assert ("failed redis:8 program curl is missing" if problem else "ok redis:8 keeps all 2 clauses") in rows
+    assert "skipped redis:9 not on this host" in rows
+    assert ("failed redis:8 program curl is missing" if problem else "ok redis:8 conforms in all 2 clauses") in rows
     assert ("images/redis/contract.yml" in printed.err) is bool(problem)
 
 
