@@ -16,6 +16,8 @@ from tests.live.browser import DESKTOP, PHONE, Visitor, chromium
 from tests.live.stack import free_ports
 
 HERE = Path(__file__).resolve().parent
+OVERVIEW = (1280, 640)
+"""The window of the picture that README.md has too: half a screen of it."""
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     target = next(target.id for target in reader.known.values() if target.name == "Customer API")
     with chromium() as browser:
         for name, path, size, scheme in (
-            ("light", "/", DESKTOP, "light"),
+            ("light", "/", OVERVIEW, "light"),
             ("dark", f"/targets/{target}?span=24h", DESKTOP, "dark"),
             ("phone", "/", PHONE, "light"),
         ):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures import another_service
 from tests.live.stack import Stack
 from tests.unit.toolkit.validate.monitoring_mutations import MONITORING_PROGRAM_MUTATIONS, TESTS
 from tests.unit.toolkit.validate.mutations import Mutation
@@ -43,6 +46,19 @@ def test_mistake_is_found(checkout: Path, mutation: Mutation) -> None:
         if report.skipped:
             pytest.skip(f"{mutation.check}: {report.skipped[0].why}")
         expect(report.problems, checkout, mutation)
+
+
+def test_another_service_is_accepted(checkout: Path, tmp_path: Path) -> None:
+    """Its scrape job, its rules, and their tests."""
+    root = tmp_path / "checkout"
+    shutil.copytree(checkout, root, symlinks=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    another_service.add(root)
+    own = replace(BY_NAME["promtool-tests"], files=(f"{TESTS}/{another_service.SERVICE}_test.yml",))
+    programs = [program for program in PROGRAMS if program.service == own.service and program.name != own.name]
+    report = run(Checkout(root), [], [*programs, own])
+    assert not report.problems
+    assert not report.skipped
 
 
 def test_every_validator_has_a_mistake() -> None:

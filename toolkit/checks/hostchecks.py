@@ -154,23 +154,23 @@ def probe(host: Host) -> str:
         posted = host.request("POST", "app", "/api/probes", json={"url": TARGET}, headers=access)
         accepted = require_status(posted, 202).json()
         path = f"/api/probes/{accepted['id']}"
-        result = until(host, "the probe to finish", lambda: finished(host, path))
+        result = until(host, "the probe to finish", lambda: finished_probe(host, path))
         if result.get("http_status") != 200 or result.get("error"):
             raise CheckError(f"the probe of {TARGET} returned {result.get('error') or result.get('http_status')}")
         event = event_of(str(accepted["id"]))
-        until(host, "the latest state in the cache", lambda: cached(host, accepted["target"], result["finished_at"]))
+        until(host, "the latest state in the cache", lambda: is_cached(host, accepted["target"], result["finished_at"]))
         if metered and published_jobs(host) <= before:
             raise CheckError("netmon_jobs_published_total in /api/metrics did not increase")
     return f"{TARGET} probed in {result['duration_ms']:.0f} ms, stored, {event}cached{', counted' if metered else ''}"
 
 
-def finished(host: Host, path: str) -> dict[str, Any] | None:
+def finished_probe(host: Host, path: str) -> dict[str, Any] | None:
     """The probe, once finished."""
     body: dict[str, Any] = require_status(host.get("app", path), 200).json()
     return None if body["status"] in QUEUED else body
 
 
-def cached(host: Host, target: str, since: str) -> bool:
+def is_cached(host: Host, target: str, since: str) -> bool:
     """Whether the latest state of the target is served from the cache and not older than ``since``."""
     response = host.get("app", f"/api/targets/{target}/latest")
     hit = response.status_code == 200 and response.headers.get("X-Cache") == "hit"
@@ -210,11 +210,7 @@ def events(host: Host) -> Iterator[Callable[[str], str]]:
         seek_to_end(client, RESULTS_TOPIC, partitions)
 
         def event_of(identifier: str) -> str:
-            until(
-                host,
-                "the event on Kafka",
-                lambda: any(identifier.encode() in value for value in received_values(client)),
-            )
+            until(host, "the event on Kafka", lambda: any(identifier.encode() in value for value in received(client)))
             return "event received from Kafka, "
 
         yield event_of
@@ -235,7 +231,7 @@ def kafka(host: Host) -> str:
             sent = producer.send(SMOKE_TOPIC, token, partition=0).get(timeout=host.remaining_seconds)
         finally:
             producer.close(timeout=1)
-        until(host, "the produced record", lambda: token in received_values(client))
+        until(host, "the produced record", lambda: token in received(client))
     return f"record produced and consumed, offset {sent.offset}"
 
 
@@ -285,7 +281,7 @@ def seek_to_end(client: Any, topic: str, partitions: Iterator[int] | Sequence[in
         client.position(partition)  # resolves the end before anything is produced
 
 
-def received_values(client: Any) -> list[bytes]:
+def received(client: Any) -> list[bytes]:
     """The values of the received records."""
     return [record.value or b"" for records in client.poll(timeout_ms=200).values() for record in records]
 
@@ -313,9 +309,8 @@ def targets_check(host: Host) -> str:
         return [] if missing else found
 
     try:
-        found: list[Finding] = polling.until(
-            "every target", poll, min(STEP_TIMEOUT, host.remaining_seconds), 1, host.stop
-        )
+        timeout = min(STEP_TIMEOUT, host.remaining_seconds)
+        found: list[Finding] = polling.until("every target", poll, timeout, 1, host.stop)
     except CheckError as error:
         raise CheckError(f"{error}: {'; '.join(missing)}") from error
     return f"{len(found)} targets and services"
@@ -331,7 +326,7 @@ def signals_check(host: Host) -> str:
 
 @dataclass(frozen=True)
 class HostCheck:
-    """A check from this host: it needs ``services``, and with ``own_app_only`` this platform's own application.
+    """A check from this host: it needs ``services``, and with ``own_app`` this platform's own application.
 
     The first service must be reachable from this host, unless the check sends its requests from ``inside``.
     """
@@ -339,19 +334,17 @@ class HostCheck:
     name: str
     services: tuple[str, ...]
     run: Callable[[Host], str]
-    own_app_only: bool = False
+    own_app: bool = False
     inside: bool = False
 
 
 CHECKS = (
     HostCheck("proxy", ("proxy",), proxy_check),
-    HostCheck("probe", ("app", "worker", "kafka", "redis"), probe, own_app_only=True),
+    HostCheck("probe", ("app", "worker", "kafka", "redis"), probe, own_app=True),
     HostCheck("health", ("app",), health),
     HostCheck("kafka", ("kafka",), kafka),
     HostCheck("rabbitmq", ("rabbitmq",), rabbitmq),
     HostCheck("alertmanager", ("alertmanager",), alertmanager),
     HostCheck("targets", ("prometheus", "worker"), targets_check, inside=True),
-    HostCheck(
-        "signals", ("app", "worker", "prometheus", "otel-collector"), signals_check, own_app_only=True, inside=True
-    ),
+    HostCheck("signals", ("app", "worker", "prometheus", "otel-collector"), signals_check, own_app=True, inside=True),
 )

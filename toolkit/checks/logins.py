@@ -25,7 +25,7 @@ class Login:
 
     ``{user}`` is replaced everywhere, ``{password}`` in ``stdin``. Success is the exit code 0, and ``expected_output``
     as the last line, if set. With ``requires_secrets_layer`` the service requires a login only with the secrets layer;
-    with ``own_app_only`` only if the application is this platform's own. ``per_replica``: every replica is tested.
+    with ``own_app`` only if the application is this platform's own. ``per_replica``: every replica is tested.
     """
 
     command: tuple[str, ...]
@@ -33,7 +33,7 @@ class Login:
     apply: str
     expected_output: str = ""
     requires_secrets_layer: bool = False
-    own_app_only: bool = False
+    own_app: bool = False
     per_replica: bool = False
 
 
@@ -74,7 +74,7 @@ LOGINS = {
         "print('status', api.getresponse().status)\n",
         f"{RECREATE} app",
         expected_output="status 204",
-        own_app_only=True,
+        own_app=True,
         per_replica=True,
     ),
 }  # fmt: skip
@@ -89,7 +89,7 @@ def skip_reason(project: Project, docker: Docker, service: str) -> str:
     login = LOGINS[service]
     if login.requires_secrets_layer and not (project.profile and setup.uses_secret_files(project, project.profile)):
         return f"{service} requires no login in this profile"
-    if login.own_app_only and is_external_app(docker.effective(every_group=True)["services"]):
+    if login.own_app and is_external_app(docker.effective(every_group=True)["services"]):
         return f"{service} is another application and requires no token"
     return ""
 

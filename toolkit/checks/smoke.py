@@ -94,7 +94,7 @@ class Plan:
                 return reason
         if not check.inside and not self.published(check.services[0]):
             return f"the profile publishes no port of {check.services[0]}"
-        if check.own_app_only and self.uses_external_app():
+        if check.own_app and self.uses_external_app():
             return "another application is configured (APP_IMAGE, APP_CONTEXT)"
         return ""
 

@@ -27,7 +27,7 @@ RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"))
 
 def check(stack: Stack) -> Iterator[Finding]:
     """Every metric of every rule and panel exists in Prometheus, or is listed as optional with a reason."""
-    used, broken = names(stack)
+    used, broken = used_metrics(stack)
     yield from broken
     for service in stack.unavailable:
         if any((stack.root / folder / f"{service}.yml").exists() for folder in RULES):
@@ -63,7 +63,7 @@ def check(stack: Stack) -> Iterator[Finding]:
             yield Finding.of(CHECK, name, f"missing in Prometheus; used by {', '.join(sorted(used[name]))}")
 
 
-def names(stack: Stack) -> tuple[dict[str, set[str]], list[Finding]]:
+def used_metrics(stack: Stack) -> tuple[dict[str, set[str]], list[Finding]]:
     """The used metrics with their rules and panels, and the findings of expressions that do not parse."""
     used: defaultdict[str, set[str]] = defaultdict(set)
     broken = []

@@ -43,7 +43,9 @@ def positive(option: str, text: str, unit: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ToolkitError(f"invalid --{option}={text}", f"it takes {unit}, more than 0", f"--{option}=60", code=2)
+        raise ToolkitError(
+            f"invalid --{option}={text}", f"a number of {unit} above 0 is required", f"--{option}=60", code=2
+        )
     return value
 
 
@@ -54,5 +56,5 @@ def whole_number(option: str, text: str) -> int:
         ToolkitError: it is not a whole number from 0 (exit code 2).
     """
     if not text.isascii() or not text.isdigit():
-        raise ToolkitError(f"invalid --{option}={text}", "it takes a whole number", f"--{option}=100", code=2)
+        raise ToolkitError(f"invalid --{option}={text}", "a whole number is required", f"--{option}=100", code=2)
     return int(text)

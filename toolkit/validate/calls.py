@@ -62,7 +62,7 @@ class Calls:
                 self._collect((task,), lambda problem: Finding(contract.file, 1, problem))
 
     @property
-    def own_entrypoint(self) -> bool:
+    def overrides_entrypoint(self) -> bool:
         """Whether the service overrides the image's entry point."""
         return tuple(self.service.get("entrypoint") or self._contract.config.entrypoint) != (
             self._contract.config.entrypoint

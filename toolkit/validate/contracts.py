@@ -168,7 +168,7 @@ def arguments(checkout: Checkout) -> Iterator[Finding]:
 def variables(checkout: Checkout) -> Iterator[Finding]:
     """No variable makes the image's entry script exit or export a secret into the server's environment."""
     for use in _uses(checkout):
-        own = Calls(checkout, use.configuration, use.name, use.contract).own_entrypoint
+        own = Calls(checkout, use.configuration, use.name, use.contract).overrides_entrypoint
         for name in use.service.get("environment") or {}:
             problem = ""
             if name in use.contract.refused:
@@ -216,7 +216,7 @@ def writable(checkout: Checkout) -> Iterator[Finding]:
         for target, mount in mounts.items():
             inside = [path for path in use.contract.writes if _within(path, target)]
             if mount.kind == "volume" and not inside:
-                problem = f"{use.contract.file} does not say who may write to {target}"
+                problem = f"{use.contract.file} has no entry in writes for {target}"
                 yield checkout.mount(use.configuration.files, use.name, target, problem)
         for path, folder in use.contract.writes.items():
             yield _folder_finding(checkout, use, mounts, path, folder)

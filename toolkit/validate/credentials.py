@@ -18,7 +18,7 @@ NAMED = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY)$")
 MOUNTED = re.compile(r"/run/secrets/(\w+)")
 
 
-def declared(checkout: Checkout) -> Iterator[Finding]:
+def definitions(checkout: Checkout) -> Iterator[Finding]:
     """The secrets layer and invoke.yaml name the same secrets; each is used by a service and read from secrets/."""
     manifest, layer = checkout.source("invoke.yaml"), checkout.source(checkout.secrets_layer)
     secrets = {name.value for name, _ in items(layer.node_at("secrets"))}
@@ -61,7 +61,7 @@ def accounts(checkout: Checkout) -> Iterator[Finding]:
         yield manifest.finding("stack", "secrets", secret.name, problem=problem)
 
 
-def supplied(checkout: Checkout) -> Iterator[Finding]:
+def required_variables(checkout: Checkout) -> Iterator[Finding]:
     """Every variable that the compose files require is written by `invoke setup`: a secret of invoke.yaml."""
     supplied = {secret.variable for secret in checkout.project.secrets.values()}
     for source in checkout.layers:
@@ -72,7 +72,7 @@ def supplied(checkout: Checkout) -> Iterator[Finding]:
                     yield source.at(scalar, problem)
 
 
-def granted(checkout: Checkout) -> Iterator[Finding]:
+def mounts(checkout: Checkout) -> Iterator[Finding]:
     """With the secrets layer, a service mounts exactly the secrets whose files it reads."""
     for each, name, service in _services_with_secrets(checkout):
         read = {secret for path, value in _texts(service) if path[0] != "secrets" for secret in MOUNTED.findall(value)}
@@ -85,7 +85,7 @@ def granted(checkout: Checkout) -> Iterator[Finding]:
         yield checkout.place(each.files, "services", name, "secrets", problem=problem)
 
 
-def hidden(checkout: Checkout) -> Iterator[Finding]:
+def exposure(checkout: Checkout) -> Iterator[Finding]:
     """With the secrets layer, the effective configuration contains no password."""
     passwords = {checkout.placeholder(secret.variable) for secret in checkout.project.secrets.values()}
     for each, name, service in _services_with_secrets(checkout):

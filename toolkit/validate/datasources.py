@@ -12,7 +12,7 @@ from toolkit.validate.grafana import OF_GROUPS, PROVISIONED, dashboard_files, da
 NOT_THE_HOST = re.compile(r"^\w+://|[:/].*$")
 
 
-def provisioned(checkout: Checkout) -> Iterator[Finding]:
+def provisioning(checkout: Checkout) -> Iterator[Finding]:
     """Every data source has a unique uid, is read-only, points to a service of the stack, and links to known uids."""
     found = [*datasources(checkout, PROVISIONED), *datasources(checkout, OF_GROUPS)]
     services = {name for each in checkout.full_configurations for name in each.services}

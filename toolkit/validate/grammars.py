@@ -30,7 +30,7 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     installed = checkout.root / INSTALLED
     missing = [name for name in PACKAGES if not (installed / "node_modules" / name.rpartition("@")[0]).is_dir()]
     if which("node") is None or missing:
-        yield Skipped(GRAMMARS, f"{', '.join(missing) or 'node'} is not installed", GRAMMARS)
+        yield Skipped(GRAMMARS, f"not installed: {', '.join(missing) or 'node'}", GRAMMARS)
         return
     found = [
         (dashboard, (*keys, "expr" if "expr" in target else "query"), target["datasource"]["type"], text)

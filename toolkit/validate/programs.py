@@ -180,10 +180,10 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
 def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:
     """The configuration of the image set in use, or of both sets if none was chosen."""
     chosen = checkout.project.images
-    wanted = [
+    combinations = [
         checkout.files(program.profile, images, program.groups) for images in ([chosen] if chosen else [PULLED, LOCAL])
     ]
-    return [checkout.configuration(files, program.groups) for files in wanted]
+    return [checkout.configuration(files, program.groups) for files in combinations]
 
 
 def _run(checkout: Checkout, docker: Docker, program: Program, service: dict[str, Any]) -> Iterator[Finding]:

@@ -131,7 +131,7 @@ def test_a_state_does_not_end_before_enough_results(state: State, verdicts: list
 
 
 def test_states_are_the_same_everywhere() -> None:
-    """In the database, where a standing may have each and an incident the bad ones, and on the status page."""
+    """Standings allow all states, incidents the bad ones, and the status page sorts all of them."""
     sql = "".join(path.read_text() for path in sorted(Path(migrations.__path__[0]).glob("*.sql")))
     standings, incidents = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
     states = set(get_args(State))

@@ -150,8 +150,8 @@ def _ready_to_replace(docker: Docker, service: str) -> bool:
 
 def _up_to_date(docker: Docker, service: str) -> set[str]:
     config = docker.effective()
-    wanted = docker.image_id(config["services"][service]["image"])
-    return {container["Id"] for container in docker.containers(config["name"]) if container["Image"] == wanted}
+    image_id = docker.image_id(config["services"][service]["image"])
+    return {container["Id"] for container in docker.containers(config["name"]) if container["Image"] == image_id}
 
 
 def _close(project: Project, docker: Docker, journal: Journal) -> None:
@@ -167,11 +167,11 @@ def _running_containers(docker: Docker) -> list[shapes.Container]:
         ToolkitError: none of them is running.
     """
     config = docker.effective()
-    wanted = expected_replicas(config).keys() & {APP, WORKER}
+    expected = expected_replicas(config).keys() & {APP, WORKER}
     found = [
         container
         for container in docker.containers(config["name"])
-        if container["Config"]["Labels"]["com.docker.compose.service"] in wanted
+        if container["Config"]["Labels"]["com.docker.compose.service"] in expected
     ]
     if not any(container["State"]["Running"] for container in found):
         raise ToolkitError("nothing to replace", "neither app nor worker is running", "run: invoke up")
@@ -221,8 +221,8 @@ def _require_version(project: Project, docker: Docker, name: str) -> None:
         ToolkitError: a container reports another version, or none.
     """
     project_name, plan = Plan.read(project, docker)
-    ours = {WORKER} if plan.uses_external_app() else {APP, WORKER}
-    found = [state for state in container_states(docker, project_name) if state.service in ours]
+    own_services = {WORKER} if plan.uses_external_app() else {APP, WORKER}
+    found = [state for state in container_states(docker, project_name) if state.service in own_services]
     answers = get(docker, *(f"http://{state.container}:3000/api/health" for state in found))
     for state, answer in zip(found, answers, strict=True):
         health = answer.json()

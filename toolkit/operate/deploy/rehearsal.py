@@ -30,7 +30,7 @@ def rehearse(project: Project, docker: Docker, version: str, timeout: float) -> 
     Args:
         project: The checkout.
         docker: Docker in its folder, with the settings of the release.
-        version: The version that the application must report, if it is ours.
+        version: The version that the application must report, if it is this platform's own.
         timeout: Seconds for it to become healthy.
 
     Raises:

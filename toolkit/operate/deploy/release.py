@@ -94,8 +94,8 @@ def services(docker: Docker) -> list[str]:
     The worker comes before the application: the consumer must know a new format of jobs before the producer writes it.
     """
     config = docker.effective()["services"]
-    ours = [name for name in config if config[name]["image"] == config[WORKER]["image"]]
-    return [WORKER, APP, *(name for name in ours if name not in {WORKER, APP})]
+    own_services = [name for name in config if config[name]["image"] == config[WORKER]["image"]]
+    return [WORKER, APP, *(name for name in own_services if name not in {WORKER, APP})]
 
 
 def images_of(project: Project, docker: Docker) -> list[Image]:

@@ -170,9 +170,9 @@ class _Rotation:
         config = self._docker.effective()
         up = {state.service for state in health.container_states(self._docker, config["name"])}
         found = [name for name, spec in config["services"].items() if name in up and self._uses(spec)]
-        ours = [name for name in release.services(self._docker) if name in found]
-        others = [name for name in found if name not in ours]
-        return [name for name in (*ours, *others) if name != self._account.service]
+        released = [name for name in release.services(self._docker) if name in found]
+        others = [name for name in found if name not in released]
+        return [name for name in (*released, *others) if name != self._account.service]
 
     def _uses(self, spec: shapes.Service) -> bool:
         names = {each.name for each in self._account.secrets}

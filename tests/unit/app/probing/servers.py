@@ -22,16 +22,22 @@ async def server(
 
     The heads are appended to `heads`, in lower case.
     """
+    handlers: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            handlers.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if heads is not None:
                 heads.append(head.lower())
             await handler(reader, writer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
+        except RuntimeError as error:
+            if "closed" not in str(error):  # uvloop's error for a write to a closed transport
+                raise
         finally:
             writer.close()
 
@@ -41,6 +47,9 @@ async def server(
         yield f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
     finally:
         listening.close()
+        for task in handlers:  # a handler that never ends would keep its connection open after the loop
+            task.cancel()
+        await asyncio.gather(*handlers)
 
 
 def answers(*parts: bytes) -> Handler:

@@ -214,10 +214,10 @@ def test_check_of_contracts_fails_with_a_difference(
     problem: str, code: int,
 ) -> None:  # fmt: skip
     redis = next(each for each in contract.load(Path(tasks.__file__).parent) if each.name == "redis")
-    here, gone = (inspection.Image(name, "1:1", redis) for name in ("redis:8", "redis:9"))
+    present, missing = (inspection.Image(name, "1:1", redis) for name in ("redis:8", "redis:9"))
     verdicts = (inspection.Verdict("user"), inspection.Verdict("program", problem))
-    checked = (contract_check.Result(here, verdicts), contract_check.Result(gone, None))
-    monkeypatch.setattr(contract_check, "images", lambda *_arguments: [here, gone])
+    checked = (contract_check.Result(present, verdicts), contract_check.Result(missing, None))
+    monkeypatch.setattr(contract_check, "images", lambda *_arguments: [present, missing])
     monkeypatch.setattr(contract_check, "check", lambda *_arguments: checked)
     assert invoke("images.check-contract") == code
     printed = capsys.readouterr()

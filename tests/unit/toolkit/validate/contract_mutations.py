@@ -57,7 +57,7 @@ CONTRACT_MUTATIONS = (
     Mutation("user without write access to a folder", "contracts.writable", MONITORING, '    user: "472:0"', '    user: "472:0"\n    tmpfs: ["/tmp:mode=0755,size=1m"]', "grafana cannot write to /tmp"),
     Mutation("volume of another user", "contracts.writable", "images/tempo/contract.yml", '"10001:10001", mode', '"0:0", mode', "tempo cannot write to /var/tempo", "/var/tempo"),
     Mutation("volume without write access", "contracts.writable", "images/caddy/contract.yml", '"1777"', '"0755"', "proxy cannot write to /data/caddy", "proxy_data"),
-    Mutation("volume at another path", "contracts.writable", MONITORING, "loki_data:/loki", "loki_data:/var/lib/loki", "does not say who may write to /var/lib/loki", "/var/lib/loki"),
+    Mutation("volume at another path", "contracts.writable", MONITORING, "loki_data:/loki", "loki_data:/var/lib/loki", "has no entry in writes for /var/lib/loki", "/var/lib/loki"),
     Mutation("tmpfs of another user", "contracts.writable", BASE, "/run/rabbitmq:uid=100,gid=101", "/run/rabbitmq:uid=999,gid=999", "rabbitmq cannot write /run/rabbitmq/definitions.json", "definitions.json"),
     Mutation("read-only tmpfs", "contracts.writable", SECURITY, "/opt/kafka/config:uid=1000,gid=1000,mode=0755", "/opt/kafka/config:uid=1000,gid=1000,mode=0555", "kafka cannot write to /opt/kafka/config"),
     Mutation("read-only root without a tmpfs", "contracts.writable", SECURITY, "      - /var/run/postgresql:uid=999,gid=999,mode=0775,size=1m\n", "", "db cannot write to /var/run/postgresql: the root file system is read-only"),

@@ -13,8 +13,8 @@ SCRIPTS = Path(__file__).resolve().parents[4] / "scripts" / "container"
 
 def programs(script: Script, shell: str = "bash") -> list[str]:
     """The programs that a script starts, in order."""
-    ours = script.functions | BUILTINS[shell]
-    return [call.words[0] for call in script.calls if call.words[0] not in ours]
+    known = script.functions | BUILTINS[shell]
+    return [call.words[0] for call in script.calls if call.words[0] not in known]
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
