@@ -29,7 +29,7 @@ def test_unreadable_contract_is_reported_by_file(clone: Path) -> None:
         for check in (contracts.arguments, dockerfiles.contract):
             (problem,) = run(LazyCheckout(clone), [check]).problems
             assert (problem.file, problem.problem) == (
-                REDIS, "is not a contract: it does not have the form that images/README.md describes",
+                REDIS, "is not a contract: it does not have the format described in images/README.md",
             )  # fmt: skip
 
 
