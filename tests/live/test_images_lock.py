@@ -71,7 +71,7 @@ def test_a_moved_tag_is_reported_and_an_unreachable_registry_keeps_the_lock(regi
     failed = stack.invoke("images.lock", check=False)
     assert failed.returncode == 1
     assert "cannot resolve the digest of localhost:1/" in failed.stderr
-    assert "no lock was changed" in failed.stderr
+    assert "no lock file was changed" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert lock.read_text() == before
 

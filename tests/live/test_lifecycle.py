@@ -41,7 +41,7 @@ def plain_compose_with_an_override(stack: Stack) -> None:
     override.write_text("services:\n  app:\n    environment:\n      LOG_LEVEL: warning\n")
     stack.invoke("setup")
     stack.compose("up", "--detach", "--wait", timeout=300)
-    assert stack.health()[0] == 200
+    until(lambda: stack.health()[0] == 200, 20, "health without the toolkit")
     assert "LOG_LEVEL=warning" in stack.container("app")["Config"]["Env"]
     assert "healthy" in stack.compose("ps")
     assert stack.compose("logs", "db")

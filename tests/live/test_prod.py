@@ -243,7 +243,7 @@ def clients(client: ProxyClient) -> Iterator[Counter[int]]:
 def test_the_token_is_rotated_manually(client: ProxyClient) -> None:
     """With the documented commands: both tokens are accepted until the old one is removed from the file."""
     page, stack = "docs/operations.md", client.stack
-    add, take = code_block(stack, page, "sh", "secrets/api_token.txt").split("# … when the clients have the new one:\n")
+    add, take = code_block(stack, page, "sh", "secrets.token_hex").split("# … when the clients have the new one:\n")
 
     def accepted(token: str) -> bool:
         return client.request("/api/access", Authorization=f"Bearer {token}").status == 204
