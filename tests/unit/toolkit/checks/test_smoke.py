@@ -332,7 +332,7 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
     [
         ({"accept": (503, {"title": "The job queue is not available"}, {})}, "answered 503 instead of 202"),
         ({"result": (404, {}, {})}, "answered 404 instead of 200"),
-        ({"result": (200, {"status": "queued"}, {})}, "timeout after 0 s waiting for the probe to finish"),
+        ({"result": (200, {"status": "queued"}, {})}, "timeout after [01] s waiting for the probe to finish"),
         ({"result": (200, {"status": "failed", "http_status": None, "error": "refused"}, {})}, "returned refused"),
         ({"result": (200, {"status": "failed", "http_status": 500, "error": None}, {})}, "returned 500"),
         ({"latest": (200, {"finished_at": FINISHED}, {"X-Cache": "miss"})}, "latest state in the cache"),
@@ -343,7 +343,7 @@ def test_probe_waits_for_its_event(project: Project, monkeypatch: pytest.MonkeyP
 )
 def test_probe_fails_without_one_of_its_steps(project: Project, routes: dict[str, Route], message: str) -> None:
     with server(App(**routes)) as port, pytest.raises(CheckError, match=message):
-        hostchecks.probe(host(project, port, seconds=0.3, **UNPUBLISHED))
+        hostchecks.probe(host(project, port, seconds=1, **UNPUBLISHED))
 
 
 def test_probe_without_metrics_does_not_check_the_counter(project: Project) -> None:
