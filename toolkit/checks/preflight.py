@@ -211,7 +211,7 @@ def data_disk(subject: Subject) -> Iterator[Finding]:
     """The disk has space for the data of the services."""
     folder = Path(subject.info["DockerRootDir"])
     if not folder.exists():
-        yield Finding("data disk", Outcome.OK, f"{folder} is not on this machine, so its free space is unknown")
+        yield Finding("data disk", Outcome.SKIPPED, f"{folder} is not on this machine, so its free space is unknown")
         return
     free = shutil.disk_usage(folder).free
     if free < DATA_BYTES:

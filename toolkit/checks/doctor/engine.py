@@ -172,7 +172,7 @@ def disk(subject: Subject) -> Iterator[Finding]:
     """Docker's disk has space for missing images and for data."""
     root = Path(subject.info["DockerRootDir"])
     if not root.exists():
-        yield Finding("disk", Outcome.OK, f"{root} is not on this machine, so its free space is unknown")
+        yield Finding("disk", Outcome.SKIPPED, f"{root} is not on this machine, so its free space is unknown")
         return
     free = shutil.disk_usage(root).free
     ready = images.ready(subject.project, subject.docker)

@@ -224,7 +224,8 @@ def test_insufficient_space_for_data_is_a_warning(
 
 def test_engine_on_another_host_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "DockerRootDir": "/nowhere"})
-    assert {each.check for each in problems(project, docker)} == {"engine files"}
+    found = {each.check: each.outcome for each in problems(project, docker)}
+    assert found == {"engine files": "failed", "disk": "skipped", "data disk": "skipped"}
 
 
 @pytest.mark.parametrize(("state", "message"), [(5, "not synchronised"), (None, "not checked")])
