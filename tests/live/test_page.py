@@ -232,6 +232,8 @@ def test_a_target_is_found_among_many_with_the_keyboard(visitor: Visitor, crowd:
     expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
     expect(page.locator(".rows .row")).to_have_count(10)
     page.get_by_role("link", name="← Previous").press("Enter")
+    expect(page.get_by_text("1 to 50 of 60")).to_be_visible()
+    search.press("End")
     search.press_sequentially(" 42")
     expect(page.locator(".rows .row")).to_have_count(1)
     page.get_by_role("link", name=re.compile("down$")).first.press("Enter")
