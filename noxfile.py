@@ -127,6 +127,6 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/performance.md, measured again; `-- NAME…`."""
+    """Measure the figures of docs/performance.md; `-- NAME…` some of them, `-- compare OLD [NEW]` two results."""
     install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)
