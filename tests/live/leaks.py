@@ -170,8 +170,8 @@ def apis(stack: Stack) -> Iterator[tuple[str, Content]]:
         port, paths = APIS[service]
         for path in (*(ROOTS[service] + path for path in paths), "/metrics"):
             address = f"http://127.0.0.1:{port}{path}"
-            fetch = ("exec", "--no-TTY", service, "wget", "-q", "-T", "20", "-O", "-", address)
-            yield f"{service} {path}", stack.compose(*fetch).encode()
+            answer = stack.exec(service, "wget", "-q", "-T", "20", "-O", "-", address)
+            yield f"{service} {path}", answer.encode()
 
 
 def tasks(stack: Stack) -> Iterator[tuple[str, Content]]:
