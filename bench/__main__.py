@@ -21,6 +21,7 @@ from bench import (
     documents,
     listing,
     monitoring,
+    origin,
     overhead,
     probing,
     proxy,
@@ -31,7 +32,8 @@ from bench import (
     statistics,
 )
 from bench.figure import Figure, NotMeasuredError
-from bench.results import CHECKOUT, RESULTS, Machine, Record, Results
+from bench.origin import CHECKOUT, Machine
+from bench.results import RESULTS, Record
 from tests.live.stack import Stack
 from toolkit.core.errors import ToolkitError, require_known
 
@@ -133,7 +135,7 @@ def reusable(path: Path, machine: Machine, *, every: bool) -> dict[str, Record]:
 
 def measure(name: str, machine: Machine) -> Record | None:
     """Run a benchmark; None if it fails, whose stack trace is printed."""
-    commit, began = results.commit(), time.monotonic()
+    commit, began = origin.commit(), time.monotonic()
     figures, images, reason = list[Figure](), "", ""
     print(f"benchmark {name}", file=sys.stderr)
     try:
@@ -145,10 +147,10 @@ def measure(name: str, machine: Machine) -> Record | None:
         traceback.print_exc()
         return None
     minutes = round((time.monotonic() - began) / 60, 1)
-    return Record(machine, images, commit, results.today(), minutes, figures, reason)
+    return Record(machine, images, commit, origin.today(), minutes, figures, reason)
 
 
-def table(measured: Results, machine: Machine) -> Table:
+def table(measured: Mapping[str, Record], machine: Machine) -> Table:
     """One table of all figures."""
     shown = Table(title=f"{machine.hardware}\n{machine.software}", title_justify="left")
     for heading in ("benchmark", "figure"):
