@@ -46,7 +46,7 @@ def status(project: Project, docker: Docker) -> None:
         [(row.service, row.state, row.health, row.since, row.ports, row.memory) for row in rows],
         ["failed" if row.problem else "" for row in rows],
     )
-    unavailable.show(project, docker)
+    unavailable.show(project)
     if problems := [row.problem for row in rows if row.problem]:
         fix = "run: invoke logs --service=NAME" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"

@@ -12,7 +12,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState, by_service, container_states, parse_container
 
-PAUSE = 2.0
+PAUSE = 3.0
 """Seconds between two inspections of all containers: a failed health check of a starting container causes no event."""
 
 SETTLING = 0.1

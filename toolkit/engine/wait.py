@@ -129,7 +129,9 @@ def running_unhealthy(state: ServiceState) -> bool:
     return state.status == "running" and state.health == "unhealthy"
 
 
-def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting: Future[Result] | None = None) -> None:
+def wait(
+    docker: Docker, timeout: float, services: Sequence[str] = (), starting: Future[Result] | None = None
+) -> list[ServiceState]:
     """Wait until the services are healthy; one-shot services until they have completed.
 
     Args:
@@ -137,6 +139,9 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
         timeout: Seconds.
         services: Only these services; default: all that the configuration switches on.
         starting: A concurrent ``docker compose up``.
+
+    Returns:
+        The state of every container of the project.
 
     Raises:
         ToolkitError: a service can no longer become healthy, the timeout expired, ``starting`` failed, there is nothing
@@ -163,7 +168,7 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
                 containers.refresh()
                 continue
             if not busy and all(service.ready for service in found):
-                return
+                return containers.states
             if time.monotonic() > deadline:
                 raise timeout_error(found, timeout)
             containers.await_change(deadline)

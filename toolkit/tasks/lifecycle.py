@@ -47,9 +47,10 @@ def up(
     yes: bool = False,
 ) -> None:
     """Start and verify the stack: setup, images, services, health, smoke checks."""
+    project, docker = checkout(c)
+    docker.prefetch()
     from toolkit.operate.lifecycle import Options, up
 
-    project, docker = checkout(c)
     limit = seconds("timeout", timeout, project.timeout("up"))
     up(project, docker, Options(limit, profile, images, tuple(with_ or ()), tuple(without or ()), smoke, yes))
 
