@@ -21,8 +21,11 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes
 from toolkit.engine.queries import Queries
 
+# The arguments of `Docker.query`.
 INFORMATION = ("info", "--format", "{{json .}}")
-CONFIGURATION = ("config", "--format", "json")
+CONFIGURATION = ("compose", "config", "--format", "json")
+EVERY_GROUP = ("compose", "--profile", "*", "config", "--format", "json")
+HASHES = ("compose", "config", "--hash", "*")
 
 INSTALL = "install Docker Engine 25 or newer, or run scripts/quickstart.sh on Debian and Ubuntu"
 INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-compose-plugin or docker-compose)"
@@ -225,8 +228,7 @@ class Docker:
         Raises:
             ToolkitError: Compose cannot read the files.
         """
-        groups = ("--profile", "*") if every_group else ()
-        result = self.query("compose", *groups, *CONFIGURATION, env=env)
+        result = self.query(*(EVERY_GROUP if every_group else CONFIGURATION), env=env)
         config: shapes.Configuration = json.loads(self.check(result, "read the compose files").stdout)
         return config
 
@@ -254,11 +256,12 @@ class Docker:
             found = {}
         return found
 
-    def prefetch(self) -> None:
-        """Start the queries that most tasks need, so that they run while the modules of the task are imported."""
-        configuration = (("compose", *CONFIGURATION),) if (self.root / ".env").exists() else ()
-        for args in (INFORMATION, *configuration):
-            self._queries.start(self._key(args), partial(self, *args))
+    def prefetch(self, *queries: tuple[str, ...]) -> None:
+        """Start each `query` in the background, for instance while the modules of a task are imported."""
+        for args in queries:
+            # The compose files cannot be read without settings.
+            if args[0] != "compose" or (self.root / ".env").exists():
+                self._queries.start(self._key(args), partial(self, *args))
 
     def query(self, *args: str, env: Mapping[str, str | None] | None = None) -> Result:
         """The result of a command that changes nothing. A successful one is cached until .env changes."""

@@ -88,6 +88,8 @@ class ServiceState:
     error: str
     """The reason why the engine could not start it."""
     ports: tuple[Port, ...]
+    pid: int = 0
+    """The main process on the engine's host; 0 while it does not run."""
     health_url: str = ""
     """See `HEALTH_URL`; empty for a container with a health check of its own."""
 
@@ -194,6 +196,7 @@ def parse_container(container: shapes.Container) -> ServiceState:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         ports=tuple(published_ports(container)),
+        pid=int(state.get("Pid") or 0),
         health_url=health_url,
     )
 

@@ -47,8 +47,10 @@ def up(
     yes: bool = False,
 ) -> None:
     """Start and verify the stack: setup, images, services, health, smoke checks."""
+    from toolkit.engine.compose import CONFIGURATION, INFORMATION
+
     project, docker = checkout(c)
-    docker.prefetch()
+    docker.prefetch(INFORMATION, CONFIGURATION)
     from toolkit.operate.lifecycle import Options, up
 
     limit = seconds("timeout", timeout, project.timeout("up"))

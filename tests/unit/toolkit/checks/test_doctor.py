@@ -66,7 +66,6 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     config = configuration(app=app)
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout=config)
-    docker.on("compose", "config", "--quiet")
     docker.on("compose", "config", "--hash", stdout="app 1234\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
@@ -386,13 +385,16 @@ def test_shell_variable_with_the_same_value_is_ok(
 
 
 def test_invalid_compose_files_fail(project: Project, docker: FakeDocker) -> None:
-    docker.on("compose", "config", "--quiet", code=1, stderr='service "ap" has neither an image nor a build context')
-    assert "has neither an image" in only(project, docker, "compose files", "failed").detail
+    docker.on("compose", "config", code=1, stderr='service "ap" has neither an image nor a build context')
+    found = problems(project, docker)
+    [failed] = [each for each in found if each.outcome == "failed"]
+    assert (failed.check, "has neither an image" in failed.detail) == ("compose files", True)
+    assert all("not checked: cannot read the compose files" in each.detail for each in found if each is not failed)
 
 
-def test_warning_of_compose_is_reported(project: Project, docker: FakeDocker) -> None:
+def test_warning_of_compose_is_reported(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     warning = 'time="2026-01-02T03:04:05Z" level=warning msg="The \\"X\\" variable is not set."\n'
-    docker.on("compose", "config", "--quiet", stderr=warning)
+    docker.on("compose", "config", "--format", stdout=configuration(**services), stderr=warning)
     assert only(project, docker, "compose files", "warning").detail == 'The "X" variable is not set.'
 
 

@@ -55,7 +55,6 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     }
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
-    docker.on("compose", "config", "--quiet")
     docker.on("compose", "config", "--hash", stdout="app 1\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
