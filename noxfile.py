@@ -87,9 +87,9 @@ def live(session: nox.Session) -> None:
 
 @nox.session
 def drills(session: nox.Session) -> None:
-    """Run the drills, long fault runs, and print a table of their outcomes."""
+    """Run the drills, long fault runs, and write the tables of docs/reliability.md."""
     install(session, "live")
-    session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
+    session.run("pytest", "tests/live/drills", "-m", "drill", "--store", *session.posargs)
 
 
 @nox.session(name="ci-pulled")
@@ -127,6 +127,6 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/performance.md, measured again; `-- NAME…`."""
+    """Measure the figures of docs/performance.md; `-- NAME…` some of them, `-- compare OLD [NEW]` two results."""
     install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from statistics import median
 
+from bench.figure import Figure
 from tests.live.alerts import AlertReceiver, wait_until_quiet
 from tests.live.faults import killed
 from tests.live.stack import Stack
@@ -16,8 +16,8 @@ ALERTS = (("PostgresDown", "db"), ("RedisDown", "redis"), ("KafkaDown", "kafka")
 SETTINGS = {"ALERT_RECEIVERS": AlertReceiver.CHANNELS}
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line: seconds from kill to firing alert, and from restart to resolved alert."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Seconds from kill to firing alert, and from restart to resolved alert."""
     stack.invoke("up", "--without=monitoring", "--no-smoke", timeout=900)
     fired: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
     resolved: dict[str, list[float]] = {name: [] for name, _ in ALERTS}
@@ -32,10 +32,6 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
                 restarted = time.time()
             resolved[name].append(receiver.wait(alert, "resolved", restarted, WITHIN).at - restarted)
     for name, service in ALERTS:
-        yield f"{service} killed → {name} at the receiver, of {ROUNDS}", summary(fired[name])
-        yield f"{service} restarted → {name} resolved at the receiver", summary(resolved[name])
-
-
-def summary(seconds: list[float]) -> str:
-    """Median and maximum."""
-    return f"median {median(seconds):.1f} s, max {max(seconds):.1f} s"
+        yield Figure(f"{service}-fired", f"{service} killed → {name} at the receiver", "s", fired[name])
+        label = f"{service} restarted → {name} resolved at the receiver"
+        yield Figure(f"{service}-resolved", label, "s", resolved[name])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from typing import Any
 
 import requests
 
+from bench.figure import Figure, NotMeasuredError
 from tests.live.stack import Stack
 from toolkit.checkout.dashboards import PanelQuery, load, queries_of
 
@@ -24,18 +24,17 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line, after a minute of traffic."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """The load time of each dashboard, after a minute of traffic."""
+    stack.invoke("images.prepare", timeout=900)
+    if "grafana" not in stack.configured():
+        raise NotMeasuredError("the images in use have no Grafana")
     stack.invoke("up", "--no-smoke", timeout=900)
-    if "grafana" not in stack.services():
-        yield "load time of each dashboard", "not measured: the images in use have no grafana"
-        return
     stack.invoke("demo", "--seconds=60", "--rate=10", timeout=150)
     for model in load(stack.root).values():
         queries = [query for query in queries_of(model) if query.datasource in FORMS]
-        times = sorted(load_seconds(stack, model["uid"], queries) for _ in range(ROUNDS))
-        label = f"dashboard {model['uid']}, {len(queries)} queries"
-        yield label, f"median {median(times):.2f} s, max {times[-1]:.2f} s"
+        seconds = [load_seconds(stack, model["uid"], queries) for _ in range(ROUNDS)]
+        yield Figure(model["uid"], f"dashboard {model['uid']}, {len(queries)} queries", "s", seconds)
 
 
 def load_seconds(stack: Stack, uid: str, queries: list[PanelQuery]) -> float:

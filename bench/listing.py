@@ -7,9 +7,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
+from bench.figure import Figure
 from bench.measure import measured
+from bench.pairs import ratio
 from tests.live.stack import CHECKOUT
 
 ROUNDS = 15
@@ -22,14 +23,14 @@ def nothing(c):
 """
 
 
-def rows() -> Iterator[tuple[str, str]]:
-    """Label and value of each line; the two alternate, and the ratio is taken per pair."""
+def figures() -> Iterator[Figure]:
+    """The two alternate, and the ratio is taken per pair."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tasks.py").write_text(EMPTY)
         pairs = [(listing(CHECKOUT), listing(Path(folder))) for _ in range(ROUNDS)]
-    yield "invoke --list", f"{median(ours for ours, _ in pairs) * 1000:.0f} ms"
-    yield "invoke --list of one empty task", f"{median(empty for _, empty in pairs) * 1000:.0f} ms"
-    yield "ratio", f"{median(ours / empty for ours, empty in pairs):.2f} x"
+    yield Figure("list", "`invoke --list`", "ms", [ours * 1000 for ours, _ in pairs])
+    yield Figure("empty", "`invoke --list` of one empty task", "ms", [empty * 1000 for _, empty in pairs], "neither")
+    yield ratio("ratio", "`invoke --list` ÷ that of one empty task", pairs, float)
 
 
 def listing(folder: Path) -> float:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 import yaml
 
+from bench.figure import Figure
 from bench.prometheus import value, values
 from tests.live.stack import Stack
 
 SETTLE = 60
 WINDOW = 180
 """Seconds that are measured, after the settling time."""
+PART = 30
+"""Seconds of a sample in this window."""
 RATE = 10
-"""Requests a second of the demo load."""
+"""Requests per second of the demo load."""
 MB = 1e6
 DAY = 86400.0
 SCRAPING = re.compile("prometheus|.*-exporter")
@@ -31,25 +34,27 @@ VOLUMES = {"loki": "loki_data", "victorialogs": "victorialogs_data", "tempo": "t
 
 @dataclass(frozen=True)
 class Usage:
-    """Maximum memory in bytes and CPU time in seconds a second, by service."""
+    """Maximum memory in bytes and CPU time in seconds per second, by service."""
 
     memory: Mapping[str, float]
     cpu: Mapping[str, float]
 
     @classmethod
-    def of(cls, stack: Stack, services: list[str]) -> Usage:
-        """Usage in the last window, as container-exporter reads it from the control groups."""
-        chosen = f'service=~"{"|".join(services)}"'
-        memory = f"max by (service) (max_over_time(container_memory_working_set_bytes{{{chosen}}}[{WINDOW}s]))"
-        cpu = f"sum by (service) (rate(container_cpu_usage_seconds_total{{{chosen}}}[{WINDOW}s]))"
+    def of(cls, stack: Stack, ago: float) -> Usage:
+        """Usage in a part of the window that ended some seconds ago, as container-exporter reads it."""
+        part = f"[{PART}s] offset {ago:g}s"
+        memory = f"max by (service) (max_over_time(container_memory_working_set_bytes{part}))"
+        cpu = f"sum by (service) (rate(container_cpu_usage_seconds_total{part}))"
         return cls(values(stack, memory, "service"), values(stack, cpu, "service"))
 
-    def __str__(self) -> str:
-        return f"{sum(self.memory.values()) / MB:.0f} MB, {sum(self.cpu.values()) * 100:.1f} % of a core"
+    @classmethod
+    def in_window(cls, stack: Stack) -> list[Usage]:
+        """Usage in each part of the last window."""
+        return [cls.of(stack, ago) for ago in range(0, WINDOW, PART)]
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line. Kafka's agent and RabbitMQ's plugin run inside the brokers and are not counted."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Cost idle and under load. Kafka's agent and RabbitMQ's plugin run inside the brokers and are not counted."""
     stack.invoke("setup", "--profile=dev")
     stack.invoke("images.prepare", timeout=900)
     enable_snapshots(stack)
@@ -57,28 +62,44 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     services = monitoring(stack)
 
     time.sleep(SETTLE + WINDOW)
-    idle = Usage.of(stack, services)
+    idle = Usage.in_window(stack)
     with stack.start("demo", f"--seconds={SETTLE + WINDOW + 60}", f"--rate={RATE}") as demo:
         time.sleep(SETTLE)
         before = {name: size(stack, VOLUMES[store]) for name, store in stores(stack).items()}
         raw = value(stack, "sum(container_log_bytes)")
         time.sleep(WINDOW)
-        busy = Usage.of(stack, services)
+        busy = Usage.in_window(stack)
         grown = {name: size(stack, VOLUMES[store]) - before[name] for name, store in stores(stack).items()}
         raw = value(stack, "sum(container_log_bytes)") - raw
         demo.terminate()
 
-    yield f"the {len(services)} services of monitoring, idle", str(idle)
-    yield f"the same under {RATE} requests a second", str(busy)
-    for service in sorted(services, key=lambda each: -busy.memory.get(each, 0)):
-        memory, cpu = busy.memory.get(service, 0) / MB, busy.cpu.get(service, 0)
-        yield f"  {service}", f"{memory:.0f} MB, {cpu * 100:.1f} % of a core"
-    scraping = sum(cpu for service, cpu in busy.cpu.items() if SCRAPING.fullmatch(service))
+    yield from total("stack", "the whole stack, idle", idle, sorted(idle[0].memory))
+    yield from total("monitoring", f"the {len(services)} services of monitoring, idle", idle, services)
+    busy_label = f"the {len(services)} services of monitoring, {RATE} requests per second"
+    yield from total("monitoring-busy", busy_label, busy, services)
+    scraping = [service for service in services if SCRAPING.fullmatch(service)]
     samples = value(stack, f"sum(rate(prometheus_tsdb_head_samples_appended_total[{WINDOW}s]))")
-    series = value(stack, "prometheus_tsdb_head_series")
-    yield "prometheus and exporters", f"{scraping * 100:.1f} % of a core for {samples:.0f} samples a second"
-    yield "time series", f"{series:.0f}"
+    cpu = cpu_percent(busy, scraping)
+    yield Figure("scraping-cpu", f"Prometheus and exporters, {RATE} requests per second: CPU", "% of a core", cpu)
+    yield Figure("samples", "samples", "per s", [samples])
+    yield Figure("series", "time series", "", [value(stack, "prometheus_tsdb_head_series")])
     yield from stored(stack, samples, grown, raw)
+    for service in services:
+        yield from total(service, f"{service}, {RATE} requests per second", busy, [service], detail=True)
+
+
+def total(
+    key: str, label: str, usages: Sequence[Usage], services: Sequence[str], *, detail: bool = False
+) -> Iterator[Figure]:
+    """Memory and CPU time of services together."""
+    memory = [sum(each.memory.get(service, 0) for service in services) / MB for each in usages]
+    yield Figure(f"{key}-memory", f"{label}: memory", "MB", memory, detail=detail)
+    yield Figure(f"{key}-cpu", f"{label}: CPU", "% of a core", cpu_percent(usages, services), detail=detail)
+
+
+def cpu_percent(usages: Sequence[Usage], services: Sequence[str]) -> list[float]:
+    """CPU time of services in percent of a core."""
+    return [sum(each.cpu.get(service, 0) for service in services) * 100 for each in usages]
 
 
 def monitoring(stack: Stack) -> list[str]:
@@ -100,24 +121,23 @@ def effective(stack: Stack, service: str) -> dict[str, Any]:
     return config
 
 
-def stored(stack: Stack, samples: float, grown: Mapping[str, float], raw: float) -> Iterator[tuple[str, str]]:
+def stored(stack: Stack, samples: float, grown: Mapping[str, float], raw: float) -> Iterator[Figure]:
     """Bytes a day at this load and the total at the configured retention, extrapolated from minutes."""
     chunks, index, count = snapshot(stack)
     # A block of two hours has an index of its own; compacted blocks take less.
     metrics = samples * DAY * chunks / count + 12 * index
     days = retention(stack)
-    yield "metrics: chunks of a sample", f"{chunks / count:.2f} bytes"
-    yield "metrics stored a day", needs(metrics, days["metrics"])
-    yield "log files of the engine, a day", f"{raw * DAY / WINDOW / MB:.0f} MB"
+    yield Figure("sample-bytes", "metrics: chunks of a sample", "bytes", [chunks / count])
+    yield from needs("metrics", "metrics", metrics, days["metrics"])
+    yield Figure("log-files", "log files of the engine, a day", "MB", [raw * DAY / WINDOW / MB])
     for name, store in stores(stack).items():
-        yield f"{name} stored a day ({store})", needs(grown[name] * DAY / WINDOW, days[name])
-    if "tempo" not in stack.services():
-        yield "traces stored a day", "not measured: the images in use have no tempo, and jaeger stores traces in memory"
+        yield from needs(name, f"{name} ({store})", grown[name] * DAY / WINDOW, days[name])
 
 
-def needs(daily: float, days: float) -> str:
+def needs(key: str, label: str, daily: float, days: float) -> Iterator[Figure]:
     """Megabytes a day, and gigabytes at a retention of so many days."""
-    return f"{daily / MB:.0f} MB, so {days:g} days take {daily * days / 1e9:.2f} GB"
+    yield Figure(f"{key}-day", f"{label} stored a day, {RATE} requests per second", "MB", [daily / MB])
+    yield Figure(f"{key}-retained", f"{label} stored in {days:g} days", "GB", [daily * days / 1e9])
 
 
 def retention(stack: Stack) -> dict[str, float]:

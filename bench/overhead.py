@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import yaml
 
+from bench.figure import Figure
 from bench.load import closed_loop
-from bench.pairs import Measurement, alternate, difference, figures, ratio, under_load
+from bench.pairs import Measurement, alternate, difference, figures_of, ratio, under_load
 from tests.live.stack import Stack, until
 
 CORES = 0.5
@@ -16,16 +17,17 @@ monitoring, so that its own work is the bottleneck."""
 TARGET = "http://app:3000/api/health/live"
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Each variant, and their pairs."""
     override = {"services": {"app": {"deploy": {"resources": {"limits": {"cpus": str(CORES)}}}}}}
     (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
     stack.invoke("up", "--no-smoke", timeout=900)
     pairs = alternate(lambda monitored: measure(stack, monitored))
-    yield from figures(f"{CORES:g} cores with monitoring", [on for on, _ in pairs])
-    yield from figures(f"{CORES:g} cores without", [off for _, off in pairs])
-    yield "throughput with ÷ without", ratio(pairs, lambda each: each.closed_loop.rate)
-    yield "p99 with monitoring, minus p99 without", difference(pairs, 0.99)
+    yield from figures_of("with", f"{CORES:g} cores with monitoring", [on for on, _ in pairs])
+    yield from figures_of("without", f"{CORES:g} cores without monitoring", [off for _, off in pairs])
+    label = "requests per second, with ÷ without monitoring"
+    yield ratio("rate-ratio", label, pairs, lambda each: each.closed_loop.rate, "more")
+    yield difference("p99-added", "p99 latency added by monitoring", pairs, 0.99)
 
 
 def measure(stack: Stack, monitored: bool) -> Measurement:

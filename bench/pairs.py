@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TypeVar
 
+from bench.figure import Better, Figure
 from bench.load import LoadResult, Tls, closed_loop, constant_rate
 
 ROUNDS = 5
@@ -49,20 +49,20 @@ def alternate(measure: Callable[[bool], T]) -> Pairs[T]:
     return pairs
 
 
-def figures(name: str, rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """The lines about one variant."""
-    yield f"requests a second, {name}", f"{median(each.closed_loop.rate for each in rounds):.0f}"
-    p50, p99 = (median(each.latency_ms(share) for each in rounds) for share in (0.5, 0.99))
-    yield f"latency at {RATE:.0f} requests a second, {name}", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+def figures_of(key: str, name: str, rounds: Sequence[Measurement]) -> Iterator[Figure]:
+    """The figures of one variant."""
+    rates = [each.closed_loop.rate for each in rounds]
+    yield Figure(f"{key}-rate", f"requests per second, {name}", "per s", rates, "more")
+    for quantile, share in (("p50", 0.5), ("p99", 0.99)):
+        label = f"{quantile} latency at {RATE:.0f} requests per second, {name}"
+        yield Figure(f"{key}-{quantile}", label, "ms", [each.latency_ms(share) for each in rounds])
 
 
-def ratio(pairs: Pairs[T], figure: Callable[[T], float]) -> str:
-    """The first of a pair ÷ the second: median and range."""
-    ratios = [figure(first) / figure(second) for first, second in pairs]
-    return f"{median(ratios):.3f} x (of {len(ratios)}: {min(ratios):.3f} to {max(ratios):.3f})"
+def ratio(key: str, label: str, pairs: Pairs[T], value: Callable[[T], float], better: Better = "less") -> Figure:
+    """The first of a pair ÷ the second."""
+    return Figure(key, label, "", [value(first) / value(second) for first, second in pairs], better)
 
 
-def difference(pairs: Pairs[Measurement], share: float) -> str:
-    """The latency of the first of a pair minus that of the second: median and range."""
-    differences = [first.latency_ms(share) - second.latency_ms(share) for first, second in pairs]
-    return f"{median(differences):+.2f} ms (of {len(differences)}: {min(differences):+.2f} to {max(differences):+.2f})"
+def difference(key: str, label: str, pairs: Pairs[Measurement], share: float) -> Figure:
+    """The latency of the first of a pair minus that of the second."""
+    return Figure(key, label, "ms", [first.latency_ms(share) - second.latency_ms(share) for first, second in pairs])

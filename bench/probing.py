@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
-from statistics import median
 from typing import cast
 
 import uvloop
 
+from bench.figure import Figure
+from bench.pairs import ratio
 from tests.live import pipeline
 from tests.live.stack import Stack, free_ports, until
 
@@ -81,19 +82,20 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
 """
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line: the bare loop, the worker, and their ratio."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """The bare loop, the worker, and their ratio."""
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
-    rates: list[tuple[float, float]] = []
+    pairs: list[tuple[float, float]] = []
     with answering(stack) as target:
         watched = [pipeline.add_target(stack, target.url, enabled=False) for _ in range(TARGETS)]
         for _ in range(ROUNDS):
             worker = stack.container("worker")["Id"]
             bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
-            rates.append((bare, jobs_per_second(stack, target, watched)))
-    yield f"probes a second, bare loop, median of {ROUNDS}", f"{median(bare for bare, _ in rates):.0f}"
-    yield f"probes a second, worker, median of {ROUNDS}", f"{median(worker for _, worker in rates):.0f}"
-    yield "worker to bare loop, median of the ratios", f"{median(worker / bare for bare, worker in rates):.2f}x"
+            pairs.append((jobs_per_second(stack, target, watched), bare))
+    bare_label = "probes per second, bare loop of the same HTTP client"
+    yield Figure("worker", "probes per second, one worker", "per s", [worker for worker, _ in pairs], "more")
+    yield Figure("bare", bare_label, "per s", [bare for _, bare in pairs], "more")
+    yield ratio("ratio", "worker ÷ bare loop", pairs, float, "more")
 
 
 def jobs_per_second(stack: Stack, target: Target, watched: Sequence[str]) -> float:

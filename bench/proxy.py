@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.figure import Figure
 from bench.load import Tls
-from bench.pairs import Measurement, alternate, difference, figures, ratio, under_load
+from bench.pairs import Measurement, alternate, difference, figures_of, ratio, under_load
 from tests.live.stack import Stack
 
 SETTINGS = {"DOMAIN": "netmon.localhost"}
@@ -22,8 +23,8 @@ services:
 """Publishes the application on a port of its own, for direct requests."""
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Each variant, and their pairs."""
     (stack.root / "docker-compose.override.yml").write_text(PUBLISHED)
     stack.invoke("up", "--profile=prod", "--no-smoke", timeout=900)
     front = stack.proxy()
@@ -36,8 +37,9 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
         return under_load(f"http://127.0.0.1:{front.https_port}", paths, Tls(front.ssl_context(), front.domain))
 
     pairs = alternate(measure)
-    yield from figures("through the proxy", [proxied for proxied, _ in pairs])
-    yield from figures("directly", [direct for _, direct in pairs])
-    yield "throughput through the proxy ÷ directly", ratio(pairs, lambda each: each.closed_loop.rate)
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        yield f"{name} through the proxy, minus {name} directly", difference(pairs, share)
+    yield from figures_of("proxied", "HTTPS through the proxy", [proxied for proxied, _ in pairs])
+    yield from figures_of("direct", "directly", [direct for _, direct in pairs])
+    label = "requests per second, through the proxy ÷ directly"
+    yield ratio("rate-ratio", label, pairs, lambda each: each.closed_loop.rate, "more")
+    for quantile, share in (("p50", 0.5), ("p99", 0.99)):
+        yield difference(f"{quantile}-added", f"{quantile} latency added by the proxy", pairs, share)

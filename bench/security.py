@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 
 import yaml
 
+from bench.figure import Figure
 from bench.measure import measured
-from bench.pairs import Measurement, alternate, figures, ratio, under_load
+from bench.pairs import Measurement, alternate, figures_of, ratio, under_load
 from tests.live.stack import Stack
 
 SETTINGS = {"DOMAIN": "netmon.localhost"}
@@ -45,19 +45,21 @@ class Round:
     load: Measurement
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Each variant, and their pairs."""
     add_profile(stack)
     (stack.root / "docker-compose.override.yml").write_text(OVERRIDE)
     stack.invoke("setup", f"--profile={HARDENED}")
     stack.invoke("images.prepare", timeout=900)
     pairs = alternate(lambda hardened: measure(stack, HARDENED if hardened else PLAIN))
-    for name, rounds in (("with the layers", [on for on, _ in pairs]), ("without", [off for _, off in pairs])):
-        yield f"from empty volumes to healthy, {name}", f"{median(each.start for each in rounds):.1f} s"
-        yield from figures(f"{CORES:g} cores {name}", [each.load for each in rounds])
-    yield "start with ÷ without", ratio(pairs, lambda each: each.start)
-    yield "throughput with ÷ without", ratio(pairs, lambda each: each.load.closed_loop.rate)
-    yield "p99 with ÷ without", ratio(pairs, lambda each: each.load.latency_ms(0.99))
+    for key, rounds in (("with", [on for on, _ in pairs]), ("without", [off for _, off in pairs])):
+        name = f"{key} the layers secrets and security"
+        yield Figure(f"{key}-start", f"from empty volumes to healthy, {name}", "s", [each.start for each in rounds])
+        yield from figures_of(key, f"{CORES:g} cores, {name}", [each.load for each in rounds])
+    yield ratio("start-ratio", "start, with ÷ without the layers", pairs, lambda each: each.start)
+    label = "requests per second, with ÷ without the layers"
+    yield ratio("rate-ratio", label, pairs, lambda each: each.load.closed_loop.rate, "more")
+    yield ratio("p99-ratio", "p99 latency, with ÷ without the layers", pairs, lambda each: each.load.latency_ms(0.99))
 
 
 def add_profile(stack: Stack) -> None:

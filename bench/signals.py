@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from bench import line_to_query
+from bench.figure import Figure
 from tests.live.stack import Stack
 
 LINES = 40
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """The latency of each line, idle and under the demo load."""
     stack.invoke("up", "--no-smoke", timeout=900)
-    store = "loki" if "loki" in stack.services() else "victorialogs"
-    yield f"stdout → returned by {store}, idle, {LINES} lines", summary(measure(stack, store))
+    store = stack.store("logs")
+    yield Figure("idle", f"line on stdout → returned by a query of {store}, idle", "s", measure(stack, store))
     with stack.start("demo", "--seconds=120") as demo:
-        yield f"stdout → returned by {store}, under demo, {LINES} lines", summary(measure(stack, store))
+        yield Figure("demo", f"line on stdout → returned by a query of {store}, under demo", "s", measure(stack, store))
         demo.terminate()
 
 
@@ -29,8 +29,3 @@ def measure(stack: Stack, store: str) -> list[float]:
     worker = stack.container("worker")["Id"]
     latencies: list[float] = json.loads(stack.docker("exec", worker, "python", "-c", program, store, str(LINES)))
     return latencies
-
-
-def summary(seconds: list[float]) -> str:
-    """Median and maximum."""
-    return f"median {median(seconds):.2f} s, max {max(seconds):.2f} s"

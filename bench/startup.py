@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from statistics import median
 
 import yaml
 
+from bench.figure import Figure
 from bench.measure import CORES, Span, measured
 from tests.live.stack import Stack
 
@@ -20,8 +20,8 @@ SLOW_EXCEPTIONS = {"db": {"interval": "10s"}, "redis": {"interval": "10s"}}
 NEEDED = {"app": ("db",), "worker": ("db", "rabbitmq")}
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line. The images must be present; every start is on empty volumes."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Each way to start, and the limits. The images must be present; every start is on empty volumes."""
     stack.invoke("up", "--no-smoke", timeout=900)
     services = sorted(stack.services())
     effective = json.loads(stack.compose("config", "--format=json"))["services"]
@@ -56,15 +56,18 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     stack.invoke("setup")
 
     floor = max(slowest, share)
-    yield "invoke up --no-smoke, all healthy", f"{median(ours):.1f} s"
-    yield "invoke up, all healthy and smoke green", f"{median(verified):.1f} s"
-    yield "slowest chain of services started alone", f"{slowest:.1f} s"
-    yield f"all start-up CPU ÷ {CORES} cores", f"{share:.1f} s"
-    yield "up ÷ the larger of these two", f"{median(ours) / floor:.2f} x"
-    yield "plain docker compose up -d --wait", f"{median(plain):.1f} s ({median(plain) / median(ours):.2f} x ours)"
-    yield "the same with a check every 30 s", f"{slow.wall:.1f} s ({slow.wall / median(ours):.2f} x ours)"
+    yield Figure("up", "`invoke up --no-smoke`: all services healthy", "s", ours)
+    yield Figure("verified", "`invoke up`: all services healthy, every smoke check passed", "s", verified)
+    yield Figure("plain", "plain `docker compose up --detach --wait` with the same files", "s", plain)
+    ratios = [our / their for our, their in zip(ours, plain, strict=True)]
+    yield Figure("ratio", "`invoke up --no-smoke` ÷ plain `docker compose up --detach --wait`", "", ratios)
+    yield Figure("slow-checks", "plain `docker compose up`, a health check every 30 s", "s", [slow.wall], "neither")
+    yield Figure("slowest", "slowest chain of services started alone", "s", [slowest])
+    yield Figure("cpu", f"CPU time of all services started alone ÷ {CORES} cores", "s", [share])
+    yield Figure("floor-ratio", "`invoke up --no-smoke` ÷ the larger of these two", "", [each / floor for each in ours])
     for service, span in alone.items():
-        yield f"  {service} alone", f"{span.wall:.1f} s, {span.cpu:.1f} s of CPU"
+        yield Figure(f"alone-{service}", f"{service} alone", "s", [span.wall], detail=True)
+        yield Figure(f"alone-{service}-cpu", f"{service} alone, CPU time", "s", [span.cpu], detail=True)
 
 
 def slow_checks(services: list[str]) -> str:

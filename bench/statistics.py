@@ -13,12 +13,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from statistics import median
 from typing import IO, cast
 from urllib.parse import urlsplit
 
 import yaml
 
+from bench.figure import Figure
 from bench.load import Connection, LoadResult, closed_loop
 from bench.pairs import CONNECTIONS, ROUNDS, SECONDS, Pairs, ratio
 from bench.probing import JOBS, answering, jobs_per_second
@@ -138,8 +138,8 @@ asyncio.run(main(int(sys.argv[1]), sys.argv[2:]))
 """
 
 
-def rows(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Label and value of each line."""
+def figures(stack: Stack) -> Iterator[Figure]:
+    """Latencies over HTTP and of the query alone, and memory before and after."""
     (stack.root / "docker-compose.override.yml").write_text(yaml.safe_dump(ONE_PROCESS))
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
     time.sleep(SETTLE)
@@ -160,16 +160,17 @@ def rows(stack: Stack) -> Iterator[tuple[str, str]]:
     raw, rolled = queries(stack, targets)
 
     name = f"statistics of 24 h, {RESULTS:,} results stored"
-    yield f"{name}, uncached", figure([uncached for uncached, _ in pairs])
-    yield f"{name}, cached", figure([cached for _, cached in pairs])
-    yield "  p50, uncached ÷ cached", ratio(pairs, lambda each: each.quantile(0.5))
-    yield "  p99, uncached ÷ cached", ratio(pairs, lambda each: each.quantile(0.99))
-    yield "their query alone, from raw results", figure([raw])
-    yield "their query alone, from rollups", figure([rolled])
-    yield "  p50, from raw results ÷ from rollups", f"{raw.quantile(0.5) / rolled.quantile(0.5):.3f} x"
+    yield from quantiles("uncached", f"{name}, uncached", [uncached for uncached, _ in pairs])
+    yield from quantiles("cached", f"{name}, cached", [cached for _, cached in pairs])
+    yield ratio("p50-ratio", "p50, uncached ÷ cached", pairs, lambda each: each.quantile(0.5), "neither")
+    yield ratio("p99-ratio", "p99, uncached ÷ cached", pairs, lambda each: each.quantile(0.99), "neither")
+    yield from quantiles("raw-query", "their query alone, from raw results", [raw])
+    yield from quantiles("rollup-query", "their query alone, from rollups", [rolled])
     answers = len(load.latencies) + sum(len(each.latencies) for pair in pairs for each in pair)
-    yield f"memory of the application, idle and after {answers} responses", f"{idle['app']:.0f}, {loaded:.0f} MiB"
-    yield f"memory of the worker, idle and after {JOBS} probes", f"{idle['worker']:.0f}, {probed:.0f} MiB"
+    yield Figure("app-idle", "memory of the application, idle", "MiB", [idle["app"]])
+    yield Figure("app-loaded", f"memory of the application after {answers:,} responses", "MiB", [loaded])
+    yield Figure("worker-idle", "memory of a worker, idle", "MiB", [idle["worker"]])
+    yield Figure("worker-loaded", f"memory of a worker after {JOBS:,} probes", "MiB", [probed])
 
 
 def fill(stack: Stack) -> None:
@@ -264,7 +265,8 @@ def sequential(seconds: Sequence[float]) -> LoadResult:
     return LoadResult(len(seconds) / sum(seconds), sorted(seconds))
 
 
-def figure(rounds: Sequence[LoadResult]) -> str:
-    """The median p50 and p99 of the rounds, in milliseconds."""
-    p50, p99 = (median(each.quantile(share) for each in rounds) * 1000 for share in (0.5, 0.99))
-    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+def quantiles(key: str, label: str, rounds: Sequence[LoadResult]) -> Iterator[Figure]:
+    """The p50 and the p99 of each round."""
+    for quantile, share in (("p50", 0.5), ("p99", 0.99)):
+        samples = [each.quantile(share) * 1000 for each in rounds]
+        yield Figure(f"{key}-{quantile}", f"{label}, {quantile}", "ms", samples)

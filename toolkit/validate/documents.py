@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 
 from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
@@ -39,12 +40,13 @@ def make(checkout: Checkout) -> None:
     """Write the tables of every document."""
     for document, maker in DOCUMENTS.items():
         path = checkout.root / document
-        text = path.read_text(encoding="utf-8")
+        made = generate(path.read_text(encoding="utf-8"), partial(maker, checkout))
+        path.write_text(made, encoding="utf-8")
 
-        def made(part: re.Match[str], maker: Maker = maker) -> str:
-            return part[1] + maker(checkout, part["name"]) + part[4]
 
-        path.write_text(PART.sub(made, text), encoding="utf-8")
+def generate(text: str, maker: Callable[[str], str]) -> str:
+    """The text of a document with its tables replaced by those that a function returns by name."""
+    return PART.sub(lambda part: part[1] + maker(part["name"]) + part[4], text)
 
 
 def security(checkout: Checkout, name: str) -> str:
