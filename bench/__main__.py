@@ -60,7 +60,7 @@ def on_a_stack(figures: Callable[[Stack], Iterable[Figure]], settings: Mapping[s
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "listing": lambda: (listing.figures(), ""),
+    "listing": on_a_stack(listing.figures),
     "startup": on_a_stack(startup.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),
