@@ -30,6 +30,7 @@ from bench import (
     signals,
     startup,
     statistics,
+    targets,
 )
 from bench.figure import Figure, NotMeasuredError
 from bench.origin import CHECKOUT, Machine
@@ -68,6 +69,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "overhead": on_a_stack(overhead.figures),
     "probing": on_a_stack(probing.figures, probing.SETTINGS),
     "statistics": on_a_stack(statistics.figures, statistics.SETTINGS),
+    "targets": on_a_stack(targets.figures, targets.SETTINGS),
     "proxy": on_a_stack(proxy.figures, proxy.SETTINGS),
     "security": on_a_stack(security.figures, security.SETTINGS),
     "dashboards": on_a_stack(dashboards.figures),
