@@ -47,9 +47,9 @@ def figures(stack: Stack) -> Iterator[Figure]:
                     machine.invoke("up")
                     warm.append(time.monotonic() - began)
         yield Figure(way, f"`scripts/quickstart.sh --yes`, {images}", "s", total)
-        for name, seconds in phases.items():
+        for name, samples in phases.items():
             key = f"{way}-{name.partition(' ')[0]}"
-            yield Figure(key, f"{name}, {images}", "s", seconds, detail=True)
+            yield Figure(key, f"{name}, {images}", "s", samples, detail=True)
     yield Figure("warm", "`invoke down`, then `invoke up`: all services healthy, every smoke check passed", "s", warm)
 
 

@@ -185,8 +185,9 @@ def test_build_rebuilds_all_images_and_chooses_local_by_default(project: Project
 
 def test_the_longest_builds_start_first(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builds, "AT_ONCE", 1)
-    project.data["longest_builds"] = ["redis"]
-    build(project, engine.docker.cli)
+    settings = project.root / "invoke.yaml"
+    settings.write_text(re.sub(r"longest_builds: .*", "longest_builds: [redis]", settings.read_text()))
+    build(Project.load(project.root), engine.docker.cli)
     assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["redis", "app", "db"]
 
 
