@@ -25,6 +25,7 @@ from bench import (
     overhead,
     probing,
     proxy,
+    quickstart,
     results,
     security,
     signals,
@@ -60,8 +61,9 @@ def on_a_stack(figures: Callable[[Stack], Iterable[Figure]], settings: Mapping[s
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "listing": lambda: (listing.figures(), ""),
+    "listing": on_a_stack(listing.figures),
     "startup": on_a_stack(startup.figures),
+    "quickstart": on_a_stack(quickstart.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),
     "signals": on_a_stack(signals.figures),

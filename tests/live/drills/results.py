@@ -41,7 +41,7 @@ class Result:
 
 
 Results = Mapping[str, Result]
-"""By the test: FILE::FUNCTION[PARAMETERS]."""
+"""By the test: FILE::FUNCTION[PARAMETERS], or FILE::CLASS::FUNCTION[PARAMETERS]."""
 
 
 def load(root: Path) -> Results:
@@ -60,9 +60,9 @@ def store(new: Results, root: Path = CHECKOUT) -> None:
 
 def exists(root: Path, test: str) -> bool:
     """Whether a drill is in its file."""
-    file, _, function = test.partition("::")
-    path = root / FOLDER / file
-    return path.is_file() and f"def {function.partition('[')[0]}(" in path.read_text(encoding="utf-8")
+    name = test.partition("[")[0]
+    path = root / FOLDER / name.partition("::")[0]
+    return path.is_file() and f"def {name.rpartition('::')[2]}(" in path.read_text(encoding="utf-8")
 
 
 def make(root: Path = CHECKOUT) -> None:

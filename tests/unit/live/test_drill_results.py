@@ -91,6 +91,11 @@ def test_results_of_removed_drills_are_dropped(root: Path, gone: str) -> None:
     assert list(results.load(root)) == ["test_delivery.py::test_a"]
 
 
+def test_results_of_a_class_are_kept(root: Path) -> None:
+    results.store({"test_delivery.py::TestKilled::test_a[db::0]": PASSED}, root)
+    assert "| a[db::0] | passed |" in results.markdown(results.load(root))
+
+
 def test_results_are_published_in_the_document(root: Path) -> None:
     results.store({"test_delivery.py::test_a": PASSED}, root)
     text = (root / DOCUMENT).read_text(encoding="utf-8")
