@@ -27,6 +27,7 @@ from bench import (
     results,
     security,
     signals,
+    start_cpu,
     startup,
     statistics,
 )
@@ -59,6 +60,7 @@ def on_a_stack(figures: Callable[[Stack], Iterable[Figure]], settings: Mapping[s
 BENCHMARKS: Mapping[str, Benchmark] = {
     "listing": lambda: (listing.figures(), ""),
     "startup": on_a_stack(startup.figures),
+    "start_cpu": on_a_stack(start_cpu.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),
     "signals": on_a_stack(signals.figures),
