@@ -181,6 +181,7 @@ class Recording:
 
 def figures(stack: Stack) -> Iterator[Figure]:
     """The totals, and each service: the most costly first."""
+    stack.invoke("setup")
     stack.invoke("images.prepare", timeout=900)
     rounds = [start(stack) for _ in range(ROUNDS)]
     yield Figure("wall", "from empty volumes to healthy", "s", [each.wall for each in rounds])
