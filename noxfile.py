@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import nox
@@ -11,15 +13,30 @@ nox.needs_version = ">=2026.4"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "validate", "tests", "live"]
 
-PYPROJECT = nox.project.load_toml("pyproject.toml")
+APP_REQUIREMENTS = Path("app/requirements.txt")
+
+# The sessions share one environment; sbom and audit, which reports the packages of its own, are separate.
+shared = partial(nox.session, venv_backend="none", requires=["environment"])
 
 
-def install(session: nox.Session, *groups: str, app: bool = False) -> None:
-    """Install the toolkit's dependencies, groups of pyproject.toml and, with ``app``, the app's requirements."""
-    if app:
+@nox.session(default=False)
+def environment(session: nox.Session) -> None:
+    """Install the packages of all sessions, unless they are up to date, and put their programs first in PATH."""
+    os.environ["PATH"] = f"{session.bin}{os.pathsep}{os.environ['PATH']}"
+    requirements = requirements_of("dev")
+    stamp = Path(session.virtualenv.location, "requirements.txt")
+    wanted = "\n".join([*requirements, APP_REQUIREMENTS.read_text(encoding="utf-8")])
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         # In a command of its own: pip checks hashes for all requirements of a command or for none.
-        session.install("--require-hashes", "-r", "app/requirements.txt")
-    session.install(*PYPROJECT["project"]["dependencies"], *nox.project.dependency_groups(PYPROJECT, *groups))
+        session.install("--require-hashes", "-r", str(APP_REQUIREMENTS))
+        session.install(*requirements)
+        stamp.write_text(wanted, encoding="utf-8")
+
+
+def requirements_of(group: str) -> list[str]:
+    """The dependencies of the toolkit and of a group of pyproject.toml."""
+    project = nox.project.load_toml("pyproject.toml")
+    return [*project["project"]["dependencies"], *nox.project.dependency_groups(project, group)]
 
 
 def files(session: nox.Session, *patterns: str) -> list[str]:
@@ -42,10 +59,9 @@ def word_pattern() -> str:
     return rf"\b(?i:{'|'.join(phrases)})\b|[\w\-'\u2019]+"
 
 
-@nox.session
+@shared
 def lint(session: nox.Session) -> None:
     """Check style, types and wording of Python, YAML, shell, Dockerfiles, workflows and documents."""
-    install(session, "lint", app=True)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
@@ -60,49 +76,49 @@ def lint(session: nox.Session) -> None:
         session.error(f"codespell has found words to avoid:\n{findings}")
 
 
-@nox.session
+@shared(requires=["environment", "lint"])
+def quick(session: nox.Session) -> None:
+    """Run lint and all unit tests but the slow ones, in a minute: before every commit."""
+    session.run("pytest", "tests/unit", "-m", "not slow", "--numprocesses=auto", "--quiet", *session.posargs)
+
+
+@shared
 def validate(session: nox.Session) -> None:
     """Validate Compose files, configuration and documents; `-- --allow-skips REASON,…` permits skipped checks."""
-    install(session, "validate", "grammars")
     session.run("python", "-m", "toolkit.validate.grammars")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
 
 
-@nox.session
+@shared
 def tests(session: nox.Session) -> None:
-    """Run the unit tests with coverage; no Docker Engine needed."""
-    install(session, "tests", app=True)
-    session.run("pytest", "tests/unit", "--numprocesses=auto", "--cov", "--cov-report=term", "--durations=10",
-                *session.posargs)  # fmt: skip
+    """Run the unit tests; no Docker Engine needed. `-- --cov` reports their coverage, which takes twice as long."""
+    session.run("pytest", "tests/unit", "--numprocesses=auto", "--durations=10", *session.posargs)
 
 
-@nox.session
+@shared
 def live(session: nox.Session) -> None:
     """Run the live tests on this machine's Docker Engine, in Compose projects of their own."""
-    install(session, "live")
     # A starting stack saturates two cores: a third process would only add timeouts.
     session.run("pytest", "tests/live", "-m", "not drill", "--numprocesses=2", "--no-loadscope-reorder",
                 "--durations=25", *session.posargs)  # fmt: skip
 
 
-@nox.session
+@shared
 def drills(session: nox.Session) -> None:
-    """Run the drills, long fault runs, and print a table of their outcomes."""
-    install(session, "live")
-    session.run("pytest", "tests/live/drills", "-m", "drill", *session.posargs)
+    """Run the drills, long fault runs, and write the tables of docs/reliability.md."""
+    session.run("pytest", "tests/live/drills", "-m", "drill", "--store", *session.posargs)
 
 
-@nox.session(name="ci-pulled")
+@shared(name="ci-pulled")
 def ci_pulled(session: nox.Session) -> None:
     """Run jobs of the CI workflow on a machine without images, which pulls from a local registry; `-- JOB…`."""
-    install(session, "live")
     session.run("python", "-m", "tests.live.ci", *session.posargs)
 
 
 @nox.session
 def sbom(session: nox.Session) -> None:
     """Write the SBOM of the application's image in CycloneDX format: sbom.cdx.json, or `-- FILE`."""
-    install(session, "sbom")
+    session.install(*requirements_of("sbom"))
     session.run("python", "-m", "toolkit.images.sbom", *session.posargs)
 
 
@@ -112,7 +128,7 @@ def audit(session: nox.Session) -> None:
 
     A package with a known vulnerability is audited first: without that finding, an empty result proves nothing.
     """
-    install(session, "audit")
+    session.install(*requirements_of("audit"))
     command = ("pip-audit", "--vulnerability-service=osv", "--progress-spinner=off", *session.posargs)
     vulnerable = Path(session.create_tmp(), "vulnerable.txt")
     vulnerable.write_text("jinja2==2.4.1\n", encoding="utf-8")
@@ -125,8 +141,7 @@ def audit(session: nox.Session) -> None:
     session.run(*command, "--strict", "--local")
 
 
-@nox.session
+@shared
 def bench(session: nox.Session) -> None:
     """Measure the figures of docs/performance.md; `-- NAME…` some of them, `-- compare OLD [NEW]` two results."""
-    install(session, app=True)
     session.run("python", "-m", "bench", *session.posargs)

@@ -21,18 +21,22 @@ from bench import (
     documents,
     listing,
     monitoring,
+    origin,
     overhead,
     probing,
     proxy,
+    quickstart,
     results,
     security,
     signals,
     start_cpu,
     startup,
     statistics,
+    targets,
 )
 from bench.figure import Figure, NotMeasuredError
-from bench.results import CHECKOUT, RESULTS, Machine, Record, Results
+from bench.origin import CHECKOUT, Machine
+from bench.results import RESULTS, Record
 from tests.live.stack import Stack
 from toolkit.core.errors import ToolkitError, require_known
 
@@ -58,9 +62,10 @@ def on_a_stack(figures: Callable[[Stack], Iterable[Figure]], settings: Mapping[s
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "listing": lambda: (listing.figures(), ""),
+    "listing": on_a_stack(listing.figures),
     "startup": on_a_stack(startup.figures),
     "start_cpu": on_a_stack(start_cpu.figures),
+    "quickstart": on_a_stack(quickstart.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),
     "signals": on_a_stack(signals.figures),
@@ -68,6 +73,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "overhead": on_a_stack(overhead.figures),
     "probing": on_a_stack(probing.figures, probing.SETTINGS),
     "statistics": on_a_stack(statistics.figures, statistics.SETTINGS),
+    "targets": on_a_stack(targets.figures, targets.SETTINGS),
     "proxy": on_a_stack(proxy.figures, proxy.SETTINGS),
     "security": on_a_stack(security.figures, security.SETTINGS),
     "dashboards": on_a_stack(dashboards.figures),
@@ -135,7 +141,7 @@ def reusable(path: Path, machine: Machine, *, every: bool) -> dict[str, Record]:
 
 def measure(name: str, machine: Machine) -> Record | None:
     """Run a benchmark; None if it fails, whose stack trace is printed."""
-    commit, began = results.commit(), time.monotonic()
+    commit, began = origin.commit(), time.monotonic()
     figures, images, reason = list[Figure](), "", ""
     print(f"benchmark {name}", file=sys.stderr)
     try:
@@ -147,10 +153,10 @@ def measure(name: str, machine: Machine) -> Record | None:
         traceback.print_exc()
         return None
     minutes = round((time.monotonic() - began) / 60, 1)
-    return Record(machine, images, commit, results.today(), minutes, figures, reason)
+    return Record(machine, images, commit, origin.today(), minutes, figures, reason)
 
 
-def table(measured: Results, machine: Machine) -> Table:
+def table(measured: Mapping[str, Record], machine: Machine) -> Table:
     """One table of all figures."""
     shown = Table(title=f"{machine.hardware}\n{machine.software}", title_justify="left")
     for heading in ("benchmark", "figure"):

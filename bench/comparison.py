@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench import results
 from bench.figure import Figure
+from bench.origin import CHECKOUT
 from bench.results import RESULTS, Record, Results
 from toolkit.core.errors import ToolkitError
 
@@ -61,7 +62,7 @@ def main(sources: Sequence[str]) -> int:
     if len(sources) not in {1, 2}:
         raise ToolkitError("compare takes one or two results", "each is a file or a Git revision",
                            "nox -s bench -- compare OLD [NEW]", code=2)  # fmt: skip
-    old, new = sources if len(sources) == 2 else (sources[0], str(results.CHECKOUT / RESULTS))
+    old, new = sources if len(sources) == 2 else (sources[0], str(CHECKOUT / RESULTS))
     found = compare(results.load(old), results.load(new))
     shown = Table(title=f"{len(found.changes)} figures compared", title_justify="left")
     for heading in ("figure", "old median (range)", "new median (range)", "change", ""):

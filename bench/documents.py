@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from bench import results
-from bench.results import CHECKOUT, RESULTS, Record, Results
+from bench.origin import CHECKOUT
+from bench.results import RESULTS, Record, Results
 from toolkit.validate.documents import generate, table
 
 MACHINE = "machine"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,56 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.figure import Figure
+from bench.origin import CHECKOUT, Machine
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = Path("bench/results.json")
-GENERATED = (str(RESULTS), "docs/performance.md", "README.md")
-"""Files that a run of benchmarks writes: they do not make a commit dirty."""
-GIB = 1024**2
 LIST = re.compile(r"\[[^][{}\"]*]")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What figures depend on besides the code; figures of different ``hardware`` or images cannot be compared."""
-
-    processor: str
-    cores: int
-    memory_gib: int
-    distribution: str
-    kernel: str
-    engine: str
-    compose: str
-    python: str
-
-    @classmethod
-    def this(cls) -> Machine:
-        """This machine."""
-        return cls(
-            processor=_first("/proc/cpuinfo", "model name") or platform.machine(),
-            cores=os.cpu_count() or 1,
-            memory_gib=round(int(_first("/proc/meminfo", "MemTotal").split()[0]) / GIB),
-            distribution=platform.freedesktop_os_release()["PRETTY_NAME"],
-            kernel=platform.release().partition("-")[0],
-            engine=_output("docker", "version", "--format={{.Server.Version}}"),
-            compose=_output("docker", "compose", "version", "--short"),
-            python=platform.python_version(),
-        )
-
-    @property
-    def hardware(self) -> str:
-        """Processor, cores and memory."""
-        return f"{self.processor}, {self.cores} cores, {self.memory_gib} GiB"
-
-    @property
-    def software(self) -> str:
-        """Versions of the software below the stack."""
-        return (
-            f"{self.distribution}, Linux {self.kernel}, Docker Engine {self.engine}, Compose {self.compose}, "
-            f"Python {self.python}"
-        )
 
 
 @dataclass(frozen=True)
@@ -152,33 +105,3 @@ def text(results: Results) -> str:
 def save(path: Path, results: Results) -> None:
     """Replace a file of results."""
     write_atomically(path, text(results))
-
-
-def commit() -> str:
-    """The abbreviated commit of the checkout, with ``-dirty`` if a file differs; empty outside a repository."""
-    head = _output("git", "-C", str(CHECKOUT), "rev-parse", "--short=10", "HEAD")
-    excluded = [f":!{name}" for name in GENERATED]
-    dirty = head and _output("git", "-C", str(CHECKOUT), "status", "--porcelain", "--", ".", *excluded)
-    return f"{head}-dirty" if dirty else head
-
-
-def today() -> str:
-    """The day in UTC."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
-
-
-def _first(path: str, name: str) -> str:
-    """The first value of a name in a file of lines ``name: value``; empty if it has none."""
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""
-
-
-def _output(*command: str) -> str:
-    """The output of a program; empty if it fails or does not exist."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

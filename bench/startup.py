@@ -9,9 +9,9 @@ import yaml
 
 from bench.figure import Figure
 from bench.measure import CORES, Span, measured
+from bench.pairs import alternate, ratio
 from tests.live.stack import Stack
 
-ROUNDS = 3
 # Common health timings: a first check after 10 s or 30 s, and no start interval.
 SLOW_HEALTH = {"interval": "30s", "timeout": "10s", "retries": 3}
 SLOW_EXCEPTIONS = {"db": {"interval": "10s"}, "redis": {"interval": "10s"}}
@@ -26,19 +26,9 @@ def figures(stack: Stack) -> Iterator[Figure]:
     services = sorted(stack.services())
     effective = json.loads(stack.compose("config", "--format=json"))["services"]
 
-    ours, verified, plain = [], [], []
-    for _ in range(ROUNDS):
-        stack.destroy()
-        with measured() as whole:
-            with measured() as up:
-                stack.invoke("up", "--no-smoke")
-            stack.invoke("smoke")
-        ours.append(up.wall)
-        verified.append(whole.wall)
-        stack.destroy()
-        with measured() as up:
-            stack.compose("up", "--detach", "--wait", "--quiet-pull")
-        plain.append(up.wall)
+    verified: list[float] = []
+    pairs = alternate(lambda toolkit: start(stack, verified) if toolkit else start_plainly(stack))
+    ours, plain = [toolkit for toolkit, _ in pairs], [other for _, other in pairs]
 
     alone = {service: start_alone(stack, service) for service in services}
     chain = alone["db"].wall + max(alone["app"].wall, alone["worker"].wall)
@@ -59,8 +49,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
     yield Figure("up", "`invoke up --no-smoke`: all services healthy", "s", ours)
     yield Figure("verified", "`invoke up`: all services healthy, every smoke check passed", "s", verified)
     yield Figure("plain", "plain `docker compose up --detach --wait` with the same files", "s", plain)
-    ratios = [our / their for our, their in zip(ours, plain, strict=True)]
-    yield Figure("ratio", "`invoke up --no-smoke` ÷ plain `docker compose up --detach --wait`", "", ratios)
+    yield ratio("ratio", "`invoke up --no-smoke` ÷ plain `docker compose up --detach --wait`", pairs, float)
     yield Figure("slow-checks", "plain `docker compose up`, a health check every 30 s", "s", [slow.wall], "neither")
     yield Figure("slowest", "slowest chain of services started alone", "s", [slowest])
     yield Figure("cpu", f"CPU time of all services started alone ÷ {CORES} cores", "s", [share])
@@ -68,6 +57,25 @@ def figures(stack: Stack) -> Iterator[Figure]:
     for service, span in alone.items():
         yield Figure(f"alone-{service}", f"{service} alone", "s", [span.wall], detail=True)
         yield Figure(f"alone-{service}-cpu", f"{service} alone, CPU time", "s", [span.cpu], detail=True)
+
+
+def start(stack: Stack, verified: list[float]) -> float:
+    """Seconds that `invoke up --no-smoke` takes; those with the smoke checks are added to ``verified``."""
+    stack.destroy()
+    with measured() as whole:
+        with measured() as up:
+            stack.invoke("up", "--no-smoke")
+        stack.invoke("smoke")
+    verified.append(whole.wall)
+    return up.wall
+
+
+def start_plainly(stack: Stack) -> float:
+    """Seconds that plain Compose takes with the same files."""
+    stack.destroy()
+    with measured() as up:
+        stack.compose("up", "--detach", "--wait", "--quiet-pull")
+    return up.wall
 
 
 def slow_checks(services: list[str]) -> str:

@@ -5,7 +5,7 @@
 #
 # usage: test.sh [SESSION…]
 #
-#   SESSION   of Nox: lint, validate, tests or live; default: all of them, in this order
+#   SESSION   of Nox: lint, validate, tests, live or drills; default: the first four, in this order
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -28,7 +28,7 @@ main() {
   local session
   for session in "$@"; do
     [[ "$session" != --help ]] || { usage && exit; }
-    [[ " ${SESSIONS[*]} " == *" $session "* ]] || wrong_usage "unknown session $session"
+    [[ " ${SESSIONS[*]} drills " == *" $session "* ]] || wrong_usage "unknown session $session"
   done
   (($# == 0)) || SESSIONS=("$@")
   phase "preflight" "changes nothing"

@@ -9,7 +9,7 @@ Invalidations take precedence over loads: `invalidate` writes a marker that no l
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Self, TypeVar
 from uuid import uuid4
@@ -118,19 +118,6 @@ class SharedCache:
             if loading.done() and not loading.exception():
                 return Cached(loading.result(), "miss")
         return Cached(entry.response, "hit")
-
-    async def fresh(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The fresh responses among these keys, read in one round trip; none if Redis is unavailable."""
-        requested = [key for key in keys if key not in self._pending_invalidations]
-        if not requested:
-            return {}
-        try:
-            contents = await self._redis.mget([_name(key) for key in requested])
-        except (RedisError, OSError) as error:
-            log.debug("cache bypassed", keys=len(requested), reason=describe(error))
-            return {}
-        entries = zip(requested, map(_Entry.parse, contents), strict=True)
-        return {key: entry.response for key, entry in entries if entry.fresh}
 
     async def invalidate(self, *keys: str) -> None:
         """Invalidate the entries of these keys, so that the next request loads them."""

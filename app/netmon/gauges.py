@@ -3,19 +3,17 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import get_args
 
 from netmon import metrics, tracing
 from netmon.database import Database
 from netmon.health import HealthChecks
 from netmon.jobs import DEAD_QUEUE, QUEUE, Link
 from netmon.logs import logger
-from netmon.states import State
+from netmon.states import URGENCY
 from netmon.supervision import deadline, describe
 
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 3.0
-TARGET_STATES = (*get_args(State), "paused")
 
 log = logger(__name__)
 
@@ -60,7 +58,7 @@ async def backlog(database: Database) -> None:
         for gauge, value in zip(metrics.BACKLOG, found, strict=True):
             gauge.set(value)
         states = await database.states()
-        for state in TARGET_STATES:
+        for state in URGENCY:
             metrics.TARGETS.labels(state).set(states.get(state, 0))
 
     def forget() -> None:

@@ -1,5 +1,6 @@
 """Incidents, statistics and series of targets, from rollups where their resolution is sufficient."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -49,6 +50,19 @@ class HistoryStore:
         rows = await self._all(query, {"target": target, "limit": limit})
         return [Incident(**row) for row in rows]
 
+    async def open_incidents(self) -> int:
+        """The number of incidents that are ongoing."""
+        row = await self._one("SELECT count(*) AS number FROM incidents WHERE ended_at IS NULL", {})
+        return int(row["number"]) if row else 0
+
+    async def uptimes(self, targets: Sequence[UUID], window: Window) -> dict[UUID, float]:
+        """The uptimes of targets within the window that ends now, in percent; a target without results has none."""
+        query = """
+            SELECT target, sum(results) AS results, sum(failed) AS failed FROM rollups
+            WHERE target = ANY(%(targets)s) AND at > now() - %(window)s GROUP BY target"""
+        rows = await self._all(query, {"targets": list(targets), "window": WINDOWS[window]})
+        return {row["target"]: _uptime_percent(row["results"], row["failed"]) for row in rows}
+
     async def statistics(self, target: UUID, window: Window) -> Statistics | None:
         """Statistics of a target within the window that ends now; None if there is no such target."""
         # Each bucket is summed by its index: unnesting the arrays takes about four times as long.
@@ -66,7 +80,7 @@ class HistoryStore:
             window=window,
             results=results,
             failed=failed,
-            uptime_percent=round(100 * (results - failed) / results, 3) if results else None,
+            uptime_percent=_uptime_percent(results, failed) if results else None,
             p50_ms=histograms.percentile(counts, 0.5),
             p95_ms=histograms.percentile(counts, 0.95),
             p99_ms=histograms.percentile(counts, 0.99),
@@ -146,6 +160,10 @@ class HistoryStore:
 
     async def _all(self, query: str, parameters: Row) -> list[Row]:
         return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
+
+
+def _uptime_percent(results: int, failed: int) -> float:
+    return round(100 * (int(results) - int(failed)) / int(results), 3)
 
 
 def _filled(row: Row) -> list[int]:

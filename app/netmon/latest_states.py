@@ -33,14 +33,7 @@ for number, key in ipairs(KEYS) do
 end
 return applied
 """
-_GET = """
-local states = {}
-for number, key in ipairs(KEYS) do
-    states[2 * number - 1] = redis.call('HGET', key, 'at')
-    states[2 * number] = redis.call('HGET', key, 'state')
-end
-return states
-"""
+_GET = "return {redis.call('HGET', KEYS[1], 'at'), redis.call('HGET', KEYS[1], 'state')}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -92,12 +85,12 @@ class LatestStates:
         state = await self._redis.hget(_key(target), "state")
         return Probe.decode(state) if state else None
 
-    async def get_many(self, targets: Sequence[str]) -> list[Probe | Standing | None]:
-        """The states of targets, in their order: a standing for a target without a result, None if none is stored."""
-        if not targets:
-            return []
-        found = await self._redis.eval(_GET, len(targets), *map(_key, targets))
-        return [_state(at, state) for at, state in zip(found[::2], found[1::2], strict=True)]
+    async def get_state(self, target: str) -> Probe | Standing | None:
+        """The state of a target: a standing if it has had no result, None if no state is stored."""
+        at, state = await self._redis.eval(_GET, 1, _key(target))
+        if at is None:
+            return None
+        return Probe.decode(state) if state else Standing(since=_EPOCH + int(at) * _MICROSECOND)
 
     async def delete(self, target: str) -> None:
         """Delete the state of a target."""
@@ -138,9 +131,3 @@ def _microseconds(at: datetime) -> int:
 
 def _key(target: str) -> str:
     return f"{KEY_PREFIX}latest:{target}"
-
-
-def _state(at: bytes | None, state: bytes | None) -> Probe | Standing | None:
-    if at is None:
-        return None
-    return Probe.decode(state) if state else Standing(since=_EPOCH + int(at) * _MICROSECOND)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from netmon.specs import Kind, Spec
-from netmon.states import WINDOW_LIMIT, State, Verdict
+from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict
 
 Status = Literal["queued", "succeeded", "failed"]
 ResultWarning = Literal["slow", "certificate"]
@@ -217,6 +217,30 @@ class TargetView(Target):
         """Combine a target, its standing and its last result, without credentials and without repetition."""
         alone = latest and latest.model_copy(update={"standing": None})
         return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone)
+
+
+class TargetPage(BaseModel):
+    """A page of the list of targets by name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    targets: list[TargetView]
+    is_last: bool
+
+
+class Overview(BaseModel):
+    """A page of the list of targets by urgency, and figures of all targets."""
+
+    model_config = ConfigDict(frozen=True)
+
+    targets: list[TargetView]
+    uptimes: dict[UUID, float]
+    """The uptime of these targets in the last 24 hours in percent; a target without results has none."""
+    matching: int
+    """The number of targets on all pages."""
+    counts: dict[ShownState, int]
+    """The number of all targets by state."""
+    open_incidents: int
 
 
 class StateChange(BaseModel):

@@ -6,6 +6,8 @@ both are back. If the commit fails after the confirm, one probe too many is exec
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -22,6 +24,8 @@ TIMEOUT_SECONDS = 6.0
 """Timeout of a batch: its statements and its confirms, which are awaited concurrently."""
 MAX_SLEEP_SECONDS = 1.0
 """The maximum delay until a target that was added or changed is noticed."""
+CLOCK_CHECK_SECONDS = 10.0
+"""How often due times are checked against a clock that was set back: this reads every target."""
 MIN_SLEEP_SECONDS = 0.05
 """The minimum sleep: targets that are due but were not claimed are locked by another scheduler."""
 LOST_AFTER = timedelta(minutes=10)
@@ -41,6 +45,7 @@ class Scheduler:
     def __init__(self, database: Database, jobs: JobQueue) -> None:
         self._database = database
         self._jobs = jobs
+        self._clock_checked_at = -math.inf
         self._stopping = False
         self._busy = asyncio.Lock()
 
@@ -71,6 +76,9 @@ class Scheduler:
             QueueUnavailableError: RabbitMQ did not accept some of the jobs; their targets stay due.
         """
         async with self._database.transaction() as connection:
+            if time.monotonic() - self._clock_checked_at > CLOCK_CHECK_SECONDS:
+                await _follow_clock(connection)
+                self._clock_checked_at = time.monotonic()
             due = await _claim(connection)
             outcomes = await asyncio.gather(*map(self._request, due), return_exceptions=True)
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -109,10 +117,7 @@ class Scheduler:
 
 
 async def _claim(connection: Connection) -> list[Row]:
-    """Lock targets that are due and not locked by another scheduler.
-
-    A target whose due time is further away than its interval is due as well: the clock was set back.
-    """
+    """Lock targets that are due and not locked by another scheduler."""
     query = f"""
         SELECT id, {", ".join(Plan.model_fields)}, interval_seconds, now() AS now,
             EXISTS (
@@ -120,9 +125,18 @@ async def _claim(connection: Connection) -> list[Row]:
                 WHERE probes.target = targets.id::text AND status = 'queued' AND requested_at > now() - %s
             ) AS is_running
         FROM targets
-        WHERE enabled AND (due_at <= now() OR due_at > now() + make_interval(secs => interval_seconds))
+        WHERE enabled AND due_at <= now()
         ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - the names are this code's own
     return await (await connection.execute(query.strip(), (LOST_AFTER, BATCH_SIZE))).fetchall()
+
+
+async def _follow_clock(connection: Connection) -> None:
+    """Make targets due whose due time is further away than their interval: the clock was set back."""
+    query = """
+        UPDATE targets SET due_at = now() WHERE id IN (
+            SELECT id FROM targets WHERE enabled AND due_at > now() + make_interval(secs => interval_seconds)
+            FOR NO KEY UPDATE SKIP LOCKED)"""
+    await connection.execute(query.strip())
 
 
 async def _advance(connection: Connection, targets: Sequence[Row]) -> None:

@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 State = Literal["unknown", "up", "degraded", "down"]
+ShownState = Literal[State, "paused"]
+"""The state of a target in lists and counts; paused if its scheduled probes are off."""
 Verdict = Literal["good", "poor", "bad"]
 """The verdict on a result: succeeded, succeeded with a warning, failed."""
 
+URGENCY: tuple[ShownState, ...] = ("down", "degraded", "unknown", "up", "paused")
+"""States by urgency: targets that need attention come first."""
 WINDOW_LIMIT = 10
 """The maximum window of a target."""
 

@@ -1,14 +1,17 @@
 """The read side of the API and the status page: from the cache if possible, otherwise from PostgreSQL.
 
-The list of targets and their latest states are separate in Redis: the list changes when a user changes it, the states
-change with every result. While Redis is unavailable both are read from PostgreSQL, which only takes longer.
+A list of targets with their states is read from PostgreSQL as a whole. The first pages of the status page and of the
+API, the ones that are read most, are cached as a whole too: a request is one lookup. Further pages and searches are not
+cached, so that clients cannot fill Redis with them.
+
+A single target and its latest state are separate in Redis: the target changes when a user changes it, the state changes
+with every result. While Redis is unavailable both are read from PostgreSQL, which only takes longer.
 """
 
-from collections.abc import Sequence
+import asyncio
 from typing import TypeVar, get_args
 from uuid import UUID
 
-from pydantic import TypeAdapter
 from redis import RedisError
 
 from netmon import metrics, tracing
@@ -17,20 +20,25 @@ from netmon.database import Database
 from netmon.history_store import HistoryStore, Span, Window
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
-from netmon.models import Incident, Probe, Series, Standing, Statistics, Target, TargetView
+from netmon.models import Incident, Overview, Probe, Series, Standing, Statistics, Target, TargetPage, TargetView
 from netmon.supervision import describe
+from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_store import Snapshot, TargetChange, TargetStore
 
-LIST_MAX_AGE_SECONDS = 60
-"""Maximum age of the list of targets. Changes invalidate it; it is older only if Redis missed the invalidation."""
+LIST_MAX_AGE_SECONDS = 2
+"""Maximum age of the first page of a list: states change all the time, and a client that polls does so less often."""
+TARGET_MAX_AGE_SECONDS = 10
+"""Maximum age of a target. Changes invalidate it; it is older only if Redis missed the invalidation."""
 STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
+
+_OVERVIEW, _FIRST_PAGE = "overview", "targets:first"
+_LISTS = (_OVERVIEW, _FIRST_PAGE, "targets")
+"""The keys of lists; under the last one, the previous release caches all targets, and may run too during a deploy."""
 
 log = logger(__name__)
 
 T = TypeVar("T")
-
-_Targets = TypeAdapter(list[Target])
 
 
 class UnknownTargetError(LookupError):
@@ -46,22 +54,46 @@ class TargetReader:
     def __init__(self, database: Database, latest: LatestStates, cache: SharedCache) -> None:
         self._database = database
         self._store = TargetStore(database)
+        self._lists = TargetLists(database)
         self._history = HistoryStore(database)
         self._latest = latest
         self._cache = cache
-        self._decoded: tuple[bytes, dict[UUID, Target]] = b"", {}
-        """The last list from the cache, encoded and decoded."""
 
-    async def targets(self) -> Cached[list[TargetView]]:
-        """All targets by name."""
-        targets, status = await self._targets()
-        return _counted("targets", await self._views(list(targets.values()), status))
+    async def targets(self, chosen: TargetFilter, after: str, limit: int) -> Cached[TargetPage]:
+        """Up to `limit` targets by name: those whose names follow `after`."""
+        if (chosen, after, limit) != (TargetFilter(), "", DEFAULT_PAGE_SIZE):
+            return _counted("targets", Cached(await self._page(chosen, after, limit), "miss"))
+
+        async def load() -> bytes | None:
+            return (await self._page(chosen, after, limit)).model_dump_json().encode()
+
+        content, status = await self._cache.get(_FIRST_PAGE, LIST_MAX_AGE_SECONDS, load)
+        return _counted("targets", Cached(TargetPage.model_validate_json(content or b""), status))
+
+    async def overview(self, chosen: TargetFilter, page: int) -> Cached[Overview]:
+        """A page of the targets by urgency, starting at 1."""
+        if (chosen, page) != (TargetFilter(), 1):
+            return _counted("overview", Cached(await self._overview(chosen, page), "miss"))
+
+        async def load() -> bytes | None:
+            return (await self._overview(chosen, page)).model_dump_json().encode()
+
+        content, status = await self._cache.get(_OVERVIEW, LIST_MAX_AGE_SECONDS, load)
+        return _counted("overview", Cached(Overview.model_validate_json(content or b""), status))
 
     async def target(self, target: UUID) -> Cached[TargetView | None]:
         """The target with this id."""
-        targets, status = await self._targets()
-        views, status = await self._views([targets[target]] if target in targets else [], status)
-        return _counted("target", Cached(views[0] if views else None, status))
+
+        async def load() -> bytes | None:
+            found = await self._store.get(target)
+            return found.masked().model_dump_json().encode() if found else None
+
+        content, status = await self._cache.get(_target_key(target), TARGET_MAX_AGE_SECONDS, load)
+        found, status = await self._snapshot(target, status) if content else Cached(None, status)
+        if content is None or found is None:
+            return _counted("target", Cached(None, status))
+        view = TargetView.combine(Target.model_validate_json(content), found.standing, found.latest)
+        return _counted("target", Cached(view, status))
 
     async def latest(self, key: str) -> Cached[Probe | None]:
         """The last finished probe of a target, by the id of the target or the key of a URL."""
@@ -77,7 +109,7 @@ class TargetReader:
         if probe is None:
             probe = await self._stored_latest(key)
             if probe and status == "miss":
-                await self._refill([probe])
+                await self._refill(probe)
         return Cached(probe, status)
 
     async def statistics(self, target: UUID, window: Window) -> Cached[Statistics]:
@@ -95,15 +127,6 @@ class TargetReader:
         if content is None:
             raise UnknownTargetError(target)
         return _counted("statistics", Cached(Statistics.model_validate_json(content), status))
-
-    async def fresh_statistics(self, targets: Sequence[UUID], window: Window) -> dict[UUID, Statistics]:
-        """The statistics that are fresh in the cache, in one round trip; `statistics` loads the missing ones."""
-        keys = {_statistics_key(target, window): target for target in targets}
-        contents = await self._cache.fresh(list(keys))
-        return {
-            keys[key]: _counted("statistics", Cached(Statistics.model_validate_json(content), "hit")).value
-            for key, content in contents.items()
-        }
 
     async def series(self, target: UUID, span: Span) -> Series:
         """Durations and failures over the span that ends now, at most STATISTICS_MAX_AGE_SECONDS old.
@@ -126,76 +149,74 @@ class TargetReader:
         return await self._history.incidents(target, limit)
 
     async def added(self) -> None:
-        """Invalidate the list after a target was added."""
-        await self._cache.invalidate("targets")
+        """Invalidate the lists after a target was added."""
+        await self._cache.invalidate(*_LISTS)
 
     async def changed(self, change: TargetChange) -> None:
-        """Invalidate the list, and the state if it was reset, after a target was changed."""
-        await self._cache.invalidate("targets")
+        """Invalidate a target and the lists after a change, and its state if it was reset."""
+        target = change.target.id
+        await self._cache.invalidate(*_LISTS, _target_key(target))
         if change.reset_at:
             try:
-                await self._latest.put_unknown(str(change.target.id), change.reset_at)
+                await self._latest.put_unknown(str(target), change.reset_at)
             except (RedisError, OSError) as error:
-                log.warning("cache invalidation failed", target=str(change.target.id), reason=describe(error))
+                log.warning("cache invalidation failed", target=str(target), reason=describe(error))
 
     async def deleted(self, target: UUID) -> None:
         """Invalidate everything of a target after it was deleted."""
         statistics = [_statistics_key(target, window) for window in get_args(Window)]
         series = [_series_key(target, span) for span in get_args(Span)]
-        await self._cache.invalidate("targets", *statistics, *series)
+        await self._cache.invalidate(*_LISTS, _target_key(target), *statistics, *series)
         try:
             await self._latest.delete(str(target))
         except (RedisError, OSError) as error:
             log.warning("cache invalidation failed", target=str(target), reason=describe(error))
 
-    async def _targets(self) -> Cached[dict[UUID, Target]]:
-        async def load() -> bytes | None:
-            return _Targets.dump_json([target.masked() for target in await self._store.all()])
+    async def _page(self, chosen: TargetFilter, after: str, limit: int) -> TargetPage:
+        found = await self._lists.by_name(chosen, after, limit + 1)
+        return TargetPage(targets=found[:limit], is_last=len(found) <= limit)
 
-        content, status = await self._cache.get("targets", LIST_MAX_AGE_SECONDS, load)
-        if content != self._decoded[0]:
-            self._decoded = content or b"", {each.id: each for each in _Targets.validate_json(content or b"[]")}
-        return Cached(self._decoded[1], status)
+    async def _overview(self, chosen: TargetFilter, page: int) -> Overview:
+        targets, counts, open_incidents = await asyncio.gather(
+            self._lists.by_urgency(chosen, (page - 1) * OVERVIEW_PAGE_SIZE, OVERVIEW_PAGE_SIZE),
+            self._lists.counts(chosen),
+            self._history.open_incidents(),
+        )
+        return Overview(
+            targets=targets,
+            uptimes=await self._history.uptimes([target.id for target in targets], "24h"),
+            matching=counts.matching,
+            counts=counts.by_state,
+            open_incidents=open_incidents,
+        )
 
-    async def _views(self, targets: Sequence[Target], status: CacheStatus) -> Cached[list[TargetView]]:
-        """Combine targets with their states; `status` is that of the targets, the result has the worse of the two."""
+    async def _snapshot(self, target: UUID, status: CacheStatus) -> Cached[Snapshot | None]:
+        """The latest state of a target; `status` is that of the target, the result has the worse of the two."""
         try:
-            states = await self._latest.get_many([str(target.id) for target in targets])
+            found = _cached_snapshot(await self._latest.get_state(str(target)))
         except (RedisError, OSError) as error:
             log.debug("cache bypassed", reason=describe(error))
-            states, status = [None] * len(targets), "bypass"
-        snapshots = {
-            target.id: snapshot
-            for target, state in zip(targets, states, strict=True)
-            if (snapshot := _cached_snapshot(state))
-        }
-        if missing := [target.id for target in targets if target.id not in snapshots]:
-            stored = await self._store.snapshots(missing)
-            snapshots |= stored
-            if status != "bypass":
+            found, status = None, "bypass"
+        if found is None:
+            found = await self._store.snapshot(target)
+            if found and status != "bypass":
                 status = "miss"
-                await self._refill([each.latest or (target, each.standing) for target, each in stored.items()])
-        views = [
-            TargetView.combine(target, snapshots[target.id].standing, snapshots[target.id].latest)
-            for target in targets
-            if target.id in snapshots
-        ]
-        return Cached(views, status)
+                await self._refill(found.latest or (target, found.standing))
+        return Cached(found, status)
 
     async def _stored_latest(self, key: str) -> Probe | None:
         try:
-            snapshots = (await self._store.snapshots([UUID(key)])).values()
+            found = await self._store.snapshot(UUID(key))
         except ValueError:
-            snapshots = {}.values()
-        return next((each.latest for each in snapshots), None) or await self._database.latest(key)
+            found = None
+        return (found and found.latest) or await self._database.latest(key)
 
-    async def _refill(self, states: Sequence[Probe | tuple[UUID, Standing]]) -> None:
+    async def _refill(self, state: Probe | tuple[UUID, Standing]) -> None:
         try:
-            for state in states:
-                if isinstance(state, Probe):
-                    await self._latest.put(state)
-                else:
-                    await self._latest.put_unknown(str(state[0]), state[1].since)
+            if isinstance(state, Probe):
+                await self._latest.put(state)
+            else:
+                await self._latest.put_unknown(str(state[0]), state[1].since)
         except (RedisError, OSError) as error:
             log.debug("cache not filled", reason=describe(error))
 
@@ -212,6 +233,10 @@ def _counted(response: str, cached: Cached[T]) -> Cached[T]:
     metrics.CACHE_LOOKUPS.labels(response, cached.status).inc()
     tracing.annotate("netmon.cache", cached.status)
     return cached
+
+
+def _target_key(target: UUID) -> str:
+    return f"target:{target}"
 
 
 def _statistics_key(target: UUID, window: Window) -> str:

@@ -3,7 +3,7 @@
 Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +19,13 @@ from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
 from netmon.states import State
 from netmon.supervision import deadline
 
-MAX_TARGETS = 2000
-"""A response with all targets and their last results is then a few megabytes."""
+MAX_TARGETS = 20_000
+"""The number that `bench.targets` measures the status page and the API with."""
 
 _SETTINGS = tuple(TargetSettings.model_fields)
 _COLUMNS = ", ".join(f'"{name}"' for name in Target.model_fields)
-_RESULT_COLUMNS = ", ".join(name for name in Probe.model_fields if name != "standing")
+RESULT_COLUMNS = ", ".join(name for name in Probe.model_fields if name != "standing")
+"""The columns of a result in the table `probes`."""
 
 
 class NameTakenError(Exception):
@@ -92,22 +93,17 @@ class TargetStore:
         row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return Target(**row) if row else None
 
-    async def all(self) -> list[Target]:
-        """All targets by name."""
-        query = f"SELECT {_COLUMNS} FROM targets ORDER BY lower(name), name"  # noqa: S608 - as above
-        return [Target(**row) for row in await deadline(self._database.all(query, ()), QUERY_TIMEOUT_SECONDS)]
-
-    async def snapshots(self, targets: Iterable[UUID]) -> dict[UUID, Snapshot]:
-        """The snapshots of those of these targets that exist."""
+    async def snapshot(self, target: UUID) -> Snapshot | None:
+        """The snapshot of a target; None if there is no such target."""
         query = f"""
-            SELECT standings.target, state, since, recent, to_jsonb(last) AS latest
+            SELECT state, since, recent, to_jsonb(last) AS latest
             FROM standings LEFT JOIN LATERAL (
-                SELECT {_RESULT_COLUMNS} FROM probes
+                SELECT {RESULT_COLUMNS} FROM probes
                 WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
                 ORDER BY finished_at DESC LIMIT 1) AS last ON true
-            WHERE standings.target = ANY(%s)"""  # noqa: S608 - as above
-        rows = await deadline(self._database.all(query, (list(targets),)), QUERY_TIMEOUT_SECONDS)
-        return {row["target"]: _snapshot(row) for row in rows}
+            WHERE standings.target = %s"""  # noqa: S608 - as above
+        row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
+        return snapshot(row) if row else None
 
     async def _add(self, target: Target) -> Target:
         values = _row(target) | {"id": target.id, "created_at": target.created_at, "updated_at": target.updated_at}
@@ -202,7 +198,8 @@ def _row(settings: TargetSettings) -> Row:
     return values | {"spec": Jsonb(values["spec"])}
 
 
-def _snapshot(row: Row) -> Snapshot:
+def snapshot(row: Row) -> Snapshot:
+    """The snapshot in a row with the columns of a standing and the `latest` result."""
     standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
     latest = Probe(**row["latest"], standing=standing) if row["latest"] else None
     return Snapshot(standing, latest)

@@ -69,7 +69,8 @@ def create_app(settings: Settings, title: str) -> FastAPI:
     if settings.enable_metrics:
 
         @app.get("/api/metrics", include_in_schema=False)
-        async def scrape(request: Request) -> Response:
+        def scrape(request: Request) -> Response:
+            # Not async, so that it runs in a thread: rendering takes about 10 ms, during which requests are answered.
             # Prometheus requests the OpenMetrics format, which has exemplars.
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
             return Response(encode(REGISTRY), media_type=content_type)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.live.machine import Machine
 from tests.live.stack import WORKER, Stack, start_lock
+from toolkit.checkout.project import Project
 
 DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
@@ -132,3 +134,18 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
     finally:
         stack.destroy()
+
+
+@pytest.fixture(scope="module")
+def machine(idle_stack: Stack) -> Iterator[Machine]:
+    """A machine without engine and images beside a registry; each test continues in the state of the previous one."""
+    idle_stack.invoke("images.prepare", "--profile=prod", timeout=900)
+    with Machine.running(Project.load(idle_stack.root), "netmon-pulled") as machine:
+        assert machine.run("find", "/var/lib/netmon-engine", "-mindepth", "1", folder="/").stdout == ""
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def quickstart(machine: Machine) -> str:
+    """The output of the first command of the README."""
+    return machine.run("scripts/quickstart.sh", "--yes", timeout=500).stdout

@@ -90,14 +90,14 @@ def wrong_password(stack: Stack, service: str, variable: str) -> Iterator[None]:
 @contextlib.contextmanager
 def password_changed(stack: Stack) -> Iterator[None]:
     """Change the application's password in RabbitMQ and close its connections."""
-    ctl = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl")
+    ctl = ("rabbitmq", "rabbitmqctl")
     user = secret(stack, "rabbitmq_app_user")
-    stack.docker(*ctl, "change_password", user, "another-password-0123")
+    stack.exec(*ctl, "change_password", user, "another-password-0123")
     try:
-        stack.docker(*ctl, "close_all_connections", "the password was changed")
+        stack.exec(*ctl, "close_all_connections", "the password was changed")
         yield
     finally:
-        stack.docker(*ctl, "change_password", user, secret(stack, "rabbitmq_app_password"))
+        stack.exec(*ctl, "change_password", user, secret(stack, "rabbitmq_app_password"))
 
 
 def secret(stack: Stack, name: str) -> str:
@@ -135,12 +135,12 @@ def poison_message(stack: Stack) -> Iterator[None]:
 @contextlib.contextmanager
 def memory_alarm(stack: Stack) -> Iterator[None]:
     """Set RabbitMQ's memory limit below its memory usage."""
-    limit = ("exec", stack.container("rabbitmq")["Id"], "rabbitmqctl", "set_vm_memory_high_watermark", "absolute")
-    stack.docker(*limit, "1MB")
+    limit = ("rabbitmq", "rabbitmqctl", "set_vm_memory_high_watermark", "absolute")
+    stack.exec(*limit, "1MB")
     try:
         yield
     finally:
-        stack.docker(*limit, WATERMARK)
+        stack.exec(*limit, WATERMARK)
 
 
 @contextlib.contextmanager
@@ -158,13 +158,13 @@ def writes_paused(stack: Stack) -> Iterator[None]:
 @contextlib.contextmanager
 def full_volume(stack: Stack) -> Iterator[None]:
     """Fill the volume of Redis, with unsaved data left in memory."""
-    shell = ("exec", stack.container("redis")["Id"], "sh", "-c")
-    stack.docker(*shell, "dd if=/dev/zero of=/data/filling bs=64k", check=False)
+    shell = ("redis", "sh", "-c")
+    stack.exec(*shell, "dd if=/dev/zero of=/data/filling bs=64k", check=False)
     try:
         redis(stack, "SET", "drill", "x" * 100_000, check=False)
         yield
     finally:
-        stack.docker(*shell, "rm /data/filling")
+        stack.exec(*shell, "rm /data/filling")
         until(lambda: "OK" in redis(stack, "SET", "drill", "", check=False), 30, "Redis to accept writes")
 
 
@@ -252,7 +252,7 @@ except psycopg.errors.DeadlockDetected:
 @contextlib.contextmanager
 def deadlock(stack: Stack) -> Iterator[None]:
     """Two transactions wait for each other until the database aborts one."""
-    stack.docker("exec", stack.container("worker")["Id"], "python", "-c", DEADLOCK)
+    stack.exec("worker", "python", "-c", DEADLOCK)
     yield
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,10 +140,15 @@ def engine_log(stack: Stack) -> Iterator[tuple[str, Content]]:
 
 
 def layers(stack: Stack) -> Iterator[tuple[str, Content]]:
-    """Every file in every layer of the images that are built here, including files that a later layer removes."""
-    services = _config(stack)["services"].values()
-    built = {service["image"] for service in services if "build" in service} & set(_images(stack))
-    with _output("docker", "save", *sorted(built)) as stream, tarfile.open(fileobj=stream, mode="r|") as saved:
+    """Every file in every layer of the images that are built here, including files that a later layer removes.
+
+    Of images that are older than the secrets, which cannot contain them, only the application's is read.
+    """
+    services = _config(stack)["services"]
+    built = {service["image"] for service in services.values() if "build" in service} & set(_images(stack))
+    since = min(path.stat().st_mtime for path in (stack.root / "secrets").glob("*.txt"))
+    read = {image for image in built if _modified(stack, image) >= since} | {services["app"]["image"]}
+    with _output("docker", "save", *sorted(read)) as stream, tarfile.open(fileobj=stream, mode="r|") as saved:
         for entry in saved:
             content = saved.extractfile(entry) if entry.isreg() else None
             if content is None:
@@ -164,8 +170,8 @@ def apis(stack: Stack) -> Iterator[tuple[str, Content]]:
         port, paths = APIS[service]
         for path in (*(ROOTS[service] + path for path in paths), "/metrics"):
             address = f"http://127.0.0.1:{port}{path}"
-            fetch = ("exec", "--no-TTY", service, "wget", "-q", "-T", "20", "-O", "-", address)
-            yield f"{service} {path}", stack.compose(*fetch).encode()
+            answer = stack.exec(service, "wget", "-q", "-T", "20", "-O", "-", address)
+            yield f"{service} {path}", answer.encode()
 
 
 def tasks(stack: Stack) -> Iterator[tuple[str, Content]]:
@@ -247,6 +253,13 @@ def _containers(stack: Stack) -> list[dict[str, Any]]:
 def _images(stack: Stack) -> list[str]:
     """The names of the images of the project's containers."""
     return sorted({container["Config"]["Image"] for container in _containers(stack)})
+
+
+def _modified(stack: Stack, image: str) -> float:
+    """The Unix time at which an image was built or tagged, whichever is later."""
+    inspected = json.loads(stack.docker("image", "inspect", image))[0]
+    times = inspected["Created"], (inspected.get("Metadata") or {}).get("LastTagTime") or inspected["Created"]
+    return max(datetime.fromisoformat(each).timestamp() for each in times)
 
 
 def _config(stack: Stack) -> dict[str, Any]:

@@ -16,7 +16,7 @@ GET = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.a
 
 def get(stack: Stack, url: str) -> str:
     """The body of a response to a request from inside the stack."""
-    return stack.compose("exec", "-T", "worker", "python", "-c", GET, url)
+    return stack.exec("worker", "python", "-c", GET, url)
 
 
 def lines(stack: Stack, service: str, limit: int = 20_000) -> list[str]:

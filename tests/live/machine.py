@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.live import published
 from tests.live.stack import WORKER, copy_checkout, until
@@ -37,6 +39,8 @@ DEBIAN = "library/debian:forky-slim"
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout")
 """The settings of pip that the machine takes over from this one."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+CHECK = re.compile(r"^(?P<name>\S+) +(?:host|inside) +(?P<outcome>\S+) +[\d.]+ s", re.MULTILINE)
+"""A line of the smoke checks."""
 
 
 @dataclass
@@ -125,6 +129,20 @@ class Machine:
         """The standard output of a docker command in the machine."""
         return self.run("docker", *args, timeout=timeout, check=check).stdout
 
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """``docker inspect`` of the containers of the checkout's project by their service."""
+        listed = self.engine("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.oneoff=False").split()
+        found = json.loads(self.engine("inspect", *listed)) if listed else []
+        return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
+
+    def services(self) -> set[str]:
+        """The services of the effective configuration."""
+        return set(self.engine("compose", "config", "--services").split())
+
+    def published(self) -> set[str]:
+        """The images of the effective configuration that are pulled from the registry."""
+        return {name for name in self.engine("compose", "config", "--images").split() if name.startswith(REGISTRY)}
+
     def read(self, path: str) -> str:
         """The content of a file of the machine's checkout."""
         return self.run("cat", path).stdout
@@ -160,6 +178,11 @@ class Machine:
     def _docker(self, *args: str, env: Mapping[str, str | None] | None = None, stdin: str = "") -> str:
         """The standard output of a docker command outside the machine."""
         return self.docker.check(self.docker(*args, env=env, stdin=stdin), f"docker {args[0]}").stdout.strip()
+
+
+def checks(output: str) -> dict[str, str]:
+    """The smoke checks in the output of a task or script, with their outcomes."""
+    return {check["name"]: check["outcome"] for check in CHECK.finditer(output)}
 
 
 def base_of(project: Project) -> str:

@@ -92,13 +92,13 @@ def sql(stack: Stack, query: str) -> Any:
     """The rows of a query's result, each a dict."""
     command = ("psql", "-U", "postgres", "-d", "network_monitor", "-tAc",
                f"SELECT coalesce(json_agg(result), '[]') FROM ({query}) AS result")  # noqa: S608  # fmt: skip
-    return json.loads(stack.docker("exec", stack.container("db")["Id"], *command))
+    return json.loads(stack.exec("db", *command))
 
 
 def execute(stack: Stack, statement: str) -> None:
     """Execute a statement as the superuser."""
     command = ("psql", "-U", "postgres", "-d", "network_monitor", "-v", "ON_ERROR_STOP=1", "-qc", statement)
-    stack.docker("exec", stack.container("db")["Id"], *command)
+    stack.exec("db", *command)
 
 
 def add_target(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled: bool = True) -> str:
@@ -142,13 +142,12 @@ def state(stack: Stack, target: str) -> str:
 
 def publish(stack: Stack, *bodies: str) -> None:
     """Publish messages to the work queue."""
-    worker = stack.containers("worker")[0]
-    stack.docker("exec", worker, "python", "-c", PUBLISH, json.dumps(bodies))
+    stack.exec("worker", "python", "-c", PUBLISH, json.dumps(bodies))
 
 
 def take_dead_letters(stack: Stack) -> list[dict[str, Any]]:
     """Empty the dead-letter queue and return its messages, bodies and headers."""
-    taken: list[dict[str, Any]] = json.loads(stack.docker("exec", stack.containers("worker")[0], "python", "-c", TAKE))
+    taken: list[dict[str, Any]] = json.loads(stack.exec("worker", "python", "-c", TAKE))
     return taken
 
 

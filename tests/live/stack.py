@@ -89,6 +89,7 @@ class Stack:
     settings: dict[str, str] = field(default_factory=dict)
     up_output: str = ""
     """The output of the first `up`, if the fixture has stored it."""
+    _stores: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def create(cls, root: Path, name: str, **settings: str) -> Stack:
@@ -116,10 +117,13 @@ class Stack:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
         return {**inherited, "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def run(self, *argv: str, timeout: float = 600, check: bool = True,
-            env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command in the copy; with ``check``, an exit code other than 0 fails the test with the output."""
-        done = subprocess.run(argv, cwd=self.root, env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL,
+    def run(self, *argv: str, timeout: float = 600, check: bool = True, env: dict[str, str] | None = None,
+            text: str = "") -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command in the copy; with ``check``, an exit code other than 0 fails the test with the output.
+
+        ``text`` is its standard input, which is empty by default.
+        """
+        done = subprocess.run(argv, cwd=self.root, env={**self.environment, **(env or {})}, input=text,
                               capture_output=True, text=True, timeout=timeout, check=False)  # fmt: skip
         assert not check or done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -158,6 +162,16 @@ class Stack:
     def compose(self, *args: str, timeout: float = 300, check: bool = True) -> str:
         """The standard output of a plain docker compose command in the copy."""
         return self.docker("compose", *args, timeout=timeout, check=check)
+
+    def exec(self, service: str, *command: str, text: str = "", timeout: float = 300, check: bool = True) -> str:
+        """The standard output of a command in the service's container; ``text`` is its standard input.
+
+        Without a look at the configuration: `docker compose exec` reads all of it for each command.
+        """
+        # A deploy and a rotation replace these two, and the numbers in their containers' names change.
+        container = self.containers(service)[0] if service in {"app", "worker"} else f"{self.name}-{service}-1"
+        options = ("--interactive", container) if text else (container,)
+        return self.run("docker", "exec", *options, *command, timeout=timeout, check=check, text=text).stdout
 
     def container(self, service: str) -> dict[str, Any]:
         """``docker inspect`` of the only container of a service."""
@@ -222,7 +236,9 @@ class Stack:
 
     def store(self, signal: str) -> str:
         """The service that stores the ``logs`` or the ``traces``."""
-        return next(name for name in STORES[signal] if name in self.configured())
+        if signal not in self._stores:  # asked repeatedly, while tests wait for a line or a trace
+            self._stores[signal] = next(name for name in STORES[signal] if name in self.configured())
+        return self._stores[signal]
 
     def url(self, path: str = "", port: str = "APP_PORT") -> str:
         """The address of a published service."""
@@ -232,7 +248,7 @@ class Stack:
         """The proxy of a production stack on the ports of the settings, with the certificate of its own authority."""
         domain, plain = self.settings["DOMAIN"], int(self.settings["PROXY_HTTP_PORT"])
         port = int(self.settings["PROXY_HTTPS_PORT"])
-        authority = self.compose("exec", "--no-TTY", "proxy", "cat", ROOT)
+        authority = self.exec("proxy", "cat", ROOT)
         return Proxy(f"https://{domain}:{port}", domain, "127.0.0.1", plain, port, authority)
 
     def authorization(self) -> dict[str, str]:
@@ -299,7 +315,7 @@ def kill(process: subprocess.Popen[str]) -> str:
 
 
 def until(look: Callable[[], T | None], within: float, what: str) -> T:
-    """Call ``look`` until it returns something; it runs for at most half of the time.
+    """Call ``look`` until it returns something; it runs for at most a third of the time.
 
     ``within`` is the timeout in seconds. It is doubled in a worker of xdist, since stacks share the machine.
     """
@@ -311,4 +327,4 @@ def until(look: Callable[[], T | None], within: float, what: str) -> T:
             return found
         now = time.monotonic()
         assert now < deadline, f"timed out after {within:g} s waiting for {what}"
-        time.sleep(max(0.2, now - began))
+        time.sleep(max(0.2, 2 * (now - began)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -18,11 +17,8 @@ def secret(stack: Stack, name: str) -> str:
 
 
 def run_with_input(stack: Stack, service: str, *command: str, text: str) -> str:
-    """The output of a command in a service's container with ``text`` as standard input."""
-    argv = ["docker", "exec", "--interactive", stack.container(service)["Id"], *command]
-    done = subprocess.run(argv, input=text, cwd=stack.root, env=stack.environment, capture_output=True, text=True,
-                          timeout=60, check=False)  # fmt: skip
-    return done.stdout + done.stderr
+    """The output of a command in a service's container with ``text`` as standard input, with its errors."""
+    return stack.exec(service, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, text=text, check=False)
 
 
 def sql(stack: Stack, account: str, statement: str) -> str:
@@ -125,14 +121,14 @@ def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
         assert "password authentication failed" in check.stderr
         assert 'Role "monitoring_a" does not exist' in stack.compose("logs", "db")
     finally:
-        stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+        stack.exec("db", "/opt/netmon/postgres-accounts.sh")
         stack.compose("start", "app", "worker")
     stack.invoke("wait")
     test_the_application_owns_its_tables(stack)
 
 
 def test_passwords_of_accounts_are_not_logged(stack: Stack) -> None:
-    stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+    stack.exec("db", "/opt/netmon/postgres-accounts.sh")
     for service in ("db", "redis"):
         done = stack.run("docker", "logs", stack.container(service)["Id"])
         for name in ("postgres", "postgres_app", "postgres_monitoring", "redis", "redis_app", "redis_monitoring"):
@@ -176,11 +172,11 @@ def test_the_exporters_log_in_and_read_every_metric(stack: Stack) -> None:
     # Another test removes the accounts for a moment, and a scrape in it is denied.
     began = f"--since={datetime.now(UTC).isoformat()}"
     wget = ("wget", "-q", "-O", "-")
-    found = stack.compose("exec", "--no-TTY", "redis-exporter", *wget, "http://127.0.0.1:9121/metrics")
+    found = stack.exec("redis-exporter", *wget, "http://127.0.0.1:9121/metrics")
     for metric in ("redis_up 1", "redis_memory_max_bytes", "redis_slowlog_length", "redis_db_keys", "redis_max_clients",
                    "redis_exporter_last_scrape_error{err=\"\"} 0"):  # fmt: skip
         assert metric in found, metric
-    found = stack.compose("exec", "--no-TTY", "postgres-exporter", *wget, "http://127.0.0.1:9187/metrics")
+    found = stack.exec("postgres-exporter", *wget, "http://127.0.0.1:9187/metrics")
     assert "pg_up 1" in found
     assert "pg_stat_database_xact_commit" in found
     assert not [
@@ -198,13 +194,13 @@ def test_every_password_is_accepted_by_its_service(stack: Stack) -> None:
 
 def test_a_drifted_password_is_reported_with_its_fix(stack: Stack) -> None:
     other = "ALTER ROLE monitoring_a PASSWORD 'another-password-0'"
-    stack.compose("exec", "--no-TTY", "db", "psql", "--username=postgres", "--command", other)
+    stack.exec("db", "psql", "--username=postgres", "--command", other)
     try:
         done = stack.invoke("secrets.check", check=False)
         assert done.returncode == 1
         assert "failed   postgres_monitoring_password" in done.stdout, done.stdout
         assert "postgres-accounts.sh" in done.stdout
     finally:
-        stack.compose("exec", "--no-TTY", "db", "/opt/netmon/postgres-accounts.sh")
+        stack.exec("db", "/opt/netmon/postgres-accounts.sh")
     stack.invoke("wait")
     stack.invoke("secrets.check")

@@ -92,8 +92,7 @@ def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack
         # The application is ready without the broker, and reconnects shortly after the broker is healthy.
         until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "a connection")
     count = "SELECT count(*) FROM probes WHERE status = 'queued'"
-    database = stack.container("db")["Id"]
-    queued = stack.docker("exec", database, "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
+    queued = stack.exec("db", "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
     assert queued.strip() == "0"
 
 

@@ -30,7 +30,7 @@ def server(stack: Stack) -> Iterator[pipeline.TargetServer]:
 def queued(stack: Stack) -> tuple[int, int]:
     """Messages in the work queue: ready, and unacknowledged."""
     command = ("rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
-    lines = stack.compose("exec", "--no-TTY", "rabbitmq", *command).splitlines()
+    lines = stack.exec("rabbitmq", *command).splitlines()
     [(ready, unacknowledged)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
     return int(ready), int(unacknowledged)
 
@@ -247,7 +247,7 @@ def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, se
             at = f"now() - interval '{days} days'"
             ended = at if status == "'failed'" else "NULL"
             pipeline.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
-        output = stack.docker("exec", stack.containers("worker")[0], "python", "-c", RETAIN).splitlines()[-1]
+        output = stack.exec("worker", "python", "-c", RETAIN).splitlines()[-1]
         assert int(output.split()[1]) >= 4505
         left = pipeline.probes(stack, target)
         assert [probe["status"] for probe in left][:3] == ["failed"] * 3

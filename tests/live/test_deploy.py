@@ -48,8 +48,6 @@ def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load) -> None:
 def silences(stack: Stack) -> list[dict[str, dict[str, str]]]:
     """All silences in Alertmanager."""
     program = "import urllib.request as r; print(r.urlopen('http://alertmanager:9093/api/v2/silences').read().decode())"
-    found: list[dict[str, dict[str, str]]] = json.loads(
-        stack.docker("exec", stack.container("worker")["Id"], "python", "-c", program)
-    )
+    found: list[dict[str, dict[str, str]]] = json.loads(stack.exec("worker", "python", "-c", program))
     assert found, "the deploy has created no silence"
     return found

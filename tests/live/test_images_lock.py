@@ -14,9 +14,9 @@ from tests.live.stack import Stack
 NAME = "netmon-lock"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Stack]]:
-    """A registry, and a checkout that pulls from it; pulled images are removed."""
+    """A registry, and a checkout that pulls from it; pulled images are removed. The tests continue each other."""
     stack = Stack.create(tmp_path_factory.mktemp("lock") / "checkout", NAME)
     with serving(stack.docker("version", "--format", "{{.Server.Arch}}").strip()) as registry:
         mirrors = f"REGISTRY={registry.address}\nREGISTRY_QUAY={registry.address}\nNETMON_IMAGES=pulled\n"

@@ -131,8 +131,8 @@ def plant(stack: Stack, value: str) -> None:
     subprocess.run(["timeout", "3", *driver], capture_output=True, check=False)
     for address in ("prometheus:9090/api/v1/rules", "alertmanager:9093/api/v2/status"):
         service, _, path = address.partition(":")
-        fetch = ("exec", "--no-TTY", service, "wget", "-q", "-O", "-", f"http://127.0.0.1:{path}")
-        until(lambda fetch=fetch: value in stack.compose(*fetch, check=False), 60, f"the plant in {address}")  # type: ignore[misc]
+        fetch = (service, "wget", "-q", "-O", "-", f"http://127.0.0.1:{path}")
+        until(lambda fetch=fetch: value in stack.exec(*fetch, check=False), 60, f"the plant in {address}")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("kind", "place"), [(kind, place) for kind, places in EXPECTED.items() for place in places])

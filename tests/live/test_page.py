@@ -202,6 +202,67 @@ def test_changes_appear_without_a_click(visitor: Visitor, stack: Stack, target: 
     assert visitor.complaints == []
 
 
+@pytest.fixture
+def crowd(stack: Stack) -> Iterator[str]:
+    """The common part of the names of 60 targets: one down, the others paused."""
+    mark = f"crowd-{uuid4().hex[:6]}"
+    statement = f"""
+        WITH added AS (
+            INSERT INTO targets (
+                id, name, spec, interval_seconds, timeout_seconds, retries, failures, "window", enabled,
+                created_at, updated_at, due_at)
+            SELECT gen_random_uuid(), '{mark} ' || to_char(number, 'FM00'), '{{"kind": "ping", "host": "192.0.2.1"}}',
+                86400, 1, 0, 1, 1, number = 60, now(), now(), now() + interval '1 day'
+            FROM generate_series(1, 60) AS number RETURNING id, enabled)
+        INSERT INTO standings SELECT id, CASE WHEN enabled THEN 'down' ELSE 'unknown' END, now(), '[]' FROM added"""  # noqa: S608
+    pipeline.execute(stack, statement)
+    yield mark
+    pipeline.execute(stack, f"DELETE FROM targets WHERE name LIKE '{mark}%'")  # noqa: S608
+
+
+def test_a_target_is_found_among_many_with_the_keyboard(visitor: Visitor, crowd: str) -> None:
+    page = visitor.see("/")
+    search = page.get_by_role("searchbox", name="Search targets")
+    search.press_sequentially(crowd)
+    expect(page.get_by_role("status").filter(has_text=crowd)).to_have_text(f"60 targets with “{crowd}”")
+    expect(search).to_be_focused()
+    expect(page.locator(".rows .row")).to_have_count(50)
+    expect(page.locator(".rows .row").first).to_contain_text(f"{crowd} 60")
+    page.get_by_role("link", name="Next →").press("Enter")
+    expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
+    expect(page.locator(".rows .row")).to_have_count(10)
+    page.get_by_role("link", name="← Previous").press("Enter")
+    expect(page.get_by_text("1 to 50 of 60")).to_be_visible()
+    search.press("End")
+    search.press_sequentially(" 42")
+    expect(page.locator(".rows .row")).to_have_count(1)
+    page.get_by_role("link", name=re.compile("down$")).first.press("Enter")
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    expect(page.locator(".rows")).to_contain_text(f"{crowd} 60")
+    page.get_by_role("link", name="Show all targets").press("Enter")
+    expect(page).to_have_url(re.compile("/$"))
+    assert visitor.complaints == []
+
+
+def test_a_filtered_page_stays_live(visitor: Visitor, stack: Stack, crowd: str) -> None:
+    page = visitor.see(f"/?q={crowd}&page=2")
+    expect(page.locator(".rows .row").last).to_contain_text(f"{crowd} 59")
+    pipeline.execute(stack, f"UPDATE targets SET name = '{crowd} 59 renamed' WHERE name = '{crowd} 59'")  # noqa: S608
+    expect(page.locator(".rows .row").last).to_contain_text("renamed", timeout=15_000)
+
+
+def test_targets_are_searched_without_scripts(browser: Browser, stack: Stack, crowd: str) -> None:
+    visitor = Visitor(browser, stack.url(), scripts=False)
+    page = visitor.see("/?state=paused")
+    page.get_by_role("searchbox").fill(f"{crowd} 1")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".rows .row")).to_have_count(10)
+    expect(page.get_by_role("searchbox")).to_have_value(f"{crowd} 1")
+    assert page.url.endswith(f"/?state=paused&q={crowd}+1")
+    assert visitor.complaints == []
+    visitor.context.close()
+
+
 def test_the_page_is_readable_without_scripts(browser: Browser, stack: Stack, target: str) -> None:
     visitor = Visitor(browser, stack.url(), scripts=False)
     page = visitor.see("/")

@@ -146,7 +146,7 @@ def test_health_for_load_balancers_has_no_details(client: ProxyClient, plain: bo
 def test_prometheus_probes_the_proxy_and_its_certificate(prod_stack: Stack) -> None:
     query = '{service="proxy",__name__=~"probe_success|probe_ssl_earliest_cert_expiry"}'
     address = f"http://127.0.0.1:9090/api/v1/query?query={quote(query)}"
-    answer = prod_stack.compose("exec", "--no-TTY", "prometheus", "wget", "-q", "-O", "-", address)
+    answer = prod_stack.exec("prometheus", "wget", "-q", "-O", "-", address)
     found = {each["metric"]["__name__"]: float(each["value"][1]) for each in json.loads(answer)["data"]["result"]}
     assert found["probe_success"] == 1
     assert found["probe_ssl_earliest_cert_expiry"] > time.time()

@@ -13,7 +13,7 @@ from toolkit.checkout.accounts import Credential
 def silences(stack: Stack, why: str) -> list[str]:
     """The states of Alertmanager's silences with this comment."""
     address = "http://127.0.0.1:9093/api/v2/silences"
-    listed = json.loads(stack.compose("exec", "--no-TTY", "alertmanager", "wget", "-q", "-O", "-", address))
+    listed = json.loads(stack.exec("alertmanager", "wget", "-q", "-O", "-", address))
     return [each["status"]["state"] for each in listed if each["comment"] == why]
 
 

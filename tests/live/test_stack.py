@@ -160,4 +160,4 @@ def migrated(stack: Stack, since: float) -> int:
 def sql(stack: Stack, statement: str) -> str:
     """Run a statement as the database's superuser, over the local socket."""
     psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-align", "--tuples-only")
-    return stack.docker("exec", stack.container("db")["Id"], *psql, "--command", statement)
+    return stack.exec("db", *psql, "--command", statement)

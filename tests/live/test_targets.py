@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from uuid import uuid4
 
 import pytest
@@ -41,6 +42,17 @@ class Api:
     def get(self, path: str) -> Any:
         """The body of a response."""
         return self.request("GET", path, 200).json()
+
+    def names(self, **query: str | int) -> list[str]:
+        """The names of all listed targets, following the links from page to page."""
+        names, url = list[str](), f"{self.url}/targets"
+        while url:
+            response = self._session.get(url, params=query, timeout=15)
+            assert response.status_code == 200, response.text
+            names += [each["name"] for each in response.json()]
+            url, query = urljoin(self.url, response.links.get("next", {}).get("url", "")), {}
+            url = "" if url == self.url else url
+        return names
 
     def cache_state(self, path: str) -> str:
         """The X-Cache header of a response."""
@@ -111,6 +123,35 @@ def test_a_target_from_creation_to_deletion(api: Api, stack: Stack) -> None:
     api.request("GET", target, 404)
     api.request("GET", f"{target}/statistics", 404)
     assert body["id"] not in api.request("GET", "/targets", 200).text
+
+
+def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api: Api) -> None:
+    mark = uuid4().hex
+    named = [f"{mark} {name}" for name in ("b", "ä", "A", "c", "B", "% _ \\", "\u200b")]
+    added = [api.add(name=name, enabled=False) for name in named]
+    added.append(api.add(name=f"{mark} port", spec={"kind": "tcp", "host": f"{mark}.example.org", "port": 1}))
+    try:
+        every = api.names(q=mark)
+        assert sorted(every) == sorted([*named, f"{mark} port"])
+        lower = [name.lower() for name in every if name.isascii()]
+        assert lower.index(f"{mark} a") < lower.index(f"{mark} b") < lower.index(f"{mark} c")
+        for limit in (1, 3, len(every)):
+            assert api.names(q=mark, limit=limit) == every, limit
+        assert api.names(q=f"{mark.upper()} A") == [f"{mark} A"]
+        assert api.names(q=f"{mark} % _") == [f"{mark} % _ \\"], "no character is a wildcard"
+        assert api.names(q=f"{mark}.example") == [f"{mark} port"]
+        assert set(api.names(q=mark, state="paused")) == set(named)
+        assert api.names(q=mark, state="up") == []
+        assert api.names(q="do-not-tell") == [], "the values of headers are not searched"
+        first = api.request("GET", f"/targets?q={mark}&limit=2", 200)
+        for path in added[:3]:
+            api.request("DELETE", path, 204)
+        rest = requests.get(urljoin(api.url, first.links["next"]["url"]), timeout=15).json()
+        deleted = set(named[:3])
+        assert [each["name"] for each in rest] == [name for name in every[2:] if name not in deleted][:2]
+    finally:
+        for path in added[3:]:
+            api.request("DELETE", path, 204)
 
 
 def test_a_target_is_probed_on_demand(api: Api, stack: Stack, target: str) -> None:
@@ -190,8 +231,9 @@ def test_responses_to_generated_requests_conform_to_the_openapi_document(api: Ap
     try:
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     finally:
-        for each in api.get("/targets"):
-            api.request("DELETE", f"/targets/{each['id']}", 204)
+        while listed := api.get("/targets"):
+            for each in listed:
+                api.request("DELETE", f"/targets/{each['id']}", 204)
 
 
 @contextmanager

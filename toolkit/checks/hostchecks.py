@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-import requests
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
@@ -25,6 +23,9 @@ from toolkit.core.report import Finding, Outcome
 from toolkit.engine.health import ServiceState
 from toolkit.observe import correlation, targets
 from toolkit.observe.stack import Stack
+
+if TYPE_CHECKING:
+    import requests
 
 REQUEST_TIMEOUT = 5.0
 STEP_TIMEOUT = 15.0
@@ -93,6 +94,8 @@ class Host:
         Raises:
             CheckError: there is no response.
         """
+        import requests
+
         through = self.running_proxy() if service == "app" and self.proxied else None
         address = through.url if through else self.address(service)
         seconds = min(REQUEST_TIMEOUT, self.remaining_seconds)

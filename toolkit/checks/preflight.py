@@ -209,7 +209,7 @@ def backup(subject: Subject) -> Iterator[Finding]:
 
 def data_disk(subject: Subject) -> Iterator[Finding]:
     """The disk has space for the data of the services."""
-    folder = Path(subject.info["DockerRootDir"])
+    folder = Path(subject.docker.info()["DockerRootDir"])
     if not folder.exists():
         yield Finding("data disk", Outcome.SKIPPED, f"{folder} is not on this machine, so its free space is unknown")
         return

@@ -7,14 +7,14 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
+from typing import TYPE_CHECKING, Any
 
 from toolkit.core.polling import CheckError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState
+
+if TYPE_CHECKING:
+    import requests
 
 SERVICE = "proxy"
 HEALTH, INTERNAL = "/healthz", "/api/metrics"
@@ -76,9 +76,13 @@ class Proxy:
 
     def session(self) -> requests.Session:
         """An HTTPS client that does not resolve the domain, but verifies the certificate for it."""
+        import requests
+
+        from toolkit.checks.server_name import ServerNameAdapter
+
         session = requests.Session()
         session.trust_env = False
-        session.mount("https://", _ServerNameAdapter(self.domain, self.ssl_context()))
+        session.mount("https://", ServerNameAdapter(self.domain, self.ssl_context()))
         session.headers["Host"] = self.url.removeprefix("https://")
         return session
 
@@ -97,6 +101,8 @@ class Proxy:
         Raises:
             requests.RequestException: there is no response.
         """
+        import requests
+
         with requests.Session() as session:
             session.trust_env = False
             answer = session.get(f"http://{self.host}:{self.http_port}/", timeout=seconds, allow_redirects=False)
@@ -137,19 +143,6 @@ class Proxy:
         return answer[1:5] == bytes(4) and b"\0\0\0\x01" in supported
 
 
-class _ServerNameAdapter(HTTPAdapter):
-    """Connects to an address with another server name, without name resolution."""
-
-    def __init__(self, name: str, trust: ssl.SSLContext) -> None:
-        self._name, self._trust = name, trust
-        super().__init__()
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        """Add the server name and the TLS context to every connection."""
-        options |= {"server_hostname": self._name, "assert_hostname": self._name, "ssl_context": self._trust}
-        super().init_poolmanager(connections, maxsize, block, **options)
-
-
 def check(proxy: Proxy, seconds: float) -> str:
     """Use the proxy as clients of every protocol do; ``seconds`` for each step.
 
@@ -167,7 +160,7 @@ def check(proxy: Proxy, seconds: float) -> str:
         internal = proxy.request("GET", INTERNAL, timeout=seconds)
         require(internal.status_code == 404, f"{INTERNAL} is internal, but answered {internal.status_code}")
         protocol = proxy.negotiated_protocol(seconds)
-    except (requests.RequestException, OSError) as error:
+    except OSError as error:  # a RequestException as well
         raise CheckError(f"{proxy.url}: {error}") from error
     require(protocol == "h2", f"it negotiates {protocol} with a client that offers HTTP/2")
     require(proxy.supports_quic(seconds), "no response over UDP: HTTP/3 is unavailable")

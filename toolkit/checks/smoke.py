@@ -57,7 +57,7 @@ class Plan:
     def read(cls, project: Project, docker: Docker) -> tuple[str, Plan]:
         """The Compose project's name, and the plan of its effective configuration."""
         active, every = docker.effective(), docker.effective(every_group=True)
-        missing = frozenset(unavailable.services(project, docker))
+        missing = frozenset(unavailable.services(project))
         return active["name"], cls(every["services"], frozenset(active["services"]), missing)
 
     @property

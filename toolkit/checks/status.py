@@ -13,6 +13,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
+from toolkit.engine.memory import used
 from toolkit.engine.wait import expected_replicas, group_by_service
 from toolkit.images import unavailable
 
@@ -40,38 +41,38 @@ def status(project: Project, docker: Docker) -> None:
     """
     config = docker.effective()
     found = with_http_health(docker, container_states(docker, config["name"]))
-    rows = table(config, found, memory(docker, [state.id for state in found if state.status == "running"]))
+    rows = table(config, found, memory(docker, found))
     console.table(
         COLUMNS,
         [(row.service, row.state, row.health, row.since, row.ports, row.memory) for row in rows],
         ["failed" if row.problem else "" for row in rows],
     )
-    unavailable.show(project, docker)
+    unavailable.show(project)
     if problems := [row.problem for row in rows if row.problem]:
         fix = "run: invoke logs --service=NAME" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"
         raise ToolkitError(what, ", ".join(problems), fix)
 
 
-def table(config: shapes.Configuration, found: Sequence[ServiceState], used: Mapping[str, str]) -> list[Row]:
+def table(config: shapes.Configuration, found: Sequence[ServiceState], memory_of: Mapping[str, str]) -> list[Row]:
     """The rows: the enabled services, then containers of other services.
 
     Args:
         config: The effective configuration.
         found: The containers.
-        used: Memory in use by container id.
+        memory_of: Memory in use by container id.
     """
     rows: list[Row] = []
     expected = group_by_service(found, expected_replicas(config))
     for service in expected:
-        rows += [row(state, used) for state in service.states]
+        rows += [row(state, memory_of) for state in service.states]
         missing = max(service.expected - len(service.states), 0)
         rows += [Row(service.name, problem=f"{service.name}: not created")] * missing
     names = {service.name for service in expected}
-    return rows + [row(state, used, expected=False) for state in found if state.service not in names]
+    return rows + [row(state, memory_of, expected=False) for state in found if state.service not in names]
 
 
-def row(state: ServiceState, used: Mapping[str, str], *, expected: bool = True) -> Row:
+def row(state: ServiceState, memory_of: Mapping[str, str], *, expected: bool = True) -> Row:
     """The row of a container."""
     healthy = state.verdict in {Verdict.OK, Verdict.DONE}
     ended = state.status in {"exited", "dead"}
@@ -81,21 +82,33 @@ def row(state: ServiceState, used: Mapping[str, str], *, expected: bool = True) 
         health=state.health or "no check" if state.status == "running" else "-",
         since=age(state.finished if ended else state.started),
         ports=", ".join(dict.fromkeys(port.address for port in state.ports)) or "-",
-        memory=used.get(state.id, "-"),
+        memory=memory_of.get(state.id, "-"),
         problem=f"{state.container}: {state.summary}" if expected and not healthy else "",
     )
 
 
-def memory(docker: Docker, containers: Sequence[str]) -> dict[str, str]:
-    """The memory usage of containers by id. The engine needs two seconds for any number of containers."""
+def memory(docker: Docker, states: Sequence[ServiceState]) -> dict[str, str]:
+    """The memory usage of the running containers by id."""
+    running = [state for state in states if state.status == "running"]
+    measured = {state.id: used(state.id, state.pid) for state in running}
+    elsewhere = [name for name, amount in measured.items() if amount is None]
+    by_kernel = {name: binary(amount) for name, amount in measured.items() if amount is not None}
+    return by_kernel | _by_engine(docker, elsewhere)
+
+
+def _by_engine(docker: Docker, containers: Sequence[str]) -> dict[str, str]:
+    """The same, from an engine on another machine, which takes two seconds for any number of containers."""
     if not containers:
         return {}
     result = docker("stats", "--no-stream", "--no-trunc", "--format", "json", *containers)
-    used = {}
-    for line in result.stdout.splitlines():
-        record = json.loads(line)
-        used[record["ID"]] = record["MemUsage"].partition("/")[0].strip()
-    return used
+    records = map(json.loads, result.stdout.splitlines())
+    return {record["ID"]: record["MemUsage"].partition("/")[0].strip() for record in records}
+
+
+def binary(amount: int) -> str:
+    """A number of bytes as ``docker stats`` shows it."""
+    unit, name = (2**30, "GiB") if amount >= 2**30 else (2**20, "MiB")
+    return f"{amount / unit:.4g}{name}"
 
 
 def age(moment: datetime | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,10 @@ CRASH_LOOP_RESTARTS = 3
 
 STABLE_AFTER = timedelta(seconds=10)
 """The uptime after which the engine resets the restart backoff of a container."""
+
+
+RETRY = 1.0
+"""Seconds between two requests for the health of a container."""
 
 
 class Verdict(StrEnum):
@@ -83,6 +88,8 @@ class ServiceState:
     error: str
     """The reason why the engine could not start it."""
     ports: tuple[Port, ...]
+    pid: int = 0
+    """The main process on the engine's host; 0 while it does not run."""
     health_url: str = ""
     """See `HEALTH_URL`; empty for a container with a health check of its own."""
 
@@ -152,7 +159,12 @@ def container_states(docker: Docker, project: str | None = None) -> list[Service
     Raises:
         ToolkitError: the engine does not answer.
     """
-    return sorted(map(parse_container, docker.containers(project)), key=lambda state: (state.service, state.replica))
+    return by_service(map(parse_container, docker.containers(project)))
+
+
+def by_service(states: Iterable[ServiceState]) -> list[ServiceState]:
+    """The states, sorted by service and replica."""
+    return sorted(states, key=lambda state: (state.service, state.replica))
 
 
 def parse_container(container: shapes.Container) -> ServiceState:
@@ -184,6 +196,7 @@ def parse_container(container: shapes.Container) -> ServiceState:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         ports=tuple(published_ports(container)),
+        pid=int(state.get("Pid") or 0),
         health_url=health_url,
     )
 
@@ -197,7 +210,9 @@ def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[Serv
     if not over_http:
         return list(found)
     try:
-        problems = [response.problem for response in stack_http.get(docker, *(state.health_url for state in over_http))]
+        requests = [stack_http.Request(state.health_url) for state in over_http]
+        responses = stack_http.fetch(docker, requests, sender_of(found))
+        problems = [response.problem for response in responses]
     except ToolkitError as error:
         problems = [error.why or error.what] * len(over_http)
     now = datetime.now(UTC)
@@ -208,6 +223,41 @@ def with_http_health(docker: Docker, found: Sequence[ServiceState]) -> list[Serv
         check = Check(now, 1 if problem else 0, problem and f"{state.health_url}: {problem}")
         health[state.id] = replace(state, health=verdict, failing_streak=check.code, checks=(check,))
     return [health.get(state.id, state) for state in found]
+
+
+@dataclass
+class HttpHealth:
+    """`with_http_health` during a wait. Each request takes CPU time from the services that are starting.
+
+    Requests are sent as soon as a container runs that can send them, and repeated after `RETRY` until a container is
+    healthy. That result holds until the container's next start.
+    """
+
+    docker: Docker
+    _latest: dict[str, ServiceState] = field(default_factory=dict)
+    _next: float = 0
+
+    def add(self, found: Sequence[ServiceState], services: Container[str]) -> list[ServiceState]:
+        """The same states; those of ``services`` with a `HEALTH_URL` have their latest health."""
+        states = [self._with_latest(state) for state in found]
+        starting = [state for state in states if state.service in services and state.verdict is Verdict.STARTING]
+        over_http = [state for state in states if state.health_url and state.service in services]
+        due = time.monotonic() >= self._next and any(state.health != "healthy" for state in over_http)
+        if due and (sender_of(found) or all(state.health_url for state in starting)):
+            states = with_http_health(self.docker, states)
+            self._latest = {state.id: state for state in states if state.health_url}
+            self._next = time.monotonic() + RETRY
+        return states
+
+    def _with_latest(self, state: ServiceState) -> ServiceState:
+        latest = self._latest.get(state.id)
+        return latest if latest and (latest.status, latest.started) == (state.status, state.started) else state
+
+
+def sender_of(found: Sequence[ServiceState]) -> str | None:
+    """The container that can send requests from inside the stack; None if none of them runs."""
+    running = {state.service: state.id for state in reversed(found) if state.status == "running"}
+    return next((running[service] for service in stack_http.SENDERS if service in running), None)
 
 
 def published_ports(container: shapes.Container) -> list[Port]:

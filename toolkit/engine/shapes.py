@@ -93,6 +93,32 @@ class Configuration(TypedDict, total=False):
     secrets: dict[str, dict[str, Any]]
 
 
+class Plugin(TypedDict, total=False):
+    """A plugin of the docker client."""
+
+    Name: Required[str]
+    Version: str
+
+
+class Client(TypedDict, total=False):
+    """The docker client."""
+
+    Plugins: list[Plugin] | None
+
+
+class Info(TypedDict, total=False):
+    """``docker info``: the engine, ``ServerVersion`` is empty if it does not answer, and the client."""
+
+    ServerVersion: str
+    DockerRootDir: str
+    MemTotal: int
+    MemoryLimit: bool
+    CpuCfsQuota: bool
+    PidsLimit: bool
+    CgroupVersion: str
+    ClientInfo: Client
+
+
 class HealthCheckRun(TypedDict):
     """One run of a health check; times are RFC 3339 with nanoseconds."""
 

@@ -73,8 +73,14 @@ class Response:
             return None
 
 
-def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
+def fetch(docker: Docker, requests: Sequence[Request], sender: str | None = None) -> list[Response]:
     """Send requests in parallel and return the responses in the same order.
+
+    Args:
+        docker: Docker in the project's folder.
+        requests: The requests.
+        sender: The id of the container that sends them; default: Compose finds one of the `SENDERS`, which takes
+            longer than the requests.
 
     Raises:
         ToolkitError: none of the `SENDERS` runs.
@@ -86,13 +92,14 @@ def fetch(docker: Docker, requests: Sequence[Request]) -> list[Response]:
     program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({payload!r}))\n"
     timeout = START_SECONDS + batches * max(request.timeout for request in requests)
     failures = []
-    for sender in SENDERS:
-        result = docker.compose("exec", "--no-TTY", sender, "python", "-", stdin=program, timeout=timeout)
+    commands = [("compose", "exec", "--no-TTY", service) for service in SENDERS]
+    for command in [("exec", "--interactive", sender)] if sender else commands:
+        result = docker(*command, "python", "-", stdin=program, timeout=timeout)
         try:
             responses = json.loads(result.stdout)
             break
         except ValueError:
-            failures.append(explain(f"send requests from inside the stack (docker compose exec {sender})", result))
+            failures.append(explain(f"send requests from inside the stack (docker {' '.join(command)})", result))
     else:
         first = failures[0]
         fix = f"invoke status shows the state of {SENDERS[0]}; invoke up starts it"

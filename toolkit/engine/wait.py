@@ -14,10 +14,8 @@ from toolkit.core.console import STYLES, console, say
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import compose, diagnosis, shapes
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
-
-PAUSE = 0.5
-"""Seconds between two polls; each takes CPU time from the services that are starting."""
+from toolkit.engine.containers import Containers
+from toolkit.engine.health import HttpHealth, ServiceState, Verdict
 
 LOG_LINES = 15
 """Log lines of a failed container that an error shows."""
@@ -131,7 +129,9 @@ def running_unhealthy(state: ServiceState) -> bool:
     return state.status == "running" and state.health == "unhealthy"
 
 
-def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting: Future[Result] | None = None) -> None:
+def wait(
+    docker: Docker, timeout: float, services: Sequence[str] = (), starting: Future[Result] | None = None
+) -> list[ServiceState]:
     """Wait until the services are healthy; one-shot services until they have completed.
 
     Args:
@@ -139,6 +139,9 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
         timeout: Seconds.
         services: Only these services; default: all that the configuration switches on.
         starting: A concurrent ``docker compose up``.
+
+    Returns:
+        The state of every container of the project.
 
     Raises:
         ToolkitError: a service can no longer become healthy, the timeout expired, ``starting`` failed, there is nothing
@@ -148,10 +151,13 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
     watch = Watch(dependencies=dependencies(config))
     expected = expected_replicas(config, services)
     deadline = time.monotonic() + timeout
-    with progress(watch) as show:
+    with progress(watch) as show, Containers.following(docker, config["name"]) as containers:
+        over_http = HttpHealth(docker)
+        if starting:
+            starting.add_done_callback(lambda _: containers.changed())
         while True:
             busy = starting is not None and not starting.done()
-            found = group_by_service(_current_states(docker, config["name"], expected), expected)
+            found = group_by_service(over_http.add(containers.states, expected), expected)
             watch.update(found)
             show(found)
             if stuck := watch.unrecoverable(found, starting=busy):
@@ -159,12 +165,13 @@ def wait(docker: Docker, timeout: float, services: Sequence[str] = (), starting:
             if starting and not busy:
                 require_started(docker, starting.result(), found)
                 starting = None
+                containers.refresh()
                 continue
             if not busy and all(service.ready for service in found):
-                return
+                return containers.states
             if time.monotonic() > deadline:
                 raise timeout_error(found, timeout)
-            time.sleep(PAUSE)
+            containers.await_change(deadline)
 
 
 def wait_for(docker: Docker, project: str, service: str, containers: Sequence[str], timeout: float) -> None:
@@ -182,24 +189,18 @@ def wait_for(docker: Docker, project: str, service: str, containers: Sequence[st
     """
     watch = Watch()
     deadline = time.monotonic() + timeout
-    while True:
-        found = tuple(state for state in container_states(docker, project) if state.id in containers)
-        looked = Service(service, len(containers), found)
-        watch.update([looked])
-        if stuck := watch.unrecoverable([looked], starting=False):
-            raise unhealthy_error(docker, stuck)
-        if looked.ready:
-            return
-        if time.monotonic() > deadline:
-            raise timeout_error([looked], timeout)
-        time.sleep(PAUSE)
-
-
-def _current_states(docker: Docker, project: str, expected: Mapping[str, int]) -> list[ServiceState]:
-    """The states; health over HTTP is requested only when nothing else is starting, since requests take CPU time."""
-    found = container_states(docker, project)
-    starting = [state for state in found if state.service in expected and state.verdict is Verdict.STARTING]
-    return with_http_health(docker, found) if all(state.health_url for state in starting) else found
+    with Containers.following(docker, project) as current:
+        while True:
+            found = tuple(state for state in current.states if state.id in containers)
+            looked = Service(service, len(containers), found)
+            watch.update([looked])
+            if stuck := watch.unrecoverable([looked], starting=False):
+                raise unhealthy_error(docker, stuck)
+            if looked.ready:
+                return
+            if time.monotonic() > deadline:
+                raise timeout_error([looked], timeout)
+            current.await_change(deadline)
 
 
 def expected_replicas(config: shapes.Configuration, services: Sequence[str] = ()) -> dict[str, int]:

@@ -4,7 +4,7 @@ from toolkit.images.builds import build_images
 from toolkit.images.choice import choose
 from toolkit.images.inventory import ListedImage, downloads, list_images
 from toolkit.images.provide import build, provide, pull
-from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready, stale
+from toolkit.images.sets import CHOICES, Image, images_of, missing, outstanding, ready
 
 __all__ = [
     "CHOICES",
@@ -21,5 +21,4 @@ __all__ = [
     "provide",
     "pull",
     "ready",
-    "stale",
 ]

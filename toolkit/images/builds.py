@@ -17,6 +17,9 @@ from toolkit.engine.compose import Docker
 from toolkit.images import build_digest
 from toolkit.images.sets import Image, environment
 
+AT_ONCE = 4
+"""Parallel builds: more than processors, because a build also waits for downloads and for apt's lock."""
+
 
 def build_images(
     project: Project,
@@ -39,7 +42,9 @@ def build_images(
     env["BUILDX_BUILDER"] = docker("context", "show").stdout.strip() or "default"
     if project.images == LOCAL:
         _build_bases(project)
-    service = {image.name: image.services[0] for image in images}
+    first = project.data["longest_builds"]
+    ordered = sorted(images, key=lambda image: not set(first).intersection(image.services))
+    service = {image.name: image.services[0] for image in ordered}
     arguments = _package_index(project)
 
     def build(name: str) -> None:
@@ -51,7 +56,7 @@ def build_images(
             last_lines = "\n    ".join([line for line in output.splitlines() if line.strip()][-15:])
             raise ToolkitError(f"cannot build {name}", last_lines, f"the complete output is in {log}")
 
-    run_in_parallel(list(service), build, "built")
+    run_in_parallel(list(service), build, "built", workers=AT_ONCE)
 
 
 def _labels(project: Project, images: Sequence[Image]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import settings
@@ -116,7 +117,11 @@ def outstanding(docker: Docker, images: Sequence[Image]) -> Outstanding:
     Raises:
         ToolkitError: the engine does not answer.
     """
-    absent, outdated = missing(docker, images), stale(docker, images)
+    names = [image.name for image in images]
+    result = inspect(docker, *names)
+    without = {name for name in names if inspect(docker, name).code} if result.code else set[str]()
+    absent = [image for image in images if image.name in without]
+    outdated = _stale(images, json.loads(result.stdout or "[]"))
     builds = [image for image in absent if image.built] + outdated
     published = [image.name for image in absent if not image.built]
     return Outstanding((*published, *missing_names(docker, bases(builds))), tuple(builds), tuple(outdated))
@@ -127,22 +132,14 @@ def bases(images: Iterable[Image]) -> list[str]:
     return list(dict.fromkeys(base for image in images for base in image.bases))
 
 
-def stale(docker: Docker, images: Sequence[Image]) -> list[Image]:
-    """The images that the engine has, but that were built from another state of the checkout.
-
-    Raises:
-        ToolkitError: the engine does not answer.
-    """
-    tracked = [image for image in images if image.source]
-    if not tracked:
-        return []
-    found = json.loads(inspect(docker, *(image.name for image in tracked)).stdout or "[]")
+def _stale(images: Sequence[Image], found: Sequence[Mapping[str, Any]]) -> list[Image]:
+    """The images that the engine has, but that were built from another state of the checkout."""
     labels = {
         name: (each["Config"].get("Labels") or {}).get(build_digest.LABEL)
         for each in found
-        for name in each["RepoTags"]
+        for name in each.get("RepoTags") or ()
     }
-    return [image for image in tracked if image.name in labels and labels[image.name] != image.source]
+    return [image for image in images if image.source and image.name in labels and labels[image.name] != image.source]
 
 
 def ready(project: Project, docker: Docker) -> bool:

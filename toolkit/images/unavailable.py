@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from toolkit.checkout.project import LOCAL, PULLED, Project
+from toolkit.checkout.project import LOCAL, Project
 from toolkit.checkout.setup import settings
+from toolkit.checkout.variables import parse
 from toolkit.core.console import say
-from toolkit.engine.compose import Docker
 
 REASON = "not in the local images; its alerts, panels and checks are skipped"
 
 
-def services(project: Project, docker: Docker) -> list[str]:
-    """The services of the pulled set that the local set in use lacks, sorted by name.
+def services(project: Project) -> list[str]:
+    """The services of the enabled groups that the local set in use lacks, sorted by name.
+
+    In the local set they have the Compose profile ``absent`` instead of those of their own layer.
 
     Raises:
-        ToolkitError: the compose files cannot be read.
+        ToolkitError: a compose file cannot be read.
     """
     if project.images != LOCAL:
         return []
-    published = docker.effective(env={"COMPOSE_FILE": settings(project, images=PULLED)["COMPOSE_FILE"]})
-    return sorted(published["services"].keys() - docker.effective()["services"].keys())
+    wanted = settings(project)
+    absent, enabled = [project.data["absent"]], set(wanted["COMPOSE_PROFILES"].split(","))
+    lacking, profiles = set[str](), dict[str, list[str]]()
+    for layer in wanted["COMPOSE_FILE"].split(":"):
+        for name, service in (parse(project.root / layer).get("services") or {}).items():
+            if service.get("profiles") == absent:
+                lacking.add(name)
+            elif "profiles" in service:
+                profiles[name] = service["profiles"]
+    return sorted(name for name in lacking if name not in profiles or enabled.intersection(profiles[name]))
 
 
-def show(project: Project, docker: Docker) -> None:
+def show(project: Project) -> None:
     """Print a line for each unavailable service."""
-    for name in services(project, docker):
+    for name in services(project):
         say(f"unavailable: {name}: {REASON}", "skipped")

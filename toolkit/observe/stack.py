@@ -53,7 +53,7 @@ class Stack:
             ToolkitError: Compose or the engine fails.
         """
         name = docker.project_name()
-        return cls.of(project, docker, container_states(docker, name), unavailable.services(project, docker))
+        return cls.of(project, docker, container_states(docker, name), unavailable.services(project))
 
     @classmethod
     def of(cls, project: Project, docker: Docker, found: Iterable[ServiceState], missing: Iterable[str]) -> Stack:

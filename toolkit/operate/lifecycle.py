@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
-from toolkit.checks import doctor, preflight, proxy
+from toolkit.checks import doctor, preflight
 from toolkit.checks.doctor.secrets import of_rotation
-from toolkit.checks.proxy import Proxy
-from toolkit.checks.smoke import smoke
 from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
+from toolkit.engine.health import ServiceState
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
 from toolkit.operate import deploy
 
+PROXY = "proxy"
 INTERRUPTED = 130
 """The shell's exit code of a program interrupted by Ctrl-C."""
 
@@ -69,15 +69,18 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 images.provide(project, docker)
             deploy.recover(project, docker, project.timeout("replica"))
             with console.phase("up", "containers, networks and volumes of the project"):
-                remove_switched_off(docker)
-                end_restarts(docker)
-                start(docker, options.timeout)
+                present = health.container_states(docker, docker.project_name())
+                remove_switched_off(docker, present)
+                end_restarts(docker, present)
+                running = start(docker, options.timeout)
             if options.smoke:
+                from toolkit.checks.smoke import smoke
+
                 with console.phase("smoke", "uses every service as its clients do; creates one probe"):
                     report = smoke(project, docker, project.timeout("smoke"))
                     report.show()
-            show_addresses(project, docker)
-            unavailable.show(project, docker)
+            show_addresses(project, docker, running)
+            unavailable.show(project)
             preflight.announce(project, docker)
             for finding in of_rotation(project):
                 console.say(f"\n{finding.detail}; {finding.fix}", finding.outcome)
@@ -112,25 +115,24 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
     return [name for name in project.groups if name in (on | added) - removed]
 
 
-def remove_switched_off(docker: Docker) -> None:
+def remove_switched_off(docker: Docker, present: Sequence[ServiceState]) -> None:
     """Stop and remove the containers of services in disabled groups; their volumes are kept."""
-    on = docker.effective()
-    present = {state.service for state in health.container_states(docker, on["name"])} - on["services"].keys()
-    if off := sorted(present and present & docker.effective(every_group=True)["services"].keys()):
+    others = {state.service for state in present} - docker.effective()["services"].keys()
+    if off := sorted(others and others & docker.effective(every_group=True)["services"].keys()):
         removed = docker.compose("--profile", "*", "rm", "--stop", "--force", *off)
         docker.check(removed, f"remove {', '.join(off)}")
         console.say(f"  {', '.join(off)}: disabled, stopped and removed; the volumes are kept")
 
 
-def end_restarts(docker: Docker) -> None:
+def end_restarts(docker: Docker, present: Sequence[ServiceState]) -> None:
     """Stop the containers in a restart loop, so that `start` does not wait for the engine's restart backoff."""
-    looping = [state.id for state in health.container_states(docker) if state.crash_looping]
-    if looping:
+    services = docker.effective()["services"]
+    if looping := [state.id for state in present if state.crash_looping and state.service in services]:
         docker.check(docker("stop", *looping), "stop the containers in a restart loop")
 
 
-def start(docker: Docker, timeout: float) -> None:
-    """Run ``docker compose up``, and show the progress of every service until all are healthy.
+def start(docker: Docker, timeout: float) -> list[ServiceState]:
+    """Run ``docker compose up``, and show the progress of every service until all are healthy; returns their states.
 
     Raises:
         ToolkitError: see `wait`; Compose is stopped then.
@@ -141,21 +143,21 @@ def start(docker: Docker, timeout: float) -> None:
         arguments = ("--progress", "quiet", "up", "--detach", "--no-build", "--pull", "never")
         starting = pool.submit(docker.compose, *arguments, stop=stop)
         try:
-            wait(docker, timeout, starting=starting)
+            return wait(docker, timeout, starting=starting)
         finally:
             stop.set()
 
 
-def show_addresses(project: Project, docker: Docker) -> None:
+def show_addresses(project: Project, docker: Docker, found: Sequence[ServiceState]) -> None:
     """Print the addresses of the published services, and the next commands."""
-    found = health.container_states(docker)
     console.say("")
-    if proxy_address := Proxy.find(docker, docker.effective()["services"], found):
-        console.address(proxy_address.url, project.addresses[proxy.SERVICE])
+    if any(state.service == PROXY and state.ports for state in found):
+        url = docker.effective()["services"][PROXY]["environment"]["PUBLIC_URL"]
+        console.address(f"{url}", project.addresses[PROXY])
         if any(state.service == "grafana" for state in found):
-            console.address(f"{proxy_address.url}/grafana/", project.addresses["grafana"])
+            console.address(f"{url}/grafana/", project.addresses["grafana"])
     for service, what in project.addresses.items():
-        if service == proxy.SERVICE:
+        if service == PROXY:
             continue
         scheme = "" if service == "kafka" else "http://"
         for port in dict.fromkeys(port for state in found if state.service == service for port in state.ports):

@@ -11,9 +11,13 @@ from toolkit.tasks import checkout, whole_number
 @task
 def status(c: Context) -> None:
     """Show every service: state, health, uptime, ports, memory; exit code 1 if one is unhealthy."""
+    from toolkit.engine.compose import CONFIGURATION
+
+    project, docker = checkout(c)
+    docker.prefetch(CONFIGURATION)
     from toolkit.checks.status import status
 
-    status(*checkout(c))
+    status(project, docker)
 
 
 @task(
@@ -50,9 +54,13 @@ def config(c: Context) -> None:
 @task
 def doctor(c: Context) -> None:
     """Diagnose the host, the settings, the secrets and the ports, and suggest fixes."""
+    from toolkit.engine.compose import CONFIGURATION, HASHES, INFORMATION
+
+    project, docker = checkout(c)
+    docker.prefetch(CONFIGURATION, HASHES, INFORMATION)
     from toolkit.checks.doctor import doctor
 
-    report = doctor(*checkout(c))
+    report = doctor(project, docker)
     report.show()
     report.require()
 

@@ -47,9 +47,12 @@ def up(
     yes: bool = False,
 ) -> None:
     """Start and verify the stack: setup, images, services, health, smoke checks."""
-    from toolkit.operate.lifecycle import Options, up
+    from toolkit.engine.compose import CONFIGURATION, INFORMATION
 
     project, docker = checkout(c)
+    docker.prefetch(INFORMATION, CONFIGURATION)
+    from toolkit.operate.lifecycle import Options, up
+
     limit = seconds("timeout", timeout, project.timeout("up"))
     up(project, docker, Options(limit, profile, images, tuple(with_ or ()), tuple(without or ()), smoke, yes))
 

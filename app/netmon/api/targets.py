@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from yarl import URL
 
 from netmon import access
+from netmon.api import paging
 from netmon.api.on_demand import OnDemandProbes
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
@@ -28,6 +29,7 @@ X_CACHE: dict[str, Any] = {
     "schema": {"enum": ["hit", "miss", "bypass"]},
 }
 CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": X_CACHE}}}
+PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": X_CACHE, "Link": paging.LINK}}}
 EXAMPLES: dict[str, Any] = {name: example for kind in KINDS.values() for name, example in kind.examples.items()}
 
 Refuses = Callable[[Spec], str | None]
@@ -80,11 +82,16 @@ def router(
     routes = APIRouter(prefix="/api/targets", tags=["targets"])
     writing: dict[str, Any] = {"dependencies": [Depends(auth)]}
 
-    @routes.get("", response_model=list[TargetView], responses=CACHED | responses(503))
-    async def targets() -> Response:
-        """List all targets by name, with their states and last results."""
-        views, cache = await reader.targets()
-        return Response(_Views.dump_json(views), media_type="application/json", headers={"X-Cache": cache})
+    @routes.get("", response_model=list[TargetView], responses=PAGE | responses(422, 503))
+    async def targets(query: Annotated[paging.TargetQuery, Query()]) -> Response:
+        """List targets by name, with their states and last results.
+
+        A response is a page; the header `Link` has the URL of the next one. While pages are read, a change of other
+        targets neither repeats nor omits a target.
+        """
+        page, cache = await reader.targets(query.chosen, query.after, query.limit)
+        headers = {"X-Cache": cache, **paging.links(query, page)}
+        return Response(_Views.dump_json(page.targets), media_type="application/json", headers=headers)
 
     @routes.post(
         "",

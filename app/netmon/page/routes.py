@@ -1,7 +1,7 @@
 """Routes and rendering of the status page."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -16,18 +16,17 @@ from netmon.database import UNAVAILABLE_ERRORS
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.logs import logger
-from netmon.models import Incident, Statistics, TargetView
+from netmon.models import Incident, Overview, Statistics, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.supervision import describe
+from netmon.target_lists import TargetFilter
 
 T = TypeVar("T")
 
 SPANS: tuple[str, ...] = get_args(Span)
 INCIDENTS = 20
 ALERTS = 20
-MAX_CONCURRENT_STATISTICS = 16
-"""Concurrent reads of statistics for one page."""
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -38,7 +37,7 @@ HEADERS = {
             "img-src 'self' data:",
             "connect-src 'self'",
             "base-uri 'none'",
-            "form-action 'none'",
+            "form-action 'self'",
             "frame-ancestors 'none'",
         )
     ),
@@ -56,17 +55,14 @@ log = logger(__name__)
 class TargetReader(Protocol):
     """The part of `netmon.target_reader.TargetReader` that the pages use."""
 
-    async def targets(self) -> Cached[list[TargetView]]:
-        """All targets."""
+    async def overview(self, chosen: TargetFilter, page: int, /) -> Cached[Overview]:
+        """A page of the targets by urgency, starting at 1."""
 
     async def target(self, target: UUID, /) -> Cached[TargetView | None]:
         """The target with this id."""
 
     async def statistics(self, target: UUID, window: Window, /) -> Cached[Statistics]:
         """Statistics of a target within a window; raises LookupError if there is no such target."""
-
-    async def fresh_statistics(self, targets: Sequence[UUID], window: Window, /) -> dict[UUID, Statistics]:
-        """The statistics that are fresh in the cache."""
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The incidents of a target, or of all targets, newest first."""
@@ -101,22 +97,19 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
         return _response(request, asset, {"Cache-Control": caching})
 
     @routes.api_route("/", methods=["GET", "HEAD"])
-    async def index(request: Request) -> Response:
+    async def index(request: Request, state: str = "", q: str = "", page: str = "1") -> Response:
+        listing = views.Listing.requested(state, q, page)
         try:
-            targets = (await reader.targets()).value
+            overview = (await reader.overview(listing.chosen, listing.page)).value
         except UNAVAILABLE_ERRORS as error:
             return pages.unavailable(request, error)
-        statistics, incidents, alerts = await asyncio.gather(
-            _uptimes(reader, targets),
-            _or_none(reader.incidents(None, INCIDENTS)),
-            _alerts(received),
-        )
+        incidents, alerts = await asyncio.gather(_or_none(reader.incidents(None, INCIDENTS)), _alerts(received))
         return pages.show(
             request,
             "index.html",
-            targets=views.by_urgency(targets),
-            summary=views.Summary.of(targets),
-            statistics=statistics,
+            overview=overview,
+            listing=listing,
+            summary=views.Summary(overview.counts),
             incidents=incidents,
             shows_alerts=received is not None,
             alerts=alerts,
@@ -178,8 +171,8 @@ class _Pages:
         )
         self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS)
         for template_filter in (
-            views.iso, views.latency, views.percent, views.shown_state, views.since, views.span, views.sparkline,
-            views.stamp, views.state_rule, views.uptime,
+            views.iso, views.latency, views.number, views.percent, views.shown_state, views.since, views.span,
+            views.sparkline, views.stamp, views.state_rule,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter
 
@@ -226,16 +219,3 @@ async def _alerts(received: Alerts | None) -> list[Alert] | None:
     """The latest alerts, firing ones first; None if they are not shown or unavailable."""
     newest = await _or_none(received.newest(ALERTS, None)) if received else None
     return newest and sorted(newest, key=lambda alert: alert.status != "firing")
-
-
-async def _uptimes(reader: TargetReader, targets: list[TargetView]) -> dict[UUID, Statistics | None]:
-    slots = asyncio.Semaphore(MAX_CONCURRENT_STATISTICS)
-
-    async def load(target: UUID) -> Statistics | None:
-        async with slots:
-            cached = await _or_none(reader.statistics(target, "24h"))
-        return cached and cached.value
-
-    fresh = await reader.fresh_statistics([target.id for target in targets], "24h")
-    missing = [target.id for target in targets if target.id not in fresh]
-    return fresh | dict(zip(missing, await asyncio.gather(*map(load, missing)), strict=True))

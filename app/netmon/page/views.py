@@ -1,20 +1,20 @@
 """Values for the templates, formatted for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import floor
-from typing import Any, Literal
+from math import ceil, floor
+from typing import Any, Self
+from urllib.parse import urlencode
 
 from netmon.kinds import KINDS
-from netmon.models import Point, Statistics, Target, TargetSettings, TargetView
-from netmon.states import State
+from netmon.models import Point, Target, TargetSettings, TargetView
+from netmon.states import URGENCY, ShownState
+from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
+from netmon.target_store import MAX_TARGETS
 
-Shown = State | Literal["paused"]
-
-ORDER: tuple[Shown, ...] = ("down", "degraded", "unknown", "up", "paused")
-"""States by urgency: targets that need attention come first."""
+MAX_SEARCH_LENGTH = 100
 NO_VALUE = "–"  # noqa: RUF001 - for a missing value
 
 _BLANK = TargetSettings.model_construct(name="")
@@ -27,45 +27,68 @@ def form(target: TargetView | None) -> dict[str, Any]:
     return {"target": target, "settings": target or _BLANK, "chosen": chosen, "specs": specs}
 
 
-def shown_state(target: TargetView) -> Shown:
+def shown_state(target: TargetView) -> ShownState:
     """The state of a target; paused if it is disabled."""
     return target.standing.state if target.enabled else "paused"
 
 
-def by_urgency(targets: Iterable[TargetView]) -> list[TargetView]:
-    """Targets sorted by the urgency of their state, then by name."""
-    return sorted(targets, key=lambda target: (ORDER.index(shown_state(target)), target.name.casefold(), target.id))
+@dataclass(frozen=True)
+class Listing:
+    """The page of the list of targets that a visitor has requested, starting at 1."""
+
+    chosen: TargetFilter
+    page: int
+
+    @classmethod
+    def requested(cls, state: str, text: str, page: str) -> Self:
+        """The page that the parameters of a URL request; invalid ones are ignored, since people edit URLs."""
+        chosen = TargetFilter(
+            next((known for known in URGENCY if known == state), None),
+            text.replace("\0", "").strip()[:MAX_SEARCH_LENGTH],
+        )
+        number = int(page) if page.isascii() and page.isdigit() and len(page) < 10 else 1
+        return cls(chosen, min(max(number, 1), ceil(MAX_TARGETS / OVERVIEW_PAGE_SIZE)))
+
+    @property
+    def first(self) -> int:
+        """The number of the first target on this page, among those of all pages."""
+        return (self.page - 1) * OVERVIEW_PAGE_SIZE + 1
+
+    def url(self, page: int = 1) -> str:
+        """The URL of a page of this list."""
+        given = {"state": self.chosen.state, "q": self.chosen.text, "page": page if page > 1 else None}
+        query = urlencode({name: value for name, value in given.items() if value})
+        return f"/?{query}" if query else "/"
 
 
 @dataclass(frozen=True)
 class Summary:
     """The number of targets in each state."""
 
-    counts: dict[Shown, int]
-
-    @classmethod
-    def of(cls, targets: Iterable[TargetView]) -> "Summary":
-        """Count the states of targets."""
-        counts = Counter(map(shown_state, targets))
-        return cls({state: counts[state] for state in ORDER})
+    counts: Mapping[ShownState, int]
 
     @property
-    def worst(self) -> Shown:
+    def total(self) -> int:
+        """The number of all targets."""
+        return sum(self.counts.values())
+
+    @property
+    def worst(self) -> ShownState:
         """The worst state of any target; up without targets."""
-        return next((state for state in ("down", "degraded", "unknown", "up") if self.counts[state]), "up")
+        return next((state for state in URGENCY if self.counts[state] and state != "paused"), "up")
 
     @property
     def headline(self) -> str:
         """The summary in one sentence."""
-        enabled = sum(self.counts.values()) - self.counts["paused"]
+        enabled = self.total - self.counts["paused"]
         if not enabled:
             return "No target is being probed"
         for state in ("down", "degraded"):
-            if number := self.counts[state]:
-                return f"{number} of {enabled} targets {state}" if enabled > 1 else f"The target is {state}"
+            if failing := self.counts[state]:
+                return f"{failing:,} of {enabled:,} targets {state}" if enabled > 1 else f"The target is {state}"
         if self.counts["unknown"]:
             return "Waiting for first results"
-        return f"All {enabled} targets are up" if enabled > 1 else "The target is up"
+        return f"All {enabled:,} targets are up" if enabled > 1 else "The target is up"
 
 
 def latency(milliseconds: float | None) -> str:
@@ -84,9 +107,9 @@ def percent(value: float | None) -> str:
     return "100 %" if value >= 100 else f"{floor(value * 100) / 100:.2f} %"
 
 
-def uptime(statistics: Statistics | None) -> str:
-    """The uptime of a window; a dash if it is unavailable."""
-    return percent(statistics.uptime_percent if statistics else None)
+def number(value: int) -> str:
+    """A number with separators between thousands."""
+    return f"{value:,}"
 
 
 def span(seconds: float) -> str:

@@ -306,7 +306,7 @@ async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncC
     body = await added(client)
     assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
     assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["targets"]
+    assert services.invalidated == ["overview", "targets:first", "targets"]
 
 
 async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
@@ -379,7 +379,9 @@ async def test_a_duplicate_name_and_a_target_above_the_limit_are_conflicts(
 async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
-    assert {"targets", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(services.invalidated)
+    assert {"overview", f"target:{target}", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(
+        services.invalidated
+    )
 
 
 async def test_an_unknown_target_is_a_problem(client: httpx.AsyncClient) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 from typing import Any
-from unittest.mock import AsyncMock, Mock
-from uuid import uuid4
 
 import pytest
 from psycopg import OperationalError
@@ -11,8 +9,6 @@ from redis import RedisError
 
 from netmon import cache as module
 from netmon.cache import SharedCache
-from netmon.models import Statistics
-from netmon.target_reader import TargetReader
 from tests.unit.app.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -26,18 +22,11 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
-        self.round_trips = 0
-        """Reads of several keys."""
         self.unavailable = False
 
     async def get(self, key: str) -> bytes | None:
         self._need()
         return self.values.get(key)
-
-    async def mget(self, keys: list[str]) -> list[bytes | None]:
-        self._need()
-        self.round_trips += 1
-        return [self.values.get(key) for key in keys]
 
     async def set(self, key: str, value: bytes, ex: int) -> None:  # noqa: ARG002 - as redis-py calls it
         self._need()
@@ -181,38 +170,3 @@ async def test_an_empty_load_is_not_cached(cache: SharedCache, redis: FakeRedis)
 
     assert await cache.get("a", 60, nothing) == (None, "miss")
     assert not redis.values
-
-
-async def test_fresh_responses_are_read_in_one_round_trip(cache: SharedCache, redis: FakeRedis) -> None:
-    database = Database()
-    for key, seconds in (("a", 60), ("b", 60), ("old", STALE), ("invalidated", 60)):
-        await cache.get(key, seconds, database.load)
-    await cache.invalidate("invalidated")
-    assert await cache.fresh(["a", "b", "old", "invalidated", "missing"]) == {"a": b"1", "b": b"1"}
-    assert redis.round_trips == 1
-    assert await cache.fresh([]) == {}
-    assert redis.round_trips == 1, "no keys need no round trip"
-
-
-async def test_a_key_with_a_pending_invalidation_is_not_fresh(cache: SharedCache, redis: FakeRedis) -> None:
-    database = Database()
-    for key in ("a", "b"):
-        await cache.get(key, 60, database.load)
-    redis.unavailable = True
-    await cache.invalidate("a")
-    assert await cache.fresh(["a", "b"]) == {}
-    redis.unavailable = False
-    assert await cache.fresh(["a", "b"]) == {"b": b"1"}
-    database.version = b"2"
-    assert await cache.get("a", 60, database.load) == (b"2", "miss")
-    assert await cache.fresh(["a", "b"]) == {"a": b"2", "b": b"1"}
-
-
-async def test_fresh_statistics_use_the_keys_of_statistics(cache: SharedCache) -> None:
-    known, other = uuid4(), uuid4()
-    statistics = Statistics(window="24h", results=1, failed=0, uptime_percent=100, p50_ms=1, p95_ms=1, p99_ms=1)
-    reader = TargetReader(Mock(), Mock(), cache)
-    reader._history = Mock(statistics=AsyncMock(return_value=statistics))
-    await reader.statistics(known, "24h")
-    assert await reader.fresh_statistics([known, other], "24h") == {known: statistics}
-    assert await reader.fresh_statistics([known, other], "1h") == {}

@@ -1,6 +1,7 @@
 """Batches of results, offsets of events, scheduled jobs and state changes, with fake services."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -203,13 +204,17 @@ class Targets:
         self.stored: list[Probe] = []
         self.advanced: list[UUID] = []
         self.committed = 0
-        for name in ("_claim", "_advance", "queue"):
+        self.clock_checks = 0
+        for name in ("_follow_clock", "_claim", "_advance", "queue"):
             monkeypatch.setattr(scheduler, name, getattr(self, name))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         yield
         self.committed += 1
+
+    async def _follow_clock(self, _connection: object) -> None:
+        self.clock_checks += 1
 
     async def _claim(self, _connection: object) -> list[dict[str, Any]]:
         return self.due
@@ -250,6 +255,18 @@ async def test_a_due_target_is_published_as_a_job_and_stored_as_a_probe(monkeypa
     assert {job.target for job in queue.jobs} == {str(each["id"]) for each in targets.due}
     assert targets.stored == sorted((job.probe for job in queue.jobs), key=lambda probe: probe.id)
     assert queue.jobs[0].plan == Plan(spec=HttpSpec(url="http://a/"), timeout_seconds=2, retries=1)
+
+
+async def test_the_clock_is_checked_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    targets, queue = Targets(monkeypatch), Queue()
+    planner = Scheduler(targets, queue)  # type: ignore[arg-type]
+    checks = []
+    for now in (0.0, 1.0, 10.0, 10.1, 11.0):  # noqa: B007 - read by the clock above
+        await planner._schedule_batch()
+        checks.append(targets.clock_checks)
+    assert checks == [1, 1, 1, 2, 2]
 
 
 async def test_a_target_with_a_running_probe_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

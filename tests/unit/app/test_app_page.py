@@ -6,16 +6,19 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import FrameType
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import httpx
 import pytest
 from psycopg import OperationalError
 
-from netmon.models import Point, Statistics
+from netmon.cache import Cached
+from netmon.models import Point
 from netmon.page import views
 from netmon.page.assets import Assets
 from netmon.specs import HttpSpec, TcpSpec
+from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from tests.fixtures.page import FakeReader, alert, application, view
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +46,7 @@ async def test_the_index_lists_failing_targets_first(client: httpx.AsyncClient) 
     page = (await client.get("/")).text
     assert "1 of 9 targets down" in page
     assert "<title>(1 down) Network Monitor</title>" in page
-    shown = re.findall(r'class="name" href="/targets/[^"]+">([^<]+)', page)
+    shown = named(page)
     assert shown[:2] == ["Mail, submission", "Web shop, checkout"]
     assert shown[-1] == "Old wiki", "paused targets come last"
     assert "tcp://mail.example.org:587" in page
@@ -62,16 +65,63 @@ async def test_the_index_has_no_alerts_if_they_are_disabled(reader: FakeReader) 
     assert 'id="alerts"' not in page
 
 
-async def test_only_statistics_that_are_not_fresh_are_loaded_one_by_one(
+def named(page: str) -> list[str]:
+    """The names of the targets on a page, in order."""
+    return re.findall(r'class="name" href="/targets/[^"]+">([^<]+)', page)
+
+
+def many(reader: FakeReader, count: int) -> None:
+    """Let the reader have this many targets, numbered in order, the last of which is down."""
+    spec = TcpSpec(host="a.example.org", port=1)
+    made = [view(f"Target {number:04}", spec, "down" if number == count else "up") for number in range(1, count + 1)]
+    reader.known = {target.id: target for target in made}
+
+
+async def test_the_index_has_a_page_of_the_targets_and_the_counts_of_all(
     client: httpx.AsyncClient, reader: FakeReader
 ) -> None:
-    figures = re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text)
-    assert len(set(figures)) > 1, "otherwise the order would not be verified"
-    assert sorted(reader.loaded) == sorted(reader.known)
-    reader.fresh = set(list(reader.known)[::2])
-    reader.loaded.clear()
-    assert re.findall(r"Uptime 24 h </span>([^<]+)", (await client.get("/")).text) == figures
-    assert sorted(reader.loaded) == sorted(reader.known.keys() - reader.fresh)
+    many(reader, 1234)
+    first = (await client.get("/")).text
+    assert "1 of 1,234 targets down" in first
+    assert re.search(r'href="/\?state=up"><strong>1,233</strong> up', first)
+    assert len(named(first)) == 50
+    assert named(first)[:2] == ["Target 1234", "Target 0001"]
+    assert "1 to 50 of 1,234" in first
+    assert re.search(r'rel="next" href="/\?page=2"', first)
+    assert 'rel="prev"' not in first
+    last = (await client.get("/?page=25")).text
+    assert named(last) == [f"Target {number:04}" for number in range(1200, 1234)]
+    assert "1,201 to 1,234 of 1,234" in last
+    assert re.search(r'rel="prev" href="/\?page=24"', last)
+    assert 'rel="next"' not in last
+
+
+async def test_targets_are_found_by_state_name_and_address(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    page = (await client.get("/", params={"state": "up", "q": "EXAMPLE.org"})).text
+    assert set(named(page)) == {"Web shop", "Customer API", "Identity provider", "Mail exchangers"}
+    assert "4 up targets with “EXAMPLE.org”" in page
+    assert "1 of 9 targets down" in page, "the summary is of all targets"
+    assert '<input type="hidden" name="state" value="up">' in page, "a search keeps the state"
+    assert re.search(r'href="/\?state=up" aria-current="true"', page)
+    none = (await client.get("/", params={"q": '"><script>'})).text
+    assert "No targets with “" in none
+    assert 'value="&#34;&gt;&lt;script&gt;"' in none
+    many(reader, 120)
+    assert re.search(r'href="/\?q=target&amp;page=3"', (await client.get("/?q=target&page=2")).text)
+
+
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=-1", "page=x", "page=²", f"page={'9' * 40}", "state=nonsense", "q=%00", "q=" + "x" * 5000]
+)
+async def test_the_index_ignores_invalid_parameters(client: httpx.AsyncClient, query: str) -> None:
+    answer = await client.get(f"/?{query}")
+    assert answer.status_code == 200
+    assert "1 of 9 targets down" in answer.text
+
+
+async def test_a_page_after_the_last_one_links_to_the_first(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/?page=7")).text
+    assert 'This page has no targets. <a href="/">First page</a>' in page
 
 
 async def test_the_index_without_targets_links_to_the_form(client: httpx.AsyncClient, reader: FakeReader) -> None:
@@ -183,14 +233,12 @@ def test_the_url_of_a_static_file_changes_with_its_content(tmp_path: Path) -> No
     assert Assets(tmp_path).url("a.js") != before
 
 
-async def test_the_cost_of_the_index_is_linear_in_the_number_of_targets(
-    client: httpx.AsyncClient, reader: FakeReader
-) -> None:
-    async def rendered(count: int) -> tuple[int, int]:
-        """Function calls for a page with `count` targets, and its compressed size in bytes."""
-        many = [view(f"Target {number}", TcpSpec(host="a.example.org", port=number + 1)) for number in range(count)]
-        reader.known = {target.id: target for target in many}
-        reader.fresh = set(reader.known)
+async def test_the_cost_of_the_index_is_that_of_its_page(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    async def rendered(count: int) -> tuple[int, str]:
+        """Function calls for a page of `count` targets, and the page."""
+        many(reader, count)
+        overview = (await reader.overview(TargetFilter(), 1)).value
+        reader.overview = AsyncMock(return_value=Cached(overview, "hit"))  # type: ignore[method-assign]
         calls = 0
 
         def count_call(_frame: FrameType, event: str, _argument: object) -> None:
@@ -202,15 +250,17 @@ async def test_the_cost_of_the_index_is_linear_in_the_number_of_targets(
             page = (await client.get("/")).text
         finally:
             sys.setprofile(None)
-        assert page.count('class="name"') == count
-        return calls, len(gzip.compress(page.encode()))
+            del reader.overview
+        return calls, page
 
     await rendered(1)  # compiles the template
-    calls, size = zip(*[await rendered(count) for count in (0, 50, 100)], strict=True)
-    assert calls[2] - calls[1] == pytest.approx(calls[1] - calls[0], rel=0.05)
-    assert calls[2] - calls[1] < 50 * 1000
-    assert size[2] - size[1] < 50 * 300
-    assert not reader.loaded, "fresh statistics are not loaded one by one"
+    one, _ = await rendered(1)
+    full, _ = await rendered(OVERVIEW_PAGE_SIZE)
+    more, page = await rendered(20 * OVERVIEW_PAGE_SIZE)
+    assert full - one < OVERVIEW_PAGE_SIZE * 1000
+    assert more == pytest.approx(full, rel=0.05)
+    assert len(page) < 150_000
+    assert len(gzip.compress(page.encode())) < 20_000
 
 
 @pytest.mark.parametrize(
@@ -225,9 +275,8 @@ def test_latencies_are_formatted_with_their_unit(value: float | None, text: str)
 @pytest.mark.parametrize(
     ("value", "text"), [(None, views.NO_VALUE), (100, "100 %"), (99.999, "99.99 %"), (0, "0.00 %")]
 )
-def test_an_uptime_is_rounded_down(value: float | None, text: str) -> None:
-    found = Statistics(window="24h", results=9, failed=1, uptime_percent=value, p50_ms=1, p95_ms=1, p99_ms=1)
-    assert views.uptime(found) == text
+def test_a_percentage_is_rounded_down(value: float | None, text: str) -> None:
+    assert views.percent(value) == text
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from netmon import smoke
 from netmon.health import CHECK_TIMEOUT_SECONDS
 from netmon.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 APP = Path(__file__).parents[3] / "app"
 ENDED = 120
 """Timeout in seconds for the start, a response or the end of a process, even on a busy machine."""

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon import migrations
-from netmon.page.views import ORDER
-from netmon.states import WINDOW_LIMIT, State, Verdict, next_state
+from netmon.states import URGENCY, WINDOW_LIMIT, State, Verdict, next_state
 from tests.unit.app.properties import PROPERTY
 
 RANK: dict[State, int] = {"unknown": 0, "up": 0, "degraded": 1, "down": 2}
@@ -137,4 +136,4 @@ def test_states_are_the_same_everywhere() -> None:
     states = set(get_args(State))
     assert set(re.findall(r"'(\w+)'", standings)) == states
     assert set(re.findall(r"'(\w+)'", incidents)) < states
-    assert set(ORDER) == {*states, "paused"}
+    assert set(URGENCY) == {*states, "paused"}

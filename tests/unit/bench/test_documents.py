@@ -9,7 +9,8 @@ import pytest
 
 from bench import documents, results
 from bench.__main__ import BENCHMARKS
-from bench.results import CHECKOUT, RESULTS
+from bench.origin import CHECKOUT
+from bench.results import RESULTS
 from tests.unit.bench.conftest import MakeRecord, figure
 from toolkit.validate.documents import PART
 

@@ -10,7 +10,8 @@ import pytest
 from bench import __main__ as runner
 from bench import documents, results
 from bench.figure import Figure, NotMeasuredError
-from bench.results import RESULTS, Machine
+from bench.origin import Machine
+from bench.results import RESULTS
 from tests.unit.bench.conftest import MACHINE, OTHER_MACHINE, MakeRecord, figure
 
 

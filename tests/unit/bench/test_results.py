@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench import results
-from bench.results import RESULTS, Machine
-from tests.unit.bench.conftest import MakeRecord, figure
+from bench.results import RESULTS
+from tests.unit.bench.conftest import MakeRecord, figure, git
 from toolkit.core.errors import ToolkitError
 
 
@@ -42,11 +41,6 @@ def test_a_figure_without_samples_is_an_error(record: MakeRecord, tmp_path: Path
         results.load(str(tmp_path / "short.json"))
 
 
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: MakeRecord) -> Path:
     """A repository with committed results, and the file `code`."""
@@ -69,26 +63,3 @@ def test_a_source_that_is_neither_a_file_nor_a_revision_is_an_error(repository: 
     with pytest.raises(ToolkitError, match="no results in 'nowhere': neither a file nor a Git revision") as refused:
         results.load("nowhere")
     assert refused.value.code == 2
-
-
-def test_the_commit_is_dirty_if_code_differs_and_not_for_results(repository: Path) -> None:
-    head = git(repository, "rev-parse", "--short=10", "HEAD").strip()
-    assert results.commit() == head
-    (repository / RESULTS).write_text("{}")
-    assert results.commit() == head
-    (repository / "code").write_text("changed")
-    assert results.commit() == f"{head}-dirty"
-
-
-def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "CHECKOUT", tmp_path)
-    assert results.commit() == ""
-
-
-def test_this_machine_is_described_without_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    machine = Machine.this()
-    assert machine.cores > 0
-    assert machine.memory_gib > 0
-    assert machine.processor
-    assert machine.engine == ""

@@ -19,6 +19,13 @@ from toolkit.images import registry
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
+INFO: dict[str, Any] = {
+    "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,
+    "CpuCfsQuota": True, "PidsLimit": True, "CgroupVersion": "2",
+    "ClientInfo": {"Plugins": [{"Name": "compose", "Version": "2.40.3"}, {"Name": "buildx", "Version": "v0.29.1"}]},
+}  # fmt: skip
+"""The output of `docker info` on a suitable host."""
+
 Answer = Result | BaseException | Callable[[list[str]], Result]
 
 
@@ -45,7 +52,7 @@ class FakeDocker:
 
     def answer(self, *words: str, by: Answer) -> None:
         """Like `on`, with a result, an exception to raise, or a function of the argument list."""
-        self.cli._configs.clear()
+        self.cli._queries.clear()
         self._script.insert(0, (words, by))
 
     @staticmethod
@@ -120,8 +127,9 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
-    """A fake docker on which every command has to be scripted."""
+    """A fake docker on which every command has to be scripted, except the stream of events, which is empty."""
     fake = FakeDocker(Docker(project.root))
+    fake.on("events")
     monkeypatch.setattr(compose, "run", fake)
     return fake
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from toolkit.checkout.project import Project
 from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
@@ -49,12 +50,17 @@ def doctor(project: Project, docker: Docker) -> Report:
 
 
 def examine(subject: Subject, checks: Sequence[Check]) -> list[Finding]:
-    """The checks' findings; a check that cannot run, for instance without an engine, becomes a warning."""
-    findings: list[Finding] = []
-    for check in checks:
+    """The checks' findings; a check that cannot run, for instance without an engine, becomes a warning.
+
+    The checks run in parallel, because most wait for a command.
+    """
+
+    def run(check: Check) -> list[Finding]:
         try:
-            findings += check(subject)
+            return list(check(subject))
         except ToolkitError as error:
             name = check.__name__.replace("_", " ")
-            findings.append(Finding(name, Outcome.WARNING, f"not checked: {error.what}", error.fix))
-    return findings
+            return [Finding(name, Outcome.WARNING, f"not checked: {error.what}", error.fix)]
+
+    with ThreadPoolExecutor(len(checks)) as pool:
+        return [finding for found in pool.map(run, checks) for finding in found]

@@ -14,7 +14,7 @@ from toolkit.checkout.variables import COMPOSE_VARIABLES, SETUP_VARIABLES, TASK_
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
-from toolkit.engine.compose import explain
+from toolkit.engine.compose import CONFIGURATION, explain
 
 SETUP = "run: invoke setup"
 
@@ -80,7 +80,7 @@ def shell(subject: Subject) -> Iterator[Finding]:
 def compose_files(subject: Subject) -> Iterator[Finding]:
     """Compose accepts the files, including the user's override, without warnings."""
     subject.project.require_setup()
-    result = subject.docker.compose("config", "--quiet")
+    result = subject.docker.query(*CONFIGURATION)
     if result.code:
         error = explain("read the compose files", result)
         yield Finding("compose files", Outcome.FAILED, error.why, error.fix or "fix the named file")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolkit import images
@@ -13,12 +12,16 @@ from toolkit.checkout.setup import DEFAULT_FOLDER, ENGINE_FOLDER
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
-from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker, Result, explain
+from toolkit.engine.compose import INSTALL, INSTALL_COMPOSE, Docker
+
+INSTALL_BUILDX = "install the buildx plugin 0.17 or newer (package docker-buildx-plugin or docker-buildx)"
 
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"
-COMPOSE = (2, 24)  # !reset and !override
-BUILDX = (0, 17)  # required by docker compose build
+PLUGINS = {
+    "compose": ("Docker Compose", (2, 24), INSTALL_COMPOSE),  # !reset and !override
+    "buildx": ("buildx", (0, 17), INSTALL_BUILDX),  # required by docker compose build
+}
 
 GB = 1_000_000_000
 DISK_TO_BUILD = 10 * GB
@@ -31,30 +34,31 @@ def require_engine(docker: Docker) -> None:
     Raises:
         ToolkitError: the engine is unreachable, or one of them is too old.
     """
-    with ThreadPoolExecutor() as pool:
-        engine = pool.submit(_engine_version, docker)
-        compose = pool.submit(_compose_version, docker)
-        engine.result()
-        compose.result()
+    _engine_version(docker)
+    _plugin_version(docker, "compose")
 
 
 def _engine_version(docker: Docker, minimum: tuple[int, int] = ENGINE) -> str:
-    return _version("Docker Engine", docker("version", "--format", "{{.Server.Version}}"), minimum, INSTALL)
+    return _version("Docker Engine", docker.info()["ServerVersion"], minimum, INSTALL)
 
 
-def _compose_version(docker: Docker) -> str:
-    return _version("Docker Compose", docker.compose("version", "--short"), COMPOSE, INSTALL_COMPOSE)
+def _plugin_version(docker: Docker, name: str) -> str:
+    title, minimum, fix = PLUGINS[name]
+    version = docker.plugin(name)
+    if version is None:
+        raise ToolkitError(f"cannot run docker {name}", "the plugin is not installed", fix)
+    return _version(title, version, minimum, fix)
 
 
-def _version(program: str, result: Result, minimum: tuple[int, int], fix: str) -> str:
-    """The version in the output of a command.
+def _version(program: str, text: str, minimum: tuple[int, int], fix: str) -> str:
+    """The version of a program.
 
     Raises:
-        ToolkitError: the command failed, or the version is older than ``minimum``.
+        ToolkitError: it is unknown, or older than ``minimum``.
     """
-    found = re.search(r"(\d+)\.(\d+)\S*", result.stdout)
-    if result.code or not found:
-        raise explain(f"read the version of {program}", result)
+    found = re.search(r"(\d+)\.(\d+)\S*", text)
+    if not found:
+        raise ToolkitError(f"{program} reports no version", f"but '{text}'", fix)
     if (int(found[1]), int(found[2])) < minimum:
         needed = ".".join(map(str, minimum)).removesuffix(".0")
         raise ToolkitError(f"{program} {found[0]} is too old", f"{needed} or newer is required", fix)
@@ -93,7 +97,7 @@ def _exists(path: Path) -> bool:
 def engine_files(subject: Subject) -> Iterator[Finding]:
     """.env has the engine's data folder, which contains the logs of the containers."""
     subject.project.require_setup()
-    actual = subject.info["DockerRootDir"]
+    actual = subject.docker.info()["DockerRootDir"]
     named = subject.project.env.get(ENGINE_FOLDER, DEFAULT_FOLDER)
     if named != actual:
         what = f"{ENGINE_FOLDER} is {named}, but the engine's data is in {actual}: no logs would be collected"
@@ -108,7 +112,7 @@ def engine(subject: Subject) -> Iterator[Finding]:
         version = _engine_version(subject.docker)
         if _isolates(subject):
             fix = "install Docker Engine 28 or newer: older versions do not isolate the networks of this profile"
-            version = _version("Docker Engine", Result(0, version, ""), ENGINE_FOR_ISOLATION, fix)
+            version = _version("Docker Engine", version, ENGINE_FOR_ISOLATION, fix)
     except ToolkitError as error:
         yield Finding.of_error("engine", error)
     else:
@@ -125,37 +129,35 @@ def _isolates(subject: Subject) -> bool:
 
 def compose(subject: Subject) -> Iterator[Finding]:
     """The Compose plugin is installed and recent enough."""
-    try:
-        yield Finding("compose", Outcome.OK, f"Docker Compose {_compose_version(subject.docker)}")
-    except ToolkitError as error:
-        yield Finding.of_error("compose", error)
+    yield _plugin(subject, "compose")
 
 
 def buildx(subject: Subject) -> Iterator[Finding]:
     """The buildx plugin is installed and recent enough: the application's image is always built here."""
-    fix = "install the buildx plugin 0.17 or newer (package docker-buildx-plugin or docker-buildx)"
+    yield _plugin(subject, "buildx")
+
+
+def _plugin(subject: Subject, name: str) -> Finding:
     try:
-        version = _version("buildx", subject.docker("buildx", "version"), BUILDX, fix)
+        return Finding(name, Outcome.OK, f"{PLUGINS[name][0]} {_plugin_version(subject.docker, name)}")
     except ToolkitError as error:
-        yield Finding("buildx", Outcome.FAILED, f"{error.what}: {error.why}", fix)
-    else:
-        yield Finding("buildx", Outcome.OK, f"buildx {version}")
+        return Finding.of_error(name, error)
 
 
 def limits(subject: Subject) -> Iterator[Finding]:
     """The kernel enforces the limits of the compose files."""
     names = {"MemoryLimit": "memory", "CpuCfsQuota": "CPU", "PidsLimit": "processes"}
-    missing = [what for name, what in names.items() if not subject.info.get(name)]
+    missing = [what for name, what in names.items() if not subject.docker.info().get(name)]
     if missing:
         what = f"the kernel does not enforce limits of {', '.join(missing)}: one service can starve the others"
         yield Finding("limits", Outcome.WARNING, what, "enable the cgroup controllers memory, cpu and pids at boot")
     else:
-        yield Finding("limits", Outcome.OK, f"enforced (cgroup v{subject.info.get('CgroupVersion', '?')})")
+        yield Finding("limits", Outcome.OK, f"enforced (cgroup v{subject.docker.info().get('CgroupVersion', '?')})")
 
 
 def memory(subject: Subject) -> Iterator[Finding]:
     """The memory limits of all services fit into the host's memory."""
-    total, allowed = subject.info["MemTotal"], 0
+    total, allowed = subject.docker.info()["MemTotal"], 0
     for service in subject.configuration["services"].values():
         deploy = service.get("deploy", {})
         limit = int(deploy.get("resources", {}).get("limits", {}).get("memory", 0))
@@ -170,7 +172,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
 
 def disk(subject: Subject) -> Iterator[Finding]:
     """Docker's disk has space for missing images and for data."""
-    root = Path(subject.info["DockerRootDir"])
+    root = Path(subject.docker.info()["DockerRootDir"])
     if not root.exists():
         yield Finding("disk", Outcome.SKIPPED, f"{root} is not on this machine, so its free space is unknown")
         return

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,22 +62,25 @@ def ports(subject: Subject) -> Iterator[Finding]:
 def _port_errors(
     project: Project, docker: Docker, config: shapes.Configuration
 ) -> Iterator[tuple[Published, ToolkitError | None]]:
-    for published in _published(config):
-        bind_error = _bind_error(published)
-        holder = _holder(docker, published, config["name"]) if bind_error == errno.EADDRINUSE else ""
-        if bind_error is None or holder is None:
-            yield published, None
-            continue
-        variable = _variable(project, published)
-        name = f"port {published.port} for {published.service}" + (f" ({variable})" if variable else "")
-        fix = f"set {variable} in .env" if variable else "publish another port in docker-compose.override.yml"
-        if bind_error == errno.EADDRINUSE:
-            yield published, ToolkitError(f"{name} is taken", f"by {holder}", f"stop it, or {fix} to another port")
-        else:
-            yield (
-                published,
-                ToolkitError(f"{name} cannot be opened on {published.address}", os.strerror(bind_error), fix),
-            )
+    """Every published port with its problem, if there is one; ports in use are looked up in parallel."""
+    ports = list(_published(config))
+    with ThreadPoolExecutor(max(len(ports), 1)) as pool:
+        yield from zip(
+            ports, pool.map(lambda port: _problem(project, docker, port, config["name"]), ports), strict=True
+        )
+
+
+def _problem(project: Project, docker: Docker, published: Published, project_name: str) -> ToolkitError | None:
+    bind_error = _bind_error(published)
+    holder = _holder(docker, published, project_name) if bind_error == errno.EADDRINUSE else ""
+    if bind_error is None or holder is None:
+        return None
+    variable = _variable(project, published)
+    name = f"port {published.port} for {published.service}" + (f" ({variable})" if variable else "")
+    fix = f"set {variable} in .env" if variable else "publish another port in docker-compose.override.yml"
+    if bind_error == errno.EADDRINUSE:
+        return ToolkitError(f"{name} is taken", f"by {holder}", f"stop it, or {fix} to another port")
+    return ToolkitError(f"{name} cannot be opened on {published.address}", os.strerror(bind_error), fix)
 
 
 def _published(config: shapes.Configuration) -> Iterator[Published]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
+from toolkit.engine.compose import HASHES
 
 
 def containers(subject: Subject) -> Iterator[Finding]:
     """Every container runs with the current configuration."""
     docker = subject.docker
-    hashes = docker.check(docker.compose("config", "--hash", "*"), "read the compose files").stdout
+    hashes = docker.check(docker.query(*HASHES), "read the compose files").stdout
     expected = dict(line.split() for line in hashes.splitlines())
     labels = [container["Config"]["Labels"] for container in docker.containers(subject.configuration["name"])]
     outdated = {

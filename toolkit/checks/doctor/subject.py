@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import variables_used
 from toolkit.engine import shapes
-from toolkit.engine.compose import Docker, explain
+from toolkit.engine.compose import Docker
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,3 @@ class Subject:
         named = self.project.env.get("COMPOSE_FILE", "").split(":")
         own = [name for name in named if name and (self.project.root / name).exists()]
         return variables_used(self.project, dict.fromkeys([*self.project.shipped_files, *own]))
-
-    @cached_property
-    def info(self) -> dict[str, Any]:
-        """The output of `docker info`.
-
-        Raises:
-            ToolkitError: the engine does not answer.
-        """
-        result = self.docker("info", "--format", "{{json .}}")
-        try:
-            info: dict[str, Any] = json.loads(result.stdout)
-        except ValueError:
-            info = {}
-        if result.code or not info.get("ServerVersion"):
-            raise explain("query the Docker Engine", result)
-        return info

@@ -22,6 +22,8 @@ from toolkit.operate.deploy.release import APP
 
 ANSWER_SECONDS, PROBE_SECONDS = 15.0, 30.0
 """Timeouts: for the dependencies to be reachable, and for a probe to complete."""
+POLL_SECONDS = 0.5
+"""The pause between two inspections of the starting container."""
 
 
 def rehearse(project: Project, docker: Docker, version: str, timeout: float) -> None:
@@ -88,7 +90,7 @@ def _wait_until_healthy(docker: Docker, host: str, timeout: float) -> None:
             return
         if time.monotonic() > deadline:
             raise wait.timeout_error([service], timeout)
-        time.sleep(wait.PAUSE)
+        time.sleep(POLL_SECONDS)
 
 
 def _wait_until_ready(docker: Docker, host: str) -> str:

@@ -1,8 +1,10 @@
 // Every page: refreshes its content while its tab is visible, and shows times in the local time zone.
 const INTERVAL = 5000; // milliseconds
+const TYPING = 200; // milliseconds without a keystroke, after which a search starts
 const main = document.getElementById("main");
 let timer;
 let wait = INTERVAL;
+let request = new AbortController();
 
 function localise(root) {
   const format = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -38,17 +40,6 @@ function morph(old, fresh) {
   }
 }
 
-function filter() {
-  const wanted = document.getElementById("filter")?.value.trim().toLowerCase() ?? "";
-  let found = 0;
-  for (const row of document.querySelectorAll(".rows > .row")) {
-    row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    found += !row.hidden;
-  }
-  const nothing = document.getElementById("nothing-found");
-  if (nothing) nothing.hidden = found > 0;
-}
-
 function freshness(text, stale) {
   const element = document.getElementById("freshness");
   element.textContent = text;
@@ -58,10 +49,12 @@ function freshness(text, stale) {
 /** Fetch this page again and apply the differences. */
 export async function refresh() {
   clearTimeout(timer);
+  request.abort(); // the response may be to an earlier search
+  const { signal } = (request = new AbortController());
   const started = performance.now();
   const now = new Date().toLocaleTimeString();
   try {
-    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const response = await fetch(location.href, { headers: { Accept: "text/html" }, signal });
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     const content = fresh.getElementById("main");
     // A temporary error keeps the current content; a target that was deleted elsewhere does not.
@@ -72,14 +65,22 @@ export async function refresh() {
     if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
     document.title = fresh.title;
     document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
-    filter();
     freshness(`Updated ${now}`, false);
   } catch {
+    if (signal.aborted) return;
     freshness(`No response at ${now}: showing older data`, true);
   }
   // A page that takes long, because it is large or the network is slow, is requested less often.
   wait = Math.max(INTERVAL, 10 * (performance.now() - started));
   schedule();
+}
+
+/** Show the targets that match, under the URL of the search. */
+function search(form) {
+  const entries = [...new FormData(form)].filter(([, value]) => value.trim());
+  history.replaceState(null, "", `/?${new URLSearchParams(entries)}`);
+  clearTimeout(timer);
+  timer = setTimeout(refresh, TYPING);
 }
 
 function schedule() {
@@ -88,9 +89,8 @@ function schedule() {
 }
 
 localise(document);
-document.addEventListener("input", (event) => event.target.id === "filter" && filter());
+document.addEventListener("input", ({ target }) => target.id === "search" && search(target.form));
 if (main.dataset.live !== undefined) {
-  filter();
   schedule();
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
 }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
+from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuration
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
@@ -22,10 +22,12 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
 from toolkit.engine.compose import Result
 
-INFO = {
-    "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,
-    "CpuCfsQuota": True, "PidsLimit": True, "CgroupVersion": "2",
-}  # fmt: skip
+
+def information(engine: str = "28.5.2", **plugins: str) -> dict[str, Any]:
+    """The output of `docker info` with these versions."""
+    versions = {"compose": "2.40.3", "buildx": "v0.29.1", **plugins}
+    client = {"Plugins": [{"Name": name, "Version": version} for name, version in versions.items() if version]}
+    return {**INFO, "ServerVersion": engine, "ClientInfo": client}
 
 
 class Usage(NamedTuple):
@@ -62,12 +64,8 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
         "volumes": [{"type": "bind", "source": str(project.root / "scripts" / "container"), "target": "/opt/netmon"}],
     }
     config = configuration(app=app)
-    docker.on("version", "--format", stdout="28.5.2\n")
-    docker.on("compose", "version", stdout="2.40.3\n")
-    docker.on("buildx", "version", stdout="github.com/docker/buildx v0.29.1 abc\n")
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout=config)
-    docker.on("compose", "config", "--quiet")
     docker.on("compose", "config", "--hash", stdout="app 1234\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
@@ -107,23 +105,25 @@ def test_healthy_checkout_has_no_problem(project: Project, docker: FakeDocker) -
 
 
 @pytest.mark.parametrize(
-    ("command", "output", "check", "message"),
+    ("check", "version", "message"),
     [
-        (("version", "--format"), "24.0.9", "engine", "Docker Engine 24.0.9 is too old: 25 or newer"),
-        (("compose", "version"), "v2.23.3-desktop", "compose", "Docker Compose 2.23.3-desktop is too old: 2.24"),
-        (("buildx", "version"), "github.com/docker/buildx v0.16.2", "buildx", "buildx 0.16.2 is too old"),
+        ("engine", "24.0.9", "Docker Engine 24.0.9 is too old: 25 or newer"),
+        ("compose", "v2.23.3-desktop", "Docker Compose 2.23.3-desktop is too old: 2.24"),
+        ("buildx", "v0.16.2", "buildx 0.16.2 is too old"),
+        ("buildx", "(devel)", "buildx reports no version"),
+        ("buildx", "", "the plugin is not installed"),
     ],
 )
-def test_old_program_fails(
-    project: Project, docker: FakeDocker, command: tuple[str, ...], output: str, check: str, message: str
+def test_old_or_missing_program_fails(
+    project: Project, docker: FakeDocker, check: str, version: str, message: str
 ) -> None:
-    docker.on(*command, stdout=output)
+    docker.on("info", stdout=information(**{check: version}))
     assert message in only(project, docker, check, "failed").detail
 
 
 def test_isolated_networks_require_engine_28(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     isolated = {"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}
-    docker.on("version", "--format", stdout="27.9.0")
+    docker.on("info", stdout=information("27.9.0"))
     assert problems(project, docker) == []
     reconfigure(docker, services, networks={"app-network": isolated})
     assert "27.9.0 is too old: 28" in only(project, docker, "engine", "failed").detail
@@ -131,19 +131,20 @@ def test_isolated_networks_require_engine_28(project: Project, docker: FakeDocke
 
 def test_require_engine_raises_without_compose_or_with_an_old_engine(docker: FakeDocker) -> None:
     require_engine(docker.cli)
-    docker.on("compose", "version", code=1, stderr="docker: 'compose' is not a docker command.")
-    with pytest.raises(ToolkitError, match="is not a docker command") as error:
+    docker.on("info", stdout=information(compose=""))
+    with pytest.raises(ToolkitError, match="cannot run docker compose: the plugin is not installed") as error:
         require_engine(docker.cli)
     assert "Compose plugin" in error.value.fix
-    docker.on("version", "--format", stdout="24.0.9")
+    docker.on("info", stdout=information("24.0.9"))
     with pytest.raises(ToolkitError, match="too old"):
         require_engine(docker.cli)
 
 
 def test_unreachable_engine_does_not_stop_other_checks(project: Project, docker: FakeDocker) -> None:
     unreachable = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
-    for command in ("info", "ps", "image", "{{.Server.Version}}"):
+    for command in ("ps", "image"):
         docker.on("docker", command, code=1, stderr=unreachable)
+    docker.on("docker", "info", code=1, stderr=unreachable, stdout=information(""))
     found = problems(project, docker)
     assert [finding.check for finding in found if finding.outcome == "failed"] == ["engine"]
     assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers"}
@@ -384,13 +385,16 @@ def test_shell_variable_with_the_same_value_is_ok(
 
 
 def test_invalid_compose_files_fail(project: Project, docker: FakeDocker) -> None:
-    docker.on("compose", "config", "--quiet", code=1, stderr='service "ap" has neither an image nor a build context')
-    assert "has neither an image" in only(project, docker, "compose files", "failed").detail
+    docker.on("compose", "config", code=1, stderr='service "ap" has neither an image nor a build context')
+    found = problems(project, docker)
+    [failed] = [each for each in found if each.outcome == "failed"]
+    assert (failed.check, "has neither an image" in failed.detail) == ("compose files", True)
+    assert all("not checked: cannot read the compose files" in each.detail for each in found if each is not failed)
 
 
-def test_warning_of_compose_is_reported(project: Project, docker: FakeDocker) -> None:
+def test_warning_of_compose_is_reported(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     warning = 'time="2026-01-02T03:04:05Z" level=warning msg="The \\"X\\" variable is not set."\n'
-    docker.on("compose", "config", "--quiet", stderr=warning)
+    docker.on("compose", "config", "--format", stdout=configuration(**services), stderr=warning)
     assert only(project, docker, "compose files", "warning").detail == 'The "X" variable is not set.'
 
 
@@ -444,7 +448,7 @@ def test_wrong_engine_folder_fails(project: Project, docker: FakeDocker) -> None
 
 @pytest.mark.parametrize("readers", [0, 1])
 def test_reader_of_engine_files_requires_a_local_engine(docker: FakeDocker, readers: int) -> None:
-    docker.on("info", stdout="/nowhere/docker\n")
+    docker.on("info", stdout={**INFO, "DockerRootDir": "/nowhere/docker"})
     logs = {"volumes": [{"type": "bind", "source": "/nowhere/docker/containers", "target": "/logs"}]}
     reconfigure(docker, {"app": {}, **({"otel-collector": logs} if readers else {})})
     if readers:
@@ -456,5 +460,5 @@ def test_reader_of_engine_files_requires_a_local_engine(docker: FakeDocker, read
 
 
 def test_local_engine_files_are_ok(docker: FakeDocker, tmp_path: Path) -> None:
-    docker.on("info", stdout=str(tmp_path))
+    docker.on("info", stdout={**INFO, "DockerRootDir": str(tmp_path)})
     require_engine_folder(docker.cli)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
+from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuration
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
@@ -18,10 +18,6 @@ from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
 
-INFO = {
-    "ServerVersion": "28.5.2", "MemTotal": 8_000_000_000, "DockerRootDir": "/", "MemoryLimit": True,
-    "CpuCfsQuota": True, "PidsLimit": True, "CgroupVersion": "2",
-}  # fmt: skip
 DIGEST = "sha256:" + "0" * 64
 ISOLATED = {"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}
 READY = {
@@ -57,12 +53,8 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
         "app": {"image": "app:1", "build": {}, **limits},
         "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
     }
-    docker.on("version", "--format", stdout="28.5.2\n")
-    docker.on("compose", "version", stdout="2.40.3\n")
-    docker.on("buildx", "version", stdout="github.com/docker/buildx v0.29.1 abc\n")
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
-    docker.on("compose", "config", "--quiet")
     docker.on("compose", "config", "--hash", stdout="app 1\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
@@ -211,7 +203,7 @@ def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocke
 
 
 def test_engine_without_isolated_networks_is_a_blocker(project: Project, docker: FakeDocker) -> None:
-    docker.on("version", "--format", stdout="27.5.1\n")
+    docker.on("info", stdout={**INFO, "ServerVersion": "27.5.1"})
     assert "28 or newer" in only(project, docker, "engine")
 
 

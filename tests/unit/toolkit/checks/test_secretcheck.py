@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.conftest import INFO, FakeDocker
 from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.httpserver import Route, server
 from toolkit.checkout import credentials
@@ -218,10 +218,7 @@ def test_invalid_secret_is_refused_before_anything_starts(
     with pytest.raises(ToolkitError, match="credentials failed"):
         report(rows).require()
     for start in (lambda: setup(project, None), lambda: up(project, docker.cli, Options(60))):
-        docker.on("version", stdout="28.5.2")
-        docker.on("compose", "version", stdout="2.40.3")
-        docker.on("buildx", "version", stdout="buildx v0.29.1")
-        docker.on("info", stdout="/var/lib/docker")
+        docker.on("info", stdout=INFO)
         with pytest.raises(ToolkitError, match=rf"secrets/{name}\.txt is invalid"):
             start()
     assert project.env_file.read_text() == before

@@ -11,16 +11,23 @@ import pytest
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit.checkout.project import Project
+from toolkit.checks import status as module
 from toolkit.checks.status import age, status
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes
+from toolkit.engine.compose import Result
 
 
 def stack(docker: FakeDocker, config: shapes.Configuration, *found: dict[str, Any]) -> None:
     docker.on("compose", "config", stdout=config)
     docker.on("ps", stdout=" ".join(each["Id"] for each in found))
     docker.on("container", "inspect", stdout=list(found))
-    docker.on("stats", stdout="".join(f'{{"ID":"{each["Id"]}","MemUsage":"12.5MiB / 1GiB"}}\n' for each in found))
+    docker.answer("stats", by=lambda argv: Result(0, "".join(map(statistics, argv[6:])), ""))
+
+
+def statistics(container: str) -> str:
+    """A line of `docker stats`."""
+    return f'{{"ID":"{container}","MemUsage":"12.5MiB / 1GiB"}}\n'
 
 
 def line(output: str, service: str) -> list[str]:
@@ -65,6 +72,17 @@ def test_missing_container_fails(project: Project, docker: FakeDocker, capsys: p
     with pytest.raises(ToolkitError, match="worker: not created"):
         status(project, docker.cli)
     assert "not created" in capsys.readouterr().out
+
+
+def test_memory_is_read_from_the_kernel_where_it_has_the_container(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "used", lambda container, _pid: {"id-app-1": 3 * 2**29}.get(container))
+    stack(docker, configuration(app={}, db={}), container("app"), container("db"))
+    status(project, docker.cli)
+    output = capsys.readouterr().out
+    assert (line(output, "app")[-1], line(output, "db")[-1]) == ("1.5GiB", "12.5MiB")
+    assert docker.ran("stats")[0][-1] == "id-db-1", "the engine measures the others"
 
 
 def test_status_of_a_stopped_stack_fails(

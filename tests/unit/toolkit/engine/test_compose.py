@@ -157,7 +157,7 @@ def test_image_id_of_a_local_and_of_a_missing_image(docker: FakeDocker) -> None:
 
 
 def test_data_root_is_none_without_an_engine(docker: FakeDocker) -> None:
-    docker.on("info", stdout="/srv/docker\n")
+    docker.on("info", stdout={"ServerVersion": "28.5.2", "DockerRootDir": "/srv/docker"})
     assert docker.cli.data_root() == "/srv/docker"
     docker.on("info", code=1, stderr="Cannot connect to the Docker daemon")
     assert docker.cli.data_root() is None

@@ -6,7 +6,7 @@ import json
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -14,8 +14,10 @@ from rich.console import Console
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container, state
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import containers, health, shapes
 from toolkit.engine import wait as module
 from toolkit.engine.compose import Result
+from toolkit.engine.health import parse_container
 from toolkit.engine.wait import Service, Watch, dependencies, expected_replicas, group_by_service, last_lines, wait
 
 MARKER = 'relation "platform.initialisation" does not exist'
@@ -24,7 +26,8 @@ PASSWORD = "password authentication failed"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSE", 0.001)
+    monkeypatch.setattr(containers, "PAUSE", 0.001)
+    monkeypatch.setattr(health, "RETRY", 0)
 
 
 def polls(docker: FakeDocker, *each: list[dict[str, Any]]) -> None:
@@ -267,7 +270,7 @@ class TestHttpHealth:
             problem = rest.pop(0) if len(rest) > 1 else rest[0]
             return docker.result([{"status": 0 if problem else 200, "headers": {}, "body": "", "error": problem}])
 
-        docker.answer("exec", "worker", by=answer)
+        docker.answer("exec", "id-worker-1", "python", by=answer)
 
     def test_wait_includes_it(self, docker: FakeDocker, capsys: pytest.CaptureFixture[str]) -> None:
         polls(docker, [container("worker"), self.collector(started=1)])
@@ -277,11 +280,25 @@ class TestHttpHealth:
         assert lines == [["otel-collector", "starting"], ["otel-collector", "healthy"]]
         assert self.URL in docker.inputs[-1]
 
-    def test_no_request_while_others_are_starting(self, docker: FakeDocker) -> None:
-        polls(docker, [container("worker", health="starting"), self.collector(started=1)])
+    def test_one_request_while_others_are_starting_is_enough(self, docker: FakeDocker) -> None:
+        starting, collector = container("worker", health="starting"), self.collector(started=1)
+        polls(docker, [starting, collector], [starting, collector], [container("worker"), collector])
+        self.answers(docker, "")
+        wait(docker.cli, 5)
+        assert len(docker.ran("exec")) == 1
+
+    def test_no_request_before_a_container_runs_that_can_send_it(self, docker: FakeDocker) -> None:
+        polls(docker, [container("worker", "created", None), self.collector(started=1)])
         with pytest.raises(ToolkitError, match="not all services became healthy"):
             wait(docker.cli, 0.01)
         assert docker.ran("exec") == []
+
+    def test_a_restarted_container_is_requested_again(self, docker: FakeDocker) -> None:
+        over_http = health.HttpHealth(docker.cli)
+        self.answers(docker, "", "connection refused")
+        for started, expected in ((5.0, "healthy"), (1.0, "starting")):
+            found = [state("worker"), parse_container(cast(shapes.Container, self.collector(started=started)))]
+            assert over_http.add(found, {"otel-collector"})[1].health == expected
 
     def test_it_is_unrecoverable_without_a_response_after_its_start_period(self, docker: FakeDocker) -> None:
         polls(docker, [container("worker"), self.collector(started=100)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
-from tests.unit.toolkit.conftest import FakeDocker, configuration
+from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from tests.unit.toolkit.images.fake_image_engine import (
     APP,
     LOCAL_APP,
@@ -22,7 +23,7 @@ from toolkit.checkout.setup import setup
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.images import Image, build, build_digest, choose, images_of, list_images, provide, pull, ready
+from toolkit.images import Image, build, build_digest, builds, choose, images_of, list_images, provide, pull, ready
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def current(project: Project, engine: Engine) -> Engine:
 def test_current_images_are_not_rebuilt(project: Project, current: Engine) -> None:
     provide(project, current.docker.cli)
     assert current.docker.ran("build") == []
-    assert len(current.docker.ran("image", "inspect")) == 2
+    assert len(current.docker.ran("image", "inspect")) == 1
 
 
 def test_stale_images_are_rebuilt(project: Project, current: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +181,21 @@ def test_build_rebuilds_all_images_and_chooses_local_by_default(project: Project
     build(project, engine.docker.cli)
     assert project.images == "local"
     assert {argv[-1] for argv in engine.docker.ran("compose", "build")} == {"app", "db", "redis"}
+
+
+def test_the_longest_builds_start_first(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builds, "AT_ONCE", 1)
+    settings = project.root / "invoke.yaml"
+    settings.write_text(re.sub(r"longest_builds: .*", "longest_builds: [redis]", settings.read_text()))
+    build(Project.load(project.root), engine.docker.cli)
+    assert [argv[-1] for argv in engine.docker.ran("compose", "build")] == ["redis", "app", "db"]
+
+
+def test_the_longest_builds_are_images_of_the_local_set() -> None:
+    files = [(CHECKOUT / name).read_text() for name in ("images/compose.yml", "images/compose.monitoring.yml")]
+    layers = [yaml.safe_load(re.sub(r"!(reset|override) ", "", text)) for text in files]
+    built = {name for layer in layers for name, service in layer["services"].items() if "build" in service}
+    assert set(Project.load(CHECKOUT).data["longest_builds"]) <= built
 
 
 def test_build_with_pulled_images_builds_only_the_application(project: Project, engine: Engine) -> None:

@@ -19,7 +19,7 @@ from toolkit.checks import doctor
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
-from toolkit.engine import wait
+from toolkit.engine import containers
 from toolkit.engine.compose import Result
 from toolkit.images import builds
 from toolkit.operate import deploy as package
@@ -112,7 +112,8 @@ class Stack:
 def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """The stack, without waits, with a supported engine and passing smoke checks."""
     monkeypatch.setattr(rolling, "SETTLE_SECONDS", 0)
-    monkeypatch.setattr(wait, "PAUSE", 0)
+    monkeypatch.setattr(containers, "PAUSE", 0)
+    monkeypatch.setattr(rehearsal, "POLL_SECONDS", 0)
     monkeypatch.setattr(rehearsal, "ANSWER_SECONDS", 0)
     monkeypatch.setattr(rehearsal, "PROBE_SECONDS", 0)
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)

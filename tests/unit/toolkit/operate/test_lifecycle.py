@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,11 +12,13 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit import images
 from toolkit.checkout.project import Project
-from toolkit.checks import doctor
+from toolkit.checks import doctor, smoke
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
+from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker, Result
+from toolkit.engine.health import ServiceState, parse_container
 from toolkit.images import unavailable
 from toolkit.operate import deploy, lifecycle
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
@@ -55,9 +57,11 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(deploy, "recover", steps.recorder("recover"))
     monkeypatch.setattr(lifecycle, "remove_switched_off", steps.recorder("switch off"))
     monkeypatch.setattr(lifecycle, "end_restarts", steps.recorder("end restarts"))
-    monkeypatch.setattr(lifecycle, "start", steps.recorder("start"))
+    monkeypatch.setattr(health, "container_states", lambda *_: [])
+    monkeypatch.setattr(Docker, "project_name", lambda _docker: "network-monitor")
+    monkeypatch.setattr(lifecycle, "start", steps.recorder("start", []))
     report = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
-    monkeypatch.setattr(lifecycle, "smoke", steps.recorder("smoke", report))
+    monkeypatch.setattr(smoke, "smoke", steps.recorder("smoke", report))
     monkeypatch.setattr(lifecycle, "show_addresses", steps.recorder("addresses"))
     return steps
 
@@ -108,7 +112,7 @@ class TestUp:
         self, project: Project, docker: FakeDocker, steps: Steps, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         report = Report("smoke checks", [Finding("db", Outcome.FAILED, "no")])
-        monkeypatch.setattr(lifecycle, "smoke", steps.recorder("smoke", report))
+        monkeypatch.setattr(smoke, "smoke", steps.recorder("smoke", report))
         with pytest.raises(ToolkitError, match="smoke checks failed"):
             up(project, docker.cli, QUICK)
         assert steps == ALL_STEPS
@@ -156,9 +160,11 @@ def test_groups_are_those_of_env_with_the_options_applied(project: Project) -> N
     assert choose_groups(project, ("monitoring",), ()) == ["monitoring"]
 
 
-def containers(docker: FakeDocker, *found: dict[str, Any]) -> None:
+def containers(docker: FakeDocker, *found: dict[str, Any]) -> list[ServiceState]:
+    """Script these containers, and return their states."""
     docker.on("ps", stdout=" ".join(each["Id"] for each in found))
     docker.on("container", "inspect", stdout=list(found))
+    return [parse_container(cast(shapes.Container, each)) for each in found]
 
 
 class TestStart:
@@ -192,34 +198,31 @@ class TestStart:
         docker.on("config", stdout=configuration(db={}))
         docker.on("--profile", "*", "config", stdout=configuration(db={}, prometheus={}, smoke={}))
         docker.on("rm")
-        containers(docker, container("db"), container("prometheus"))
-        lifecycle.remove_switched_off(docker.cli)
+        lifecycle.remove_switched_off(docker.cli, containers(docker, container("db"), container("prometheus")))
         [argv] = docker.ran("rm")
         assert argv == ["docker", "compose", "--profile", "*", "rm", "--stop", "--force", "prometheus"]
         assert "prometheus: disabled" in capsys.readouterr().out
 
     def test_no_disabled_service_removes_nothing(self, docker: FakeDocker) -> None:
         docker.on("config", stdout=configuration(db={}))
-        containers(docker, container("db"), container("theirs"))
-        lifecycle.remove_switched_off(docker.cli)
+        lifecycle.remove_switched_off(docker.cli, containers(docker, container("db"), container("theirs")))
         assert docker.ran("rm") == []
 
     def test_only_containers_in_a_restart_loop_are_stopped(self, docker: FakeDocker) -> None:
         docker.on("config", stdout=configuration(db={}))
         docker.on("stop")
-        containers(docker, container("db", "restarting", None, restarts=5), container("app", health="unhealthy"))
-        lifecycle.end_restarts(docker.cli)
+        looping, app = container("db", "restarting", None, restarts=5), container("app", health="unhealthy")
+        lifecycle.end_restarts(docker.cli, containers(docker, looping, app))
         assert docker.ran("stop") == [["docker", "stop", "id-db-1"]]
-        containers(docker, container("db"))
-        lifecycle.end_restarts(docker.cli)
+        lifecycle.end_restarts(docker.cli, containers(docker, container("db")))
         assert len(docker.ran("stop")) == 1
 
     def test_addresses_are_those_of_published_ports(
         self, project: Project, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
     ) -> None:
         docker.on("config", stdout=configuration(app={}))
-        containers(docker, container("app", ports=PORTS), container("prometheus", ports={"9090/tcp": None}))
-        lifecycle.show_addresses(project, docker.cli)
+        found = containers(docker, container("app", ports=PORTS), container("prometheus", ports={"9090/tcp": None}))
+        lifecycle.show_addresses(project, docker.cli, found)
         output = capsys.readouterr().out
         assert "http://127.0.0.1:23000" in output
         assert "9090" not in output
@@ -229,13 +232,12 @@ class TestStart:
     ) -> None:
         proxy = {"environment": {"PUBLIC_URL": "https://netmon.example", "DOMAIN": "netmon.example"}}
         docker.on("config", stdout=configuration(proxy=proxy, app={}, grafana={}))
-        docker.on("exec", "proxy", "cat", code=1)
         ports = {
             "8080/tcp": [{"HostIp": "192.0.2.1", "HostPort": "80"}],
             "8443/tcp": [{"HostIp": "192.0.2.1", "HostPort": "443"}],
         }
-        containers(docker, container("proxy", ports=ports), container("app"), container("grafana"))
-        lifecycle.show_addresses(project, docker.cli)
+        found = containers(docker, container("proxy", ports=ports), container("app"), container("grafana"))
+        lifecycle.show_addresses(project, docker.cli, found)
         output = capsys.readouterr().out
         assert "https://netmon.example " in output
         assert "https://netmon.example/grafana/ " in output

@@ -8,7 +8,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.operate.fake_engine import Engine
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import wait
+from toolkit.engine import containers
 from toolkit.engine.compose import Result
 from toolkit.operate import rolling
 
@@ -19,7 +19,7 @@ PORT = [{"host_ip": "127.0.0.1", "published": "3000", "target": 3000, "protocol"
 def engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, project: Project) -> Engine:
     """A fake engine with one service, without waits."""
     monkeypatch.setattr(rolling, "SETTLE_SECONDS", 0)
-    monkeypatch.setattr(wait, "PAUSE", 0)
+    monkeypatch.setattr(containers, "PAUSE", 0)
     project.lock_file.parent.mkdir()
     return Engine(docker, {"app": {}})
 

@@ -25,6 +25,8 @@ from toolkit.validate import (
 from toolkit.validate.findings import Finding
 from toolkit.validate.runner import Check, outcomes, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def extended(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from tests.unit.toolkit.validate.seeding import expect, seeded
 from toolkit.policy.rules import RULES
 from toolkit.validate.runner import CHECKS, name, outcomes, run
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = {name(check): check for check in CHECKS}
 
 

@@ -28,6 +28,8 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.runner import run
 from toolkit.validate.source import Source
 
+pytestmark = pytest.mark.slow
+
 MISTAKE = next(mutation for mutation in MUTATIONS if mutation.check == "images.registry")
 
 

@@ -1,0 +1,71 @@
+"""Pages of the list of targets: a cursor is the name that a page follows, so it stays valid if targets change."""
+
+import base64
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from netmon.models import TargetPage
+from netmon.states import ShownState
+from netmon.target_lists import DEFAULT_PAGE_SIZE, TargetFilter
+
+MAX_PAGE_SIZE = 200
+"""Other requests wait while a page is encoded: about 0.1 ms for each target."""
+LINK: dict[str, Any] = {
+    "description": 'The next page as `<URL>; rel="next"` (RFC 8288); missing on the last page.',
+    "schema": {"type": "string"},
+}
+"""The header of a page in the OpenAPI document."""
+
+
+class TargetQuery(BaseModel):
+    """The query parameters of a page."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Targets on the page.")] = DEFAULT_PAGE_SIZE
+    cursor: Annotated[str, Field(max_length=1000, description="The start of the page, from the link to it.")] = ""
+    state: Annotated[ShownState | None, Field(description="Only targets in this state.")] = None
+    q: Annotated[
+        str,
+        Field(
+            max_length=100,
+            pattern=r"^[^\x00]*$",
+            description="Only targets whose name or address contains this text, in upper or lower case.",
+        ),
+    ] = ""
+
+    @field_validator("cursor")
+    @classmethod
+    def _valid_cursor(cls, cursor: str) -> str:
+        try:
+            name = _name_in(cursor)
+        except ValueError:
+            name = "\0"
+        if "\0" in name:  # which PostgreSQL does not accept
+            raise ValueError("not a cursor of this API: use the link to the next page, or omit the cursor")
+        return cursor
+
+    @property
+    def chosen(self) -> TargetFilter:
+        """The filter."""
+        return TargetFilter(self.state, self.q)
+
+    @property
+    def after(self) -> str:
+        """The name that the page follows; empty for the first page."""
+        return _name_in(self.cursor)
+
+
+def links(query: TargetQuery, page: TargetPage) -> dict[str, str]:
+    """The header with the link to the next page; none after the last page."""
+    if page.is_last:
+        return {}
+    cursor = base64.urlsafe_b64encode(page.targets[-1].name.encode()).decode().rstrip("=")
+    following = query.model_dump(exclude_defaults=True) | {"cursor": cursor}
+    return {"Link": f'</api/targets?{urlencode(following)}>; rel="next"'}
+
+
+def _name_in(cursor: str) -> str:
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

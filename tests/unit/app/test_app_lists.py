@@ -1,0 +1,181 @@
+"""Pages of the list of targets: cursors, links, caching. `tests/live/test_targets.py` runs their SQL."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from netmon import problems
+from netmon.access import TokenAuth
+from netmon.api import targets as api
+from netmon.api.paging import MAX_PAGE_SIZE
+from netmon.cache import SharedCache
+from netmon.models import Standing, Target, TargetSettings, TargetView
+from netmon.settings import Settings
+from netmon.specs import TcpSpec
+from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetCounts, TargetFilter
+from netmon.target_reader import TargetReader
+from tests.unit.app.test_app_cache import FakeRedis
+
+pytestmark = pytest.mark.anyio
+
+
+def view(name: str) -> TargetView:
+    """A target without results."""
+    target = Target.of(TargetSettings(name=name, spec=TcpSpec(host="a", port=1)))
+    return TargetView.combine(target, Standing(since=datetime(2026, 1, 1, tzinfo=UTC)), None)
+
+
+class Lists:
+    """Targets in memory; counts the reads and remembers the filters."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.reads = 0
+        self.chosen: list[TargetFilter] = []
+
+    async def by_name(self, chosen: TargetFilter, after: str, limit: int) -> list[TargetView]:
+        self.reads += 1
+        self.chosen.append(chosen)
+        following = sorted(
+            (name for name in self.names if (name.lower(), name) > (after.lower(), after)), key=str.lower
+        )
+        return [view(name) for name in following[:limit]]
+
+    async def by_urgency(self, _chosen: TargetFilter, offset: int, limit: int) -> list[TargetView]:
+        self.reads += 1
+        return [view(name) for name in self.names[offset : offset + limit]]
+
+    async def counts(self, _chosen: TargetFilter) -> TargetCounts:
+        counts = {"up": len(self.names), "down": 0, "degraded": 0, "unknown": 0, "paused": 0}
+        return TargetCounts(counts, len(self.names))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def lists() -> Lists:
+    return Lists()
+
+
+@pytest.fixture
+def redis() -> FakeRedis:
+    return FakeRedis()
+
+
+@pytest.fixture
+def reader(lists: Any, redis: Any) -> TargetReader:
+    cache = SharedCache("redis://redis")
+    cache._redis = redis
+    made = TargetReader(Mock(), Mock(), cache)
+    made._lists = lists
+    made._history = Mock(uptimes=AsyncMock(return_value={}), open_incidents=AsyncMock(return_value=0))
+    return made
+
+
+@pytest.fixture
+async def client(reader: TargetReader, app_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    problems.install(app)
+    unused: Any = Mock()
+    app.include_router(api.router(reader, unused, unused, TokenAuth(app_settings), unused))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app") as client:
+        yield client
+
+
+async def walked(client: httpx.AsyncClient, path: str) -> list[list[str]]:
+    """The names on each page, following the links."""
+    pages = []
+    while path:
+        response = await client.get(path)
+        assert response.status_code == 200, response.text
+        pages.append([target["name"] for target in response.json()])
+        path = response.links.get("next", {}).get("url", "")
+    return pages
+
+
+async def test_links_lead_through_all_targets(client: httpx.AsyncClient, lists: Lists) -> None:
+    lists.names = ["a", "B", "c & d?", "é", "e/f"]
+    assert await walked(client, "/api/targets?limit=2") == [["a", "B"], ["c & d?", "e/f"], ["é"]]
+    assert await walked(client, "/api/targets?limit=5") == [["a", "B", "c & d?", "e/f", "é"]], "no empty last page"
+    lists.names = []
+    assert await walked(client, "/api/targets") == [[]]
+
+
+async def test_a_change_between_two_pages_neither_repeats_nor_omits_a_target(
+    client: httpx.AsyncClient, lists: Lists
+) -> None:
+    lists.names = ["b", "d", "f", "h"]
+    first = await client.get("/api/targets?limit=2")
+    lists.names.remove("d")
+    lists.names += ["a", "c", "e"]
+    assert await walked(client, first.links["next"]["url"]) == [["e", "f"], ["h"]]
+
+
+async def test_a_link_keeps_the_filter_and_the_limit(client: httpx.AsyncClient, lists: Lists) -> None:
+    lists.names = ["a", "b"]
+    response = await client.get("/api/targets", params={"limit": 1, "state": "down", "q": "x & y"})
+    assert re.search(r"\?limit=1&state=down&q=x\+%26\+y&cursor=\w+>$", response.headers["link"].partition(";")[0])
+    await client.get(response.links["next"]["url"])
+    assert lists.chosen == [TargetFilter("down", "x & y")] * 2
+
+
+@pytest.mark.parametrize(
+    ("query", "at"),
+    [
+        ("cursor=%21", "cursor"),
+        ("cursor=abcde", "cursor"),
+        ("cursor=_w", "cursor"),
+        ("cursor=%C3%A4", "cursor"),
+        ("cursor=AA", "cursor"),
+        ("limit=0", "limit"),
+        (f"limit={MAX_PAGE_SIZE + 1}", "limit"),
+        ("state=broken", "state"),
+        ("q=%00", "q"),
+    ],
+)
+async def test_an_invalid_query_is_a_problem(client: httpx.AsyncClient, lists: Lists, query: str, at: str) -> None:
+    response = await client.get(f"/api/targets?{query}")
+    assert response.status_code == 422
+    assert [error["at"] for error in response.json()["errors"]] == [f"query/{at}"]
+    assert lists.reads == 0
+    if at == "cursor":
+        assert "use the link to the next page" in response.text
+
+
+async def test_only_the_first_page_is_cached(client: httpx.AsyncClient, lists: Lists, redis: FakeRedis) -> None:
+    lists.names = [f"{number:03}" for number in range(2 * DEFAULT_PAGE_SIZE)]
+    first = [await client.get("/api/targets") for _ in range(3)]
+    assert [response.headers["x-cache"] for response in first] == ["miss", "hit", "hit"]
+    assert len({response.text for response in first}) == len({response.headers["link"] for response in first}) == 1
+    assert lists.reads == 1
+    for path in (first[0].links["next"]["url"], "/api/targets?q=a", "/api/targets?limit=7", "/api/targets?state=up"):
+        assert [(await client.get(path)).headers["x-cache"] for _ in range(2)] == ["miss", "miss"], path
+    assert list(redis.values) == ["netmon:cache:targets:first"]
+
+
+async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReader, lists: Lists, redis: Any) -> None:
+    lists.names = [f"{number:03}" for number in range(2 * OVERVIEW_PAGE_SIZE)]
+    first = [await reader.overview(TargetFilter(), 1) for _ in range(3)]
+    assert [status for _, status in first] == ["miss", "hit", "hit"]
+    assert first[0].value == first[2].value
+    assert lists.reads == 1
+    for chosen, page in ((TargetFilter(), 2), (TargetFilter("up"), 1), (TargetFilter(text="a"), 1)):
+        assert (await reader.overview(chosen, page)).status == "miss"
+    assert [target.name for target in (await reader.overview(TargetFilter(), 2)).value.targets] == lists.names[50:]
+    assert list(redis.values) == ["netmon:cache:overview"]
+
+
+async def test_a_change_is_visible_in_cached_lists(
+    client: httpx.AsyncClient, reader: TargetReader, lists: Lists
+) -> None:
+    lists.names = ["a"]
+    await client.get("/api/targets")
+    await reader.overview(TargetFilter(), 1)
+    lists.names = ["b"]
+    await reader.added()
+    assert [target["name"] for target in (await client.get("/api/targets")).json()] == ["b"]
+    assert [target.name for target in (await reader.overview(TargetFilter(), 1)).value.targets] == ["b"]
