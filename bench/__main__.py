@@ -29,6 +29,7 @@ from bench import (
     results,
     security,
     signals,
+    start_cpu,
     startup,
     statistics,
     targets,
@@ -63,6 +64,7 @@ def on_a_stack(figures: Callable[[Stack], Iterable[Figure]], settings: Mapping[s
 BENCHMARKS: Mapping[str, Benchmark] = {
     "listing": on_a_stack(listing.figures),
     "startup": on_a_stack(startup.figures),
+    "start_cpu": on_a_stack(start_cpu.figures),
     "quickstart": on_a_stack(quickstart.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),

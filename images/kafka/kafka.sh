@@ -4,8 +4,6 @@ set -euo pipefail
 
 home=/opt/kafka
 tool_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/etc/kafka/docker/tools-log4j2.yaml)
-server_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
-  -XX:+ExplicitGCInvokesConcurrent)
 
 options=("${tool_options[@]}")
 logs=()
@@ -20,7 +18,8 @@ case "${0##*/}" in
   kafka-docker-setup.sh) program=(kafka.docker.KafkaDockerWrapper setup) ;;
   kafka-server-start.sh)
     program=(kafka.Kafka)
-    options=("${server_options[@]}")
+    # As in the published image, whose start script sets KAFKA_JVM_PERFORMANCE_OPTS: Java chooses the collector.
+    options=()
     folder=${LOG_DIR:-$home/logs}
     mkdir -p "$folder" || :
     read -ra logs <<<"${KAFKA_GC_LOG_OPTS:--Xlog:gc*:file=$folder/kafkaServer-gc.log:time,tags:filecount=10,filesize=100M} \

@@ -15,8 +15,8 @@ export KAFKA_AUTHORIZER_CLASS_NAME=org.apache.kafka.metadata.authorizer.Standard
 export KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1 KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0
 export KAFKA_HEAP_OPTS=-Xmx512m KAFKA_GC_LOG_OPTS=-Xlog:disable
 
-# Every Java process writes its own list.
-export KAFKA_OPTS="-Xshare:off -XX:DumpLoadedClassList=$lists/%p.list"
+# Every Java process writes its own list: the one that formats the folders too, which gets no KAFKA_OPTS.
+export KAFKA_JVM_PERFORMANCE_OPTS="-Xshare:off -XX:DumpLoadedClassList=$lists/%p.list"
 tool() { "$bin/$1" --bootstrap-server localhost:9092 "${@:2}"; }
 
 /etc/kafka/docker/run &

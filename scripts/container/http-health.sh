@@ -5,7 +5,7 @@
 set -eu
 port=$1 path=$2
 if command -v bash >/dev/null; then
-  exec bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
+  exec bash -c '. /opt/netmon/connect.sh && connect 127.0.0.1 "$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
     read -r -t 2 status <&3 && [[ $status == "HTTP/1."?" 200"* ]]' health "$port" "$path"
 fi
 url="http://127.0.0.1:$port$path"
