@@ -95,11 +95,12 @@ def figures(stack: Stack) -> Iterator[Figure]:
 
 
 def fill(stack: Stack, url: str) -> None:
-    """Store all targets, of which DOWN refuse connections, with their results."""
+    """Store all targets, of which DOWN refuse connections, with their results; then vacuum, analyze and checkpoint."""
     refused = f"{url.rpartition(':')[0]}:1/"
     statements = FILL.format(url=url, refused=refused, each=TARGETS // DOWN, interval=INTERVAL, count=TARGETS)
     pipeline.execute(stack, statements)
-    pipeline.execute(stack, "ANALYZE targets, standings, probes, rollups")
+    for statement in ("VACUUM (ANALYZE) targets, standings, probes, rollups", "CHECKPOINT"):
+        pipeline.execute(stack, statement)
 
 
 def finished(stack: Stack) -> int:
