@@ -69,6 +69,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
         fill(stack, target.url)
         filled = finished(stack)
         until(lambda: finished(stack) - filled > 100, 60, "the targets to be probed")
+        until(lambda: requests.get(stack.url(), timeout=30).ok, 60, "the status page")
         groups = {
             "page": ("the status page", ["/"]),
             "other-pages": ("further and filtered pages", OTHER_PAGES),

@@ -1,5 +1,6 @@
 """Lists of targets, read page by page from PostgreSQL, each with its state and last result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
@@ -15,11 +16,10 @@ OVERVIEW_PAGE_SIZE = 50
 
 _COLUMNS = ", ".join(f'targets."{name}"' for name in Target.model_fields)
 _TARGETS = "targets JOIN standings ON target = id"
-_SHOWN = "CASE WHEN enabled THEN state ELSE 'paused' END"
+# By code point, not by the locale: sorting 20,000 names is ten times faster, and a cursor is valid in any database.
+_BY_NAME = 'lower(name) COLLATE "C", name COLLATE "C"'
 # Of a spec only the parts of its address: a search must not reveal the values of headers.
 _SEARCHED = "lower(concat_ws(' ', name, spec ->> 'url', spec ->> 'host', spec ->> 'name'))"
-_HAS_STATE = f"(%(state)s::text IS NULL OR {_SHOWN} = %(state)s)"
-_MATCHES = f"{_HAS_STATE} AND (%(text)s = '' OR position(lower(%(text)s) IN {_SEARCHED}) > 0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,6 @@ class TargetFilter:
 
     state: ShownState | None = None
     text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetCounts:
-    """The number of all targets by state, and the number of those that a filter selects."""
-
-    by_state: dict[ShownState, int]
-    matching: int
 
 
 class TargetLists:
@@ -50,26 +42,39 @@ class TargetLists:
     async def by_name(self, chosen: TargetFilter, after: str, limit: int) -> list[TargetView]:
         """The targets whose names follow `after`, by name."""
         page = f"""
-            WHERE (lower(name), name) > (lower(%(after)s), %(after)s) AND {_MATCHES}
-            ORDER BY lower(name), name LIMIT %(limit)s"""
-        return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit})
+            WHERE ({_BY_NAME}) > (lower(%(after)s), %(after)s) AND {_condition(chosen)}
+            ORDER BY {_BY_NAME} LIMIT %(limit)s"""
+        return await self._views(page, {"text": chosen.text, "after": after, "limit": limit})
 
-    async def by_urgency(self, chosen: TargetFilter, offset: int, limit: int) -> list[TargetView]:
-        """Targets by the urgency of their states, then by name."""
-        page = f"""
-            WHERE {_MATCHES} ORDER BY array_position(%(urgency)s::text[], {_SHOWN}), lower(name), name
-            LIMIT %(limit)s OFFSET %(offset)s"""
-        parameters = {**_parameters(chosen), "urgency": list(URGENCY), "limit": limit, "offset": offset}
-        return await self._views(page, parameters)
+    async def by_urgency(
+        self, chosen: TargetFilter, counts: Mapping[ShownState, int], offset: int, limit: int
+    ) -> list[TargetView]:
+        """Targets by the urgency of their states, then by name.
 
-    async def counts(self, chosen: TargetFilter) -> TargetCounts:
-        """Count targets."""
+        Args:
+            chosen: selects the targets.
+            counts: the number of those with its text by state. With it, only states on this page are read, in the order
+                of an index; sorting all targets would take ten times as long.
+            offset: how many targets precede the page.
+            limit: how many targets the page has.
+        """
+        found: list[TargetView] = []
+        for state in [chosen.state] if chosen.state else URGENCY:
+            if offset < counts[state] and len(found) < limit:
+                condition = _condition(TargetFilter(state, chosen.text))
+                page = f"WHERE {condition} ORDER BY {_BY_NAME} LIMIT %(limit)s OFFSET %(offset)s"
+                parameters = {"text": chosen.text, "offset": offset, "limit": limit - len(found)}
+                found += await self._views(page, parameters)
+            offset = max(offset - counts[state], 0)
+        return found
+
+    async def counts(self, text: str = "") -> dict[ShownState, int]:
+        """The number of targets with this text by state."""
         query = f"""
-            SELECT {_SHOWN} AS state, count(*) AS targets, count(*) FILTER (WHERE {_MATCHES}) AS matching
-            FROM {_TARGETS} GROUP BY 1"""  # noqa: S608 - the names are this code's own
-        rows = await self._all(query, _parameters(chosen))
-        found = {row["state"]: row["targets"] for row in rows}
-        return TargetCounts({state: found.get(state, 0) for state in URGENCY}, sum(row["matching"] for row in rows))
+            SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS number
+            FROM {_TARGETS} WHERE {_condition(TargetFilter(text=text))} GROUP BY 1"""  # noqa: S608 - names of this code
+        found = {row["state"]: row["number"] for row in await self._all(query, {"text": text})}
+        return {state: found.get(state, 0) for state in URGENCY}
 
     async def _views(self, page: str, parameters: Row) -> list[TargetView]:
         # The page is chosen first, so that only its targets are read as a whole.
@@ -89,8 +94,14 @@ class TargetLists:
         return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
 
 
-def _parameters(chosen: TargetFilter) -> Row:
-    return {"state": chosen.state, "text": chosen.text}
+def _condition(chosen: TargetFilter) -> str:
+    """The filter in SQL, without conditions that select all targets: each variant has a plan of its own."""
+    conditions = ["true"]
+    if chosen.state:
+        conditions.append("NOT enabled" if chosen.state == "paused" else f"enabled AND state = '{chosen.state}'")
+    if chosen.text:
+        conditions.append(f"position(lower(%(text)s) IN {_SEARCHED}) > 0")
+    return " AND ".join(conditions)
 
 
 def _view(row: Row) -> TargetView:

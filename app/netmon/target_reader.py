@@ -8,7 +8,7 @@ A single target and its latest state are separate in Redis: the target changes w
 with every result. While Redis is unavailable both are read from PostgreSQL, which only takes longer.
 """
 
-import asyncio
+from collections.abc import Sequence
 from typing import TypeVar, get_args
 from uuid import UUID
 
@@ -71,15 +71,22 @@ class TargetReader:
         return _counted("targets", Cached(TargetPage.model_validate_json(content or b""), status))
 
     async def overview(self, chosen: TargetFilter, page: int) -> Cached[Overview]:
-        """A page of the targets by urgency, starting at 1."""
-        if (chosen, page) != (TargetFilter(), 1):
-            return _counted("overview", Cached(await self._overview(chosen, page), "miss"))
+        """A page of the targets by urgency, starting at 1; the figures of all targets are those of the first page."""
 
         async def load() -> bytes | None:
-            return (await self._overview(chosen, page)).model_dump_json().encode()
+            return (await self._first_overview()).model_dump_json().encode()
 
         content, status = await self._cache.get(_OVERVIEW, LIST_MAX_AGE_SECONDS, load)
-        return _counted("overview", Cached(Overview.model_validate_json(content or b""), status))
+        first = Overview.model_validate_json(content or b"")
+        if (chosen, page) == (TargetFilter(), 1):
+            return _counted("overview", Cached(first, status))
+        counts = await self._lists.counts(chosen.text) if chosen.text else first.counts
+        matching = counts[chosen.state] if chosen.state else sum(counts.values())
+        offset = (page - 1) * OVERVIEW_PAGE_SIZE
+        targets = await self._lists.by_urgency(chosen, counts, offset, OVERVIEW_PAGE_SIZE)
+        uptimes = await self._uptimes(targets)
+        found = first.model_copy(update={"targets": targets, "uptimes": uptimes, "matching": matching})
+        return _counted("overview", Cached(found, "miss"))
 
     async def target(self, target: UUID) -> Cached[TargetView | None]:
         """The target with this id."""
@@ -176,19 +183,19 @@ class TargetReader:
         found = await self._lists.by_name(chosen, after, limit + 1)
         return TargetPage(targets=found[:limit], is_last=len(found) <= limit)
 
-    async def _overview(self, chosen: TargetFilter, page: int) -> Overview:
-        targets, counts, open_incidents = await asyncio.gather(
-            self._lists.by_urgency(chosen, (page - 1) * OVERVIEW_PAGE_SIZE, OVERVIEW_PAGE_SIZE),
-            self._lists.counts(chosen),
-            self._history.open_incidents(),
-        )
+    async def _first_overview(self) -> Overview:
+        counts = await self._lists.counts()
+        targets = await self._lists.by_urgency(TargetFilter(), counts, 0, OVERVIEW_PAGE_SIZE)
         return Overview(
             targets=targets,
-            uptimes=await self._history.uptimes([target.id for target in targets], "24h"),
-            matching=counts.matching,
-            counts=counts.by_state,
-            open_incidents=open_incidents,
+            uptimes=await self._uptimes(targets),
+            matching=sum(counts.values()),
+            counts=counts,
+            open_incidents=await self._history.open_incidents(),
         )
+
+    async def _uptimes(self, targets: Sequence[TargetView]) -> dict[UUID, float]:
+        return await self._history.uptimes([target.id for target in targets], "24h")
 
     async def _snapshot(self, target: UUID, status: CacheStatus) -> Cached[Snapshot | None]:
         """The latest state of a target; `status` is that of the target, the result has the worse of the two."""

@@ -18,7 +18,8 @@ from netmon.cache import SharedCache
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.settings import Settings
 from netmon.specs import TcpSpec
-from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetCounts, TargetFilter
+from netmon.states import URGENCY, ShownState
+from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_reader import TargetReader
 from tests.unit.app.test_app_cache import FakeRedis
 
@@ -47,13 +48,12 @@ class Lists:
         )
         return [view(name) for name in following[:limit]]
 
-    async def by_urgency(self, _chosen: TargetFilter, offset: int, limit: int) -> list[TargetView]:
+    async def by_urgency(self, _chosen: TargetFilter, _counts: object, offset: int, limit: int) -> list[TargetView]:
         self.reads += 1
         return [view(name) for name in self.names[offset : offset + limit]]
 
-    async def counts(self, _chosen: TargetFilter) -> TargetCounts:
-        counts = {"up": len(self.names), "down": 0, "degraded": 0, "unknown": 0, "paused": 0}
-        return TargetCounts(counts, len(self.names))  # type: ignore[arg-type]
+    async def counts(self, _text: str = "") -> dict[str, int]:
+        return {"down": 0, "degraded": 0, "unknown": 0, "up": len(self.names), "paused": 0}
 
 
 @pytest.fixture
@@ -165,7 +165,10 @@ async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReade
     assert lists.reads == 1
     for chosen, page in ((TargetFilter(), 2), (TargetFilter("up"), 1), (TargetFilter(text="a"), 1)):
         assert (await reader.overview(chosen, page)).status == "miss"
-    assert [target.name for target in (await reader.overview(TargetFilter(), 2)).value.targets] == lists.names[50:]
+    second = (await reader.overview(TargetFilter(), 2)).value
+    assert [target.name for target in second.targets] == lists.names[50:]
+    assert (second.matching, second.counts["up"]) == (100, 100)
+    assert (await reader.overview(TargetFilter("down"), 1)).value.matching == 0
     assert list(redis.values) == ["netmon:cache:overview"]
 
 
@@ -179,3 +182,33 @@ async def test_a_change_is_visible_in_cached_lists(
     await reader.added()
     assert [target["name"] for target in (await client.get("/api/targets")).json()] == ["b"]
     assert [target.name for target in (await reader.overview(TargetFilter(), 1)).value.targets] == ["b"]
+
+
+class Rows(TargetLists):
+    """Rows of each state, numbered; counts the queries of a page."""
+
+    def __init__(self, counts: dict[ShownState, int]) -> None:
+        self.rows = {state: [view(f"{state} {number}") for number in range(count)] for state, count in counts.items()}
+        self.queries = 0
+
+    async def _views(self, page: str, parameters: dict[str, Any]) -> list[TargetView]:
+        self.queries += 1
+        [state] = [state for state in URGENCY if f"'{state}'" in page or (state == "paused" and "NOT enabled" in page)]
+        return self.rows[state][parameters["offset"] :][: parameters["limit"]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
+async def test_pages_by_urgency_have_each_target_once_and_read_only_their_states(limit: int) -> None:
+    counts: dict[ShownState, int] = {"down": 3, "degraded": 0, "unknown": 1, "up": 9, "paused": 2}
+    lists = Rows(counts)
+    every = [target.name for rows in lists.rows.values() for target in rows]
+    for chosen, expected in (
+        (TargetFilter(), every),
+        (TargetFilter("up"), [name for name in every if name.startswith("up")]),
+        (TargetFilter("degraded"), []),
+    ):
+        pages = [await lists.by_urgency(chosen, counts, offset, limit) for offset in range(0, 20, limit)]
+        assert [target.name for page in pages for target in page] == expected
+    lists.queries = 0
+    await lists.by_urgency(TargetFilter(), counts, 5, 3)
+    assert lists.queries == 1, "targets 5 to 7 are all up"
