@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -112,6 +113,15 @@ def test_writes_require_the_token_and_reads_do_not(stack: Stack) -> None:
         assert request("GET", path).status_code == 200, path
     log = stack.docker("logs", stack.container("app")["Id"])
     assert right["Authorization"].removeprefix("Bearer ") not in log
+
+
+def test_a_start_compiles_no_module(stack: Stack) -> None:
+    for service, modules in (("app", "netmon.api, watchfiles"), ("worker", "netmon.worker, uvloop")):
+        imports = ["python", "-v", "-c", f"import {modules}"]
+        messages = stack.run("docker", "exec", stack.container(service)["Id"], *imports).stderr
+        assert "/opt/bytecode/srv/app/netmon/settings" in messages
+        # Of a module with bytecode, Python reports the path of that file, in quotes.
+        assert re.findall(r"^# code object from /.*", messages, re.MULTILINE) == []
 
 
 def test_a_source_change_is_reloaded_in_development(stack: Stack) -> None:

@@ -37,7 +37,9 @@ def server(status: str | None, port: int = 0, after: float = 0) -> Iterator[int]
             if status is None:
                 ended.wait()
             else:
-                connection.recv(1000)
+                request = b""
+                while not request.endswith(b"\r\n\r\n"):
+                    request += connection.recv(1000)
                 connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
 
     thread = threading.Thread(target=serve, daemon=True)

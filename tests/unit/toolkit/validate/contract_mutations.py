@@ -33,7 +33,7 @@ CONTRACT_MUTATIONS = (
     Mutation("renamed entry script in a wrapper", "contracts.programs", f"{SCRIPTS}/postgres-entrypoint.sh", 'exec docker-entrypoint.sh "$@"', 'exec entrypoint.sh "$@"', "db starts entrypoint.sh", "entrypoint.sh"),
     Mutation("program at another path", "contracts.programs", f"{SCRIPTS}/kafka-exporter-entrypoint.sh", "exec /bin/kafka_exporter", "exec /kafka_exporter", "kafka-exporter starts /kafka_exporter", "exec"),
     Mutation("renamed entry point in a contract", "contracts.programs", "images/prometheus/contract.yml", "programs: [/bin/prometheus,", "programs: [/usr/local/bin/prometheus,", "prometheus starts /bin/prometheus"),
-    Mutation("no client at all for a health check", "contracts.programs", "images/python/contract.yml", "programs: [bash, python, sh]", "programs: [python, sh]", "has none of bash, curl, node, python3, wget"),
+    Mutation("no client at all for a health check", "contracts.programs", "images/python/contract.yml", "programs: [bash, python, sh, sleep]", "programs: [python, sh, sleep]", "has none of bash, curl, node, python3, wget"),
     Mutation("program named by a variable", "contracts.programs", f"{SCRIPTS}/redis-exporter-entrypoint.sh", "exec /redis_exporter", 'exec "$EXPORTER"', "redis-exporter starts a program whose name is not in the script", "EXPORTER"),
     Mutation("unused tool of a contract", "contracts.programs", REDIS, "programs: [cat,", "programs: [jq, cat,", "no service starts jq", "jq"),
     Mutation("unused tool of the tasks", "contracts.programs", REDIS, "tasks: [cat,", "tasks: [valkey-cli, cat,", "no task starts valkey-cli", "valkey-cli"),
