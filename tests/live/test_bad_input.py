@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -102,10 +103,10 @@ def test_an_outdated_engine_or_compose_is_an_error(
     """A stub of docker on PATH prints versions only; every other command fails."""
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
+    plugins = [{"Name": "compose", "Version": f"v{compose}"}]
+    info = json.dumps({"ServerVersion": engine, "ClientInfo": {"Plugins": plugins}})
     docker.write_text(
-        "#!/bin/sh\n"
-        f'case "$*" in *compose*version*) echo {compose} ;; *version*|*info*) echo {engine} ;;\n'
-        '*) echo "too old for: $*" >&2; exit 1 ;; esac\n'
+        f'#!/bin/sh\n[ "$1" = info ] && exec echo {shlex.quote(info)}\necho "too old for: $*" >&2; exit 1\n'
     )
     docker.chmod(0o755)
     expect_failure(checkout, ["up"], *messages, "fix:", env={"PATH": f"{docker.parent}:{os.environ['PATH']}"})
