@@ -26,6 +26,7 @@ PHASE = re.compile(r"^ +(setup|images|up|smoke): ([\d.]+) s$", re.MULTILINE)
 
 def figures(stack: Stack) -> Iterator[Figure]:
     """The time of the command and of its phases for both image sets; the warm start is that of the published images."""
+    stack.invoke("setup")
     stack.invoke("images.prepare", "--profile=prod", timeout=1800)
     project = Project.load(stack.root)
     warm: list[float] = []

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import requests
 
 from tests.live.stack import CORE, MONITORING, Stack, until
+
+KILLED = 128 + 9
+"""The exit code of a container that the engine has killed."""
 
 
 def test_a_stack_is_started_stopped_restarted_and_removed(own_stack: Stack) -> None:
@@ -22,13 +27,17 @@ def test_a_stack_is_started_stopped_restarted_and_removed(own_stack: Stack) -> N
     assert own_stack.services() == CORE, "a disabled group must stay disabled"
     stored = requests.get(own_stack.url(f"/api/probes/{probe}"), timeout=5).json()
     assert stored["status"] == "succeeded", "data must survive down"
-    own_stack.invoke("up", "--with=monitoring", "--no-smoke", timeout=900)
+    own_stack.invoke("up", "--with=monitoring", timeout=900)
     assert own_stack.services() == own_stack.configured() > MONITORING
 
     refused = own_stack.invoke("down", "--volumes", check=False)
     assert refused.returncode == 1
     assert "--yes" in refused.stdout + refused.stderr
     assert own_stack.services(), "nothing must be stopped without confirmation"
+    own_stack.compose("stop")
+    listed = json.loads(own_stack.docker("inspect", *own_stack.containers()))
+    killed = [each["Name"] for each in listed if each["State"]["ExitCode"] == KILLED]
+    assert not killed, "a service must end within its stop_grace_period"
     own_stack.compose("down")
     assert own_stack.containers() == []
     own_stack.invoke("down", "--volumes", "--yes")

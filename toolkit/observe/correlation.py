@@ -25,10 +25,9 @@ PARTICIPANTS = frozenset({"app", "worker"})
 SPANS_OF = frozenset(f"netmon-{name}" for name in PARTICIPANTS)
 TIMEOUT_SECONDS = 30.0
 """Timeout for the slowest of the three signals: a scrape, the collector's batches, the stores."""
-PAUSE = 1.0
-OWN_EXEMPLAR_SECONDS = 6.0
-"""Seconds (two scrapes) to wait for the exemplar of our own request. A bucket keeps only its newest exemplar: with
-other traffic it belongs to another request, which is followed instead."""
+PAUSE = 0.3
+FOLLOWED_SECONDS = 6.0
+"""Seconds (two scrapes) in which all signals of a request are found; then the newest request is followed instead."""
 
 
 @dataclass
@@ -110,7 +109,7 @@ def follow(
 
     def all_found() -> bool:
         nonlocal followed
-        if any(signal.name == "metrics" for signal in expected) and time.monotonic() - followed > OWN_EXEMPLAR_SECONDS:
+        if any(signal.name == "metrics" for signal in expected) and time.monotonic() - followed > FOLLOWED_SECONDS:
             followed = time.monotonic()
             [answer] = stack.fetch([_exemplars(trail)])
             follow_newest(trail, answer)
@@ -119,18 +118,23 @@ def follow(
         for signal, answer in zip(missing, answers, strict=True):
             if evidence := signal.evidence_in(trail, answer):
                 trail.evidence[signal.name] = evidence
+            elif signal.name == "metrics" and follow_newest(trail, answer):
+                # A bucket keeps only its newest exemplar: this scrape has that of a request beside ours.
+                return False
         return len(trail.evidence) == len(expected)
 
     until("its signals", all_found, seconds, PAUSE, stop)
 
 
-def follow_newest(trail: Trail, answer: Response) -> None:
-    """Follow the request of the newest exemplar, if it is another one."""
+def follow_newest(trail: Trail, answer: Response) -> bool:
+    """Follow the request of the newest exemplar; whether it is another one."""
     found = [exemplar for series in data(answer) or () for exemplar in series["exemplars"]]
     newest = max(found, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
-    if newest and newest["labels"].get("trace_id", trail.trace) != trail.trace:
-        trail.trace = newest["labels"]["trace_id"]
-        trail.evidence.clear()
+    if not newest or newest["labels"].get("trace_id", trail.trace) == trail.trace:
+        return False
+    trail.trace = newest["labels"]["trace_id"]
+    trail.evidence.clear()
+    return True
 
 
 def _exemplars(trail: Trail) -> Request:

@@ -282,24 +282,29 @@ class TestOneRequest:
         assert found.pop(signal) == "failed"
         assert set(found.values()) == {"ok"}
 
-    def test_exemplar_of_another_request_is_not_accepted(self, programs: Programs, root: Path) -> None:
-        self.exemplar["labels"] = {"trace_id": "other"}
-        assert outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["metrics"] == "failed"
-
     def test_request_of_a_newer_exemplar_is_followed_instead(
         self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(correlation, "OWN_EXEMPLAR_SECONDS", 0.0)
         monkeypatch.setattr(secrets, "token_hex", lambda _size: "own")
         assert set(outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
 
-    def test_newer_request_must_have_all_signals(
+    def test_newer_request_must_have_all_signals(self, programs: Programs, root: Path) -> None:
+        self.exemplar["labels"] = {"trace_id": "other"}
+        assert outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
+
+    def test_request_without_all_signals_gives_way_to_a_newer_one(
         self, programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(correlation, "OWN_EXEMPLAR_SECONDS", 0.0)
+        monkeypatch.setattr(correlation, "FOLLOWED_SECONDS", 0.0)
+        found = iter(["incomplete", "incomplete"])
+
+        def newest(_parameters: object) -> object:
+            exemplar = {**self.exemplar, "labels": {"trace_id": next(found, "abc")}}
+            return prometheus([{"seriesLabels": {}, "exemplars": [exemplar]}])
+
+        programs.on("prometheus/api/v1/query_exemplars", newest)
         monkeypatch.setattr(secrets, "token_hex", lambda _size: "own")
-        programs.on("jaeger/api/traces/abc", 404)
-        assert outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL))))["traces"] == "failed"
+        assert set(outcomes(list(correlation.check(stack(programs.docker, root, *self.LOCAL)))).values()) == {"ok"}
 
     def test_rejected_probe_fails(self, programs: Programs, root: Path) -> None:
         programs.on("app/api/probes", 503)
