@@ -45,7 +45,7 @@ def test_a_stack_is_started_stopped_restarted_and_removed(own_stack: Stack) -> N
 
 
 def plain_compose_with_an_override(stack: Stack) -> None:
-    """After `setup`, docker compose alone starts the same stack, with the user's override."""
+    """After `setup`, docker compose alone starts the same stack, with the user's override, which is then removed."""
     override = stack.root / "docker-compose.override.yml"
     override.write_text("services:\n  app:\n    environment:\n      LOG_LEVEL: warning\n")
     stack.invoke("setup")
@@ -54,3 +54,5 @@ def plain_compose_with_an_override(stack: Stack) -> None:
     assert "LOG_LEVEL=warning" in stack.container("app")["Config"]["Env"]
     assert "healthy" in stack.compose("ps")
     assert stack.compose("logs", "db")
+    override.unlink()
+    stack.invoke("setup")
