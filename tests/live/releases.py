@@ -13,6 +13,10 @@ from tests.live.load import Load
 from tests.live.stack import Stack
 
 
+SETTLE_SECONDS = 1.0
+"""How long the load runs before and after a deploy."""
+
+
 @dataclass(frozen=True)
 class BrokenRelease:
     """An edit of the application's source; ``error`` is a part of the deploy's error message."""
@@ -100,14 +104,14 @@ class DeployResult:
     load: Load
 
 
-def deploy(stack: Stack, load: Load, *options: str, settle: float = 3) -> DeployResult:
+def deploy(stack: Stack, load: Load, *options: str) -> DeployResult:
     """Deploy under load, which starts before the deploy and ends after it."""
     with load.running():
-        time.sleep(settle)
+        time.sleep(SETTLE_SECONDS)
         started = time.monotonic()
         done: subprocess.CompletedProcess[str] = stack.invoke("deploy", *options, timeout=900, check=False)
         seconds = time.monotonic() - started
-        time.sleep(settle)
+        time.sleep(SETTLE_SECONDS)
     return DeployResult(done.returncode, done.stdout + done.stderr, seconds, load)
 
 

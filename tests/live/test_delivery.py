@@ -88,49 +88,57 @@ def test_a_paused_target_is_not_probed(stack: Stack, server: pipeline.TargetServ
         pipeline.delete_targets(stack, paused, watched)
 
 
-def test_a_job_delivered_more_than_once_has_one_result(stack: Stack, server: pipeline.TargetServer) -> None:
-    """Three workers and each job three times, so that workers finish the same probe concurrently."""
-    target = pipeline.add_target(stack, server.url, enabled=False)
+def test_workers_share_the_schedule_and_store_each_job_once(stack: Stack, server: pipeline.TargetServer) -> None:
+    """Three workers; while they follow the schedule, each of 60 jobs arrives three times, so that they finish the same
+    probe concurrently."""
+    scale(stack, 3)
+    targets = []
+    try:
+        stack.invoke("wait")
+        targets = [pipeline.add_target(stack, server.url) for _ in range(30)]
+        with pipeline.target_server(stack) as other:
+            targets.append(pipeline.add_target(stack, other.url, enabled=False))
+            require_one_result_for_each_job(stack, targets[-1], other)
+        require_a_shared_schedule(stack, targets[:-1])
+    finally:
+        pipeline.delete_targets(stack, *targets)
+        scale(stack, 1)
+
+
+def scale(stack: Stack, workers: int) -> None:
+    """Set the number of workers; running ones are kept."""
+    stack.compose("up", "--detach", "--no-recreate", "--scale", f"worker={workers}", "worker")
+
+
+def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.TargetServer) -> None:
+    """Publish each job three times; it must have one result, which is counted once and published once."""
     jobs = [
         f'{{"id": "{uuid4()}", "url": "{server.url}", "target": "{target}", "requested_at": "2026-01-01T00:00:00Z",'
         f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
         for _ in range(60)
     ]
-    stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
-    try:
-        stack.invoke("wait")
-        pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
-        until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
-        time.sleep(QUEUE_COUNTS)
-        until(lambda: queued(stack) == (0, 0), 60, "every message to be acknowledged")
-        assert server.requests > len(jobs), "no job was executed twice, so the test proves nothing"
-        assert len(finished(stack, target)) == len(jobs)
-        [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
-        assert counted["results"] == len(jobs)
-        until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 10, "the events to be published")
-        assert len(published(stack, "probe.results", target)) == len(jobs)
-    finally:
-        pipeline.delete_targets(stack, target)
-        stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
+    pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
+    until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
+    time.sleep(QUEUE_COUNTS)
+    until(lambda: queued(stack) == (0, 0), 60, "every message to be acknowledged")
+    assert server.requests > len(jobs), "no job was executed twice, so the test proves nothing"
+    assert len(finished(stack, target)) == len(jobs)
+    [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
+    assert counted["results"] == len(jobs)
+    until(lambda: len(published(stack, "probe.results", target)) >= len(jobs), 10, "the events to be published")
+    assert len(published(stack, "probe.results", target)) == len(jobs)
 
 
-def test_workers_share_the_schedule(stack: Stack, server: pipeline.TargetServer) -> None:
-    stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3", "worker")
-    targets = []
-    try:
-        stack.invoke("wait")
-        targets = [pipeline.add_target(stack, server.url) for _ in range(30)]
-        until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
-        for target in targets:
-            at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
-            # The first probe is immediate, the others follow every 5 s.
-            gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
-            assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
-        shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
-        assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
-    finally:
-        pipeline.delete_targets(stack, *targets)
-        stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
+def require_a_shared_schedule(stack: Stack, targets: list[str]) -> None:
+    """Every target must be probed at its interval, and every worker must have scheduled some of the probes."""
+    until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
+    for target in targets:
+        at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
+        # The first probe is immediate, the others follow every 5 s.
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
+        assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
+    shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
+    assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
 
 
 def scheduled(stack: Stack, worker: str) -> float:
