@@ -14,6 +14,10 @@ from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict
 
 Status = Literal["queued", "succeeded", "failed"]
+Severity = Literal["critical", "warning", "none"]
+"""The severity of an alert; none: no alert."""
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=r"^\w[\w.:/-]*$")]
+"""A word without separators, which an alert's label `tags` can be searched for."""
 ResultWarning = Literal["slow", "certificate"]
 
 RECENT_RESULTS = 40
@@ -57,6 +61,8 @@ class Standing(BaseModel):
     state: State = "unknown"
     since: AwareDatetime
     recent: list[Point] = Field(default_factory=list)
+    succeeded_at: AwareDatetime | None = None
+    """The time of the last successful result; None if there was none since the standing was reset."""
 
 
 class Probe(BaseModel):
@@ -169,11 +175,18 @@ class TargetSettings(Plan):
     """A target is down once this many of the last `window` results have failed, see `netmon.states`."""
     window: Annotated[int, Field(ge=1, le=WINDOW_LIMIT)] = 3
     enabled: bool = True
+    severity: Severity = "critical"
+    """The severity of its alert while it is down."""
+    degraded_severity: Severity = "warning"
+    """The severity of its alert while it is degraded."""
+    tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.failures > self.window:
             raise ValueError(f"failures ({self.failures}) must not exceed window ({self.window})")
+        if len(set(self.tags)) < len(self.tags):
+            raise ValueError("tags must be unique")
         return self
 
 

@@ -145,7 +145,7 @@ class _LockedTarget:
     @classmethod
     def of(cls, row: Row) -> Self:
         """From a row of `_lock_targets`."""
-        standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
+        standing = Standing(**{name: row[name] for name in Standing.model_fields})
         return cls(row["id"], row["name"], row["enabled"], row["failures"], row["window"], standing)
 
     def accepts(self, probe: Probe) -> bool:
@@ -163,7 +163,9 @@ class _LockedTarget:
         recent = recent[-RECENT_RESULTS:]
         state = next_state(before.state, [point.verdict for point in recent], self.failures, self.window)
         since = before.since if state == before.state else at
-        self.standing = Standing.model_construct(state=state, since=since, recent=recent)  # already valid
+        succeeded_at = before.succeeded_at if probe.verdict == "bad" else at
+        # Already valid.
+        self.standing = Standing.model_construct(state=state, since=since, recent=recent, succeeded_at=succeeded_at)
 
 
 async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
@@ -172,7 +174,7 @@ async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCur
     Other keys are those of URLs that were probed once, and of deleted targets.
     """
     query = """
-        SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent
+        SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent, succeeded_at
         FROM standings JOIN targets ON targets.id = standings.target
         WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""
     return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))
@@ -255,8 +257,10 @@ class _Transaction:
 
     async def _write_standings(self, connection: Connection) -> None:
         query = """
-            UPDATE standings SET state = new.state, since = new.since, recent = new.recent
-            FROM jsonb_to_recordset(%s::jsonb) AS new (target uuid, state text, since timestamptz, recent jsonb)
+            UPDATE standings
+            SET state = new.state, since = new.since, recent = new.recent, succeeded_at = new.succeeded_at
+            FROM jsonb_to_recordset(%s::jsonb)
+                AS new (target uuid, state text, since timestamptz, recent jsonb, succeeded_at timestamptz)
             WHERE standings.target = new.target"""
         standings = ",".join(
             f'{{"target":"{target.id}",{target.standing.model_dump_json()[1:]}' for target in self._targets.values()

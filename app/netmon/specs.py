@@ -74,6 +74,11 @@ class BaseSpec(BaseModel):
     def endpoint(self) -> Endpoint | None:
         """The endpoint that the probe connects to, which `netmon.guard` checks; None if it connects to none."""
 
+    @property
+    def public_address(self) -> str:
+        """The address without parts that may be credentials."""
+        return self.address
+
     def masked(self) -> Self:
         """This spec without its credentials."""
         return self
@@ -123,6 +128,13 @@ class HttpSpec(BaseSpec):
     def address(self) -> str:
         """The URL."""
         return self.url
+
+    @property
+    def public_address(self) -> str:
+        """The URL with the values of its query masked."""
+        url, mark, query = self.url.partition("?")
+        masked = re.sub(r"(?<==)[^&]*|(?<![^&])[^&=]+(?![^&])", MASK, query)
+        return url + mark + masked
 
     @property
     def endpoint(self) -> Endpoint:

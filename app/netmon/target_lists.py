@@ -1,7 +1,7 @@
 """Lists of targets, read page by page from PostgreSQL, each with its state and last result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Target, TargetView
@@ -24,10 +24,11 @@ _SEARCHED = "lower(concat_ws(' ', name, spec ->> 'url', spec ->> 'host', spec ->
 
 @dataclass(frozen=True, slots=True)
 class TargetFilter:
-    """Selects the targets in a state (None: any) whose name or address contains a text, in upper or lower case."""
+    """Selects the targets in a state, with a text in their name or address (in upper or lower case), and with a tag."""
 
     state: ShownState | None = None
     text: str = ""
+    tag: str = ""
 
 
 class TargetLists:
@@ -44,7 +45,7 @@ class TargetLists:
         page = f"""
             WHERE ({_BY_NAME}) > (lower(%(after)s), %(after)s) AND {_condition(chosen)}
             ORDER BY {_BY_NAME} LIMIT %(limit)s"""
-        return await self._views(page, {"text": chosen.text, "after": after, "limit": limit})
+        return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit})
 
     async def by_urgency(
         self, chosen: TargetFilter, counts: Mapping[ShownState, int], offset: int, limit: int
@@ -53,7 +54,7 @@ class TargetLists:
 
         Args:
             chosen: selects the targets.
-            counts: the number of those with its text by state. With it, only states on this page are read, in the order
+            counts: the number of those with its text and its tag by state. With it, only states on this page are read, in the order
                 of an index; sorting all targets would take ten times as long.
             offset: how many targets precede the page.
             limit: how many targets the page has.
@@ -61,19 +62,20 @@ class TargetLists:
         found: list[TargetView] = []
         for state in [chosen.state] if chosen.state else URGENCY:
             if offset < counts[state] and len(found) < limit:
-                condition = _condition(TargetFilter(state, chosen.text))
+                condition = _condition(replace(chosen, state=state))
                 page = f"WHERE {condition} ORDER BY {_BY_NAME} LIMIT %(limit)s OFFSET %(offset)s"
-                parameters = {"text": chosen.text, "offset": offset, "limit": limit - len(found)}
-                found += await self._views(page, parameters)
+                found += await self._views(
+                    page, {**_parameters(chosen), "offset": offset, "limit": limit - len(found)}
+                )
             offset = max(offset - counts[state], 0)
         return found
 
-    async def counts(self, text: str = "") -> dict[ShownState, int]:
-        """The number of targets with this text by state."""
+    async def counts(self, chosen: TargetFilter) -> dict[ShownState, int]:
+        """The number of targets with the text and the tag of a filter, by state."""
         query = f"""
             SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS number
-            FROM {_TARGETS} WHERE {_condition(TargetFilter(text=text))} GROUP BY 1"""  # noqa: S608 - names of this code
-        found = {row["state"]: row["number"] for row in await self._all(query, {"text": text})}
+            FROM {_TARGETS} WHERE {_condition(replace(chosen, state=None))} GROUP BY 1"""  # noqa: S608 - names of this code
+        found = {row["state"]: row["number"] for row in await self._all(query, _parameters(chosen))}
         return {state: found.get(state, 0) for state in URGENCY}
 
     async def _views(self, page: str, parameters: Row) -> list[TargetView]:
@@ -82,7 +84,7 @@ class TargetLists:
             WITH chosen AS (
                 SELECT id, row_number() OVER () AS number
                 FROM (SELECT id FROM {_TARGETS} {page}) AS ordered)
-            SELECT {_COLUMNS}, state, since, recent, to_jsonb(last) AS latest
+            SELECT {_COLUMNS}, state, since, recent, succeeded_at, to_jsonb(last) AS latest
             FROM chosen JOIN targets USING (id) JOIN standings ON target = id LEFT JOIN LATERAL (
                 SELECT {RESULT_COLUMNS} FROM probes
                 WHERE probes.target = targets.id::text AND finished_at IS NOT NULL
@@ -101,7 +103,13 @@ def _condition(chosen: TargetFilter) -> str:
         conditions.append("NOT enabled" if chosen.state == "paused" else f"enabled AND state = '{chosen.state}'")
     if chosen.text:
         conditions.append(f"position(lower(%(text)s) IN {_SEARCHED}) > 0")
+    if chosen.tag:
+        conditions.append("%(tag)s = ANY(tags)")
     return " AND ".join(conditions)
+
+
+def _parameters(chosen: TargetFilter) -> Row:
+    return {"text": chosen.text, "tag": chosen.tag}
 
 
 def _view(row: Row) -> TargetView:

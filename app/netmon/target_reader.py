@@ -32,9 +32,10 @@ TARGET_MAX_AGE_SECONDS = 10
 STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
 
-_OVERVIEW, _FIRST_PAGE = "overview", "targets:first"
-_LISTS = (_OVERVIEW, _FIRST_PAGE, "targets")
-"""The keys of lists; under the last one, the previous release caches all targets, and may run too during a deploy."""
+_FORM, _PREVIOUS_FORM = "2:", ""
+"""Prefixes of keys. During a deploy two releases share the cache, and the previous one cannot read the present models."""
+_OVERVIEW, _FIRST_PAGE = f"{_FORM}overview", f"{_FORM}targets:first"
+_LISTS = (_OVERVIEW, _FIRST_PAGE, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
 
 log = logger(__name__)
 
@@ -80,7 +81,7 @@ class TargetReader:
         first = Overview.model_validate_json(content or b"")
         if (chosen, page) == (TargetFilter(), 1):
             return _counted("overview", Cached(first, status))
-        counts = await self._lists.counts(chosen.text) if chosen.text else first.counts
+        counts = await self._lists.counts(chosen) if chosen.text or chosen.tag else first.counts
         matching = counts[chosen.state] if chosen.state else sum(counts.values())
         offset = (page - 1) * OVERVIEW_PAGE_SIZE
         targets = await self._lists.by_urgency(chosen, counts, offset, OVERVIEW_PAGE_SIZE)
@@ -95,7 +96,7 @@ class TargetReader:
             found = await self._store.get(target)
             return found.masked().model_dump_json().encode() if found else None
 
-        content, status = await self._cache.get(_target_key(target), TARGET_MAX_AGE_SECONDS, load)
+        content, status = await self._cache.get(_target_keys(target)[0], TARGET_MAX_AGE_SECONDS, load)
         found, status = await self._snapshot(target, status) if content else Cached(None, status)
         if content is None or found is None:
             return _counted("target", Cached(None, status))
@@ -162,7 +163,7 @@ class TargetReader:
     async def changed(self, change: TargetChange) -> None:
         """Invalidate a target and the lists after a change, and its state if it was reset."""
         target = change.target.id
-        await self._cache.invalidate(*_LISTS, _target_key(target))
+        await self._cache.invalidate(*_LISTS, *_target_keys(target))
         if change.reset_at:
             try:
                 await self._latest.put_unknown(str(target), change.reset_at)
@@ -173,7 +174,7 @@ class TargetReader:
         """Invalidate everything of a target after it was deleted."""
         statistics = [_statistics_key(target, window) for window in get_args(Window)]
         series = [_series_key(target, span) for span in get_args(Span)]
-        await self._cache.invalidate(*_LISTS, _target_key(target), *statistics, *series)
+        await self._cache.invalidate(*_LISTS, *_target_keys(target), *statistics, *series)
         try:
             await self._latest.delete(str(target))
         except (RedisError, OSError) as error:
@@ -184,7 +185,7 @@ class TargetReader:
         return TargetPage(targets=found[:limit], is_last=len(found) <= limit)
 
     async def _first_overview(self) -> Overview:
-        counts = await self._lists.counts()
+        counts = await self._lists.counts(TargetFilter())
         targets = await self._lists.by_urgency(TargetFilter(), counts, 0, OVERVIEW_PAGE_SIZE)
         return Overview(
             targets=targets,
@@ -242,8 +243,9 @@ def _counted(response: str, cached: Cached[T]) -> Cached[T]:
     return cached
 
 
-def _target_key(target: UUID) -> str:
-    return f"target:{target}"
+def _target_keys(target: UUID) -> tuple[str, str]:
+    """The key of a target, and that of the previous release."""
+    return f"{_FORM}target:{target}", f"{_PREVIOUS_FORM}target:{target}"
 
 
 def _statistics_key(target: UUID, window: Window) -> str:

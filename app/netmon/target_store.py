@@ -96,7 +96,7 @@ class TargetStore:
     async def snapshot(self, target: UUID) -> Snapshot | None:
         """The snapshot of a target; None if there is no such target."""
         query = f"""
-            SELECT state, since, recent, to_jsonb(last) AS latest
+            SELECT state, since, recent, succeeded_at, to_jsonb(last) AS latest
             FROM standings LEFT JOIN LATERAL (
                 SELECT {RESULT_COLUMNS} FROM probes
                 WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
@@ -175,7 +175,8 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
 async def _reset_standing(connection: Connection, target: UUID, now: datetime) -> None:
     """Reset the standing of a target to unknown, and close its incident."""
     await connection.execute(
-        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]' WHERE target = %s", (now, target)
+        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]', succeeded_at = NULL WHERE target = %s",
+        (now, target),
     )
     await connection.execute(
         "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL",
@@ -200,6 +201,6 @@ def _row(settings: TargetSettings) -> Row:
 
 def snapshot(row: Row) -> Snapshot:
     """The snapshot in a row with the columns of a standing and the `latest` result."""
-    standing = Standing(state=row["state"], since=row["since"], recent=row["recent"])
+    standing = Standing(**{name: row[name] for name in Standing.model_fields})
     latest = Probe(**row["latest"], standing=standing) if row["latest"] else None
     return Snapshot(standing, latest)

@@ -21,7 +21,7 @@ from tests.live.stack import Stack, until
 
 HERE = Path(__file__).resolve().parent
 PAGE = "docs/tour.md"
-ALERT = "MonitoredTargetsDown"
+ALERT = "MonitoredTargetDown"
 WINDOW = (1280, 620)
 COLUMNS = 120
 RESULTS = 12

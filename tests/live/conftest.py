@@ -21,6 +21,7 @@ SHARING = {
     "test_delivery": FAULTS,
     "test_faults": FAULTS,
     "test_signals": FAULTS,
+    "test_target_alerts": FAULTS,
     "test_deploy": PRODUCTION,
     "test_leaks": PRODUCTION,
     "test_prod": PRODUCTION,

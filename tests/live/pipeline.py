@@ -101,12 +101,14 @@ def execute(stack: Stack, statement: str) -> None:
     stack.exec("db", *command)
 
 
-def add_target(stack: Stack, url: str, *, failures: int = 1, window: int = 1, enabled: bool = True) -> str:
-    """Add a target with an interval of 5 s and return its id."""
+def add_target(
+    stack: Stack, url: str, *, name: str = "", failures: int = 1, window: int = 1, enabled: bool = True
+) -> str:
+    """Add a target with an interval of 5 s and return its id, which is its name too unless another one is given."""
     target = str(uuid4())
     values = {
         "id": target,
-        "name": target,
+        "name": name or target,
         "spec": {"kind": "http", "url": url},
         "interval_seconds": 5,
         "timeout_seconds": 2,
@@ -114,6 +116,9 @@ def add_target(stack: Stack, url: str, *, failures: int = 1, window: int = 1, en
         "failures": failures,
         "window": window,
         "enabled": enabled,
+        "severity": "critical",
+        "degraded_severity": "warning",
+        "tags": ["live-test"],
         **dict.fromkeys(("created_at", "updated_at", "due_at"), datetime.now(UTC).isoformat()),
     }
     row = f"INSERT INTO targets SELECT * FROM jsonb_populate_record(NULL::targets, '{json.dumps(values)}')"  # noqa: S608

@@ -25,8 +25,8 @@ HEALTHY = f"{TESTS}healthy_test.yml"
 ALWAYS = "none"
 """The severity of the alert that always fires, to prove the delivery of alerts."""
 SEVERITIES = ("critical", "warning", ALWAYS)
-HOST = "host"
-"""The label ``service`` of alerts about the host."""
+HOST, TARGETS = "host", "targets"
+"""The labels ``service`` of alerts about the host, and about monitored targets."""
 DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -80,12 +80,13 @@ def alerts(checkout: Checkout, folders: tuple[str, ...] = RULES) -> list[Rule]:
 
 def labels(checkout: Checkout) -> Iterator[Finding]:
     """Every alert has a severity and a known service, as a label of the rule or, by its tests, of its series."""
-    known = {HOST, *(name for each in checkout.full_configurations for name in each.services)}
+    known = {HOST, TARGETS, *(name for each in checkout.full_configurations for name in each.services)}
     inherited = _inherited(checkout)
     for alert in alerts(checkout, RULES + LOG_RULES):
         given = alert.data.get("labels", {})
         severity, service = given.get("severity"), str(given.get("service", ""))
-        unknown = "" if severity in SEVERITIES else f"unknown severity {severity}: not {', '.join(SEVERITIES)}"
+        fine = severity in SEVERITIES or "{{" in str(severity)
+        unknown = "" if fine else f"unknown severity {severity}: not {', '.join(SEVERITIES)}"
         yield alert.at("labels", "severity", problem=unknown if severity else "the severity is missing")
         problem = "" if service in known or "{{" in service else f"unknown service {service}"
         if not service:
@@ -150,10 +151,13 @@ def tests(checkout: Checkout) -> Iterator[Finding]:
 
 
 def timing(checkout: Checkout) -> Iterator[Finding]:
-    """An alert about an unavailable service waits for one more scrape, and is evaluated every second."""
+    """An alert about an unavailable service waits for one more scrape, and is evaluated every second.
+
+    Not one about a monitored target: the application has confirmed its state.
+    """
     scrape = seconds(checkout.source(PROMETHEUS).data["global"]["scrape_interval"])
     for alert in alerts(checkout):
-        if not AVAILABILITY.search(alert.name):
+        if not AVAILABILITY.search(alert.name) or alert.data.get("labels", {}).get("service") == TARGETS:
             continue
         pending = str(alert.data.get("for", "0s"))
         fine = scrape <= seconds(pending) <= MAX_SCRAPE_SECONDS

@@ -76,7 +76,7 @@ def index(checkout: Checkout, rule_file: str) -> list[tuple[str, str, str, str]]
     return [
         (
             f"[{name}]({name}.md)",
-            ", ".join(dict.fromkeys(str(rule.data.get("labels", {}).get("severity", "-")) for rule in rules)),
+            ", ".join(dict.fromkeys(_severity(rule) for rule in rules)),
             ", ".join(dict.fromkeys(str(rule.data.get("for", "-")) for rule in rules)),
             _meaning(_text(checkout, f"{FOLDER}{name}.md")),
         )
@@ -100,6 +100,11 @@ def _linked(checkout: Checkout) -> dict[str, set[str]]:
         url = str(alert.data.get("annotations", {}).get("dashboard_url", ""))
         linked.setdefault(alert.name, set()).update(UID.findall(url))
     return linked
+
+
+def _severity(rule: alerts.Rule) -> str:
+    severity = str(rule.data.get("labels", {}).get("severity", "-"))
+    return "of the target" if "{{" in severity else severity
 
 
 def _stem(file: str) -> str:

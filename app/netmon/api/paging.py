@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from netmon.models import TargetPage
+from netmon.models import Tag, TargetPage
 from netmon.states import ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, TargetFilter
 
@@ -35,6 +35,7 @@ class TargetQuery(BaseModel):
             description="Only targets whose name or address contains this text, in upper or lower case.",
         ),
     ] = ""
+    tag: Annotated[Tag | None, Field(description="Only targets with this tag.")] = None
 
     @field_validator("cursor")
     @classmethod
@@ -50,7 +51,7 @@ class TargetQuery(BaseModel):
     @property
     def chosen(self) -> TargetFilter:
         """The filter."""
-        return TargetFilter(self.state, self.q)
+        return TargetFilter(self.state, self.q, self.tag or "")
 
     @property
     def after(self) -> str:

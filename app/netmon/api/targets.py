@@ -17,7 +17,7 @@ from netmon.api import paging
 from netmon.api.on_demand import OnDemandProbes
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
-from netmon.models import Probe, Series, Statistics, Target, TargetSettings, TargetView
+from netmon.models import Probe, Series, Severity, Statistics, Tag, Target, TargetSettings, TargetView
 from netmon.problems import problem, responses
 from netmon.specs import MASK, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
@@ -52,6 +52,9 @@ class TargetPatch(BaseModel):
     failures: int | None = None
     window: int | None = None
     enabled: bool | None = None
+    severity: Severity | None = None
+    degraded_severity: Severity | None = None
+    tags: list[Tag] | None = None
 
     def applied_to(self, target: Target) -> TargetSettings:
         """The settings of `target` with this change applied.

@@ -97,8 +97,8 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
         return _response(request, asset, {"Cache-Control": caching})
 
     @routes.api_route("/", methods=["GET", "HEAD"])
-    async def index(request: Request, state: str = "", q: str = "", page: str = "1") -> Response:
-        listing = views.Listing.requested(state, q, page)
+    async def index(request: Request, state: str = "", q: str = "", tag: str = "", page: str = "1") -> Response:
+        listing = views.Listing.requested(state, q, tag, page)
         try:
             overview = (await reader.overview(listing.chosen, listing.page)).value
         except UNAVAILABLE_ERRORS as error:
@@ -171,7 +171,7 @@ class _Pages:
         )
         self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS)
         for template_filter in (
-            views.iso, views.latency, views.number, views.percent, views.shown_state, views.since, views.span,
+            views.alert_rule, views.iso, views.latency, views.number, views.percent, views.shown_state, views.since, views.span,
             views.sparkline, views.stamp, views.state_rule,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter

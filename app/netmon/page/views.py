@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil, floor
-from typing import Any, Self
+from typing import Any, Self, get_args
 from urllib.parse import urlencode
 
 from netmon.kinds import KINDS
-from netmon.models import Point, Target, TargetSettings, TargetView
+from netmon.models import Point, Severity, Target, TargetSettings, TargetView
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from netmon.target_store import MAX_TARGETS
@@ -24,7 +24,10 @@ def form(target: TargetView | None) -> dict[str, Any]:
     """The context of the form: the settings of `target`, or the defaults."""
     chosen = target.spec.kind if target else "http"
     specs = {name: kind.blank for name, kind in KINDS.items()} | ({chosen: target.spec} if target else {})
-    return {"target": target, "settings": target or _BLANK, "chosen": chosen, "specs": specs}
+    severities = get_args(Severity)
+    return {
+        "target": target, "settings": target or _BLANK, "chosen": chosen, "specs": specs, "severities": severities
+    }  # fmt: skip
 
 
 def shown_state(target: TargetView) -> ShownState:
@@ -40,11 +43,12 @@ class Listing:
     page: int
 
     @classmethod
-    def requested(cls, state: str, text: str, page: str) -> Self:
+    def requested(cls, state: str, text: str, tag: str, page: str) -> Self:
         """The page that the parameters of a URL request; invalid ones are ignored, since people edit URLs."""
         chosen = TargetFilter(
             next((known for known in URGENCY if known == state), None),
             text.replace("\0", "").strip()[:MAX_SEARCH_LENGTH],
+            tag.replace("\0", "").strip()[:MAX_SEARCH_LENGTH],
         )
         number = int(page) if page.isascii() and page.isdigit() and len(page) < 10 else 1
         return cls(chosen, min(max(number, 1), ceil(MAX_TARGETS / OVERVIEW_PAGE_SIZE)))
@@ -56,7 +60,7 @@ class Listing:
 
     def url(self, page: int = 1) -> str:
         """The URL of a page of this list."""
-        given = {"state": self.chosen.state, "q": self.chosen.text, "page": page if page > 1 else None}
+        given = {"state": self.chosen.state, "q": self.chosen.text, "tag": self.chosen.tag, "page": page if page > 1 else None}
         query = urlencode({name: value for name, value in given.items() if value})
         return f"/?{query}" if query else "/"
 
@@ -144,6 +148,13 @@ def state_rule(target: Target) -> str:
     if target.failures == target.window:
         return f"{target.failures} failures in a row" if target.failures > 1 else "1 failure"
     return f"{target.failures} of {target.window} results failed"
+
+
+def alert_rule(target: Target) -> str:
+    """The severities of a target's alerts."""
+    if target.severity == target.degraded_severity == "none":
+        return "none"
+    return f"down {target.severity}, degraded {target.degraded_severity}"
 
 
 @dataclass(frozen=True)

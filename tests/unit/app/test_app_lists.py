@@ -117,10 +117,10 @@ async def test_a_change_between_two_pages_neither_repeats_nor_omits_a_target(
 
 async def test_a_link_keeps_the_filter_and_the_limit(client: httpx.AsyncClient, lists: Lists) -> None:
     lists.names = ["a", "b"]
-    response = await client.get("/api/targets", params={"limit": 1, "state": "down", "q": "x & y"})
-    assert re.search(r"\?limit=1&state=down&q=x\+%26\+y&cursor=\w+>$", response.headers["link"].partition(";")[0])
+    response = await client.get("/api/targets", params={"limit": 1, "state": "down", "q": "x & y", "tag": "web"})
+    assert re.search(r"\?limit=1&state=down&q=x\+%26\+y&tag=web&cursor=\w+>$", response.headers["link"].partition(";")[0])
     await client.get(response.links["next"]["url"])
-    assert lists.chosen == [TargetFilter("down", "x & y")] * 2
+    assert lists.chosen == [TargetFilter("down", "x & y", "web")] * 2
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,8 @@ async def test_a_link_keeps_the_filter_and_the_limit(client: httpx.AsyncClient, 
         (f"limit={MAX_PAGE_SIZE + 1}", "limit"),
         ("state=broken", "state"),
         ("q=%00", "q"),
+        ("tag=a%20b", "tag"),
+        ("tag=", "tag"),
     ],
 )
 async def test_an_invalid_query_is_a_problem(client: httpx.AsyncClient, lists: Lists, query: str, at: str) -> None:
@@ -154,7 +156,7 @@ async def test_only_the_first_page_is_cached(client: httpx.AsyncClient, lists: L
     assert lists.reads == 1
     for path in (first[0].links["next"]["url"], "/api/targets?q=a", "/api/targets?limit=7", "/api/targets?state=up"):
         assert [(await client.get(path)).headers["x-cache"] for _ in range(2)] == ["miss", "miss"], path
-    assert list(redis.values) == ["netmon:cache:targets:first"]
+    assert list(redis.values) == ["netmon:cache:2:targets:first"]
 
 
 async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReader, lists: Lists, redis: Any) -> None:
@@ -163,13 +165,13 @@ async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReade
     assert [status for _, status in first] == ["miss", "hit", "hit"]
     assert first[0].value == first[2].value
     assert lists.reads == 1
-    for chosen, page in ((TargetFilter(), 2), (TargetFilter("up"), 1), (TargetFilter(text="a"), 1)):
+    for chosen, page in ((TargetFilter(), 2), (TargetFilter("up"), 1), (TargetFilter(text="a"), 1), (TargetFilter(tag="a"), 1)):
         assert (await reader.overview(chosen, page)).status == "miss"
     second = (await reader.overview(TargetFilter(), 2)).value
     assert [target.name for target in second.targets] == lists.names[50:]
     assert (second.matching, second.counts["up"]) == (100, 100)
     assert (await reader.overview(TargetFilter("down"), 1)).value.matching == 0
-    assert list(redis.values) == ["netmon:cache:overview"]
+    assert list(redis.values) == ["netmon:cache:2:overview"]
 
 
 async def test_a_change_is_visible_in_cached_lists(

@@ -156,3 +156,17 @@ def test_the_addresses_of_specs_are_urls() -> None:
     assert TcpSpec(host="::1", port=80).address == "tcp://[::1]:80"
     assert PingSpec(host="Example.org.").address == "ping:example.org"
     assert DnsSpec(name="bücher.example", record="MX").address == "dns:xn--bcher-kva.example?type=MX"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://a/", "http://a/"),
+        ("http://a/p?x=1&y=2&z=", f"http://a/p?x={MASK}&y={MASK}&z={MASK}"),
+        ("http://a/?a-token", f"http://a/?{MASK}"),
+        ("http://a/?a=b=c&token", f"http://a/?a={MASK}&{MASK}"),
+    ],
+)
+def test_public_address_has_no_values_of_a_query(url: str, address: str) -> None:
+    assert HttpSpec(url=url).public_address == address
+    assert TcpSpec(host="a", port=1).public_address == "tcp://a:1"

@@ -10,6 +10,7 @@ const PARSERS = {
   number: (text) => (text === "" ? null : Number(text)),
   numbers: (text) => text.split(/[\s,]+/).filter(Boolean).map((each) => (Number.isNaN(Number(each)) ? each : Number(each))),
   text: (text) => text || null,
+  words: (text) => text.split(/[\s,]+/).filter(Boolean),
   lines,
   headers: (text) =>
     Object.fromEntries(

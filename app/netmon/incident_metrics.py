@@ -1,0 +1,136 @@
+"""Series of incidents, for the alerts of targets (monitoring/prometheus/rules/targets.yml), read from PostgreSQL.
+
+A target that is up has no series. An alert fires while the last opened incident of a target has a higher id than the
+last closed one: ids only grow, so that it does not matter which worker reported what, nor in what order.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, TypeAdapter
+
+from netmon import gauges
+from netmon.database import Database
+from netmon.models import Severity
+from netmon.specs import Spec
+
+LIMIT = 1000
+"""Maximum number of incidents: each has three series in every worker. The oldest ones are exported."""
+CLOSED_MINUTES = 5
+"""How long a closed incident is exported: longer than the look-back of the alerts."""
+
+_SELECT = f"""
+    SELECT incidents.id, incidents.target, incidents.state, started_at, ended_at, cause, detail,
+        name, spec, severity, degraded_severity, tags, succeeded_at
+    FROM incidents JOIN targets ON targets.id = incidents.target JOIN standings ON standings.target = targets.id
+    WHERE ended_at IS NULL OR ended_at > now() - interval '{CLOSED_MINUTES} min'
+    ORDER BY ended_at IS NOT NULL, incidents.id LIMIT {LIMIT}"""  # noqa: S608 - numbers of this code
+
+
+class ExportedIncident(BaseModel):
+    """An incident with the settings of its target."""
+
+    id: int
+    target: str
+    state: Literal["degraded", "down"]
+    started_at: datetime
+    ended_at: datetime | None
+    cause: str
+    detail: str | None
+    name: str
+    spec: Spec
+    severity: Severity
+    degraded_severity: Severity
+    tags: list[str]
+    succeeded_at: datetime | None
+
+    @property
+    def alert_severity(self) -> Severity:
+        """The severity of its alert."""
+        return self.severity if self.state == "down" else self.degraded_severity
+
+    @property
+    def tag_list(self) -> str:
+        """The tags as a label that matches `.*,TAG,.*`; empty without tags."""
+        return f",{','.join(sorted(self.tags))}," if self.tags else ""
+
+
+class IncidentCollector(Collector):
+    """Exports the incidents that were measured last; none while the database is unavailable."""
+
+    def __init__(self) -> None:
+        self.incidents: tuple[ExportedIncident, ...] = ()
+
+    def describe(self) -> Iterable[Metric]:
+        """The names of the series, so that registration does not collect."""
+        return self._families()
+
+    def collect(self) -> Iterable[Metric]:
+        """The series of all incidents; of closed ones only that they are closed."""
+        opened, closed, started, succeeded = families = self._families()
+        last_closed = {incident.target: incident.id for incident in self.incidents if incident.ended_at is not None}
+        for target, number in last_closed.items():
+            closed.add_metric([target], number)
+        for incident in self.incidents:
+            if incident.ended_at is not None:
+                continue
+            target = incident.target
+            opened.add_metric(
+                [target, incident.name, incident.spec.kind, incident.tag_list, incident.state, incident.alert_severity],
+                incident.id,
+            )
+            started.add_metric(
+                [target, incident.spec.public_address, incident.cause, incident.detail or ""],
+                incident.started_at.timestamp(),
+            )
+            if incident.succeeded_at is not None:
+                succeeded.add_metric([target], incident.succeeded_at.timestamp())
+        return families
+
+    @staticmethod
+    def _families() -> tuple[GaugeMetricFamily, ...]:
+        return (
+            GaugeMetricFamily(
+                "netmon_incident_opened",
+                "The id of the open incident of a target.",
+                labels=["target", "name", "kind", "tags", "state", "severity"],
+            ),
+            GaugeMetricFamily(
+                "netmon_incident_closed", "The id of an incident that was closed a moment ago.", labels=["target"]
+            ),
+            GaugeMetricFamily(
+                "netmon_incident_started_timestamp_seconds",
+                "The start of the open incident of a target.",
+                labels=["target", "address", "cause", "detail"],
+            ),
+            GaugeMetricFamily(
+                "netmon_incident_last_success_timestamp_seconds",
+                "The last success of a target with an open incident.",
+                labels=["target"],
+            ),
+        )
+
+
+_Incidents = TypeAdapter(tuple[ExportedIncident, ...])
+
+
+async def export(database: Database) -> None:
+    """Keep the series up to date until cancelled."""
+    collector = IncidentCollector()
+    REGISTRY.register(collector)
+
+    async def measure() -> None:
+        rows = await database.all(_SELECT, ())
+        collector.incidents = _Incidents.validate_python([{**row, "target": str(row["target"])} for row in rows])
+
+    def forget() -> None:
+        collector.incidents = ()
+
+    try:
+        await gauges.watch(measure, forget)
+    finally:
+        REGISTRY.unregister(collector)

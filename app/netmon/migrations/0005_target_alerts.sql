@@ -1,0 +1,12 @@
+-- What the alert of a target has: the severity while it is down and while it is degraded, and tags.
+ALTER TABLE targets
+    ADD COLUMN severity text NOT NULL DEFAULT 'critical' CHECK (severity IN ('critical', 'warning', 'none')),
+    ADD COLUMN degraded_severity text NOT NULL DEFAULT 'warning'
+        CHECK (degraded_severity IN ('critical', 'warning', 'none')),
+    ADD COLUMN tags text[] NOT NULL DEFAULT '{}';
+
+-- The time of the last successful result.
+ALTER TABLE standings ADD COLUMN succeeded_at timestamptz;
+
+-- For the incidents that ended a moment ago (netmon.incident_metrics).
+CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;

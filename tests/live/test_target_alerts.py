@@ -1,0 +1,80 @@
+"""Alerts of monitored targets: one for each, by name and within seconds, whatever else fails."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+import requests
+
+from tests.live import faults, pipeline
+from tests.live.stack import Stack, until
+
+DOWN = "MonitoredTargetDown"
+WITHIN = 10.0
+"""Seconds from the change of a state to its notification."""
+QUIET = 20.0
+"""Seconds in which a notification would arrive: two group intervals of Alertmanager."""
+
+
+def notified(stack: Stack, target: str) -> dict[str, Any] | None:
+    """The latest alert of a target that Alertmanager has sent to the application."""
+    listed: list[dict[str, Any]] = requests.get(stack.url("/api/alerts"), timeout=5).json()
+    return next((each for each in listed if each["labels"].get("target") == target), None)
+
+
+def wait_for(stack: Stack, target: str, status: str) -> dict[str, Any]:
+    """Wait until the alert of a target is firing or resolved; it must be notified in time."""
+
+    def with_status() -> dict[str, Any] | None:
+        alert = notified(stack, target)
+        return alert if alert and (alert["alertname"], alert["status"]) == (DOWN, status) else None
+
+    alert = until(with_status, 60, f"the application to receive that {target} is {status}")
+    [incident] = pipeline.sql(stack, f"SELECT started_at, ended_at FROM incidents WHERE target = '{target}'")  # noqa: S608
+    changed = datetime.fromisoformat(incident["started_at" if status == "firing" else "ended_at"])
+    delay = (datetime.fromisoformat(alert["received_at"]) - changed).total_seconds()
+    # The end of an incident waits for the interval of the group of alerts.
+    assert delay < WITHIN + (WITHIN if status == "resolved" else 0), f"{status} after {delay:.1f} s"
+    return alert
+
+
+def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> None:
+    """A goes down, the worker restarts, Redis and Kafka stop, B goes down; both recover, one worker of two is killed."""
+    with pipeline.target_server(stack) as first, pipeline.target_server(stack) as second:
+        a, b = pipeline.add_target(stack, first.url, name="Shop"), pipeline.add_target(stack, second.url, name="Mail")
+        try:
+            until(lambda: {pipeline.state(stack, each) for each in (a, b)} == {"up"}, 20, "both targets to be up")
+            first.status = 500
+            shop = wait_for(stack, a, "firing")
+            require_complete(shop, "Shop", first.url)
+            stack.compose("restart", "worker")
+            time.sleep(QUIET)
+            assert notified(stack, a) == shop, "a restart of the worker must not notify"
+
+            with faults.together(faults.stopped(stack, "redis"), faults.stopped(stack, "kafka")):
+                second.status = 500
+                require_complete(wait_for(stack, b, "firing"), "Mail", second.url)
+                assert notified(stack, a)["status"] == "firing"  # type: ignore[index]
+                second.status = 200
+                wait_for(stack, b, "resolved")
+            stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=2", "worker")
+            stack.invoke("wait")
+            stack.docker("kill", stack.containers("worker")[0])
+            first.status = 200
+            assert wait_for(stack, a, "resolved")["starts_at"] == shop["starts_at"]
+        finally:
+            pipeline.delete_targets(stack, a, b)
+            stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=1", "worker")
+            stack.invoke("wait")
+
+
+def require_complete(alert: dict[str, Any], name: str, address: str) -> None:
+    """The notification must name the target, its address, the cause, and lead to its page."""
+    labels, annotations = alert["labels"], alert["annotations"]
+    assert (labels["name"], labels["kind"], labels["tags"]) == (name, "http", ",live-test,")
+    assert (labels["severity"], annotations["summary"]) == ("critical", f"{name} is down")
+    for part in (address, "status 500", "Since ", "last success "):
+        assert part in annotations["description"], annotations["description"]
+    assert annotations["target_url"].endswith(f"/targets/{labels['target']}")
