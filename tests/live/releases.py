@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.live.load import Load
 from tests.live.stack import Stack
 
-
 SETTLE_SECONDS = 1.0
 """How long the load runs before and after a deploy."""
 
