@@ -89,7 +89,7 @@ def test_a_paused_target_is_not_probed(stack: Stack, server: pipeline.TargetServ
 
 
 def test_workers_share_the_schedule_and_store_each_job_once(stack: Stack, server: pipeline.TargetServer) -> None:
-    """Three workers follow the schedule, and get each of 60 jobs three times: they finish the same probe concurrently."""
+    """Three workers follow the schedule, and get each of 60 jobs three times: they finish a probe concurrently."""
     scale(stack, 3)
     targets = []
     try:
