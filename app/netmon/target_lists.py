@@ -54,8 +54,8 @@ class TargetLists:
 
         Args:
             chosen: selects the targets.
-            counts: the number of those with its text and its tag by state. With it, only states on this page are read, in the order
-                of an index; sorting all targets would take ten times as long.
+            counts: the number of those with its text and its tag by state. With it, only states on this page are read,
+                in the order of an index; sorting all targets would take ten times as long.
             offset: how many targets precede the page.
             limit: how many targets the page has.
         """
@@ -64,9 +64,7 @@ class TargetLists:
             if offset < counts[state] and len(found) < limit:
                 condition = _condition(replace(chosen, state=state))
                 page = f"WHERE {condition} ORDER BY {_BY_NAME} LIMIT %(limit)s OFFSET %(offset)s"
-                found += await self._views(
-                    page, {**_parameters(chosen), "offset": offset, "limit": limit - len(found)}
-                )
+                found += await self._views(page, {**_parameters(chosen), "offset": offset, "limit": limit - len(found)})
             offset = max(offset - counts[state], 0)
         return found
 

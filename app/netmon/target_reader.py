@@ -33,7 +33,7 @@ STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
 
 _FORM, _PREVIOUS_FORM = "2:", ""
-"""Prefixes of keys. During a deploy two releases share the cache, and the previous one cannot read the present models."""
+"""Prefixes of keys: during a deploy two releases share the cache, and the previous one cannot read these models."""
 _OVERVIEW, _FIRST_PAGE = f"{_FORM}overview", f"{_FORM}targets:first"
 _LISTS = (_OVERVIEW, _FIRST_PAGE, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
 

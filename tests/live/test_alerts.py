@@ -12,6 +12,8 @@ from tests.live import faults
 from tests.live.alerts import AlertKey, firing, require_complete
 from tests.live.stack import Stack, until
 
+SNAPSHOT_SECONDS = 12
+"""Longer than Alertmanager's interval between two writes of its state."""
 EXPECTED = (("RedisDown", "redis"), ("TargetDown", "otel-collector"), ("RabbitMQDeadLetters", "rabbitmq"))
 
 
@@ -31,6 +33,17 @@ def test_firing_and_resolved_alerts_reach_the_application(stack: Stack) -> None:
     for key in EXPECTED:
         assert wait_for_alert(stack, key, "resolved", repaired)["ends_at"]
     stack.invoke("wait")
+
+
+def test_a_silence_survives_a_kill_of_alertmanager(stack: Stack) -> None:
+    amtool = ("amtool", "--alertmanager.url=http://127.0.0.1:9093", "silence")
+    silence = stack.exec("alertmanager", *amtool, "add", "service=nothing", "--comment=kill", "--author=test").strip()
+    time.sleep(SNAPSHOT_SECONDS)
+    with faults.killed(stack, "alertmanager"):
+        pass
+    stack.invoke("wait")
+    assert silence in stack.exec("alertmanager", *amtool, "query", "--quiet").split()
+    stack.exec("alertmanager", *amtool, "expire", silence)
 
 
 def wait_for_alert(stack: Stack, key: AlertKey, status: str, since: float) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def wait_for(stack: Stack, target: str, status: str) -> dict[str, Any]:
 
 
 def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> None:
-    """A goes down, the worker restarts, Redis and Kafka stop, B goes down; both recover, one worker of two is killed."""
+    """A goes down, the worker restarts, Redis and Kafka stop, B goes down; both recover, a worker of two is killed."""
     with pipeline.target_server(stack) as first, pipeline.target_server(stack) as second:
         a, b = pipeline.add_target(stack, first.url, name="Shop"), pipeline.add_target(stack, second.url, name="Mail")
         try:

@@ -171,8 +171,8 @@ class _Pages:
         )
         self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS)
         for template_filter in (
-            views.alert_rule, views.iso, views.latency, views.number, views.percent, views.shown_state, views.since, views.span,
-            views.sparkline, views.stamp, views.state_rule,
+            views.alert_rule, views.iso, views.latency, views.number, views.percent, views.shown_state, views.since,
+            views.span, views.sparkline, views.stamp, views.state_rule,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter
 
@@ -216,6 +216,10 @@ async def _or_none(read: Awaitable[T]) -> T | None:
 
 
 async def _alerts(received: Alerts | None) -> list[Alert] | None:
-    """The latest alerts, firing ones first; None if they are not shown or unavailable."""
+    """The latest alerts, firing ones first; None if they are not shown or unavailable.
+
+    Without those whose severity is none: they report no problem, such as `Watchdog`, which always fires.
+    """
     newest = await _or_none(received.newest(ALERTS, None)) if received else None
-    return newest and sorted(newest, key=lambda alert: alert.status != "firing")
+    problems = newest and [alert for alert in newest if alert.severity != "none"]
+    return problems and sorted(problems, key=lambda alert: alert.status != "firing")

@@ -60,7 +60,12 @@ class Listing:
 
     def url(self, page: int = 1) -> str:
         """The URL of a page of this list."""
-        given = {"state": self.chosen.state, "q": self.chosen.text, "tag": self.chosen.tag, "page": page if page > 1 else None}
+        given = {
+            "state": self.chosen.state,
+            "q": self.chosen.text,
+            "tag": self.chosen.tag,
+            "page": page if page > 1 else None,
+        }
         query = urlencode({name: value for name, value in given.items() if value})
         return f"/?{query}" if query else "/"
 

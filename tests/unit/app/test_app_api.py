@@ -306,7 +306,7 @@ async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncC
     body = await added(client)
     assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
     assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["overview", "targets:first", "targets"]
+    assert services.invalidated == ["2:overview", "2:targets:first", "overview", "targets:first"]
 
 
 async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
@@ -353,7 +353,17 @@ async def test_a_patch_is_validated_together_with_the_other_settings(
     answer = await client.patch(f"/api/targets/{target}", json={"enabled": False, "slow_ms": None})
     assert (answer.json()["enabled"], answer.json()["slow_ms"], answer.json()["failures"]) == (False, None, 3)
     before = services.targets[UUID(target)]
-    for invalid in ({"window": 2}, {"name": None}, {"interval_seconds": 1}, {"id": target}, {"spec": {"kind": "x"}}):
+    tags = ({"tags": [tag]} for tag in ("", "a b", "a,b", "a\x00", "-a", "a" * 51))
+    more = ({"tags": ["a", "a"]}, {"tags": ["a"] * 21}, {"severity": "page"}, {"degraded_severity": None})
+    for invalid in (
+        *tags,
+        *more,
+        {"window": 2},
+        {"name": None},
+        {"interval_seconds": 1},
+        {"id": target},
+        {"spec": {"kind": "x"}},
+    ):
         problem = is_problem(await client.patch(f"/api/targets/{target}", json=invalid), 422)
         assert problem["errors"][0]["at"].startswith("body")
     assert services.targets[UUID(target)] == before

@@ -305,7 +305,7 @@ async def test_a_result_from_before_a_change_of_the_target_does_not_change_its_s
     changes: dict[str, Any], accepted: bool
 ) -> None:
     row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
-    target = result_store._LockedTarget.of({**row, "recent": [], **changes})
+    target = result_store._LockedTarget.of({**row, "recent": [], "succeeded_at": None, **changes})
     before = target.standing
     transaction = result_store._Transaction({str(target.id): target})
     probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})

@@ -16,6 +16,8 @@ from netmon.incident_metrics import ExportedIncident, IncidentCollector
 
 from .waiting import until
 
+pytestmark = pytest.mark.anyio
+
 STARTED = datetime(2026, 11, 30, 5, 0, 0, tzinfo=UTC)
 SPEC = {"kind": "http", "url": "https://shop.example/?token=secret"}
 
@@ -69,6 +71,7 @@ class Incidents(Database):
 
     async def all(self, query: str, parameters: object) -> list[dict[str, Any]]:
         assert f"LIMIT {incident_metrics.LIMIT}" in query
+        assert parameters == ()
         if isinstance(self.rows, Exception):
             raise self.rows
         return self.rows

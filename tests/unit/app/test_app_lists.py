@@ -118,7 +118,9 @@ async def test_a_change_between_two_pages_neither_repeats_nor_omits_a_target(
 async def test_a_link_keeps_the_filter_and_the_limit(client: httpx.AsyncClient, lists: Lists) -> None:
     lists.names = ["a", "b"]
     response = await client.get("/api/targets", params={"limit": 1, "state": "down", "q": "x & y", "tag": "web"})
-    assert re.search(r"\?limit=1&state=down&q=x\+%26\+y&tag=web&cursor=\w+>$", response.headers["link"].partition(";")[0])
+    assert re.search(
+        r"\?limit=1&state=down&q=x\+%26\+y&tag=web&cursor=\w+>$", response.headers["link"].partition(";")[0]
+    )
     await client.get(response.links["next"]["url"])
     assert lists.chosen == [TargetFilter("down", "x & y", "web")] * 2
 
@@ -165,7 +167,12 @@ async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReade
     assert [status for _, status in first] == ["miss", "hit", "hit"]
     assert first[0].value == first[2].value
     assert lists.reads == 1
-    for chosen, page in ((TargetFilter(), 2), (TargetFilter("up"), 1), (TargetFilter(text="a"), 1), (TargetFilter(tag="a"), 1)):
+    for chosen, page in (
+        (TargetFilter(), 2),
+        (TargetFilter("up"), 1),
+        (TargetFilter(text="a"), 1),
+        (TargetFilter(tag="a"), 1),
+    ):
         assert (await reader.overview(chosen, page)).status == "miss"
     second = (await reader.overview(TargetFilter(), 2)).value
     assert [target.name for target in second.targets] == lists.names[50:]

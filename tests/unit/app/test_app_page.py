@@ -52,7 +52,9 @@ async def test_the_index_lists_failing_targets_first(client: httpx.AsyncClient) 
     assert "tcp://mail.example.org:587" in page
     assert "99.51 %" in page
     assert "connection refused" in page
-    assert re.search(r"TargetsDown <strong>firing", page)
+    assert re.search(r"MonitoredTargetDown <strong>firing", page)
+    assert re.search(r"<strong>1</strong> alert firing", page)
+    assert "Watchdog" not in page
 
 
 async def test_the_index_has_no_alerts_if_they_are_disabled(reader: FakeReader) -> None:
@@ -60,9 +62,30 @@ async def test_the_index_has_no_alerts_if_they_are_disabled(reader: FakeReader) 
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         page = (await client.get("/")).text
     assert "Mail, submission" in page
-    assert "TargetsDown" not in page
+    assert "MonitoredTargetDown" not in page
     assert "#alerts" not in page
     assert 'id="alerts"' not in page
+
+
+async def test_the_index_is_filtered_by_tag(client: httpx.AsyncClient) -> None:
+    every = (await client.get("/")).text
+    assert '<a href="/?tag=shop">shop</a>' in every
+    page = (await client.get("/?tag=shop")).text
+    assert named(page) == ["Web shop, checkout", "Customer API", "Web shop"]
+    assert "3 targets tagged shop" in " ".join(page.split())
+    assert '<input type="hidden" name="tag" value="shop">' in page
+    assert named((await client.get("/?tag=shop&state=up")).text) == ["Customer API", "Web shop"]
+
+
+async def test_a_target_shows_its_alerts_and_tags(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    target = identity(reader, "Web shop")
+    page = (await client.get(f"/targets/{target}")).text
+    assert "<dt>Alerts</dt><dd>down critical, degraded warning</dd>" in page
+    form = (await client.get(f"/targets/{target}/edit")).text
+    assert re.search(r'name="tags"[^>]* value="shop web"', form)
+    assert re.search(r'<select id="degraded_severity".*?<option selected>warning</option>', form, re.DOTALL)
+    silent = reader.known[target].model_copy(update={"severity": "none", "degraded_severity": "none"})
+    assert views.alert_rule(silent) == "none"
 
 
 def named(page: str) -> list[str]:
