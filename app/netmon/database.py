@@ -14,11 +14,15 @@ from psycopg_pool import AsyncConnectionPool
 
 from netmon import migrations, tracing
 from netmon.models import Probe
+from netmon.states import SHOWN_STATE
 from netmon.supervision import Backoff, deadline, describe
 
 QUERY_TIMEOUT_SECONDS = 4.0
 UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
 """The errors of a query while the database is unavailable or has no schema yet."""
+
+PROBING_SECONDS = 15.0
+"""How late probes may be carried out."""
 
 OUTBOX = "outbox"
 """The notification channel for new events in the outbox."""
@@ -156,11 +160,23 @@ class Database:
         row = await self.one(query, ()) or {}
         return Backlog(*(max(float(value or 0), 0) for value in row.values()))
 
+    async def check_probing(self) -> None:
+        """Raise unless due targets are probed, and probes finished, in time.
+
+        Raises:
+            RuntimeError: the scheduler or the workers are behind by more than PROBING_SECONDS.
+        """
+        backlog = await deadline(self.backlog(), QUERY_TIMEOUT_SECONDS)
+        if backlog.due_seconds > PROBING_SECONDS:
+            raise RuntimeError(f"a target has been due for {backlog.due_seconds:.0f} s")
+        if backlog.unfinished_seconds > PROBING_SECONDS:
+            raise RuntimeError(f"a probe has had no result for {backlog.unfinished_seconds:.0f} s")
+
     async def states(self) -> dict[str, int]:
         """The number of targets by state."""
-        query = """
-            SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS targets
-            FROM targets JOIN standings ON standings.target = targets.id GROUP BY 1"""
+        query = f"""
+            SELECT {SHOWN_STATE} AS state, count(*) AS targets
+            FROM targets JOIN standings ON standings.target = targets.id GROUP BY 1"""  # noqa: S608 - names of this code
         return {row["state"]: row["targets"] for row in await self.all(query, ())}
 
     async def alerts(self, limit: int, status: str | None) -> list[Row]:

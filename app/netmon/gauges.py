@@ -30,11 +30,11 @@ async def watch(measure: Callable[[], Awaitable[None]], forget: Callable[[], Non
             await asyncio.sleep(INTERVAL_SECONDS)
 
 
-async def dependencies(checks: HealthChecks) -> None:
-    """Update `netmon_dependency_up` until cancelled."""
+async def dependencies(checks: HealthChecks, *names: str) -> None:
+    """Update `netmon_dependency_up` from the checks with these names until cancelled."""
 
     async def measure() -> None:
-        for dependency, verdict in (await checks.run()).items():
+        for dependency, verdict in (await checks.run(*names)).items():
             metrics.DEPENDENCY_UP.labels(dependency).set(verdict == "ok")
 
     await watch(measure, metrics.DEPENDENCY_UP.clear)
@@ -51,19 +51,26 @@ async def queues(link: Link) -> None:
 
 
 async def backlog(database: Database) -> None:
-    """Update the gauges of the backlog and the targets until cancelled; without the database the backlog is NaN."""
+    """Update the gauges of the backlog until cancelled; without the database they are NaN."""
 
     async def measure() -> None:
         found = await database.backlog()
         for gauge, value in zip(metrics.BACKLOG, found, strict=True):
             gauge.set(value)
-        states = await database.states()
-        for state in URGENCY:
-            metrics.TARGETS.labels(state).set(states.get(state, 0))
 
     def forget() -> None:
         for gauge in metrics.BACKLOG:
             gauge.set(math.nan)
-        metrics.TARGETS.clear()
 
     await watch(measure, forget)
+
+
+async def targets(database: Database) -> None:
+    """Update `netmon_targets` until cancelled. The API does, so that targets are stale without a worker too."""
+
+    async def measure() -> None:
+        states = await database.states()
+        for state in URGENCY:
+            metrics.TARGETS.labels(state).set(states.get(state, 0))
+
+    await watch(measure, metrics.TARGETS.clear)

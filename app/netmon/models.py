@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from netmon.specs import Kind, Spec
-from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict
+from netmon.states import STALE_SECONDS, WINDOW_LIMIT, ShownState, State, Verdict
 
 Status = Literal["queued", "succeeded", "failed"]
 Severity = Literal["critical", "warning", "none"]
@@ -20,6 +20,7 @@ Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=r"^\
 """A word without separators, which an alert's label `tags` can be searched for."""
 ResultWarning = Literal["slow", "certificate"]
 
+STALE = timedelta(seconds=STALE_SECONDS)
 RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
@@ -213,6 +214,11 @@ class Target(TargetSettings):
         """The time from one scheduled probe to the next."""
         return timedelta(seconds=self.interval_seconds)
 
+    def is_stale(self, stored_at: datetime) -> bool:
+        """Whether the results are overdue, if the last one was stored then; in SQL, `netmon.states.IS_STALE`."""
+        attempts = timedelta(seconds=self.timeout_seconds * (self.retries + 1))
+        return self.enabled and datetime.now(UTC) - stored_at > self.interval + attempts + STALE
+
     def masked(self) -> Self:
         """This target without credentials."""
         return self.model_copy(update={"spec": self.spec.masked()})
@@ -224,12 +230,18 @@ class TargetView(Target):
     standing: Standing
     latest: Probe | None = None
     """The last finished probe, without its standing."""
+    stale: bool = False
+    """Whether results are overdue: the state is that of the last result, and may have changed since."""
 
     @classmethod
-    def combine(cls, target: Target, standing: Standing, latest: Probe | None) -> Self:
-        """Combine a target, its standing and its last result, without credentials and without repetition."""
+    def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
+        """Combine a target, its standing and its last result, without credentials and without repetition.
+
+        `stored_at` is the time since which the target has no newer result.
+        """
         alone = latest and latest.model_copy(update={"standing": None})
-        return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone)
+        stale = target.is_stale(stored_at)
+        return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone, stale=stale)
 
 
 class TargetPage(BaseModel):
@@ -254,6 +266,8 @@ class Overview(BaseModel):
     counts: dict[ShownState, int]
     """The number of all targets by state."""
     open_incidents: int
+    stored_at: datetime | None
+    """When the newest result was stored; None without targets."""
 
 
 class StateChange(BaseModel):

@@ -258,7 +258,8 @@ class _Transaction:
     async def _write_standings(self, connection: Connection) -> None:
         query = """
             UPDATE standings
-            SET state = new.state, since = new.since, recent = new.recent, succeeded_at = new.succeeded_at
+            SET state = new.state, since = new.since, recent = new.recent, succeeded_at = new.succeeded_at,
+                stored_at = now()
             FROM jsonb_to_recordset(%s::jsonb)
                 AS new (target uuid, state text, since timestamptz, recent jsonb, succeeded_at timestamptz)
             WHERE standings.target = new.target"""

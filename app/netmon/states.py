@@ -9,15 +9,24 @@ from collections.abc import Sequence
 from typing import Literal
 
 State = Literal["unknown", "up", "degraded", "down"]
-ShownState = Literal[State, "paused"]
-"""The state of a target in lists and counts; paused if its scheduled probes are off."""
+ShownState = Literal[State, "stale", "paused"]
+"""The state of a target in lists and counts: stale if results are overdue, paused if its scheduled probes are off."""
 Verdict = Literal["good", "poor", "bad"]
 """The verdict on a result: succeeded, succeeded with a warning, failed."""
 
-URGENCY: tuple[ShownState, ...] = ("down", "degraded", "unknown", "up", "paused")
+URGENCY: tuple[ShownState, ...] = ("down", "stale", "degraded", "unknown", "up", "paused")
 """States by urgency: targets that need attention come first."""
 WINDOW_LIMIT = 10
 """The maximum window of a target."""
+STALE_SECONDS = 15
+"""How late a result may be: as long as the schedule may lag, see the alert `ScheduleLagging`."""
+
+IS_STALE = f"""
+    enabled AND stored_at < now() - make_interval(
+        secs => interval_seconds + timeout_seconds * (retries + 1) + {STALE_SECONDS})""".strip()
+"""SQL: whether the last result of a target is older than its interval and the time that its attempts may take."""
+SHOWN_STATE = f"CASE WHEN NOT enabled THEN 'paused' WHEN {IS_STALE} THEN 'stale' ELSE state END"
+"""SQL: the shown state of a target."""
 
 
 def next_state(state: State, verdicts: Sequence[Verdict], failures: int, window: int) -> State:

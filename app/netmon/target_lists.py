@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Target, TargetView
-from netmon.states import URGENCY, ShownState
+from netmon.states import IS_STALE, SHOWN_STATE, URGENCY, ShownState
 from netmon.supervision import deadline
 from netmon.target_store import RESULT_COLUMNS, snapshot
 
@@ -71,10 +72,16 @@ class TargetLists:
     async def counts(self, chosen: TargetFilter) -> dict[ShownState, int]:
         """The number of targets with the text and the tag of a filter, by state."""
         query = f"""
-            SELECT CASE WHEN enabled THEN state ELSE 'paused' END AS state, count(*) AS number
+            SELECT {SHOWN_STATE} AS state, count(*) AS number
             FROM {_TARGETS} WHERE {_condition(replace(chosen, state=None))} GROUP BY 1"""  # noqa: S608 - names of this code
         found = {row["state"]: row["number"] for row in await self._all(query, _parameters(chosen))}
         return {state: found.get(state, 0) for state in URGENCY}
+
+    async def stored_at(self) -> datetime | None:
+        """When the newest result was stored; None without targets."""
+        [row] = await self._all("SELECT max(stored_at) AS stored_at FROM standings", {})
+        stored_at: datetime | None = row["stored_at"]
+        return stored_at
 
     async def _views(self, page: str, parameters: Row) -> list[TargetView]:
         # The page is chosen first, so that only its targets are read as a whole.
@@ -82,7 +89,7 @@ class TargetLists:
             WITH chosen AS (
                 SELECT id, row_number() OVER () AS number
                 FROM (SELECT id FROM {_TARGETS} {page}) AS ordered)
-            SELECT {_COLUMNS}, state, since, recent, succeeded_at, to_jsonb(last) AS latest
+            SELECT {_COLUMNS}, state, since, recent, succeeded_at, stored_at, to_jsonb(last) AS latest
             FROM chosen JOIN targets USING (id) JOIN standings ON target = id LEFT JOIN LATERAL (
                 SELECT {RESULT_COLUMNS} FROM probes
                 WHERE probes.target = targets.id::text AND finished_at IS NOT NULL
@@ -97,8 +104,15 @@ class TargetLists:
 def _condition(chosen: TargetFilter) -> str:
     """The filter in SQL, without conditions that select all targets: each variant has a plan of its own."""
     conditions = ["true"]
-    if chosen.state:
-        conditions.append("NOT enabled" if chosen.state == "paused" else f"enabled AND state = '{chosen.state}'")
+    match chosen.state:
+        case None:
+            pass
+        case "paused":
+            conditions.append("NOT enabled")
+        case "stale":
+            conditions.append(IS_STALE)
+        case _:
+            conditions.append(f"enabled AND state = '{chosen.state}' AND NOT ({IS_STALE})")
     if chosen.text:
         conditions.append(f"position(lower(%(text)s) IN {_SEARCHED}) > 0")
     if chosen.tag:
@@ -113,4 +127,4 @@ def _parameters(chosen: TargetFilter) -> Row:
 def _view(row: Row) -> TargetView:
     found = snapshot(row)
     target = Target.model_validate({name: row[name] for name in Target.model_fields})
-    return TargetView.combine(target, found.standing, found.latest)
+    return TargetView.combine(target, found.standing, found.latest, found.stored_at)

@@ -97,10 +97,13 @@ class TargetReader:
             return found.masked().model_dump_json().encode() if found else None
 
         content, status = await self._cache.get(_target_keys(target)[0], TARGET_MAX_AGE_SECONDS, load)
-        found, status = await self._snapshot(target, status) if content else Cached(None, status)
-        if content is None or found is None:
+        if content is None:
             return _counted("target", Cached(None, status))
-        view = TargetView.combine(Target.model_validate_json(content), found.standing, found.latest)
+        settings = Target.model_validate_json(content)
+        found, status = await self._snapshot(settings, status)
+        if found is None:
+            return _counted("target", Cached(None, status))
+        view = TargetView.combine(settings, found.standing, found.latest, found.stored_at)
         return _counted("target", Cached(view, status))
 
     async def latest(self, key: str) -> Cached[Probe | None]:
@@ -193,15 +196,22 @@ class TargetReader:
             matching=sum(counts.values()),
             counts=counts,
             open_incidents=await self._history.open_incidents(),
+            stored_at=await self._lists.stored_at(),
         )
 
     async def _uptimes(self, targets: Sequence[TargetView]) -> dict[UUID, float]:
         return await self._history.uptimes([target.id for target in targets], "24h")
 
-    async def _snapshot(self, target: UUID, status: CacheStatus) -> Cached[Snapshot | None]:
-        """The latest state of a target; `status` is that of the target, the result has the worse of the two."""
+    async def _snapshot(self, settings: Target, status: CacheStatus) -> Cached[Snapshot | None]:
+        """The latest state of a target; `status` is that of the target, the result has the worse of the two.
+
+        A stale state in the cache may be late rather than the latest, so it is read from the database.
+        """
+        target = settings.id
         try:
             found = _cached_snapshot(await self._latest.get_state(str(target)))
+            if found and settings.is_stale(found.stored_at):
+                found = None
         except (RedisError, OSError) as error:
             log.debug("cache bypassed", reason=describe(error))
             found, status = None, "bypass"
@@ -232,8 +242,10 @@ class TargetReader:
 def _cached_snapshot(state: Probe | Standing | None) -> Snapshot | None:
     """The snapshot in a cached state; none in a probe of an earlier release, which carries no standing."""
     if isinstance(state, Standing):
-        return Snapshot(state, None)
-    return Snapshot(state.standing, state) if state and state.standing else None
+        return Snapshot(state, None, state.since)
+    if state and state.standing and state.finished_at:
+        return Snapshot(state.standing, state, state.finished_at)
+    return None
 
 
 def _counted(response: str, cached: Cached[T]) -> Cached[T]:

@@ -38,10 +38,14 @@ class TooManyTargetsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The standing of a target, and its last result, which carries the standing; None without a result."""
+    """The standing of a target, and its last result, which carries the standing; None without a result.
+
+    `stored_at` is the time at which the last result was stored, or the target was added, edited or resumed.
+    """
 
     standing: Standing
     latest: Probe | None
+    stored_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class TargetStore:
     async def snapshot(self, target: UUID) -> Snapshot | None:
         """The snapshot of a target; None if there is no such target."""
         query = f"""
-            SELECT state, since, recent, succeeded_at, to_jsonb(last) AS latest
+            SELECT state, since, recent, succeeded_at, stored_at, to_jsonb(last) AS latest
             FROM standings LEFT JOIN LATERAL (
                 SELECT {RESULT_COLUMNS} FROM probes
                 WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
@@ -140,6 +144,8 @@ class TargetStore:
                 if resets:
                     await _reset_standing(connection, target, now)
                     await _publish_unknown(connection, after, state, now, "edited" if after.enabled else "paused")
+                elif after.enabled and not before.enabled:
+                    await connection.execute("UPDATE standings SET stored_at = now() WHERE target = %s", (target,))
                 return TargetChange(after, now if resets else None)
         except UniqueViolation:
             raise NameTakenError from None
@@ -175,7 +181,9 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
 async def _reset_standing(connection: Connection, target: UUID, now: datetime) -> None:
     """Reset the standing of a target to unknown, and close its incident."""
     await connection.execute(
-        "UPDATE standings SET state = 'unknown', since = %s, recent = '[]', succeeded_at = NULL WHERE target = %s",
+        """
+        UPDATE standings SET state = 'unknown', since = %s, recent = '[]', succeeded_at = NULL, stored_at = now()
+        WHERE target = %s""".strip(),
         (now, target),
     )
     await connection.execute(
@@ -203,4 +211,4 @@ def snapshot(row: Row) -> Snapshot:
     """The snapshot in a row with the columns of a standing and the `latest` result."""
     standing = Standing(**{name: row[name] for name in Standing.model_fields})
     latest = Probe(**row["latest"], standing=standing) if row["latest"] else None
-    return Snapshot(standing, latest)
+    return Snapshot(standing, latest, row["stored_at"])

@@ -42,9 +42,8 @@ async def run(settings: Settings) -> None:
     lifecycle = health.Lifecycle()
 
     app = web.create_app(settings, title="Network Monitor worker")
-    checks = health.HealthChecks(
-        {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
-    )
+    dependencies = {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
+    checks = health.HealthChecks(dependencies)
     app.include_router(health.router(settings, checks, lifecycle, needed=["database", "rabbitmq"]))
 
     projection = events.Projection(latest)
@@ -71,7 +70,7 @@ async def run(settings: Settings) -> None:
             await scheduler.stop()
             await consumer.stop(STOP_TIMEOUT_SECONDS)
 
-        measuring = gauges.dependencies(checks), gauges.queues(link), gauges.backlog(database)
+        measuring = gauges.dependencies(checks, *dependencies), gauges.queues(link), gauges.backlog(database)
         series = incident_metrics.export(database)
         async with running(after_migration(), *(each.run() for each in subscriptions), *measuring, series):
             await web.serve(app, settings.port, drain)

@@ -70,6 +70,48 @@ def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> No
             stack.invoke("wait")
 
 
+def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
+    """The interval is 5 s and the timeout 2 s, so that a result is overdue 22 s after the last one."""
+    with pipeline.target_server(stack) as server:
+        target = pipeline.add_target(stack, server.url, name="Shop")
+        try:
+            until(lambda: pipeline.state(stack, target) == "up", 20, "the target to be up")
+            assert not api(stack, target)["stale"]
+            with faults.stopped(stack, "worker"):
+                until(lambda: api(stack, target)["stale"], 40, "the API to show that the target is stale")
+                assert api(stack, target)["standing"]["state"] == "up", "the last known state"
+                until(lambda: "The target is stale" in index(stack), 5, "the page to show it")
+                assert stack.health()[1]["checks"]["probing"] == "error"
+                alert = until(lambda: stale_alert(stack, "firing"), 20, "the notification")
+                assert (alert["severity"], alert["service"]) == ("critical", "worker")
+                metrics = requests.get(stack.url("/api/metrics"), timeout=5).text
+                assert 'netmon_targets{state="stale"} 1.0' in metrics
+            until(lambda: not api(stack, target)["stale"], 30, "the target to be current again")
+            until(lambda: "stale" not in index(stack), 10, "the page to be current again")
+            until(lambda: stale_alert(stack, "resolved"), 40, "the alert to resolve")
+        finally:
+            pipeline.delete_targets(stack, target)
+            stack.invoke("wait")
+
+
+def api(stack: Stack, target: str) -> dict[str, Any]:
+    """The target in the API."""
+    found: dict[str, Any] = requests.get(stack.url(f"/api/targets/{target}"), timeout=5).json()
+    return found
+
+
+def index(stack: Stack) -> str:
+    """The sections of the status page about targets."""
+    return requests.get(stack.url("/"), timeout=5).text.partition('id="alerts"')[0]
+
+
+def stale_alert(stack: Stack, status: str) -> dict[str, Any] | None:
+    """The latest notification about stale targets, if it has this status."""
+    listed: list[dict[str, Any]] = requests.get(stack.url("/api/alerts"), timeout=5).json()
+    found = next((each for each in listed if each["alertname"] == "MonitoredTargetsStale"), None)
+    return found if found and found["status"] == status else None
+
+
 def require_complete(alert: dict[str, Any], name: str, address: str) -> None:
     """The notification must name the target, its address, the cause, and lead to its page."""
     labels, annotations = alert["labels"], alert["annotations"]

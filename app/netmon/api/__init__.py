@@ -44,9 +44,8 @@ async def run(settings: Settings) -> None:
     lifecycle = health.Lifecycle()
 
     app = web.create_app(settings, title="Network Monitor")
-    checks = health.HealthChecks(
-        {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
-    )
+    dependencies = {"database": database.check, "redis": latest.check, "kafka": kafka.check, "rabbitmq": link.check}
+    checks = health.HealthChecks({**dependencies, "probing": database.check_probing})
     app.include_router(health.router(settings, checks, lifecycle, needed=["database"]))
     auth = access.TokenAuth(settings)
     app.include_router(access.router(auth))
@@ -77,7 +76,8 @@ async def run(settings: Settings) -> None:
         with suppress(TimeoutError):
             await deadline(until_healthy(database.check, link.check), STARTUP_WAIT_SECONDS)
 
-    async with running(database.prepare(), link.run(), received.run(), gauges.dependencies(checks)):
+    measuring = gauges.dependencies(checks, *dependencies), gauges.targets(database)
+    async with running(database.prepare(), link.run(), received.run(), *measuring):
         await web.serve(app, settings.port, drain, prepare)
     for close in (database.close, latest.close, cache.close, kafka.close):
         await close()

@@ -5,8 +5,12 @@ ALTER TABLE targets
         CHECK (degraded_severity IN ('critical', 'warning', 'none')),
     ADD COLUMN tags text[] NOT NULL DEFAULT '{}';
 
--- The time of the last successful result.
-ALTER TABLE standings ADD COLUMN succeeded_at timestamptz;
+ALTER TABLE standings
+    -- The time of the last successful result.
+    ADD COLUMN succeeded_at timestamptz,
+    -- When the last result was stored, by the clock of the database; for a target without results, when it was added,
+    -- edited or resumed.
+    ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now();
 
 -- For the incidents that ended a moment ago (netmon.incident_metrics).
 CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;

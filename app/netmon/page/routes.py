@@ -169,10 +169,10 @@ class _Pages:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS)
+        self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS, failing_states=views.FAILING)
         for template_filter in (
-            views.alert_rule, views.iso, views.latency, views.number, views.percent, views.shown_state, views.since,
-            views.span, views.sparkline, views.stamp, views.state_rule,
+            views.alert_rule, views.icon, views.iso, views.latency, views.number, views.percent, views.shown_state,
+            views.since, views.span, views.sparkline, views.stamp, views.state_rule,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter
 

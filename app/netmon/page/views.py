@@ -15,6 +15,8 @@ from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from netmon.target_store import MAX_TARGETS
 
 MAX_SEARCH_LENGTH = 100
+FAILING: tuple[ShownState, ...] = ("down", "stale", "degraded")
+"""The states that need attention, by urgency."""
 NO_VALUE = "–"  # noqa: RUF001 - for a missing value
 
 _BLANK = TargetSettings.model_construct(name="")
@@ -31,8 +33,15 @@ def form(target: TargetView | None) -> dict[str, Any]:
 
 
 def shown_state(target: TargetView) -> ShownState:
-    """The state of a target; paused if it is disabled."""
-    return target.standing.state if target.enabled else "paused"
+    """The state of a target in lists."""
+    if not target.enabled:
+        return "paused"
+    return "stale" if target.stale else target.standing.state
+
+
+def icon(state: ShownState) -> str:
+    """The icon of a page about something in this state."""
+    return f"icon-{'degraded' if state == 'stale' else state if state in FAILING else 'up'}.svg"
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Summary:
         enabled = self.total - self.counts["paused"]
         if not enabled:
             return "No target is being probed"
-        for state in ("down", "degraded"):
+        for state in FAILING:
             if failing := self.counts[state]:
                 return f"{failing:,} of {enabled:,} targets {state}" if enabled > 1 else f"The target is {state}"
         if self.counts["unknown"]:

@@ -32,7 +32,8 @@ async def test_each_dependency_has_its_own_value() -> None:
         return {sample.labels["dependency"]: sample.value for sample in samples}
 
     metrics.DEPENDENCY_UP.clear()
-    await run(gauges.dependencies(HealthChecks({"redis": available, "kafka": unavailable})), lambda: len(values()) == 2)
+    checks = HealthChecks({"redis": available, "kafka": unavailable, "probing": unavailable})
+    await run(gauges.dependencies(checks, "redis", "kafka"), lambda: len(values()) == 2)
     assert values() == {"redis": 1, "kafka": 0}
 
 

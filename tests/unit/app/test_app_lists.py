@@ -18,18 +18,20 @@ from netmon.cache import SharedCache
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.settings import Settings
 from netmon.specs import TcpSpec
-from netmon.states import URGENCY, ShownState
+from netmon.states import IS_STALE, URGENCY, ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_reader import TargetReader
 from tests.unit.app.test_app_cache import FakeRedis
 
 pytestmark = pytest.mark.anyio
 
+NOW = datetime.now(UTC)
+
 
 def view(name: str) -> TargetView:
     """A target without results."""
     target = Target.of(TargetSettings(name=name, spec=TcpSpec(host="a", port=1)))
-    return TargetView.combine(target, Standing(since=datetime(2026, 1, 1, tzinfo=UTC)), None)
+    return TargetView.combine(target, Standing(since=NOW), None, NOW)
 
 
 class Lists:
@@ -52,8 +54,11 @@ class Lists:
         self.reads += 1
         return [view(name) for name in self.names[offset : offset + limit]]
 
-    async def counts(self, _text: str = "") -> dict[str, int]:
-        return {"down": 0, "degraded": 0, "unknown": 0, "up": len(self.names), "paused": 0}
+    async def counts(self, _chosen: TargetFilter) -> dict[str, int]:
+        return dict.fromkeys(URGENCY, 0) | {"up": len(self.names)}
+
+    async def stored_at(self) -> datetime:
+        return NOW
 
 
 @pytest.fixture
@@ -202,13 +207,14 @@ class Rows(TargetLists):
 
     async def _views(self, page: str, parameters: dict[str, Any]) -> list[TargetView]:
         self.queries += 1
-        [state] = [state for state in URGENCY if f"'{state}'" in page or (state == "paused" and "NOT enabled" in page)]
+        special: dict[ShownState, str] = {"paused": "true AND NOT enabled", "stale": f"true AND {IS_STALE}"}
+        [state] = [state for state in URGENCY if special.get(state, f"enabled AND state = '{state}'") in page]
         return self.rows[state][parameters["offset"] :][: parameters["limit"]]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
 async def test_pages_by_urgency_have_each_target_once_and_read_only_their_states(limit: int) -> None:
-    counts: dict[ShownState, int] = {"down": 3, "degraded": 0, "unknown": 1, "up": 9, "paused": 2}
+    counts: dict[ShownState, int] = {"down": 3, "stale": 2, "degraded": 0, "unknown": 1, "up": 9, "paused": 2}
     lists = Rows(counts)
     every = [target.name for rows in lists.rows.values() for target in rows]
     for chosen, expected in (
@@ -219,5 +225,5 @@ async def test_pages_by_urgency_have_each_target_once_and_read_only_their_states
         pages = [await lists.by_urgency(chosen, counts, offset, limit) for offset in range(0, 20, limit)]
         assert [target.name for page in pages for target in page] == expected
     lists.queries = 0
-    await lists.by_urgency(TargetFilter(), counts, 5, 3)
-    assert lists.queries == 1, "targets 5 to 7 are all up"
+    await lists.by_urgency(TargetFilter(), counts, 7, 3)
+    assert lists.queries == 1, "targets 7 to 9 are all up"

@@ -40,10 +40,10 @@ function morph(old, fresh) {
   }
 }
 
-function freshness(text, stale) {
+function freshness(text, outdated) {
   const element = document.getElementById("freshness");
   element.textContent = text;
-  element.classList.toggle("stale", stale);
+  element.classList.toggle("outdated", outdated);
 }
 
 /** Fetch this page again and apply the differences. */
@@ -65,7 +65,7 @@ export async function refresh() {
     if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
     document.title = fresh.title;
     document.querySelector("link[rel=icon]").href = fresh.querySelector("link[rel=icon]").href;
-    freshness(`Updated ${now}`, false);
+    freshness(fresh.getElementById("freshness").textContent, false);
   } catch {
     if (signal.aborted) return;
     freshness(`No response at ${now}: showing older data`, true);
