@@ -87,7 +87,7 @@ def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
                 metrics = requests.get(stack.url("/api/metrics"), timeout=5).text
                 assert 'netmon_targets{state="stale"} 1.0' in metrics
             until(lambda: not api(stack, target)["stale"], 30, "the target to be current again")
-            until(lambda: "stale" not in index(stack), 10, "the page to be current again")
+            until(lambda: "The target is up" in index(stack), 10, "the page to be current again")
             until(lambda: stale_alert(stack, "resolved"), 40, "the alert to resolve")
         finally:
             pipeline.delete_targets(stack, target)
