@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from opentelemetry.trace import SpanKind
 
-from netmon import events, gauges, health, incident_metrics, metrics, tracing, web
+from netmon import alert_sync, events, gauges, health, incident_metrics, metrics, tracing, web
 from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
@@ -71,8 +71,8 @@ async def run(settings: Settings) -> None:
             await consumer.stop(STOP_TIMEOUT_SECONDS)
 
         measuring = gauges.dependencies(checks, *dependencies), gauges.queues(link), gauges.backlog(database)
-        series = incident_metrics.export(database)
-        async with running(after_migration(), *(each.run() for each in subscriptions), *measuring, series):
+        following = incident_metrics.export(database), alert_sync.run(database, settings.alertmanager_url)
+        async with running(after_migration(), *(each.run() for each in subscriptions), *measuring, *following):
             await web.serve(app, settings.port, drain)
     for close in (database.close, latest.close, kafka.close):
         await close()
