@@ -74,6 +74,6 @@ class Prober:
             async with asyncio.timeout(plan.timeout_seconds):
                 await self._probe_functions[plan.spec.kind](plan.spec, attempt)
         except FAILURES as failure:
-            attempt.error, attempt.detail = explain(failure)
+            attempt.error, attempt.detail = explain(failure, plan.timeout_seconds)
             attempt.warning = None
         return attempt

@@ -1,40 +1,134 @@
-"""Errors of probes: stable codes, few enough for a metric label."""
+"""Failures of probes: a stable code, few enough for a metric label, and a sentence for people."""
 
+import errno
+import os
+import re
 import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import aiohttp
 import dns.exception
 import dns.resolver
 
 from netmon.guard import RefusedAddressError
-from netmon.supervision import describe
 
 REFUSED = "refused_address"
 MAX_DETAIL = 300
 
-# In this order: the first class that matches determines the code.
-_CODES: tuple[tuple[type[Exception], str], ...] = (
-    (RefusedAddressError, REFUSED),
-    (TimeoutError, "timeout"),
-    (aiohttp.TooManyRedirects, "redirects"),
-    (aiohttp.ClientSSLError, "tls"),
-    (aiohttp.ClientConnectorCertificateError, "tls"),
-    (aiohttp.ClientConnectorDNSError, "dns"),
-    (aiohttp.ClientConnectorError, "connect"),
-    (aiohttp.ClientConnectionError, "disconnected"),
-    (aiohttp.ClientError, "protocol"),
-    (dns.resolver.NXDOMAIN, "no_answer"),
-    (dns.resolver.NoAnswer, "no_answer"),
-    (dns.exception.Timeout, "timeout"),
-    (dns.exception.DNSException, "dns"),
-    (socket.gaierror, "dns"),
-    (OSError, "connect"),
-    (ValueError, "protocol"),
+_CONNECTION: Mapping[int, str] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "the connection was reset",
+    errno.EPIPE: "the connection was closed",
+    errno.ECONNABORTED: "the connection was aborted",
+    errno.ETIMEDOUT: "no response to the connection request",
+    errno.EHOSTUNREACH: "the host is unreachable",
+    errno.ENETUNREACH: "the network is unreachable",
+    errno.EACCES: "a firewall of this host forbids the connection",
+    errno.EPERM: "a firewall of this host forbids the connection",
+    errno.EMFILE: "the worker has too many open connections",
+}
+_LOOKUP: Mapping[int, str] = {
+    socket.EAI_NONAME: "the name does not exist",
+    socket.EAI_NODATA: "the name has no address",
+    socket.EAI_ADDRFAMILY: "the name has no address",
+    socket.EAI_AGAIN: "the name server does not answer",
+    socket.EAI_FAIL: "the name server reports a failure",
+}
+
+
+class _Failure(NamedTuple):
+    kind: type[Exception]
+    code: str
+    sentence: Callable[[Any, float], str]
+    """From the exception and the timeout of the attempt in seconds."""
+
+
+def _timeout(_failure: Exception, seconds: float) -> str:
+    return f"no complete response within {seconds:g} s"
+
+
+def _redirects(failure: aiohttp.TooManyRedirects, _seconds: float) -> str:
+    return f"more than {max(len(failure.history) - 1, 1)} redirects"
+
+
+def _certificate(failure: aiohttp.ClientConnectorCertificateError, _seconds: float) -> str:
+    error = failure.certificate_error
+    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+    return f"the certificate is not valid: {reason[:1].lower()}{reason[1:].rstrip('.')}"
+
+
+def _tls(failure: Exception, _seconds: float) -> str:
+    error = getattr(failure, "os_error", failure)
+    reason = getattr(error, "reason", None) or "the connection was closed"
+    return f"the TLS handshake failed: {str(reason).replace('_', ' ').lower()}"
+
+
+def _lookup(failure: Exception, _seconds: float) -> str:
+    error = getattr(failure, "os_error", failure)
+    return _LOOKUP.get(getattr(error, "errno", None) or 0, "the name cannot be resolved")
+
+
+def _connection(failure: Exception, _seconds: float) -> str:
+    error = getattr(failure, "os_error", failure)
+    number = getattr(error, "errno", None)
+    if number in _CONNECTION:
+        return _CONNECTION[number]
+    if number is None:
+        # Several addresses failed, whose errors are joined in one text; or a reason of this program.
+        numbers = {int(each) for each in re.findall(r"\[Errno (\d+)\]", str(error))}
+        known = sorted({_CONNECTION[each] for each in numbers if each in _CONNECTION})
+        return " or ".join(known) or str(error) or "the connection failed"
+    return os.strerror(number).lower()
+
+
+def _disconnected(failure: Exception, seconds: float) -> str:
+    if isinstance(failure, OSError) and failure.errno:
+        return _connection(failure, seconds)
+    return "the connection was closed before the response was complete"
+
+
+def _protocol(failure: Exception, _seconds: float) -> str:
+    if isinstance(failure, aiohttp.InvalidURL):
+        return "redirected to an address that is not valid"
+    if isinstance(failure, aiohttp.ClientPayloadError):
+        return "the response ended before it was complete"
+    return "the response is not valid HTTP"
+
+
+def _own(failure: Exception, _seconds: float) -> str:
+    return str(failure)
+
+
+def _fixed(sentence: str) -> Callable[[Exception, float], str]:
+    return lambda _failure, _seconds: sentence
+
+
+# In this order: the first class that matches decides.
+_FAILURES = (
+    _Failure(RefusedAddressError, REFUSED, _own),
+    _Failure(TimeoutError, "timeout", _timeout),
+    _Failure(aiohttp.TooManyRedirects, "redirects", _redirects),
+    _Failure(aiohttp.ClientConnectorCertificateError, "tls", _certificate),
+    _Failure(aiohttp.ClientSSLError, "tls", _tls),
+    _Failure(aiohttp.ClientConnectorDNSError, "dns", _lookup),
+    _Failure(aiohttp.ClientConnectorError, "connect", _connection),
+    _Failure(aiohttp.ClientConnectionError, "disconnected", _disconnected),
+    _Failure(aiohttp.ClientError, "protocol", _protocol),
+    _Failure(dns.resolver.NXDOMAIN, "no_answer", _fixed("the name does not exist")),
+    _Failure(dns.resolver.NoAnswer, "no_answer", _fixed("the name has no record of this type")),
+    _Failure(dns.exception.Timeout, "timeout", _fixed("the name server did not answer in time")),
+    _Failure(dns.resolver.NoNameservers, "dns", _fixed("no name server gives a valid answer")),
+    _Failure(dns.exception.DNSException, "dns", _fixed("the answer of the name server is not valid")),
+    _Failure(socket.gaierror, "dns", _lookup),
+    _Failure(OSError, "connect", _connection),
+    _Failure(ValueError, "protocol", _fixed("the response is not valid")),
 )
 
 
 class ProbeError(Exception):
-    """The target answered, but not as expected."""
+    """The target answered, but not as expected; the message is the sentence."""
 
     CODES = ("http_status", "body", "answer")
 
@@ -43,19 +137,19 @@ class ProbeError(Exception):
         self.code = code
 
 
-FAILURES: tuple[type[Exception], ...] = (ProbeError, *(kind for kind, _ in _CODES))
+FAILURES: tuple[type[Exception], ...] = (ProbeError, *(failure.kind for failure in _FAILURES))
 """The exceptions of failed attempts; any other exception is a bug in this program."""
 
-OUTCOMES = tuple(dict.fromkeys(("succeeded", *ProbeError.CODES, *(code for _, code in _CODES))))
+OUTCOMES = tuple(dict.fromkeys(("succeeded", *ProbeError.CODES, *(failure.code for failure in _FAILURES))))
 """All outcomes of probes: success, and the error codes."""
 
 
-def explain(failure: Exception) -> tuple[str, str]:
-    """The error code and the detail for one of `FAILURES`."""
+def explain(failure: Exception, timeout_seconds: float) -> tuple[str, str]:
+    """The code and the sentence of one of `FAILURES`, of an attempt with this timeout."""
     if isinstance(failure, ProbeError):
         return failure.code, printable(str(failure))
-    code = next(code for kind, code in _CODES if isinstance(failure, kind))
-    return code, printable(str(failure) if code == REFUSED else describe(failure))
+    known = next(each for each in _FAILURES if isinstance(failure, each.kind))
+    return known.code, printable(known.sentence(failure, timeout_seconds))
 
 
 def printable(text: str) -> str:
