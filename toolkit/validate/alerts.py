@@ -29,6 +29,8 @@ HOST, TARGETS = "host", "targets"
 """The labels ``service`` of alerts about the host, and about monitored targets."""
 DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
+VALUE = re.compile(r"\$value|\| value\b|\.Value\b")
+"""A value in a description: that of the alert, or of a query."""
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -113,7 +115,7 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
         for key in ("summary", "description"):
             yield alert.at("annotations", key, problem="" if given.get(key) else f"the {key} is missing")
         threshold = re.search(r"[<>]", STRINGS.sub("", alert.data["expr"]))
-        has_value = "$value" in given.get("description", "") or "{{ . | first | value" in given.get("description", "")
+        has_value = VALUE.search(given.get("description", ""))
         problem = "the description does not contain the value" if threshold and not has_value else ""
         yield alert.at("annotations", "description", problem=problem)
         fine = DASHBOARD.fullmatch(given.get("dashboard_url", ""))

@@ -72,15 +72,13 @@ def _lookup(failure: Exception, _seconds: float) -> str:
 
 def _connection(failure: Exception, _seconds: float) -> str:
     error = getattr(failure, "os_error", failure)
-    number = getattr(error, "errno", None)
-    if number in _CONNECTION:
-        return _CONNECTION[number]
+    number: int | None = getattr(error, "errno", None)
     if number is None:
         # Several addresses failed, whose errors are joined in one text; or a reason of this program.
         numbers = {int(each) for each in re.findall(r"\[Errno (\d+)\]", str(error))}
         known = sorted({_CONNECTION[each] for each in numbers if each in _CONNECTION})
         return " or ".join(known) or str(error) or "the connection failed"
-    return os.strerror(number).lower()
+    return _CONNECTION.get(number) or os.strerror(number).lower()
 
 
 def _disconnected(failure: Exception, seconds: float) -> str:

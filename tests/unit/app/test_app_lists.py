@@ -54,7 +54,7 @@ class Lists:
         self.reads += 1
         return [view(name) for name in self.names[offset : offset + limit]]
 
-    async def counts(self, _chosen: TargetFilter) -> dict[str, int]:
+    async def counts(self, _chosen: TargetFilter) -> dict[ShownState, int]:
         return dict.fromkeys(URGENCY, 0) | {"up": len(self.names)}
 
     async def stored_at(self) -> datetime:

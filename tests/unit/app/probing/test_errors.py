@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -28,6 +29,11 @@ REQUEST: Any = Mock(real_url=URL("http://shop/"))
 def os_error(number: int) -> OSError:
     """An error of a system call."""
     return OSError(number, os.strerror(number))
+
+
+def dns_error(kind: Callable[..., Exception], **arguments: Any) -> Exception:
+    """An error of dnspython, whose constructors have no types."""
+    return kind(**arguments)
 
 
 def certificate_error() -> aiohttp.ClientConnectorCertificateError:
@@ -59,11 +65,11 @@ SENTENCES: tuple[tuple[Exception, str, str], ...] = (
     (aiohttp.ClientPayloadError("x"), "protocol", "the response ended before it was complete"),
     (aiohttp.ClientResponseError(REQUEST, (), message="x"), "protocol", "the response is not valid HTTP"),
     (aiohttp.InvalidURL("http://"), "protocol", "redirected to an address that is not valid"),
-    (dns.resolver.NXDOMAIN(), "no_answer", "the name does not exist"),
-    (dns.resolver.NoAnswer(response=Mock()), "no_answer", "the name has no record of this type"),
-    (dns.exception.Timeout(), "timeout", "the name server did not answer in time"),
-    (dns.resolver.NoNameservers(), "dns", "no name server gives a valid answer"),
-    (dns.exception.FormError(), "dns", "the answer of the name server is not valid"),
+    (dns_error(dns.resolver.NXDOMAIN), "no_answer", "the name does not exist"),
+    (dns_error(dns.resolver.NoAnswer, response=Mock()), "no_answer", "the name has no record of this type"),
+    (dns_error(dns.exception.Timeout), "timeout", "the name server did not answer in time"),
+    (dns_error(dns.resolver.NoNameservers), "dns", "no name server gives a valid answer"),
+    (dns_error(dns.exception.FormError), "dns", "the answer of the name server is not valid"),
     (socket.gaierror(socket.EAI_AGAIN, "x"), "dns", "the name server does not answer"),
     (os_error(errno.ENETUNREACH), "connect", "the network is unreachable"),
     (os_error(errno.ENOBUFS), "connect", "no buffer space available"),
