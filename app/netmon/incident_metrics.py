@@ -4,9 +4,10 @@ A target that is up has no series. An alert fires while the last opened incident
 last closed one: ids only grow, so that it does not matter which worker reported what, nor in what order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -23,22 +24,26 @@ LIMIT = 1000
 CLOSED_MINUTES = 5
 """How long a closed incident is exported: longer than the look-back of the alerts."""
 
-_SELECT = f"""
-    SELECT incidents.id, incidents.target, incidents.state, started_at, ended_at, cause, detail,
+_OPEN = f"""
+    SELECT incidents.id, incidents.target, incidents.state, started_at, cause, detail,
         name, spec, severity, degraded_severity, tags, succeeded_at
     FROM incidents JOIN targets ON targets.id = incidents.target JOIN standings ON standings.target = targets.id
-    WHERE ended_at IS NULL OR ended_at > now() - interval '{CLOSED_MINUTES} min'
-    ORDER BY ended_at IS NOT NULL, incidents.id LIMIT {LIMIT}"""  # noqa: S608 - numbers of this code
+    WHERE ended_at IS NULL ORDER BY incidents.id LIMIT {LIMIT}"""  # noqa: S608 - a number
+_CLOSED = f"""
+    SELECT target, max(id) AS id FROM (
+        SELECT id, target FROM incidents WHERE ended_at > now() - interval '{CLOSED_MINUTES} min'
+        UNION ALL
+        SELECT id, target FROM deleted_incidents WHERE deleted_at > now() - interval '{CLOSED_MINUTES} min'
+    ) AS closed GROUP BY target ORDER BY id DESC LIMIT {LIMIT}"""  # noqa: S608 - as above
 
 
-class ExportedIncident(BaseModel):
-    """An incident with the settings of its target."""
+class OpenIncident(BaseModel):
+    """An open incident with the settings of its target."""
 
     id: int
-    target: str
+    target: UUID
     state: Literal["degraded", "down"]
     started_at: datetime
-    ended_at: datetime | None
     cause: str
     detail: str | None
     name: str
@@ -63,7 +68,9 @@ class IncidentCollector(Collector):
     """Exports the incidents that were measured last; none while the database is unavailable."""
 
     def __init__(self) -> None:
-        self.incidents: tuple[ExportedIncident, ...] = ()
+        self.opened: tuple[OpenIncident, ...] = ()
+        self.closed: Mapping[UUID, int] = {}
+        """The id of the last closed incident by target."""
 
     def describe(self) -> Iterable[Metric]:
         """The names of the series, so that registration does not collect."""
@@ -72,13 +79,10 @@ class IncidentCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The series of all incidents; of closed ones only that they are closed."""
         opened, closed, started, succeeded = families = self._families()
-        last_closed = {incident.target: incident.id for incident in self.incidents if incident.ended_at is not None}
-        for target, number in last_closed.items():
-            closed.add_metric([target], number)
-        for incident in self.incidents:
-            if incident.ended_at is not None:
-                continue
-            target = incident.target
+        for identity, number in self.closed.items():
+            closed.add_metric([str(identity)], number)
+        for incident in self.opened:
+            target = str(incident.target)
             opened.add_metric(
                 [target, incident.name, incident.spec.kind, incident.tag_list, incident.state, incident.alert_severity],
                 incident.id,
@@ -115,7 +119,7 @@ class IncidentCollector(Collector):
         )
 
 
-_Incidents = TypeAdapter(tuple[ExportedIncident, ...])
+_Incidents = TypeAdapter(tuple[OpenIncident, ...])
 
 
 async def export(database: Database) -> None:
@@ -124,11 +128,12 @@ async def export(database: Database) -> None:
     REGISTRY.register(collector)
 
     async def measure() -> None:
-        rows = await database.all(_SELECT, ())
-        collector.incidents = _Incidents.validate_python([{**row, "target": str(row["target"])} for row in rows])
+        opened = _Incidents.validate_python(await database.all(_OPEN, ()))
+        collector.closed = {row["target"]: row["id"] for row in await database.all(_CLOSED, ())}
+        collector.opened = opened
 
     def forget() -> None:
-        collector.incidents = ()
+        collector.opened, collector.closed = (), {}
 
     try:
         await gauges.watch(measure, forget)

@@ -154,6 +154,7 @@ class TargetStore:
         query = f"DELETE FROM targets WHERE id = %s RETURNING {_COLUMNS}"  # noqa: S608 - as above
         async with self._database.transaction() as connection:
             state = await _lock_standing(connection, target)
+            await _report_end(connection, target)
             row = await (await connection.execute(query, (target,))).fetchone()
             if row:
                 await _publish_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
@@ -189,6 +190,17 @@ async def _reset_standing(connection: Connection, target: UUID, now: datetime) -
     await connection.execute(
         "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL",
         (now, target),
+    )
+
+
+async def _report_end(connection: Connection, target: UUID) -> None:
+    """Keep the id of an open incident that is deleted with its target, so that its alert resolves at once."""
+    await connection.execute("DELETE FROM deleted_incidents WHERE deleted_at < now() - interval '1 hour'")
+    await connection.execute(
+        """
+        INSERT INTO deleted_incidents (id, target)
+        SELECT id, target FROM incidents WHERE target = %s AND ended_at IS NULL""".strip(),
+        (target,),
     )
 
 

@@ -14,3 +14,10 @@ ALTER TABLE standings
 
 -- For the incidents that ended a moment ago (netmon.incident_metrics).
 CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;
+
+-- The incidents that ended with the deletion of their target, for as long as their end is reported.
+CREATE TABLE deleted_incidents (
+    id         bigint PRIMARY KEY,
+    target     uuid NOT NULL,
+    deleted_at timestamptz NOT NULL DEFAULT now()
+);
