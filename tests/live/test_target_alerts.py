@@ -14,8 +14,8 @@ from tests.live.stack import Stack, until
 DOWN = "MonitoredTargetDown"
 WITHIN = 10.0
 """Seconds from the change of a state to its notification."""
-QUIET = 20.0
-"""Seconds in which a notification would arrive: two group intervals of Alertmanager."""
+QUIET = 12.0
+"""Seconds in which a notification would arrive: longer than the group interval of Alertmanager."""
 
 
 def notified(stack: Stack, target: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ KEY_ORDER = (
     *("entrypoint", "command", "working_dir", "env_file", "environment", "secrets", "configs"),
     *("volumes", "tmpfs", "shm_size", "devices", "ulimits", "sysctls"),
     *("ports", "expose", "networks", "dns", "extra_hosts", "depends_on"),
-    *("labels", "healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj", "cpu_shares"),
+    *("labels", "healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj"),
     *("logging", "deploy", "develop"),
 )
 COMMENTED = (".yml", ".yaml", ".sh", ".sql", ".conf", "Dockerfile", "Caddyfile")
