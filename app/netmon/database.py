@@ -1,5 +1,6 @@
 """PostgreSQL, the system of record: a connection pool that survives outages, migrations, queries."""
 
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
 
 PROBING_SECONDS = 15.0
 """How late probes may be carried out."""
+CATCH_UP_SECONDS = 60.0
+"""How long probes may be late after a start, as in the alert `MonitoredTargetsStale`."""
 
 OUTBOX = "outbox"
 """The notification channel for new events in the outbox."""
@@ -79,6 +82,7 @@ class Database:
             name="database",
         )
         self._migrated = False
+        self._created_at = time.monotonic()
 
     async def prepare(self) -> None:
         """Open the pool and migrate the schema, retrying for as long as the database is unavailable."""
@@ -163,10 +167,14 @@ class Database:
     async def check_probing(self) -> None:
         """Raise unless due targets are probed, and probes finished, in time.
 
+        In the first CATCH_UP_SECONDS of this process they may be late: after a stop of the stack all targets are due.
+
         Raises:
             RuntimeError: the scheduler or the workers are behind by more than PROBING_SECONDS.
         """
         backlog = await deadline(self.backlog(), QUERY_TIMEOUT_SECONDS)
+        if time.monotonic() - self._created_at < CATCH_UP_SECONDS:
+            return
         if backlog.due_seconds > PROBING_SECONDS:
             raise RuntimeError(f"a target has been due for {backlog.due_seconds:.0f} s")
         if backlog.unfinished_seconds > PROBING_SECONDS:

@@ -80,9 +80,13 @@ def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
             with faults.stopped(stack, "worker"):
                 until(lambda: api(stack, target)["stale"], 40, "the API to show that the target is stale")
                 assert api(stack, target)["standing"]["state"] == "up", "the last known state"
+                listed = requests.get(stack.url("/api/targets?state=stale&tag=live-test"), timeout=5).json()
+                assert [(each["id"], each["stale"]) for each in listed] == [(target, True)]
+                assert requests.get(stack.url("/api/targets?state=up&tag=live-test"), timeout=5).json() == []
                 until(lambda: "The target is stale" in index(stack), 5, "the page to show it")
-                assert stack.health()[1]["checks"]["probing"] == "error"
-                alert = until(lambda: stale_alert(stack, "firing"), 20, "the notification")
+                # Reported from the second minute of the application on.
+                until(lambda: stack.health()[1]["checks"]["probing"] == "error", 40, "the health check to fail")
+                alert = until(lambda: stale_alert(stack, "firing"), 40, "the notification")
                 assert (alert["severity"], alert["service"]) == ("critical", "worker")
                 metrics = requests.get(stack.url("/api/metrics"), timeout=5).text
                 assert 'netmon_targets{state="stale"} 1.0' in metrics

@@ -108,7 +108,14 @@ def test_a_target_from_creation_to_deletion(api: Api, stack: Stack) -> None:
     [incident] = api.get(f"/incidents?target={body['id']}")
     assert incident["ended_at"], "the incident must end with the pause"
 
-    api.request("PATCH", target, 200, {"enabled": True})
+    pipeline.execute(
+        stack,
+        f"UPDATE standings SET stored_at = now() - interval '1 hour' WHERE target = '{body['id']}'",  # noqa: S608
+    )
+    for enabled in (False, True):
+        api.request("PATCH", target, 200, {"enabled": enabled})
+        stale = api.request("GET", "/targets?state=stale", 200).text
+        assert body["id"] not in stale, "neither a paused nor a resumed target has overdue results"
     api.until_state(target, "down")
     api.request("DELETE", target, 204)
 
@@ -129,7 +136,8 @@ def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api
     mark = uuid4().hex
     named = [f"{mark} {name}" for name in ("b", "ä", "A", "c", "B", "% _ \\", "\u200b")]
     added = [api.add(name=name, enabled=False) for name in named]
-    added.append(api.add(name=f"{mark} port", spec={"kind": "tcp", "host": f"{mark}.example.org", "port": 1}))
+    spec = {"kind": "tcp", "host": f"{mark}.example.org", "port": 1}
+    added.append(api.add(name=f"{mark} port", spec=spec, tags=["mail", "eu"]))
     try:
         every = api.names(q=mark)
         assert sorted(every) == sorted([*named, f"{mark} port"])
@@ -142,6 +150,8 @@ def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api
         assert api.names(q=f"{mark}.example") == [f"{mark} port"]
         assert set(api.names(q=mark, state="paused")) == set(named)
         assert api.names(q=mark, state="up") == []
+        assert api.names(q=mark, tag="eu") == [f"{mark} port"]
+        assert api.names(q=mark, tag="e") == []
         assert api.names(q="do-not-tell") == [], "the values of headers are not searched"
         first = api.request("GET", f"/targets?q={mark}&limit=2", 200)
         for path in added[:3]:

@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import httpx
 import pytest
 
-from netmon.database import Backlog, Database
+from netmon.database import CATCH_UP_SECONDS, Backlog, Database
 from netmon.models import Outcome, Probe, Standing, Target, TargetSettings
 from netmon.page import views
 from netmon.specs import TcpSpec
@@ -100,6 +100,8 @@ def probe(of: Target, finished_at: datetime, state: Any) -> Probe:
 async def test_probing_is_checked_by_its_backlog(backlog: Backlog, problem: str) -> None:
     database = Database("postgresql://db", "test")
     database.backlog = AsyncMock(return_value=backlog)  # type: ignore[method-assign]
+    await database.check_probing()
+    database._created_at -= CATCH_UP_SECONDS
     if not problem:
         await database.check_probing()
         return
