@@ -26,6 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 def figures(stack: Stack) -> Iterator[Figure]:
     """The load time of each dashboard, after a minute of traffic."""
+    stack.invoke("setup")
     stack.invoke("images.prepare", timeout=900)
     if "grafana" not in stack.configured():
         raise NotMeasuredError("the images in use have no Grafana")
