@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, TypeAdapter
 
 from netmon import tracing
-from netmon.alerts import LIMIT, Alert, Text, Time
+from netmon.alerts import LIMIT, Alert, DeliveredAlert, Text, Time
 from netmon.database import Database
 from netmon.logs import logger
 from netmon.supervision import describe
@@ -77,25 +77,23 @@ def changes(stored: Iterable[Alert], current: Iterable[CurrentAlert], now: datet
         if fingerprint not in known
     ]
     missed = [
-        _alert(alert, now)
+        _alert(alert)
         for fingerprint, alert in known.items()
         if alert.is_notified and (fingerprint not in firing or firing[fingerprint].starts_at != alert.starts_at)
     ]
     return ended + missed
 
 
-def _alert(alert: CurrentAlert, now: datetime) -> Alert:
-    return Alert(
-        fingerprint=alert.fingerprint,
-        status="firing",
-        alertname=alert.labels.get("alertname", ""),
-        severity=alert.labels.get("severity", "none"),
-        service=alert.labels.get("service", ""),
-        labels=alert.labels,
-        annotations=alert.annotations,
-        starts_at=alert.starts_at,
-        ends_at=None,
-        received_at=now,
+def _alert(alert: CurrentAlert) -> Alert:
+    return Alert.of(
+        DeliveredAlert(
+            status="firing",
+            fingerprint=alert.fingerprint,
+            labels=alert.labels,
+            annotations=alert.annotations,
+            startsAt=alert.starts_at,
+            endsAt=alert.starts_at,
+        )
     )
 
 

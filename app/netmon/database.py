@@ -15,15 +15,13 @@ from psycopg_pool import AsyncConnectionPool
 
 from netmon import migrations, tracing
 from netmon.models import Probe
-from netmon.states import SHOWN_STATE
+from netmon.states import SHOWN_STATE, STALE_SECONDS
 from netmon.supervision import Backoff, deadline, describe
 
 QUERY_TIMEOUT_SECONDS = 4.0
 UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
 """The errors of a query while the database is unavailable or has no schema yet."""
 
-PROBING_SECONDS = 15.0
-"""How late probes may be carried out."""
 CATCH_UP_SECONDS = 60.0
 """How long probes may be late after a start, as in the alert `MonitoredTargetsStale`."""
 
@@ -170,14 +168,14 @@ class Database:
         In the first CATCH_UP_SECONDS of this process they may be late: after a stop of the stack all targets are due.
 
         Raises:
-            RuntimeError: the scheduler or the workers are behind by more than PROBING_SECONDS.
+            RuntimeError: the scheduler or the workers are behind by more than STALE_SECONDS.
         """
         backlog = await deadline(self.backlog(), QUERY_TIMEOUT_SECONDS)
         if time.monotonic() - self._created_at < CATCH_UP_SECONDS:
             return
-        if backlog.due_seconds > PROBING_SECONDS:
+        if backlog.due_seconds > STALE_SECONDS:
             raise RuntimeError(f"a target has been due for {backlog.due_seconds:.0f} s")
-        if backlog.unfinished_seconds > PROBING_SECONDS:
+        if backlog.unfinished_seconds > STALE_SECONDS:
             raise RuntimeError(f"a probe has had no result for {backlog.unfinished_seconds:.0f} s")
 
     async def states(self) -> dict[str, int]:
