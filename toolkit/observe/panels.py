@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from toolkit.checkout.dashboards import EmptyPanel, PanelQuery, empty_panels, queries
 from toolkit.core import promql
+from toolkit.core.polling import CheckError, until
 from toolkit.core.report import Finding, Outcome
 from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
@@ -18,6 +20,9 @@ SPAN_SECONDS = 1800
 """Seconds of a dashboard's default time range."""
 STEP_SECONDS = "15"
 TIMEOUT_SECONDS = 20.0
+RETRY_SECONDS = 9.0
+"""Seconds in which a failed query is repeated, three scrapes: a series ends with one that failed."""
+PAUSE_SECONDS = 3.0
 STORES = ("prometheus", "loki", "tempo")
 
 
@@ -38,10 +43,25 @@ def check(stack: Stack, metrics: Iterable[Finding] = ()) -> Iterator[Finding]:
             for query in of_store:
                 yield Finding.skipped(CHECK, _subject(query), why)
             continue
+        yield from _findings(stack, of_store, allowed, optional_metrics)
+
+
+def _findings(
+    stack: Stack, asked: Sequence[PanelQuery], allowed: Sequence[EmptyPanel], optional_metrics: Mapping[str, Finding]
+) -> Iterable[Finding]:
+    """The findings of the queries of one store; failed queries are repeated for `RETRY_SECONDS`."""
+    findings: dict[PanelQuery, Finding] = {}
+
+    def all_pass() -> bool:
         now = time.time()
-        answers = stack.fetch([_request(query, now) for query in of_store])
-        for query, answer in zip(of_store, answers, strict=True):
-            yield _finding(stack, query, answer, allowed, optional_metrics)
+        failed = [each for each in asked if each not in findings or findings[each].outcome is Outcome.FAILED]
+        for query, answer in zip(failed, stack.fetch([_request(query, now) for query in failed]), strict=True):
+            findings[query] = _finding(stack, query, answer, allowed, optional_metrics)
+        return all(each.outcome is not Outcome.FAILED for each in findings.values())
+
+    with suppress(CheckError):
+        until("data of every panel", all_pass, RETRY_SECONDS, PAUSE_SECONDS)
+    return findings.values()
 
 
 def _finding(

@@ -171,6 +171,12 @@ class TestMetrics:
 SERIES = {"metric": {}, "values": [[1, "5"]]}
 
 
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(panels, "RETRY_SECONDS", 0.05)
+
+
 class TestPanels:
     """Data of panels."""
 
@@ -184,6 +190,11 @@ class TestPanels:
     def test_query_without_data_fails(self, programs: Programs, root: Path, result: list[object], outcome: str) -> None:
         programs.on("prometheus/api/v1/query_range", prometheus({"result": result}))
         assert outcomes(self.check(programs, root, "prometheus")) == {"netmon-one: Keys (A)": outcome}
+
+    def test_panel_may_lack_data_for_a_moment(self, programs: Programs, root: Path) -> None:
+        answers = iter([[], [SERIES]])
+        programs.on("prometheus/api/v1/query_range", lambda _: prometheus({"result": next(answers)}))
+        assert outcomes(self.check(programs, root, "prometheus")) == {"netmon-one: Keys (A)": "ok"}
 
     def test_rejected_query_fails_with_its_status(self, programs: Programs, root: Path) -> None:
         programs.on("prometheus/api/v1/query_range", 400)
