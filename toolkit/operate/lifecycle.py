@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from toolkit import images
@@ -17,11 +18,14 @@ from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import ServiceState
+from toolkit.engine.outdated import outdated
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
-from toolkit.operate import deploy
+from toolkit.operate import deploy, silences
 
 PROXY = "proxy"
+SILENCE = "invoke up"
+"""The comment of the silence."""
 INTERRUPTED = 130
 """The shell's exit code of a program interrupted by Ctrl-C."""
 
@@ -68,17 +72,18 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
             deploy.recover(project, docker, project.timeout("replica"))
-            with console.phase("up", "containers, networks and volumes of the project"):
-                present = health.container_states(docker, docker.project_name())
-                remove_switched_off(docker, present)
-                end_restarts(docker, present)
-                running = start(docker, options.timeout)
-            if options.smoke:
-                from toolkit.checks.smoke import smoke
+            present = health.container_states(docker, docker.project_name())
+            with silenced(project, docker, present):
+                with console.phase("up", "containers, networks and volumes of the project"):
+                    remove_switched_off(docker, present)
+                    end_restarts(docker, present)
+                    running = start(docker, options.timeout)
+                if options.smoke:
+                    from toolkit.checks.smoke import smoke
 
-                with console.phase("smoke", "uses every service as its clients do; creates one probe"):
-                    report = smoke(project, docker, project.timeout("smoke"))
-                    report.show()
+                    with console.phase("smoke", "uses every service as its clients do; creates one probe"):
+                        report = smoke(project, docker, project.timeout("smoke"))
+                        report.show()
             show_addresses(project, docker, running)
             unavailable.show(project)
             preflight.announce(project, docker)
@@ -113,6 +118,27 @@ def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]
             f"--with and --without both name {', '.join(both)}", fix="name it in one option only", code=2
         )
     return [name for name in project.groups if name in (on | added) - removed]
+
+
+@contextmanager
+def silenced(project: Project, docker: Docker, present: Sequence[ServiceState]) -> Iterator[None]:
+    """Silence the alerts of the services that Compose recreates or removes, and of their clients, during the block."""
+    affected: list[str] = []
+    if any(state.service == "alertmanager" and state.status == "running" for state in present):
+        services = docker.effective()["services"]
+        changed = outdated(docker, docker.containers(docker.project_name()))
+        changed |= {state.service for state in present} - services.keys()
+        clients = {name for name, service in services.items() if changed & (service.get("depends_on") or {}).keys()}
+        affected = sorted(changed | clients) if changed else []
+    if not affected:
+        yield
+        return
+    with console.phase("silence", f"in Alertmanager, for the alerts of {', '.join(affected)}"):
+        silences.begin(project, docker, SILENCE, affected, silences.RESTARTING)
+    try:
+        yield
+    finally:
+        silences.end(project, docker, SILENCE)
 
 
 def remove_switched_off(docker: Docker, present: Sequence[ServiceState]) -> None:

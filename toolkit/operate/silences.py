@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from toolkit.checkout.project import Project
 from toolkit.core.console import say
@@ -18,16 +19,24 @@ REPLACING = (
 )  # fmt: skip
 """Alerts that replacing a container can trigger. Errors and latencies seen by clients are never silenced."""
 
+RESTARTING = (*REPLACING, ".+Down")
+"""Alerts that also follow while a service without replicas restarts, at the service itself and at its clients."""
+
 LONGEST = timedelta(minutes=30)
 """Duration of a silence, unless ended earlier."""
+
+CLEARING = timedelta(seconds=15)
+"""How long a silence lasts after the operation: a few scrapes and evaluations, in which its alerts resolve."""
 
 EXPIRED = "expired"
 
 
 def begin(
-    project: Project, docker: Docker, why: str, services: Iterable[str], alerts: Iterable[str] = REPLACING
+    project: Project, docker: Docker, why: str, services: Iterable[str], alerts: Sequence[str] = REPLACING
 ) -> None:
     """Silence the alerts that replacing containers triggers; without Alertmanager, print the reason and continue.
+
+    Services with such an alert that is active already are not silenced: Alertmanager would not notify of its end.
 
     Args:
         project: The checkout.
@@ -40,7 +49,9 @@ def begin(
         say(f"  skipped: {reason}", "skipped")
         return
     try:
-        create(docker, {"alertname": "|".join(alerts), "service": "|".join(services)}, LONGEST, why)
+        active = _active(docker, "|".join(alerts))
+        if silenced := [service for service in services if service not in active]:
+            create(docker, {"alertname": "|".join(alerts), "service": "|".join(silenced)}, LONGEST, why)
     except ToolkitError as error:
         say(f"  {error.what}: {error.why}; alerts are not silenced", "warning")
 
@@ -52,6 +63,15 @@ def end(project: Project, docker: Docker, why: str) -> None:
             expire(docker, why)
     except ToolkitError as error:
         say(f"  the silence expires by itself: {error.what}: {error.why}", "warning")
+
+
+def _active(docker: Docker, alerts: str) -> set[str]:
+    """The services with an active alert whose name matches."""
+    alerts_url = url(
+        "alertmanager", "/api/v2/alerts", silenced="false", inhibited="false", filter=f"alertname=~{alerts}"
+    )
+    [listed] = _request(docker, "list the alerts", [Request(alerts_url)])
+    return {each["labels"].get("service", "") for each in listed.json() or []}
 
 
 def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: str) -> None:
@@ -76,20 +96,24 @@ def create(docker: Docker, matchers: Mapping[str, str], length: timedelta, why: 
         "createdBy": "invoke",
         "comment": why,
     }
-    _request(docker, "create a silence", [Request.post(url("alertmanager", "/api/v2/silences"), document)])
+    _request(docker, "create a silence", [_silence(document)])
 
 
 def expire(docker: Docker, why: str) -> None:
-    """End every silence of this reason, including those of killed runs.
+    """End every silence of this reason after `CLEARING`, including those of killed runs.
 
     Raises:
         ToolkitError: Alertmanager rejects the request.
     """
     [listed] = _request(docker, "list the silences", [Request(url("alertmanager", "/api/v2/silences"))])
-    listed_silences = listed.json() or []
-    matching = [each["id"] for each in listed_silences if each["comment"] == why and each["status"]["state"] != EXPIRED]
-    ends = [Request(url("alertmanager", f"/api/v2/silence/{identifier}"), "DELETE") for identifier in matching]
-    _request(docker, "end a silence", ends)
+    matching = [each for each in listed.json() or [] if each["comment"] == why and each["status"]["state"] != EXPIRED]
+    ends_at = (datetime.now(UTC) + CLEARING).isoformat()
+    _request(docker, "end a silence", [_silence(each | {"endsAt": ends_at}) for each in matching])
+
+
+def _silence(document: Mapping[str, Any]) -> Request:
+    """Create a silence, or change the one with the same id."""
+    return Request.post(url("alertmanager", "/api/v2/silences"), dict(document))
 
 
 def _request(docker: Docker, doing: str, requests: Sequence[Request]) -> list[Response]:

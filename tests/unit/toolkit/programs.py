@@ -37,10 +37,10 @@ class Programs:
     def _execute(self, _argv: list[str]) -> Result:
         literal = self.docker.inputs[-1].rpartition("main(json.loads(")[2].strip().removesuffix("))")
         requests = json.loads(ast.literal_eval(literal))
-        self.requests += requests
         return self.docker.result([self._answer(request) for request in requests])
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.requests.append(request)
         parts = urlsplit(request["url"])
         answer = self.answers.get(f"{parts.hostname}{parts.path}", 404)
         if callable(answer):

@@ -6,24 +6,15 @@ from collections.abc import Iterator
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
-from toolkit.engine.compose import HASHES
+from toolkit.engine.outdated import outdated
 
 
 def containers(subject: Subject) -> Iterator[Finding]:
     """Every container runs with the current configuration."""
-    docker = subject.docker
-    hashes = docker.check(docker.query(*HASHES), "read the compose files").stdout
-    expected = dict(line.split() for line in hashes.splitlines())
-    labels = [container["Config"]["Labels"] for container in docker.containers(subject.configuration["name"])]
-    outdated = {
-        service
-        for label in labels
-        if (service := label["com.docker.compose.service"]) in expected
-        and label["com.docker.compose.config-hash"] != expected[service]
-    }
-    if outdated:
-        what = f"{', '.join(sorted(outdated))}: started with an older configuration"
+    found = subject.docker.containers(subject.configuration["name"])
+    if changed := outdated(subject.docker, found):
+        what = f"{', '.join(sorted(changed))}: started with an older configuration or image"
         yield Finding("containers", Outcome.WARNING, what, "run: invoke up")
     else:
-        what = f"{len(labels)} with the current configuration" if labels else "none"
+        what = f"{len(found)} with the current configuration" if found else "none"
         yield Finding("containers", Outcome.OK, what)

@@ -221,7 +221,7 @@ class _Rotation:
         if self._files or self._outdated(service):
             say(f"  {service} is restarted to read the new value and is unavailable meanwhile", "warning")
             affected = [service, *release.services(self._docker)]
-            silences.begin(self._project, self._docker, self._reason, affected, [*silences.REPLACING, ".+Down"])
+            silences.begin(self._project, self._docker, self._reason, affected, silences.RESTARTING)
             rolling.recreate(self._project, self._docker, service, timeout=self._timeout)
 
     def _sees_new_value(self, service: str, secret: str) -> bool:

@@ -430,13 +430,26 @@ def test_container_with_an_older_configuration_is_a_warning(project: Project, do
         labels = {"com.docker.compose.service": "app", "com.docker.compose.config-hash": configuration_hash}
         docker.on("container", "inspect", stdout=[{"Config": {"Labels": labels}}])
 
+    docker.on("image", "inspect", "--format", "{{.Id}}", code=1)
+
     docker.on("ps", "--all", stdout="abc\n")
     running("1234")
     assert problems(project, docker) == []
     running("0000")
     finding = only(project, docker, "containers", "warning")
-    assert finding.detail == "app: started with an older configuration"
+    assert finding.detail == "app: started with an older configuration or image"
     assert finding.fix == "run: invoke up"
+
+
+def test_container_with_an_older_image_is_a_warning(project: Project, docker: FakeDocker) -> None:
+    labels = {"com.docker.compose.service": "app", "com.docker.compose.config-hash": "1234"}
+    found = {"Config": {"Labels": labels | {"com.docker.compose.image": "sha256:old"}}}
+    docker.on("ps", "--all", stdout="abc\n")
+    docker.on("container", "inspect", stdout=[found])
+    docker.on("image", "inspect", "--format", "{{.Id}}", stdout="sha256:old\n")
+    assert problems(project, docker) == []
+    docker.on("image", "inspect", "--format", "{{.Id}}", stdout="sha256:new\n")
+    assert only(project, docker, "containers", "warning").fix == "run: invoke up"
 
 
 def test_wrong_engine_folder_fails(project: Project, docker: FakeDocker) -> None:

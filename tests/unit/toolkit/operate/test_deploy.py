@@ -6,6 +6,7 @@ import ast
 import fcntl
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from toolkit.images import builds
 from toolkit.operate import deploy as package
 from toolkit.operate import rolling
 from toolkit.operate.deploy import deploy, journal, recover, rehearsal
+from toolkit.operate.silences import CLEARING
 
 GREEN = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
 RED = Report("smoke checks", [Finding("probe", Outcome.FAILED, "no")])
@@ -67,7 +69,8 @@ class Stack:
         """Whether every service has one container of this release, and no trace of a deploy is left."""
         one_each = all(len(self.engine.of(name)) == 1 for name in SERVICES)
         clean = not self.engine.oneoffs and not journal.path(self.project).exists()
-        silent = set(self.silences.values()) <= {"expired"}
+        end = datetime.now(UTC) + CLEARING
+        silent = all(datetime.fromisoformat(json.loads(each)["endsAt"]) <= end for each in self.silences.values())
         return (self.live, self.running()) == (release, {release}) and one_each and clean and silent
 
     def _exec(self, _argv: list[str]) -> Result:
@@ -83,14 +86,13 @@ class Stack:
         host, _, path = address.partition("/")
         match method, host, path:
             case "POST", "alertmanager:9093", "api/v2/silences":
-                identifier = f"silence-{len(self.silences) + 1}"
+                identifier = json.loads(str(body)).get("id", f"silence-{len(self.silences) + 1}")
                 self.silences[identifier] = str(body)
                 return 200, {"silenceID": identifier}
             case "GET", "alertmanager:9093", "api/v2/silences":
                 return 200, [self._silence(name, text) for name, text in self.silences.items()]
-            case "DELETE", "alertmanager:9093", _:
-                self.silences[path.rpartition("/")[2]] = "expired"
-                return 200, ""
+            case "GET", "alertmanager:9093", _:
+                return 200, []
             case "GET", _, "api/health":
                 name = host.partition(":")[0]
                 here = {each["Name"].lstrip("/"): each for each in self.engine.containers.values()}
@@ -104,8 +106,7 @@ class Stack:
 
     @staticmethod
     def _silence(name: str, text: str) -> dict[str, Any]:
-        comment = "" if text == "expired" else json.loads(text)["comment"]
-        return {"id": name, "comment": comment, "status": {"state": "expired" if text == "expired" else "active"}}
+        return {**json.loads(text), "id": name, "status": {"state": "active"}}
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_deploy_without_monitoring_skips_the_silence(stack: Stack, capsys: pytes
 def test_rejected_silence_does_not_stop_the_deploy(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     inner = stack._answer
     stack._answer = lambda method, address, body, headers: (  # type: ignore[method-assign]
-        (500, "full") if "silence" in address else inner(method, address, body, headers)
+        (500, "full") if "silences" in address else inner(method, address, body, headers)
     )
     stack.deploy()
     assert stack.consistent(stack.live)

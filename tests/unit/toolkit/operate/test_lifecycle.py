@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.unit.toolkit.alertmanager import Alertmanager
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit import images
@@ -19,8 +20,9 @@ from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker, Result
 from toolkit.engine.health import ServiceState, parse_container
+from toolkit.engine.outdated import CONFIGURATION, SERVICE
 from toolkit.images import unavailable
-from toolkit.operate import deploy, lifecycle
+from toolkit.operate import deploy, lifecycle, silences
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
 
 QUICK = Options(timeout=2)
@@ -66,6 +68,39 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     return steps
 
 
+class Running:
+    """A running stack with the monitoring that `up` finds."""
+
+    def __init__(self, project: Project, docker: FakeDocker) -> None:
+        self.project, self.docker, self.alertmanager = project, docker, Alertmanager(docker)
+        names = ("db", "app", "worker", "alertmanager", "grafana")
+        services: dict[str, Any] = {name: {"image": f"{name}:1"} for name in names}
+        for client in ("app", "worker"):
+            services[client]["depends_on"] = {"db": {"condition": "service_healthy"}}
+        config = configuration(**services)
+        docker.on("compose", "config", stdout=config)
+        docker.on("compose", "config", "--hash", stdout="".join(f"{name} 1\n" for name in names))
+        docker.on("image", "inspect", code=1)
+        docker.on("ps", stdout="\n".join(names))
+        self.containers = {name: container(name) for name in names}
+        for name, each in self.containers.items():
+            each["Config"]["Labels"] |= {SERVICE: name, CONFIGURATION: "1"}
+        docker.on("container", "inspect", stdout=list(self.containers.values()))
+
+    def outdate(self, service: str) -> None:
+        """Change the configuration of a service."""
+        self.containers[service]["Config"]["Labels"][CONFIGURATION] = "0"
+        self.docker.on("container", "inspect", stdout=list(self.containers.values()))
+
+
+@pytest.fixture
+def running(project: Project, docker: FakeDocker, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> Running:
+    found = Running(project, docker)
+    states = [parse_container(cast(shapes.Container, each)) for each in found.containers.values()]
+    monkeypatch.setattr(health, "container_states", lambda *_: states)
+    return found
+
+
 ALL_STEPS = [
     "engine",
     "setup",
@@ -96,6 +131,28 @@ class TestUp:
     def test_no_smoke_skips_only_the_smoke_checks(self, project: Project, docker: FakeDocker, steps: Steps) -> None:
         up(project, docker.cli, Options(2, smoke=False))
         assert steps == [step for step in ALL_STEPS if step != "smoke"]
+
+    def test_alerts_of_recreated_services_and_their_clients_are_silenced(self, running: Running, steps: Steps) -> None:
+        running.outdate("db")
+        up(running.project, running.docker.cli, QUICK)
+        [silence] = running.alertmanager.silenced()
+        assert silence == {"alertname": list(silences.RESTARTING), "service": ["app", "db", "worker"]}
+        assert running.alertmanager.silences[0]["comment"] == "invoke up"
+        assert running.alertmanager.ending() == [True]
+        assert steps == ALL_STEPS
+
+    def test_failed_start_ends_the_silence(
+        self, running: Running, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        running.outdate("db")
+        monkeypatch.setattr(lifecycle, "start", steps.recorder("start", ToolkitError("no")))
+        with pytest.raises(ToolkitError, match="no"):
+            up(running.project, running.docker.cli, QUICK)
+        assert running.alertmanager.ending() == [True]
+
+    def test_unchanged_services_are_not_silenced(self, running: Running) -> None:
+        up(running.project, running.docker.cli, QUICK)
+        assert running.alertmanager.silences == []
 
     @pytest.mark.parametrize("step", ["engine", "ports", "provide", "start"])
     def test_failed_step_ends_up(

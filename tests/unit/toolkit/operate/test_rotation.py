@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.toolkit.alertmanager import Alertmanager
 from tests.unit.toolkit.conftest import FakeDocker
 from tests.unit.toolkit.operate.rotatingstack import SERVERS, Stack
-from tests.unit.toolkit.programs import Programs
 from toolkit.checkout import credentials, rotation_journal
 from toolkit.checkout.accounts import accounts, require_account
 from toolkit.checkout.project import Project
@@ -127,68 +127,52 @@ def test_connections_of_the_old_credential_are_closed(prod: Stack) -> None:
     assert prod.book.disconnected == ["netmon_a", "netmon", "netmon_a"]
 
 
-class Alertmanager:
-    """A fake Alertmanager, reached from the worker's container."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.silences: list[dict[str, Any]] = []
-        stack.engine.services["alertmanager"] = {"image": "alertmanager:1"}
-        stack.start("alertmanager")
-        self.programs = Programs(stack.docker)
-        self.programs.on("alertmanager/api/v2/silences", self._answer)
-        for number in range(9):
-            self.programs.on(f"alertmanager/api/v2/silence/{number}", lambda _, number=number: self._expire(number))
-
-    def _answer(self, _parameters: Any) -> Any:
-        request = self.programs.requests[-1]
-        if request["method"] == "GET":
-            return [{"id": str(number), "comment": each["comment"], "status": {"state": each["state"]}}
-                    for number, each in enumerate(self.silences)]  # fmt: skip
-        self.silences.append(json.loads(request["body"]) | {"state": "active"})
-        return {"silenceID": str(len(self.silences) - 1)}
-
-    def _expire(self, number: int) -> str:
-        self.silences[number]["state"] = "expired"
-        return ""
-
-    def silenced(self) -> list[dict[str, list[str]]]:
-        """The matchers of each silence."""
-        return [{each["name"]: each["value"].split("|") for each in one["matchers"]} for one in self.silences]
+def start_alertmanager(stack: Stack) -> Alertmanager:
+    stack.engine.services["alertmanager"] = {"image": "alertmanager:1"}
+    stack.start("alertmanager")
+    return Alertmanager(stack.docker)
 
 
 def test_alerts_triggered_by_a_rotation_are_silenced(prod: Stack) -> None:
-    alertmanager = Alertmanager(prod)
+    alertmanager = start_alertmanager(prod)
     prod.rotate("postgres_app")
     [silence] = alertmanager.silenced()
     assert silence == {"alertname": list(silences.REPLACING), "service": ["worker", "app"]}
-    assert [(each["comment"], each["state"]) for each in alertmanager.silences] == [
-        ("rotation of postgres_app", "expired")
-    ]
+    assert [each["comment"] for each in alertmanager.silences] == ["rotation of postgres_app"]
+    assert alertmanager.ending() == [True]
+
+
+def test_services_with_an_active_alert_are_not_silenced(prod: Stack) -> None:
+    alertmanager = start_alertmanager(prod)
+    alertmanager.active = ["app"]
+    prod.rotate("postgres_app")
+    [silence] = alertmanager.silenced()
+    assert silence["service"] == ["worker"]
 
 
 def test_rotation_without_replaced_containers_creates_no_silence(prod: Stack) -> None:
-    alertmanager = Alertmanager(prod)
+    alertmanager = start_alertmanager(prod)
     prod.rotate("redis_password")
     assert alertmanager.silences == []
 
 
 def test_alerts_of_a_restarted_server_are_silenced(prod: Stack) -> None:
-    alertmanager = Alertmanager(prod)
+    alertmanager = start_alertmanager(prod)
     prod.docker.on("compose", "exec", "db", "sh", code=1)
     prod.rotate("postgres_monitoring")
     clients, server = alertmanager.silenced()
     assert clients["service"] == ["postgres-exporter"]
     assert server["service"] == ["db", "worker", "app"]
     assert ".+Down" in server["alertname"]
-    assert {each["state"] for each in alertmanager.silences} == {"expired"}
+    assert alertmanager.ending() == [True, True]
 
 
 def test_failed_rotation_ends_its_silence(prod: Stack) -> None:
-    alertmanager = Alertmanager(prod)
+    alertmanager = start_alertmanager(prod)
     prod.engine.sick = lambda service, _image: service == "app"
     with pytest.raises(ToolkitError, match="unfinished"):
         prod.rotate("postgres_app")
-    assert [each["state"] for each in alertmanager.silences] == ["expired"]
+    assert alertmanager.ending() == [True]
 
 
 def test_rotation_without_alertmanager_skips_the_silence(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
