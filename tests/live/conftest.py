@@ -16,9 +16,9 @@ from toolkit.checkout.project import Project
 
 DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
-    "test_alerts": FAULTS,
     "test_application": FAULTS,
     "test_delivery": FAULTS,
+    "test_alerts": FAULTS,
     "test_faults": FAULTS,
     "test_signals": FAULTS,
     "test_target_alerts": FAULTS,
@@ -27,7 +27,10 @@ SHARING = {
     "test_prod": PRODUCTION,
     "test_rotation": PRODUCTION,
 }
-"""The files that share a stack: the one for faults, which their tests repair, or the one of production."""
+"""The files that share a stack: the one for faults, which their tests repair, or the one of production.
+
+In the order of their execution: for a minute after its start Alertmanager sends no notification.
+"""
 ALONE = (
     "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",
     "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
@@ -58,8 +61,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests by their groups."""
-    items.sort(key=lambda item: ORDER.index(group(item.nodeid)))
+    """Sort the tests by their groups, and by their files in the order of `SHARING`."""
+    files = list(SHARING)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        return ORDER.index(group(item.nodeid)), files.index(item.path.stem) if item.path.stem in files else -1
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(trylast=True)

@@ -213,7 +213,9 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             docker.check(removed, "take the stack down")
         remaining = Resources.of(docker, name)
         if unremoved := remaining if volumes else replace(remaining, volumes=()):
-            raise ToolkitError(f"{name} was not fully removed", f"remaining: {unremoved}", "run invoke down again")
+            raise ToolkitError(
+                f"{name} was not fully removed", f"remaining: {unremoved.names}", "run invoke down again"
+            )
         console.say(f"removed: {removable}" + (f"; kept: {remaining}" if remaining else ""))
 
 
@@ -241,6 +243,11 @@ class Resources:
 
     def __bool__(self) -> bool:
         return bool(self.containers or self.networks or self.volumes)
+
+    @property
+    def names(self) -> str:
+        """The names of all."""
+        return ", ".join((*self.containers, *self.networks, *self.volumes))
 
     def __str__(self) -> str:
         counts = {"container": self.containers, "network": self.networks, "volume": self.volumes}

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -47,9 +48,13 @@ async def _ready(url: str, _settings: Settings, _token: str) -> str:
 
 
 async def _metric(url: str, metric: str, least: float, _settings: Settings, _token: str) -> str:
-    """Check that a metric of an exporter, which shows that it reaches its service, is at least `least`."""
+    """Wait until a metric of an exporter, which shows that it reaches its service, is at least `least`."""
     async with _http() as http:
-        page = await _text(http, url)
+        return await _retried(lambda: _value(http, url, metric, least))
+
+
+async def _value(http: aiohttp.ClientSession, url: str, metric: str, least: float) -> str:
+    page = await _text(http, url)
     found = [float(value) for value in re.findall(rf"^{metric}(?:\{{[^}}]*\}})? (\S+)", page, re.MULTILINE)]
     expect(bool(found), f"the metric {metric} is missing")
     expect(min(found) >= least, f"{metric} is {min(found):g}")
@@ -71,17 +76,19 @@ async def _page(url: str, _settings: Settings, _token: str) -> str:
 
 
 async def _until_ready(http: aiohttp.ClientSession, url: str) -> None:
-    """Retry until the status is 200: some services need seconds to become ready."""
+    await _retried(lambda: _text(http, url))
+
+
+async def _retried(check: Callable[[], Awaitable[str]]) -> str:
+    """Repeat a check until it passes: some services need seconds to become ready, or to reach another one again."""
     deadline = time.monotonic() + TIMEOUT_SECONDS - 1
     while True:
         try:
-            await _text(http, url)
+            return await check()
         except (SmokeError, aiohttp.ClientError):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
 
 
 def _http() -> aiohttp.ClientSession:

@@ -352,7 +352,7 @@ class TestDown:
     def test_remaining_resources_are_an_error(self, project: Project) -> None:
         self.docker.on("compose", "down")
         with pytest.raises(
-            ToolkitError, match="network-monitor was not fully removed: remaining: 2 containers, 1 network"
+            ToolkitError, match="network-monitor was not fully removed: remaining: app-1, db-1, app-network"
         ):
             down(project, self.docker.cli)
 
