@@ -63,6 +63,34 @@ def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
     return sorted(found, key=len)
 
 
+def constant_defaults(expr: str) -> list[str]:
+    """The right operands of ``or`` that select no series, such as ``vector(0)``, as they are printed.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    found: list[str] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, BinaryExpr) and str(node.op) == "or" and not _selectors(node.rhs):
+            found.append(" ".join(str(node.rhs).split()))
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def _selectors(node: Expr) -> int:
+    """The number of selectors in an expression."""
+    found: list[VectorSelector | MatrixSelector] = []
+
+    def visit(each: Expr) -> None:
+        if isinstance(each, VectorSelector | MatrixSelector):
+            found.append(each)
+
+    promql_parser.walk(node, visit)
+    return len(found)
+
+
 def _is_scalar(node: Expr) -> bool:
     match node:
         case NumberLiteral():

@@ -200,7 +200,7 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
             empty = promql.partial_sums(rule.data["expr"], absent)
         except ValueError:
             continue  # names() reports it
-        problem = f'the sum is empty if {empty[0]} is: add "or vector(0)", or use "or"' if empty else ""
+        problem = f'the sum is empty if {empty[0]} is: add "or 0 * …" of a series that always exists, or use "or"' if empty else ""
         yield rule.at("expr", problem=problem)
 
 

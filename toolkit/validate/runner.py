@@ -116,6 +116,7 @@ CHECKS: tuple[Check, ...] = (
     queries.variables,
     queries.metrics,
     queries.sums,
+    queries.defaults,
     queries.optional_metrics,
     queries.empty_panels,
     style.key_order,

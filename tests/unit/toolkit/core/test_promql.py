@@ -1,10 +1,10 @@
-"""The metrics of an expression, and sums that are empty because one operand is."""
+"""The metrics of an expression, sums that are empty because one operand is, and constant defaults."""
 
 from __future__ import annotations
 
 import pytest
 
-from toolkit.core.promql import metrics_in, partial_sums
+from toolkit.core.promql import constant_defaults, metrics_in, partial_sums
 
 
 def test_metrics_of_selectors_by_name_and_by_label() -> None:
@@ -37,3 +37,19 @@ def test_metrics_of_selectors_by_name_and_by_label() -> None:
 )
 def test_partial_sums_are_operands_that_can_be_empty(expression: str, empty: list[str]) -> None:
     assert partial_sums(expression, lambda name: name == "rare") == empty
+
+
+@pytest.mark.parametrize(
+    ("expression", "constants"),
+    [
+        ("sum(a) or vector(0)", ["vector(0)"]),
+        ("1 - (a or (vector(1) - 0.5))", ["(vector(1) - 0.5)"]),
+        ("max by (b) (a > 0 or vector(time()))", ["vector(time())"]),
+        ("sum(a) or 0 * sum(b)", []),
+        ("a or 0 * sum(rate(b[5m]))", []),
+        ("vector(1)", []),
+        ("vector(1) or a", []),
+    ],
+)
+def test_constant_defaults_select_no_series(expression: str, constants: list[str]) -> None:
+    assert constant_defaults(expression) == constants
