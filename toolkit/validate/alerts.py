@@ -99,7 +99,7 @@ def labels(checkout: Checkout) -> Iterator[Finding]:
 def _inherited(checkout: Checkout) -> dict[str, bool]:
     """Whether every firing series in the tests has a service, by alert."""
     found: dict[str, bool] = {}
-    for source in _tests(checkout):
+    for source in test_files(checkout):
         for case in source.data["tests"]:
             for expectation in case.get("alert_rule_test", []):
                 name = expectation["alertname"]
@@ -130,7 +130,7 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
 def tests(checkout: Checkout) -> Iterator[Finding]:
     """Every alert has a firing and a silent test with its own file; the test of a healthy system includes all files."""
     seen: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
-    for source in _tests(checkout):
+    for source in test_files(checkout):
         files = {PurePath(name).name for name in source.data["rule_files"]}
         for case in source.data["tests"]:
             for expectation in case.get("alert_rule_test", []):
@@ -200,10 +200,15 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
             empty = promql.partial_sums(rule.data["expr"], absent)
         except ValueError:
             continue  # names() reports it
-        problem = f'the sum is empty if {empty[0]} is: add "or 0 * …" of a series that always exists, or use "or"' if empty else ""
+        problem = (
+            f'the sum is empty if {empty[0]} is: add "or 0 * …" of a series that always exists, or use "or"'
+            if empty
+            else ""
+        )
         yield rule.at("expr", problem=problem)
 
 
-def _tests(checkout: Checkout) -> list[Source]:
+def test_files(checkout: Checkout) -> list[Source]:
+    """Every file of unit tests of the rules."""
     files = sorted(file for file in checkout.tracked if file.startswith(TESTS) and file.endswith("_test.yml"))
     return [checkout.source(file) for file in files]

@@ -20,6 +20,7 @@ COLLECTOR, LOKI, TEMPO = (
     "monitoring/tempo/tempo.yml",
 )
 GRAFANA, BLACKBOX = "monitoring/grafana/grafana.ini", "monitoring/blackbox/blackbox.yml"
+INHIBITION = "monitoring/alertmanager/inhibition_tests.yml"
 ROUTING, TEMPLATE = "monitoring/alertmanager/routing_tests.yml", "monitoring/alertmanager/templates/netmon.tmpl"
 RUNBOOK, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
 JAEGER, CADDYFILE = "monitoring/jaeger/jaeger.yml", "config/caddy/Caddyfile"
@@ -88,6 +89,15 @@ MONITORING_MUTATIONS = (
     Mutation("password in the file", "alerting.secrets", ALERTMANAGER, "smtp_auth_password_file: /etc/alertmanager-secrets/smtp_password", "smtp_auth_password: letmein", "smtp_auth_password is a secret", "letmein"),
     Mutation("address of a channel in the file", "alerting.secrets", ALERTMANAGER, "url_file: /etc/alertmanager-secrets/webhook_url", "url: https://hooks.example.org/x", "is not a service of the stack", "hooks.example.org"),
     Mutation("key of a channel in the file", "alerting.secrets", ALERTMANAGER, "routing_key_file: /etc/alertmanager-secrets/pagerduty_routing_key", "routing_key: abc", "routing_key is a secret", "routing_key"),
+    # Inhibition.
+    Mutation("critical alert that mutes every warning", "inhibition.coverage", ALERTMANAGER, '[alertname=~"HostDiskAlmostFull|HostDiskFillingUp"]\n    equal: [instance, device, mountpoint]', '[severity="warning"]\n    equal: [service]', "HostDiskFull mutes HostClockSkewed, which no test case expects", "HostDiskFull"),
+    Mutation("failed service that mutes alerts on targets", "inhibition.coverage", ALERTMANAGER, '[alertname="DependencyDown", dependency="redis"]', '[service=~"app|worker|targets"]', "which no test case expects", "RedisDown"),
+    Mutation("inhibition without equal labels", "inhibition.tests", ALERTMANAGER, "    equal: [service, instance]\n", "", "TargetDown is muted", "kafka-exporter"),
+    Mutation("inhibition by an unknown alert", "inhibition.tests", ALERTMANAGER, 'alertname="TargetAbsent"', 'alertname="TargetGone"', "no test case mutes an alert by this rule", "TargetGone"),
+    Mutation("inhibition of nothing", "inhibition.tests", ALERTMANAGER, '[alertname="EndpointSlow"]', '[alertname="EndpointFast"]', "EndpointSlow is sent", "EndpointSlow"),
+    Mutation("inhibition without a reason", "inhibition.tests", INHIBITION, "  why: Both ports", "  because: Both ports", "the reason is missing", "source"),
+    Mutation("inhibition of an unknown alert", "inhibition.tests", INHIBITION, "alertname: KafkaBrokersDown", "alertname: KafkaBrokerDown", "unknown alert KafkaBrokerDown", "KafkaDown"),
+    Mutation("outdated table of inhibitions", "documents.tables", INHIBITION, "why: Both ports are of one process.", "why: It is one process.", "the table inhibitions is out of date", "made: inhibitions"),
     # Log and trace pipelines.
     Mutation("memory limiter at the end", "pipelines.collector", COLLECTOR, "processors: [memory_limiter, resource, batch]", "processors: [resource, batch, memory_limiter]", "the first processor of traces is resource", "processors"),
     Mutation("unused processor", "pipelines.collector", COLLECTOR, "processors:\n  #", "processors:\n  batch/spare:\n  #", "no pipeline uses batch/spare", "batch/spare"),
@@ -127,6 +137,7 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("unknown key of Alertmanager", "amtool-config", ALERTMANAGER, "group_wait:", "group_waits:", "group_waits", "group_waits"),
     Mutation("warning that pages", "amtool-routes", ALERTMANAGER, "- matchers: [severity=\"critical\"]", "- matchers: [severity=~\"critical|warning\"]", "a warning does not page"),
     Mutation("watchdog that reaches no receiver", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
+    Mutation("inhibition of other instances", "alertmanager-inhibition", ALERTMANAGER, "    equal: [service, instance]\n", "", "1 muted, 3 sent instead of 1 muted, 4 sent"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("unknown field of notifications", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("unknown key of the prober", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
