@@ -31,6 +31,8 @@ DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
 VALUE = re.compile(r"\$value|\| value\b|\.Value\b")
 """A value in a description: that of the alert, or of a query."""
+PROCESS_START = "process_start_time_seconds"
+"""A timestamp that is never 0."""
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -205,6 +207,17 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
             if empty
             else ""
         )
+        yield rule.at("expr", problem=problem)
+
+
+def timestamps(checkout: Checkout) -> Iterator[Finding]:
+    """No rule takes a timestamp that is 0, since nothing has happened yet, for one of long ago."""
+    for rule in rules(checkout):
+        try:
+            bare = [name for name in promql.bare_timestamps(rule.data["expr"]) if name != PROCESS_START]
+        except ValueError:
+            continue  # names() reports it
+        problem = f"{bare[0]} may be 0: filter it by > 0, and use the start of the process before" if bare else ""
         yield rule.at("expr", problem=problem)
 
 

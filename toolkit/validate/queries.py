@@ -90,8 +90,8 @@ def defaults(checkout: Checkout) -> Iterator[Finding]:
     for dashboard in dashboard_files(checkout).values():
         for keys, panel in dashboards.panels(dashboard.model):
             fallback = str(panel.get("fieldConfig", {}).get("defaults", {}).get("noValue", ""))
-            number = f"the panel shows {fallback} if there is no data" if NUMBER.search(fallback) else ""
-            yield dashboard.at(*keys, "fieldConfig", "defaults", "noValue", problem=number)
+            problem = f"the panel shows {fallback} if there is no data" if NUMBER.search(fallback) else ""
+            yield dashboard.at(*keys, "fieldConfig", "defaults", "noValue", problem=problem)
             where = (dashboard.model["uid"], panel.get("title", ""))
             for index, target in enumerate(panel.get("targets", [])):
                 constant = _constant_default(target, dashboard.model)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from toolkit.validate import (
     alerting,
     alerts,
+    cases,
     contracts,
     credentials,
     dashboards,
@@ -97,6 +98,9 @@ CHECKS: tuple[Check, ...] = (
     alerts.timing,
     alerts.names,
     alerts.sums,
+    alerts.timestamps,
+    cases.replaced_containers,
+    cases.missed_scrapes,
     runbooks.shape,
     runbooks.dashboards,
     alerting.receivers,

@@ -1,10 +1,10 @@
-"""The metrics of an expression, sums that are empty because one operand is, and constant defaults."""
+"""The metrics of an expression, sums that are empty because one operand is, and other habits of rules."""
 
 from __future__ import annotations
 
 import pytest
 
-from toolkit.core.promql import constant_defaults, metrics_in, partial_sums
+from toolkit.core.promql import Reads, bare_timestamps, constant_defaults, metrics_in, partial_sums, reads
 
 
 def test_metrics_of_selectors_by_name_and_by_label() -> None:
@@ -53,3 +53,33 @@ def test_partial_sums_are_operands_that_can_be_empty(expression: str, empty: lis
 )
 def test_constant_defaults_select_no_series(expression: str, constants: list[str]) -> None:
     assert constant_defaults(expression) == constants
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a == 0", Reads(frozenset({"a"}))),
+        ("max by (job) (last_over_time(a[1m])) > b", Reads(frozenset({"a", "b"}))),
+        ("sum(rate(a[5m])) / sum(increase(b[5m])) > 0.05", Reads()),
+        ("rate(a[5m]) > 0 or a unless a offset 5m", Reads(frozenset({"a"}), frozenset({"a"}))),
+        ("absent(a) or absent_over_time(b[1m])", Reads(absent=frozenset({"a", "b"}))),
+        ("-(a) > 0 and max_over_time(c[1d:1m]) > vector(1)", Reads(frozenset({"a", "c"}))),
+    ],
+)
+def test_reads_are_current_former_and_absent_metrics(expression: str, expected: Reads) -> None:
+    assert reads(expression) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "bare"),
+    [
+        ("time() - a > 60", ["a"]),
+        ("time() - max by (job) (a) > 60", ["a"]),
+        ("time() - (a > 0) > 60", []),
+        ("time() - (a > 0 or b) > 60", []),
+        ("a - time() < 60", []),
+        ("a - b", []),
+    ],
+)
+def test_bare_timestamps_are_subtracted_from_the_time_whatever_their_value(expression: str, bare: list[str]) -> None:
+    assert bare_timestamps(expression) == bare
