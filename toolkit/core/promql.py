@@ -23,7 +23,8 @@ SCALARS = frozenset({"pi", "scalar", "time"})
 """Functions that return a number, not a vector."""
 RATES = frozenset({"rate", "increase", "irate"})
 """Functions of counters, which see a replaced container as a reset."""
-COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
+BOUNDS = frozenset({">", "<", ">=", "<="})
+COMPARISONS = frozenset({"==", "!="}) | BOUNDS
 
 
 def metrics_in(expr: str) -> set[str]:
@@ -70,10 +71,12 @@ def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
 class Reads:
     """What an expression reads: metrics by their values, metrics at an earlier time, the absence of metrics.
 
-    A counter that is read by its rate or increase only is not among the values.
+    A counter that is read by its rate or increase only is not among the values. ``instants`` are the values that are
+    read without a range: each at most as old as the look-back.
     """
 
     values: frozenset[str] = frozenset()
+    instants: frozenset[str] = frozenset()
     former: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
 
@@ -85,6 +88,7 @@ def reads(expr: str) -> Reads:
         ValueError: the expression does not parse; the message has the position.
     """
     values: set[str] = set()
+    instants: set[str] = set()
     former: set[str] = set()
     absent: set[str] = set()
 
@@ -92,8 +96,9 @@ def reads(expr: str) -> Reads:
         match node:
             case VectorSelector():
                 (former if node.offset else found).update(_names(node))
+                instants.update(() if node.offset or found is absent else _names(node))
             case MatrixSelector(vector_selector=inner):
-                visit(inner, found)
+                (former if inner.offset else found).update(_names(inner))
             case Call():
                 kind = absent if node.func.name.startswith("absent") else found
                 for each in node.args:
@@ -105,7 +110,30 @@ def reads(expr: str) -> Reads:
                 visit(inner, found)
 
     visit(promql_parser.parse(expr), values)
-    return Reads(frozenset(values), frozenset(former), frozenset(absent))
+    return Reads(frozenset(values), frozenset(instants), frozenset(former), frozenset(absent))
+
+
+def has_threshold(expr: str) -> bool:
+    """Whether an expression bounds its value, rather than a condition beside it.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    return _bounded(promql_parser.parse(expr))
+
+
+def _bounded(node: Expr) -> bool:
+    match node:
+        case BinaryExpr():
+            operator = str(node.op)
+            if operator in {"and", "unless"}:
+                return _bounded(node.lhs)
+            return operator in BOUNDS or _bounded(node.lhs) or _bounded(node.rhs)
+        case Call():
+            return any(map(_bounded, node.args))
+        case ParenExpr(expr=inner) | UnaryExpr(expr=inner) | SubqueryExpr(expr=inner) | AggregateExpr(expr=inner):
+            return _bounded(inner)
+    return False
 
 
 def bare_timestamps(expr: str) -> list[str]:

@@ -26,7 +26,7 @@ def replaced_containers(checkout: Checkout) -> Iterator[Finding]:
     """
     found = _cases(checkout, REPLACED)
     for alert in alerts.alerts(checkout):
-        metrics = {name for name in _reads(alert).values if RECORDED not in name and name != "up"}
+        metrics = {name for name in _reads(alert).values if RECORDED not in name} - {"up", alerts.PROCESS_START}
         covered = not metrics or any(
             _asserts(case, alert.name) and _stale(case, metrics) for case in found.get(_file(alert), ())
         )

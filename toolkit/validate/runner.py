@@ -99,6 +99,7 @@ CHECKS: tuple[Check, ...] = (
     alerts.names,
     alerts.sums,
     alerts.timestamps,
+    alerts.look_back,
     cases.replaced_containers,
     cases.missed_scrapes,
     runbooks.shape,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.core.promql import Reads, bare_timestamps, constant_defaults, metrics_in, partial_sums, reads
+from toolkit.core.promql import (
+    Reads,
+    bare_timestamps,
+    constant_defaults,
+    has_threshold,
+    metrics_in,
+    partial_sums,
+    reads,
+)
+
+A = frozenset({"a"})
 
 
 def test_metrics_of_selectors_by_name_and_by_label() -> None:
@@ -58,12 +68,15 @@ def test_constant_defaults_select_no_series(expression: str, constants: list[str
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("a == 0", Reads(frozenset({"a"}))),
-        ("max by (job) (last_over_time(a[1m])) > b", Reads(frozenset({"a", "b"}))),
+        ("a == 0", Reads(values=A, instants=A)),
+        ("max by (job) (last_over_time(a[1m])) > b", Reads(frozenset({"a", "b"}), frozenset({"b"}))),
         ("sum(rate(a[5m])) / sum(increase(b[5m])) > 0.05", Reads()),
-        ("rate(a[5m]) > 0 or a unless a offset 5m", Reads(frozenset({"a"}), frozenset({"a"}))),
+        ("rate(a[5m]) > 0 or a unless a offset 5m", Reads(values=A, instants=A, former=A)),
         ("absent(a) or absent_over_time(b[1m])", Reads(absent=frozenset({"a", "b"}))),
-        ("-(a) > 0 and max_over_time(c[1d:1m]) > vector(1)", Reads(frozenset({"a", "c"}))),
+        (
+            "-(a) > 0 and max_over_time(c[1m] offset 1m) > vector(1)",
+            Reads(values=A, instants=A, former=frozenset({"c"})),
+        ),
     ],
 )
 def test_reads_are_current_former_and_absent_metrics(expression: str, expected: Reads) -> None:
@@ -83,3 +96,19 @@ def test_reads_are_current_former_and_absent_metrics(expression: str, expected: 
 )
 def test_bare_timestamps_are_subtracted_from_the_time_whatever_their_value(expression: str, bare: list[str]) -> None:
     assert bare_timestamps(expression) == bare
+
+
+@pytest.mark.parametrize(
+    ("expression", "threshold"),
+    [
+        ("sum(a) > 0.9 and b == 1", True),
+        ("a == 0 or b < 3", True),
+        ("avg(rate(a[1m]) > 5)", True),
+        ("a == 0", False),
+        ("a == 0 and time() - timestamp(a) < 10", False),
+        ("min by (job) (a and time() - timestamp(a) < 10) == 0", False),
+        ("absent(a) unless b > 3", False),
+    ],
+)
+def test_a_threshold_bounds_the_value_of_the_expression(expression: str, threshold: bool) -> None:
+    assert has_threshold(expression) is threshold
