@@ -46,6 +46,21 @@ def test_a_silence_survives_a_kill_of_alertmanager(stack: Stack) -> None:
     stack.exec("alertmanager", *amtool, "expire", silence)
 
 
+def test_an_outage_of_the_application_burns_the_error_budget(stack: Stack) -> None:
+    """Although an application that is down counts no failed request; the probe of the blackbox exporter does."""
+
+    def burnt() -> float:
+        query = {"query": "slo:api_errors:ratio_rate5m"}
+        url = stack.url("/api/v1/query", "PROMETHEUS_PORT")
+        found = requests.get(url, params=query, timeout=5).json()["data"]["result"]
+        return float(found[0]["value"][1]) if found else 0.0
+
+    before = burnt()
+    with faults.killed(stack, "app"):
+        until(lambda: burnt() > before, 60, "the outage to count as failed requests")
+    stack.invoke("wait")
+
+
 def wait_for_alert(stack: Stack, key: AlertKey, status: str, since: float) -> dict[str, Any]:
     """Wait until the application has received an alert after a Unix time, and return it."""
 

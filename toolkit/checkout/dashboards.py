@@ -13,6 +13,8 @@ import yaml
 
 FOLDER = Path("monitoring/grafana/dashboards")
 EMPTY_BY_DESIGN = Path("monitoring/grafana/empty-by-design.yml")
+DEFAULTS = Path("monitoring/grafana/defaults.yml")
+"""Panels with a constant default."""
 
 Model = Mapping[str, Any]
 Keys = tuple[str | int, ...]

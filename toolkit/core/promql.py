@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import promql_parser
 from promql_parser import (
@@ -20,7 +21,10 @@ from promql_parser import (
 
 SCALARS = frozenset({"pi", "scalar", "time"})
 """Functions that return a number, not a vector."""
-COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
+RATES = frozenset({"rate", "increase", "irate"})
+"""Functions of counters, which see a replaced container as a reset."""
+BOUNDS = frozenset({">", "<", ">=", "<="})
+COMPARISONS = frozenset({"==", "!="}) | BOUNDS
 
 
 def metrics_in(expr: str) -> set[str]:
@@ -61,6 +65,123 @@ def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
 
     promql_parser.walk(promql_parser.parse(expr), visit)
     return sorted(found, key=len)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What an expression reads: metrics by their values, metrics at an earlier time, the absence of metrics.
+
+    A counter that is read by its rate or increase only is not among the values. ``instants`` are the values that are
+    read without a range: each at most as old as the look-back.
+    """
+
+    values: frozenset[str] = frozenset()
+    instants: frozenset[str] = frozenset()
+    former: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+
+
+def reads(expr: str) -> Reads:
+    """What an expression reads.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    values: set[str] = set()
+    instants: set[str] = set()
+    former: set[str] = set()
+    absent: set[str] = set()
+
+    def visit(node: Expr, found: set[str]) -> None:
+        match node:
+            case VectorSelector():
+                (former if node.offset else found).update(_names(node))
+                instants.update(() if node.offset or found is absent else _names(node))
+            case MatrixSelector(vector_selector=inner):
+                (former if inner.offset else found).update(_names(inner))
+            case Call():
+                kind = absent if node.func.name.startswith("absent") else found
+                for each in node.args:
+                    visit(each, set() if node.func.name in RATES else kind)
+            case BinaryExpr():
+                visit(node.lhs, found)
+                visit(node.rhs, found)
+            case ParenExpr(expr=inner) | UnaryExpr(expr=inner) | SubqueryExpr(expr=inner) | AggregateExpr(expr=inner):
+                visit(inner, found)
+
+    visit(promql_parser.parse(expr), values)
+    return Reads(frozenset(values), frozenset(instants), frozenset(former), frozenset(absent))
+
+
+def has_threshold(expr: str) -> bool:
+    """Whether an expression bounds its value, rather than a condition beside it.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    return _bounded(promql_parser.parse(expr))
+
+
+def _bounded(node: Expr) -> bool:
+    match node:
+        case BinaryExpr():
+            operator = str(node.op)
+            if operator in {"and", "unless"}:
+                return _bounded(node.lhs)
+            return operator in BOUNDS or _bounded(node.lhs) or _bounded(node.rhs)
+        case Call():
+            return any(map(_bounded, node.args))
+        case ParenExpr(expr=inner) | UnaryExpr(expr=inner) | SubqueryExpr(expr=inner) | AggregateExpr(expr=inner):
+            return _bounded(inner)
+    return False
+
+
+def bare_timestamps(expr: str) -> list[str]:
+    """The metrics that are subtracted from ``time()`` whatever their value: one that is 0 is half a century ago.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    found: list[str] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, BinaryExpr) and str(node.op) == "-" and isinstance(node.lhs, Call):
+            inner = node.rhs
+            while isinstance(inner, ParenExpr | AggregateExpr):
+                inner = inner.expr
+            if node.lhs.func.name == "time" and isinstance(inner, VectorSelector):
+                found.extend(_names(inner))
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def constant_defaults(expr: str) -> list[str]:
+    """The right operands of ``or`` that select no series, such as ``vector(0)``, as they are printed.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    found: list[str] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, BinaryExpr) and str(node.op) == "or" and not _selectors(node.rhs):
+            found.append(" ".join(str(node.rhs).split()))
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def _selectors(node: Expr) -> int:
+    """The number of selectors in an expression."""
+    found: list[VectorSelector | MatrixSelector] = []
+
+    def visit(each: Expr) -> None:
+        if isinstance(each, VectorSelector | MatrixSelector):
+            found.append(each)
+
+    promql_parser.walk(node, visit)
+    return len(found)
 
 
 def _is_scalar(node: Expr) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from toolkit.checkout import expectations
+from toolkit.checkout import dashboards, expectations
 from toolkit.core import promql
 from toolkit.core.durations import seconds
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
+from toolkit.validate.grafana import dashboard_files, targets
 from toolkit.validate.scrapes import MAX_SCRAPE_SECONDS, PROMETHEUS
 from toolkit.validate.source import Source
 
@@ -31,6 +32,9 @@ DASHBOARD = re.compile(r"\{\{ \$externalLabels\.grafana \}\}/d/netmon-[\w-]+")
 AVAILABILITY = re.compile(r"(Down|Absent)$")
 VALUE = re.compile(r"\$value|\| value\b|\.Value\b")
 """A value in a description: that of the alert, or of a query."""
+LOOK_BACK, DEFAULT_LOOK_BACK_SECONDS = "--query.lookback-delta=", 300.0
+PROCESS_START = "process_start_time_seconds"
+"""A timestamp that is never 0."""
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -99,7 +103,7 @@ def labels(checkout: Checkout) -> Iterator[Finding]:
 def _inherited(checkout: Checkout) -> dict[str, bool]:
     """Whether every firing series in the tests has a service, by alert."""
     found: dict[str, bool] = {}
-    for source in _tests(checkout):
+    for source in test_files(checkout):
         for case in source.data["tests"]:
             for expectation in case.get("alert_rule_test", []):
                 name = expectation["alertname"]
@@ -114,9 +118,8 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
         given = alert.data.get("annotations", {})
         for key in ("summary", "description"):
             yield alert.at("annotations", key, problem="" if given.get(key) else f"the {key} is missing")
-        threshold = re.search(r"[<>]", STRINGS.sub("", alert.data["expr"]))
-        has_value = VALUE.search(given.get("description", ""))
-        problem = "the description does not contain the value" if threshold and not has_value else ""
+        lacking = _has_threshold(alert.data["expr"]) and not VALUE.search(given.get("description", ""))
+        problem = "the description does not contain the value" if lacking else ""
         yield alert.at("annotations", "description", problem=problem)
         fine = DASHBOARD.fullmatch(given.get("dashboard_url", ""))
         yield alert.at(
@@ -127,10 +130,17 @@ def texts(checkout: Checkout) -> Iterator[Finding]:
         yield alert.at("annotations", "runbook_url", problem="" if fine else f"the runbook_url is not {runbook}")
 
 
+def _has_threshold(expr: str) -> bool:
+    try:
+        return promql.has_threshold(expr)
+    except ValueError:  # LogQL, or a mistake that names() reports
+        return re.search(r"[<>]", STRINGS.sub("", expr)) is not None
+
+
 def tests(checkout: Checkout) -> Iterator[Finding]:
     """Every alert has a firing and a silent test with its own file; the test of a healthy system includes all files."""
     seen: defaultdict[tuple[str, str], set[bool]] = defaultdict(set)
-    for source in _tests(checkout):
+    for source in test_files(checkout):
         files = {PurePath(name).name for name in source.data["rule_files"]}
         for case in source.data["tests"]:
             for expectation in case.get("alert_rule_test", []):
@@ -200,10 +210,65 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
             empty = promql.partial_sums(rule.data["expr"], absent)
         except ValueError:
             continue  # names() reports it
-        problem = f'the sum is empty if {empty[0]} is: add "or vector(0)", or use "or"' if empty else ""
+        problem = (
+            f'the sum is empty if {empty[0]} is: add "or 0 * …" of a series that always exists, or use "or"'
+            if empty
+            else ""
+        )
         yield rule.at("expr", problem=problem)
 
 
-def _tests(checkout: Checkout) -> list[Source]:
+def timestamps(checkout: Checkout) -> Iterator[Finding]:
+    """No rule takes a timestamp that is 0, since nothing has happened yet, for one of long ago."""
+    for rule in rules(checkout):
+        try:
+            bare = [name for name in promql.bare_timestamps(rule.data["expr"]) if name != PROCESS_START]
+        except ValueError:
+            continue  # names() reports it
+        problem = f"{bare[0]} may be 0: filter it by > 0, and use the start of the process before" if bare else ""
+        yield rule.at("expr", problem=problem)
+
+
+def look_back(checkout: Checkout) -> Iterator[Finding]:
+    """What a rule records more rarely than twice in the look-back is read over a range, else it would be missing."""
+    seconds_back = _look_back(checkout)
+    default = checkout.source(PROMETHEUS).data["global"]["evaluation_interval"]
+    rare = {
+        rule.name: (rule.source.file, rule.group)
+        for rule in rules(checkout)
+        if "record" in rule.data and 2 * seconds(rule.interval or default) > seconds_back
+    }
+    yield checkout.source(PROMETHEUS).finding("global", "evaluation_interval")
+    for rule in rules(checkout):
+        own = (rule.source.file, rule.group)
+        late = [name for name in _instants(rule.data["expr"]) if rare.get(name, own) != own]
+        yield rule.at("expr", problem=_late(late))
+    for dashboard in dashboard_files(checkout).values():
+        for keys, target in targets(dashboard.model):
+            if target["datasource"]["type"] == "prometheus":
+                text = dashboards.with_defaults(dashboards.query_text(target), dashboard.model)
+                yield dashboard.at(*keys, "expr", problem=_late([name for name in _instants(text) if name in rare]))
+
+
+def _late(names: list[str]) -> str:
+    return f"{min(names)} is recorded too rarely for the look-back: use last_over_time" if names else ""
+
+
+def _instants(expr: str) -> frozenset[str]:
+    try:
+        return promql.reads(expr).instants
+    except ValueError:
+        return frozenset()  # names() and queries.syntax() report it
+
+
+def _look_back(checkout: Checkout) -> float:
+    """The look-back of Prometheus, in seconds, as its service sets it."""
+    configuration = next(each for each in checkout.full_configurations if "prometheus" in each.services)
+    flags = [word for word in configuration.services["prometheus"]["command"] if word.startswith(LOOK_BACK)]
+    return seconds(flags[0].removeprefix(LOOK_BACK)) if flags else DEFAULT_LOOK_BACK_SECONDS
+
+
+def test_files(checkout: Checkout) -> list[Source]:
+    """Every file of unit tests of the rules."""
     files = sorted(file for file in checkout.tracked if file.startswith(TESTS) and file.endswith("_test.yml"))
     return [checkout.source(file) for file in files]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
@@ -12,7 +13,7 @@ from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.validate import runbooks
+from toolkit.validate import inhibition, runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
@@ -62,6 +63,13 @@ def alert_index(checkout: Checkout, name: str) -> str:
     own = {part["name"] for part in PART.finditer(text)}
     rows = [row for file in runbooks.rule_files(checkout) if file not in own for row in runbooks.index(checkout, file)]
     return f"\n## Other components\n\n{table(INDEX_COLUMNS, rows)}" if rows else ""
+
+
+def inhibitions(checkout: Checkout, name: str) -> str:
+    """The table of docs/alerting.md: which alert mutes which; or the alerts that none mutes."""
+    if name == "inhibitions":
+        return table(("while this alert fires", "these are muted", "of the same", "because"), inhibition.rows(checkout))
+    return textwrap.fill(", ".join(inhibition.never_muted(checkout)) + ".", 120) + "\n"
 
 
 def dashboards(checkout: Checkout, _name: str) -> str:
@@ -187,6 +195,7 @@ Maker = Callable[[Checkout, str], str]
 """Returns a table by its name, as Markdown."""
 DOCUMENTS: Mapping[str, Maker] = {
     "docs/security.md": security,
+    "docs/alerting.md": inhibitions,
     "docs/dashboards.md": dashboards,
     runbooks.INDEX: alert_index,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import yaml
 from toolkit.checkout.project import LOCAL, PULLED
 from toolkit.engine.compose import Docker, TimedOutError
 from toolkit.images import unavailable
+from toolkit.validate import inhibition
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
@@ -104,6 +106,56 @@ def _routing_tests(context: Context) -> Sequence[str]:
     )  # fmt: skip
 
 
+INHIBITION_SERVER = """
+alertmanager --config.file={configuration} --storage.path=/tmp/alertmanager --web.listen-address=127.0.0.1:9093 \\
+  --cluster.listen-address= --log.level=error &
+api=http://127.0.0.1:9093
+until wget -q -O /dev/null $api/-/ready; do
+  kill -0 $! || exit 1
+  sleep 0.2
+done
+post() {{
+  wget -q -O /dev/null --header 'Content-Type: application/json' --post-data "$1" $api/api/v2/alerts
+}}
+count() {{
+  wget -q -O - "$api/api/v2/alerts?active=$1&inhibited=$2&filter=expected%3D%22$3%22" | grep -o '"fingerprint"' | wc -l
+}}
+failed=0
+"""
+"""Starts Alertmanager; ``post`` sends alerts, ``count`` counts those that are active or inhibited and have a label."""
+INHIBITION_CASE = """
+post {firing}
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  found="$(count false true muted) muted, $(count true false sent) sent"
+  [ "$found" = {expected} ] && break
+  sleep 0.2
+done
+[ "$found" = {expected} ] || {{ echo {words}: FAILED: "$found" instead of {expected}; failed=1; }}
+post {resolved}
+"""
+"""Sends the alerts of a case, compares which of them are inhibited, and resolves them for the next case."""
+PAST, FUTURE = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+
+
+def _inhibition_tests(context: Context) -> Sequence[str]:
+    """The inhibition tests, in a running Alertmanager: it alone knows how it reads its rules."""
+    script = INHIBITION_SERVER.format(configuration=ALERTMANAGER)
+    for case in inhibition.cases(context.checkout.source(inhibition.TESTS)):
+        targets = [("muted", each) for each in case.mutes] + [("sent", each) for each in case.spares]
+        alerts = [case.source, *({**labels, "expected": state} for state, labels in targets)]
+
+        def body(ends: str, alerts: Sequence[Mapping[str, str]] = alerts) -> str:
+            return shlex.quote(json.dumps([{"labels": each, "startsAt": PAST, "endsAt": ends} for each in alerts]))
+
+        script += INHIBITION_CASE.format(
+            firing=body(FUTURE),
+            resolved=body(PAST.replace("00Z", "01Z")),
+            expected=shlex.quote(f"{len(case.mutes)} muted, {len(case.spares)} sent"),
+            words=shlex.quote(f"{context.files[inhibition.TESTS]}: {case.source['alertname']}: {case.why}"),
+        )
+    return ["sh", "-c", f"{script}exit $failed"]
+
+
 def _template_rendering(context: Context) -> Sequence[str]:
     """Rendering of every template: `amtool check-config` accepts a missing one, and notifications would be empty."""
     folder = PurePath(ALERTMANAGER).parent
@@ -147,6 +199,7 @@ PROGRAMS = (
     Program("promtool-tests", "prometheus", _rule_tests, ("monitoring/prometheus/tests/*.yml",), loaded=False),
     Program("amtool-config", "alertmanager", _on_files("amtool", "check-config"), (ALERTING,)),
     Program("amtool-routes", "alertmanager", _routing_tests, (ROUTING_TESTS,)),
+    Program("alertmanager-inhibition", "alertmanager", _inhibition_tests, (inhibition.TESTS,)),
     Program("amtool-templates", "alertmanager", _template_rendering,
             (ALERTING, "monitoring/alertmanager/templates/*.tmpl")),
     Program("blackbox", "blackbox-exporter", _service_command(then=["--config.check"]), ("monitoring/blackbox/*.yml",)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from toolkit.checkout import dashboards, expectations
 from toolkit.checkout.dashboards import Keys, Model
-from toolkit.core.promql import metrics_in, partial_sums
+from toolkit.core.promql import constant_defaults, metrics_in, partial_sums
 from toolkit.validate.alerts import rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
@@ -17,8 +17,11 @@ from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, v
 OWN_METRICS = {"netmon_": "app/netmon/", "http_": "app/netmon/", "container_": "monitoring/container-exporter/"}
 # Suffixes that a client library adds to the name in the program.
 SUFFIXES = re.compile(r"_(?:bucket|sum|count|total|info)$")
+NUMBER = re.compile(r"\d")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 SELECTOR = re.compile(r"""\{\s*\w+\s*(?:=~?|!=|!~)\s*["`]""")
+CONSTANT = re.compile(r"\bor\s+vector\(")
+"""A constant default in LogQL."""
 CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
@@ -73,8 +76,38 @@ def sums(checkout: Checkout) -> Iterator[Finding]:
                 empty = partial_sums(dashboards.with_defaults(dashboards.query_text(target), dashboard.model), absent)
             except ValueError:
                 continue  # syntax() reports it
-            problem = f'the sum is empty if {empty[0]} is: add "or vector(0)"' if empty else ""
+            problem = (
+                f'the sum is empty if {empty[0]} is: add "or 0 * …" of a series that always exists' if empty else ""
+            )
             yield dashboard.at(*keys, _text_key(target), problem=problem)
+
+
+def defaults(checkout: Checkout) -> Iterator[Finding]:
+    """No panel shows a constant if nothing was measured, but those listed with a reason; no recorded series does."""
+    source = checkout.source(str(dashboards.DEFAULTS))
+    listed = {(entry.get("dashboard"), entry.get("panel")): number for number, entry in enumerate(source.data)}
+    used: set[tuple[str, str]] = set()
+    for dashboard in dashboard_files(checkout).values():
+        for keys, panel in dashboards.panels(dashboard.model):
+            fallback = str(panel.get("fieldConfig", {}).get("defaults", {}).get("noValue", ""))
+            problem = f"the panel shows {fallback} if there is no data" if NUMBER.search(fallback) else ""
+            yield dashboard.at(*keys, "fieldConfig", "defaults", "noValue", problem=problem)
+            where = (dashboard.model["uid"], panel.get("title", ""))
+            for index, target in enumerate(panel.get("targets", [])):
+                constant = _constant_default(target, dashboard.model)
+                if constant:
+                    used.add(where)
+                problem = "" if not constant or where in listed else f'"or {constant}" hides that nothing was measured'
+                yield dashboard.at(*keys, "targets", index, _text_key(target), problem=problem)
+    for where, number in listed.items():
+        entry = source.data[number]
+        unused = "" if where in used else f"no dashboard has a panel {entry.get('panel')} with such a query"
+        yield source.finding(number, "panel", problem=unused)
+        yield source.finding(number, "reason", problem="" if entry.get("reason") else "the reason is missing")
+    for rule in rules(checkout):
+        if "record" in rule.data:
+            found = _constants_in(rule.data["expr"])
+            yield rule.at("expr", problem=f'"or {found[0]}" hides that nothing was measured' if found else "")
 
 
 def optional_metrics(checkout: Checkout) -> Iterator[Finding]:
@@ -136,6 +169,22 @@ def _metrics_in(expr: str) -> set[str]:
         return metrics_in(expr)
     except ValueError:
         return set()
+
+
+def _constant_default(target: Model, model: Model) -> str:
+    """The constant default of a query; empty if it has none."""
+    text = dashboards.with_defaults(dashboards.query_text(target), model)
+    if target["datasource"]["type"] == "prometheus":
+        return next(iter(_constants_in(text)), "")
+    return "vector" if CONSTANT.search(STRINGS.sub("", text)) else ""
+
+
+def _constants_in(expr: str) -> list[str]:
+    """The constant defaults of an expression; empty if it does not parse, which `syntax` reports."""
+    try:
+        return constant_defaults(expr)
+    except ValueError:
+        return []
 
 
 def _texts(model: Model) -> Iterator[tuple[Keys, str]]:

@@ -13,6 +13,7 @@ SETTINGS = "monitoring/grafana/grafana.ini"
 SOURCES = "monitoring/grafana/provisioning/datasources/netmon.yml"
 JAEGER = "monitoring/grafana/groups/jaeger/jaeger.yml"
 EXCUSES = "monitoring/grafana/empty-by-design.yml"
+DEFAULTS = "monitoring/grafana/defaults.yml"
 EXPECTED = "monitoring/prometheus/expected-absent.yml"
 
 # fmt: off
@@ -50,7 +51,13 @@ DASHBOARD_MUTATIONS = (
     Mutation("exemplars with an unknown data source", "datasources.provisioning", SOURCES, "datasourceUid: tempo", "datasourceUid: traces", "unknown data source traces", "traces"),
     # Queries.
     Mutation("PromQL that does not parse", "queries.syntax", REDIS, "sum by (db) (redis_db_keys)", "sum by (db (redis_db_keys)", "not PromQL", "redis_db_keys"),
-    Mutation("sum of an optional metric", "queries.sums", MONITORING, "(sum(increase(otelcol_exporter_send_failed_spans_total[1h])) or vector(0))", "sum(increase(otelcol_exporter_send_failed_spans_total[1h]))", "the sum is empty if sum(increase(otelcol_exporter_send_failed_spans_total", "otelcol_exporter_send_failed_spans_total"),
+    Mutation("sum of an optional metric", "queries.sums", MONITORING, "(sum(increase(otelcol_exporter_send_failed_spans_total[1h])) or 0 * sum(otelcol_exporter_queue_size))", "sum(increase(otelcol_exporter_send_failed_spans_total[1h]))", "the sum is empty if sum(increase(otelcol_exporter_send_failed_spans_total", "otelcol_exporter_send_failed_spans_total"),
+    Mutation("constant instead of no data", "queries.defaults", OVERVIEW, "1 - slo:api_errors:ratio_rate1h", "1 - (slo:api_errors:ratio_rate1h or vector(0))", '"or vector(0)" hides that nothing was measured', "vector(0)"),
+    Mutation("constant in a query of log lines", "queries.defaults", DEFAULTS, "  dashboard: netmon-logs\n", "  dashboard: netmon-log\n", '"or vector" hides that nothing was measured', "detected_level"),
+    Mutation("number instead of no data", "queries.defaults", REDIS, '"unit": "percentunit",', '"unit": "percentunit", "noValue": "100 %",', "the panel shows 100 % if there is no data", "noValue"),
+    Mutation("constant in a recorded series", "queries.defaults", "monitoring/prometheus/rules/slo.yml", "or 0 * slo:api_requests:rate5m", "or vector(0)", 'slo:api_errors:rate5m: "or vector(0)" hides', "expr:"),
+    Mutation("default of an unknown panel", "queries.defaults", DEFAULTS, "panel: Watchdog", "panel: Guard", "no dashboard has a panel Guard with such a query", "Guard"),
+    Mutation("default without a reason", "queries.defaults", DEFAULTS, "reason: If the alert", "why: If the alert", "the reason is missing", "Watchdog"),
     Mutation("unused optional metric", "queries.optional_metrics", EXPECTED, "metric: loki_discarded", "metric: loki_refused", "no rule and no panel uses loki_refused_samples_total", "loki_refused"),
     Mutation("unused metrics of an image", "queries.optional_metrics", "images/kafka-exporter/contract.yml", "metrics: kafka_", "metrics: broker_", "no rule and no panel uses broker_", "metrics:"),
     Mutation("optional metric without a reason", "queries.optional_metrics", EXPECTED, "    reason: ", "    reason: \"\" # ", "the reason is missing", "reason"),

@@ -20,6 +20,7 @@ COLLECTOR, LOKI, TEMPO = (
     "monitoring/tempo/tempo.yml",
 )
 GRAFANA, BLACKBOX = "monitoring/grafana/grafana.ini", "monitoring/blackbox/blackbox.yml"
+INHIBITION = "monitoring/alertmanager/inhibition_tests.yml"
 ROUTING, TEMPLATE = "monitoring/alertmanager/routing_tests.yml", "monitoring/alertmanager/templates/netmon.tmpl"
 RUNBOOK, INDEX = "docs/alerts/RedisDown.md", "docs/alerts/README.md"
 JAEGER, CADDYFILE = "monitoring/jaeger/jaeger.yml", "config/caddy/Caddyfile"
@@ -81,6 +82,13 @@ MONITORING_MUTATIONS = (
     Mutation("recorded series without a level", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: api_requests_rate5m", "recorded series are named level:metric", "api_requests_rate5m"),
     Mutation("renamed recorded series", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: slo:requests:rate5m", "no rule records slo:api_requests:rate5m"),
     Mutation("sum of an optional metric", "alerts.sums", "monitoring/jaeger/rules.yml", "increase(jaeger_exporter_send_failed_spans_total[1m]) > 0", "increase(jaeger_exporter_send_failed_spans_total[1m]) + increase(jaeger_receiver_refused_spans_total[1m]) > 0", "JaegerSpansLost: the sum is empty if increase(jaeger_receiver_refused_spans_total", "expr"),
+    Mutation("timestamp that may be 0", "alerts.timestamps", f"{RULES}/loki.yml", "operation_last_successful_run_timestamp_seconds > 0\n          or on (job, instance) process_start_time_seconds{job=\"loki\"}) > 3600", "operation_last_successful_run_timestamp_seconds) > 3600", "LokiCompactorStale: loki_boltdb_shipper_compact_tables_operation_last_successful_run_timestamp_seconds may be 0", "expr"),
+    Mutation("recorded series that is read too rarely", "alerts.look_back", SLO, "- name: slo-long\n", "- name: slo-long\n    interval: 1m\n", "slo:api_errors:ratio_rate1d is recorded too rarely for the look-back: use last_over_time", "expr"),
+    Mutation("panel of a series that is recorded rarely", "alerts.look_back", "monitoring/grafana/dashboards/Status/netmon-overview.json", "last_over_time(slo:api_errors:budget_left30d[3m])", "slo:api_errors:budget_left30d", "slo:api_errors:budget_left30d is recorded too rarely", "budget_left30d"),
+    Mutation("rule without a case of a replaced container", "cases.replaced_containers", f"{TESTS}/redis_test.yml", "name: the container is replaced", "name: a container is replaced", "RedisDown: no test case “the container is replaced” makes redis_up stale", "expr: redis_up"),
+    Mutation("replaced container that leaves its series", "cases.replaced_containers", f"{TESTS}/alertmanager_test.yml", "0x32 stale", "0x32", "makes alertmanager_config_last_reload_successful stale", "expr"),
+    Mutation("replaced container without an expectation", "cases.replaced_containers", f"{TESTS}/alertmanager_test.yml", 'alertname="AlertmanagerConfigReloadFailed"', 'alertname="AlertmanagerConfigFailed"', "AlertmanagerConfigReloadFailed: no test case", "expr"),
+    Mutation("rule without a case of a missed scrape", "cases.missed_scrapes", f"{TESTS}/jaeger_test.yml", "name: one scrape is missed", "name: a scrape is missed", "JaegerSpansLost: no test case “one scrape is missed” expects the alert", "expr"),
     # Routes and receivers.
     Mutation("default receiver that sends", "alerting.receivers", ALERTMANAGER, "  receiver: nobody", "  receiver: slack", "the default receiver slack sends notifications: slack_configs", "receiver: slack"),
     Mutation("receiver without a route", "alerting.receivers", ALERTMANAGER, "          receiver: pagerduty", "          receiver: slack", "no route leads to the receiver pagerduty", "pagerduty"),
@@ -88,6 +96,15 @@ MONITORING_MUTATIONS = (
     Mutation("password in the file", "alerting.secrets", ALERTMANAGER, "smtp_auth_password_file: /etc/alertmanager-secrets/smtp_password", "smtp_auth_password: letmein", "smtp_auth_password is a secret", "letmein"),
     Mutation("address of a channel in the file", "alerting.secrets", ALERTMANAGER, "url_file: /etc/alertmanager-secrets/webhook_url", "url: https://hooks.example.org/x", "is not a service of the stack", "hooks.example.org"),
     Mutation("key of a channel in the file", "alerting.secrets", ALERTMANAGER, "routing_key_file: /etc/alertmanager-secrets/pagerduty_routing_key", "routing_key: abc", "routing_key is a secret", "routing_key"),
+    # Inhibition.
+    Mutation("critical alert that mutes every warning", "inhibition.coverage", ALERTMANAGER, '[alertname=~"HostDiskAlmostFull|HostDiskFillingUp"]\n    equal: [instance, device, mountpoint]', '[severity="warning"]\n    equal: [service]', "HostDiskFull mutes HostClockSkewed, which no test case expects", "HostDiskFull"),
+    Mutation("failed service that mutes alerts on targets", "inhibition.coverage", ALERTMANAGER, '[alertname="DependencyDown", dependency="redis"]', '[service=~"app|worker|targets"]', "which no test case expects", "RedisDown"),
+    Mutation("inhibition without equal labels", "inhibition.tests", ALERTMANAGER, "    equal: [service, instance]\n", "", "TargetDown is muted", "kafka-exporter"),
+    Mutation("inhibition by an unknown alert", "inhibition.tests", ALERTMANAGER, 'alertname="TargetAbsent"', 'alertname="TargetGone"', "no test case mutes an alert by this rule", "TargetGone"),
+    Mutation("inhibition of nothing", "inhibition.tests", ALERTMANAGER, '[alertname="EndpointSlow"]', '[alertname="EndpointFast"]', "EndpointSlow is sent", "EndpointSlow"),
+    Mutation("inhibition without a reason", "inhibition.tests", INHIBITION, "  why: Both ports", "  because: Both ports", "the reason is missing", "source"),
+    Mutation("inhibition of an unknown alert", "inhibition.tests", INHIBITION, "alertname: KafkaBrokersDown", "alertname: KafkaBrokerDown", "unknown alert KafkaBrokerDown", "KafkaDown"),
+    Mutation("outdated table of inhibitions", "documents.tables", INHIBITION, "why: Both ports are of one process.", "why: It is one process.", "the table inhibitions is out of date", "made: inhibitions"),
     # Log and trace pipelines.
     Mutation("memory limiter at the end", "pipelines.collector", COLLECTOR, "processors: [memory_limiter, resource, batch]", "processors: [resource, batch, memory_limiter]", "the first processor of traces is resource", "processors"),
     Mutation("unused processor", "pipelines.collector", COLLECTOR, "processors:\n  #", "processors:\n  batch/spare:\n  #", "no pipeline uses batch/spare", "batch/spare"),
@@ -127,6 +144,7 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("unknown key of Alertmanager", "amtool-config", ALERTMANAGER, "group_wait:", "group_waits:", "group_waits", "group_waits"),
     Mutation("warning that pages", "amtool-routes", ALERTMANAGER, "- matchers: [severity=\"critical\"]", "- matchers: [severity=~\"critical|warning\"]", "a warning does not page"),
     Mutation("watchdog that reaches no receiver", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
+    Mutation("inhibition of other instances", "alertmanager-inhibition", ALERTMANAGER, "    equal: [service, instance]\n", "", "1 muted, 3 sent instead of 1 muted, 4 sent"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("unknown field of notifications", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("unknown key of the prober", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
