@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,6 +25,9 @@ UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
 
 CATCH_UP_SECONDS = 60.0
 """How long probes may be late after a start, as in the alert `MonitoredTargetsStale`."""
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far the time of a result may be in the future before it is not trusted."""
 
 OUTBOX = "outbox"
 """The notification channel for new events in the outbox."""
@@ -145,8 +149,15 @@ class Database:
 
     async def latest(self, target: str) -> Probe | None:
         """The last finished probe of this target; None if there is none."""
-        query = f"{_SELECT} WHERE target = %s AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
-        row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
+        # A time in the future, by a clock that was set back since, comes after all others.
+        query = f"""
+            ({_SELECT} WHERE target = %(target)s AND finished_at <= now() + %(tolerance)s
+             ORDER BY finished_at DESC LIMIT 1)
+            UNION ALL
+            ({_SELECT} WHERE target = %(target)s AND finished_at > now() + %(tolerance)s
+             ORDER BY finished_at DESC LIMIT 1)
+            LIMIT 1"""
+        row = await deadline(self.one(query, {"target": target, "tolerance": CLOCK_TOLERANCE}), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
     async def backlog(self) -> Backlog:

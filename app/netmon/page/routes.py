@@ -13,10 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from netmon.alerts import Alert, Status
 from netmon.cache import Cached
 from netmon.database import UNAVAILABLE_ERRORS
+from netmon.history import Statistics
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.logs import logger
-from netmon.models import Incident, Overview, Statistics, TargetView
+from netmon.models import Incident, Overview, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.supervision import describe
