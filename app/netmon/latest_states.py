@@ -38,7 +38,7 @@ for number, key in ipairs(KEYS) do
 end
 return applied
 """
-_GET = "return redis.call('HMGET', KEYS[1], 'at', 'since', 'state')"
+_GET = "return redis.call('HMGET', KEYS[1], 'at', 'ordered', 'since', 'state')"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -109,11 +109,14 @@ class LatestStates:
 
     async def get_state(self, target: str) -> Probe | Standing | None:
         """The state of a target: a standing if it has had no result, None if no state is stored."""
-        at, since, state = await self._redis.eval(_GET, 1, _key(target))
+        at, ordered, since, state = await self._redis.eval(_GET, 1, _key(target))
         if at is None:
             return None
+        if state:
+            return Probe.decode(state)
         # The former release stores no `since`, which is its `at`.
-        return Probe.decode(state) if state else Standing(since=_EPOCH + int(since or at) * _MICROSECOND)
+        moment = _EPOCH + int(since or at) * _MICROSECOND
+        return Standing(since=moment, version=int(at) if ordered == b"version" else 0)
 
     async def delete(self, target: str) -> None:
         """Delete the state of a target."""

@@ -103,6 +103,11 @@ class NamedUptime(Uptime):
     name: str
     tags: list[str]
 
+    @classmethod
+    def named(cls, uptime: Uptime, target: UUID, name: str, tags: list[str]) -> Self:
+        """An uptime with its target."""
+        return cls(**dict(uptime), target=target, name=name, tags=tags)
+
 
 def uptime_percent(seconds: Seconds) -> float | None:
     """The time up or degraded ÷ the time observed, rounded down, so that any downtime is visible."""

@@ -60,12 +60,7 @@ class UptimeStore:
         within = window(period, rows[0]["now"])
         closed = await self._closed([row["id"] for row in rows], [within])
         return [
-            NamedUptime(
-                **dict(_uptime(row, within, closed.get((row["id"], 0), {}))),
-                target=row["id"],
-                name=row["name"],
-                tags=row["tags"],
-            )
+            NamedUptime.named(_uptime(row, within, closed.get((row["id"], 0), {})), row["id"], row["name"], row["tags"])
             for row in rows
         ]
 

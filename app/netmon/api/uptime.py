@@ -81,8 +81,8 @@ def router(reader: TargetReader) -> APIRouter:
         """Get the uptime of a target in the last 24 hours, 7, 30 and 90 days, and by calendar month."""
         found, cache = await reader.uptime(target_id)
         if _wants_csv(format, accept):
-            rows = [NamedUptime(**dict(each), target=found.target, name=found.name, tags=found.tags)
-                    for each in (*found.spans, *found.months)]  # fmt: skip
+            periods = (*found.spans, *found.months)
+            rows = [NamedUptime.named(each, found.target, found.name, found.tags) for each in periods]
             return _csv(rows, f"uptime-{target_id}")
         headers = {"X-Cache": cache, "Vary": "Accept"}
         return Response(found.model_dump_json(), media_type="application/json", headers=headers)
