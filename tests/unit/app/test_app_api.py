@@ -123,7 +123,7 @@ class Targets:
 
     async def planned(self, target: UUID) -> PlannedTarget | None:
         known = self._targets.get(target)
-        return known and PlannedTarget(known.plan, 7)
+        return PlannedTarget(known.plan, 7) if known else None
 
     async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         before = self._targets.get(target)
