@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,12 +17,12 @@ from netmon.target_reader import TargetReader
 from netmon.uptime import PERIOD_PATTERN, NamedUptime, TargetUptime, Uptime
 
 CSV = "text/csv"
-CSV_PAGE_SIZE = 1000
-"""Targets that are read at once for a CSV file."""
-COLUMNS = ("target", "name", "tags", "period", "started_at", "ended_at", "uptime_percent")
-"""The columns of a CSV file before those of STATES."""
+CSV_PAGE_SIZE = 200
+"""Targets that are read and encoded at once for a CSV file, while other requests wait."""
 STATES = ("observed", "up", "degraded", "down", "maintenance", "unobserved")
-"""The states of the columns of minutes."""
+_COLUMNS = ("target", "name", "tags", "period", "started_at", "ended_at", "uptime_percent")
+HEADER = ",".join((*_COLUMNS, *(f"{state}_minutes" for state in STATES))) + "\r\n"
+"""The first line of a CSV file."""
 
 Format = Annotated[Literal["json", "csv"] | None, Query(description="Overrides the header `Accept`.")]
 Accept = Annotated[str, Header(include_in_schema=False)]
@@ -66,8 +66,7 @@ def router(reader: TargetReader) -> APIRouter:
         A JSON response is a page, like that of the list of targets. A CSV file has all targets from `cursor` on.
         """
         if _wants_csv(query.format, accept):
-            rows = await _all(reader, query)
-            return _csv(rows, f"uptime-{query.period}")
+            return _csv(await _file(reader, query), f"uptime-{query.period}")
         found = await reader.uptimes(query.chosen, query.period, query.after, query.limit + 1)
         page = found[: query.limit]
         last = page[-1].name if len(found) > query.limit else None
@@ -83,7 +82,7 @@ def router(reader: TargetReader) -> APIRouter:
         if _wants_csv(format, accept):
             periods = (*found.spans, *found.months)
             rows = [NamedUptime.named(each, found.target, found.name, found.tags) for each in periods]
-            return _csv(rows, f"uptime-{target_id}")
+            return _csv(HEADER + encode(rows), f"uptime-{target_id}")
         headers = {"X-Cache": cache, "Vary": "Accept"}
         return Response(found.model_dump_json(), media_type="application/json", headers=headers)
 
@@ -95,34 +94,39 @@ def _wants_csv(chosen: str | None, accept: str) -> bool:
     return chosen == "csv" or (chosen is None and CSV in types)
 
 
-async def _all(reader: TargetReader, query: UptimeQuery) -> list[NamedUptime]:
-    """The uptime of all chosen targets from the cursor on."""
-    rows: list[NamedUptime] = []
-    after = query.after
+async def _file(reader: TargetReader, query: UptimeQuery) -> str:
+    """The CSV file of all chosen targets from the cursor on."""
+    parts, after = [HEADER], query.after
     while page := await reader.uptimes(query.chosen, query.period, after, CSV_PAGE_SIZE):
-        rows += page
+        parts.append(encode(page))
         after = page[-1].name
-    return rows
+    return "".join(parts)
 
 
-def _csv(rows: Sequence[NamedUptime], name: str) -> Response:
+def _csv(content: str, name: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Vary": "Accept"}
-    return Response(encode(rows), media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
+    return Response(content, media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
 
 
 def encode(rows: Iterable[NamedUptime]) -> str:
-    """Uptimes as CSV (RFC 4180), in minutes.
+    """The lines of a CSV file (RFC 4180), with durations in minutes.
 
     A text that a spreadsheet would evaluate as a formula is preceded by an apostrophe.
     """
     file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow([*COLUMNS, *(f"{state}_minutes" for state in STATES)])
-    for row in rows:
-        writer.writerow([
-            row.target, _text(row.name), _text(" ".join(row.tags)), row.period, _time(row.started_at),
-            _time(row.ended_at), row.uptime_percent, *_minutes(row),
-        ])  # fmt: skip
+    csv.writer(file).writerows(
+        (
+            row.target,
+            _text(row.name),
+            _text(" ".join(row.tags)),
+            row.period,
+            _time(row.started_at),
+            _time(row.ended_at),
+            row.uptime_percent,
+            *_minutes(row),
+        )
+        for row in rows
+    )
     return file.getvalue()
 
 
