@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from netmon import migrations, tracing
-from netmon.models import Probe
+from netmon.models import CLOCK_TOLERANCE, Probe
 from netmon.states import SHOWN_STATE, STALE_SECONDS
 from netmon.supervision import Backoff, deadline, describe
 
@@ -25,9 +24,6 @@ UNAVAILABLE_ERRORS = (OperationalError, UndefinedTable, TimeoutError)
 
 CATCH_UP_SECONDS = 60.0
 """How long probes may be late after a start, as in the alert `MonitoredTargetsStale`."""
-
-CLOCK_TOLERANCE = timedelta(seconds=60)
-"""How far the time of a result may be in the future before it is not trusted."""
 
 OUTBOX = "outbox"
 """The notification channel for new events in the outbox."""

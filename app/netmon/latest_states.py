@@ -10,25 +10,22 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from netmon import tracing
-from netmon.models import Probe, Standing
+from netmon.models import CLOCK_TOLERANCE, Probe, Standing
 
 KEY_PREFIX = "netmon:"
 """Prefix of all keys of the application, whose Redis account has no access to other keys."""
 TTL_SECONDS = 2 * 24 * 3600
 """Time to live of a state without a new event: twice the longest interval. PostgreSQL keeps it for longer."""
-CLOCK_TOLERANCE_SECONDS = 60
-"""How far the time of a result may be in the future before it is not trusted."""
 
 # Compares and sets atomically, since events of a target can arrive late, repeatedly, or in two workers. A time in the
 # future, by a clock that was set back since, is replaced by any other.
 _PUT = """
 local applied = {}
-local now = tonumber(redis.call('TIME')[1]) * 1000000
 for number, key in ipairs(KEYS) do
     local at, ordered, since, state = unpack(ARGV, 4 * number - 1, 4 * number + 2)
-    local known, by = unpack(redis.call('HMGET', key, 'at', 'ordered'))
-    local future = known and by ~= 'version' and tonumber(known) > now + tonumber(ARGV[1]) * 1000000
-    if known and tonumber(known) >= tonumber(at) and not future then
+    local known = tonumber(redis.call('HGET', key, 'at'))
+    local future = known and known > tonumber(ARGV[1]) and redis.call('HGET', key, 'ordered') ~= 'version'
+    if known and known >= tonumber(at) and not future then
         applied[number] = 0
     else
         redis.call('HSET', key, 'at', at, 'ordered', ordered, 'since', since, 'state', state)
@@ -38,7 +35,11 @@ for number, key in ipairs(KEYS) do
 end
 return applied
 """
-_GET = "return redis.call('HMGET', KEYS[1], 'at', 'ordered', 'since', 'state')"
+_GET = """
+local found = {}
+for number, field in ipairs({'at', 'ordered', 'since', 'state'}) do found[number] = redis.call('HGET', KEYS[1], field) end
+return found
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -71,7 +72,7 @@ class _Update(NamedTuple):
 
     @classmethod
     def of(cls, target: str, version: int, since: datetime, state: bytes) -> Self:
-        moment = (since - _EPOCH) // _MICROSECOND
+        moment = _microseconds(since)
         return cls(target, version or moment, "version" if version else "time", moment, state)
 
 
@@ -139,7 +140,7 @@ class LatestStates:
                 _PUT,
                 len(updates),
                 *(_key(update.target) for update in updates),
-                CLOCK_TOLERANCE_SECONDS,
+                _microseconds(datetime.now(UTC) + CLOCK_TOLERANCE),
                 TTL_SECONDS,
                 *(argument for update in updates for argument in update[1:]),
             )
@@ -151,6 +152,10 @@ def _update(probe: Probe) -> _Update:
         raise ValueError("only a finished probe can be stored as a state")
     version = probe.standing.version if probe.standing else 0
     return _Update.of(probe.target, version, probe.finished_at, probe.encode())
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _key(target: str) -> str:

@@ -20,6 +20,8 @@ Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=r"^\
 """A word without separators, which an alert's label `tags` can be searched for."""
 ResultWarning = Literal["slow", "certificate"]
 
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far the time of a result may be in the future before it is not trusted."""
 RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
