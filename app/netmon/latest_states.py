@@ -37,7 +37,9 @@ return applied
 """
 _GET = """
 local found = {}
-for number, field in ipairs({'at', 'ordered', 'since', 'state'}) do found[number] = redis.call('HGET', KEYS[1], field) end
+for number, field in ipairs({'at', 'ordered', 'since', 'state'}) do
+    found[number] = redis.call('HGET', KEYS[1], field)
+end
 return found
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
