@@ -147,12 +147,13 @@ class Database:
         """The last finished probe of this target; None if there is none."""
         # A time in the future, by a clock that was set back since, comes after all others.
         query = f"""
-            ({_SELECT} WHERE target = %(target)s AND finished_at <= now() + %(tolerance)s
-             ORDER BY finished_at DESC LIMIT 1)
-            UNION ALL
-            ({_SELECT} WHERE target = %(target)s AND finished_at > now() + %(tolerance)s
-             ORDER BY finished_at DESC LIMIT 1)
-            LIMIT 1"""
+            SELECT * FROM (
+                ({_SELECT} WHERE target = %(target)s AND finished_at <= now() + %(tolerance)s
+                 ORDER BY finished_at DESC LIMIT 1)
+                UNION ALL
+                ({_SELECT} WHERE target = %(target)s AND finished_at > now() + %(tolerance)s
+                 ORDER BY finished_at DESC LIMIT 1)
+            ) AS found ORDER BY finished_at LIMIT 1"""  # noqa: S608 - the names are this code's own
         row = await deadline(self.one(query, {"target": target, "tolerance": CLOCK_TOLERANCE}), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
