@@ -5,7 +5,7 @@ of storing: a clock that is set back, or that differs between two machines, cann
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -13,7 +13,8 @@ from uuid import UUID
 
 from netmon.database import Connection, Row
 from netmon.models import Standing
-from netmon.periods import Interval, OpenPeriod, Period, observe, settle
+from netmon.periods import Interval, OpenPeriod, Period, observe
+from netmon.periods import settle as settle_period
 
 COLUMNS = ", ".join(f"standings.{name}" for name in Standing.model_fields)
 """The columns of a standing, for `standing_of`."""
@@ -105,11 +106,6 @@ class LockedStanding:
             overdue_at = max(self.standing.stored_at + overdue_after, self.now)
             self.opened = replace(self.opened, overdue_at=overdue_at)
 
-    def settle(self) -> None:
-        """Close the periods until now, so that the maintenance window of the target can be changed."""
-        self.change()
-        self._account(settle(self.opened, self.now, self.maintenance))
-
     def _account(self, accounted: tuple[Sequence[Period], OpenPeriod | None]) -> None:
         self.set_back = self.set_back or bool(self.opened and self.now < self.opened.started_at)
         periods, self.opened = accounted
@@ -121,9 +117,7 @@ class LockedStanding:
             "target": str(self.target),
             "latest": self.latest and str(self.latest),
             "generation": self.generation,
-            "observed_state": self.opened and self.opened.state,
-            "observed_from": self.opened and self.opened.started_at.isoformat(),
-            "overdue_at": self.opened and self.opened.overdue_at.isoformat(),
+            **_open_columns(self.opened),
         }
         return f"{json.dumps(columns)[:-1]}, {self.standing.model_dump_json()[1:]}"
 
@@ -149,17 +143,50 @@ async def write(connection: Connection, standings: Iterable[LockedStanding]) -> 
     for each in changed:
         if each.set_back:
             await _discard_future(connection, each)
-    closed = [
-        {"target": str(each.target), "state": state, "started_at": start.isoformat(), "ended_at": end.isoformat()}
-        for each in changed
-        for state, start, end in each.closed
+    await _write_periods(connection, [(each.target, period) for each in changed for period in each.closed])
+
+
+async def settle(connection: Connection, maintenance: Mapping[UUID, Interval | None]) -> None:
+    """Close the periods of targets until now, before their maintenance windows change.
+
+    Args:
+        connection: in the transaction of that change.
+        maintenance: the windows as they are before the change.
+    """
+    query = """
+        SELECT target, observed_state, observed_from, overdue_at, now() AS now FROM standings
+        WHERE target = ANY(%s) AND observed_state IS NOT NULL ORDER BY target FOR UPDATE"""
+    rows = await (await connection.execute(query.strip(), (list(maintenance),))).fetchall()
+    settled = {row["target"]: settle_period(opened_of(row), row["now"], maintenance[row["target"]]) for row in rows}
+    update = """
+        UPDATE standings SET version = standings.version + 1,
+            observed_state = new.observed_state, observed_from = new.observed_from, overdue_at = new.overdue_at
+        FROM jsonb_populate_recordset(NULL::standings, %s::jsonb) AS new
+        WHERE standings.target = new.target"""
+    opened = [{"target": str(target), **_open_columns(left)} for target, (_, left) in settled.items()]
+    await connection.execute(update.strip(), (json.dumps(opened),))
+    await _write_periods(connection, [(target, each) for target, (closed, _) in settled.items() for each in closed])
+
+
+def _open_columns(opened: OpenPeriod | None) -> dict[str, str | None]:
+    return {
+        "observed_state": opened.state if opened else None,
+        "observed_from": opened.started_at.isoformat() if opened else None,
+        "overdue_at": opened.overdue_at.isoformat() if opened else None,
+    }
+
+
+async def _write_periods(connection: Connection, periods: Iterable[tuple[UUID, Period]]) -> None:
+    rows = [
+        {"target": str(target), "state": state, "started_at": start.isoformat(), "ended_at": end.isoformat()}
+        for target, (state, start, end) in periods
     ]
-    if closed:
+    if rows:
         insert = """
             INSERT INTO periods (target, state, started_at, ended_at)
             SELECT target, state, started_at, ended_at FROM jsonb_populate_recordset(NULL::periods, %s::jsonb)
             ON CONFLICT (target, ended_at) DO NOTHING"""
-        await connection.execute(insert.strip(), (json.dumps(closed),))
+        await connection.execute(insert.strip(), (json.dumps(rows),))
 
 
 async def _discard_future(connection: Connection, locked: LockedStanding) -> None:

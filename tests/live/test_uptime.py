@@ -42,6 +42,26 @@ async def main(target, *results):
 asyncio.run(main(*sys.argv[1:]))
 """
 """Stores results of a target, each of a worker whose clock is ahead by some seconds."""
+SETTLE = """
+import asyncio, os, sys
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from netmon.database import Database
+from netmon.periods import Interval
+from netmon.settings import load
+from netmon.standings import settle
+
+async def main(target):
+    database = Database(load(os.environ).database_url, "test")
+    await database.prepare()
+    now = datetime.now(UTC)
+    window = Interval(now - timedelta(seconds=0.2), now + timedelta(hours=1))
+    async with database.transaction() as connection:
+        await settle(connection, {UUID(target): window})
+
+asyncio.run(main(sys.argv[1]))
+"""
+"""Settles the periods of a target whose maintenance window has begun a moment ago."""
 SPEC = {"kind": "http", "url": "http://app:3000/api/health/live"}
 DAYS = 100
 
@@ -135,6 +155,19 @@ def test_a_change_by_the_former_release_is_versioned_and_ends_observation(stack:
     [reset] = pipeline.sql(stack, query)
     assert reset["version"] > same["version"]
     assert (reset["generation"], reset["overdue"]) == (before["generation"] + 1, True)
+
+
+def test_periods_are_settled_before_a_maintenance_window_changes(stack: Stack, target: str) -> None:
+    stack.exec("worker", "python", "-c", SETTLE, target)
+    up, maintenance = rows(stack, target)
+    assert (up["state"], maintenance["state"]) == ("up", "maintenance")
+    assert up["ended_at"] == maintenance["started_at"]
+    [standing] = pipeline.sql(
+        stack,
+        f"SELECT latest, observed_state, observed_from FROM standings WHERE target = '{target}'",  # noqa: S608
+    )
+    assert (standing["observed_state"], standing["observed_from"]) == ("up", maintenance["ended_at"])
+    assert standing["latest"], "the order of results is not affected"
 
 
 def test_uptime_follows_states_pauses_and_resumption(stack: Stack) -> None:

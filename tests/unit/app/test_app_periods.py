@@ -66,9 +66,9 @@ class Monitor:
     def locked(self, now: datetime) -> LockedStanding:
         """The standing in the next transaction; before it, the maintenance window that is over was replaced."""
         while self.windows and self.windows[0].end <= now:
-            self._transact(self.windows[0].end).settle()
-            self._write()
-            self.windows.pop(0)
+            window = self.windows.pop(0)
+            closed, self.row.opened = settle(self.row.opened, window.end, window)
+            self.periods += closed
         return self._transact(now)
 
     def _transact(self, now: datetime) -> LockedStanding:
