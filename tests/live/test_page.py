@@ -25,10 +25,13 @@ INKED = """() => {
 """The number of colours in the plot: 1 if it is empty."""
 LINE = """() => {
   const canvas = document.querySelector("#plot canvas");
-  const context = document.createElement("canvas").getContext("2d");
+  // A copy, since reading the plot repeatedly causes a warning.
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext("2d", { willReadFrequently: true });
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
   const [red, green, blue] = context.fillStyle.match(/\\w\\w/g).map((each) => parseInt(each, 16));
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
   let first = canvas.width;
   for (let at = 0; at < data.length; at += 4)
     if (data[at] === red && data[at + 1] === green && data[at + 2] === blue)
