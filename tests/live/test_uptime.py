@@ -42,6 +42,40 @@ async def main(target, *results):
 asyncio.run(main(*sys.argv[1:]))
 """
 """Stores results of a target, each of a worker whose clock is ahead by some seconds."""
+LATEST = """
+import asyncio, os, sys
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+from netmon.database import Database
+from netmon.latest_states import KEY_PREFIX, LatestStates
+from netmon.models import Outcome, Probe
+from netmon.result_store import ResultStore
+from netmon.settings import load
+
+def finished(target, seconds):
+    now = datetime.now(UTC)
+    at = now + timedelta(seconds=float(seconds))
+    return Probe(id=uuid4(), url="http://a/", target=target, requested_at=now).finished(
+        Outcome(status="succeeded", finished_at=at, duration_ms=1))
+
+async def main(command, target, *seconds):
+    settings = load(os.environ)
+    latest, database = LatestStates(settings.redis_url), Database(settings.database_url, "test")
+    if command == "forget":
+        await latest.delete(target)
+    if command == "former":
+        probe = finished(target, seconds[0])
+        entry = {"at": round(probe.finished_at.timestamp() * 1e6), "state": probe.encode()}
+        await latest._redis.delete(f"{KEY_PREFIX}latest:{target}")
+        await latest._redis.hset(f"{KEY_PREFIX}latest:{target}", mapping=entry)
+    if command == "store":
+        await database.prepare()
+        for each in seconds:
+            print((await ResultStore(database).store(finished(target, each))).id, flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""Writes a state to Redis as the former release does, deletes it, or stores results of a URL."""
 SETTLE = """
 import asyncio, os, sys
 from datetime import UTC, datetime, timedelta
@@ -131,11 +165,25 @@ def test_states_of_a_clock_that_was_put_back_are_replaced(stack: Stack, target: 
     version = f"SELECT version, latest FROM standings WHERE target = '{target}'"  # noqa: S608
     [before] = pipeline.sql(stack, version)
     assert before["latest"] is None, "the former release does not know the column"
+    stack.exec("worker", "python", "-c", LATEST, "former", target, "3600")
     last = store(stack, target, "failed:0")
     [after] = pipeline.sql(stack, version)
     assert (after["latest"], after["version"] > before["version"]) == (last, True)
     until(lambda: get(stack, f"/targets/{target}")["latest"]["id"] == last, 8, "the result to be shown")
     assert get(stack, f"/targets/{target}")["standing"]["state"] == "down"
+
+
+def test_the_latest_result_of_a_url_is_not_one_from_the_future(stack: Stack) -> None:
+    key = f"http:{uuid4()}:80"
+
+    def latest() -> tuple[str, str]:
+        answer = requests.get(stack.url(f"/api/targets/{key}/latest"), timeout=10)
+        return (answer.json()["id"], answer.headers["X-Cache"]) if answer.ok else ("", "")
+
+    _, last = stack.exec("worker", "python", "-c", LATEST, "store", key, "3600", "-1").splitlines()[-2:]
+    until(lambda: latest() == (last, "hit"), 10, "the event to be applied")
+    stack.exec("worker", "python", "-c", LATEST, "forget", key)
+    assert latest() == (last, "miss"), "from the database"
 
 
 def test_a_change_by_the_former_release_is_versioned_and_ends_observation(stack: Stack, target: str) -> None:
