@@ -1,7 +1,8 @@
 """The status page and the list of targets with the maximum number of targets, while all of them are probed.
 
 The targets are inserted as the application would store them: each with a state, its latest results and a last result;
-those on the first page, which are down, with the rollups of a day. Requests are sent at a constant rate.
+the periods of 90 days, with an outage every three days; those on the first page, which are down, with the rollups of a
+day. Requests are sent at a constant rate.
 """
 
 from __future__ import annotations
@@ -43,13 +44,23 @@ FILL = """
         {interval}, 2, 0, 2, 3, true, now(), now(), now() + random() * {interval} * interval '1 s'
     FROM generate_series(1, {count}) AS number;
 
-    INSERT INTO standings (target, state, since, recent)
-    SELECT id, CASE spec ->> 'url' WHEN '{refused}' THEN 'down' ELSE 'up' END, now() - interval '1 day' * random(), (
+    INSERT INTO standings (target, state, since, recent, observed_state, observed_from, overdue_at)
+    SELECT id, state, since, recent, state, now() - interval '1 hour', now() + interval '10 min'
+    FROM targets, LATERAL (SELECT
+        CASE spec ->> 'url' WHEN '{refused}' THEN 'down' ELSE 'up' END AS state,
+        now() - interval '1 day' * random() AS since, (
         SELECT jsonb_agg(jsonb_build_array(
             extract(epoch FROM now()) - {interval} * (40.5 - point), 30 + 20 * random(),
             CASE spec ->> 'url' WHEN '{refused}' THEN 'bad' ELSE 'good' END))
-        FROM generate_series(1, 40) AS point)
-    FROM targets;
+        FROM generate_series(1, 40) AS point) AS recent
+    ) AS made;
+
+    INSERT INTO periods (target, state, started_at, ended_at)
+    SELECT id, state, now() - interval '90 d' + number * interval '71 h' + since,
+        now() - interval '90 d' + number * interval '71 h' + until
+    FROM generate_series(0, 29) AS number, targets, (VALUES
+        ('up', interval '0', interval '70 h 50 min'), ('down', interval '70 h 50 min', interval '71 h')
+    ) AS states (state, since, until);
 
     INSERT INTO probes (id, target, url, status, requested_at, finished_at, duration_ms, http_status)
     SELECT gen_random_uuid(), id::text, spec ->> 'url', 'succeeded', finished_at, finished_at, 40, 200
@@ -99,7 +110,7 @@ def fill(stack: Stack, url: str) -> None:
     refused = f"{url.rpartition(':')[0]}:1/"
     statements = FILL.format(url=url, refused=refused, each=TARGETS // DOWN, interval=INTERVAL, count=TARGETS)
     pipeline.execute(stack, statements)
-    for statement in ("VACUUM (ANALYZE) targets, standings, probes, rollups", "CHECKPOINT"):
+    for statement in ("VACUUM (ANALYZE) targets, standings, probes, rollups, periods", "CHECKPOINT"):
         pipeline.execute(stack, statement)
 
 

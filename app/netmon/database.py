@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from netmon import migrations, tracing
-from netmon.models import Probe
+from netmon.models import CLOCK_TOLERANCE, Probe
 from netmon.states import SHOWN_STATE, STALE_SECONDS
 from netmon.supervision import Backoff, deadline, describe
 
@@ -145,8 +145,16 @@ class Database:
 
     async def latest(self, target: str) -> Probe | None:
         """The last finished probe of this target; None if there is none."""
-        query = f"{_SELECT} WHERE target = %s AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
-        row = await deadline(self.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
+        # A time in the future, by a clock that was set back since, comes after all others.
+        query = f"""
+            SELECT * FROM (
+                ({_SELECT} WHERE target = %(target)s AND finished_at <= now() + %(tolerance)s
+                 ORDER BY finished_at DESC LIMIT 1)
+                UNION ALL
+                ({_SELECT} WHERE target = %(target)s AND finished_at > now() + %(tolerance)s
+                 ORDER BY finished_at DESC LIMIT 1)
+            ) AS found ORDER BY finished_at LIMIT 1"""  # noqa: S608 - the names are this code's own
+        row = await deadline(self.one(query, {"target": target, "tolerance": CLOCK_TOLERANCE}), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
     async def backlog(self) -> Backlog:

@@ -1,14 +1,15 @@
 """Incidents, statistics and series of targets, from rollups where their resolution is sufficient."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 from netmon import histograms
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
-from netmon.models import Incident, Series, Statistics
+from netmon.history import Series, Statistics
+from netmon.models import Incident
 from netmon.supervision import deadline
+from netmon.uptime_store import UptimeStore
 
 Window = Literal["1h", "24h"]
 Span = Literal["1h", "6h", "24h", "7d", "30d"]
@@ -40,6 +41,7 @@ class HistoryStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._uptimes = UptimeStore(database)
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The incidents of a target, or of all targets, newest first."""
@@ -55,14 +57,6 @@ class HistoryStore:
         row = await self._one("SELECT count(*) AS number FROM incidents WHERE ended_at IS NULL", {})
         return int(row["number"]) if row else 0
 
-    async def uptimes(self, targets: Sequence[UUID], window: Window) -> dict[UUID, float]:
-        """The uptimes of targets within the window that ends now, in percent; a target without results has none."""
-        query = """
-            SELECT target, sum(results) AS results, sum(failed) AS failed FROM rollups
-            WHERE target = ANY(%(targets)s) AND at > now() - %(window)s GROUP BY target"""
-        rows = await self._all(query, {"targets": list(targets), "window": WINDOWS[window]})
-        return {row["target"]: _uptime_percent(row["results"], row["failed"]) for row in rows}
-
     async def statistics(self, target: UUID, window: Window) -> Statistics | None:
         """Statistics of a target within the window that ends now; None if there is no such target."""
         # Each bucket is summed by its index: unnesting the arrays takes about four times as long.
@@ -74,13 +68,13 @@ class HistoryStore:
         row = await self._one(query, {"target": target, "window": WINDOWS[window]})
         if row is None:
             return None
-        results, failed = int(row["results"] or 0), int(row["failed"] or 0)
+        uptimes = await self._uptimes.percents([target], WINDOWS[window])
         counts = [int(count or 0) for count in row["latency"]]
         return Statistics(
             window=window,
-            results=results,
-            failed=failed,
-            uptime_percent=_uptime_percent(results, failed) if results else None,
+            results=int(row["results"] or 0),
+            failed=int(row["failed"] or 0),
+            uptime_percent=uptimes.get(target),
             p50_ms=histograms.percentile(counts, 0.5),
             p95_ms=histograms.percentile(counts, 0.95),
             p99_ms=histograms.percentile(counts, 0.99),
@@ -91,17 +85,21 @@ class HistoryStore:
 
         Points are single results for spans of up to six hours with at most MAX_POINTS results, otherwise aggregates.
         """
-        if await self._one("SELECT 1 FROM targets WHERE id = %(target)s", {"target": target}) is None:
+        query = "SELECT extract(epoch FROM now())::float8 AS now FROM targets WHERE id = %(target)s"
+        row = await self._one(query, {"target": target})
+        if row is None:
             return None
         if span not in ("1h", "6h"):
-            return await self._from_rollups(target, span)
-        return await self._from_single_results(target, span) or await self._from_results(target, span)
+            series = await self._from_rollups(target, span)
+        else:
+            series = await self._from_single_results(target, span) or await self._from_results(target, span)
+        return series.model_copy(update={"start": row["now"] - SPANS[span].total_seconds(), "end": row["now"]})
 
     async def _from_single_results(self, target: UUID, span: Span) -> Series | None:
         """None if there are more than MAX_POINTS results."""
         query = f"""
             SELECT extract(epoch FROM finished_at)::float8 AS at, duration_ms, status FROM probes
-            WHERE target = %(target)s AND finished_at > now() - %(span)s
+            WHERE target = %(target)s AND finished_at BETWEEN now() - %(span)s AND now()
             ORDER BY finished_at DESC LIMIT {MAX_POINTS + 1}"""  # noqa: S608 - a number
         rows = await self._all(query, {"target": str(target), "span": SPANS[span]})
         if len(rows) > MAX_POINTS:
@@ -124,7 +122,7 @@ class HistoryStore:
                 count(*) AS results, count(*) FILTER (WHERE status = 'failed') AS failed,
                 percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms)
                     FILTER (WHERE status = 'succeeded') AS percentiles
-            FROM probes WHERE target = %(target)s AND finished_at > now() - %(span)s
+            FROM probes WHERE target = %(target)s AND finished_at BETWEEN now() - %(span)s AND now()
             GROUP BY 1 ORDER BY 1"""
         rows = await self._all(query, {"target": str(target), "span": SPANS[span], "step": STEPS[span]})
         percentiles = [row["percentiles"] or (None, None) for row in rows]
@@ -160,10 +158,6 @@ class HistoryStore:
 
     async def _all(self, query: str, parameters: Row) -> list[Row]:
         return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
-
-
-def _uptime_percent(results: int, failed: int) -> float:
-    return round(100 * (int(results) - int(failed)) / int(results), 3)
 
 
 def _filled(row: Row) -> list[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from opentelemetry.trace import Span, SpanKind, get_current_span
 from redis.asyncio import Redis
@@ -10,30 +10,38 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from netmon import tracing
-from netmon.models import Probe, Standing
+from netmon.models import CLOCK_TOLERANCE, Probe, Standing
 
 KEY_PREFIX = "netmon:"
 """Prefix of all keys of the application, whose Redis account has no access to other keys."""
 TTL_SECONDS = 2 * 24 * 3600
 """Time to live of a state without a new event: twice the longest interval. PostgreSQL keeps it for longer."""
 
-# Compares and sets atomically, since events of a target can arrive late, repeatedly, or in two workers.
+# Compares and sets atomically, since events of a target can arrive late, repeatedly, or in two workers. A time in the
+# future, by a clock that was set back since, is replaced by any other.
 _PUT = """
 local applied = {}
 for number, key in ipairs(KEYS) do
-    local at, state = ARGV[2 * number], ARGV[2 * number + 1]
-    local known = redis.call('HGET', key, 'at')
-    if known and tonumber(known) >= tonumber(at) then
+    local at, ordered, since, state = unpack(ARGV, 4 * number - 1, 4 * number + 2)
+    local known = tonumber(redis.call('HGET', key, 'at'))
+    local future = known and known > tonumber(ARGV[1]) and redis.call('HGET', key, 'ordered') ~= 'version'
+    if known and known >= tonumber(at) and not future then
         applied[number] = 0
     else
-        redis.call('HSET', key, 'at', at, 'state', state)
-        redis.call('EXPIRE', key, ARGV[1])
+        redis.call('HSET', key, 'at', at, 'ordered', ordered, 'since', since, 'state', state)
+        redis.call('EXPIRE', key, ARGV[2])
         applied[number] = 1
     end
 end
 return applied
 """
-_GET = "return {redis.call('HGET', KEYS[1], 'at'), redis.call('HGET', KEYS[1], 'state')}"
+_GET = """
+local found = {}
+for number, field in ipairs({'at', 'ordered', 'since', 'state'}) do
+    found[number] = redis.call('HGET', KEYS[1], field)
+end
+return found
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -50,11 +58,24 @@ def connect(url: str) -> Redis:
 
 
 class _Update(NamedTuple):
-    """A state of a target as of a time; an empty state means that it has had no result since then."""
+    """A state of a target; an empty one means that the target has had no result since `since`.
+
+    States of a monitored target are ordered by the version of their standing. Those of a URL, which has no standing,
+    and those from a release without versions, are ordered by time. Both numbers are microseconds, so that each is
+    higher than earlier ones of the other kind (`netmon.standings.next_version`), and the former release can compare
+    them.
+    """
 
     target: str
-    at: datetime
+    at: int
+    ordered: Literal["version", "time"]
+    since: int
     state: bytes
+
+    @classmethod
+    def of(cls, target: str, version: int, since: datetime, state: bytes) -> Self:
+        moment = _microseconds(since)
+        return cls(target, version or moment, "version" if version else "time", moment, state)
 
 
 class LatestStates:
@@ -67,7 +88,7 @@ class LatestStates:
         """Store finished probes as the states of their targets, in order, unless a later one is stored.
 
         Args:
-            probes: finished probes; several of one target must be in chronological order.
+            probes: finished probes; several of one target must be in their order.
             spans: the spans that the write is traced under; the current one by default.
 
         Returns:
@@ -75,9 +96,13 @@ class LatestStates:
         """
         return await self._put([_update(probe) for probe in probes], spans)
 
-    async def put_unknown(self, target: str, since: datetime) -> bool:
-        """Store that a target has had no result since then, unless one is stored; returns whether it was applied."""
-        [applied] = await self._put([_Update(target, since, b"")])
+    async def put_unknown(self, target: str, standing: Standing) -> bool:
+        """Store that a target has had no result since its standing was reset, unless a later state is stored.
+
+        Returns:
+            Whether it was applied.
+        """
+        [applied] = await self._put([_Update.of(target, standing.version, standing.since, b"")])
         return applied
 
     async def get(self, target: str) -> Probe | None:
@@ -87,10 +112,14 @@ class LatestStates:
 
     async def get_state(self, target: str) -> Probe | Standing | None:
         """The state of a target: a standing if it has had no result, None if no state is stored."""
-        at, state = await self._redis.eval(_GET, 1, _key(target))
+        at, ordered, since, state = await self._redis.eval(_GET, 1, _key(target))
         if at is None:
             return None
-        return Probe.decode(state) if state else Standing(since=_EPOCH + int(at) * _MICROSECOND)
+        if state:
+            return Probe.decode(state)
+        # The former release stores no `since`, which is its `at`.
+        moment = _EPOCH + int(since or at) * _MICROSECOND
+        return Standing(since=moment, version=int(at) if ordered == b"version" else 0)
 
     async def delete(self, target: str) -> None:
         """Delete the state of a target."""
@@ -113,8 +142,9 @@ class LatestStates:
                 _PUT,
                 len(updates),
                 *(_key(update.target) for update in updates),
+                _microseconds(datetime.now(UTC) + CLOCK_TOLERANCE),
                 TTL_SECONDS,
-                *(argument for update in updates for argument in (_microseconds(update.at), update.state)),
+                *(argument for update in updates for argument in update[1:]),
             )
         return [bool(each) for each in applied]
 
@@ -122,7 +152,8 @@ class LatestStates:
 def _update(probe: Probe) -> _Update:
     if probe.finished_at is None:
         raise ValueError("only a finished probe can be stored as a state")
-    return _Update(probe.target, probe.finished_at, probe.encode())
+    version = probe.standing.version if probe.standing else 0
+    return _Update.of(probe.target, version, probe.finished_at, probe.encode())
 
 
 def _microseconds(at: datetime) -> int:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from netmon.specs import Kind, Spec
-from netmon.states import STALE_SECONDS, WINDOW_LIMIT, ShownState, State, Verdict
+from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict, overdue_after
 
 Status = Literal["queued", "succeeded", "failed"]
 Severity = Literal["critical", "warning", "none"]
@@ -20,7 +20,8 @@ Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=r"^\
 """A word without separators, which an alert's label `tags` can be searched for."""
 ResultWarning = Literal["slow", "certificate"]
 
-STALE = timedelta(seconds=STALE_SECONDS)
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far the time of a result may be in the future before it is not trusted."""
 RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
@@ -64,6 +65,10 @@ class Standing(BaseModel):
     recent: list[Point] = Field(default_factory=list)
     succeeded_at: AwareDatetime | None = None
     """The time of the last successful result; None if there was none since the standing was reset."""
+    stored_at: AwareDatetime | None = None
+    """The time of the last change, by the clock of the database: of the last result, or of the reset."""
+    version: int = 0
+    """Grows with each change: the order of a target's results and events; 0 from a release without versions."""
 
 
 class Probe(BaseModel):
@@ -131,10 +136,12 @@ class Plan(BaseModel):
 class Job(Probe):
     """A request for a probe, in the work queue: the probe and its plan.
 
-    It extends the probe by one field, so that workers of an earlier release can read it.
+    It extends the probe by fields, so that workers of an earlier release can read it.
     """
 
     plan: Plan
+    generation: int | None = None
+    """That of the target's standing (`netmon.standings`); None for a URL, and in a job of an earlier release."""
 
     @model_validator(mode="before")
     @classmethod
@@ -145,7 +152,7 @@ class Job(Probe):
         return data
 
     @classmethod
-    def of(cls, plan: Plan, target: str, trace_id: str | None = None) -> Self:
+    def of(cls, plan: Plan, target: str, trace_id: str | None = None, generation: int | None = None) -> Self:
         """Create a job that is requested now."""
         return cls(
             id=uuid4(),
@@ -155,6 +162,7 @@ class Job(Probe):
             requested_at=datetime.now(UTC),
             trace_id=trace_id,
             plan=plan,
+            generation=generation,
         )
 
     @property
@@ -216,8 +224,8 @@ class Target(TargetSettings):
 
     def is_stale(self, stored_at: datetime) -> bool:
         """Whether the results are overdue, if the last one was stored then; in SQL, `netmon.states.IS_STALE`."""
-        attempts = timedelta(seconds=self.timeout_seconds * (self.retries + 1))
-        return self.enabled and datetime.now(UTC) - stored_at > self.interval + attempts + STALE
+        after = overdue_after(self.interval_seconds, self.timeout_seconds, self.retries)
+        return self.enabled and datetime.now(UTC) - stored_at > after
 
     def masked(self) -> Self:
         """This target without credentials."""
@@ -284,6 +292,8 @@ class StateChange(BaseModel):
     previous: State
     state: State
     at: AwareDatetime
+    version: int = 0
+    """That of the resulting standing; 0 from a release without versions, and if the target was deleted."""
     probe: UUID | None = None
     cause: str | None = None
     detail: str | None = None
@@ -306,38 +316,3 @@ class Incident(BaseModel):
     ended_at: AwareDatetime | None
     cause: str
     detail: str | None
-
-
-class Statistics(BaseModel):
-    """Statistics of the results within a window, from rollups: whole periods of five minutes, with the current one."""
-
-    model_config = ConfigDict(frozen=True)
-
-    window: Literal["1h", "24h"]
-    results: int
-    failed: int
-    uptime_percent: float | None
-    """The share of results that did not fail; None without results."""
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    """Percentiles of the durations of successful results, with an error of at most 6 %."""
-
-
-class Series(BaseModel):
-    """Durations over a span of time, for a plot: columns of equal length, oldest first.
-
-    A point is a single result, or an aggregate of the results in `step_seconds`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    span: Literal["1h", "6h", "24h", "7d", "30d"]
-    step_seconds: int
-    """0: single results."""
-    at: list[float]
-    """Seconds since 1970."""
-    p50_ms: list[float | None]
-    p95_ms: list[float | None]
-    failed: list[int]
-    results: list[int]

@@ -1,7 +1,7 @@
-"""Stores results together with everything derived from them, in one transaction: states, rollups, incidents, events.
+"""Stores results together with everything derived from them: states, periods, rollups, incidents, events.
 
-Exactly once: a probe that is finished again, because its job was redelivered, changes nothing. A result and its events
-in the outbox are stored together or not at all.
+Exactly once: a probe that is finished again, because its job was redelivered, changes nothing. A result and
+what is derived from it are stored in one transaction. The order of results is that of storing.
 
 Results that arrive within a few milliseconds, or while a transaction is in progress, share the next transaction. Rows
 are locked in a fixed order to avoid deadlocks between workers.
@@ -11,17 +11,18 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
 from psycopg import AsyncCursor
 
-from netmon import histograms, outbox, tracing
+from netmon import histograms, outbox, standings, tracing
 from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, probes_by_id
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
-from netmon.states import next_state
+from netmon.standings import LockedStanding
+from netmon.states import next_state, overdue_after
 from netmon.supervision import deadline
 
 TIMEOUT_SECONDS = 4.0
@@ -46,6 +47,8 @@ class PendingResult:
     """The trace context of the probe, as message headers."""
     stored: "asyncio.Future[Probe]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """The stored probe, once the transaction is committed."""
+    generation: int | None = None
+    """That of its job (`netmon.models.Job`)."""
 
 
 class ResultStore:
@@ -56,13 +59,17 @@ class ResultStore:
         self._pending: list[PendingResult] = []
         self._turn = asyncio.Lock()
 
-    async def store(self, probe: Probe) -> Probe:
+    async def store(self, probe: Probe, generation: int | None = None) -> Probe:
         """Store a finished probe, and return it as stored: with its standing, or the first result if there was one.
+
+        Args:
+            probe: the finished probe.
+            generation: that of its job.
 
         Raises:
             psycopg.OperationalError, TimeoutError: the database is unavailable; as far as is known, nothing is stored.
         """
-        result = PendingResult(probe)
+        result = PendingResult(probe, generation=generation)
         self._pending.append(result)
         async with self._turn:
             if not result.stored.done():
@@ -111,11 +118,12 @@ async def _store(database: Database, results: Sequence[PendingResult]) -> dict[U
         finishing = await _finish(connection, [result.probe for result in by_id.values()])
         locking = await _lock_targets(connection, {result.probe.target for result in by_id.values()})
         first = {row["id"] async for row in finishing}
-        transaction = _Transaction({str(row["id"]): _LockedTarget.of(row) async for row in locking})
+        transaction = _Transaction({str(row["target"]): _LockedTarget.of(row) async for row in locking})
         repeated = by_id.keys() - first
         probes = {probe.id: probe for probe in await probes_by_id(connection, repeated)} if repeated else {}
-        for result in sorted((by_id[each] for each in first), key=lambda each: _finished_at(each.probe)):
-            probes[result.probe.id] = transaction.add(result)
+        for result in by_id.values():
+            if result.probe.id in first:
+                probes[result.probe.id] = transaction.add(result)
         await transaction.write(connection)
     return probes
 
@@ -135,37 +143,65 @@ async def _finish(connection: Connection, probes: Iterable[Probe]) -> AsyncCurso
 class _LockedTarget:
     """The columns of a monitored target that its results depend on, with its standing locked."""
 
-    id: UUID
     name: str
     enabled: bool
     failures: int
     window: int
-    standing: Standing
+    overdue_after: timedelta
+    locked: LockedStanding
 
     @classmethod
     def of(cls, row: Row) -> Self:
         """From a row of `_lock_targets`."""
-        standing = Standing(**{name: row[name] for name in Standing.model_fields})
-        return cls(row["id"], row["name"], row["enabled"], row["failures"], row["window"], standing)
+        overdue = overdue_after(row["interval_seconds"], row["timeout_seconds"], row["retries"])
+        return cls(row["name"], row["enabled"], row["failures"], row["window"], overdue, LockedStanding.of(row))
 
-    def accepts(self, probe: Probe) -> bool:
+    @property
+    def id(self) -> UUID:
+        """The id of the target."""
+        return self.locked.target
+
+    @property
+    def standing(self) -> Standing:
+        """The current standing."""
+        return self.locked.standing
+
+    def add(self, result: PendingResult) -> None:
+        """Update the standing with a result."""
+        self.locked.latest = result.probe.id
+        if self._accepts(result):
+            self._apply(result.probe)
+        else:
+            self.locked.change(stored_at=self.locked.now)
+
+    def _accepts(self, result: PendingResult) -> bool:
         """Whether a result may change the state.
 
         Not if the target is paused, or its standing was reset after the probe was requested.
         """
-        reset_since = self.standing.state == "unknown" and probe.requested_at < self.standing.since
+        if result.generation is None:  # the job of an earlier release
+            reset_since = self.standing.state == "unknown" and result.probe.requested_at < self.standing.since
+        else:
+            reset_since = result.generation != self.locked.generation
         return self.enabled and not reset_since
 
-    def apply(self, probe: Probe) -> None:
-        """Update the standing with a result."""
-        before, at = self.standing, _finished_at(probe)
+    def _apply(self, probe: Probe) -> None:
+        before, at = self.standing, self.time_of(probe)
         recent = [*before.recent, Point(round(at.timestamp(), 3), probe.duration_ms or 0, probe.verdict)]
         recent = recent[-RECENT_RESULTS:]
         state = next_state(before.state, [point.verdict for point in recent], self.failures, self.window)
-        since = before.since if state == before.state else at
-        succeeded_at = before.succeeded_at if probe.verdict == "bad" else at
-        # Already valid.
-        self.standing = Standing.model_construct(state=state, since=since, recent=recent, succeeded_at=succeeded_at)
+        self.locked.change(
+            stored_at=self.locked.now,
+            state=state,
+            since=before.since if state == before.state else min(max(at, before.since), self.locked.now),
+            recent=recent,
+            succeeded_at=before.succeeded_at if probe.verdict == "bad" else at,
+        )
+        self.locked.observe(self.locked.now + self.overdue_after)
+
+    def time_of(self, probe: Probe) -> datetime:
+        """When a probe was finished: by the clock of its worker, but not after the time of storing."""
+        return min(_finished_at(probe), self.locked.now)
 
 
 async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCursor[Row]:
@@ -173,10 +209,11 @@ async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCur
 
     Other keys are those of URLs that were probed once, and of deleted targets.
     """
-    query = """
-        SELECT targets.id, targets.name, enabled, failures, "window", state, since, recent, succeeded_at
+    query = f"""
+        SELECT {standings.LOCKED_COLUMNS},
+            name, enabled, failures, "window", interval_seconds, timeout_seconds, retries
         FROM standings JOIN targets ON targets.id = standings.target
-        WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""
+        WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""  # noqa: S608 - names of this code
     return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))
 
 
@@ -212,9 +249,8 @@ class _Transaction:
             self._publish(RESULTS, probe, probe.target, result.carrier)
             return probe
         before = target.standing.state
-        if target.accepts(probe):
-            target.apply(probe)
-        self._count(target.id, probe)
+        target.add(result)
+        self._count(target.id, target.time_of(probe), probe)
         probe = probe.model_copy(update={"standing": target.standing})
         self._publish(RESULTS, probe, probe.target, result.carrier)
         if target.standing.state != before:
@@ -224,6 +260,7 @@ class _Transaction:
                 previous=before,
                 state=target.standing.state,
                 at=target.standing.since,
+                version=target.standing.version,
                 probe=probe.id,
                 cause=probe.error or probe.warning,
                 detail=probe.detail,
@@ -232,8 +269,7 @@ class _Transaction:
             self._publish(STATES, change, probe.target, result.carrier)
         return probe
 
-    def _count(self, target: UUID, probe: Probe) -> None:
-        at = _finished_at(probe)
+    def _count(self, target: UUID, at: datetime, probe: Probe) -> None:
         begins = datetime.fromtimestamp(at.timestamp() // ROLLUP_SECONDS * ROLLUP_SECONDS, at.tzinfo)
         rollup = self._rollups.setdefault((target, begins), _Rollup())
         rollup.results += 1
@@ -248,25 +284,13 @@ class _Transaction:
     async def write(self, connection: Connection) -> None:
         """Write standings, rollups, incidents and events."""
         if self._rollups:
-            await self._write_standings(connection)
+            changed = {target for target, _ in self._rollups}
+            await standings.write(connection, (each.locked for each in self._targets.values() if each.id in changed))
             await self._write_rollups(connection)
         for change in self._changes:
             await _record_incident(connection, change)
         if self._events:
             await outbox.put(connection, self._events)
-
-    async def _write_standings(self, connection: Connection) -> None:
-        query = """
-            UPDATE standings
-            SET state = new.state, since = new.since, recent = new.recent, succeeded_at = new.succeeded_at,
-                stored_at = now()
-            FROM jsonb_to_recordset(%s::jsonb)
-                AS new (target uuid, state text, since timestamptz, recent jsonb, succeeded_at timestamptz)
-            WHERE standings.target = new.target"""
-        standings = ",".join(
-            f'{{"target":"{target.id}",{target.standing.model_dump_json()[1:]}' for target in self._targets.values()
-        )
-        await connection.execute(query.strip(), (f"[{standings}]",))
 
     async def _write_rollups(self, connection: Connection) -> None:
         """Add the results to their rollups."""

@@ -29,7 +29,8 @@ CLOCK_CHECK_SECONDS = 10.0
 MIN_SLEEP_SECONDS = 0.05
 """The minimum sleep: targets that are due but were not claimed are locked by another scheduler."""
 LOST_AFTER = timedelta(minutes=10)
-"""A queued probe counts as running until this age, then as lost: six attempts of 60 s take less."""
+"""A queued probe counts as running until this age, then as lost: six attempts of 60 s take less. One that was requested
+as far in the future, by a clock that was set back since, counts as lost too."""
 
 log = logger(__name__)
 
@@ -103,7 +104,7 @@ class Scheduler:
             log.warning("target cannot be probed", target=str(target["id"]), reason=describe(error))
             return None
         with tracing.span("schedule", carrier={}):
-            job = Job.of(plan, str(target["id"]), tracing.ids().get("trace_id"))
+            job = Job.of(plan, str(target["id"]), tracing.ids().get("trace_id"), target["generation"])
             await self._jobs.publish(job)
         return job.probe
 
@@ -122,12 +123,14 @@ async def _claim(connection: Connection) -> list[Row]:
         SELECT id, {", ".join(Plan.model_fields)}, interval_seconds, now() AS now,
             EXISTS (
                 SELECT FROM probes
-                WHERE probes.target = targets.id::text AND status = 'queued' AND requested_at > now() - %s
-            ) AS is_running
+                WHERE probes.target = targets.id::text AND status = 'queued'
+                    AND requested_at BETWEEN now() - %(lost)s AND now() + %(lost)s
+            ) AS is_running,
+            (SELECT generation FROM standings WHERE standings.target = targets.id) AS generation
         FROM targets
         WHERE enabled AND due_at <= now()
-        ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - the names are this code's own
-    return await (await connection.execute(query.strip(), (LOST_AFTER, BATCH_SIZE))).fetchall()
+        ORDER BY due_at LIMIT %(batch)s FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - the names are this code's own
+    return await (await connection.execute(query.strip(), {"lost": LOST_AFTER, "batch": BATCH_SIZE})).fetchall()
 
 
 async def _follow_clock(connection: Connection) -> None:

@@ -6,6 +6,7 @@ a row are good. This prevents flapping.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Literal
 
 State = Literal["unknown", "up", "degraded", "down"]
@@ -27,6 +28,11 @@ IS_STALE = f"""
 """SQL: whether the last result of a target is older than its interval and the time that its attempts may take."""
 SHOWN_STATE = f"CASE WHEN NOT enabled THEN 'paused' WHEN {IS_STALE} THEN 'stale' ELSE state END"
 """SQL: the shown state of a target."""
+
+
+def overdue_after(interval_seconds: float, timeout_seconds: float, retries: int) -> timedelta:
+    """The time after a result at which the next one is overdue; in SQL, `IS_STALE`."""
+    return timedelta(seconds=interval_seconds + timeout_seconds * (retries + 1) + STALE_SECONDS)
 
 
 def next_state(state: State, verdicts: Sequence[Verdict], failures: int, window: int) -> State:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from netmon import standings
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Target, TargetView
 from netmon.states import IS_STALE, SHOWN_STATE, URGENCY, ShownState
 from netmon.supervision import deadline
-from netmon.target_store import RESULT_COLUMNS, snapshot
+from netmon.target_store import LAST_RESULT, snapshot
 
 DEFAULT_PAGE_SIZE = 100
 """Targets on a page of the API."""
@@ -47,6 +48,14 @@ class TargetLists:
             WHERE ({_BY_NAME}) > (lower(%(after)s), %(after)s) AND {_condition(chosen)}
             ORDER BY {_BY_NAME} LIMIT %(limit)s"""
         return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit})
+
+    async def columns_by_name(self, columns: str, chosen: TargetFilter, after: str, limit: int) -> list[Row]:
+        """Columns of the targets whose names follow `after` and of their standings, by name."""
+        query = f"""
+            SELECT {columns} FROM {_TARGETS}
+            WHERE ({_BY_NAME}) > (lower(%(after)s), %(after)s) AND {_condition(chosen)}
+            ORDER BY {_BY_NAME} LIMIT %(limit)s"""  # noqa: S608 - the names are this code's own
+        return await self._all(query, {**_parameters(chosen), "after": after, "limit": limit})
 
     async def by_urgency(
         self, chosen: TargetFilter, counts: Mapping[ShownState, int], offset: int, limit: int
@@ -89,11 +98,8 @@ class TargetLists:
             WITH chosen AS (
                 SELECT id, row_number() OVER () AS number
                 FROM (SELECT id FROM {_TARGETS} {page}) AS ordered)
-            SELECT {_COLUMNS}, state, since, recent, succeeded_at, stored_at, to_jsonb(last) AS latest
-            FROM chosen JOIN targets USING (id) JOIN standings ON target = id LEFT JOIN LATERAL (
-                SELECT {RESULT_COLUMNS} FROM probes
-                WHERE probes.target = targets.id::text AND finished_at IS NOT NULL
-                ORDER BY finished_at DESC LIMIT 1) AS last ON true
+            SELECT {_COLUMNS}, {standings.COLUMNS}, to_jsonb(last) AS latest
+            FROM chosen JOIN targets USING (id) JOIN standings ON target = id LEFT JOIN {LAST_RESULT}
             ORDER BY number"""  # noqa: S608 - the names are this code's own
         return [_view(row) for row in await self._all(query, parameters)]
 

@@ -17,13 +17,16 @@ from redis import RedisError
 from netmon import metrics, tracing
 from netmon.cache import Cached, CacheStatus, SharedCache
 from netmon.database import Database
-from netmon.history_store import HistoryStore, Span, Window
+from netmon.history import Series, Statistics
+from netmon.history_store import WINDOWS, HistoryStore, Span, Window
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
-from netmon.models import Incident, Overview, Probe, Series, Standing, Statistics, Target, TargetPage, TargetView
+from netmon.models import Incident, Overview, Probe, Standing, Target, TargetPage, TargetView
 from netmon.supervision import describe
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_store import Snapshot, TargetChange, TargetStore
+from netmon.uptime import NamedUptime, TargetUptime
+from netmon.uptime_store import UptimeStore
 
 LIST_MAX_AGE_SECONDS = 2
 """Maximum age of the first page of a list: states change all the time, and a client that polls does so less often."""
@@ -57,6 +60,7 @@ class TargetReader:
         self._store = TargetStore(database)
         self._lists = TargetLists(database)
         self._history = HistoryStore(database)
+        self._uptime = UptimeStore(database)
         self._latest = latest
         self._cache = cache
 
@@ -139,6 +143,26 @@ class TargetReader:
             raise UnknownTargetError(target)
         return _counted("statistics", Cached(Statistics.model_validate_json(content), status))
 
+    async def uptime(self, target: UUID) -> Cached[TargetUptime]:
+        """The uptime of a target, at most STATISTICS_MAX_AGE_SECONDS old.
+
+        Raises:
+            UnknownTargetError: there is no such target.
+        """
+
+        async def load() -> bytes | None:
+            loaded = await self._uptime.target(target)
+            return loaded.model_dump_json().encode() if loaded else None
+
+        content, status = await self._cache.get(_uptime_key(target), STATISTICS_MAX_AGE_SECONDS, load)
+        if content is None:
+            raise UnknownTargetError(target)
+        return _counted("uptime", Cached(TargetUptime.model_validate_json(content), status))
+
+    async def uptimes(self, chosen: TargetFilter, period: str, after: str, limit: int) -> list[NamedUptime]:
+        """The uptime of up to `limit` targets within a period, by name: those whose names follow `after`."""
+        return await self._uptime.page(chosen, period, after, limit)
+
     async def series(self, target: UUID, span: Span) -> Series:
         """Durations and failures over the span that ends now, at most STATISTICS_MAX_AGE_SECONDS old.
 
@@ -167,9 +191,9 @@ class TargetReader:
         """Invalidate a target and the lists after a change, and its state if it was reset."""
         target = change.target.id
         await self._cache.invalidate(*_LISTS, *_target_keys(target))
-        if change.reset_at:
+        if change.reset:
             try:
-                await self._latest.put_unknown(str(target), change.reset_at)
+                await self._latest.put_unknown(str(target), change.reset)
             except (RedisError, OSError) as error:
                 log.warning("cache invalidation failed", target=str(target), reason=describe(error))
 
@@ -177,7 +201,7 @@ class TargetReader:
         """Invalidate everything of a target after it was deleted."""
         statistics = [_statistics_key(target, window) for window in get_args(Window)]
         series = [_series_key(target, span) for span in get_args(Span)]
-        await self._cache.invalidate(*_LISTS, *_target_keys(target), *statistics, *series)
+        await self._cache.invalidate(*_LISTS, *_target_keys(target), *statistics, *series, _uptime_key(target))
         try:
             await self._latest.delete(str(target))
         except (RedisError, OSError) as error:
@@ -200,7 +224,7 @@ class TargetReader:
         )
 
     async def _uptimes(self, targets: Sequence[TargetView]) -> dict[UUID, float]:
-        return await self._history.uptimes([target.id for target in targets], "24h")
+        return await self._uptime.percents([target.id for target in targets], WINDOWS["24h"])
 
     async def _snapshot(self, settings: Target, status: CacheStatus) -> Cached[Snapshot | None]:
         """The latest state of a target; `status` is that of the target, the result has the worse of the two.
@@ -234,7 +258,7 @@ class TargetReader:
             if isinstance(state, Probe):
                 await self._latest.put(state)
             else:
-                await self._latest.put_unknown(str(state[0]), state[1].since)
+                await self._latest.put_unknown(str(state[0]), state[1])
         except (RedisError, OSError) as error:
             log.debug("cache not filled", reason=describe(error))
 
@@ -244,7 +268,7 @@ def _cached_snapshot(state: Probe | Standing | None) -> Snapshot | None:
     if isinstance(state, Standing):
         return Snapshot(state, None, state.since)
     if state and state.standing and state.finished_at:
-        return Snapshot(state.standing, state, state.finished_at)
+        return Snapshot(state.standing, state, state.standing.stored_at or state.finished_at)
     return None
 
 
@@ -265,4 +289,8 @@ def _statistics_key(target: UUID, window: Window) -> str:
 
 
 def _series_key(target: UUID, span: Span) -> str:
-    return f"series:{target}:{span}"
+    return f"{_FORM}series:{target}:{span}"
+
+
+def _uptime_key(target: UUID) -> str:
+    return f"uptime:{target}"

@@ -5,18 +5,19 @@ Every change locks the standing of a target before the target itself, as `netmon
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
-from netmon import outbox, tracing
+from netmon import outbox, standings, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
-from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
-from netmon.states import State
+from netmon.models import Plan, Probe, Standing, StateChange, Target, TargetSettings
+from netmon.standings import LockedStanding, standing_of
+from netmon.states import State, overdue_after
 from netmon.supervision import deadline
 
 MAX_TARGETS = 20_000
@@ -26,6 +27,14 @@ _SETTINGS = tuple(TargetSettings.model_fields)
 _COLUMNS = ", ".join(f'"{name}"' for name in Target.model_fields)
 RESULT_COLUMNS = ", ".join(name for name in Probe.model_fields if name != "standing")
 """The columns of a result in the table `probes`."""
+LAST_RESULT = f"""
+    LATERAL (
+        SELECT {RESULT_COLUMNS} FROM probes WHERE id = coalesce(standings.latest, (
+            SELECT id FROM probes
+            WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT 1))
+    ) AS last ON true""".strip()  # noqa: S608 - the names are this code's own
+"""SQL: a join of a standing with the last result; by time only if a release without the column `latest` stored it."""
 
 
 class NameTakenError(Exception):
@@ -50,10 +59,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TargetChange:
-    """A target after a change; `reset_at` is the time at which its standing was reset, None if it was not."""
+    """A target after a change; `reset` is its standing if that was reset."""
 
     target: Target
-    reset_at: datetime | None
+    reset: Standing | None
+
+
+class PlannedTarget(NamedTuple):
+    """The plan of a target's probes, and the generation of its standing."""
+
+    plan: Plan
+    generation: int
 
 
 class TargetStore:
@@ -97,14 +113,18 @@ class TargetStore:
         row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return Target(**row) if row else None
 
+    async def planned(self, target: UUID) -> PlannedTarget | None:
+        """What a job of this target needs; None if there is no such target."""
+        query = f"""
+            SELECT {", ".join(Plan.model_fields)}, generation
+            FROM targets JOIN standings ON target = id WHERE id = %s"""  # noqa: S608 - as above
+        row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
+        return PlannedTarget(Plan(**row), row["generation"]) if row else None
+
     async def snapshot(self, target: UUID) -> Snapshot | None:
         """The snapshot of a target; None if there is no such target."""
         query = f"""
-            SELECT state, since, recent, succeeded_at, stored_at, to_jsonb(last) AS latest
-            FROM standings LEFT JOIN LATERAL (
-                SELECT {RESULT_COLUMNS} FROM probes
-                WHERE probes.target = standings.target::text AND finished_at IS NOT NULL
-                ORDER BY finished_at DESC LIMIT 1) AS last ON true
+            SELECT {standings.COLUMNS}, to_jsonb(last) AS latest FROM standings LEFT JOIN {LAST_RESULT}
             WHERE standings.target = %s"""  # noqa: S608 - as above
         row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return snapshot(row) if row else None
@@ -132,40 +152,39 @@ class TargetStore:
         query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
-                state = await _lock_standing(connection, target)
+                locked = await standings.lock(connection, target)
                 row = await (await connection.execute(query, (target,))).fetchone()
-                if row is None:
+                if row is None or locked is None:
                     return None
                 before = Target(**row)
                 now = datetime.now(UTC)
                 after = Target(**dict(to(before)), id=target, created_at=before.created_at, updated_at=now)
                 await _update(connection, before, after)
-                resets = after.spec != before.spec or (before.enabled and not after.enabled)
-                if resets:
-                    await _reset_standing(connection, target, now)
-                    await _publish_unknown(connection, after, state, now, "edited" if after.enabled else "paused")
-                elif after.enabled and not before.enabled:
-                    await connection.execute("UPDATE standings SET stored_at = now() WHERE target = %s", (target,))
-                return TargetChange(after, now if resets else None)
+                if after.spec != before.spec or (before.enabled and not after.enabled):
+                    state = locked.standing.state
+                    await _reset(connection, locked)
+                    cause = "edited" if after.enabled else "paused"
+                    await _publish_unknown(connection, after, state, locked.now, cause, locked.standing.version)
+                    return TargetChange(after, locked.standing)
+                if after.enabled and not before.enabled:
+                    locked.resume()
+                    await standings.write(connection, [locked])
+                elif _overdue_after(after) != _overdue_after(before):
+                    locked.reschedule(_overdue_after(after))
+                    await standings.write(connection, [locked])
+                return TargetChange(after, None)
         except UniqueViolation:
             raise NameTakenError from None
 
     async def _delete(self, target: UUID) -> bool:
         query = f"DELETE FROM targets WHERE id = %s RETURNING {_COLUMNS}"  # noqa: S608 - as above
         async with self._database.transaction() as connection:
-            state = await _lock_standing(connection, target)
+            locked = await standings.lock(connection, target)
             await _report_end(connection, target)
             row = await (await connection.execute(query, (target,))).fetchone()
-            if row:
-                await _publish_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
+            if row and locked:
+                await _publish_unknown(connection, Target(**row), locked.standing.state, locked.now, "deleted")
         return row is not None
-
-
-async def _lock_standing(connection: Connection, target: UUID) -> State:
-    """Lock the standing of a target until the transaction ends; returns its state."""
-    query = "SELECT state FROM standings WHERE target = %s FOR UPDATE"
-    row = await (await connection.execute(query, (target,))).fetchone()
-    return row["state"] if row else "unknown"
 
 
 async def _update(connection: Connection, before: Target, after: Target) -> None:
@@ -179,17 +198,13 @@ async def _update(connection: Connection, before: Target, after: Target) -> None
     await connection.execute(query.strip(), values | {"id": after.id, "updated_at": after.updated_at})
 
 
-async def _reset_standing(connection: Connection, target: UUID, now: datetime) -> None:
-    """Reset the standing of a target to unknown, and close its incident."""
-    await connection.execute(
-        """
-        UPDATE standings SET state = 'unknown', since = %s, recent = '[]', succeeded_at = NULL, stored_at = now()
-        WHERE target = %s""".strip(),
-        (now, target),
-    )
+async def _reset(connection: Connection, locked: LockedStanding) -> None:
+    """Reset a standing to unknown, and close the incident of its target."""
+    locked.reset()
+    await standings.write(connection, [locked])
     await connection.execute(
         "UPDATE incidents SET ended_at = greatest(%s, started_at) WHERE target = %s AND ended_at IS NULL",
-        (now, target),
+        (locked.now, locked.target),
     )
 
 
@@ -204,14 +219,26 @@ async def _report_end(connection: Connection, target: UUID) -> None:
     )
 
 
-async def _publish_unknown(connection: Connection, target: Target, previous: State, now: datetime, cause: str) -> None:
+async def _publish_unknown(
+    connection: Connection, target: Target, previous: State, now: datetime, cause: str, version: int = 0
+) -> None:
     """Publish the change to the state unknown, unless the target was in it already."""
     if previous != "unknown":
         change = StateChange(
-            target=target.id, name=target.name, previous=previous, state="unknown", at=now, cause=cause
+            target=target.id,
+            name=target.name,
+            previous=previous,
+            state="unknown",
+            at=now,
+            version=version,
+            cause=cause,
         )
         event = outbox.OutboxEvent(STATES, str(target.id), change.model_dump_json(), tracing.carrier())
         await outbox.put(connection, [event])
+
+
+def _overdue_after(target: Target) -> timedelta:
+    return overdue_after(target.interval_seconds, target.timeout_seconds, target.retries)
 
 
 def _row(settings: TargetSettings) -> Row:
@@ -221,6 +248,6 @@ def _row(settings: TargetSettings) -> Row:
 
 def snapshot(row: Row) -> Snapshot:
     """The snapshot in a row with the columns of a standing and the `latest` result."""
-    standing = Standing(**{name: row[name] for name in Standing.model_fields})
+    standing = standing_of(row)
     latest = Probe(**row["latest"], standing=standing) if row["latest"] else None
     return Snapshot(standing, latest, row["stored_at"])

@@ -109,7 +109,7 @@ class JobRunner:
                 metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
             outcome = await self._probe(job)
         finished = job.probe.finished(outcome)
-        probe = await _with_retries(lambda: self._results.store(finished))
+        probe = await _with_retries(lambda: self._results.store(finished, job.generation))
         log.info(
             "probe finished",
             probe=str(probe.id),

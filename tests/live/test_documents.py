@@ -21,8 +21,8 @@ def test_the_example_of_a_probe_on_demand_works(stack: Stack) -> None:
 def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> None:
     page = "docs/api.md"
     first, further = code_block(stack, page, "sh", '"name"'), code_block(stack, page, "sh", "target=")
-    [statistics], [refused] = (
-        json_values(code_block(stack, page, "json", word)) for word in ("uptime_percent", "about:blank")
+    [statistics], [refused], [uptime] = (
+        json_values(code_block(stack, page, "json", word)) for word in ("p50_ms", "about:blank", "unobserved_seconds")
     )
 
     added, listed = json_values(run(stack, first))
@@ -30,6 +30,9 @@ def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> N
     address = stack.url(f"/api/targets/{added['id']}")
     until(lambda: requests.get(address, timeout=5).json()["standing"]["state"] == "up", 20, "the target to be up")
     assert requests.patch(address, json={"enabled": False}, timeout=5).json() == refused
+
+    measured = requests.get(f"{address}/uptime", timeout=5).json()
+    assert {tuple(each) for each in measured["spans"] + measured["months"]} == {tuple(uptime)}
 
     access = first.splitlines()[0]
     probe, counted, paused = json_values(run(stack, f"{access}\n{further.replace('ID', added['id'])}"))

@@ -23,6 +23,24 @@ INKED = """() => {
   return new Set(colours).size;
 }"""
 """The number of colours in the plot: 1 if it is empty."""
+LINE = """() => {
+  const canvas = document.querySelector("#plot canvas");
+  // A copy, since reading the plot repeatedly causes a warning.
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+  const [red, green, blue] = context.fillStyle.match(/\\w\\w/g).map((each) => parseInt(each, 16));
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  let first = canvas.width;
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at] === red && data[at + 1] === green && data[at + 2] === blue)
+      first = Math.min(first, (at / 4) % canvas.width);
+  const box = document.getElementById("plot");
+  const inner = box.getBoundingClientRect().right - parseFloat(getComputedStyle(box).paddingRight);
+  return [first / canvas.width, canvas.getBoundingClientRect().right - inner];
+}"""
+"""Where the line in the plot begins, from 0 (left) to 1; and by how many pixels the plot is wider than its box."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +84,9 @@ def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: St
     page.wait_for_load_state()
     expect(page.locator(".now .badge")).to_have_text("Up", timeout=30_000)
     until(lambda: page.evaluate(INKED) > 3, 30, "the plot to be drawn")
+    begins, wider = page.evaluate(LINE)
+    assert 0.8 < begins < 1, "the axis spans 24 h, of which only the last minute has results"
+    assert wider <= 0.5, "the last label would be cut off"
 
     page.get_by_role("button", name="Probe now").click()
     expect(page.get_by_role("status")).to_contain_text("Succeeded in", timeout=20_000)

@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import incidents, probes, targets
+from netmon.api import incidents, probes, targets, uptime
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.cache import SharedCache
 from netmon.database import Database
@@ -133,3 +133,4 @@ def add_routes(app: FastAPI, services: Services) -> None:
     )
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
     app.include_router(incidents.router(reader))
+    app.include_router(uptime.router(reader))

@@ -62,15 +62,20 @@ class OnDemandProbes:
         self._jobs = jobs
         self._rate_limiter = rate_limiter
 
-    async def request(self, plan: Plan, target: str) -> Probe:
+    async def request(self, plan: Plan, target: str, generation: int | None = None) -> Probe:
         """Store a probe and queue it with priority.
+
+        Args:
+            plan: how the target is probed.
+            target: the id of a monitored target, or the key of a URL.
+            generation: that of the standing of a monitored target.
 
         Raises:
             HTTPException: 429 if the rate limit is exceeded.
             psycopg.OperationalError, netmon.jobs.QueueUnavailableError, TimeoutError: the probe is not accepted.
         """
         self._rate_limiter.acquire()
-        job = Job.of(plan, target, tracing.ids().get("trace_id"))
+        job = Job.of(plan, target, tracing.ids().get("trace_id"), generation)
 
         async def accept() -> None:
             # The row becomes visible only if RabbitMQ has confirmed the job. If the commit fails after that, the job is

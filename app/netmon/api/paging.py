@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from netmon.models import Tag, TargetPage
+from netmon.models import Tag
 from netmon.states import ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, TargetFilter
 
@@ -17,6 +17,12 @@ LINK: dict[str, Any] = {
     "schema": {"type": "string"},
 }
 """The header of a page in the OpenAPI document."""
+X_CACHE: dict[str, Any] = {
+    "description": "Source of the response: the cache (`hit`) or the database, because the cache had no entry (`miss`) "
+    "or is unavailable (`bypass`).",
+    "schema": {"enum": ["hit", "miss", "bypass"]},
+}
+"""The header of a cached response in the OpenAPI document."""
 
 
 class TargetQuery(BaseModel):
@@ -59,13 +65,13 @@ class TargetQuery(BaseModel):
         return _name_in(self.cursor)
 
 
-def links(query: TargetQuery, page: TargetPage) -> dict[str, str]:
-    """The header with the link to the next page; none after the last page."""
-    if page.is_last:
+def links(path: str, query: TargetQuery, last: str | None) -> dict[str, str]:
+    """The header with the link to the page of `path` that follows the name `last`; none after the last page."""
+    if last is None:
         return {}
-    cursor = base64.urlsafe_b64encode(page.targets[-1].name.encode()).decode().rstrip("=")
+    cursor = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
     following = query.model_dump(exclude_defaults=True) | {"cursor": cursor}
-    return {"Link": f'</api/targets?{urlencode(following)}>; rel="next"'}
+    return {"Link": f'<{path}?{urlencode(following)}>; rel="next"'}
 
 
 def _name_in(cursor: str) -> str:

@@ -15,21 +15,17 @@ from yarl import URL
 from netmon import access
 from netmon.api import paging
 from netmon.api.on_demand import OnDemandProbes
+from netmon.history import Series, Statistics
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
-from netmon.models import Probe, Series, Severity, Statistics, Tag, Target, TargetSettings, TargetView
+from netmon.models import Probe, Severity, Tag, Target, TargetSettings, TargetView
 from netmon.problems import problem, responses
 from netmon.specs import MASK, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
 
-X_CACHE: dict[str, Any] = {
-    "description": "Source of the response: the cache (`hit`) or the database, because the cache had no entry (`miss`) "
-    "or is unavailable (`bypass`).",
-    "schema": {"enum": ["hit", "miss", "bypass"]},
-}
-CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": X_CACHE}}}
-PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": X_CACHE, "Link": paging.LINK}}}
+CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE}}}
+PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE, "Link": paging.LINK}}}
 EXAMPLES: dict[str, Any] = {name: example for kind in KINDS.values() for name, example in kind.examples.items()}
 
 Refuses = Callable[[Spec], str | None]
@@ -93,7 +89,8 @@ def router(
         targets neither repeats nor omits a target.
         """
         page, cache = await reader.targets(query.chosen, query.after, query.limit)
-        headers = {"X-Cache": cache, **paging.links(query, page)}
+        last = None if page.is_last else page.targets[-1].name
+        headers = {"X-Cache": cache, **paging.links("/api/targets", query, last)}
         return Response(_Views.dump_json(page.targets), media_type="application/json", headers=headers)
 
     @routes.post(
@@ -160,10 +157,10 @@ def router(
     )
     async def probe_at_once(target_id: UUID, response: Response) -> Probe:
         """Request a probe of a target, even of a paused one; it is queued before scheduled probes."""
-        target = await store.get(target_id)
-        if target is None:
+        found = await store.planned(target_id)
+        if found is None:
             raise UnknownTargetError(target_id)
-        probe = await on_demand.request(target.plan, str(target_id))
+        probe = await on_demand.request(found.plan, str(target_id), found.generation)
         response.headers["Location"] = f"/api/probes/{probe.id}"
         return probe
 

@@ -13,14 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from netmon.alerts import Alert, Status
 from netmon.cache import Cached
 from netmon.database import UNAVAILABLE_ERRORS
+from netmon.history import Statistics
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.logs import logger
-from netmon.models import Incident, Overview, Statistics, TargetView
+from netmon.models import Incident, Overview, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter
+from netmon.uptime import TargetUptime
 
 T = TypeVar("T")
 
@@ -63,6 +65,9 @@ class TargetReader(Protocol):
 
     async def statistics(self, target: UUID, window: Window, /) -> Cached[Statistics]:
         """Statistics of a target within a window; raises LookupError if there is no such target."""
+
+    async def uptime(self, target: UUID, /) -> Cached[TargetUptime]:
+        """The uptime of a target in spans and months; raises LookupError if there is no such target."""
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The incidents of a target, or of all targets, newest first."""
@@ -124,9 +129,10 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
         found = await _target(request, identity)
         if isinstance(found, Response):
             return found
-        hour, day, incidents = await asyncio.gather(
+        hour, day, uptime, incidents = await asyncio.gather(
             _or_none(reader.statistics(found.id, "1h")),
             _or_none(reader.statistics(found.id, "24h")),
+            _or_none(reader.uptime(found.id)),
             _or_none(reader.incidents(found.id, INCIDENTS)),
         )
         return pages.show(
@@ -134,6 +140,7 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
             "target.html",
             target=found,
             windows={"Last hour": hour and hour.value, "Last 24 hours": day and day.value},
+            uptimes=uptime and views.observed(uptime.value),
             incidents=incidents,
             spans=SPANS,
             chosen=span if span in SPANS else "24h",
@@ -171,8 +178,8 @@ class _Pages:
         )
         self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS, failing_states=views.FAILING)
         for template_filter in (
-            views.alert_rule, views.icon, views.iso, views.latency, views.number, views.percent, views.shown_state,
-            views.since, views.span, views.sparkline, views.stamp, views.state_rule,
+            views.alert_rule, views.icon, views.iso, views.latency, views.minutes, views.number, views.percent,
+            views.period, views.shown_state, views.since, views.span, views.sparkline, views.stamp, views.state_rule,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter
 

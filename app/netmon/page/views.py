@@ -13,6 +13,7 @@ from netmon.models import Point, Severity, Target, TargetSettings, TargetView
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from netmon.target_store import MAX_TARGETS
+from netmon.uptime import SPANS, TargetUptime, Uptime
 
 MAX_SEARCH_LENGTH = 100
 FAILING: tuple[ShownState, ...] = ("down", "stale", "degraded")
@@ -123,6 +124,24 @@ def percent(value: float | None) -> str:
     if value is None:
         return NO_VALUE
     return "100 %" if value >= 100 else f"{floor(value * 100) / 100:.2f} %"
+
+
+def minutes(seconds: float) -> str:
+    """A duration in minutes, with a decimal below ten: rounded up, so that no downtime is hidden."""
+    tenths = ceil(round(seconds / 6, 3))
+    return f"{ceil(tenths / 10):,} min" if tenths >= 100 else f"{tenths / 10:g} min"
+
+
+def observed(uptime: TargetUptime) -> list[Uptime]:
+    """The uptimes that a page shows: of all spans, and of the months in which the target was observed."""
+    return uptime.spans + [each for each in uptime.months if each.observed_seconds or each.maintenance_seconds]
+
+
+def period(uptime: Uptime) -> str:
+    """The period of an uptime."""
+    if uptime.period in SPANS:
+        return f"Last {uptime.period.removesuffix('h').removesuffix('d')} {'hours' if 'h' in uptime.period else 'days'}"
+    return uptime.started_at.strftime("%B %Y")
 
 
 def number(value: int) -> str:

@@ -24,7 +24,7 @@ from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
 from netmon.specs import MASK
 from netmon.target_reader import TargetReader
-from netmon.target_store import NameTakenError, TargetChange, TooManyTargetsError
+from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,7 @@ class Services:
     def __init__(self) -> None:
         self.rows: dict[UUID, Probe] = {}
         self.jobs: list[Probe] = []
+        self.generations: list[int | None] = []
         self.cache: dict[str, Probe] = {}
         self.targets: dict[UUID, Target] = {}
         self.limit = 5
@@ -53,6 +54,7 @@ class Services:
         assert urgent, "a user waits for it"
         self._need("queue", QueueUnavailableError)
         self.jobs.append(job.probe)
+        self.generations.append(job.generation)
 
     async def latest(self, target: str) -> Probe | None:
         self._need("database", OperationalError)
@@ -119,8 +121,9 @@ class Targets:
         self._targets[target.id] = target
         return target
 
-    async def get(self, target: UUID) -> Target | None:
-        return self._targets.get(target)
+    async def planned(self, target: UUID) -> PlannedTarget | None:
+        known = self._targets.get(target)
+        return PlannedTarget(known.plan, 7) if known else None
 
     async def change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         before = self._targets.get(target)
@@ -389,9 +392,8 @@ async def test_a_duplicate_name_and_a_target_above_the_limit_are_conflicts(
 async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
-    assert {"overview", f"target:{target}", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(
-        services.invalidated
-    )
+    expected = {"overview", f"target:{target}", f"statistics:{target}:1h", f"2:series:{target}:30d", f"uptime:{target}"}
+    assert expected <= set(services.invalidated)
 
 
 async def test_an_unknown_target_is_a_problem(client: httpx.AsyncClient) -> None:
@@ -421,7 +423,7 @@ async def test_a_target_is_probed_on_demand(client: httpx.AsyncClient, services:
     target = (await added(client))["id"]
     answer = await client.post(f"/api/targets/{target}/probes")
     assert answer.status_code == 202
-    assert [job.target for job in services.jobs] == [target]
+    assert ([job.target for job in services.jobs], services.generations) == ([target], [7])
     assert (await client.get(answer.headers["location"])).json()["status"] == "queued"
     assert "secret" not in answer.text
 

@@ -241,7 +241,7 @@ class Queue:
 
 def target(**changes: Any) -> dict[str, Any]:
     row = {"id": uuid4(), "spec": {"kind": "http", "url": "http://a/"}, "timeout_seconds": 2, "retries": 1}
-    return {**row, "slow_ms": None, "interval_seconds": 5, "now": NOW, "is_running": False, **changes}
+    return {**row, "slow_ms": None, "interval_seconds": 5, "now": NOW, "is_running": False, "generation": 3, **changes}
 
 
 async def schedule(targets: Any, queue: Any) -> int:
@@ -254,6 +254,7 @@ async def test_a_due_target_is_published_as_a_job_and_stored_as_a_probe(monkeypa
     assert targets.advanced == [each["id"] for each in targets.due]
     assert {job.target for job in queue.jobs} == {str(each["id"]) for each in targets.due}
     assert targets.stored == sorted((job.probe for job in queue.jobs), key=lambda probe: probe.id)
+    assert {job.generation for job in queue.jobs} == {3}
     assert queue.jobs[0].plan == Plan(spec=HttpSpec(url="http://a/"), timeout_seconds=2, retries=1)
 
 
@@ -289,28 +290,6 @@ async def test_a_target_whose_job_was_not_accepted_stays_due(monkeypatch: pytest
     assert targets.advanced == [accepted["id"]]
     assert [probe.target for probe in targets.stored] == [str(accepted["id"])]
     assert targets.committed == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "accepted"),
-    [
-        ({}, True),
-        ({"enabled": False}, False),
-        # Paused or edited after the probe was requested.
-        ({"since": NOW + timedelta(seconds=1)}, False),
-        ({"since": NOW + timedelta(seconds=1), "state": "up"}, True),
-    ],
-)
-async def test_a_result_from_before_a_change_of_the_target_does_not_change_its_state(
-    changes: dict[str, Any], accepted: bool
-) -> None:
-    row = {"id": uuid4(), "name": "a", "enabled": True, "failures": 1, "window": 1, "state": "unknown", "since": NOW}
-    target = result_store._LockedTarget.of({**row, "recent": [], "succeeded_at": None, **changes})
-    before = target.standing
-    transaction = result_store._Transaction({str(target.id): target})
-    probe = finished().model_copy(update={"target": str(target.id), "requested_at": NOW})
-    assert transaction.add(PendingResult(probe, {})).standing == target.standing
-    assert (target.standing != before) is accepted
 
 
 def test_targets_that_are_added_together_are_due_at_different_times() -> None:

@@ -77,7 +77,8 @@ def reader(lists: Any, redis: Any) -> TargetReader:
     cache._redis = redis
     made = TargetReader(Mock(), Mock(), cache)
     made._lists = lists
-    made._history = Mock(uptimes=AsyncMock(return_value={}), open_incidents=AsyncMock(return_value=0))
+    made._history = Mock(open_incidents=AsyncMock(return_value=0))
+    made._uptime = Mock(percents=AsyncMock(return_value={}))
     return made
 
 

@@ -25,7 +25,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def job() -> Job:
-    return Job.of(Plan(spec=HttpSpec(url="http://a/")), "http:a:80")
+    return Job.of(Plan(spec=HttpSpec(url="http://a/")), "http:a:80", generation=3)
 
 
 def finished(seconds: float, status: Status = "succeeded") -> Probe:
@@ -55,19 +55,19 @@ class FakeRedis:
 
     async def eval(self, _script: str, keys: int, *arguments: Any) -> list[int]:
         self.calls.append(keys)
-        names, states = arguments[:keys], arguments[keys + 1 :]
+        names, states = arguments[:keys], arguments[keys + 2 :]
         applied = []
-        for key, at, state in zip(names, states[::2], states[1::2], strict=True):
-            applied.append(self._put(key, at, state))
+        for number, key in enumerate(names):
+            applied.append(self._put(key, *states[4 * number : 4 * number + 4]))
             if self.failures:
                 raise self.failures.pop()
         return applied
 
-    def _put(self, key: str, at: int, state: bytes) -> int:
+    def _put(self, key: str, at: int, ordered: str, since: int, state: bytes) -> int:
         known = self.hash.get(key)
         if known and float(known["at"]) >= float(at):
             return 0
-        self.hash[key] = {"at": at, "state": state}
+        self.hash[key] = {"at": at, "ordered": ordered, "since": since, "state": state}
         return 1
 
     async def hget(self, key: str, field: str) -> Any:
@@ -107,8 +107,9 @@ class Calls:
         self.calls.append("get")
         return self._stored
 
-    async def store(self, probe: Probe) -> Probe:
+    async def store(self, probe: Probe, generation: int | None) -> Probe:
         assert probe.finished_at
+        assert generation == 3
         assert "plan" not in probe.model_dump()
         self.calls.append("store")
         return probe
@@ -140,7 +141,7 @@ async def test_a_redelivered_job_without_a_result_is_executed() -> None:
 def test_jobs_are_compatible_with_an_earlier_release() -> None:
     made = job()
     assert Probe.decode(made.encode()) == made.probe
-    assert Job.decode(made.probe.encode()) == made
+    assert Job.decode(made.probe.encode()) == made.model_copy(update={"generation": None})
 
 
 @dataclass

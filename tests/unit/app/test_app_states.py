@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon import migrations
+from netmon.periods import ObservedState, PeriodState
 from netmon.states import URGENCY, WINDOW_LIMIT, State, Verdict, next_state
 from tests.unit.app.properties import PROPERTY
 
@@ -132,8 +133,11 @@ def test_a_state_does_not_end_before_enough_results(state: State, verdicts: list
 def test_states_are_the_same_everywhere() -> None:
     """Standings allow all states, incidents the bad ones, and the status page sorts all of them."""
     sql = "".join(path.read_text() for path in sorted(Path(migrations.__path__[0]).glob("*.sql")))
-    standings, incidents = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
+    standings, incidents, periods = re.findall(r"CHECK \(state IN \(([^)]*)\)\)", sql)
+    [observed] = re.findall(r"CHECK \(observed_state IN \(([^)]*)\)\)", sql)
     states = set(get_args(State))
+    assert set(re.findall(r"'(\w+)'", observed)) == set(get_args(ObservedState)) == states - {"unknown"}
+    assert set(re.findall(r"'(\w+)'", periods)) == set(get_args(PeriodState))
     assert set(re.findall(r"'(\w+)'", standings)) == states
     assert set(re.findall(r"'(\w+)'", incidents)) < states
     assert set(URGENCY) == {*states, "stale", "paused"}

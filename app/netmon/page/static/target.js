@@ -11,6 +11,12 @@ const figure = (ms) =>
 let plot;
 let series;
 
+/** The width of the plot: that of its box, without the padding. */
+function inner() {
+  const { paddingLeft, paddingRight } = getComputedStyle(box);
+  return Math.floor(box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
+}
+
 /** Draw failed results as triangles at the bottom of the plot. */
 function drawFailures(u) {
   const { ctx, bbox } = u;
@@ -58,10 +64,10 @@ function draw() {
   const count = { label: "Failed", scale: "count", stroke: colour("down"), paths: () => null, points: { show: false }, value: (_, value) => value ?? "–" };
   plot = new uPlot(
     {
-      width: box.clientWidth,
+      width: inner(),
       height: 260,
       series: [{ label: "Time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" }, ...lines, count],
-      scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] }, count: { range: [0, 1] } },
+      scales: { x: { range: () => [series.start, series.end] }, y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] }, count: { range: [0, 1] } },
       axes: [
         { ...axis, space: 70, values: [
           [86400, "{MMM} {D}", null, null, null, null, null, null, 1],
@@ -103,7 +109,7 @@ document.querySelector(".spans").addEventListener("click", (event) => {
   show();
 });
 dark.addEventListener("change", () => series && draw());
-new ResizeObserver(() => plot && plot.width !== box.clientWidth && plot.setSize({ width: box.clientWidth, height: 260 })).observe(box);
+new ResizeObserver(() => plot && plot.width !== inner() && plot.setSize({ width: inner(), height: 260 })).observe(box);
 setInterval(() => document.hidden || show(), 15000);
 show();
 
