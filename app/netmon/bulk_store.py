@@ -20,8 +20,8 @@ from netmon.target_store import (
     require_room,
 )
 
-TIMEOUT_SECONDS = 60.0
-"""Creating 20,000 targets takes a few seconds, changing the specs of 20,000 the most."""
+TIMEOUT_SECONDS = 120.0
+"""Creating 20,000 targets takes a few seconds, changing or deleting that many half a minute or more."""
 LOCK = 0x746172676574
 """Key of the advisory lock that serialises bulk changes: "target" in ASCII."""
 
