@@ -42,3 +42,19 @@ def export(c: Context, file: str = "", yes: bool = False) -> None:
     from toolkit.operate.targets.export import export
 
     export(*checkout(c), file, yes=yes)
+
+
+@task(
+    name="import",
+    help={
+        "gatus": "the configuration file of Gatus",
+        "uptime-kuma": "the SQLite database of Uptime Kuma, kuma.db",
+        "file": "the file to write; default: the standard output",
+        "yes": "overwrite the file without asking",
+    },
+)
+def import_(c: Context, gatus: str = "", uptime_kuma: str = "", file: str = "", yes: bool = False) -> None:  # noqa: ARG001
+    """Write the targets of another monitor as targets.yml, and list what cannot be carried over."""
+    from toolkit.operate.targets.importing.run import run
+
+    run(gatus, uptime_kuma, file, yes=yes)

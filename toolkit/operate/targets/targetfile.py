@@ -23,7 +23,8 @@ STDIN = "-"
 SECTIONS = ("defaults", "targets")
 NOT_SHARED = ("id", "name", "spec")
 """Settings that cannot have a default."""
-_CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
+CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
+"""Names of headers whose values may be credentials."""
 _REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
 
 
@@ -65,7 +66,7 @@ class TargetFile:
         return [
             each
             for each in self.headers
-            if each.value not in ("", MASK) and not each.value.startswith(SECRET) and _CREDENTIAL.search(each.name)
+            if each.value not in ("", MASK) and not each.value.startswith(SECRET) and CREDENTIAL.search(each.name)
         ]
 
     def mistakes(self, errors: Sequence[Mapping[str, Any]]) -> MistakesError:
