@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -114,6 +115,43 @@ def test_a_mistake_changes_nothing(code: Code) -> None:
         assert message in code.run("apply", "--prune", "--yes", code=1)
         assert message in code.run("diff", code=2)
     assert code.stored() == before
+
+
+def test_bulk_changes_are_made_as_a_whole(code: Code) -> None:
+    """In PostgreSQL: names are swapped, responses are sent back, lists are sent at the same time."""
+    url, access = code.stack.url("/api/targets"), code.stack.authorization()
+
+    def send(method: str, path: str, body: Any, status: int = 200) -> dict[str, Any]:
+        answer = requests.request(method, url + path, json=body, headers=access, timeout=30)
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    spec = {"kind": "http", "url": "http://app:3000/api/health/live", "headers": {"X-A": "a-value"}}
+    made = send("PUT", "", [{"name": name, "spec": spec} for name in ("a", "b", "c")])
+    a, b, c = (each["id"] for each in made["created"])
+    answers = requests.get(url, timeout=10).json()
+    assert send("PUT", "?prune=true", answers)["unchanged"] == 3
+    [first, *_] = answers
+    for method in ("PUT", "PATCH"):
+        assert send(method, f"/{first['id']}", first)["updated_at"] == first["updated_at"]
+
+    bulk = {"update": [{"id": a, "name": "b"}, {"id": b, "name": "a"}], "delete": [c], "create": [{"name": "c"}]}
+    send("POST", "/bulk", bulk, 422)
+    bulk["create"] = [{"name": "c", "spec": spec}]
+    assert send("POST", "/bulk?dry_run=true", bulk)["dry_run"]
+    assert {each["id"]: each["name"] for each in requests.get(url, timeout=10).json()} == {a: "a", b: "b", c: "c"}
+    changed = send("POST", "/bulk", bulk)
+    named = {each["name"]: each["id"] for each in requests.get(url, timeout=10).json()}
+    assert named == {"b": a, "a": b, "c": changed["created"][0]["id"]}
+
+    lists = [[{"name": f"{half} {number}", "spec": spec, "enabled": False} for number in range(300)] for half in "xy"]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda each: send("PUT", "?prune=true", each), lists))
+    pages = [requests.get(f"{url}?limit=200&q={half} ", timeout=10).json() for half in "xy"]
+    assert sorted(len(page) for page in pages) == [0, 200], "one list replaces the other as a whole"
+    assert pipeline.sql(code.stack, "SELECT count(*) AS number FROM targets") == [{"number": 300}]
+    assert pipeline.sql(code.stack, "SELECT count(*) AS number FROM standings") == [{"number": 300}]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees every process's environment and every volume")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from netmon.models import TargetSettings
+from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import document, targetfile
 from toolkit.operate.targets.document import Mistake, MistakesError
@@ -73,7 +76,7 @@ INVALID: dict[str, tuple[str | bytes, int, str, str]] = {
     "a number as a key": ("targets:\n- name: a\n  1: b\n", 3, "targets[0]", "a key must be text, and 1 is none"),
     "a duplicate key": (f"{LIST}  retries: 1\n  retries: 2\n", 4, "targets[0].retries", "duplicate key, first in"),
     "a list as a key": ("? [a]\n: b\n", 1, "", "a key must be text"),
-    "not UTF-8": (b"targets:\n- name: caf\xe9\n", 2, "", "not UTF-8: the byte 0xe9"),
+    "not UTF-8": (b"targets:\n- name: \xe9t\xe9\n", 2, "", "not UTF-8: the byte 0xe9"),
     "UTF-16": ("targets: []\n".encode("utf-16"), 1, "", "not UTF-8: the byte 0xff"),
     "a control character": ("targets:\n- name: a\n  tags: [a\x07]\n", 3, "", "the control character U+0007"),
     "a null character": ("targets: []\n\0", 2, "", "the control character U+0000"),
@@ -181,6 +184,13 @@ def test_twenty_thousand_targets_fit() -> None:
     text = "targets:\n" + "".join(f"- name: Target {n}\n  {spec}\n  interval_seconds: 30\n" for n in range(20_000))
     assert len(text) < document.MAX_BYTES
     assert len(parsed(text).targets) == 20_000
+
+
+def test_the_example_of_the_document_is_valid() -> None:
+    text = (CHECKOUT / "docs" / "targets.md").read_text()
+    [example] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    targets = parsed(example).targets
+    assert [TargetSettings.model_validate(each).name for each in targets] == ["Shop", "Mail", "MX"]
 
 
 def test_credentials_in_the_file_are_found() -> None:
