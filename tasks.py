@@ -2,11 +2,12 @@
 
 from invoke.collection import Collection
 
-from toolkit.tasks import images, inspection, lifecycle, observability, secrets
+from toolkit.tasks import images, inspection, lifecycle, observability, secrets, targets
 
 namespace = Collection.from_module(lifecycle)
 namespace.add_collection(Collection.from_module(images), "images")
 namespace.add_collection(Collection.from_module(secrets), "secrets")
+namespace.add_collection(Collection.from_module(targets), "targets")
 namespace.add_collection(Collection("observe", observability.check))
 for task in (*Collection.from_module(inspection).tasks.values(), observability.demo, observability.reload_):
     namespace.add_task(task)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netmon.guard import Guard
     from netmon.probing.attempt import Attempt
     from netmon.probing.resolver import Resolver
+    from netmon.probing.secrets import SecretFolder
 
 S = TypeVar("S", bound=BaseSpec)
 
@@ -38,6 +39,7 @@ class ProbeTools:
 
     guard: Guard
     resolver: Resolver
+    secrets: SecretFolder
     version: str
     """The release, for user agents."""
     exit_stack: AsyncExitStack
@@ -64,7 +66,7 @@ class ProbeKind(Generic[S]):
 def _http(tools: ProbeTools) -> ProbeFunction[HttpSpec]:
     from netmon.probing.http import HttpProber
 
-    prober = HttpProber(tools.resolver, tools.version)
+    prober = HttpProber(tools.resolver, tools.secrets, tools.version)
     tools.exit_stack.push_async_callback(prober.close)
     return prober.probe
 

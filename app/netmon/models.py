@@ -199,6 +199,11 @@ class TargetSettings(Plan):
         return self
 
 
+def settings_of(target: TargetSettings) -> TargetSettings:
+    """The settings of a target or a request, without what else it has."""
+    return TargetSettings.model_construct(**{name: getattr(target, name) for name in TargetSettings.model_fields})
+
+
 class Target(TargetSettings):
     """A monitored target."""
 
@@ -211,6 +216,11 @@ class Target(TargetSettings):
         """Create a target."""
         now = datetime.now(UTC)
         return cls(**settings.model_dump(), id=uuid4(), created_at=now, updated_at=now)
+
+    @property
+    def settings(self) -> TargetSettings:
+        """Its settings alone."""
+        return settings_of(self)
 
     @property
     def plan(self) -> Plan:
@@ -250,6 +260,10 @@ class TargetView(Target):
         alone = latest and latest.model_copy(update={"standing": None})
         stale = target.is_stale(stored_at)
         return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone, stale=stale)
+
+
+READ_ONLY_FIELDS = TargetView.model_fields.keys() - TargetSettings.model_fields.keys()
+"""The fields of a response that are no settings."""
 
 
 class TargetPage(BaseModel):

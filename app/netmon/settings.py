@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from netmon.guard import Guard
 
+TARGET_SECRETS_FOLDER = Path("/etc/target-secrets")
+"""The folder of the secrets that headers of targets refer to, in the worker's container."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

@@ -13,11 +13,14 @@ from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MASK = "•••"
 """Returned instead of the values of headers, many of which are credentials."""
+SECRET = "secret:"  # noqa: S105 - a prefix
+"""A header value with this prefix names a file, whose content the prober sends (`netmon.probing.secrets`)."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 _UNSUITABLE_HEADERS = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+_SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
@@ -44,9 +47,28 @@ def _name(text: str) -> str:
     return name
 
 
+def secret_name(value: str) -> str | None:
+    """The name of the secret that a header value refers to; None if the value is sent as it is."""
+    return value.removeprefix(SECRET) if value.startswith(SECRET) else None
+
+
+def _valid_reference(value: str) -> str:
+    name = secret_name(value)
+    if name is not None and not _SECRET_NAME.fullmatch(name):
+        raise ValueError(
+            f"{SECRET} must be followed by the name of a file in secrets/targets: letters, digits, '.', '_' and '-', "
+            "starting with a letter or a digit, at most 100 characters"
+        )
+    return value
+
+
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
-HeaderValue = Annotated[str, StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$")]
+HeaderValue = Annotated[
+    str,
+    StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$"),
+    AfterValidator(_valid_reference),
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
 """Text that PostgreSQL can store: without null characters."""
 StatusCode = Annotated[int, Field(ge=100, le=599)]
@@ -143,8 +165,9 @@ class HttpSpec(BaseSpec):
         return Endpoint(url.host or "", url.port)
 
     def masked(self) -> Self:
-        """This spec with the values of its headers masked."""
-        return self.model_copy(update={"headers": dict.fromkeys(self.headers, MASK)})
+        """This spec with the values of its headers masked; a reference to a secret reveals none, and stays."""
+        headers = {name: MASK if secret_name(value) is None else value for name, value in self.headers.items()}
+        return self.model_copy(update={"headers": headers})
 
 
 class TcpSpec(BaseSpec):

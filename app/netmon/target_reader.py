@@ -187,25 +187,28 @@ class TargetReader:
         """Invalidate the lists after a target was added."""
         await self._cache.invalidate(*_LISTS)
 
-    async def changed(self, change: TargetChange) -> None:
-        """Invalidate a target and the lists after a change, and its state if it was reset."""
-        target = change.target.id
-        await self._cache.invalidate(*_LISTS, *_target_keys(target))
-        if change.reset:
-            try:
-                await self._latest.put_unknown(str(target), change.reset)
-            except (RedisError, OSError) as error:
-                log.warning("cache invalidation failed", target=str(target), reason=describe(error))
+    async def changed(self, *changes: TargetChange, deleted: Sequence[UUID] = ()) -> None:
+        """Invalidate the lists and the targets after changes: the states of those that were reset, too.
+
+        Args:
+            changes: the targets that were changed.
+            deleted: the targets that were deleted, of which everything is invalidated.
+        """
+        keys = [key for change in changes for key in _target_keys(change.target.id)]
+        keys += [key for target in deleted for key in _all_keys(target)]
+        await self._cache.invalidate(*_LISTS, *keys)
+        try:
+            for change in changes:
+                if change.reset:
+                    await self._latest.put_unknown(str(change.target.id), change.reset)
+            for target in deleted:
+                await self._latest.delete(str(target))
+        except (RedisError, OSError) as error:
+            log.warning("cache invalidation failed", targets=len(changes) + len(deleted), reason=describe(error))
 
     async def deleted(self, target: UUID) -> None:
         """Invalidate everything of a target after it was deleted."""
-        statistics = [_statistics_key(target, window) for window in get_args(Window)]
-        series = [_series_key(target, span) for span in get_args(Span)]
-        await self._cache.invalidate(*_LISTS, *_target_keys(target), *statistics, *series, _uptime_key(target))
-        try:
-            await self._latest.delete(str(target))
-        except (RedisError, OSError) as error:
-            log.warning("cache invalidation failed", target=str(target), reason=describe(error))
+        await self.changed(deleted=[target])
 
     async def _page(self, chosen: TargetFilter, after: str, limit: int) -> TargetPage:
         found = await self._lists.by_name(chosen, after, limit + 1)
@@ -282,6 +285,12 @@ def _counted(response: str, cached: Cached[T]) -> Cached[T]:
 def _target_keys(target: UUID) -> tuple[str, str]:
     """The key of a target, and that of the previous release."""
     return f"{_FORM}target:{target}", f"{_PREVIOUS_FORM}target:{target}"
+
+
+def _all_keys(target: UUID) -> list[str]:
+    statistics = [_statistics_key(target, window) for window in get_args(Window)]
+    series = [_series_key(target, span) for span in get_args(Span)]
+    return [*_target_keys(target), *statistics, *series, _uptime_key(target)]
 
 
 def _statistics_key(target: UUID, window: Window) -> str:

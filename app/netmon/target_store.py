@@ -3,7 +3,7 @@
 Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from netmon import outbox, standings, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
-from netmon.models import Plan, Probe, Standing, StateChange, Target, TargetSettings
+from netmon.models import Plan, Probe, Standing, StateChange, Target, TargetSettings, settings_of
 from netmon.standings import LockedStanding, standing_of
 from netmon.states import State, overdue_after
 from netmon.supervision import deadline
@@ -24,7 +24,7 @@ MAX_TARGETS = 20_000
 """The number that `bench.targets` measures the status page and the API with."""
 
 _SETTINGS = tuple(TargetSettings.model_fields)
-_COLUMNS = ", ".join(f'"{name}"' for name in Target.model_fields)
+COLUMNS = ", ".join(f'"{name}"' for name in Target.model_fields)
 RESULT_COLUMNS = ", ".join(name for name in Probe.model_fields if name != "standing")
 """The columns of a result in the table `probes`."""
 LAST_RESULT = f"""
@@ -109,7 +109,7 @@ class TargetStore:
 
     async def get(self, target: UUID) -> Target | None:
         """The target with this id."""
-        query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
+        query = f"SELECT {COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
         row = await deadline(self._database.one(query, (target,)), QUERY_TIMEOUT_SECONDS)
         return Target(**row) if row else None
 
@@ -130,61 +130,101 @@ class TargetStore:
         return snapshot(row) if row else None
 
     async def _add(self, target: Target) -> Target:
-        values = _row(target) | {"id": target.id, "created_at": target.created_at, "updated_at": target.updated_at}
-        insert = f"""
-            INSERT INTO targets ({", ".join(f'"{name}"' for name in values)}, due_at)
-            SELECT {", ".join(f"%({name})s" for name in values)}, now()
-            WHERE (SELECT count(*) FROM targets) < {MAX_TARGETS}"""  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
-                cursor = await connection.execute(insert.strip(), values)
-                if not cursor.rowcount:
-                    raise TooManyTargetsError
-                await connection.execute(
-                    "INSERT INTO standings (target, state, since, recent) VALUES (%s, 'unknown', %s, '[]')",
-                    (target.id, target.created_at),
-                )
+                await require_room(connection, 1)
+                await insert(connection, [target])
         except UniqueViolation:
             raise NameTakenError from None
         return target
 
     async def _change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
-        query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
-                locked = await standings.lock(connection, target)
-                row = await (await connection.execute(query, (target,))).fetchone()
-                if row is None or locked is None:
-                    return None
-                before = Target(**row)
-                now = datetime.now(UTC)
-                after = Target(**dict(to(before)), id=target, created_at=before.created_at, updated_at=now)
-                await _update(connection, before, after)
-                if after.spec != before.spec or (before.enabled and not after.enabled):
-                    state = locked.standing.state
-                    await _reset(connection, locked)
-                    cause = "edited" if after.enabled else "paused"
-                    await _publish_unknown(connection, after, state, locked.now, cause, locked.standing.version)
-                    return TargetChange(after, locked.standing)
-                if after.enabled and not before.enabled:
-                    locked.resume()
-                    await standings.write(connection, [locked])
-                elif _overdue_after(after) != _overdue_after(before):
-                    locked.reschedule(_overdue_after(after))
-                    await standings.write(connection, [locked])
-                return TargetChange(after, None)
+                return await change(connection, target, to)
         except UniqueViolation:
             raise NameTakenError from None
 
     async def _delete(self, target: UUID) -> bool:
-        query = f"DELETE FROM targets WHERE id = %s RETURNING {_COLUMNS}"  # noqa: S608 - as above
         async with self._database.transaction() as connection:
-            locked = await standings.lock(connection, target)
-            await _report_end(connection, target)
-            row = await (await connection.execute(query, (target,))).fetchone()
-            if row and locked:
-                await _publish_unknown(connection, Target(**row), locked.standing.state, locked.now, "deleted")
-        return row is not None
+            return await delete(connection, target)
+
+
+async def require_room(connection: Connection, number: int) -> None:
+    """Return if this number of targets can be added.
+
+    Raises:
+        TooManyTargetsError: there would be more than MAX_TARGETS.
+    """
+    row = await (await connection.execute("SELECT count(*) AS number FROM targets")).fetchone()
+    if row and row["number"] + number > MAX_TARGETS:
+        raise TooManyTargetsError
+
+
+async def insert(connection: Connection, targets: Sequence[Target]) -> None:
+    """Insert targets with their standings; the first probes are due immediately.
+
+    Raises:
+        psycopg.errors.UniqueViolation: a name is taken.
+    """
+    rows = [
+        _row(target) | {"id": target.id, "created_at": target.created_at, "updated_at": target.updated_at}
+        for target in targets
+    ]
+    names = list(rows[0]) if rows else []
+    query = f"""
+        INSERT INTO targets ({", ".join(f'"{name}"' for name in names)}, due_at)
+        VALUES ({", ".join(f"%({name})s" for name in names)}, now())"""  # noqa: S608 - as above
+    cursor = connection.cursor()
+    await cursor.executemany(query.strip(), rows)
+    await cursor.executemany(
+        "INSERT INTO standings (target, state, since, recent) VALUES (%s, 'unknown', %s, '[]')",
+        [(target.id, target.created_at) for target in targets],
+    )
+
+
+async def change(connection: Connection, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
+    """Change a target, see `TargetStore.change`; equal settings change nothing.
+
+    Raises:
+        psycopg.errors.UniqueViolation: the name is taken.
+    """
+    query = f"SELECT {COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
+    locked = await standings.lock(connection, target)
+    row = await (await connection.execute(query, (target,))).fetchone()
+    if row is None or locked is None:
+        return None
+    before = Target(**row)
+    settings = settings_of(to(before))
+    if settings == before.settings:
+        return TargetChange(before, None)
+    now = datetime.now(UTC)
+    after = Target(**dict(settings), id=target, created_at=before.created_at, updated_at=now)
+    await _update(connection, before, after)
+    if after.spec != before.spec or (before.enabled and not after.enabled):
+        state = locked.standing.state
+        await _reset(connection, locked)
+        cause = "edited" if after.enabled else "paused"
+        await _publish_unknown(connection, after, state, locked.now, cause, locked.standing.version)
+        return TargetChange(after, locked.standing)
+    if after.enabled and not before.enabled:
+        locked.resume()
+        await standings.write(connection, [locked])
+    elif _overdue_after(after) != _overdue_after(before):
+        locked.reschedule(_overdue_after(after))
+        await standings.write(connection, [locked])
+    return TargetChange(after, None)
+
+
+async def delete(connection: Connection, target: UUID) -> bool:
+    """Delete a target, see `TargetStore.delete`."""
+    query = f"DELETE FROM targets WHERE id = %s RETURNING {COLUMNS}"  # noqa: S608 - as above
+    locked = await standings.lock(connection, target)
+    await _report_end(connection, target)
+    row = await (await connection.execute(query, (target,))).fetchone()
+    if row and locked:
+        await _publish_unknown(connection, Target(**row), locked.standing.state, locked.now, "deleted")
+    return row is not None
 
 
 async def _update(connection: Connection, before: Target, after: Target) -> None:

@@ -26,8 +26,14 @@ from netmon.settings import Settings
 
 MAX_BODY = 64 * 1024
 """Maximum size of a request body in bytes."""
-LARGE_BODIES = {"/api/alerts": 1024 * 1024}
-"""Exceptions from MAX_BODY by path: Alertmanager sends all alerts of a group in one request."""
+LARGE_BODIES = {
+    # Alertmanager sends all alerts of a group in one request.
+    ("POST", "/api/alerts"): 1024 * 1024,
+    # Read after the token was checked, see `netmon.api.bulk`.
+    ("PUT", "/api/targets"): 8 * 1024 * 1024,
+    ("POST", "/api/targets/bulk"): 8 * 1024 * 1024,
+}
+"""Exceptions from MAX_BODY by method and path."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 """Prefixes of routes that are logged at the debug level and traced only on failure."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -91,7 +97,7 @@ class RequestContext:
             return
         headers = dict(Headers(scope=scope))
         headers[tracing.REQUEST_ID] = tracing.request_id(headers) or uuid4().hex
-        receive = _bounded(receive, LARGE_BODIES.get(scope["path"], MAX_BODY))
+        receive = _bounded(receive, LARGE_BODIES.get((scope["method"], scope["path"]), MAX_BODY))
         request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
         if request.path.startswith(QUIET_ROUTES):
             # A health check, a scrape or a static file.

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -54,11 +54,12 @@ asyncio.run(main())
 
 @dataclass
 class TargetServer:
-    """A target on the host, with a variable status and a count of requests."""
+    """A target on the host, with a variable status, a count of requests, and the headers of the last one."""
 
     url: str
     status: int = 200
     requests: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -72,6 +73,7 @@ def target_server(stack: Stack) -> Iterator[TargetServer]:
         def do_GET(self) -> None:
             with lock:
                 target.requests += 1
+                target.headers = dict(self.headers)
             self.send_response(target.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

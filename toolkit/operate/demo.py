@@ -6,18 +6,17 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import http_agent, stack_http
+from toolkit.engine.application import route
 from toolkit.engine.compose import Docker
-from toolkit.engine.health import ServiceState, container_states
+from toolkit.engine.health import container_states
 from toolkit.engine.stack_http import Request, Response
 
 LIVENESS = "http://app:3000/api/health/live"
@@ -29,8 +28,6 @@ REPORT_SECONDS = 10.0
 """Seconds between two lines of progress without a terminal."""
 
 NO_ANSWER = "no answer"
-
-Send = Callable[[Sequence[Request]], list[Response]]
 
 
 @dataclass
@@ -134,7 +131,7 @@ def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summa
     running = {state.service for state in found if state.status == "running"}
     if "app" not in running:
         raise ToolkitError("no application to send traffic to", "app is not running", "run: invoke up")
-    base, send = _route(docker, found)
+    base, send = route(docker, found)
     targets = (*TARGETS, SLOW) if "prometheus" in running else TARGETS
     generator = TrafficGenerator(base, targets, credentials.authorization(project))
     summary, began = Summary(), time.monotonic()
@@ -153,20 +150,6 @@ def demo(project: Project, docker: Docker, seconds: float, rate: float) -> Summa
             show(summary)
             time.sleep(max(0.0, min(began + elapsed + 1, began + seconds) - time.monotonic()))
     return summary
-
-
-def _route(docker: Docker, found: Sequence[ServiceState]) -> tuple[str, Send]:
-    """The application's base URL and how to send requests: over its published port, else from inside the stack."""
-    ports = [port for state in found if state.service == "app" for port in state.ports if port.inside == 3000]
-    if not ports:
-        return "http://app:3000", lambda requests: stack_http.fetch(docker, requests)
-
-    def send(requests: Sequence[Request]) -> list[Response]:
-        with ThreadPoolExecutor(http_agent.AT_ONCE) as pool:
-            answers = pool.map(http_agent.send, map(asdict, requests))
-            return [Response(request.url, **answer) for request, answer in zip(requests, answers, strict=True)]
-
-    return f"http://{ports[0].address}", send
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import incidents, probes, targets, uptime
+from netmon.api import bulk, incidents, probes, targets, uptime
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
+from netmon.bulk_store import BulkStore
 from netmon.cache import SharedCache
 from netmon.database import Database
 from netmon.guard import Guard
@@ -61,6 +62,7 @@ async def run(settings: Settings) -> None:
             auth,
             settings.guard,
             settings.probe_timeout_seconds,
+            BulkStore(database),
         ),
     )
     received = alerts.ReceivedAlerts(database)
@@ -108,6 +110,7 @@ class Services:
     guard: Guard
     probe_timeout_seconds: float
     """Timeout of a probe of a URL that is not a monitored target."""
+    bulk: BulkStore
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -127,10 +130,12 @@ def add_routes(app: FastAPI, services: Services) -> None:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
     targets.install(app)
+    bulk.install(app)
     reader, on_demand, auth = services.reader, services.on_demand, services.auth
     app.include_router(
         probes.router(services.database, on_demand, auth, services.guard, services.probe_timeout_seconds)
     )
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
+    app.include_router(bulk.router(reader, services.bulk, auth, services.guard.refuses))
     app.include_router(incidents.router(reader))
     app.include_router(uptime.router(reader))

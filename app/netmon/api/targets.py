@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from starlette.exceptions import HTTPException
 from yarl import URL
 
@@ -18,7 +18,7 @@ from netmon.api.on_demand import OnDemandProbes
 from netmon.history import Series, Statistics
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
-from netmon.models import Probe, Severity, Tag, Target, TargetSettings, TargetView
+from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
 from netmon.specs import MASK, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
@@ -31,7 +31,28 @@ EXAMPLES: dict[str, Any] = {name: example for kind in KINDS.values() for name, e
 Refuses = Callable[[Spec], str | None]
 """The reason why a spec is refused; None if it is not (`netmon.guard.Guard.refuses`)."""
 
+Location = tuple[str | int, ...]
+"""The location of a part of a request, as in the errors of pydantic."""
+
 _Views = TypeAdapter(list[TargetView])
+
+
+def _without_read_only(data: Any) -> Any:
+    """A request body without the read-only fields of a response that is sent back."""
+    if not isinstance(data, dict):
+        return data
+    return {name: value for name, value in data.items() if name not in READ_ONLY_FIELDS or name == "id"}
+
+
+class TargetBody(TargetSettings):
+    """The settings of a target in a request. A response can be sent back: its read-only fields change nothing."""
+
+    id: Annotated[UUID | None, Field(description="The id of the target, if it has one; it cannot be changed.")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_read_only(cls, data: Any) -> Any:
+        return _without_read_only(data)
 
 
 class TargetPatch(BaseModel):
@@ -39,6 +60,7 @@ class TargetPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": False}]})
 
+    id: Annotated[UUID | None, Field(description="The id of the target; it cannot be changed.")] = None
     name: str | None = None
     spec: Spec | None = None
     interval_seconds: int | None = None
@@ -52,18 +74,22 @@ class TargetPatch(BaseModel):
     degraded_severity: Severity | None = None
     tags: list[Tag] | None = None
 
-    def applied_to(self, target: Target) -> TargetSettings:
-        """The settings of `target` with this change applied.
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_read_only(cls, data: Any) -> Any:
+        return _without_read_only(data)
+
+    def applied_to(self, target: Target, at: Location = ("body",)) -> TargetSettings:
+        """The settings of `target` with this change applied; `at` is the location of the change in the request.
 
         Raises:
             RequestValidationError: the result is not valid.
         """
-        before = {name: getattr(target, name) for name in TargetSettings.model_fields}
-        change = {name: getattr(self, name) for name in self.model_fields_set}
+        change = {name: getattr(self, name) for name in self.model_fields_set - {"id"}}
         try:
-            return TargetSettings.model_validate(before | change)
+            return TargetSettings.model_validate(dict(target.settings) | change)
         except ValidationError as error:
-            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from None
+            raise RequestValidationError([{**each, "loc": (*at, *each["loc"])} for each in error.errors()]) from None
 
 
 def router(
@@ -100,9 +126,9 @@ def router(
         openapi_extra={"requestBody": {"content": {"application/json": {"examples": EXAMPLES}}}},
         **writing,
     )
-    async def add(body: TargetSettings, response: Response) -> Target:
+    async def add(body: TargetBody, response: Response) -> Target:
         """Add a target. It is probed immediately, and then at its interval."""
-        target = await store.add(_with_stored_headers(body, None, refuses))
+        target = await store.add(with_stored_headers(settings_of(body), None, refuses))
         await reader.added()
         response.headers["Location"] = f"/api/targets/{target.id}"
         return target.masked()
@@ -115,26 +141,27 @@ def router(
             raise UnknownTargetError(target_id)
         return view
 
-    async def change(target_id: UUID, to: Callable[[Target], TargetSettings]) -> Target:
-        changed = await store.change(target_id, lambda before: _with_stored_headers(to(before), before, refuses))
+    async def change(target_id: UUID, body: TargetBody | TargetPatch, to: Callable[[Target], TargetSettings]) -> Target:
+        _require_same(body.id, target_id)
+        changed = await store.change(target_id, lambda before: with_stored_headers(to(before), before, refuses))
         if changed is None:
             raise UnknownTargetError(target_id)
         await reader.changed(changed)
         return changed.target.masked()
 
     @routes.put("/{target_id}", responses=responses(401, 404, 409, 422, 503), **writing)
-    async def replace(target_id: UUID, body: TargetSettings) -> Target:
+    async def replace(target_id: UUID, body: TargetBody) -> Target:
         """Replace the settings of a target; settings that are not given get their defaults.
 
         If its `spec` changes or it is paused, its state becomes unknown and its incident ends; its statistics are kept.
-        A header value that is sent back masked is kept.
+        A header value that is sent back masked is kept; a response that is sent back as it is changes nothing.
         """
-        return await change(target_id, lambda _before: body)
+        return await change(target_id, body, lambda _before: settings_of(body))
 
     @routes.patch("/{target_id}", responses=responses(401, 404, 409, 422, 503), **writing)
     async def patch(target_id: UUID, body: TargetPatch) -> Target:
         """Change some settings of a target; a `spec` is replaced as a whole. Otherwise like PUT."""
-        return await change(target_id, body.applied_to)
+        return await change(target_id, body, body.applied_to)
 
     @routes.delete(
         "/{target_id}",
@@ -202,8 +229,22 @@ def install(app: FastAPI) -> None:
         return problem(HTTPStatus.CONFLICT, f"The limit of {MAX_TARGETS} targets is reached. Delete a target first.")
 
 
-def _with_stored_headers(settings: TargetSettings, before: Target | None, refuses: Refuses) -> TargetSettings:
+def _require_same(given: UUID | None, target: UUID) -> None:
+    if given not in (None, target):
+        message = "this is the id of another target: send the request to that target, or omit the id"
+        raise RequestValidationError([{"loc": ("body", "id"), "msg": message}])
+
+
+def with_stored_headers(
+    settings: TargetSettings, before: Target | None, refuses: Refuses, at: Location = ("body",)
+) -> TargetSettings:
     """The settings with masked header values replaced by the stored ones.
+
+    Args:
+        settings: the settings in a request.
+        before: the target that gets them; None if it is new.
+        refuses: the check of specs.
+        at: the location of the settings in the request.
 
     Raises:
         RequestValidationError: no value is stored for a masked header, or the spec is refused.
@@ -211,10 +252,10 @@ def _with_stored_headers(settings: TargetSettings, before: Target | None, refuse
     spec = settings.spec
     reason = refuses(spec)
     if reason:
-        raise RequestValidationError([{"loc": ("body", "spec"), "msg": reason}])
+        raise RequestValidationError([{"loc": (*at, "spec"), "msg": reason}])
     if not isinstance(spec, HttpSpec) or MASK not in spec.headers.values():
         return settings
-    headers = _unmask(spec.headers, _stored_headers(before.spec if before else None, spec))
+    headers = _unmask(spec.headers, _stored_headers(before.spec if before else None, spec), at)
     return settings.model_copy(update={"spec": spec.model_copy(update={"headers": headers})})
 
 
@@ -225,9 +266,9 @@ def _stored_headers(before: Spec | None, spec: HttpSpec) -> dict[str, str]:
     return {name.lower(): value for name, value in before.headers.items()}
 
 
-def _unmask(headers: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+def _unmask(headers: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:
     for name, value in headers.items():
         if value == MASK and name.lower() not in stored:
             message = "the value is masked, and none is stored for this header and origin: send the actual value"
-            raise RequestValidationError([{"loc": ("body", "spec", "http", "headers", name), "msg": message}])
+            raise RequestValidationError([{"loc": (*at, "spec", "http", "headers", name), "msg": message}])
     return {name: stored[name.lower()] if value == MASK else value for name, value in headers.items()}

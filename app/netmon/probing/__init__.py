@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,20 +13,25 @@ from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
 from netmon.probing.attempt import Attempt
-from netmon.probing.errors import FAILURES, OUTCOMES, REFUSED, explain
+from netmon.probing.errors import FAILURES, OUTCOMES, REFUSED, SECRET, explain
 from netmon.probing.resolver import Resolver
+from netmon.probing.secrets import SecretFolder
+from netmon.settings import TARGET_SECRETS_FOLDER
 from netmon.specs import Kind
 
 __all__ = ["OUTCOMES", "Prober"]
 
 RETRY_DELAY_SECONDS = 0.5
+_FINAL = frozenset({None, REFUSED, SECRET})
+"""Ends of an attempt that a retry would not change: success, and what depends on this platform alone."""
 
 
 class Prober:
     """Probes targets of every registered kind (`netmon.kinds`); use it as an asynchronous context manager."""
 
-    def __init__(self, guard: Guard, version: str) -> None:
+    def __init__(self, guard: Guard, version: str, secrets: Path = TARGET_SECRETS_FOLDER) -> None:
         self._guard = guard
+        self._secrets = SecretFolder(secrets)
         self._version = version
         self._exit_stack = AsyncExitStack()
         self._probe_functions: Mapping[Kind, ProbeFunction[Any]] = {}
@@ -33,7 +39,7 @@ class Prober:
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard)
         self._exit_stack.push_async_callback(resolver.close)
-        tools = ProbeTools(self._guard, resolver, self._version, self._exit_stack)
+        tools = ProbeTools(self._guard, resolver, self._secrets, self._version, self._exit_stack)
         self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
         return self
 
@@ -50,7 +56,7 @@ class Prober:
             started = time.perf_counter()
             attempt = await self._attempt(plan)
             duration_ms = round((time.perf_counter() - started) * 1000, 3)
-            if attempt.error in (None, REFUSED) or attempts > plan.retries:
+            if attempt.error in _FINAL or attempts > plan.retries:
                 break
             await asyncio.sleep(RETRY_DELAY_SECONDS)
         if attempt.error is None and attempt.warning is None and plan.slow_ms and duration_ms > plan.slow_ms:

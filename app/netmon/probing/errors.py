@@ -15,6 +15,7 @@ import dns.resolver
 from netmon.guard import RefusedAddressError
 
 REFUSED = "refused_address"
+SECRET = "secret"  # noqa: S105 - a code
 MAX_DETAIL = 300
 
 _CONNECTION: Mapping[int, str] = {
@@ -126,9 +127,9 @@ _FAILURES = (
 
 
 class ProbeError(Exception):
-    """The target answered, but not as expected; the message is the sentence."""
+    """The target answered, but not as expected, or a secret is not usable; the message is the sentence."""
 
-    CODES = ("http_status", "body", "answer")
+    CODES = ("http_status", "body", "answer", SECRET)
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -11,6 +11,7 @@ from yarl import URL
 from netmon.probing.attempt import Attempt
 from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
+from netmon.probing.secrets import SecretFolder
 from netmon.specs import HttpSpec
 
 MAX_REDIRECTS = 5
@@ -26,7 +27,8 @@ _DAY = 86_400
 class HttpProber:
     """Sends requests and checks the responses; close it after use."""
 
-    def __init__(self, resolver: Resolver, version: str) -> None:
+    def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+        self._secrets = secrets
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         self._session = aiohttp.ClientSession(
@@ -59,14 +61,15 @@ class HttpProber:
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
+        headers = self._secrets.resolve(spec.headers)
         async with self._session.request(
             spec.method,
             spec.url,
-            headers=spec.headers or None,
+            headers=headers or None,
             # A spec that expects a redirect status must see the redirect.
             allow_redirects=_REDIRECTS.isdisjoint(spec.expected_status),
             max_redirects=MAX_REDIRECTS,
-            middlewares=(_headers_only_for(URL(spec.url).origin(), spec.headers),) if spec.headers else None,
+            middlewares=(_headers_only_for(URL(spec.url).origin(), spec.headers),) if headers else None,
         ) as response:
             attempt.http_status = response.status
             if isinstance(response, _Response) and (expires := response.certificate_expires()) is not None:

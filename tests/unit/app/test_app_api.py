@@ -1,5 +1,6 @@
 """The API over HTTP with fake services: responses, problems, request ids, metrics."""
 
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from netmon.api import Services as Routed
 from netmon.api import add_routes, until_healthy
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.api.targets import TargetPatch
+from netmon.bulk_store import BulkChange, BulkStore, Planner
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
@@ -137,6 +139,29 @@ class Targets:
         return self._targets.pop(target, None) is not None
 
 
+class BulkTargets(BulkStore):
+    """The bulk changes of targets, without transactions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def preview(self, planner: Planner) -> BulkChange:
+        self._services._need("database", OperationalError)
+        return planner(list(self._services.targets.values()))
+
+    async def apply(self, planner: Planner) -> BulkChange:
+        planned = await self.preview(planner)
+        for target in planned.delete:
+            del self._services.targets[target.id]
+        changes = []
+        for before, settings in planned.update:
+            given = {name: getattr(before, name) for name in ("id", "created_at", "updated_at")}
+            self._services.targets[before.id] = Target(**dict(settings), **given)
+            changes.append(TargetChange(self._services.targets[before.id], None))
+        self._services.targets |= {target.id: target for target in planned.create}
+        return dataclasses.replace(planned, changed=changes)
+
+
 @pytest.fixture
 def services() -> Database:
     return Database()
@@ -155,7 +180,8 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     on_demand = OnDemandProbes(services, services, RateLimiter(settings.on_demand_probes_per_second))
     targets: Any = Targets(services)
     auth = access.TokenAuth(settings)
-    add_routes(app, Routed(services, targets, reader, on_demand, auth, settings.guard, settings.probe_timeout_seconds))
+    timeout, bulk = settings.probe_timeout_seconds, BulkTargets(services)
+    add_routes(app, Routed(services, targets, reader, on_demand, auth, settings.guard, timeout, bulk))
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -364,7 +390,7 @@ async def test_a_patch_is_validated_together_with_the_other_settings(
         {"window": 2},
         {"name": None},
         {"interval_seconds": 1},
-        {"id": target},
+        {"id": str(uuid4())},
         {"spec": {"kind": "x"}},
     ):
         problem = is_problem(await client.patch(f"/api/targets/{target}", json=invalid), 422)
@@ -373,7 +399,7 @@ async def test_a_patch_is_validated_together_with_the_other_settings(
 
 
 def test_every_setting_can_be_patched() -> None:
-    assert set(TargetPatch.model_fields) == set(TargetSettings.model_fields)
+    assert set(TargetPatch.model_fields) - {"id"} == set(TargetSettings.model_fields)
 
 
 async def test_a_duplicate_name_and_a_target_above_the_limit_are_conflicts(

@@ -1,0 +1,91 @@
+"""A file that was exported changes nothing when it is applied."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from netmon.api.bulk_plan import plan_list
+from netmon.api.targets import TargetBody
+from netmon.models import Target, TargetSettings, TargetView
+from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
+from tests.unit.app.properties import PROPERTY
+from tests.unit.app.test_app_bulk import permits, shown, stored_targets
+from toolkit.core.errors import ToolkitError
+from toolkit.operate.targets import export, targetfile
+
+LIKE_YAML = (
+    "yes", "No", "null", "~", "true", "12", "0o17", "012", "1_000", "1e5", "1.5", ".5", "2026-01-31", "12:30:45", "=",
+    "- a", "# a", "a: b", "a #b", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a`", "'", '"', "{a}", "[a]", "a,b", "a\\b",
+    "a\x85b", "a\u2028b", "a\ufeffb", "a\u00a0b", "a\x9fb", "a\ufffeb", "\U0001f600", "ä", "-", "?", "<<", "•••",
+    "a  b",
+)  # fmt: skip
+
+
+def defaults() -> dict[str, dict[str, Any]]:
+    """The defaults, in the form that the client reads from the OpenAPI document."""
+    found = {}
+    for model in (TargetBody, HttpSpec, TcpSpec, DnsSpec, PingSpec):
+        schema = model.model_json_schema()
+        found[model.__name__] = {
+            name: each["default"] if "default" in each else {"array": [], "object": {}}.get(each.get("type"))
+            for name, each in schema["properties"].items()
+            if name not in schema.get("required", ())
+        }
+    return found
+
+
+def exported(stored: list[Target]) -> str:
+    views = TypeAdapter(list[TargetView]).dump_json([shown(target) for target in stored])
+    return export.render(json.loads(views), defaults())
+
+
+def require_unchanged(stored: list[Target]) -> None:
+    text = exported(stored)
+    file = targetfile.parse("targets.yml", text.encode())
+    bodies = TypeAdapter(list[TargetBody]).validate_json(json.dumps(file.targets))
+    for prune in (False, True):
+        change = plan_list(bodies, stored, permits, prune=prune)
+        assert (change.create, change.update, list(change.delete), list(change.missing)) == ([], [], [], []), text
+        assert change.unchanged == len(stored)
+
+
+@given(stored_targets)
+@PROPERTY
+def test_export_and_apply_changes_nothing(stored: list[Target]) -> None:
+    require_unchanged(stored)
+
+
+@given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and text.strip() != ""))
+@example("\x85 a")
+@PROPERTY
+def test_any_text_survives(text: str) -> None:
+    spec = HttpSpec(url="https://a.example/", body_contains=text)
+    require_unchanged([Target.of(TargetSettings(name=text, spec=spec))])
+
+
+@pytest.mark.parametrize("text", LIKE_YAML)
+def test_text_that_looks_like_yaml_survives(text: str) -> None:
+    value = text if text.isascii() and text.isprintable() else "a"
+    spec = HttpSpec(url="https://a.example/", body_contains=text, headers={"X-A": value, "Null": "yes", "Y": "1"})
+    require_unchanged([Target.of(TargetSettings(name=text, spec=spec))])
+
+
+def test_an_export_has_no_defaults_and_no_state() -> None:
+    spec = HttpSpec(url="https://a.example/", headers={"A": "secret:a", "B": "value"})
+    text = exported([Target.of(TargetSettings(name="a", spec=spec, slow_ms=500))])
+    assert text.removeprefix(export.HEADER).removeprefix(export.MASKED) == (
+        "targets:\n- name: a\n  spec:\n    kind: http\n    url: https://a.example/\n    headers:\n      A: secret:a\n"
+        "      B: •••\n  slow_ms: 500.0\n"
+    )
+    assert "value" not in text.removeprefix(export.HEADER).removeprefix(export.MASKED)
+
+
+def test_an_application_that_describes_no_targets_is_refused() -> None:
+    with pytest.raises(ToolkitError, match="TargetBody"):
+        export.render([], {})

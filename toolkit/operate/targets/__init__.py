@@ -1,0 +1,1 @@
+"""Targets as code: `targets.yml` is compared with the application, applied to it, exported, or imported."""

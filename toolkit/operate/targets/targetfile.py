@@ -1,0 +1,203 @@
+"""The file of targets: its defaults and its list, as the requests that the application gets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.operate.targets import document
+from toolkit.operate.targets.document import Document, Location, Mistake, MistakesError
+
+FILE = "targets.yml"
+SECRET = "secret:"  # noqa: S105 - a prefix
+"""A header value with this prefix names a file in secrets/targets."""
+MASK = "•••"
+"""The application returns it instead of a header value, and keeps the stored value if it gets it back."""
+STDIN = "-"
+
+SECTIONS = ("defaults", "targets")
+NOT_SHARED = ("id", "name", "spec")
+"""Settings that cannot have a default."""
+CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
+"""Names of headers whose values may be credentials."""
+_REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header value of a target in the file."""
+
+    at: Location
+    target: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class TargetFile:
+    """A valid file; ``targets`` are the settings of each target, with the defaults."""
+
+    document: Document
+    targets: Sequence[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.document.name
+
+    @property
+    def headers(self) -> Iterator[Header]:
+        """Every header value."""
+        for index, target in enumerate(self.targets):
+            spec = target.get("spec")
+            headers = spec.get("headers") if isinstance(spec, dict) else None
+            for name, value in headers.items() if isinstance(headers, dict) else ():
+                if isinstance(value, str):
+                    yield Header(("targets", index, "spec", "headers", name), str(target["name"]), name, value)
+
+    @property
+    def exposed(self) -> list[Header]:
+        """Header values in the file that look like credentials."""
+        return [
+            each
+            for each in self.headers
+            if each.value not in ("", MASK) and not each.value.startswith(SECRET) and CREDENTIAL.search(each.name)
+        ]
+
+    def mistakes(self, errors: Sequence[Mapping[str, Any]]) -> MistakesError:
+        """The error for invalid fields that the application reports."""
+        return MistakesError(self.name, [self._mistake(str(each["at"]), str(each["message"])) for each in errors])
+
+    def _mistake(self, reported: str, message: str) -> Mistake:
+        """A mistake from an error of the application, whose location is like ``body/0/spec/http/url``."""
+        parts = reported.split("/")[1:]
+        reason = _REWORDED.get(message, message).removeprefix("Value error, ")
+        if not parts or not parts[0].isdecimal() or int(parts[0]) >= len(self.targets):
+            return Mistake(0, "", reason)
+        index = int(parts.pop(0))
+        at = _existing(("targets", index), self.targets[index], parts)
+        if at not in self.document.lines and ("defaults", *at[2:]) in self.document.lines:
+            at = ("defaults", *at[2:])
+        if reason == "unknown key":
+            reason += _suggestion(str(at[-1]))
+        return self.document.mistake(at, reason)
+
+
+def load(path: str) -> TargetFile:
+    """Read a file, or the standard input if the path is ``-``.
+
+    Raises:
+        ToolkitError: the file cannot be read; a `MistakesError` if it is not valid as far as this program knows.
+    """
+    if path == STDIN:
+        return parse("standard input", sys.stdin.buffer.read(document.MAX_BYTES + 1))
+    return parse(Path(path).name, document.read(Path(path)))
+
+
+def parse(name: str, content: bytes) -> TargetFile:
+    """Parse the content of a file.
+
+    Raises:
+        MistakesError: it is not valid as far as this program knows.
+    """
+    found = document.parse(name, content)
+    mistakes = list(_structure(found)) or list(_names(found))
+    if mistakes:
+        raise MistakesError(name, mistakes)
+    defaults = found.value.get("defaults") or {}
+    return TargetFile(found, [{**defaults, **target} for target in found.value["targets"]])
+
+
+def _structure(found: Document) -> Iterator[Mistake]:
+    """Mistakes in what the file consists of."""
+    if not isinstance(found.value, dict):
+        yield found.mistake((), f"a map with the key targets is required, not {_kind(found.value)}")
+        return
+    for key in found.value:
+        if key not in SECTIONS:
+            yield found.mistake((key,), f"unknown key; known: {', '.join(SECTIONS)}")
+    defaults = found.value.get("defaults")
+    if not isinstance(defaults, dict | None):
+        yield found.mistake(("defaults",), f"a map of settings is required, not {_kind(defaults)}")
+    for key in defaults if isinstance(defaults, dict) else ():
+        if key in NOT_SHARED:
+            yield found.mistake(("defaults", key), "each target has its own: remove it from the defaults")
+    targets = found.value.get("targets")
+    if not isinstance(targets, list):
+        reason = "missing" if "targets" not in found.value else f"a list is required, not {_kind(targets)}"
+        yield found.mistake(("targets",), f"{reason}; without targets: targets: []")
+        return
+    for index, target in enumerate(targets):
+        at: Location = ("targets", index)
+        if not isinstance(target, dict):
+            yield found.mistake(at, f"a map of settings is required, not {_kind(target)}")
+        elif not isinstance(target.get("name"), str):
+            reason = f"text is required, not {_kind(target['name'])}: quote it" if "name" in target else "missing"
+            yield found.mistake((*at, "name"), reason)
+
+
+def _names(found: Document) -> Iterator[Mistake]:
+    lines: dict[str, int] = {}
+    for index, target in enumerate(found.value["targets"]):
+        at: Location = ("targets", index, "name")
+        name = target["name"].strip()
+        if name in lines:
+            yield found.mistake(at, f"duplicate name {name!r}, first in line {lines[name]}")
+        else:
+            lines[name] = found.line(at)
+
+
+def _existing(at: Location, value: Any, parts: Sequence[str]) -> Location:
+    """The location of an error in the file; the kind of a spec is a part of the error only."""
+    rest = list(parts)
+    while rest:
+        part = rest.pop(0)
+        if isinstance(value, dict):
+            if part not in value and at[-1] == "spec" and part == value.get("kind"):
+                continue
+            # A key may contain a slash.
+            part = next((key for key in _joined(part, rest) if key in value), part)
+            rest = rest[part.count("/") :] if part in value else rest
+            at, value = (*at, part), value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            at, value = (*at, int(part)), value[int(part)]
+        elif part != "[key]":
+            at, value = (*at, part), None
+    return at
+
+
+def _joined(part: str, rest: Sequence[str]) -> Iterator[str]:
+    for end in range(len(rest), -1, -1):
+        yield "/".join([part, *rest[:end]])
+
+
+def _suggestion(key: str) -> str:
+    """The most similar setting."""
+    known = {
+        "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
+        "severity", "degraded_severity", "tags", "kind", "url", "method", "headers", "expected_status",
+        "body_contains", "certificate_days", "host", "port", "record", "expected",
+    }  # fmt: skip
+    close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "an empty value"
+        case dict():
+            return "a map"
+        case list():
+            return "a list"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case _:
+            return "a number"
