@@ -11,8 +11,8 @@ first lock of each of them, to avoid deadlocks.
 import asyncio
 import math
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from netmon import tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, UNAVAILABLE_ERRORS, Connection, Database, Row
 from netmon.logs import logger
-from netmon.maintenance import MaintenanceWindow, WindowSettings, next_change
+from netmon.maintenance import LEAD, MaintenanceWindow, WindowSettings, next_change
 from netmon.supervision import Backoff, deadline, describe
 
 MAX_WINDOWS = 500
@@ -84,7 +84,7 @@ class MaintenanceStore:
             ORDER BY name COLLATE "C" LIMIT %(limit)s"""  # noqa: S608 - the names are this code's own
         parameters = {"after": after, "target": target, "limit": limit}
         rows = await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
-        return [_window(row) for row in rows], rows[0]["now"] if rows else await self.now()
+        return _readable(rows), rows[0]["now"] if rows else await self.now()
 
     async def get(self, window: UUID) -> tuple[MaintenanceWindow, datetime] | None:
         """The window with this id, and the time of the database."""
@@ -193,7 +193,8 @@ class Upkeep:
             )
             changed = await choose_periods(connection)
         self._refreshed_at = time.monotonic()
-        log.info("maintenance planned", targets=len(changed))
+        if changed:
+            log.info("maintenance planned", targets=len(changed))
 
 
 async def lock_windows(connection: Connection) -> None:
@@ -208,15 +209,22 @@ async def choose_periods(connection: Connection, target: UUID | None = None) -> 
         WHERE %(target)s::uuid IS NULL OR target = %(target)s
             OR tag = ANY(SELECT unnest(tags) FROM targets WHERE id = %(target)s)"""  # noqa: S608 - as above
     rows = await (await connection.execute(query.strip(), {"target": target})).fetchall()
-    planned = [(_window(row), _window(row).periods(row["now"]), row["now"]) for row in rows]
+    now = rows[0]["now"] if rows else datetime.now(UTC)
+    planned = [(window, window.periods(now)) for window in _readable(rows)]
     if target is None:
-        changes = [(next_change(periods, now), window.id) for window, periods, now in planned]
-        await connection.cursor().executemany("UPDATE maintenance_windows SET refresh_at = %s WHERE id = %s", changes)
-    each = [(window.target, window.tag, *period) for window, periods, _now in planned for period in periods]
+        await _write_refresh(connection, {window.id: next_change(periods, now) for window, periods in planned})
+    each = [(window.target, window.tag, *period) for window, periods in planned for period in periods]
     columns = [list(column) for column in zip(*each, strict=True)] or [[], [], [], []]
-    parameters = dict(zip(("targets", "tags", "starts", "ends"), columns, strict=True)) | {"target": target}
-    cursor = await connection.execute(_CHOOSE.strip(), parameters)
+    parameters = dict(zip(("targets", "tags", "starts", "ends"), columns, strict=True))
+    cursor = await connection.execute(_CHOOSE.strip(), parameters | {"target": target, "lead": LEAD})
     return [row["id"] async for row in cursor]
+
+
+async def _write_refresh(connection: Connection, times: Mapping[UUID, datetime | None]) -> None:
+    query = """
+        UPDATE maintenance_windows SET refresh_at = new.refresh_at
+        FROM unnest(%s::uuid[], %s::timestamptz[]) AS new (id, refresh_at) WHERE maintenance_windows.id = new.id"""
+    await connection.execute(query.strip(), (list(times), list(times.values())))
 
 
 # The periods of each target or tag are merged first, then those of each target. The order of preference is that of the
@@ -259,6 +267,17 @@ def _row(settings: WindowSettings) -> Row:
     }
     ends_at = settings.once.ends_at if settings.once else None
     return {"name": settings.name, "target": settings.target, "tag": settings.tag, **schedules, "ends_at": ends_at}
+
+
+def _readable(rows: Sequence[Row]) -> list[MaintenanceWindow]:
+    """The windows in rows, without those of a later release that this one cannot read."""
+    found = []
+    for row in rows:
+        try:
+            found.append(_window(row))
+        except ValueError as error:
+            log.warning("maintenance window cannot be read", window=str(row["id"]), reason=describe(error))
+    return found
 
 
 def _window(row: Row) -> MaintenanceWindow:

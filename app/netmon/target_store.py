@@ -1,6 +1,7 @@
 """Stores monitored targets in PostgreSQL, and reads them with their standings and last results.
 
-Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
+Every change locks the windows of maintenance, then the standing of a target, as `netmon.result_store` does, and then
+the target itself, to avoid deadlocks.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from psycopg.types.json import Jsonb
 from netmon import outbox, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
+from netmon.maintenance_store import choose_periods, lock_windows
 from netmon.models import Probe, Standing, StateChange, Target, TargetSettings
 from netmon.states import State
 from netmon.supervision import deadline
@@ -117,6 +119,7 @@ class TargetStore:
             WHERE (SELECT count(*) FROM targets) < {MAX_TARGETS}"""  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
+                await lock_windows(connection)
                 cursor = await connection.execute(insert.strip(), values)
                 if not cursor.rowcount:
                     raise TooManyTargetsError
@@ -124,6 +127,8 @@ class TargetStore:
                     "INSERT INTO standings (target, state, since, recent) VALUES (%s, 'unknown', %s, '[]')",
                     (target.id, target.created_at),
                 )
+                if target.tags and await choose_periods(connection, target.id):
+                    return await _read(connection, target.id)
         except UniqueViolation:
             raise NameTakenError from None
         return target
@@ -132,14 +137,18 @@ class TargetStore:
         query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - as above
         try:
             async with self._database.transaction() as connection:
+                await lock_windows(connection)
                 state = await _lock_standing(connection, target)
                 row = await (await connection.execute(query, (target,))).fetchone()
                 if row is None:
                     return None
                 before = Target(**row)
                 now = datetime.now(UTC)
-                after = Target(**dict(to(before)), id=target, created_at=before.created_at, updated_at=now)
+                given = {name: getattr(before, name) for name in Target.model_fields if name not in _SETTINGS}
+                after = Target(**dict(to(before)), **(given | {"updated_at": now}))
                 await _update(connection, before, after)
+                if after.tags != before.tags and await choose_periods(connection, target):
+                    after = await _read(connection, target)
                 resets = after.spec != before.spec or (before.enabled and not after.enabled)
                 if resets:
                     await _reset_standing(connection, target, now)
@@ -153,12 +162,19 @@ class TargetStore:
     async def _delete(self, target: UUID) -> bool:
         query = f"DELETE FROM targets WHERE id = %s RETURNING {_COLUMNS}"  # noqa: S608 - as above
         async with self._database.transaction() as connection:
+            await lock_windows(connection)
             state = await _lock_standing(connection, target)
             await _report_end(connection, target)
             row = await (await connection.execute(query, (target,))).fetchone()
             if row:
                 await _publish_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
         return row is not None
+
+
+async def _read(connection: Connection, target: UUID) -> Target:
+    query = f"SELECT {_COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
+    row = await (await connection.execute(query, (target,))).fetchone()
+    return Target(**(row or {}))
 
 
 async def _lock_standing(connection: Connection, target: UUID) -> State:

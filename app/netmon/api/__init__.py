@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import incidents, probes, targets
+from netmon.api import incidents, maintenance, probes, targets
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.cache import SharedCache
 from netmon.database import Database
@@ -21,6 +21,7 @@ from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
+from netmon.maintenance_store import MaintenanceStore
 from netmon.problems import problem
 from netmon.settings import Settings
 from netmon.supervision import deadline, describe, running
@@ -56,6 +57,7 @@ async def run(settings: Settings) -> None:
         Services(
             database,
             TargetStore(database),
+            MaintenanceStore(database),
             reader,
             on_demand,
             auth,
@@ -102,6 +104,7 @@ class Services:
 
     database: Database
     targets: TargetStore
+    maintenance: MaintenanceStore
     reader: TargetReader
     on_demand: OnDemandProbes
     auth: access.TokenAuth
@@ -111,7 +114,7 @@ class Services:
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
-    """Add the routes of probes, targets and incidents to `app`, and the 503 responses for unavailable dependencies."""
+    """Add the routes to `app`, and the 503 responses for unavailable dependencies."""
 
     @app.exception_handler(QueueUnavailableError)
     @app.exception_handler(OperationalError)
@@ -127,9 +130,11 @@ def add_routes(app: FastAPI, services: Services) -> None:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
     targets.install(app)
+    maintenance.install(app)
     reader, on_demand, auth = services.reader, services.on_demand, services.auth
     app.include_router(
         probes.router(services.database, on_demand, auth, services.guard, services.probe_timeout_seconds)
     )
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
+    app.include_router(maintenance.router(reader, services.maintenance, auth))
     app.include_router(incidents.router(reader))

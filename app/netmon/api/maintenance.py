@@ -1,6 +1,5 @@
 """The API of maintenance windows."""
 
-import base64
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -25,6 +24,8 @@ from netmon.maintenance_store import (
 from netmon.problems import problem, responses
 from netmon.target_reader import TargetReader
 
+PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": paging.LINK}}}
+
 _Views = TypeAdapter(list[WindowView])
 
 
@@ -45,8 +46,7 @@ class WindowQuery(BaseModel):
 
     def link(self, last: str) -> dict[str, str]:
         """The header with the link to the page that follows a name."""
-        cursor = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
-        following = self.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
+        following = self.model_dump(mode="json", exclude_defaults=True) | {"cursor": paging.cursor_after(last)}
         return {"Link": f'</api/maintenance?{urlencode(following)}>; rel="next"'}
 
 
@@ -74,9 +74,7 @@ def router(reader: TargetReader, store: MaintenanceStore, auth: access.TokenAuth
             raise RequestValidationError([{"loc": ("body", "once"), "msg": reason}])
         return settings
 
-    @routes.get(
-        "", response_model=list[WindowView], responses={200: {"headers": {"Link": paging.LINK}}} | responses(422, 503)
-    )
+    @routes.get("", response_model=list[WindowView], responses=PAGE | responses(422, 503))
     async def windows(query: Annotated[WindowQuery, Query()]) -> Response:
         """List maintenance windows by name, page by page, including those that ended in the last 30 days."""
         found, now = await store.list(query.target, paging.name_in(query.cursor), query.limit + 1)

@@ -32,8 +32,13 @@ class FakeRedis:
         self._need()
         self.values[key] = value
 
-    async def eval(self, _script: str, _keys: int, key: str, before: bytes, value: bytes, _seconds: int) -> int:
+    async def eval(self, _script: str, number: int, *arguments: Any) -> int:
         self._need()
+        keys, values = arguments[:number], arguments[number:]
+        if isinstance(values[0], int):  # the script that sets all keys; the first value is the time to live
+            self.values.update(zip(keys, values[1:], strict=True))
+            return number
+        [key], (before, value, _seconds) = keys, values
         line, newline, _ = self.values.get(key, b"").partition(b"\n")
         if line + newline != before:
             return 0
