@@ -102,13 +102,14 @@ def expected(window: Weekly, change: str, since: datetime, until: datetime) -> s
 
 
 @st.composite
-def weekly(draw: st.DrawFn, zone: str) -> Weekly:
-    """A weekly window, most of which are near a change of the clocks."""
-    hour = draw(st.one_of(st.integers(0, 3), st.integers(0, 23)))
-    start = f"{hour:02}:{draw(st.sampled_from((0, 1, 29, 30, 59))):02}"
-    days = draw(st.lists(st.sampled_from(DAYS), min_size=1, max_size=6, unique=True))
+def weekly(draw: st.DrawFn, zone: str, change: str) -> Weekly:
+    """A weekly window, most of which start when the clocks are changed."""
+    before = datetime.fromisoformat(change).replace(tzinfo=UTC) - MINUTE
+    wall = local_times(zone, change)[before] + draw(st.one_of(st.integers(-150, 150), st.integers(0, 1439))) * MINUTE
+    others = draw(st.lists(st.sampled_from(DAYS), max_size=5))
+    days = list(dict.fromkeys((DAYS[wall.weekday()], *others)))
     minutes = draw(st.one_of(st.integers(1, 200), st.integers(1, 1439)))
-    return Weekly(days=days, start=start, minutes=minutes, timezone=zone)
+    return Weekly(days=days, start=f"{wall:%H:%M}", minutes=minutes, timezone=zone)
 
 
 @PROPERTY
@@ -117,7 +118,7 @@ def test_a_weekly_window_is_in_effect_at_its_local_times_over_changes_of_the_clo
     data: st.DataObject, changing: tuple[str, str]
 ) -> None:
     zone, change = changing
-    window = data.draw(weekly(zone))
+    window = data.draw(weekly(zone, change))
     since = datetime.fromisoformat(change).replace(tzinfo=UTC) + data.draw(st.integers(-4 * 1440, 1440)) * MINUTE
     until = since + data.draw(st.integers(0, 8 * 1440)) * MINUTE
     periods = window.periods(since, until)
