@@ -71,7 +71,7 @@ class MaintenanceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list(self, target: UUID | None, after: str, limit: int) -> tuple[list[MaintenanceWindow], datetime]:
+    async def by_name(self, target: UUID | None, after: str, limit: int) -> tuple[list[MaintenanceWindow], datetime]:
         """Up to `limit` windows by name, those whose names follow `after`, and the time of the database.
 
         With a `target`, only windows that apply to it, by its id or one of its tags.
@@ -91,6 +91,13 @@ class MaintenanceStore:
         query = f"SELECT {_COLUMNS}, now() AS now FROM maintenance_windows WHERE id = %s"  # noqa: S608 - as above
         row = await deadline(self._database.one(query, (window,)), QUERY_TIMEOUT_SECONDS)
         return (_window(row), row["now"]) if row else None
+
+    async def target_names(self, windows: Sequence[MaintenanceWindow]) -> dict[UUID, str]:
+        """The names of the targets that windows name."""
+        targets = [window.target for window in windows if window.target]
+        query = "SELECT id, name FROM targets WHERE id = ANY(%(targets)s)"
+        rows = await deadline(self._database.all(query, {"targets": targets}), QUERY_TIMEOUT_SECONDS)
+        return {row["id"]: row["name"] for row in rows}
 
     async def now(self) -> datetime:
         """The time of the database, which decides whether a target is in maintenance."""

@@ -52,12 +52,13 @@ async def run(settings: Settings) -> None:
     app.include_router(access.router(auth))
     reader = TargetReader(database, latest, cache)
     on_demand = OnDemandProbes(database, JobQueue(link), RateLimiter(settings.on_demand_probes_per_second))
+    windows = MaintenanceStore(database)
     add_routes(
         app,
         Services(
             database,
             TargetStore(database),
-            MaintenanceStore(database),
+            windows,
             reader,
             on_demand,
             auth,
@@ -67,7 +68,9 @@ async def run(settings: Settings) -> None:
     )
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
-    app.include_router(page.router(reader, received if settings.status_page_alerts else None, settings.version))
+    app.include_router(
+        page.router(reader, windows, received if settings.status_page_alerts else None, settings.version)
+    )
 
     async def drain() -> None:
         lifecycle.draining = True

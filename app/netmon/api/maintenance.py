@@ -77,7 +77,7 @@ def router(reader: TargetReader, store: MaintenanceStore, auth: access.TokenAuth
     @routes.get("", response_model=list[WindowView], responses=PAGE | responses(422, 503))
     async def windows(query: Annotated[WindowQuery, Query()]) -> Response:
         """List maintenance windows by name, page by page, including those that ended in the last 30 days."""
-        found, now = await store.list(query.target, paging.name_in(query.cursor), query.limit + 1)
+        found, now = await store.by_name(query.target, paging.name_in(query.cursor), query.limit + 1)
         page = [WindowView.of(window, now) for window in found[: query.limit]]
         headers = query.link(page[-1].name) if len(found) > query.limit else {}
         return Response(_Views.dump_json(page), media_type="application/json", headers=headers)

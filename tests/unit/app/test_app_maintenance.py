@@ -302,7 +302,7 @@ class Store:
     async def now(self) -> datetime:
         return self.current
 
-    async def list(self, target: UUID | None, after: str, limit: int) -> tuple[list[MaintenanceWindow], datetime]:
+    async def by_name(self, target: UUID | None, after: str, limit: int) -> tuple[list[MaintenanceWindow], datetime]:
         found = sorted(self.known.values(), key=lambda each: each.name)
         chosen = [each for each in found if each.name > after and target in (None, each.target)]
         return chosen[:limit], self.current
