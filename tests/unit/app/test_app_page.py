@@ -324,8 +324,8 @@ def test_a_sparkline_stays_within_its_bounds_and_breaks_at_failures() -> None:
 
 async def test_a_target_in_maintenance_is_no_failure(client: httpx.AsyncClient, reader: FakeReader) -> None:
     index = (await client.get("/")).text
-    assert re.search(r'href="/\?state=maintenance"><strong>1</strong> maintenance', index)
-    assert "Up, in maintenance until <time" in " ".join(index.split())
+    assert re.search(r'href="/\?state=maintenance"><strong>1</strong> in maintenance', index)
+    assert "Up, maintenance until <time" in " ".join(index.split())
     assert named((await client.get("/?state=maintenance")).text) == ["Database, replica"]
     target = identity(reader, "Database, replica")
     page = " ".join((await client.get(f"/targets/{target}")).text.split())

@@ -41,6 +41,12 @@ const zone = field("weekly/timezone");
 if (!zone.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 field("zones").append(...Intl.supportedValuesOf("timeZone").map((name) => new Option(name, name)));
 
+function requireDay() {
+  field("weekly/days").setCustomValidity(days().length ? "" : "Choose at least one day.");
+}
+form.addEventListener("change", requireDay);
+requireDay();
+
 handle(form, fields, async () => {
   if (id) await write("PUT", `/api/maintenance/${id}`, settings());
   else await write("POST", "/api/maintenance", settings());
