@@ -326,6 +326,8 @@ class Incident(BaseModel):
     ended_at: AwareDatetime | None
     cause: str
     detail: str | None
+    in_maintenance: bool = False
+    """Whether it is ongoing and its target is in maintenance, so that it has no alert."""
 
 
 class Statistics(BaseModel):

@@ -42,6 +42,7 @@ from netmon.maintenance_store import (
     WindowChange,
     WindowNameTakenError,
     WindowTargetError,
+    _readable,
 )
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.settings import Settings
@@ -288,6 +289,12 @@ def test_a_target_is_in_maintenance_within_its_period(
     view = TargetView.combine(known, Standing(since=now), None, now)
     assert (known.is_in_maintenance, view.in_maintenance) == (expected, expected)
     assert view.maintenance_until == period["maintenance_until"]
+
+
+def test_a_window_that_this_release_cannot_read_is_left_out() -> None:
+    readable = {"id": uuid4(), "name": "a", "target": None, "tag": "web", "once": None, "weekly": WEEKLY}
+    unreadable = readable | {"id": uuid4(), "weekly": WEEKLY | {"every": 2}}
+    assert [window.id for window in _readable([unreadable, readable])] == [readable["id"]]
 
 
 class Store:

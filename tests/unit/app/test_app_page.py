@@ -406,3 +406,10 @@ async def test_maintenance_is_unavailable_without_the_database(client: httpx.Asy
 def test_durations_of_windows_are_exact(minutes: int, text: str) -> None:
     assert views.duration(minutes) == text
     assert views.days(["sun", "mon"]) == "Mon, Sun"
+
+
+async def test_an_incident_in_maintenance_is_marked(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.events = [each.model_copy(update={"in_maintenance": each.id == 1}) for each in reader.events]
+    page = (await client.get("/")).text
+    assert page.count("ongoing</strong>, in maintenance") == 1
+    assert page.count("ongoing</strong>") == 2
