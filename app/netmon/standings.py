@@ -18,10 +18,13 @@ from netmon.periods import settle as settle_period
 
 COLUMNS = ", ".join(f"standings.{name}" for name in Standing.model_fields)
 """The columns of a standing, for `standing_of`."""
+MAINTENANCE_COLUMNS = "maintenance_from, maintenance_until"
+"""The columns of the maintenance of a target, for `maintenance_of`."""
 LOCKED_COLUMNS = (
-    f"standings.target, {COLUMNS}, latest, generation, observed_state, observed_from, overdue_at, now() AS now"
+    f"standings.target, {COLUMNS}, latest, generation, observed_state, observed_from, overdue_at, now() AS now, "
+    f"{MAINTENANCE_COLUMNS}"
 )
-"""The columns of a locked standing, for `LockedStanding.of`."""
+"""The columns of a locked standing with its target, for `LockedStanding.of`."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -36,6 +39,12 @@ def opened_of(row: Row) -> OpenPeriod | None:
     if row["observed_state"] is None:
         return None
     return OpenPeriod(row["observed_state"], row["observed_from"], row["overdue_at"])
+
+
+def maintenance_of(row: Row) -> Interval | None:
+    """The maintenance of the target that is current, next, or just over, in a row with MAINTENANCE_COLUMNS."""
+    start, end = row["maintenance_from"], row["maintenance_until"]
+    return None if start is None or end is None else Interval(start, end)
 
 
 def next_version(version: int, now: datetime) -> int:
@@ -62,13 +71,13 @@ class LockedStanding:
     now: datetime
     """The time of the transaction, by the clock of the database."""
     maintenance: Interval | None = None
-    """The maintenance window of the target that is current, next, or just over."""
+    """The maintenance of the target that is current, next, or just over."""
     closed: list[Period] = field(default_factory=list)
     set_back: bool = False
     """Whether the clock was set back, to a time before the open period."""
 
     @classmethod
-    def of(cls, row: Row, maintenance: Interval | None = None) -> Self:
+    def of(cls, row: Row) -> Self:
         """From a row with LOCKED_COLUMNS."""
         return cls(
             row["target"],
@@ -77,7 +86,7 @@ class LockedStanding:
             row["generation"],
             opened_of(row),
             row["now"],
-            maintenance,
+            maintenance_of(row),
         )
 
     def change(self, **changes: Any) -> None:
@@ -124,8 +133,10 @@ class LockedStanding:
 
 async def lock(connection: Connection, target: UUID) -> LockedStanding | None:
     """Lock the standing of a target until the transaction ends; None if there is no such target."""
-    query = f"SELECT {LOCKED_COLUMNS} FROM standings WHERE target = %s FOR UPDATE"  # noqa: S608 - names of this code
-    row = await (await connection.execute(query, (target,))).fetchone()
+    query = f"""
+        SELECT {LOCKED_COLUMNS} FROM standings JOIN targets ON targets.id = standings.target
+        WHERE standings.target = %s FOR UPDATE OF standings"""  # noqa: S608 - names of this code
+    row = await (await connection.execute(query.strip(), (target,))).fetchone()
     return LockedStanding.of(row) if row else None
 
 

@@ -1,10 +1,11 @@
 """Stores monitored targets in PostgreSQL, and reads them with their standings and last results.
 
-Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
+Every change locks the windows of maintenance, then the standing of a target, as `netmon.result_store` does, and then
+the target itself, to avoid deadlocks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +16,7 @@ from psycopg.types.json import Jsonb
 from netmon import outbox, standings, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
+from netmon.maintenance_store import choose_periods, lock_windows
 from netmon.models import Plan, Probe, Standing, StateChange, Target, TargetSettings, settings_of
 from netmon.standings import LockedStanding, standing_of
 from netmon.states import State, overdue_after
@@ -63,6 +65,8 @@ class TargetChange:
 
     target: Target
     reset: Standing | None
+    retagged: bool = False
+    """Whether its tags have changed."""
 
 
 class PlannedTarget(NamedTuple):
@@ -132,8 +136,11 @@ class TargetStore:
     async def _add(self, target: Target) -> Target:
         try:
             async with self._database.transaction() as connection:
+                await lock_windows(connection)
                 await require_room(connection, 1)
                 await insert(connection, [target])
+                if target.tags and await choose_periods(connection, target.id):
+                    return await _read(connection, target.id)
         except UniqueViolation:
             raise NameTakenError from None
         return target
@@ -141,13 +148,24 @@ class TargetStore:
     async def _change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         try:
             async with self._database.transaction() as connection:
-                return await change(connection, target, to)
+                await lock_windows(connection)
+                done = await change(connection, target, to)
+                if done and done.retagged and await choose_periods(connection, target):
+                    return replace(done, target=await _read(connection, target))
+                return done
         except UniqueViolation:
             raise NameTakenError from None
 
     async def _delete(self, target: UUID) -> bool:
         async with self._database.transaction() as connection:
+            await lock_windows(connection)
             return await delete(connection, target)
+
+
+async def _read(connection: Connection, target: UUID) -> Target:
+    query = f"SELECT {COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
+    row = await (await connection.execute(query, (target,))).fetchone()
+    return Target(**(row or {}))
 
 
 async def require_room(connection: Connection, number: int) -> None:
@@ -186,6 +204,8 @@ async def insert(connection: Connection, targets: Sequence[Target]) -> None:
 async def change(connection: Connection, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
     """Change a target, see `TargetStore.change`; equal settings change nothing.
 
+    The caller locks the windows before, and chooses the period of maintenance of a target whose tags have changed.
+
     Raises:
         psycopg.errors.UniqueViolation: the name is taken.
     """
@@ -198,22 +218,23 @@ async def change(connection: Connection, target: UUID, to: Callable[[Target], Ta
     settings = settings_of(to(before))
     if settings == before.settings:
         return TargetChange(before, None)
-    now = datetime.now(UTC)
-    after = Target(**dict(settings), id=target, created_at=before.created_at, updated_at=now)
+    given = {name: getattr(before, name) for name in Target.model_fields if name not in _SETTINGS}
+    after = Target(**dict(settings), **(given | {"updated_at": datetime.now(UTC)}))
     await _update(connection, before, after)
+    retagged = after.tags != before.tags
     if after.spec != before.spec or (before.enabled and not after.enabled):
         state = locked.standing.state
         await _reset(connection, locked)
         cause = "edited" if after.enabled else "paused"
         await _publish_unknown(connection, after, state, locked.now, cause, locked.standing.version)
-        return TargetChange(after, locked.standing)
+        return TargetChange(after, locked.standing, retagged)
     if after.enabled and not before.enabled:
         locked.resume()
         await standings.write(connection, [locked])
     elif _overdue_after(after) != _overdue_after(before):
         locked.reschedule(_overdue_after(after))
         await standings.write(connection, [locked])
-    return TargetChange(after, None)
+    return TargetChange(after, None, retagged)
 
 
 async def delete(connection: Connection, target: UUID) -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.periods import PeriodState
-from netmon.standings import opened_of
+from netmon.standings import MAINTENANCE_COLUMNS, maintenance_of, opened_of
 from netmon.supervision import deadline
 from netmon.target_lists import TargetFilter, TargetLists
 from netmon.uptime import (
@@ -22,7 +22,7 @@ from netmon.uptime import (
     with_open,
 )  # fmt: skip
 
-OPEN_COLUMNS = "created_at, observed_state, observed_from, overdue_at, now() AS now"
+OPEN_COLUMNS = f"created_at, observed_state, observed_from, overdue_at, now() AS now, {MAINTENANCE_COLUMNS}"
 """The columns of the open period of a target."""
 _TARGETS = "targets JOIN standings ON target = id"
 
@@ -104,7 +104,7 @@ class UptimeStore:
 
 def _seconds(row: Row, within: Window, closed: Seconds) -> dict[PeriodState, float]:
     """The seconds of a target within a window by state."""
-    return with_open(closed, opened_of(row), within, row["now"])
+    return with_open(closed, opened_of(row), within, row["now"], maintenance_of(row))
 
 
 def _uptime(row: Row, within: Window, closed: Seconds) -> Uptime:

@@ -140,4 +140,4 @@ def test_states_are_the_same_everywhere() -> None:
     assert set(re.findall(r"'(\w+)'", periods)) == set(get_args(PeriodState))
     assert set(re.findall(r"'(\w+)'", standings)) == states
     assert set(re.findall(r"'(\w+)'", incidents)) < states
-    assert set(URGENCY) == {*states, "stale", "paused"}
+    assert set(URGENCY) == {*states, "stale", "maintenance", "paused"}
