@@ -84,6 +84,9 @@ def test_a_target_has_no_alert_in_a_window_and_one_when_the_window_is_deleted(st
             deleted = time.time()
             until(lambda: firing(stack, target), 30, "the alert, once the window is deleted")
             assert received(stack, target) - deleted < WITHIN
+            [day, *_] = requests.get(stack.url(f"/api/targets/{target}/uptime"), timeout=5).json()["spans"]
+            assert day["maintenance_seconds"] > QUIET
+            assert 0 < day["down_seconds"] < time.time() - deleted + 1, "down since the window was deleted"
 
             starting: dict[str, Any] = {"name": str(uuid4()), "target": target, "once": once(0.2, MINUTES)}
             windows.append(change(stack, "POST", body=starting)["id"])
