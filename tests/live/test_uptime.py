@@ -161,7 +161,7 @@ def test_states_of_a_clock_that_was_put_back_are_replaced(stack: Stack, target: 
         f"UPDATE standings SET since = {future}, stored_at = {future} WHERE target = '{target}'",  # noqa: S608
         f"UPDATE probes SET finished_at = {future} WHERE target = '{target}'",  # noqa: S608
         f"UPDATE standings SET observed_from = {future}, overdue_at = {future} WHERE target = '{target}'",  # noqa: S608
-        f"INSERT INTO periods VALUES ('{target}', 'up', now() - interval '5 min', now() + interval '5 min'), "
+        f"INSERT INTO periods VALUES ('{target}', 'up', now() - interval '5 min', now() + interval '5 min'), "  # noqa: S608
         f"('{target}', 'down', now() + interval '5 min', {future})",
     ):
         pipeline.execute(stack, statement)
