@@ -201,8 +201,12 @@ async def _write_periods(connection: Connection, periods: Iterable[tuple[UUID, P
 
 
 async def _discard_future(connection: Connection, locked: LockedStanding) -> None:
-    """Discard the periods after now: that time has not passed yet, as the clock was set back."""
-    await connection.execute("DELETE FROM periods WHERE target = %s AND started_at >= %s", (locked.target, locked.now))
-    await connection.execute(
-        "UPDATE periods SET ended_at = %s WHERE target = %s AND ended_at > %s", (locked.now, locked.target, locked.now)
-    )
+    """Discard the time of periods after now: it has not passed yet, as the clock was set back."""
+    query = """
+        WITH discarded AS (
+            DELETE FROM periods WHERE target = %(target)s AND ended_at > %(now)s RETURNING state, started_at)
+        INSERT INTO periods (target, state, started_at, ended_at)
+        SELECT %(target)s, state, started_at, %(now)s FROM discarded
+        WHERE started_at < %(now)s ORDER BY started_at LIMIT 1
+        ON CONFLICT (target, ended_at) DO NOTHING"""
+    await connection.execute(query.strip(), {"target": locked.target, "now": locked.now})

@@ -160,6 +160,9 @@ def test_states_of_a_clock_that_was_put_back_are_replaced(stack: Stack, target: 
     for statement in (
         f"UPDATE standings SET since = {future}, stored_at = {future} WHERE target = '{target}'",  # noqa: S608
         f"UPDATE probes SET finished_at = {future} WHERE target = '{target}'",  # noqa: S608
+        f"UPDATE standings SET observed_from = {future}, overdue_at = {future} WHERE target = '{target}'",  # noqa: S608
+        f"INSERT INTO periods VALUES ('{target}', 'up', now() - interval '5 min', now() + interval '5 min'), "  # noqa: S608
+        f"('{target}', 'down', now() + interval '5 min', {future})",
     ):
         pipeline.execute(stack, statement)
     version = f"SELECT version, latest FROM standings WHERE target = '{target}'"  # noqa: S608
@@ -171,6 +174,10 @@ def test_states_of_a_clock_that_was_put_back_are_replaced(stack: Stack, target: 
     assert (after["latest"], after["version"] > before["version"]) == (last, True)
     until(lambda: get(stack, f"/targets/{target}")["latest"]["id"] == last, 8, "the result to be shown")
     assert get(stack, f"/targets/{target}")["standing"]["state"] == "down"
+    [period] = rows(stack, target)
+    assert period["state"] == "up"
+    [standing] = pipeline.sql(stack, f"SELECT observed_state, observed_from FROM standings WHERE target = '{target}'")  # noqa: S608
+    assert (standing["observed_state"], standing["observed_from"]) == ("down", period["ended_at"])
 
 
 def test_the_latest_result_of_a_url_is_not_one_from_the_future(stack: Stack) -> None:
