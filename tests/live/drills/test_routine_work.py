@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import pytest
 import yaml
 
-from tests.live.alerts import AlertKey, unexpected
+from tests.live.alerts import unexpected
+from tests.live.host_receiver import HostReceiver
 from tests.live.stack import Stack
 
 Record = Callable[[str], None]
 
-HOST = "172.17.0.1"
-"""This host in the engine's default network, which outlives the networks of the stack."""
 DISPATCHED_SECONDS = 90.0
 """Alertmanager dispatches alerts from a minute after its start on."""
-
-
-@dataclass
-class HostReceiver:
-    """A webhook receiver in this process, which outlives the stack; `arrived` has alerts and their statuses."""
-
-    port: int
-    arrived: list[tuple[AlertKey, str]] = field(default_factory=list)
-
-    @classmethod
-    @contextmanager
-    def running(cls) -> Iterator[HostReceiver]:
-        """Receive until the end of the block."""
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                running.arrived += [
-                    ((each["labels"]["alertname"], each["labels"]["service"]), each["status"])
-                    for each in document["alerts"]
-                ]
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
-        running = cls(server.server_port)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield running
-        finally:
-            server.shutdown()
-            server.server_close()
-
-    def false_alarms(self) -> list[str]:
-        """The alerts that have arrived since the last call, without those about the host."""
-        arrived, self.arrived = self.arrived, []
-        keys = unexpected({key for key, _ in arrived})
-        return [f"{name} of {service}" for name, service in keys]
 
 
 @pytest.fixture(scope="module")
@@ -75,37 +28,36 @@ def receiver() -> Iterator[HostReceiver]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, receiver: HostReceiver) -> Iterator[Stack]:
     """A stack that has just started for the first time, with the receiver."""
-    stack = Stack.create(tmp_path_factory.mktemp("routine") / "checkout", "netmon-routine", ALERT_RECEIVERS="webhook")
-    try:
-        stack.invoke("setup", "--profile=dev")
-        file = stack.root / "secrets" / "alertmanager" / "webhook_url"
-        file.write_text(f"http://{HOST}:{receiver.port}/\n")
-        file.chmod(0o644)
-        stack.invoke("up", timeout=900)
+    root = tmp_path_factory.mktemp("routine") / "checkout"
+    with receiver.stack(root, "netmon-routine") as stack:
         yield stack
-    finally:
-        stack.destroy()
+
+
+def false_alarms(receiver: HostReceiver) -> list[str]:
+    """The alerts that have arrived since the last call, without those about the host."""
+    keys = unexpected({(each["labels"]["alertname"], each["labels"]["service"]) for each in receiver.take_alerts()})
+    return [f"{name} of {service}" for name, service in keys]
 
 
 def after(record: Record, receiver: HostReceiver, what: str, began: float) -> None:
     """Wait until alerts would have been dispatched; none must have arrived."""
     seconds = time.monotonic() - began
     time.sleep(DISPATCHED_SECONDS)
-    alarms = receiver.false_alarms()
-    record(f"{what} ({seconds:.0f} s): {len(alarms)} notifications")
+    alarms = false_alarms(receiver)
+    record(f"{what} ({seconds:.0f} s): {', '.join(alarms) or 'no notification'}")
     assert alarms == []
 
 
 def test_receiver_gets_alerts(stack: Stack, receiver: HostReceiver, record: Record) -> None:
     """Otherwise the other drills would prove nothing."""
     time.sleep(DISPATCHED_SECONDS)
-    first = receiver.false_alarms()
+    first = false_alarms(receiver)
     stack.compose("stop", "redis-exporter")
     time.sleep(30)
     stack.compose("start", "redis-exporter")
     time.sleep(30)
-    assert "TargetDown of redis-exporter" in receiver.false_alarms()
-    record(f"the first start: {len(first)} notifications")
+    assert "TargetDown of redis-exporter" in false_alarms(receiver)
+    record(f"the first start: {', '.join(first) or 'no notification'}")
     assert first == []
 
 
