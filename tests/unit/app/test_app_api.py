@@ -420,10 +420,10 @@ async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
     expected = {
-        "2:overview",
-        f"2:target:{target}",
+        "3:overview",
+        f"3:target:{target}",
         f"statistics:{target}:1h",
-        f"2:series:{target}:30d",
+        f"3:series:{target}:30d",
         f"uptime:{target}",
     }
     assert expected <= set(services.invalidated)

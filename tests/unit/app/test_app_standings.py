@@ -29,7 +29,8 @@ def locked(now: datetime = NOW, **changes: Any) -> result_store._LockedTarget:
         "target": TARGET, "state": "unknown", "since": NOW - HOUR, "recent": [], "succeeded_at": None,
         "stored_at": NOW - HOUR, "version": 0, "latest": None, "generation": 3, "observed_state": None,
         "observed_from": None, "overdue_at": None, "now": now, "name": "a", "enabled": True, "failures": 1,
-        "window": 1, "interval_seconds": 60, "timeout_seconds": 10, "retries": 0,
+        "window": 1, "interval_seconds": 60, "timeout_seconds": 10, "retries": 0, "maintenance_from": None,
+        "maintenance_until": None,
     }  # fmt: skip
     return result_store._LockedTarget.of({**row, **changes})
 
@@ -46,6 +47,17 @@ def store(target: result_store._LockedTarget, *results: PendingResult) -> tuple[
     """The stored probes and the state changes of a transaction."""
     transaction = result_store._Transaction({str(TARGET): target})
     return [transaction.add(each) for each in results], transaction._changes
+
+
+def test_time_in_maintenance_is_no_downtime() -> None:
+    """The window begins half an hour before the result, and ends half an hour after it."""
+    half = timedelta(minutes=30)
+    opened = {"observed_state": "down", "observed_from": NOW - HOUR, "overdue_at": NOW + HOUR, "state": "down"}
+    target = locked(**opened, maintenance_from=NOW - half, maintenance_until=NOW + half)
+    store(target, result("failed", NOW))
+    assert [(each.state, each.ended_at) for each in target.locked.closed] == [("down", NOW - half)]
+    assert target.locked.opened
+    assert target.locked.opened.started_at == NOW - half
 
 
 def test_a_result_from_the_future_does_not_hide_the_next_one() -> None:
