@@ -32,6 +32,7 @@ from bench import (
     start_cpu,
     startup,
     statistics,
+    target_alerts,
     targets,
 )
 from bench.figure import Figure, NotMeasuredError
@@ -68,6 +69,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "quickstart": on_a_stack(quickstart.figures),
     "checks": on_a_stack(checks.figures),
     "alerts": on_a_stack(alerts.figures, alerts.SETTINGS),
+    "target_alerts": on_a_stack(target_alerts.figures, target_alerts.SETTINGS),
     "signals": on_a_stack(signals.figures),
     "monitoring": on_a_stack(monitoring.figures),
     "overhead": on_a_stack(overhead.figures),

@@ -52,8 +52,8 @@ def store(target: result_store._LockedTarget, *results: PendingResult) -> tuple[
 def test_time_in_maintenance_is_no_downtime() -> None:
     """The window begins half an hour before the result, and ends half an hour after it."""
     half = timedelta(minutes=30)
-    opened = {"observed_state": "down", "observed_from": NOW - HOUR, "overdue_at": NOW + HOUR, "state": "down"}
-    target = locked(**opened, maintenance_from=NOW - half, maintenance_until=NOW + half)
+    opened: dict[str, Any] = {"observed_state": "down", "observed_from": NOW - HOUR, "overdue_at": NOW + HOUR}
+    target = locked(state="down", **opened, maintenance_from=NOW - half, maintenance_until=NOW + half)
     store(target, result("failed", NOW))
     assert [(each.state, each.ended_at) for each in target.locked.closed] == [("down", NOW - half)]
     assert target.locked.opened
