@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 
 from netmon.database import Connection, Database
+from netmon.maintenance_store import choose_periods, lock_windows
 from netmon.models import Target, TargetSettings
 from netmon.supervision import deadline
 from netmon.target_store import (
@@ -87,6 +88,7 @@ class BulkStore:
 
     async def _apply(self, planner: Planner) -> BulkChange:
         async with self._database.transaction() as connection:
+            await lock_windows(connection)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             planned = await _plan(connection, planner)
             await _lock(connection, [*(before for before, _ in planned.update), *planned.delete])
@@ -96,6 +98,8 @@ class BulkStore:
             changed = [await _changed(connection, before.id, after) for before, after in planned.update]
             await require_room(connection, len(planned.create))
             await insert(connection, planned.create)
+            if any(target.tags for target in planned.create):
+                await choose_periods(connection)
         return BulkChange(planned.create, planned.update, planned.delete, planned.missing, planned.unchanged, changed)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from netmon import histograms
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Incident, Series, Statistics
+from netmon.states import IN_MAINTENANCE
 from netmon.supervision import deadline
 
 Window = Literal["1h", "24h"]
@@ -43,10 +44,11 @@ class HistoryStore:
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The incidents of a target, or of all targets, newest first."""
-        query = """
-            SELECT incidents.*, targets.name FROM incidents JOIN targets ON targets.id = incidents.target
+        query = f"""
+            SELECT incidents.*, targets.name, ended_at IS NULL AND {IN_MAINTENANCE} AS in_maintenance
+            FROM incidents JOIN targets ON targets.id = incidents.target
             WHERE %(target)s::uuid IS NULL OR target = %(target)s
-            ORDER BY started_at DESC, incidents.id DESC LIMIT %(limit)s"""
+            ORDER BY started_at DESC, incidents.id DESC LIMIT %(limit)s"""  # noqa: S608 - the names are this code's own
         rows = await self._all(query, {"target": target, "limit": limit})
         return [Incident(**row) for row in rows]
 

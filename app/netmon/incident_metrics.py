@@ -1,7 +1,8 @@
 """Series of incidents, for the alerts of targets (monitoring/prometheus/rules/targets.yml), read from PostgreSQL.
 
 A target that is up has no series. An alert fires while the last opened incident of a target has a higher id than the
-last closed one: ids only grow, so that it does not matter which worker reported what, nor in what order.
+last closed one: ids only grow, so that it does not matter which worker reported what, nor in what order. In maintenance
+it is muted until a time, so that its end needs no worker.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,15 +21,21 @@ from netmon.models import Severity
 from netmon.specs import Spec
 
 LIMIT = 1000
-"""Maximum number of incidents: each has three series in every worker. The oldest ones are exported."""
+"""Maximum number of incidents: each has four series in every worker. The oldest ones are exported, those in maintenance
+last."""
 CLOSED_MINUTES = 5
 """How long a closed incident is exported: longer than the look-back of the alerts."""
+MUTED_EARLY_SECONDS = 10
+"""How long before the start of maintenance an alert is muted: until then the rule knows of it, so that none fires."""
 
+_MUTED = f"""
+    coalesce(maintenance_from <= now() + interval '{MUTED_EARLY_SECONDS} s' AND now() < maintenance_until, false)"""
 _OPEN = f"""
     SELECT incidents.id, incidents.target, incidents.state, started_at, cause, detail,
-        name, spec, severity, degraded_severity, tags, succeeded_at
+        name, spec, severity, degraded_severity, tags, succeeded_at,
+        CASE WHEN {_MUTED} THEN maintenance_until END AS muted_until
     FROM incidents JOIN targets ON targets.id = incidents.target JOIN standings ON standings.target = targets.id
-    WHERE ended_at IS NULL ORDER BY incidents.id LIMIT {LIMIT}"""  # noqa: S608 - a number
+    WHERE ended_at IS NULL ORDER BY {_MUTED}, incidents.id LIMIT {LIMIT}"""  # noqa: S608 - numbers
 _CLOSED = f"""
     SELECT target, max(id) AS id FROM (
         SELECT id, target FROM incidents WHERE ended_at > now() - interval '{CLOSED_MINUTES} min'
@@ -52,6 +59,8 @@ class OpenIncident(BaseModel):
     degraded_severity: Severity
     tags: list[str]
     succeeded_at: datetime | None
+    muted_until: datetime | None
+    """The end of the maintenance that mutes its alert."""
 
     @property
     def alert_severity(self) -> Severity:
@@ -78,7 +87,7 @@ class IncidentCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The series of all incidents; of closed ones only that they are closed."""
-        opened, closed, started, succeeded = families = self._families()
+        opened, closed, started, succeeded, muted = families = self._families()
         for identity, number in self.closed.items():
             closed.add_metric([str(identity)], number)
         for incident in self.opened:
@@ -91,6 +100,8 @@ class IncidentCollector(Collector):
                 [target, incident.spec.public_address, incident.cause, incident.detail or ""],
                 incident.started_at.timestamp(),
             )
+            # Without maintenance too, so that the end of a deleted window is known at once, despite the look-back.
+            muted.add_metric([target], incident.muted_until.timestamp() if incident.muted_until else 0)
             if incident.succeeded_at is not None:
                 succeeded.add_metric([target], incident.succeeded_at.timestamp())
         return families
@@ -114,6 +125,11 @@ class IncidentCollector(Collector):
             GaugeMetricFamily(
                 "netmon_incident_last_success_timestamp_seconds",
                 "The last success of a target with an open incident.",
+                labels=["target"],
+            ),
+            GaugeMetricFamily(
+                "netmon_incident_muted_until_timestamp_seconds",
+                "The end of the maintenance that mutes the alert of a target with an open incident; 0: not muted.",
                 labels=["target"],
             ),
         )

@@ -85,7 +85,9 @@ OLDEST_UNFINISHED = Gauge(
 SCHEDULE_LAG = Gauge("netmon_schedule_lag_seconds", "How long the most overdue target has been due; 0 without one.")
 OUTBOX_EVENTS = Gauge("netmon_outbox_events", "Committed events that are not published yet.")
 OUTBOX_AGE = Gauge("netmon_outbox_oldest_event_seconds", "Age of the oldest event in the outbox; 0 without one.")
-TARGETS = Gauge("netmon_targets", "Targets by state; disabled targets are paused.", ["state"])
+TARGETS = Gauge(
+    "netmon_targets", "Targets by shown state: paused, maintenance, stale, or that of the last results.", ["state"]
+)
 BACKLOG = (OLDEST_UNFINISHED, SCHEDULE_LAG, OUTBOX_EVENTS, OUTBOX_AGE)
 for gauge in BACKLOG:
     gauge.set(math.nan)

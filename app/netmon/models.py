@@ -202,6 +202,11 @@ class Target(TargetSettings):
     id: UUID
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    maintenance_from: AwareDatetime | None = None
+    """The start of the current period of maintenance; if there is none, of the period that ended within the last day,
+    otherwise of the next one. None without a period."""
+    maintenance_until: AwareDatetime | None = None
+    """The end of this period."""
 
     @classmethod
     def of(cls, settings: TargetSettings) -> Self:
@@ -224,6 +229,13 @@ class Target(TargetSettings):
         """The time from one scheduled probe to the next."""
         return timedelta(seconds=self.interval_seconds)
 
+    @property
+    def is_in_maintenance(self) -> bool:
+        """Whether the target is in maintenance; in SQL, `netmon.states.IN_MAINTENANCE`."""
+        if not self.enabled or self.maintenance_from is None or self.maintenance_until is None:
+            return False
+        return self.maintenance_from <= datetime.now(UTC) < self.maintenance_until
+
     def is_stale(self, stored_at: datetime) -> bool:
         """Whether the results are overdue, if the last one was stored then; in SQL, `netmon.states.IS_STALE`."""
         attempts = timedelta(seconds=self.timeout_seconds * (self.retries + 1))
@@ -242,6 +254,8 @@ class TargetView(Target):
     """The last finished probe, without its standing."""
     stale: bool = False
     """Whether results are overdue: the state is that of the last result, and may have changed since."""
+    in_maintenance: bool = False
+    """Whether a maintenance window is in effect: no alert, and the time is not part of the uptime."""
 
     @classmethod
     def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
@@ -251,7 +265,13 @@ class TargetView(Target):
         """
         alone = latest and latest.model_copy(update={"standing": None})
         stale = target.is_stale(stored_at)
-        return cls.model_construct(**dict(target.masked()), standing=standing, latest=alone, stale=stale)
+        return cls.model_construct(
+            **dict(target.masked()),
+            standing=standing,
+            latest=alone,
+            stale=stale,
+            in_maintenance=target.is_in_maintenance,
+        )
 
 
 READ_ONLY_FIELDS = TargetView.model_fields.keys() - TargetSettings.model_fields.keys()
@@ -320,6 +340,8 @@ class Incident(BaseModel):
     ended_at: AwareDatetime | None
     cause: str
     detail: str | None
+    in_maintenance: bool = False
+    """Whether it is ongoing and its target is in maintenance, so that it has no alert."""
 
 
 class Statistics(BaseModel):

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 State = Literal["unknown", "up", "degraded", "down"]
-ShownState = Literal[State, "stale", "paused"]
-"""The state of a target in lists and counts: stale if results are overdue, paused if its scheduled probes are off."""
+ShownState = Literal[State, "stale", "maintenance", "paused"]
+"""The state of a target in lists and counts: paused if its scheduled probes are off; otherwise maintenance if a
+maintenance window is in effect; otherwise stale if results are overdue."""
 Verdict = Literal["good", "poor", "bad"]
 """The verdict on a result: succeeded, succeeded with a warning, failed."""
 
-URGENCY: tuple[ShownState, ...] = ("down", "stale", "degraded", "unknown", "up", "paused")
+URGENCY: tuple[ShownState, ...] = ("down", "stale", "degraded", "unknown", "maintenance", "up", "paused")
 """States by urgency: targets that need attention come first."""
 WINDOW_LIMIT = 10
 """The maximum window of a target."""
@@ -25,7 +26,11 @@ IS_STALE = f"""
     enabled AND stored_at < now() - make_interval(
         secs => interval_seconds + timeout_seconds * (retries + 1) + {STALE_SECONDS})""".strip()
 """SQL: whether the last result of a target is older than its interval and the time that its attempts may take."""
-SHOWN_STATE = f"CASE WHEN NOT enabled THEN 'paused' WHEN {IS_STALE} THEN 'stale' ELSE state END"
+IN_MAINTENANCE = "enabled AND (maintenance_from <= now() AND now() < maintenance_until) IS TRUE"
+"""SQL: whether a target is in maintenance."""
+SHOWN_STATE = f"""
+    CASE WHEN NOT enabled THEN 'paused' WHEN {IN_MAINTENANCE} THEN 'maintenance' WHEN {IS_STALE} THEN 'stale'
+        ELSE state END""".strip()
 """SQL: the shown state of a target."""
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.models import Target, TargetView
-from netmon.states import IS_STALE, SHOWN_STATE, URGENCY, ShownState
+from netmon.states import IN_MAINTENANCE, IS_STALE, SHOWN_STATE, URGENCY, ShownState
 from netmon.supervision import deadline
 from netmon.target_store import RESULT_COLUMNS, snapshot
 
@@ -109,10 +109,12 @@ def _condition(chosen: TargetFilter) -> str:
             pass
         case "paused":
             conditions.append("NOT enabled")
+        case "maintenance":
+            conditions.append(IN_MAINTENANCE)
         case "stale":
-            conditions.append(IS_STALE)
+            conditions.append(f"{IS_STALE} AND NOT ({IN_MAINTENANCE})")
         case _:
-            conditions.append(f"enabled AND state = '{chosen.state}' AND NOT ({IS_STALE})")
+            conditions.append(f"enabled AND state = '{chosen.state}' AND NOT ({IS_STALE}) AND NOT ({IN_MAINTENANCE})")
     if chosen.text:
         conditions.append(f"position(lower(%(text)s) IN {_SEARCHED}) > 0")
     if chosen.tag:

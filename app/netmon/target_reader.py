@@ -32,7 +32,7 @@ TARGET_MAX_AGE_SECONDS = 10
 STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
 
-_FORM, _PREVIOUS_FORM = "2:", ""
+_FORM, _PREVIOUS_FORM = "3:", "2:"
 """Prefixes of keys: during a deploy two releases share the cache, and the previous one cannot read these models."""
 _OVERVIEW, _FIRST_PAGE = f"{_FORM}overview", f"{_FORM}targets:first"
 _LISTS = (_OVERVIEW, _FIRST_PAGE, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
@@ -181,6 +181,10 @@ class TargetReader:
                 await self._latest.delete(str(target))
         except (RedisError, OSError) as error:
             log.warning("cache invalidation failed", targets=len(changes) + len(deleted), reason=describe(error))
+
+    async def maintenance_changed(self, targets: Sequence[UUID]) -> None:
+        """Invalidate targets and the lists after the periods of maintenance of these targets have changed."""
+        await self._cache.invalidate(*_LISTS, *(key for target in targets for key in _target_keys(target)))
 
     async def deleted(self, target: UUID) -> None:
         """Invalidate everything of a target after it was deleted."""

@@ -1,6 +1,7 @@
 """Stores monitored targets in PostgreSQL, and reads them with their standings and last results.
 
-Every change locks the standing of a target before the target itself, as `netmon.result_store` does, to avoid deadlocks.
+Every change locks the windows of maintenance, then the standing of a target, as `netmon.result_store` does, and then
+the target itself, to avoid deadlocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from psycopg.types.json import Jsonb
 from netmon import outbox, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
+from netmon.maintenance_store import choose_periods, lock_windows
 from netmon.models import Probe, Standing, StateChange, Target, TargetSettings, settings_of
 from netmon.states import State
 from netmon.supervision import deadline
@@ -112,8 +114,11 @@ class TargetStore:
     async def _add(self, target: Target) -> Target:
         try:
             async with self._database.transaction() as connection:
+                await lock_windows(connection)
                 await require_room(connection, 1)
                 await insert(connection, [target])
+                if target.tags and await choose_periods(connection, target.id):
+                    return await _read(connection, target.id)
         except UniqueViolation:
             raise NameTakenError from None
         return target
@@ -121,12 +126,14 @@ class TargetStore:
     async def _change(self, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
         try:
             async with self._database.transaction() as connection:
+                await lock_windows(connection)
                 return await change(connection, target, to)
         except UniqueViolation:
             raise NameTakenError from None
 
     async def _delete(self, target: UUID) -> bool:
         async with self._database.transaction() as connection:
+            await lock_windows(connection)
             return await delete(connection, target)
 
 
@@ -179,8 +186,11 @@ async def change(connection: Connection, target: UUID, to: Callable[[Target], Ta
     if settings == before.settings:
         return TargetChange(before, None)
     now = datetime.now(UTC)
-    after = Target(**dict(settings), id=target, created_at=before.created_at, updated_at=now)
+    given = {name: getattr(before, name) for name in Target.model_fields if name not in _SETTINGS}
+    after = Target(**dict(settings), **(given | {"updated_at": now}))
     await _update(connection, before, after)
+    if after.tags != before.tags and await choose_periods(connection, target):
+        after = await _read(connection, target)
     resets = after.spec != before.spec or (before.enabled and not after.enabled)
     if resets:
         await _reset_standing(connection, target, now)
@@ -199,6 +209,12 @@ async def delete(connection: Connection, target: UUID) -> bool:
     if row:
         await _publish_unknown(connection, Target(**row), state, datetime.now(UTC), "deleted")
     return row is not None
+
+
+async def _read(connection: Connection, target: UUID) -> Target:
+    query = f"SELECT {COLUMNS} FROM targets WHERE id = %s"  # noqa: S608 - the names are this code's own
+    row = await (await connection.execute(query, (target,))).fetchone()
+    return Target(**(row or {}))
 
 
 async def _lock_standing(connection: Connection, target: UUID) -> State:

@@ -13,6 +13,7 @@ from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
+from netmon.maintenance_store import Upkeep
 from netmon.models import Job, Outcome, StateChange
 from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
@@ -56,6 +57,7 @@ async def run(settings: Settings) -> None:
     relay = Relay(database, access(settings))
     scheduler = Scheduler(database, JobQueue(link))
     retention = Retention(database, settings.results_retention_days)
+    upkeep = Upkeep(database)
 
     async with Prober(settings.guard, settings.version) as prober:
         runner = JobRunner(ResultStore(database), database, prober, settings.worker_concurrency)
@@ -63,7 +65,7 @@ async def run(settings: Settings) -> None:
 
         async def after_migration() -> None:
             await database.prepare()
-            await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run())
+            await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run())
 
         async def drain() -> None:
             lifecycle.draining = True

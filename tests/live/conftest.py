@@ -20,6 +20,7 @@ SHARING = {
     "test_application": FAULTS,
     "test_delivery": FAULTS,
     "test_faults": FAULTS,
+    "test_maintenance": FAULTS,
     "test_signals": FAULTS,
     "test_target_alerts": FAULTS,
     "test_deploy": PRODUCTION,

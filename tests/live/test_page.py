@@ -119,6 +119,40 @@ def enter_token(page: Page, stack: Stack) -> None:
     page.get_by_role("button", name="Continue").click()
 
 
+def test_a_maintenance_window_is_added_edited_and_deleted(visitor: Visitor, stack: Stack, target: str) -> None:
+    name = f"Window {uuid4().hex[:6]}"
+    page = visitor.see(target)
+    page.get_by_role("link", name="Add window").click()
+    page.wait_for_load_state()
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_role("radio", name="Weekly").check()
+    page.get_by_label("Starts at").fill("02:30")
+    page.get_by_role("button", name="Add window").click()
+    expect(page.get_by_text("Choose at least one day.")).to_be_visible()
+    page.get_by_label("Sun").check()
+    page.get_by_label("Time zone").fill("Europe/Berln")
+    page.get_by_role("button", name="Add window").click()
+    expect(page.get_by_text("did you mean Europe/Berlin?")).to_be_visible()
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_role("button", name="Add window").click()
+    expect(page).to_have_url(stack.url(target))
+    expect(page.get_by_text("Sun 02:30 for 1 h, Europe/Berlin")).to_be_visible()
+
+    page.get_by_role("link", name=name).click()
+    page.wait_for_load_state()
+    page.get_by_role("radio", name="Once").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".now .badge")).to_have_text("Maintenance", timeout=15_000)
+
+    page = visitor.see("/maintenance")
+    row = page.get_by_role("listitem").filter(has_text=name)
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert [each for each in visitor.complaints if "status of 422" not in each] == []
+
+
 def test_a_duplicate_name_is_reported_at_its_field(visitor: Visitor, stack: Stack, target: str) -> None:
     name = requests.get(stack.url(f"/api{target}"), timeout=5).json()["name"]
     page = visitor.see("/targets/new")
@@ -174,7 +208,14 @@ def test_every_page_fits_and_loads_nothing_from_other_origins(
     browser: Browser, stack: Stack, target: str, size: tuple[int, int], scheme: str
 ) -> None:
     visitor = Visitor(browser, stack.url(), size, scheme)
-    for path in ("/", target, f"{target}/edit", "/targets/new"):
+    for path in (
+        "/",
+        target,
+        f"{target}/edit",
+        "/targets/new",
+        "/maintenance",
+        f"/maintenance/new?target={target[9:]}",
+    ):
         page = visitor.see(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         page.wait_for_timeout(500)

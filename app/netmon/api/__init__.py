@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import bulk, incidents, probes, targets
+from netmon.api import bulk, incidents, maintenance, probes, targets
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.bulk_store import BulkStore
 from netmon.cache import SharedCache
@@ -22,6 +22,7 @@ from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
+from netmon.maintenance_store import MaintenanceStore
 from netmon.problems import problem
 from netmon.settings import Settings
 from netmon.supervision import deadline, describe, running
@@ -52,11 +53,13 @@ async def run(settings: Settings) -> None:
     app.include_router(access.router(auth))
     reader = TargetReader(database, latest, cache)
     on_demand = OnDemandProbes(database, JobQueue(link), RateLimiter(settings.on_demand_probes_per_second))
+    windows = MaintenanceStore(database)
     add_routes(
         app,
         Services(
             database,
             TargetStore(database),
+            windows,
             reader,
             on_demand,
             auth,
@@ -67,7 +70,9 @@ async def run(settings: Settings) -> None:
     )
     received = alerts.ReceivedAlerts(database)
     app.include_router(alerts.router(received))
-    app.include_router(page.router(reader, received if settings.status_page_alerts else None, settings.version))
+    app.include_router(
+        page.router(reader, windows, received if settings.status_page_alerts else None, settings.version)
+    )
 
     async def drain() -> None:
         lifecycle.draining = True
@@ -104,6 +109,7 @@ class Services:
 
     database: Database
     targets: TargetStore
+    maintenance: MaintenanceStore
     reader: TargetReader
     on_demand: OnDemandProbes
     auth: access.TokenAuth
@@ -114,7 +120,7 @@ class Services:
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
-    """Add the routes of probes, targets and incidents to `app`, and the 503 responses for unavailable dependencies."""
+    """Add the routes to `app`, and the 503 responses for unavailable dependencies."""
 
     @app.exception_handler(QueueUnavailableError)
     @app.exception_handler(OperationalError)
@@ -131,10 +137,12 @@ def add_routes(app: FastAPI, services: Services) -> None:
 
     targets.install(app)
     bulk.install(app)
+    maintenance.install(app)
     reader, on_demand, auth = services.reader, services.on_demand, services.auth
     app.include_router(
         probes.router(services.database, on_demand, auth, services.guard, services.probe_timeout_seconds)
     )
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
     app.include_router(bulk.router(reader, services.bulk, auth, services.guard.refuses))
+    app.include_router(maintenance.router(reader, services.maintenance, auth))
     app.include_router(incidents.router(reader))

@@ -1,10 +1,10 @@
-"""Pages of the list of targets: a cursor is the name that a page follows, so it stays valid if targets change."""
+"""Pages of lists: a cursor is the name that a page follows, so it stays valid if the list changes."""
 
 import base64
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from netmon.models import Tag, TargetPage
 from netmon.states import ShownState
@@ -19,13 +19,44 @@ LINK: dict[str, Any] = {
 """The header of a page in the OpenAPI document."""
 
 
+def name_in(cursor: str) -> str:
+    """The name that a page follows; empty for the first page.
+
+    Raises:
+        ValueError: this is no cursor.
+    """
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+
+
+def cursor_after(name: str) -> str:
+    """The cursor of the page that follows a name."""
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _valid_cursor(cursor: str) -> str:
+    try:
+        name = name_in(cursor)
+    except ValueError:
+        name = "\0"
+    if "\0" in name:  # which PostgreSQL does not accept
+        raise ValueError("not a cursor of this API: use the link to the next page, or omit the cursor")
+    return cursor
+
+
+Cursor = Annotated[
+    str,
+    Field(max_length=1000, description="The start of the page, from the link to it."),
+    AfterValidator(_valid_cursor),
+]
+
+
 class TargetQuery(BaseModel):
     """The query parameters of a page."""
 
     model_config = ConfigDict(frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Targets on the page.")] = DEFAULT_PAGE_SIZE
-    cursor: Annotated[str, Field(max_length=1000, description="The start of the page, from the link to it.")] = ""
+    cursor: Cursor = ""
     state: Annotated[ShownState | None, Field(description="Only targets in this state.")] = None
     q: Annotated[
         str,
@@ -37,17 +68,6 @@ class TargetQuery(BaseModel):
     ] = ""
     tag: Annotated[Tag | None, Field(description="Only targets with this tag.")] = None
 
-    @field_validator("cursor")
-    @classmethod
-    def _valid_cursor(cls, cursor: str) -> str:
-        try:
-            name = _name_in(cursor)
-        except ValueError:
-            name = "\0"
-        if "\0" in name:  # which PostgreSQL does not accept
-            raise ValueError("not a cursor of this API: use the link to the next page, or omit the cursor")
-        return cursor
-
     @property
     def chosen(self) -> TargetFilter:
         """The filter."""
@@ -56,17 +76,12 @@ class TargetQuery(BaseModel):
     @property
     def after(self) -> str:
         """The name that the page follows; empty for the first page."""
-        return _name_in(self.cursor)
+        return name_in(self.cursor)
 
 
 def links(query: TargetQuery, page: TargetPage) -> dict[str, str]:
     """The header with the link to the next page; none after the last page."""
     if page.is_last:
         return {}
-    cursor = base64.urlsafe_b64encode(page.targets[-1].name.encode()).decode().rstrip("=")
-    following = query.model_dump(exclude_defaults=True) | {"cursor": cursor}
+    following = query.model_dump(exclude_defaults=True) | {"cursor": cursor_after(page.targets[-1].name)}
     return {"Link": f'</api/targets?{urlencode(following)}>; rel="next"'}
-
-
-def _name_in(cursor: str) -> str:
-    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

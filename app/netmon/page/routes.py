@@ -1,7 +1,8 @@
 """Routes and rendering of the status page."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -16,6 +17,8 @@ from netmon.database import UNAVAILABLE_ERRORS
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.logs import logger
+from netmon.maintenance import DAYS, MaintenanceWindow, WindowView
+from netmon.maintenance_store import MAX_WINDOWS
 from netmon.models import Incident, Overview, Statistics, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
@@ -68,6 +71,21 @@ class TargetReader(Protocol):
         """The incidents of a target, or of all targets, newest first."""
 
 
+class Windows(Protocol):
+    """The part of `netmon.maintenance_store.MaintenanceStore` that the pages use."""
+
+    async def by_name(
+        self, target: UUID | None, after: str, limit: int, /
+    ) -> tuple[Sequence[MaintenanceWindow], datetime]:
+        """Windows by name, those of a target or all, and the time."""
+
+    async def get(self, window: UUID, /) -> tuple[MaintenanceWindow, datetime] | None:
+        """The window with this id, and the time."""
+
+    async def target_names(self, windows: Sequence[MaintenanceWindow], /) -> Mapping[UUID, str]:
+        """The names of the targets that windows name."""
+
+
 class Alerts(Protocol):
     """The part of `netmon.alerts.ReceivedAlerts` that the pages use."""
 
@@ -75,11 +93,12 @@ class Alerts(Protocol):
         """The latest alerts, newest first."""
 
 
-def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRouter:
+def router(reader: TargetReader, windows: Windows, received: Alerts | None, version: str) -> APIRouter:
     """The pages and their static files.
 
     Args:
         reader: reads targets, statistics and incidents.
+        windows: reads maintenance windows.
         received: the alerts to be shown; None if the page must not show alerts.
         version: the release in the footer.
     """
@@ -124,10 +143,11 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
         found = await _target(request, identity)
         if isinstance(found, Response):
             return found
-        hour, day, incidents = await asyncio.gather(
+        hour, day, incidents, maintenance = await asyncio.gather(
             _or_none(reader.statistics(found.id, "1h")),
             _or_none(reader.statistics(found.id, "24h")),
             _or_none(reader.incidents(found.id, INCIDENTS)),
+            _or_none(_windows(windows, found.id)),
         )
         return pages.show(
             request,
@@ -135,6 +155,7 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
             target=found,
             windows={"Last hour": hour and hour.value, "Last 24 hours": day and day.value},
             incidents=incidents,
+            maintenance=maintenance,
             spans=SPANS,
             chosen=span if span in SPANS else "24h",
         )
@@ -143,6 +164,39 @@ def router(reader: TargetReader, received: Alerts | None, version: str) -> APIRo
     async def edit(request: Request, identity: str) -> Response:
         found = await _target(request, identity)
         return found if isinstance(found, Response) else pages.show(request, "form.html", **views.form(found))
+
+    @routes.api_route("/maintenance", methods=["GET", "HEAD"])
+    async def maintenance(request: Request) -> Response:
+        try:
+            found = await _windows(windows, None)
+            names = await windows.target_names(found)
+        except UNAVAILABLE_ERRORS as error:
+            return pages.unavailable(request, error)
+        return pages.show(request, "maintenance.html", windows=found, names=names)
+
+    @routes.get("/maintenance/new")
+    async def new_window(request: Request, target: str = "") -> Response:
+        found = await _target(request, target) if target else None
+        if isinstance(found, Response):
+            return found
+        return pages.show(request, "window.html", window=None, target=found)
+
+    @routes.get("/maintenance/{identity}/edit")
+    async def edit_window(request: Request, identity: str) -> Response:
+        try:
+            found = await windows.get(UUID(identity))
+        except ValueError:
+            found = None
+        except UNAVAILABLE_ERRORS as error:
+            return pages.unavailable(request, error)
+        if found is None:
+            return pages.message(
+                request, HTTPStatus.NOT_FOUND, "Maintenance window not found", "It may have been deleted."
+            )
+        target = await _target(request, str(found[0].target)) if found[0].target else None
+        if isinstance(target, Response):
+            return target
+        return pages.show(request, "window.html", window=found[0], target=target)
 
     async def _target(request: Request, identity: str) -> TargetView | Response:
         try:
@@ -169,10 +223,13 @@ class _Pages:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.globals.update(asset=assets.url, version=version, kinds=KINDS, failing_states=views.FAILING)
+        self._templates.globals.update(
+            asset=assets.url, version=version, kinds=KINDS, failing_states=views.FAILING, week=DAYS
+        )
         for template_filter in (
-            views.alert_rule, views.icon, views.iso, views.latency, views.number, views.percent, views.shown_state,
-            views.since, views.span, views.sparkline, views.stamp, views.state_rule,
+            views.alert_rule, views.days, views.duration, views.icon, views.iso, views.latency, views.number,
+            views.percent, views.shown_state, views.since, views.span, views.sparkline, views.stamp, views.state_rule,
+            views.window_state,
         ):  # fmt: skip
             self._templates.filters[template_filter.__name__] = template_filter
 
@@ -213,6 +270,12 @@ async def _or_none(read: Awaitable[T]) -> T | None:
     except (*UNAVAILABLE_ERRORS, LookupError) as error:  # a target may have been deleted since it was listed
         log.debug("part of the page unavailable", reason=describe(error))
         return None
+
+
+async def _windows(windows: Windows, target: UUID | None) -> list[WindowView]:
+    """The maintenance windows of a target, or all, by time."""
+    found, now = await windows.by_name(target, "", MAX_WINDOWS)
+    return views.by_time([WindowView.of(window, now) for window in found])
 
 
 async def _alerts(received: Alerts | None) -> list[Alert] | None:

@@ -9,6 +9,7 @@ from typing import Any, Self, get_args
 from urllib.parse import urlencode
 
 from netmon.kinds import KINDS
+from netmon.maintenance import DAYS, Day, WindowView
 from netmon.models import Point, Severity, Target, TargetSettings, TargetView
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
@@ -36,6 +37,8 @@ def shown_state(target: TargetView) -> ShownState:
     """The state of a target in lists."""
     if not target.enabled:
         return "paused"
+    if target.in_maintenance:
+        return "maintenance"
     return "stale" if target.stale else target.standing.state
 
 
@@ -92,8 +95,11 @@ class Summary:
 
     @property
     def worst(self) -> ShownState:
-        """The worst state of any target; up without targets."""
-        return next((state for state in URGENCY if self.counts[state] and state != "paused"), "up")
+        """The worst state of any target that is probed and not in maintenance; up without targets."""
+        quiet: ShownState = "maintenance" if self.counts["maintenance"] else "up"
+        return next(
+            (state for state in URGENCY if self.counts[state] and state not in ("maintenance", "paused")), quiet
+        )
 
     @property
     def headline(self) -> str:
@@ -106,6 +112,10 @@ class Summary:
                 return f"{failing:,} of {enabled:,} targets {state}" if enabled > 1 else f"The target is {state}"
         if self.counts["unknown"]:
             return "Waiting for first results"
+        if maintained := self.counts["maintenance"]:
+            if maintained == enabled:
+                return f"All {enabled:,} targets are in maintenance" if enabled > 1 else "The target is in maintenance"
+            return f"{enabled - maintained:,} of {enabled:,} targets up, {maintained:,} in maintenance"
         return f"All {enabled:,} targets are up" if enabled > 1 else "The target is up"
 
 
@@ -136,6 +146,30 @@ def span(seconds: float) -> str:
         if seconds < until:
             return f"{max(0, int(seconds // size))} {unit}"
     return f"{int(seconds // 86_400)} d"
+
+
+def duration(minutes: int) -> str:
+    """A number of minutes in days, hours and minutes."""
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount)
+
+
+def days(chosen: Sequence[Day]) -> str:
+    """Days of the week, from Monday on."""
+    if len(chosen) == len(DAYS):
+        return "Every day"
+    return ", ".join(day.capitalize() for day in DAYS if day in chosen)
+
+
+def window_state(window: WindowView) -> str:
+    """Whether a maintenance window is in effect, planned, or has ended."""
+    return "active" if window.active else "planned" if window.next else "ended"
+
+
+def by_time(windows: Sequence[WindowView]) -> list[WindowView]:
+    """Maintenance windows by the start of their next periods; those that have ended come last."""
+    last = datetime.max.replace(tzinfo=UTC)
+    return sorted(windows, key=lambda window: (window.next.starts_at if window.next else last, window.name))
 
 
 def since(moment: datetime) -> str:

@@ -176,9 +176,10 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     reader: Any = TargetReader(services, Cache(services), Answers(services))  # type: ignore[arg-type]
     on_demand = OnDemandProbes(services, services, RateLimiter(settings.on_demand_probes_per_second))
     targets: Any = Targets(services)
+    unused: Any = None
     auth = access.TokenAuth(settings)
     timeout, bulk = settings.probe_timeout_seconds, BulkTargets(services)
-    add_routes(app, Routed(services, targets, reader, on_demand, auth, settings.guard, timeout, bulk))
+    add_routes(app, Routed(services, targets, unused, reader, on_demand, auth, settings.guard, timeout, bulk))
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -332,7 +333,7 @@ async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncC
     body = await added(client)
     assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
     assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["2:overview", "2:targets:first", "overview", "targets:first"]
+    assert services.invalidated == ["3:overview", "3:targets:first", "2:overview", "2:targets:first"]
 
 
 async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
@@ -415,7 +416,7 @@ async def test_a_duplicate_name_and_a_target_above_the_limit_are_conflicts(
 async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
-    assert {"overview", f"target:{target}", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(
+    assert {"2:overview", f"2:target:{target}", f"statistics:{target}:1h", f"series:{target}:30d"} <= set(
         services.invalidated
     )
 

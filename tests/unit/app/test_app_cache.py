@@ -32,8 +32,13 @@ class FakeRedis:
         self._need()
         self.values[key] = value
 
-    async def eval(self, _script: str, _keys: int, key: str, before: bytes, value: bytes, _seconds: int) -> int:
+    async def eval(self, _script: str, number: int, *arguments: Any) -> int:
         self._need()
+        keys, values = arguments[:number], arguments[number:]
+        if isinstance(values[0], int):  # the script that sets all keys; the first value is the time to live
+            self.values.update(zip(keys, values[1:], strict=True))
+            return number
+        [key], (before, value, _seconds) = keys, values
         line, newline, _ = self.values.get(key, b"").partition(b"\n")
         if line + newline != before:
             return 0
@@ -170,3 +175,13 @@ async def test_an_empty_load_is_not_cached(cache: SharedCache, redis: FakeRedis)
 
     assert await cache.get("a", 60, nothing) == (None, "miss")
     assert not redis.values
+
+
+async def test_any_number_of_keys_is_invalidated(cache: SharedCache, redis: FakeRedis) -> None:
+    database, keys = Database(), [str(number) for number in range(2 * module._BATCH_SIZE + 1)]
+    for key in (keys[0], keys[-1]):
+        await cache.get(key, 60, database.load)
+    await cache.invalidate(*keys)
+    assert len(redis.values) == len(keys)
+    database.version = b"2"
+    assert [await cache.get(key, 60, database.load) for key in (keys[0], keys[-1])] == [(b"2", "miss")] * 2

@@ -29,7 +29,7 @@ def row(number: int, **values: Any) -> dict[str, Any]:
     return {
         "id": number, "target": A, "state": "down", "started_at": STARTED, "cause": "http_status",
         "detail": "status 500", "name": "Shop", "spec": SPEC, "severity": "critical", "degraded_severity": "warning",
-        "tags": ["web", "eu"], "succeeded_at": None,
+        "tags": ["web", "eu"], "succeeded_at": None, "muted_until": None,
     } | values  # fmt: skip
 
 
@@ -48,11 +48,16 @@ def test_an_open_incident_has_the_labels_of_its_alert() -> None:
         'opened{kind="http",name="Shop",severity="critical",state="down",tags=",eu,web,",target="A"} 7.0',
         'started_timestamp_seconds{address="https://shop.example/?token=•••",cause="http_status",detail="status 500",'
         'target="A"} 1.7960148e+09',
+        'muted_until_timestamp_seconds{target="A"} 0.0',
     ]
 
 
+def test_an_alert_is_muted_until_the_end_of_maintenance() -> None:
+    assert 'muted_until_timestamp_seconds{target="A"} 1.7960148e+09' in exposed(row(7, muted_until=STARTED))
+
+
 def test_severity_is_that_of_the_state() -> None:
-    [opened, _] = exposed(row(7, state="degraded", tags=[]))
+    [opened, *_] = exposed(row(7, state="degraded", tags=[]))
     assert 'severity="warning",state="degraded",tags=""' in opened
 
 

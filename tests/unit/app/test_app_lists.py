@@ -18,7 +18,7 @@ from netmon.cache import SharedCache
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.settings import Settings
 from netmon.specs import TcpSpec
-from netmon.states import IS_STALE, URGENCY, ShownState
+from netmon.states import IN_MAINTENANCE, IS_STALE, URGENCY, ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_reader import TargetReader
 from tests.unit.app.test_app_cache import FakeRedis
@@ -163,7 +163,7 @@ async def test_only_the_first_page_is_cached(client: httpx.AsyncClient, lists: L
     assert lists.reads == 1
     for path in (first[0].links["next"]["url"], "/api/targets?q=a", "/api/targets?limit=7", "/api/targets?state=up"):
         assert [(await client.get(path)).headers["x-cache"] for _ in range(2)] == ["miss", "miss"], path
-    assert list(redis.values) == ["netmon:cache:2:targets:first"]
+    assert list(redis.values) == ["netmon:cache:3:targets:first"]
 
 
 async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReader, lists: Lists, redis: Any) -> None:
@@ -183,7 +183,7 @@ async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReade
     assert [target.name for target in second.targets] == lists.names[50:]
     assert (second.matching, second.counts["up"]) == (100, 100)
     assert (await reader.overview(TargetFilter("down"), 1)).value.matching == 0
-    assert list(redis.values) == ["netmon:cache:2:overview"]
+    assert list(redis.values) == ["netmon:cache:3:overview"]
 
 
 async def test_a_change_is_visible_in_cached_lists(
@@ -207,14 +207,20 @@ class Rows(TargetLists):
 
     async def _views(self, page: str, parameters: dict[str, Any]) -> list[TargetView]:
         self.queries += 1
-        special: dict[ShownState, str] = {"paused": "true AND NOT enabled", "stale": f"true AND {IS_STALE}"}
+        special: dict[ShownState, str] = {
+            "paused": "true AND NOT enabled",
+            "stale": f"true AND {IS_STALE}",
+            "maintenance": f"true AND {IN_MAINTENANCE}",
+        }
         [state] = [state for state in URGENCY if special.get(state, f"enabled AND state = '{state}'") in page]
         return self.rows[state][parameters["offset"] :][: parameters["limit"]]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
 async def test_pages_by_urgency_have_each_target_once_and_read_only_their_states(limit: int) -> None:
-    counts: dict[ShownState, int] = {"down": 3, "stale": 2, "degraded": 0, "unknown": 1, "up": 9, "paused": 2}
+    counts: dict[ShownState, int] = {
+        "down": 3, "stale": 2, "degraded": 0, "unknown": 1, "maintenance": 1, "up": 8, "paused": 2,
+    }  # fmt: skip
     lists = Rows(counts)
     every = [target.name for rows in lists.rows.values() for target in rows]
     for chosen, expected in (
@@ -225,5 +231,5 @@ async def test_pages_by_urgency_have_each_target_once_and_read_only_their_states
         pages = [await lists.by_urgency(chosen, counts, offset, limit) for offset in range(0, 20, limit)]
         assert [target.name for page in pages for target in page] == expected
     lists.queries = 0
-    await lists.by_urgency(TargetFilter(), counts, 7, 3)
-    assert lists.queries == 1, "targets 7 to 9 are all up"
+    await lists.by_urgency(TargetFilter(), counts, 8, 3)
+    assert lists.queries == 1, "targets 8 to 10 are all up"

@@ -18,6 +18,7 @@ from netmon.models import Point
 from netmon.page import views
 from netmon.page.assets import Assets
 from netmon.specs import HttpSpec, TcpSpec
+from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from tests.fixtures.page import FakeReader, alert, application, view
 
@@ -319,3 +320,96 @@ def test_a_sparkline_stays_within_its_bounds_and_breaks_at_failures() -> None:
         assert 0 <= float(x) <= 100
         assert 0 <= float(y) <= 20
     assert picture.description == "Last 5 results: 1 failed, 1 with a warning, 0.0 ms to 900 ms"
+
+
+async def test_a_target_in_maintenance_is_no_failure(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    index = (await client.get("/")).text
+    assert re.search(r'href="/\?state=maintenance"><strong>1</strong> in maintenance', index)
+    assert "Up, maintenance until <time" in " ".join(index.split())
+    assert named((await client.get("/?state=maintenance")).text) == ["Database, replica"]
+    target = identity(reader, "Database, replica")
+    page = " ".join((await client.get(f"/targets/{target}")).text.split())
+    assert "<title>Database, replica is in maintenance" in page
+    assert "until <time" in page
+    assert "up for <time" in page
+    assert "Upgrade of PostgreSQL" in page
+    assert f'href="/maintenance/new?target={target}"' in page
+    assert "Weekly release" not in page, "a window of a tag that the target lacks"
+    assert "Weekly release" in (await client.get(f"/targets/{identity(reader, 'Customer API')}")).text
+
+
+@pytest.mark.parametrize(
+    ("counts", "headline", "worst"),
+    [
+        ({"up": 3, "maintenance": 1}, "3 of 4 targets up, 1 in maintenance", "up"),
+        ({"maintenance": 4, "paused": 1}, "All 4 targets are in maintenance", "maintenance"),
+        ({"maintenance": 1}, "The target is in maintenance", "maintenance"),
+        ({"down": 1, "maintenance": 1}, "1 of 2 targets down", "down"),
+        ({"unknown": 1, "maintenance": 1}, "Waiting for first results", "unknown"),
+    ],
+)
+def test_the_headline_mentions_maintenance_unless_a_target_fails(
+    counts: dict[ShownState, int], headline: str, worst: ShownState
+) -> None:
+    summary = views.Summary(dict.fromkeys(URGENCY, 0) | counts)
+    assert (summary.headline, summary.worst) == (headline, worst)
+
+
+async def test_maintenance_windows_are_listed_by_time(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    page = " ".join((await client.get("/maintenance")).text.split())
+    assert re.findall(r'class="what">([^<]+)', page) == [
+        "Upgrade of PostgreSQL", "Weekly release", "Move to another rack",
+    ]  # fmt: skip
+    assert re.findall(r"</svg>(\w+)</span>", page) == ["Active", "Planned", "Ended"]
+    assert f'<a href="/targets/{identity(reader, "Database, replica")}">Database, replica</a>' in page
+    assert "Tue, Thu 02:30 for 1 h 30 min, Europe/Berlin" in page
+    assert "no longer in effect" in page
+    reader.windows.known.clear()
+    assert "No maintenance windows." in (await client.get("/maintenance")).text
+
+
+async def test_the_form_of_a_window_has_its_settings(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    windows = {window.name: window for window in reader.windows.known.values()}
+    weekly = (await client.get(f"/maintenance/{windows['Weekly release'].id}/edit")).text
+    assert re.search(r'name="tag"[^>]* value="shop"', weekly)
+    assert re.findall(r'name="weekly/days" value="(\w+)"[^>]* checked', weekly) == ["tue", "thu"]
+    assert re.search(r'name="weekly/timezone"[^>]* value="Europe/Berlin"', weekly)
+    once = (await client.get(f"/maintenance/{windows['Upgrade of PostgreSQL'].id}/edit")).text
+    assert "<span>Target</span>Database, replica" in once
+    assert re.search(r'data-time="\d{4}-[^"]+\+00:00"', once)
+    new = (await client.get("/maintenance/new")).text
+    assert 'name="tag"' in new
+    of_target = (await client.get(f"/maintenance/new?target={identity(reader, 'Web shop')}")).text
+    assert 'name="tag"' not in of_target
+    for path in ("/maintenance/x/edit", f"/maintenance/{UUID(int=1)}/edit", "/maintenance/new?target=x"):
+        assert (await client.get(path)).status_code == 404
+
+
+async def test_names_of_windows_are_escaped(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    [first, *_] = reader.windows.known
+    reader.windows.known[first] = reader.windows.known[first].model_copy(update={"name": HOSTILE})
+    for path in ("/maintenance", f"/maintenance/{first}/edit", f"/targets/{identity(reader, 'Database, replica')}"):
+        page = (await client.get(path)).text
+        assert "alert(1)" in page
+        assert "<script>alert" not in page
+
+
+async def test_maintenance_is_unavailable_without_the_database(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.error = OperationalError("down")
+    assert (await client.get("/maintenance")).status_code == 503
+    assert (await client.get(f"/maintenance/{UUID(int=1)}/edit")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(1, "1 min"), (60, "1 h"), (150, "2 h 30 min"), (10_079, "6 d 23 h 59 min")]
+)
+def test_durations_of_windows_are_exact(minutes: int, text: str) -> None:
+    assert views.duration(minutes) == text
+    assert views.days(["sun", "mon"]) == "Mon, Sun"
+
+
+async def test_an_incident_in_maintenance_is_marked(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    reader.events = [each.model_copy(update={"in_maintenance": each.id == 1}) for each in reader.events]
+    page = (await client.get("/")).text
+    assert page.count("ongoing</strong>, in maintenance") == 1
+    assert page.count("ongoing</strong>") == 2

@@ -136,4 +136,4 @@ def test_states_are_the_same_everywhere() -> None:
     states = set(get_args(State))
     assert set(re.findall(r"'(\w+)'", standings)) == states
     assert set(re.findall(r"'(\w+)'", incidents)) < states
-    assert set(URGENCY) == {*states, "stale", "paused"}
+    assert set(URGENCY) == {*states, "stale", "maintenance", "paused"}

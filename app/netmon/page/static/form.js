@@ -1,9 +1,9 @@
-// The form for adding and editing: converts fields to the JSON of the settings, and shows errors of the API at their fields.
-import { Cancelled, write } from "./api.js";
+// The form for adding and editing a target: converts fields to the JSON of the settings.
+import { write } from "./api.js";
+import { handle } from "./forms.js";
 
 const form = document.getElementById("settings");
 const target = form.dataset.target;
-const summary = document.getElementById("form-error");
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
 const PARSERS = {
@@ -39,46 +39,7 @@ function settings() {
   return body;
 }
 
-function showError(field, message) {
-  field.closest(".field").querySelector(".error").textContent = message;
-  if (message) field.setAttribute("aria-invalid", "true");
-  else field.removeAttribute("aria-invalid");
-}
-
-function clear() {
-  summary.textContent = "";
-  for (const field of form.elements) if (field.id) showError(field, "");
-}
-
-/** Show each error of a problem at the field whose name is a prefix of its path, otherwise above the form. */
-function showErrors(error) {
-  const rest = [];
-  for (const { at, message } of error.problem?.errors ?? []) {
-    const path = at.replace(/^body\/?/, "");
-    const field = fields().find(({ name }) => path === name || path.startsWith(`${name}/`));
-    const text = message.replace(/^Value error, /, "");
-    if (field) showError(field, text);
-    else rest.push(text);
-  }
-  if (error.status === 409) showError(form.elements.name, error.message);
-  else if (!error.problem?.errors) rest.push(error.message);
-  summary.textContent = rest.join(" ");
-  (form.querySelector("[aria-invalid]") ?? summary).focus();
-}
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  clear();
-  for (const field of fields()) if (!field.checkValidity()) showError(field, field.validationMessage);
-  const invalid = form.querySelector("[aria-invalid]");
-  if (invalid) return invalid.focus();
-  event.submitter?.setAttribute("aria-busy", "true");
-  try {
-    const saved = target ? await write("PATCH", `/api/targets/${target}`, settings()) : await write("POST", "/api/targets", settings());
-    location.assign(`/targets/${saved.id}`);
-  } catch (error) {
-    if (!(error instanceof Cancelled)) showErrors(error);
-  } finally {
-    event.submitter?.removeAttribute("aria-busy");
-  }
+handle(form, fields, async () => {
+  const saved = target ? await write("PATCH", `/api/targets/${target}`, settings()) : await write("POST", "/api/targets", settings());
+  return `/targets/${saved.id}`;
 });
