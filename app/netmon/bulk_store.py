@@ -1,14 +1,23 @@
-"""Changes many targets in one transaction: all of the changes are made, or none."""
+"""Changes many targets, and maintenance windows, in one transaction: all of the changes are made, or none."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 
 from netmon.database import Connection, Database
-from netmon.maintenance_store import choose_periods, lock_windows
+from netmon.maintenance import MaintenanceWindow
+from netmon.maintenance_store import (
+    WindowChanges,
+    change_windows,
+    choose_periods,
+    lock_for_change,
+    lock_windows,
+    stored_windows,
+)
 from netmon.models import Target, TargetSettings
 from netmon.supervision import deadline
 from netmon.target_store import (
@@ -43,12 +52,25 @@ class BulkChange:
     """Targets that are kept although the request does not have them."""
     unchanged: int = 0
     """The number of targets that have the requested settings already."""
+    windows: WindowChanges = field(default_factory=WindowChanges)
+    """Changes of maintenance windows."""
     changed: Sequence[TargetChange] = field(default=(), compare=False)
     """The updated targets; empty before the change is made."""
+    planned: Sequence[UUID] = field(default=(), compare=False)
+    """The targets whose period of maintenance has changed because of windows."""
 
 
-Planner = Callable[[Sequence[Target]], BulkChange]
-"""Plans a change of the stored targets; runs in a thread. An error that it raises changes nothing."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored before a change, and the time of the database."""
+
+    targets: Sequence[Target]
+    windows: Sequence[MaintenanceWindow]
+    now: datetime
+
+
+Planner = Callable[[Stored], BulkChange]
+"""Plans a change of what is stored; runs in a thread. An error that it raises changes nothing."""
 
 
 class BulkStore:
@@ -68,15 +90,15 @@ class BulkStore:
         """
         return await deadline(self._preview(planner), TIMEOUT_SECONDS)
 
-    async def apply(self, planner: Planner) -> BulkChange:
-        """Make a change.
+    async def apply(self, planner: Planner, *, windows: bool = False) -> BulkChange:
+        """Make a change; only with `windows` it may change maintenance windows.
 
         Raises:
             TooManyTargetsError, NameTakenError, ConcurrentChangeError: nothing was changed; the same holds for any
                 error of the planner.
         """
         try:
-            return await deadline(self._apply(planner), TIMEOUT_SECONDS)
+            return await deadline(self._apply(planner, windows), TIMEOUT_SECONDS)
         except UniqueViolation:
             raise NameTakenError from None
 
@@ -86,9 +108,9 @@ class BulkStore:
             await require_room(connection, len(planned.create) - len(planned.delete))
             return planned
 
-    async def _apply(self, planner: Planner) -> BulkChange:
+    async def _apply(self, planner: Planner, windows: bool) -> BulkChange:
         async with self._database.transaction() as connection:
-            await lock_windows(connection)
+            await (lock_for_change if windows else lock_windows)(connection)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             planned = await _plan(connection, planner)
             await _lock(connection, [*(before for before, _ in planned.update), *planned.delete])
@@ -98,16 +120,18 @@ class BulkStore:
             changed = [await _changed(connection, before.id, after) for before, after in planned.update]
             await require_room(connection, len(planned.create))
             await insert(connection, planned.create)
-            if any(target.tags for target in planned.create):
-                await choose_periods(connection)
-        return BulkChange(planned.create, planned.update, planned.delete, planned.missing, planned.unchanged, changed)
+            await change_windows(connection, planned.windows)
+            choose = planned.windows.any or any(target.tags for target in planned.create)
+            periods = await choose_periods(connection) if choose else []
+        return replace(planned, changed=changed, planned=periods)
 
 
 async def _plan(connection: Connection, planner: Planner) -> BulkChange:
     cursor = await connection.execute(f"SELECT {COLUMNS} FROM targets")  # noqa: S608 - the names are this code's own
     rows = await cursor.fetchall()
+    windows, now = await stored_windows(connection)
     # In a thread: with thousands of targets it takes longer than other requests should wait.
-    return await asyncio.to_thread(lambda: planner([Target(**row) for row in rows]))
+    return await asyncio.to_thread(lambda: planner(Stored([Target(**row) for row in rows], windows, now)))
 
 
 async def _lock(connection: Connection, targets: Sequence[Target]) -> None:
