@@ -188,6 +188,17 @@ async def test_a_target_is_renamed_by_its_id(client: httpx.AsyncClient, services
     assert {str(each.id): each.name for each in services.targets.values()} == {a: "b", b: "a"}
 
 
+async def test_a_target_cannot_get_the_name_of_another_one_that_is_kept(
+    client: httpx.AsyncClient, services: Database
+) -> None:
+    made = await put(client, target("a"), target("b"))
+    renamed = target("b", id=made["created"][0]["id"])
+    problem = is_problem(await client.put("/api/targets", json=[renamed]), 422)
+    assert problem["errors"] == [{"at": "body/0/name", "message": "another target has this name"}]
+    assert sorted(each.name for each in services.targets.values()) == ["a", "b"]
+    assert len((await put(client, renamed, query="?prune=true"))["deleted"]) == 1
+
+
 MISTAKES: tuple[tuple[list[Any], str, str], ...] = (
     ([target("b", interval_seconds=1)], "body/0/interval_seconds", "greater than or equal to 5"),
     ([target("b"), target("c", unknown=1)], "body/1/unknown", "not permitted"),

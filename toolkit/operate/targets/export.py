@@ -141,8 +141,7 @@ def warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is(defaults: Mapping[str, Any], name: str, value: object) -> bool:
-    # 1 and True are equal, but not the same.
-    return name in defaults and defaults[name] == value and isinstance(value, bool) == isinstance(defaults[name], bool)
+    return name in defaults and defaults[name] == value
 
 
 def _some(names: Sequence[str]) -> str:

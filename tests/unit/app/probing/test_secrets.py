@@ -22,7 +22,7 @@ VALUE = "Bearer a-value-that-nobody-sees"
 
 
 async def probed(folder: Path, url: str, retries: int = 0) -> Outcome:
-    spec = HttpSpec(url=url, headers={"Authorization": "secret:token", "X-Plain": "plain"})
+    spec = HttpSpec(url=url, headers={"Authorization": "secret:token", "X-Token": "secret:token"})
     async with Prober(Guard(private=True), "test", folder) as prober:
         return await prober.probe(Plan(spec=spec, timeout_seconds=5, retries=retries))
 
@@ -35,7 +35,7 @@ async def test_a_probe_sends_the_content_of_the_file(tmp_path: Path) -> None:
         (tmp_path / "token").write_text("replaced")
         assert (await probed(tmp_path, url)).status == "succeeded"
     assert f"authorization: {VALUE}\r\n".lower().encode() in heads[0]
-    assert b"x-plain: plain\r\n" in heads[0]
+    assert f"x-token: {VALUE}\r\n".lower().encode() in heads[0]
     assert b"authorization: replaced\r\n" in heads[1], "a changed file takes effect with the next probe"
 
 
