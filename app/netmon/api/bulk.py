@@ -48,10 +48,11 @@ def router(reader: TargetReader, store: BulkStore, auth: access.TokenAuth, refus
 
     async def carried_out(planner: Planner, dry_run: bool) -> BulkResult:
         if dry_run:
-            return BulkResult.of(await store.preview(planner), dry_run=True)
-        change = await store.apply(planner)
-        await invalidate(reader, change)
-        return BulkResult.of(change, dry_run=False)
+            change = await store.preview(planner)
+        else:
+            change = await store.apply(planner)
+            await invalidate(reader, change)
+        return await asyncio.to_thread(BulkResult.of, change, dry_run=dry_run)
 
     @routes.put(
         "",

@@ -1,5 +1,6 @@
 """The API of the configuration as a whole: targets and maintenance windows, changed in one transaction."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -45,6 +46,6 @@ def router(reader: TargetReader, store: BulkStore, auth: access.TokenAuth, refus
             await store.preview(planner)
         else:
             await invalidate(reader, await store.apply(planner, windows=body.maintenance is not None))
-        return result(plans[-1], dry_run=query.dry_run)
+        return await asyncio.to_thread(result, plans[-1], dry_run=query.dry_run)
 
     return routes
