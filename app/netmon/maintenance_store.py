@@ -267,7 +267,8 @@ async def choose_periods(connection: Connection, target: UUID | None = None) -> 
     now = rows[0]["now"] if rows else datetime.now(UTC)
     planned = [(window, window.periods(now)) for window in _readable(rows)]
     if target is None:
-        await _write_refresh(connection, {window.id: next_change(periods, now) for window, periods in planned})
+        times = {window.id: next_change(periods, now) for window, periods in planned}
+        await _write_refresh(connection, dict.fromkeys((row["id"] for row in rows), None) | times)
     each = [(window.target, window.tag, *period) for window, periods in planned for period in periods]
     columns = [list(column) for column in zip(*each, strict=True)] or [[], [], [], []]
     parameters = dict(zip(("targets", "tags", "starts", "ends"), columns, strict=True))
