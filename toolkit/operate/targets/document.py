@@ -96,8 +96,8 @@ def key_of(at: Location) -> str:
     return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in at).removeprefix(".")
 
 
-def read(path: Path) -> bytes:
-    """The content of a file.
+def read(path: Path, fix: str = "check the path") -> bytes:
+    """The content of a file; ``fix`` is the advice if there is none.
 
     Raises:
         ToolkitError: it cannot be read or is too large.
@@ -106,7 +106,7 @@ def read(path: Path) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ToolkitError(f"cannot read {path}", error.strerror or str(error), "check the path") from error
+        raise ToolkitError(f"cannot read {path}", error.strerror or str(error), fix) from error
     require_size(path.name, content)
     return content
 

@@ -105,7 +105,8 @@ def load(path: str) -> TargetFile:
     """
     if path == STDIN:
         return parse("standard input", sys.stdin.buffer.read(document.MAX_BYTES + 1))
-    return parse(Path(path).name, document.read(Path(path)))
+    fix = f"check the path, or write the file: invoke targets.export --file={FILE}"
+    return parse(Path(path).name, document.read(Path(path), fix))
 
 
 def parse(name: str, content: bytes) -> TargetFile:
