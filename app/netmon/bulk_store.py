@@ -1,14 +1,23 @@
-"""Changes many targets in one transaction: all of the changes are made, or none."""
+"""Changes many targets, and maintenance windows, in one transaction: all of the changes are made, or none."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 
 from netmon.database import Connection, Database
-from netmon.maintenance_store import choose_periods, lock_windows
+from netmon.maintenance import MaintenanceWindow
+from netmon.maintenance_store import (
+    WindowChanges,
+    change_windows,
+    choose_periods,
+    lock_for_change,
+    lock_windows,
+    stored_windows,
+)
 from netmon.models import Target, TargetSettings
 from netmon.supervision import deadline
 from netmon.target_store import (
@@ -43,12 +52,25 @@ class BulkChange:
     """Targets that are kept although the request does not have them."""
     unchanged: int = 0
     """The number of targets that have the requested settings already."""
+    windows: WindowChanges = field(default_factory=WindowChanges)
+    """Changes of maintenance windows."""
     changed: Sequence[TargetChange] = field(default=(), compare=False)
     """The updated targets; empty before the change is made."""
+    planned: Sequence[UUID] = field(default=(), compare=False)
+    """The targets whose period of maintenance has changed because of windows."""
 
 
-Planner = Callable[[Sequence[Target]], BulkChange]
-"""Plans a change of the stored targets; runs in a thread. An error that it raises changes nothing."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored before a change, and the time of the database."""
+
+    targets: Sequence[Target]
+    windows: Sequence[MaintenanceWindow]
+    now: datetime
+
+
+Planner = Callable[[Stored], BulkChange]
+"""Plans a change of what is stored; runs in a thread. An error that it raises changes nothing."""
 
 
 class BulkStore:
@@ -68,15 +90,15 @@ class BulkStore:
         """
         return await deadline(self._preview(planner), TIMEOUT_SECONDS)
 
-    async def apply(self, planner: Planner) -> BulkChange:
-        """Make a change.
+    async def apply(self, planner: Planner, *, windows: bool = False) -> BulkChange:
+        """Make a change; only with `windows` it may change maintenance windows.
 
         Raises:
             TooManyTargetsError, NameTakenError, ConcurrentChangeError: nothing was changed; the same holds for any
                 error of the planner.
         """
         try:
-            return await deadline(self._apply(planner), TIMEOUT_SECONDS)
+            return await deadline(self._apply(planner, windows), TIMEOUT_SECONDS)
         except UniqueViolation:
             raise NameTakenError from None
 
@@ -86,39 +108,44 @@ class BulkStore:
             await require_room(connection, len(planned.create) - len(planned.delete))
             return planned
 
-    async def _apply(self, planner: Planner) -> BulkChange:
+    async def _apply(self, planner: Planner, windows: bool) -> BulkChange:
         async with self._database.transaction() as connection:
-            await lock_windows(connection)
+            await (lock_for_change if windows else lock_windows)(connection)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             planned = await _plan(connection, planner)
-            await _lock(connection, [*(before for before, _ in planned.update), *planned.delete])
+            choose = planned.windows.any or any(target.tags for target in planned.create)
+            choose = choose or any(before.tags != after.tags for before, after in planned.update)
+            await _lock(connection, [*(before for before, _ in planned.update), *planned.delete], all_standings=choose)
             for target in planned.delete:
                 await delete(connection, target.id)
             await _free_names(connection, planned.update)
             changed = [await _changed(connection, before.id, after) for before, after in planned.update]
             await require_room(connection, len(planned.create))
             await insert(connection, planned.create)
-            if any(each.tags for each in planned.create) or any(each.retagged for each in changed):
-                await choose_periods(connection)
-        return BulkChange(planned.create, planned.update, planned.delete, planned.missing, planned.unchanged, changed)
+            await change_windows(connection, planned.windows)
+            periods = await choose_periods(connection) if choose else []
+        return replace(planned, changed=changed, planned=periods)
 
 
 async def _plan(connection: Connection, planner: Planner) -> BulkChange:
     cursor = await connection.execute(f"SELECT {COLUMNS} FROM targets")  # noqa: S608 - the names are this code's own
     rows = await cursor.fetchall()
+    windows, now = await stored_windows(connection)
     # In a thread: with thousands of targets it takes longer than other requests should wait.
-    return await asyncio.to_thread(lambda: planner([Target(**row) for row in rows]))
+    return await asyncio.to_thread(lambda: planner(Stored([Target(**row) for row in rows], windows, now)))
 
 
-async def _lock(connection: Connection, targets: Sequence[Target]) -> None:
+async def _lock(connection: Connection, targets: Sequence[Target], *, all_standings: bool) -> None:
     """Lock targets that were read: standings first and by id, as in `netmon.result_store`, to avoid deadlocks.
+
+    With `all_standings` also those of all other targets, whose periods of maintenance may change.
 
     Raises:
         ConcurrentChangeError: one of them was changed or deleted since it was read.
     """
     ids = [target.id for target in targets]
-    query = "SELECT target FROM standings WHERE target = ANY(%s) ORDER BY target FOR UPDATE"
-    await connection.execute(query, (ids,))
+    query = "SELECT target FROM standings WHERE %s OR target = ANY(%s) ORDER BY target FOR UPDATE"
+    await connection.execute(query, (all_standings, ids))
     query = "SELECT id, updated_at FROM targets WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
     found = {row["id"]: row["updated_at"] async for row in await connection.execute(query, (ids,))}
     if found != {target.id: target.updated_at for target in targets}:

@@ -62,6 +62,19 @@ class WindowChange(NamedTuple):
     targets: Sequence[UUID]
 
 
+class WindowChanges(NamedTuple):
+    """Changes of several windows: new ones, settings of stored ones, and those to delete."""
+
+    create: Sequence[MaintenanceWindow] = ()
+    update: Sequence[tuple[MaintenanceWindow, WindowSettings]] = ()
+    delete: Sequence[MaintenanceWindow] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a change."""
+        return bool(self.create or self.update or self.delete)
+
+
 class MaintenanceStore:
     """Reads and writes maintenance windows.
 
@@ -202,6 +215,41 @@ class Upkeep:
         self._refreshed_at = time.monotonic()
         if changed:
             log.info("maintenance planned", targets=len(changed))
+
+
+async def lock_for_change(connection: Connection) -> None:
+    """Lock the windows, which the transaction changes, until it ends; must be its first statement."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+
+
+async def stored_windows(connection: Connection) -> tuple[list[MaintenanceWindow], datetime]:
+    """All windows, and the time of the database."""
+    cursor = await connection.execute(f"SELECT {_COLUMNS} FROM maintenance_windows")  # noqa: S608 - as above
+    windows = _readable(await cursor.fetchall())
+    row = await (await connection.execute("SELECT now() AS now")).fetchone()
+    return windows, (row or {})["now"]
+
+
+async def change_windows(connection: Connection, changes: WindowChanges) -> None:
+    """Change windows that `lock_for_change` has locked; the periods of targets must be chosen afterwards.
+
+    Raises:
+        TooManyWindowsError: there would be too many.
+    """
+    cursor = connection.cursor()
+    await cursor.execute("DELETE FROM maintenance_windows WHERE id = ANY(%s)", ([each.id for each in changes.delete],))
+    for before, settings in changes.update:
+        values = _row(settings)
+        assignments = ", ".join(f"{name} = %({name})s" for name in values)
+        query = f"UPDATE maintenance_windows SET {assignments} WHERE id = %(id)s"  # noqa: S608 - as above
+        await cursor.execute(query, values | {"id": before.id})
+    for window in changes.create:
+        values = {"id": window.id} | _row(window)
+        columns, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+        await cursor.execute(f"INSERT INTO maintenance_windows ({columns}) VALUES ({places})", values)  # noqa: S608
+    row = await (await cursor.execute("SELECT count(*) AS number FROM maintenance_windows")).fetchone()
+    if row and row["number"] > MAX_WINDOWS:
+        raise TooManyWindowsError
 
 
 async def lock_windows(connection: Connection) -> None:

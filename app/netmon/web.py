@@ -32,6 +32,7 @@ LARGE_BODIES = {
     # Read after the token was checked, see `netmon.api.bulk`.
     ("PUT", "/api/targets"): 8 * 1024 * 1024,
     ("POST", "/api/targets/bulk"): 8 * 1024 * 1024,
+    ("PUT", "/api/configuration"): 8 * 1024 * 1024,
 }
 """Exceptions from MAX_BODY by method and path."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
@@ -43,6 +44,7 @@ have opened one."""
 
 TAGS = {
     "targets": "Monitored targets and their states. Read access is open, write access requires a token.",
+    "configuration": "Targets and maintenance windows as a whole.",
     "probes": "Single probes on demand.",
     "incidents": "Periods in which a target was degraded or down.",
     "alerts": "Alerts received from Alertmanager.",

@@ -26,9 +26,9 @@ class Code:
         self.stack = stack
         self.mark = uuid4().hex[:8]
 
-    def write(self, *entries: str) -> None:
+    def write(self, *entries: str, windows: str = "") -> None:
         """Write the file; ``%`` in an entry stands for the name of this test."""
-        text = "defaults:\n  interval_seconds: 5\n  tags: [live-test]\ntargets:\n" + "".join(entries)
+        text = "defaults:\n  interval_seconds: 5\n  tags: [live-test]\ntargets:\n" + "".join(entries) + windows
         (self.stack.root / OWN).write_text(text.replace("%", self.mark))
 
     def run(self, task: str, *options: str, code: int = 0) -> str:
@@ -58,8 +58,9 @@ def code(stack: Stack) -> Iterator[Code]:
 
 
 def clear(stack: Stack) -> None:
-    url, access = stack.url("/api/targets?prune=true"), stack.authorization()
-    assert requests.put(url, json=[], headers=access, timeout=30).status_code == 200
+    url, access = stack.url("/api/configuration?prune=true"), stack.authorization()
+    empty: dict[str, list[Any]] = {"targets": [], "maintenance": []}
+    assert requests.put(url, json=empty, headers=access, timeout=30).status_code == 200
 
 
 def test_apply_diff_and_export(code: Code) -> None:
@@ -96,6 +97,39 @@ def test_apply_diff_and_export(code: Code) -> None:
     assert code.stored() == before
     assert "1 deleted" in code.run("apply", "--prune", "--yes")
     assert list(code.stored()) == [f"Shop {code.mark}"]
+
+
+def test_maintenance_windows_are_applied_with_their_targets(code: Code) -> None:
+    stack = code.stack
+    every_day = "{days: [mon, tue, wed, thu, fri, sat, sun], start: '00:00', minutes: 1439, timezone: UTC}"
+    windows = (
+        "maintenance:\n"
+        f"- {{name: Shop %, target: Shop %, weekly: {every_day}}}\n"
+        "- {name: Tagged %, tag: other, weekly: {days: [sun], start: '02:30', minutes: 60, timezone: Europe/Berlin}}\n"
+    )
+
+    def in_maintenance() -> dict[str, bool]:
+        found = requests.get(stack.url(f"/api/targets?q={code.mark}"), timeout=10).json()
+        return {each["name"].split()[0]: each["in_maintenance"] for each in found}
+
+    code.write(SHOP, MAIL, windows=windows)
+    assert "4 created" in code.run("apply", "--yes")
+    code.run("diff")
+    # From 23:59 to midnight it is not in effect.
+    until(lambda: in_maintenance() == {"Shop": True, "Mail": False}, 70, "the maintenance of one target")
+
+    code.write(SHOP, MAIL, windows=windows.replace("target: Shop %", "target: Mail %"))
+    assert "window Shop" in code.run("apply", "--yes")
+    until(lambda: in_maintenance() == {"Shop": False, "Mail": True}, 70, "the maintenance of the other target")
+    exported = stack.invoke("targets.export").stdout
+    applied = stack.run(*stack.invoke_argv("targets.apply", "--file=-", "--prune", "--yes"), text=exported)
+    assert "nothing to change" in applied.stdout
+
+    code.write(SHOP, MAIL, windows=windows.replace("target: Shop %", "target: Nobody"))
+    assert f"{OWN}:8: maintenance[0].target: there is no target Nobody" in code.run("apply", "--yes", code=1)
+    code.write(SHOP, windows="maintenance: []\n")
+    assert "3 deleted" in code.run("apply", "--prune", "--yes")
+    assert in_maintenance() == {"Shop": False}
 
 
 def test_a_mistake_changes_nothing(code: Code) -> None:

@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import bulk, incidents, maintenance, probes, targets, uptime
+from netmon.api import bulk, configuration, incidents, maintenance, probes, targets, uptime
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.bulk_store import BulkStore
 from netmon.cache import SharedCache
@@ -144,6 +144,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
     )
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
     app.include_router(bulk.router(reader, services.bulk, auth, services.guard.refuses))
+    app.include_router(configuration.router(reader, services.bulk, auth, services.guard.refuses))
     app.include_router(maintenance.router(reader, services.maintenance, auth))
     app.include_router(incidents.router(reader))
     app.include_router(uptime.router(reader))

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from netmon import access
 from netmon.api.bulk_plan import MAX_ERRORS, BulkRequest, BulkResult, plan_list, plan_request
+from netmon.api.configuration_plan import Configuration
 from netmon.api.targets import Refuses, TargetBody
-from netmon.bulk_store import BulkStore, ConcurrentChangeError, Planner
+from netmon.bulk_store import BulkChange, BulkStore, ConcurrentChangeError, Planner
 from netmon.problems import problem, responses
 from netmon.target_reader import TargetReader
 from netmon.target_store import MAX_TARGETS
@@ -50,12 +51,12 @@ def router(reader: TargetReader, store: BulkStore, auth: access.TokenAuth, refus
             change = await store.preview(planner)
         else:
             change = await store.apply(planner)
-            await reader.changed(*change.changed, deleted=[target.id for target in change.delete])
+            await invalidate(reader, change)
         return await asyncio.to_thread(BulkResult.of, change, dry_run=dry_run)
 
     @routes.put(
         "",
-        openapi_extra=_body({"type": "array", "items": _REFERENCE, "maxItems": MAX_TARGETS}),
+        openapi_extra=json_body({"type": "array", "items": _REFERENCE, "maxItems": MAX_TARGETS}),
         **writing,
     )
     async def replace_list(request: Request, query: Annotated[ListQuery, Query()]) -> BulkResult:
@@ -64,14 +65,16 @@ def router(reader: TargetReader, store: BulkStore, auth: access.TokenAuth, refus
         A target is found by its `id` if it is given, otherwise by its name. Settings that are not given get their
         defaults; masked header values are kept. A list of targets that is sent back as it is changes nothing.
         """
-        bodies = await _parsed(request, _LIST)
-        return await carried_out(lambda stored: plan_list(bodies, stored, refuses, prune=query.prune), query.dry_run)
+        bodies = await parsed(request, _LIST)
+        return await carried_out(
+            lambda stored: plan_list(bodies, stored.targets, refuses, prune=query.prune), query.dry_run
+        )
 
-    @routes.post("/bulk", openapi_extra=_body({"$ref": "#/components/schemas/BulkRequest"}), **writing)
+    @routes.post("/bulk", openapi_extra=json_body({"$ref": "#/components/schemas/BulkRequest"}), **writing)
     async def change(request: Request, query: Annotated[BulkQuery, Query()]) -> BulkResult:
         """Create, update and delete targets by id; an update is like PATCH."""
-        body = await _parsed(request, _REQUEST)
-        return await carried_out(lambda stored: plan_request(body, stored, refuses), query.dry_run)
+        body = await parsed(request, _REQUEST)
+        return await carried_out(lambda stored: plan_request(body, stored.targets, refuses), query.dry_run)
 
     return routes
 
@@ -90,19 +93,28 @@ def install(app: FastAPI) -> None:
 
     def described() -> dict[str, Any]:
         document = generate()
-        schema = BulkRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-        definitions = schema.pop("$defs")
-        document["components"]["schemas"] |= {**definitions, "BulkRequest": schema}
+        for model in (BulkRequest, Configuration):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            definitions = schema.pop("$defs")
+            document["components"]["schemas"] |= {**definitions, model.__name__: schema}
         return document
 
     app.openapi = described  # type: ignore[method-assign]
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
+def json_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """The description of a body that a route reads itself."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-async def _parsed(request: Request, adapter: TypeAdapter[_Model]) -> _Model:
+async def invalidate(reader: TargetReader, change: BulkChange) -> None:
+    """Invalidate what a change has changed."""
+    await reader.changed(*change.changed, deleted=[target.id for target in change.delete])
+    if change.planned:
+        await reader.maintenance_changed(change.planned)
+
+
+async def parsed(request: Request, adapter: TypeAdapter[_Model]) -> _Model:
     """The body of a request; parsed in a thread, since a large one takes longer than other requests should wait.
 
     Raises:

@@ -84,16 +84,27 @@ class BulkResult(BaseModel):
 
 def field_changes(before: TargetSettings, after: TargetSettings) -> list[FieldChange]:
     """The settings that differ, by their paths, with masked credentials."""
-    old, new = _flat(before), _flat(after)
-    shown_old, shown_new = _flat(_masked(before)), _flat(_masked(after))
+    shown = flat(_masked(before)), flat(_masked(after))
     return [
-        FieldChange(field=name, before=shown_old.get(name), after=shown_new.get(name))
-        for name in dict.fromkeys([*old, *new])
-        if name not in old or name not in new or old[name] != new[name]
+        FieldChange(field=name, before=shown[0].get(name), after=shown[1].get(name))
+        for name in different(flat(before), flat(after))
     ]
 
 
-def plan_list(bodies: Sequence[TargetBody], stored: Sequence[Target], refuses: Refuses, *, prune: bool) -> BulkChange:
+def different(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The paths whose values differ."""
+    absent = object()
+    return [name for name in dict.fromkeys([*before, *after]) if before.get(name, absent) != after.get(name, absent)]
+
+
+def plan_list(
+    bodies: Sequence[TargetBody],
+    stored: Sequence[Target],
+    refuses: Refuses,
+    *,
+    prune: bool,
+    root: Location = ("body",),
+) -> BulkChange:
     """The change after which the targets of a list are stored.
 
     Args:
@@ -101,18 +112,19 @@ def plan_list(bodies: Sequence[TargetBody], stored: Sequence[Target], refuses: R
         stored: all stored targets.
         refuses: the check of specs.
         prune: whether to delete the targets that are not in the list.
+        root: the location of the list in the request.
 
     Raises:
         RequestValidationError: names the index and the field of each mistake.
     """
     by_id = {target.id: target for target in stored}
     by_name = {target.name: target for target in stored}
-    errors = _Errors()
+    errors = Errors()
     create: list[Target] = []
     listed: list[tuple[Location, UUID]] = []
     wanted: list[tuple[Target, TargetSettings]] = []
     for index, body in enumerate(bodies):
-        at: Location = ("body", index)
+        at: Location = (*root, index)
         before = by_name.get(body.name) if body.id is None else by_id.get(body.id)
         if before is None and body.id is not None:
             errors.add((*at, "id"), "there is no target with this id: omit the id to create the target")
@@ -126,11 +138,12 @@ def plan_list(bodies: Sequence[TargetBody], stored: Sequence[Target], refuses: R
             else:
                 wanted.append((before, settings))
     errors.add_duplicates(listed)
-    errors.add_duplicates((("body", index, "name"), body.name) for index, body in enumerate(bodies))
+    names: dict[Location, str] = {(*root, index, "name"): body.name for index, body in enumerate(bodies)}
+    errors.add_duplicates(names.items())
     known = {target for _, target in listed}
     others = [target for target in stored if target.id not in known]
     kept = [] if prune else others
-    _check_names(errors, {("body", index, "name"): body.name for index, body in enumerate(bodies)}, kept)
+    _check_names(errors, names, kept)
     errors.raise_any()
     update, unchanged = _different(wanted)
     return BulkChange(create, update, others if prune else (), kept, unchanged)
@@ -139,7 +152,7 @@ def plan_list(bodies: Sequence[TargetBody], stored: Sequence[Target], refuses: R
 def plan_request(body: BulkRequest, stored: Sequence[Target], refuses: Refuses) -> BulkChange:
     """The change that a request asks for; arguments and errors as in `plan_list`."""
     by_id = {target.id: target for target in stored}
-    errors = _Errors()
+    errors = Errors()
     create: list[Target] = []
     wanted: list[tuple[Target, TargetSettings]] = []
     names: dict[Location, str] = {}
@@ -174,13 +187,14 @@ def plan_request(body: BulkRequest, stored: Sequence[Target], refuses: Refuses) 
     return BulkChange(create, update, [by_id[target] for target in body.delete], (), unchanged)
 
 
-class _Errors:
+class Errors:
     """Collects the mistakes of a request."""
 
     def __init__(self) -> None:
         self._found: list[dict[str, Any]] = []
 
     def add(self, at: Location, message: str) -> None:
+        """Add an error at a location."""
         self._found.append({"loc": at, "msg": message})
 
     def add_duplicates(self, values: Iterable[tuple[Location, object]]) -> None:
@@ -196,6 +210,11 @@ class _Errors:
         return _Collected(self._found)
 
     def raise_any(self) -> None:
+        """Raise what was collected.
+
+        Raises:
+            RequestValidationError: there are mistakes.
+        """
         if self._found:
             raise RequestValidationError(self._found[:MAX_ERRORS])
 
@@ -214,7 +233,7 @@ class _Collected:
         return True
 
 
-def _check_names(errors: _Errors, names: Mapping[Location, str], others: Sequence[Target]) -> None:
+def _check_names(errors: Errors, names: Mapping[Location, str], others: Sequence[Target]) -> None:
     taken = {target.name for target in others}
     for at, name in names.items():
         if name in taken:
@@ -233,15 +252,16 @@ def _masked(settings: TargetSettings) -> TargetSettings:
     return settings.model_copy(update={"spec": settings.spec.masked()})
 
 
-def _flat(settings: TargetSettings) -> dict[str, Any]:
+def flat(settings: TargetSettings) -> dict[str, Any]:
     """The settings by their paths; lists are values."""
-    return dict(_paths("", settings_of(settings).model_dump(mode="json")))
+    return dict(paths("", settings_of(settings).model_dump(mode="json")))
 
 
-def _paths(prefix: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def paths(prefix: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The paths and values in a map of maps."""
     for name, each in value.items():
         if isinstance(each, dict):
-            yield from _paths(f"{prefix}{name}.", each)
+            yield from paths(f"{prefix}{name}.", each)
         else:
             yield f"{prefix}{name}", each
 

@@ -20,8 +20,9 @@ from netmon.api import Services as Routed
 from netmon.api import add_routes, until_healthy
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.api.targets import TargetPatch
-from netmon.bulk_store import BulkChange, BulkStore, Planner
+from netmon.bulk_store import BulkChange, BulkStore, Planner, Stored
 from netmon.jobs import QueueUnavailableError
+from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
 from netmon.specs import MASK
@@ -43,6 +44,7 @@ class Services:
         self.cache: dict[str, Probe] = {}
         self.targets: dict[UUID, Target] = {}
         self.limit = 5
+        self.windows: list[MaintenanceWindow] = []
         self.invalidated: list[str] = []
         self.unavailable: set[str] = set()
 
@@ -147,10 +149,15 @@ class BulkTargets(BulkStore):
 
     async def preview(self, planner: Planner) -> BulkChange:
         self._services._need("database", OperationalError)
-        return planner(list(self._services.targets.values()))
+        return planner(Stored(list(self._services.targets.values()), self._services.windows, datetime.now(UTC)))
 
-    async def apply(self, planner: Planner) -> BulkChange:
+    async def apply(self, planner: Planner, *, windows: bool = False) -> BulkChange:
         planned = await self.preview(planner)
+        assert windows or not planned.windows.any
+        gone = {window.id for window in (*planned.windows.delete, *(before for before, _ in planned.windows.update))}
+        changed = [MaintenanceWindow(**dict(settings), id=before.id) for before, settings in planned.windows.update]
+        kept = [window for window in self._services.windows if window.id not in gone]
+        self._services.windows = [*kept, *changed, *planned.windows.create]
         for target in planned.delete:
             del self._services.targets[target.id]
         changes = []

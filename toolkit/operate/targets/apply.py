@@ -45,8 +45,7 @@ def apply(project: Project, docker: Docker, path: str, *, prune: bool, yes: bool
         return
     console.confirm("apply this", yes)
     done = _change(client, file, prune=prune, dry_run=False)
-    created, updated, deleted = (len(done[name]) for name in ("created", "updated", "deleted"))
-    console.say(f"applied: {created} created, {updated} updated, {deleted} deleted", "done")
+    console.say(f"applied: {difference.summary(done, done=True)}", "done")
 
 
 def diff(project: Project, docker: Docker, path: str) -> None:
@@ -66,7 +65,7 @@ def diff(project: Project, docker: Docker, path: str) -> None:
     except ToolkitError as error:
         raise ToolkitError(error.what, error.why, error.fix, code=2) from error
     difference.show(change)
-    if difference.is_change(change) or change["missing"]:
+    if difference.is_drift(change):
         raise ToolkitError(
             f"{file.name} and the application differ",
             difference.summary(change),
@@ -76,6 +75,6 @@ def diff(project: Project, docker: Docker, path: str) -> None:
 
 def _change(client: Client, file: TargetFile, *, prune: bool, dry_run: bool) -> dict[str, Any]:
     try:
-        return client.change(file.targets, prune=prune, dry_run=dry_run)
+        return client.change(file.targets, file.maintenance, prune=prune, dry_run=dry_run)
     except InvalidTargetsError as error:
         raise file.mistakes(error.errors) from error

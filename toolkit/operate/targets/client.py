@@ -58,7 +58,13 @@ class Client:
 
     def targets(self) -> Iterator[dict[str, Any]]:
         """All targets by name, as the API returns them."""
-        path = f"/api/targets?limit={PAGE_SIZE}"
+        return self._pages(f"/api/targets?limit={PAGE_SIZE}")
+
+    def windows(self) -> Iterator[dict[str, Any]]:
+        """All maintenance windows by name, as the API returns them."""
+        return self._pages(f"/api/maintenance?limit={PAGE_SIZE}")
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         while path:
             response = self._answer(Request(self.base + path, timeout=READ_SECONDS))
             page = response.json()
@@ -83,8 +89,16 @@ class Client:
             for schema, found in schemas.items()
         }
 
-    def change(self, targets: Sequence[Json], *, prune: bool, dry_run: bool) -> dict[str, Any]:
-        """Create and update targets by name; ``prune`` deletes the others.
+    def change(
+        self, targets: Sequence[Json], windows: Sequence[Json] | None, *, prune: bool, dry_run: bool
+    ) -> dict[str, Any]:
+        """Create and update targets and maintenance windows by name; ``prune`` deletes the others.
+
+        Args:
+            targets: The targets.
+            windows: The maintenance windows; None leaves all of them as they are.
+            prune: Delete what is not given.
+            dry_run: Change nothing.
 
         Returns:
             What was changed; in a dry run, what would be.
@@ -94,9 +108,9 @@ class Client:
         """
         flags = {"prune": str(prune).lower(), "dry_run": str(dry_run).lower()}
         request = Request(
-            f"{self.base}/api/targets?{urlencode(flags)}",
+            f"{self.base}/api/configuration?{urlencode(flags)}",
             "PUT",
-            json.dumps(targets),
+            json.dumps({"targets": targets, "maintenance": windows}),
             {"Content-Type": "application/json", **self.access},
             CHANGE_SECONDS,
         )

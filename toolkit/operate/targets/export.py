@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from toolkit.operate.targets.targetfile import MASK, NOT_SHARED, SECRET
 SCHEMA = "TargetBody"
 SPECS = {"http": "HttpSpec", "tcp": "TcpSpec", "dns": "DnsSpec", "ping": "PingSpec"}
 """The schema of each kind in the OpenAPI document."""
+WINDOW = ("name", "target", "tag", "once", "weekly")
+"""The settings of a maintenance window."""
 HEADER = """\
 # The targets of the Network Monitor: invoke targets.apply stores them, invoke targets.diff compares them.
 # Settings that are not given have their defaults (docs/targets.md).
@@ -37,7 +40,8 @@ def export(project: Project, docker: Docker, path: str, *, yes: bool) -> None:
     """
     client = Client.of(project, docker)
     targets = list(client.targets())
-    write(render(targets, client.defaults()), path, yes=yes)
+    windows = windows_of(client.windows(), targets, datetime.now(UTC))
+    write(render(targets, client.defaults(), windows), path, yes=yes)
     for warning in warnings(targets):
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -61,12 +65,17 @@ def write(text: str, path: str, *, yes: bool) -> None:
     console.say(f"{path} written", "done")
 
 
-def render(targets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]]) -> str:
+def render(
+    targets: Sequence[Mapping[str, Any]],
+    defaults: Mapping[str, Mapping[str, Any]],
+    windows: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Targets of the API as the content of a file, without settings that have their defaults.
 
     Args:
         targets: The targets.
         defaults: The defaults of each schema, see `Client.defaults`.
+        windows: The entries of maintenance windows.
 
     Raises:
         ToolkitError: the defaults lack a schema.
@@ -76,7 +85,24 @@ def render(targets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Mapping[
         raise ToolkitError("cannot export", f"the application describes no {', '.join(sorted(missing))}", "deploy it")
     entries = [entry(target, defaults) for target in targets]
     masked = any(MASK in each["spec"].get("headers", {}).values() for each in entries)
-    return HEADER + MASKED * masked + dump({"targets": entries})
+    return HEADER + MASKED * masked + dump({"targets": entries} | ({"maintenance": windows} if windows else {}))
+
+
+def windows_of(
+    windows: Iterable[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    """Maintenance windows of the API as entries of a file: with the names of targets, without those that have ended."""
+    names = {each["id"]: each["name"] for each in targets}
+    found = []
+    for window in windows:
+        once = window.get("once")
+        if once and datetime.fromisoformat(once["ends_at"]) <= now:
+            continue
+        entry = {name: window[name] for name in WINDOW if window.get(name) is not None}
+        if "target" in entry:
+            entry["target"] = names.get(entry["target"], entry["target"])
+        found.append(entry)
+    return found
 
 
 def entry(target: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

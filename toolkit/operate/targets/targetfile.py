@@ -20,7 +20,8 @@ MASK = "•••"
 """The application returns it instead of a header value, and keeps the stored value if it gets it back."""
 STDIN = "-"
 
-SECTIONS = ("defaults", "targets")
+SECTIONS = ("defaults", "targets", "maintenance")
+LISTS = ("targets", "maintenance")
 NOT_SHARED = ("id", "name", "spec")
 """Settings that cannot have a default."""
 CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
@@ -40,10 +41,17 @@ class Header:
 
 @dataclass(frozen=True)
 class TargetFile:
-    """A valid file; ``targets`` are the settings of each target, with the defaults."""
+    """A valid file.
+
+    Attributes:
+        document: Its content and lines.
+        targets: The settings of each target, with the defaults.
+        maintenance: The settings of each maintenance window; None if the file has no such list.
+    """
 
     document: Document
     targets: Sequence[dict[str, Any]]
+    maintenance: Sequence[dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -74,14 +82,15 @@ class TargetFile:
         return MistakesError(self.name, [self._mistake(str(each["at"]), str(each["message"])) for each in errors])
 
     def _mistake(self, reported: str, message: str) -> Mistake:
-        """A mistake from an error of the application, whose location is like ``body/0/spec/http/url``."""
-        parts = reported.split("/")[1:]
+        """A mistake from an error of the application, whose location is like ``body/targets/0/spec/http/url``."""
+        section, index, *parts = [*reported.split("/")[1:], "", ""]
+        parts = [part for part in parts if part]
         reason = _REWORDED.get(message, message).removeprefix("Value error, ")
-        if not parts or not parts[0].isdecimal() or int(parts[0]) >= len(self.targets):
+        entries = self.targets if section == "targets" else self.maintenance if section == "maintenance" else None
+        if entries is None or not index.isdecimal() or int(index) >= len(entries):
             return Mistake(0, "", reason)
-        index = int(parts.pop(0))
-        at = _existing(("targets", index), self.targets[index], parts)
-        if at not in self.document.lines and ("defaults", *at[2:]) in self.document.lines:
+        at = _existing((section, int(index)), entries[int(index)], parts)
+        if section == "targets" and at not in self.document.lines and ("defaults", *at[2:]) in self.document.lines:
             at = ("defaults", *at[2:])
         if reason == "unknown key":
             reason += _suggestion(str(at[-1]))
@@ -111,7 +120,8 @@ def parse(name: str, content: bytes) -> TargetFile:
     if mistakes:
         raise MistakesError(name, mistakes)
     defaults = found.value.get("defaults") or {}
-    return TargetFile(found, [{**defaults, **target} for target in found.value["targets"]])
+    targets = [{**defaults, **target} for target in found.value["targets"]]
+    return TargetFile(found, targets, found.value.get("maintenance"))
 
 
 def _structure(found: Document) -> Iterator[Mistake]:
@@ -128,29 +138,38 @@ def _structure(found: Document) -> Iterator[Mistake]:
     for key in defaults if isinstance(defaults, dict) else ():
         if key in NOT_SHARED:
             yield found.mistake(("defaults", key), "each target has its own: remove it from the defaults")
-    targets = found.value.get("targets")
-    if not isinstance(targets, list):
-        reason = "missing" if "targets" not in found.value else f"a list is required, not {_kind(targets)}"
-        yield found.mistake(("targets",), f"{reason}; without targets: targets: []")
+    if "targets" not in found.value:
+        yield found.mistake(("targets",), "missing; without targets: targets: []")
+    for section in LISTS:
+        if section in found.value:
+            yield from _entries(found, section)
+
+
+def _entries(found: Document, section: str) -> Iterator[Mistake]:
+    """Mistakes in what a list consists of."""
+    entries = found.value[section]
+    if not isinstance(entries, list):
+        yield found.mistake((section,), f"a list is required, not {_kind(entries)}; an empty one: {section}: []")
         return
-    for index, target in enumerate(targets):
-        at: Location = ("targets", index)
-        if not isinstance(target, dict):
-            yield found.mistake(at, f"a map of settings is required, not {_kind(target)}")
-        elif not isinstance(target.get("name"), str):
-            reason = f"text is required, not {_kind(target['name'])}: quote it" if "name" in target else "missing"
+    for index, entry in enumerate(entries):
+        at: Location = (section, index)
+        if not isinstance(entry, dict):
+            yield found.mistake(at, f"a map of settings is required, not {_kind(entry)}")
+        elif not isinstance(entry.get("name"), str):
+            reason = f"text is required, not {_kind(entry['name'])}: quote it" if "name" in entry else "missing"
             yield found.mistake((*at, "name"), reason)
 
 
 def _names(found: Document) -> Iterator[Mistake]:
-    lines: dict[str, int] = {}
-    for index, target in enumerate(found.value["targets"]):
-        at: Location = ("targets", index, "name")
-        name = target["name"].strip()
-        if name in lines:
-            yield found.mistake(at, f"duplicate name {name!r}, first in line {lines[name]}")
-        else:
-            lines[name] = found.line(at)
+    for section in LISTS:
+        lines: dict[str, int] = {}
+        for index, entry in enumerate(found.value.get(section, ())):
+            at: Location = (section, index, "name")
+            name = entry["name"].strip()
+            if name in lines:
+                yield found.mistake(at, f"duplicate name {name!r}, first in line {lines[name]}")
+            else:
+                lines[name] = found.line(at)
 
 
 def _existing(at: Location, value: Any, parts: Sequence[str]) -> Location:
@@ -182,7 +201,8 @@ def _suggestion(key: str) -> str:
     known = {
         "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
         "severity", "degraded_severity", "tags", "kind", "url", "method", "headers", "expected_status",
-        "body_contains", "certificate_days", "host", "port", "record", "expected",
+        "body_contains", "certificate_days", "host", "port", "record", "expected", "target", "tag", "once", "weekly",
+        "starts_at", "ends_at", "days", "start", "minutes", "timezone",
     }  # fmt: skip
     close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""

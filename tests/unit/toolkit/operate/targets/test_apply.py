@@ -7,6 +7,7 @@ import builtins
 import io
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import TypeAdapter
 
+from netmon.maintenance import WindowView
 from netmon.models import TargetView
 from netmon.settings import load
 from tests.unit.app.conftest import ENVIRON
@@ -64,6 +66,9 @@ class Application:
         parts = urlsplit(request.url)
         if (request.method, parts.path) == ("GET", "/api/targets"):
             return self._page(parse_qs(parts.query))
+        if (request.method, parts.path) == ("GET", "/api/maintenance"):
+            views = [WindowView.of(window, datetime.now(UTC)) for window in self.services.windows]
+            return Response("", 200, {}, TypeAdapter(list[WindowView]).dump_json(views).decode(), "")
         async with connected(load(ENVIRON), self.services) as client:
             del client.headers["authorization"]
             answer = await client.request(
@@ -124,7 +129,7 @@ def test_apply_shows_the_difference_and_stores_it(
     out = capsys.readouterr().out
     assert "+  Shop    new" in out
     assert "2 to create" in out
-    assert "applied: 2 created, 0 updated, 0 deleted" in out
+    assert "applied: 2 created" in out
     apply(project, file)
     assert "2 unchanged\nnothing to change" in capsys.readouterr().out
     assert application.changes == 1
@@ -294,6 +299,89 @@ def test_the_standard_input_is_applied_with_yes(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
     operation.apply(project, None, "-", prune=False, yes=True)  # type: ignore[arg-type]
     assert names(application) == ["Mail", "Shop"]
+
+
+WINDOWS = """\
+maintenance:
+- name: Updates
+  tag: web
+  weekly: {days: [sun], start: "02:30", minutes: 90, timezone: Europe/Berlin}
+- name: Shop
+  target: Shop
+  once: {starts_at: 2099-01-01T10:00:00+01:00, ends_at: 2099-01-01T12:00:00+01:00}
+"""
+SOON = WINDOWS.replace("2099", str(datetime.now(UTC).year + 1))
+
+
+def test_maintenance_windows_are_applied_compared_and_exported(
+    application: Application, project: Project, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE + SOON)
+    apply(project, file)
+    out = capsys.readouterr().out
+    assert "+  window Updates  new" in out
+    assert "4 to create" in out
+    shop = next(target for target in application.services.targets.values() if target.name == "Shop")
+    stored = {window.name: window for window in application.services.windows}
+    assert stored["Shop"].target == shop.id
+    diff(project, file)
+
+    file.write_text(FILE + SOON.replace("minutes: 90", "minutes: 60"))
+    with pytest.raises(ToolkitError, match="1 to update"):
+        diff(project, file)
+    assert "~  window Updates  weekly.minutes: 90 → 60" in capsys.readouterr().out
+
+    file.write_text(FILE + SOON.partition("- name: Shop")[0])
+    with pytest.raises(ToolkitError, match="1 not in the file"):
+        diff(project, file)
+    file.write_text(FILE)
+    diff(project, file)
+    apply(project, file, prune=True)
+    assert len(application.services.windows) == 2, "a file without windows leaves them as they are"
+
+    capsys.readouterr()
+    export(project)
+    exported = capsys.readouterr().out
+    assert "target: Shop" in exported
+    file.write_text(exported[exported.index("# The targets") :])
+    apply(project, file, prune=True)
+    assert "nothing to change" in capsys.readouterr().out
+
+    file.write_text(FILE + "maintenance: []\n")
+    apply(project, file, prune=True)
+    assert application.services.windows == []
+
+
+WINDOW_MISTAKES = (
+    ("minutes: 90", "minutes: 0", "targets.yml:13: maintenance[0].weekly.minutes: "),
+    ("Europe/Berlin", "Europe/Berlim", "targets.yml:13: maintenance[0].weekly.timezone: unknown time zone"),
+    ("target: Shop", "target: Shops", "targets.yml:15: maintenance[1].target: there is no target Shops"),
+    ("tag: web", "tags: web", "targets.yml:12: maintenance[0].tags: unknown key; did you mean tag?"),
+    ("  tag: web\n", "", "targets.yml:11: maintenance[0]: either target or tag is required"),
+    ("[sun]", "[mon, tue, wed, thu, fri, sat, sun], minutes: 1440}#", "targets.yml:13: maintenance[0].weekly"),
+    ("T12:00", "T09:00", "targets.yml:16: maintenance[1].once: ends_at must be after starts_at"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "wrong", "message"), WINDOW_MISTAKES, ids=[wrong for _, wrong, _ in WINDOW_MISTAKES])
+def test_a_mistake_in_a_window_changes_nothing(
+    application: Application, project: Project, file: Path, text: str, wrong: str, message: str
+) -> None:
+    file.write_text(FILE + SOON.replace(text, wrong))
+    with pytest.raises(ToolkitError) as raised:
+        apply(project, file)
+    assert message in str(raised.value)
+    assert names(application) == []
+
+
+def test_a_window_that_has_ended_is_ignored(
+    application: Application, project: Project, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE + WINDOWS.replace("2099", "2020"))
+    apply(project, file)
+    assert "?  window Shop     has ended: remove it from the file" in capsys.readouterr().out
+    assert [window.name for window in application.services.windows] == ["Updates"]
+    diff(project, file)
 
 
 REFUSALS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,11 +12,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from netmon.api.bulk_plan import plan_list
+from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.api.targets import TargetBody
+from netmon.bulk_store import Stored
+from netmon.maintenance import MaintenanceWindow, WindowView
 from netmon.models import Target, TargetSettings, TargetView
 from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import permits, shown, stored_targets
+from tests.unit.app.test_app_configuration import NOW
+from tests.unit.app.test_app_configuration import stored as configuration
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import export, targetfile
 
@@ -40,9 +46,10 @@ def defaults() -> dict[str, dict[str, Any]]:
     return found
 
 
-def exported(stored: list[Target]) -> str:
-    views = TypeAdapter(list[TargetView]).dump_json([shown(target) for target in stored])
-    return export.render(json.loads(views), defaults())
+def exported(stored: list[Target], windows: Sequence[MaintenanceWindow] = ()) -> str:
+    views = json.loads(TypeAdapter(list[TargetView]).dump_json([shown(target) for target in stored]))
+    shown_windows = TypeAdapter(list[WindowView]).dump_json([WindowView.of(window, NOW) for window in windows])
+    return export.render(views, defaults(), export.windows_of(json.loads(shown_windows), views, NOW))
 
 
 def require_unchanged(stored: list[Target]) -> None:
@@ -59,6 +66,18 @@ def require_unchanged(stored: list[Target]) -> None:
 @PROPERTY
 def test_export_and_apply_changes_nothing(stored: list[Target]) -> None:
     require_unchanged(stored)
+
+
+@given(configuration(), st.booleans())
+@PROPERTY
+def test_export_and_apply_changes_no_window(before: Stored, prune: bool) -> None:
+    text = exported(list(before.targets), before.windows)
+    file = targetfile.parse("targets.yml", text.encode())
+    body = {"targets": file.targets, "maintenance": file.maintenance}
+    plan = plan_configuration(Configuration.model_validate_json(json.dumps(body)), before, permits, prune=prune)
+    assert not plan.change.windows.any, text
+    assert plan.change.unchanged == len(before.targets)
+    assert plan.windows is None or plan.windows.unchanged == len(before.windows)
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable() and text.strip() != ""))

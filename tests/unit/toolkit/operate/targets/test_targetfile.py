@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from netmon.api.configuration_plan import Configuration, plan_configuration
+from netmon.bulk_store import Stored
 from netmon.models import TargetSettings
 from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.core.errors import ToolkitError
@@ -66,10 +69,12 @@ INVALID: dict[str, tuple[str | bytes, int, str, str]] = {
     "a list at the top": ("- name: a\n", 1, "", "a map with the key targets is required, not a list"),
     "text": ("hello\n", 1, "", "a map with the key targets is required, not text"),
     "a list of defaults": ("targets: []\ndefaults: []\n", 2, "defaults", "a map of settings is required, not a list"),
+    "a map of windows": ("targets: []\nmaintenance: {}\n", 2, "maintenance", "a list is required, not a map"),
+    "duplicate windows": ("targets: []\nmaintenance: [{name: a}, {name: a}]\n", 2, "maintenance[1].name", "duplicate"),
     "a default name": ("targets: []\ndefaults:\n  name: a\n", 3, "defaults.name", "each target has its own"),
     "empty": ("", 1, "", "the file is empty"),
     "a comment": ("# nothing\n", 1, "", "the file is empty"),
-    "no list": ("targets:\n", 1, "targets", "a list is required, not an empty value"),
+    "no list": ("targets:\n", 1, "targets", "a list is required, not an empty value; an empty one: targets: []"),
     "no targets": ("defaults: {}\n", 1, "targets", "missing"),
     "no name": ("targets:\n- enabled: true\n", 2, "targets[0].name", "missing"),
     "a number as a name": ("targets:\n- name: 1\n", 2, "targets[0].name", "text is required, not a number"),
@@ -133,17 +138,17 @@ def test_a_byte_order_mark_is_ignored() -> None:
 
 
 REPORTED: dict[str, tuple[int, str, str]] = {
-    "body/1/spec/tcp/port": (14, "targets[1].spec.port", "x"),
-    "body/0/spec/http/headers/X-Trace": (12, "targets[0].spec.headers.X-Trace", "x"),
-    "body/0/spec/http/headers/X-Trace/[key]": (12, "targets[0].spec.headers.X-Trace", "x"),
-    "body/0/spec": (7, "targets[0].spec", "x"),
-    "body/0/interval_seconds": (3, "defaults.interval_seconds", "x"),
-    "body/1/interval_seconds": (15, "targets[1].interval_seconds", "x"),
-    "body/1/tags/0": (4, "defaults.tags[0]", "x"),
-    "body/1": (13, "targets[1]", "x"),
-    "body/1/spec/tcp/missing": (14, "targets[1].spec.missing", "x"),
+    "body/targets/1/spec/tcp/port": (14, "targets[1].spec.port", "x"),
+    "body/targets/0/spec/http/headers/X-Trace": (12, "targets[0].spec.headers.X-Trace", "x"),
+    "body/targets/0/spec/http/headers/X-Trace/[key]": (12, "targets[0].spec.headers.X-Trace", "x"),
+    "body/targets/0/spec": (7, "targets[0].spec", "x"),
+    "body/targets/0/interval_seconds": (3, "defaults.interval_seconds", "x"),
+    "body/targets/1/interval_seconds": (15, "targets[1].interval_seconds", "x"),
+    "body/targets/1/tags/0": (4, "defaults.tags[0]", "x"),
+    "body/targets/1": (13, "targets[1]", "x"),
+    "body/targets/1/spec/tcp/missing": (14, "targets[1].spec.missing", "x"),
     "body": (0, "", "x"),
-    "body/9/name": (0, "", "x"),
+    "body/targets/9/name": (0, "", "x"),
 }
 
 
@@ -154,14 +159,16 @@ def test_a_mistake_that_the_application_reports_has_line_and_key(at: str) -> Non
 
 
 def test_a_mistake_in_the_defaults_is_reported_once() -> None:
-    reported = [{"at": f"body/{index}/tags/0", "message": "x"} for index in (0, 1)]
+    reported = [{"at": f"body/targets/{index}/tags/0", "message": "x"} for index in (0, 1)]
     assert len(parsed(VALID).mistakes(reported).mistakes) == 1
 
 
 def test_an_unknown_key_is_reported_with_a_similar_one() -> None:
     file = parsed("targets:\n- name: a\n  interval_second: 5\n- name: b\n  spec: {kind: tcp, host/a: b}\n")
     unknown = "Extra inputs are not permitted"
-    reported = [{"at": at, "message": unknown} for at in ("body/0/interval_second", "body/1/spec/tcp/host/a")]
+    reported = [
+        {"at": at, "message": unknown} for at in ("body/targets/0/interval_second", "body/targets/1/spec/tcp/host/a")
+    ]
     first, second = file.mistakes(reported).mistakes
     assert (first.line, first.reason) == (3, "unknown key; did you mean interval_seconds?")
     assert (second.line, second.key) == (5, "targets[1].spec.host/a")
@@ -189,8 +196,12 @@ def test_twenty_thousand_targets_fit() -> None:
 def test_the_example_of_the_document_is_valid() -> None:
     text = (CHECKOUT / "docs" / "targets.md").read_text()
     [example] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    targets = parsed(example).targets
-    assert [TargetSettings.model_validate(each).name for each in targets] == ["Shop", "Mail", "MX"]
+    file = parsed(example)
+    assert [TargetSettings.model_validate(each).name for each in file.targets] == ["Shop", "Mail", "MX"]
+    body = Configuration.model_validate({"targets": file.targets, "maintenance": file.maintenance})
+    plan = plan_configuration(body, Stored([], [], datetime(2026, 1, 1, tzinfo=UTC)), lambda _spec: None, prune=False)
+    assert plan.windows
+    assert plan.windows.created == ["Weekly updates", "Move of the shop"]
 
 
 def test_credentials_in_the_file_are_found() -> None:
