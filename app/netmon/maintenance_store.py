@@ -275,7 +275,9 @@ async def choose_periods(connection: Connection, target: UUID | None = None) -> 
     cursor = await connection.execute(_CHOOSE.strip(), parameters | {"target": target, "lead": LEAD})
     chosen = await cursor.fetchall()
     if chosen:
-        await standings.settle(connection, {row["id"]: standings.maintenance_of(row) for row in chosen})
+        observed = {row["id"]: standings.maintenance_of(row) for row in chosen if row["observed"]}
+        if observed:
+            await standings.settle(connection, observed)
         update = """
             UPDATE targets SET maintenance_from = starts_at, maintenance_until = ends_at
             FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS chosen (target, starts_at, ends_at)
@@ -319,8 +321,9 @@ _CHOOSE = """
         FROM targets LEFT JOIN combined USING (id)
         WHERE (combined.id IS NOT NULL OR maintenance_until IS NOT NULL)
             AND (%(target)s::uuid IS NULL OR targets.id = %(target)s))
-    SELECT id, lower(period) AS starts_at, upper(period) AS ends_at, maintenance_from, maintenance_until
-    FROM chosen JOIN targets USING (id)
+    SELECT id, lower(period) AS starts_at, upper(period) AS ends_at, maintenance_from, maintenance_until,
+        observed_from < maintenance_until OR lower(period) < now() AS observed
+    FROM chosen JOIN targets USING (id) JOIN standings ON target = id
     WHERE (maintenance_from, maintenance_until) IS DISTINCT FROM (lower(period), upper(period))"""
 
 
