@@ -31,7 +31,7 @@ WHERE targets.id = standings.target AND enabled AND state <> 'unknown'
 
 -- A change by the former release, which may write during a deploy or after a rollback: it sets no version. The time that
 -- follows a change of the state is unobserved until the next result that this release stores.
-CREATE FUNCTION version_standing() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION version_standing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.version := greatest(OLD.version + 1, (extract(epoch FROM now()) * 1000000)::bigint);
     NEW.latest := NULL;
