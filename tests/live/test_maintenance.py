@@ -87,6 +87,13 @@ def test_a_target_has_no_alert_in_a_window_and_one_when_the_window_is_deleted(st
             [day, *_] = requests.get(stack.url(f"/api/targets/{target}/uptime"), timeout=5).json()["spans"]
             assert day["maintenance_seconds"] > QUIET
             assert 0 < day["down_seconds"] < time.time() - deleted + 1, "down since the window was deleted"
+            periods = pipeline.sql(
+                stack,
+                "SELECT state, ended_at, lead(started_at) OVER (ORDER BY started_at) AS next "  # noqa: S608
+                f"FROM periods WHERE target = '{target}' ORDER BY started_at",
+            )
+            assert [each["state"] for each in periods][:2] == ["up", "maintenance"], "the past stays as it was"
+            assert all(each["next"] in (each["ended_at"], None) for each in periods), "neither gaps nor overlaps"
 
             starting: dict[str, Any] = {"name": str(uuid4()), "target": target, "once": once(0.2, MINUTES)}
             windows.append(change(stack, "POST", body=starting)["id"])
