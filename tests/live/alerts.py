@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import requests
 
 from tests.live import webhook_receiver
 from tests.live.stack import CHECKOUT, Stack, until
+from toolkit.operate.silences import CLEARING
 
 WATCHDOG = "Watchdog"
 """The only alert that fires on a healthy system."""
@@ -142,6 +144,14 @@ def fired_recently(stack: Stack, seconds: float) -> set[AlertKey]:
     query = f'last_over_time(ALERTS{{alertstate="firing"}}[{seconds:.0f}s])'
     answer = requests.get(stack.url("/api/v1/query", "PROMETHEUS_PORT"), params={"query": query}, timeout=10).json()
     return {(each["metric"]["alertname"], each["metric"]["service"]) for each in answer["data"]["result"]}
+
+
+def require_ending_silences(stack: Stack, why: str) -> None:
+    """Fail unless there are silences whose comment begins like this, and each ends in a moment or has ended."""
+    listed = json.loads(stack.exec("alertmanager", "wget", "-q", "-O", "-", "http://127.0.0.1:9093/api/v2/silences"))
+    ends = [datetime.fromisoformat(each["endsAt"]) for each in listed if each["comment"].startswith(why)]
+    assert ends, f"no silence: {why}"
+    assert max(ends) <= datetime.now(UTC) + CLEARING, "a silence does not end in a moment"
 
 
 def require_complete(labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.live import releases
+from tests.live.alerts import require_ending_silences
 from tests.live.load import Load
 from tests.live.stack import Stack
 
@@ -27,7 +26,7 @@ def test_a_working_release_goes_live(prod_stack: Stack, load: Load) -> None:
     assert not releases.journal(prod_stack).exists()
     assert load.failures == []
     assert load.unfinished(30) == [], "every accepted probe must finish"
-    assert [silence for silence in silences(prod_stack) if silence["status"]["state"] == "active"] == []
+    require_ending_silences(prod_stack, "deploy of release ")
 
 
 def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load) -> None:
@@ -43,11 +42,3 @@ def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load) -> None:
     assert not releases.journal(prod_stack).exists()
     assert load.failures == []
     assert load.unfinished(30) == [], "every accepted probe must finish"
-
-
-def silences(stack: Stack) -> list[dict[str, dict[str, str]]]:
-    """All silences in Alertmanager."""
-    program = "import urllib.request as r; print(r.urlopen('http://alertmanager:9093/api/v2/silences').read().decode())"
-    found: list[dict[str, dict[str, str]]] = json.loads(stack.exec("worker", "python", "-c", program))
-    assert found, "the deploy has created no silence"
-    return found

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.live import rotations
+from tests.live.alerts import require_ending_silences
 from tests.live.load import Load
 from tests.live.stack import Stack
 from toolkit.checkout.accounts import Credential
-
-
-def silences(stack: Stack, why: str) -> list[str]:
-    """The states of Alertmanager's silences with this comment."""
-    address = "http://127.0.0.1:9093/api/v2/silences"
-    listed = json.loads(stack.exec("alertmanager", "wget", "-q", "-O", "-", address))
-    return [each["status"]["state"] for each in listed if each["comment"] == why]
 
 
 def test_rotation_of_the_token_fails_no_write(prod_stack: Stack) -> None:
@@ -56,7 +48,7 @@ def test_rotation_switches_the_application_to_the_other_account(prod_stack: Stac
     after = rotations.current_credential(prod_stack, account)
     assert {before.user, after.user} == {"netmon_a", "netmon_b"}
     assert load.failures == []
-    assert silences(prod_stack, f"rotation of {account.name}") == ["expired"]
+    require_ending_silences(prod_stack, f"rotation of {account.name}")
     assert load.sent > 100
     assert load.unfinished(30) == [], "every accepted probe must finish"
     assert rotations.accepts(prod_stack, account, after)
