@@ -20,7 +20,7 @@ def test_the_example_of_a_probe_on_demand_works(stack: Stack) -> None:
 
 def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> None:
     page = "docs/api.md"
-    first, further = code_block(stack, page, "sh", '"name"'), code_block(stack, page, "sh", "target=")
+    first, further = code_block(stack, page, "sh", '"spec"'), code_block(stack, page, "sh", "target=")
     [statistics], [refused], [uptime] = (
         json_values(code_block(stack, page, "json", word)) for word in ("p50_ms", "about:blank", "unobserved_seconds")
     )
@@ -35,12 +35,20 @@ def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> N
     assert {tuple(each) for each in measured["spans"] + measured["months"]} == {tuple(uptime)}
 
     access = first.splitlines()[0]
+    windows = json_values(run(stack, f"{access}\n{code_block(stack, page, 'sh', 'weekly').replace('ID', added['id'])}"))
+    assert [each["active"] for each in windows] == [False, False]
+    assert windows[1]["target"] == added["id"]
+    run(stack, code_block(stack, page, "sh", "format=csv").replace("ID", added["id"]))
+    assert "Application" in (stack.root / "uptime.csv").read_text()
+
     probe, counted, paused = json_values(run(stack, f"{access}\n{further.replace('ID', added['id'])}"))
     assert probe["target"] == added["id"]
     assert list(counted) == list(statistics)
     assert (counted["window"], counted["failed"], counted["uptime_percent"]) == ("1h", 0, 100)
     assert paused["enabled"] is False
     assert requests.get(address, timeout=5).status_code == 404, "the last command must delete the target"
+    weekly = stack.url(f"/api/maintenance/{windows[0]['id']}")
+    assert requests.delete(weekly, headers=stack.authorization(), timeout=5).status_code == 204
 
 
 def test_the_commands_of_the_tour_work(stack: Stack) -> None:
