@@ -49,6 +49,8 @@ GRANT USAGE, CREATE ON SCHEMA public TO netmon;
 SELECT format('ALTER TABLE %s OWNER TO netmon', oid::regclass)
 FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') AND relowner = CURRENT_USER::regrole \gexec
+SELECT format('ALTER FUNCTION %s OWNER TO netmon', oid::regprocedure)
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proowner = CURRENT_USER::regrole \gexec
 
 -- An interrupted first start leaves a volume without the marker, and the health check fails.
 CREATE SCHEMA IF NOT EXISTS platform;

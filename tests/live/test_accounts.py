@@ -70,8 +70,10 @@ def test_the_application_is_denied_privileged_statements(stack: Stack, statement
     assert DENIED in answer or "must be" in answer, answer
 
 
-def test_the_application_owns_its_tables(stack: Stack) -> None:
-    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+def test_the_application_owns_its_tables_and_functions(stack: Stack) -> None:
+    owners = """
+        SELECT tableowner FROM pg_tables WHERE schemaname = 'public'
+        UNION SELECT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"""
     assert sql(stack, "app", owners) == "netmon"
     made = "CREATE TABLE made_by_test (id int); DROP TABLE made_by_test; CREATE TEMPORARY TABLE own (id int)"
     assert sql(stack, "app", made) == ""
@@ -110,7 +112,7 @@ def test_the_unused_user_cannot_log_in(stack: Stack, user: str) -> None:
 
 
 def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
-    """On a volume of an early version the superuser owns the tables, and other accounts do not exist."""
+    """On a volume of an early version the superuser owns the tables and functions, and other accounts do not exist."""
     psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--quiet", "--set=ON_ERROR_STOP=1")
     stack.compose("stop", "app", "worker")
     drops = ("REASSIGN OWNED BY netmon TO postgres; DROP OWNED BY netmon, monitoring; "
@@ -124,7 +126,7 @@ def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
         stack.exec("db", "/opt/netmon/postgres-accounts.sh")
         stack.compose("start", "app", "worker")
     stack.invoke("wait")
-    test_the_application_owns_its_tables(stack)
+    test_the_application_owns_its_tables_and_functions(stack)
 
 
 def test_passwords_of_accounts_are_not_logged(stack: Stack) -> None:
