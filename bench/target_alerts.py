@@ -18,7 +18,7 @@ SETTINGS = {"ALERT_RECEIVERS": AlertReceiver.CHANNELS}
 COUNTS = (10, 2000)
 ROUNDS = 20
 WITHIN = 60.0
-GROUP_INTERVAL = 10.0
+GROUP_INTERVAL = 5.0
 """Seconds between two notifications of a group, over which the changes are spread."""
 
 

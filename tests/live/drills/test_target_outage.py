@@ -16,7 +16,7 @@ Record = Callable[[str], None]
 
 TARGETS = 300
 MESSAGES = 6
-"""The most messages of an outage: results of an interval of 5 s, grouped every 10 s."""
+"""The most messages of an outage: results of an interval of 5 s, grouped every 5 s."""
 FLAPPING_SECONDS = 60
 """Twelve results of each target."""
 
