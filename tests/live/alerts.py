@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ WATCHDOG = "Watchdog"
 AlertKey = tuple[str, str]
 """Name and service of an alert."""
 
-DISPATCH_SECONDS = 62.0
 RUNBOOKS = "docs/alerts"
 DASHBOARDS = "monitoring/grafana/dashboards"
 HOSTNAME = "alert-receiver"
@@ -114,12 +112,6 @@ def firing(stack: Stack) -> set[AlertKey]:
         return set()
     labels = [alert["labels"] for alert in body["data"]["alerts"] if alert["state"] == "firing"]
     return {(each["alertname"], each["service"]) for each in labels}
-
-
-def await_dispatch(stack: Stack) -> None:
-    """Wait until Alertmanager sends notifications: a minute after its start (docker-compose.monitoring.yml)."""
-    started = datetime.fromisoformat(stack.container("alertmanager")["State"]["StartedAt"])
-    time.sleep(max(DISPATCH_SECONDS - (datetime.now(UTC) - started).total_seconds(), 0))
 
 
 def wait_until_quiet(stack: Stack, within: float = 420) -> None:

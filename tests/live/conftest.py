@@ -30,7 +30,7 @@ SHARING = {
 }
 """The files that share a stack: the one for faults, which their tests repair, or the one of production.
 
-In the order of their execution: for a minute after its start Alertmanager sends no notification.
+In the order of their execution.
 """
 ALONE = (
     "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_leak_search", "test_policy",

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from tests.live import faults
-from tests.live.alerts import AlertKey, await_dispatch, firing, require_complete
+from tests.live.alerts import AlertKey, firing, require_complete
 from tests.live.stack import Stack, until
 
 SNAPSHOT_SECONDS = 12
@@ -19,7 +19,6 @@ EXPECTED = (("RedisDown", "redis"), ("TargetDown", "otel-collector"), ("RabbitMQ
 
 def test_firing_and_resolved_alerts_reach_the_application(stack: Stack) -> None:
     """The faults are concurrent: the services are independent of each other, and no alert inhibits another."""
-    await_dispatch(stack)
     until(lambda: not firing(stack) & set(EXPECTED), 180, "the alerts of earlier tests to be resolved")
     began = time.time()
     with faults.together(

@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from tests.live import pipeline
-from tests.live.alerts import await_dispatch
 from tests.live.stack import Stack, until
 from tests.live.test_target_alerts import QUIET, WITHIN, api, index, none_firing, notified
 
@@ -56,7 +55,6 @@ def in_maintenance(stack: Stack) -> float:
 
 def test_a_target_has_no_alert_in_a_window_and_one_when_the_window_is_deleted(stack: Stack, windows: list[str]) -> None:
     """It goes down in the window of its tag, the window is deleted, and another one starts while the alert fires."""
-    await_dispatch(stack)
     until(lambda: none_firing(stack), 30, "the alerts of earlier targets to resolve")
     with pipeline.target_server(stack) as server:
         target = pipeline.add_target(stack, server.url, name="Shop")

@@ -9,7 +9,6 @@ from typing import Any
 import requests
 
 from tests.live import faults, pipeline
-from tests.live.alerts import await_dispatch
 from tests.live.stack import Stack, until
 
 DOWN = "MonitoredTargetDown"
@@ -49,7 +48,6 @@ def wait_for(stack: Stack, target: str, status: str) -> dict[str, Any]:
 
 def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> None:
     """A goes down, the worker restarts, Redis and Kafka stop, B goes down; both recover, a worker of two is killed."""
-    await_dispatch(stack)
     until(lambda: none_firing(stack), 30, "the alerts of earlier targets to resolve")
     with pipeline.target_server(stack) as first, pipeline.target_server(stack) as second:
         a, b = pipeline.add_target(stack, first.url, name="Shop"), pipeline.add_target(stack, second.url, name="Mail")
@@ -81,7 +79,6 @@ def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> No
 
 def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
     """The interval is 5 s and the timeout 2 s, so that a result is overdue 22 s after the last one."""
-    await_dispatch(stack)
     with pipeline.target_server(stack) as server:
         target = pipeline.add_target(stack, server.url, name="Shop")
         try:

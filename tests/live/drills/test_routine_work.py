@@ -19,7 +19,7 @@ Record = Callable[[str], None]
 TRUE = frozenset({"ApiErrorBudgetBurn", "ApiLatencyBudgetBurn"})
 """Alerts that repeated downtime does cause."""
 DISPATCHED_SECONDS = 80.0
-"""Alertmanager dispatches alerts from a minute after its start on, and first waits for more of a group."""
+"""From the start of Alertmanager: until alerts of the start would have been sent."""
 SILENCED_SECONDS = 45.0
 """From the end of `up`: until its silence has ended, and alerts would have been sent."""
 

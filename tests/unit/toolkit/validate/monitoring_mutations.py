@@ -148,7 +148,7 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
     Mutation("unknown field of notifications", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("unknown key of the prober", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
-    Mutation("unknown directive of Caddy", "caddy", CADDYFILE, "request_body {", "request_bodies {", "request_bodies", "request_bodies"),
+    Mutation("unknown directive of Caddy", "caddy", CADDYFILE, "request_body @other {", "request_bodies @other {", "request_bodies", "request_bodies"),
     Mutation("invalid port of Caddy", "caddy", CADDYFILE, "https_port 8443", "https_port 84430", "84430"),
     Mutation("unknown component of the collector", "otelcol", COLLECTOR, "receivers: [span_metrics]", "receivers: [spanmetric]", "spanmetric"),
     Mutation("unknown key of the collector", "otelcol-jaeger", COLLECTOR, "check_interval: 1s", "check_every: 1s", "check_every"),
