@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from bench import origin
 from tests.live.drills import results
+from tests.live.host_receiver import HostReceiver
 
 
 @dataclass
@@ -42,6 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.drill)
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[HostReceiver]:
+    """A receiver of notifications that outlives the stacks of a file."""
+    with HostReceiver.running() as running:
+        yield running
 
 
 @pytest.fixture

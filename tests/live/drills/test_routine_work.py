@@ -25,12 +25,6 @@ SILENCED_SECONDS = 45.0
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[HostReceiver]:
-    with HostReceiver.running() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, receiver: HostReceiver) -> Iterator[Stack]:
     """A stack that has just started for the first time, with the receiver."""
     root = tmp_path_factory.mktemp("routine") / "checkout"

@@ -22,12 +22,6 @@ FLAPPING_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[HostReceiver]:
-    with HostReceiver.running() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, receiver: HostReceiver) -> Iterator[Stack]:
     with receiver.stack(tmp_path_factory.mktemp("outage") / "checkout", "netmon-outage") as stack:
         yield stack
