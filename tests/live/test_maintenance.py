@@ -68,8 +68,7 @@ def test_a_target_has_no_alert_in_a_window_and_one_when_the_window_is_deleted(st
             assert shown["maintenance_until"] == window["next"]["ends_at"]
 
             server.status = 500
-            until(lambda: pipeline.state(stack, target) == "down", 20, "the target to be down")
-            assert api(stack, target)["standing"]["state"] == "down"
+            until(lambda: api(stack, target)["standing"]["state"] == "down", 20, "the target to be down")
             listed = requests.get(stack.url("/api/targets?state=maintenance&tag=live-test"), timeout=5).json()
             assert [each["id"] for each in listed] == [target]
             assert requests.get(stack.url("/api/targets?state=down&tag=live-test"), timeout=5).json() == []
