@@ -150,25 +150,27 @@ async def test_text_is_searched_in_the_charset_of_the_body(charset: str, body: b
         assert (await probe(url, body_contains="größe")).status == "succeeded"
 
 
-async def test_a_compressed_body_is_not_decompressed() -> None:
-    bomb = gzip.compress(bytes(64 * MAX_BODY))
+async def test_a_body_is_decompressed_up_to_the_limit() -> None:
+    bomb = gzip.compress(b"needle" + bytes(64 * MAX_BODY) + b"eye")
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with server(answers(head, bomb)) as url:
-        assert (await probe(url)).status == "succeeded"
-        outcome = await probe(url, body_contains="x")
-    assert outcome.error == "body"
-    assert "compressed" in (outcome.detail or "")
+        assert (await probe(url, body_contains="needle")).status == "succeeded"
+        outcome = await probe(url, body_contains="eye")
+    assert (outcome.error, outcome.http_status) == ("body", 200)
+    assert outcome.detail == f"the first {MAX_BODY} bytes of the body do not contain the expected text"
 
 
-async def test_requests_do_not_accept_compression() -> None:
+@pytest.mark.parametrize(("text", "accepted"), [(None, "identity"), ("ok", "deflate, gzip, br")])
+async def test_compression_is_accepted_if_the_body_is_read(text: str | None, accepted: str) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
-        await probe(url)
-    assert b"accept-encoding: identity\r\n" in heads[0]
+        await probe(url, body_contains=text)
+    assert f"accept-encoding: {accepted}\r\n".encode() in heads[0]
 
 
+@pytest.mark.parametrize("text", [None, "x" * 200])
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"])
-async def test_a_slow_target_fails_with_a_timeout(head: bytes) -> None:
+async def test_a_slow_target_fails_with_a_timeout_if_its_body_is_read(head: bytes, text: str | None) -> None:
     async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while True:
@@ -178,8 +180,8 @@ async def test_a_slow_target_fails_with_a_timeout(head: bytes) -> None:
             await asyncio.sleep(0.05)
 
     async with server(slow) as url:
-        outcome = await probe(url, timeout=0.2)
-    assert outcome.error == "timeout"
+        outcome = await probe(url, timeout=0.2, body_contains=text)
+    assert outcome.error == (None if head and text is None else "timeout")
     assert outcome.http_status == (200 if head else None)
 
 

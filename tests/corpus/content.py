@@ -1,0 +1,71 @@
+"""The body: compression and charsets."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+
+from tests.corpus.answer import PAGE, TEXT, Answer, page, sends
+
+PACKED = gzip.compress(PAGE)
+RAW_DEFLATE = zlib.compress(PAGE)[2:-4]
+HTML = "<!doctype html>"
+
+
+def encoded(encoding: str, body: bytes) -> bytes:
+    """A page with a content encoding."""
+    return page(body, f"Content-Encoding: {encoding}")
+
+
+def in_charset(body: bytes, charset: str = "") -> bytes:
+    """A page whose content type has a charset."""
+    return page(body, kind=f"text/html; charset={charset}" if charset else "text/html")
+
+
+def meta(tag: str, charset: str) -> bytes:
+    """A page with an element in its head."""
+    return f"{HTML}{tag}<p>{TEXT}</p>".encode(charset)
+
+
+COMPRESSED = (
+    Answer("gzip", sends(encoded("gzip", PACKED)), text=True),
+    Answer("x-gzip", sends(encoded("x-gzip", PACKED)), text=True),
+    Answer("gzip in upper case", sends(encoded("GZIP", PACKED)), text=True),
+    Answer("deflate", sends(encoded("deflate", zlib.compress(PAGE))), text=True),
+    Answer("deflate without wrapper", sends(encoded("deflate", RAW_DEFLATE)), text=True),
+    Answer("gzip twice", sends(encoded("gzip, gzip", gzip.compress(PACKED))), text=True),
+    Answer("gzip, truncated", sends(encoded("gzip", PACKED[:-12]))),
+    Answer("gzip with a wrong checksum", sends(encoded("gzip", PACKED[:-8] + bytes(4) + PACKED[-4:])), text=True),
+    Answer("gzip with bytes after its end", sends(encoded("gzip", PACKED + b"more")), text=True),
+    Answer("gzip of two members", sends(encoded("gzip", gzip.compress(PAGE[:30]) + gzip.compress(PAGE[30:])))),
+    Answer("named gzip, but is not", sends(encoded("gzip", PAGE))),
+    Answer("gzip without a name", sends(page(PACKED, kind="application/gzip")), text=False),
+    Answer("named br, but is not", sends(encoded("br", PAGE))),
+    Answer("unknown encoding", sends(encoded("foo", PAGE))),
+    Answer("encoding identity", sends(encoded("identity", PAGE)), text=True),
+    Answer("encoding utf-8", sends(encoded("utf-8", PAGE))),
+    Answer("empty encoding", sends(encoded("", PAGE)), text=True),
+    Answer("gzip bomb", sends(encoded("gzip", gzip.compress(PAGE + bytes(64 * 1024 * 1024)))), text=True),
+)
+
+CHARSETS = (
+    Answer("UTF-16 LE with BOM", sends(in_charset(codecs.BOM_UTF16_LE + PAGE.decode().encode("utf-16-le"))), text=True),
+    Answer("UTF-16 BE with BOM", sends(in_charset(codecs.BOM_UTF16_BE + PAGE.decode().encode("utf-16-be"))), text=True),
+    Answer("UTF-8 with BOM", sends(in_charset(codecs.BOM_UTF8 + PAGE)), text=True),
+    Answer("BOM before header", sends(in_charset(codecs.BOM_UTF8 + PAGE, "iso-8859-1")), text=True),
+    Answer("UTF-16 by header", sends(in_charset(PAGE.decode().encode("utf-16-le"), "utf-16")), text=True),
+    Answer("Latin-1 by header", sends(in_charset(PAGE.decode().encode("latin-1"), "iso-8859-1")), text=True),
+    Answer("quoted charset", sends(in_charset(PAGE.decode().encode("latin-1"), '"iso-8859-1"')), text=True),
+    Answer("header before meta", sends(in_charset(meta("<meta charset=utf-8>", "latin-1"), "iso-8859-1")), text=True),
+    Answer("Latin-1 by meta", sends(in_charset(meta("<meta charset=iso-8859-1>", "latin-1"))), text=True),
+    Answer("meta http-equiv", sends(in_charset(
+        meta("<META HTTP-EQUIV='Content-Type' CONTENT='text/html; charset=windows-1252'>", "cp1252"))), text=True),
+    Answer("meta UTF-16, but is UTF-8", sends(in_charset(meta("<meta charset=utf-16>", "utf-8"))), text=True),
+    Answer("meta in a comment", sends(in_charset(meta("<!-- <meta charset=utf-16le> --><meta charset=utf-8>", "utf-8"))), text=True),
+    Answer("meta after 1024 bytes", sends(in_charset(meta(f"<!--{'x' * 1100}--><meta charset=iso-8859-1>", "latin-1"))), text=True),
+    Answer("unknown charset", sends(in_charset(PAGE, "nonsense"))),
+    Answer("no charset, Latin-1", sends(in_charset(PAGE.decode().encode("latin-1"))), text=True),
+    Answer("no charset, UTF-8", sends(in_charset(PAGE))),
+    Answer("header UTF-8, but is Latin-1", sends(in_charset(PAGE.decode().encode("latin-1"), "utf-8")), text=False),
+)  # fmt: skip
