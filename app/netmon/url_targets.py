@@ -55,7 +55,7 @@ class WebUrl:
             raise InvalidTargetError(f"not a valid URL: {error}") from None
         if url.scheme not in ("http", "https"):
             raise InvalidTargetError("the URL must start with http:// or https://")
-        if not url.raw_host or not port:
+        if not url.raw_host or not port or not (url.raw_host.isascii() and url.raw_host.isprintable()):
             raise InvalidTargetError("the URL has no valid host or port")
         rest = re.sub(r"^[^:]*://[^/?#\\]*", "", text.partition("#")[0])
         path, mark, query = rest.partition("?")

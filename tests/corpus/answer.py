@@ -50,8 +50,8 @@ class Answer:
         name: unique, a few words.
         respond: the parts of the answer.
         status: the status that the probe reports, of a response that it accepts as HTTP; None if there is none.
-        error: the code of the failure without any check of the body; None if the target is up.
-        text: whether the probe finds `TEXT`; None if there is nothing to be found.
+        error: the code of the failure if nothing is asked of the body; None if the target is up.
+        text: whether the probe finds `TEXT`; by default, whether it gets a response with status 200.
         reason: why, if curl and Chromium differ, or if the probe differs from both.
         layer: what the answer is sent over.
         certificate: of a server with TLS; the name of a function of `tests.corpus.server`.
@@ -65,6 +65,11 @@ class Answer:
     reason: str = ""
     layer: Layer = "plain"
     certificate: str = "valid"
+
+    @property
+    def found(self) -> bool:
+        """Whether the probe finds `TEXT`."""
+        return self.status == 200 if self.text is None else self.text
 
 
 def sends(*parts: Part) -> Responder:

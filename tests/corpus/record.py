@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,6 +16,8 @@ from tests.corpus.server import Authority, serving
 FILE = Path(__file__).with_name("verdicts.json")
 SECONDS = 2
 """How long each client may take."""
+REDIRECT_EXITS = frozenset({1, 3, 5, 6, 7, 47})
+"""Exits of curl that follow a redirect which leads nowhere."""
 TEXT_FORMS = (TEXT.encode(), TEXT.encode("latin-1"), TEXT.encode("utf-16-le"), TEXT.encode("utf-16-be"))
 
 
@@ -33,17 +34,19 @@ class Verdict(TypedDict):
 
 async def curl(url: str, authority: Authority) -> Verdict:
     """The verdict of curl, with redirects, cookies and compression."""
+    header = authority.path.with_name("header")
     process = await asyncio.create_subprocess_exec(
         "curl", "-sS", "-L", "--compressed", "-b", "", "--cacert", str(authority.path), "--max-time", str(SECONDS),
-        "--max-filesize", "100000000", "-w", "%{stderr}\n%{http_code} %{num_redirects}", url,
+        "-D", str(header), "-w", "%{stderr}\n%{http_code} %{num_redirects}", url,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     body, written = await process.communicate()
     status = int(written.decode(errors="replace").splitlines()[-1].split()[0])
     code = process.returncode
-    gone = code == 47  # too many redirects: the status is that of the last one
+    complete = header.read_bytes().replace(b"\r", b"").endswith(b"\n\n")
+    shown = status >= 200 and (not code or (complete and code not in REDIRECT_EXITS))
     return Verdict(
-        status=None if gone else status or None,
+        status=status if shown else None,
         error=f"exit {code}" if code else None,
         text=any(form in body[: 4 * 1024 * 1024] for form in TEXT_FORMS),
     )
@@ -78,7 +81,9 @@ class Chromium:
                 break
         await context.close()
         error = error or next((_error(each) for each in failures if "ABORTED" not in each), None)
-        status = responses[-1] if responses and not (error and "REDIRECT" in error) else None
+        status = responses[-1] if responses else None
+        if status is None or (error and 300 <= status < 400):
+            status, text = None, False
         return Verdict(status=status, error=error, text=text)
 
 
@@ -103,20 +108,26 @@ async def record(names: list[str]) -> None:
                 executable_path="/usr/bin/chromium", args=["--no-sandbox", *authority.chromium()]
             )
             client = Chromium(browser)
-            verdicts: dict[str, Mapping[str, Any]] = {}
+            verdicts: dict[str, dict[str, Any]] = {}
             for group, answers in CORPUS.items():
                 for answer in answers:
                     key = f"{group}: {answer.name}"
                     if key in known and names and not any(name in key for name in names):
-                        verdicts[key] = known[key]
+                        verdicts[key] = known[key] | _facts(answer)
                         continue
-                    verdicts[key] = await _both(answer, authority, client)
+                    verdicts[key] = _facts(answer) | await _both(answer, authority, client)
                     print(key, *verdicts[key].values(), flush=True)
             await browser.close()
     FILE.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-async def _both(answer: Answer, authority: Authority, chromium: Chromium) -> Mapping[str, Verdict]:
+def _facts(answer: Answer) -> dict[str, Any]:
+    """What the file has of an answer besides the verdicts of others."""
+    probe = {"status": answer.status, "error": answer.error, "text": answer.found}
+    return {"probe": probe, "reason": answer.reason}
+
+
+async def _both(answer: Answer, authority: Authority, chromium: Chromium) -> dict[str, Any]:
     async with serving(answer, authority) as url:
         first = await curl(url, authority)
     async with serving(answer, authority) as url:

@@ -19,25 +19,25 @@ def h2(name: str, *parts: Part, status: int | None = 200, error: str | None = No
 
 
 TLS = (
-    Answer("TLS 1.3", sends(page()), text=True, layer="tls"),
-    Answer("TLS 1.2", sends(page()), text=True, layer="tls", certificate="tls-1.2"),
-    Answer("certificate with intermediate", sends(page()), text=True, layer="tls", certificate="intermediate"),
+    Answer("TLS 1.3", sends(page()), layer="tls"),
+    Answer("TLS 1.2", sends(page()), layer="tls", certificate="tls-1.2"),
+    Answer("certificate with intermediate", sends(page()), layer="tls", certificate="intermediate"),
     Answer("expired certificate", sends(page()), None, "tls", layer="tls", certificate="expired"),
     Answer("certificate of another name", sends(page()), None, "tls", layer="tls", certificate="other-name"),
     Answer("certificate of an unknown authority", sends(page()), None, "tls", layer="tls", certificate="other-authority"),
-    Answer("TLS closed without notice", sends(head() + PAGE, 0.1, Act.SEVER), text=True, layer="tls"),
-    Answer("TLS closed without notice, after all bytes", sends(page(), 0.1, Act.SEVER), text=True, layer="tls"),
+    Answer("TLS closed without notice", sends(head() + PAGE, 0.1, Act.SEVER), layer="tls"),
+    Answer("TLS closed without notice, after all bytes", sends(page(), 0.1, Act.SEVER), layer="tls"),
     Answer("TLS closed without an answer", sends(), None, "disconnected", layer="tls"),
     Answer("redirect to plain HTTP", lambda request: (head(f"Location: {request.other}/", "Content-Length: 0", "Connection: close",
-           status="HTTP/1.1 302 Found"),), text=True, layer="tls"),
+           status="HTTP/1.1 302 Found"),), layer="tls"),
 )  # fmt: skip
 
 HTTP2 = (
-    h2("HTTP/2", http2.headers(OK), http2.data(PAGE), text=True),
+    h2("HTTP/2", http2.headers(OK), http2.data(PAGE)),
     h2("HTTP/2 404", http2.headers(OK | {":status": "404"}), http2.data(PAGE), status=404, error="http_status"),
-    h2("HTTP/2 103 first", http2.headers({":status": "103", "link": "</a>"}), http2.headers(OK), http2.data(PAGE), text=True),
+    h2("HTTP/2 103 first", http2.headers({":status": "103", "link": "</a>"}), http2.headers(OK), http2.data(PAGE)),
     h2("HTTP/2 without body", http2.headers(OK, end=True), text=False),
-    h2("HTTP/2 without end", http2.headers(OK), http2.data(PAGE, end=False), Act.HOLD, text=True),
+    h2("HTTP/2 without end", http2.headers(OK), http2.data(PAGE, end=False), Act.HOLD),
     h2("HTTP/2 reset", http2.reset(2), status=None, error="disconnected"),
     h2("HTTP/2 reset after the header", http2.headers(OK), http2.reset(2)),
     h2("HTTP/2 refused stream", http2.reset(7), status=None, error="disconnected"),

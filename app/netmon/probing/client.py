@@ -15,6 +15,7 @@ import pycurl
 from netmon.guard import RefusedAddressError
 from netmon.probing.text_search import TextSearch
 from netmon.probing.transfers import TransferError, Transfers
+from netmon.probing.unpacking import ACCEPTED, Unpacker
 from netmon.url_targets import WebUrl
 
 MAX_BODY = 1024 * 1024
@@ -23,6 +24,8 @@ MAX_BODY = 1024 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """The statuses whose `Location` browsers follow."""
 
+_SUPPRESS_CONNECT_HEADERS = 265
+"""An option of libcurl that pycurl has no name for."""
 _STOP = -1
 """What a callback returns to end its transfer."""
 _STATUS = re.compile(rb"HTTP/\S+ +(\d{3})", re.IGNORECASE)
@@ -55,6 +58,7 @@ class Response:
         self._headers: dict[str, bytes] = {}
         self.status: int | None = None
         self.search: TextSearch | None = None
+        self._unpacker: Unpacker | None = None
         self.begun = False
         """Whether its header is complete."""
         self.enough = False
@@ -69,7 +73,7 @@ class Response:
     @property
     def received(self) -> int:
         """Bytes of the body that have been searched."""
-        return min(MAX_BODY - self._left, MAX_BODY)
+        return MAX_BODY - max(self._left, 0)
 
     def take_header(self, line: bytes) -> int | None:
         """Take one line of the header, or of the trailer."""
@@ -81,26 +85,33 @@ class Response:
         elif line.strip():
             name, _, value = line.partition(b":")
             self._headers.setdefault(name.strip().decode("latin-1").lower(), value.strip())
-        elif self.status is None or 100 <= self.status < 200 != 101:
+        elif self.status is None or (100 <= self.status < 200 and self.status != 101):
             self.status = None  # an interim response
         elif self.location is not None or self._make_search is None:
             self.begun = self.enough = True
             return _STOP
         else:
             self.begun = True
-            self.search = self._make_search(self._headers.get("content-type", b"").decode("latin-1"))
+            self.search = self._make_search(self._header("content-type"))
+            self._unpacker = Unpacker(self._header("content-encoding"), self._take_unpacked)
         return None
 
     def take_body(self, part: bytes) -> int | None:
-        """Take a part of the body, decompressed."""
-        if self.search is None:
-            return _STOP
-        self.search.feed(part[: self._left])
-        self._left -= len(part)
-        if self.search.found or self._left <= 0:
+        """Take a part of the body."""
+        if self._unpacker is None or not self._unpacker.feed(part):
             self.enough = True
             return _STOP
         return None
+
+    def _take_unpacked(self, part: bytes) -> bool:
+        if self.search is None:
+            return False
+        self.search.feed(part[: self._left])
+        self._left -= len(part)
+        return not self.search.found and self._left > 0
+
+    def _header(self, name: str) -> str:
+        return self._headers.get(name, b"").decode("latin-1")
 
 
 class Client:
@@ -165,7 +176,8 @@ class Client:
             RefusedAddressError: the connection would lead to an address that was not permitted.
         """
         curl = self._curl
-        curl.setopt(pycurl.URL, url.origin + "/")
+        curl.setopt(pycurl.URL, url.text)
+        curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.REQUEST_TARGET, url.target)
         self._set_method(method)
         self._set_headers(headers, reads=reads)
@@ -223,12 +235,10 @@ class Client:
 
     def _set_headers(self, headers: Mapping[str, str], *, reads: bool) -> None:
         curl = self._curl
-        lines = {"content-type": "Content-Type:"}  # that of a form, which is not sent
-        if reads:
-            curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl unpacks
-        else:
-            curl.unsetopt(pycurl.ACCEPT_ENCODING)
-            lines["accept-encoding"] = "Accept-Encoding: identity"
+        lines = {
+            "content-type": "Content-Type:",  # that of a form, which is not sent
+            "accept-encoding": f"Accept-Encoding: {ACCEPTED if reads else 'identity'}",
+        }
         lines |= {name.lower(): f"{name}: {value}" if value.strip() else f"{name};" for name, value in headers.items()}
         # As an option, it is sent in one line with the cookies that the target has set.
         cookie = lines.pop("cookie", None)
@@ -246,7 +256,7 @@ class Client:
         curl.setopt(pycurl.RESOLVE, [f"{self._name}:{route.port}:{listed}"])
         if route.by_proxy:
             curl.setopt(pycurl.PROXY, f"http://{self._name}:{route.port}")
-            curl.setopt(pycurl.SUPPRESS_CONNECT_HEADERS, 1)
+            curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
             if url.scheme == "http":
                 curl.setopt(pycurl.REQUEST_TARGET, url.text)
         else:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -98,8 +98,7 @@ class _Probe:
         try:
             await self._client.request(url, method, headers, route, response, reads=text is not None)
         finally:  # also if the time is over in the middle of the body
-            self._attempt.http_status = response.status if response.begun else None
-        self._attempt.http_status = response.status
+            self._attempt.http_status = response.status if response.begun and response.location is None else None
         if response.search:
             response.search.end()
         if url.scheme == "https":
@@ -132,7 +131,8 @@ class _Probe:
             self._attempt.detail = f"{first.subject} expires in {first.days:.1f} days"
 
     def _check_status(self, status: int | None) -> None:
-        if status is None:
+        self._attempt.http_status = status
+        if status is None or status < 100:
             raise ProbeError("protocol", "the response is not valid HTTP")
         if self._spec.expected_status:
             if status not in self._spec.expected_status:

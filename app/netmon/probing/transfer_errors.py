@@ -23,13 +23,13 @@ _FIXED: Mapping[int, tuple[str, str]] = {
     pycurl.E_FTP_WEIRD_SERVER_REPLY: ("protocol", "the header of the response is not valid"),
     pycurl.E_HTTP2: ("protocol", "the response is not valid HTTP/2"),
     pycurl.E_PARTIAL_FILE: ("protocol", _ENDED),
-    pycurl.E_BAD_CONTENT_ENCODING: ("protocol", "the body cannot be decompressed"),
-    pycurl.E_WRITE_ERROR: ("protocol", "the body cannot be decompressed"),
+    pycurl.E_BAD_CONTENT_ENCODING: ("protocol", "the response has an unknown transfer encoding"),
     pycurl.E_FILESIZE_EXCEEDED: ("protocol", "the header of the response is not valid"),
     pycurl.E_URL_MALFORMAT: ("protocol", "the address is not valid"),
     pycurl.E_OPERATION_TIMEDOUT: ("timeout", "no response in time"),
     pycurl.E_GOT_NOTHING: ("disconnected", _CLOSED),
     _HTTP2_STREAM: ("disconnected", "the target has reset the stream of HTTP/2"),
+    _PROXY: ("proxy", "the answer of the proxy is not valid"),
     _TOO_LARGE: ("protocol", "the header of the response is too large"),
     pycurl.E_SSL_CACERT_BADFILE: ("tls", "the certificate authorities of this host cannot be read"),
 }
@@ -50,6 +50,8 @@ def explain(failure: TransferError, connections: Mapping[int, str]) -> tuple[str
         failure: what libcurl reports.
         connections: sentences of failed system calls by their numbers.
     """
+    if failure.proxy_status >= 300:
+        return "proxy", f"the proxy refused the connection with status {failure.proxy_status}"
     if fixed := _FIXED.get(failure.code):
         return fixed
     if failure.code == pycurl.E_COULDNT_CONNECT:
@@ -60,9 +62,6 @@ def explain(failure: TransferError, connections: Mapping[int, str]) -> tuple[str
         return "tls", f"the certificate is not valid: {_certificate(str(failure))}"
     if failure.code == pycurl.E_SSL_CONNECT_ERROR:
         return "tls", f"the TLS handshake failed: {_handshake(failure, connections)}"
-    if failure.code == _PROXY or (match := re.search(r"CONNECT tunnel failed, response (\d+)", str(failure))):
-        status = f" with status {match[1]}" if failure.code != _PROXY and match else ""
-        return "proxy", f"the proxy refused the connection{status}"
     if failure.code in (pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR):
         return _interrupted(failure, connections)
     return "protocol", _NOT_HTTP
@@ -80,8 +79,8 @@ def _interrupted(failure: TransferError, connections: Mapping[int, str]) -> tupl
 def _certificate(text: str) -> str:
     if "subject name" in text or "mismatch" in text:
         return _OTHER_NAME
-    reason = text.rpartition("problem: ")[2].strip().rstrip(".")
-    return _REASONS.get(reason, reason)
+    reason = re.search(r"(?:problem|verify result): (.*?)(?: \(\d+\))?$", text)
+    return _REASONS.get(reason[1], reason[1]) if reason else "it cannot be verified"
 
 
 def _handshake(failure: TransferError, connections: Mapping[int, str]) -> str:

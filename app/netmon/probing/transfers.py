@@ -16,12 +16,14 @@ class TransferError(Exception):
     Attributes:
         code: the number of libcurl.
         number: the error of a system call, or 0.
+        proxy_status: the answer of a proxy to the request for a tunnel, or 0.
     """
 
-    def __init__(self, code: int, message: str, number: int = 0) -> None:
+    def __init__(self, code: int, message: str, number: int = 0, proxy_status: int = 0) -> None:
         super().__init__(message)
         self.code = code
         self.number = number
+        self.proxy_status = proxy_status
 
 
 class Transfers:
@@ -85,7 +87,8 @@ class Transfers:
             for curl in succeeded:
                 self._end(curl, None)
             for curl, code, message in failed:
-                self._end(curl, TransferError(code, message, curl.getinfo(pycurl.OS_ERRNO)))
+                facts = (curl.getinfo(each) for each in (pycurl.OS_ERRNO, pycurl.HTTP_CONNECTCODE))
+                self._end(curl, TransferError(code, message, *facts))
 
     def _end(self, curl: Any, failure: TransferError | None) -> None:
         ended = self._running.get(curl)

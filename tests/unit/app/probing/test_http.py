@@ -160,7 +160,7 @@ async def test_a_body_is_decompressed_up_to_the_limit() -> None:
     assert outcome.detail == f"the first {MAX_BODY} bytes of the body do not contain the expected text"
 
 
-@pytest.mark.parametrize(("text", "accepted"), [(None, "identity"), ("ok", "deflate, gzip, br")])
+@pytest.mark.parametrize(("text", "accepted"), [(None, "identity"), ("ok", "gzip, deflate")])
 async def test_compression_is_accepted_if_the_body_is_read(text: str | None, accepted: str) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
