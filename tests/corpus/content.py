@@ -6,7 +6,7 @@ import codecs
 import gzip
 import zlib
 
-from tests.corpus.answer import PAGE, TEXT, Answer, page, sends
+from tests.corpus.answer import BROWSERS, CHARSET, PAGE, TEXT, Answer, page, sends
 
 PACKED = gzip.compress(PAGE)
 RAW_DEFLATE = zlib.compress(PAGE)[2:-4]
@@ -38,13 +38,15 @@ COMPRESSED = (
     Answer("gzip, truncated", sends(encoded("gzip", PACKED[:-12]))),
     Answer("gzip with a wrong checksum", sends(encoded("gzip", PACKED[:-8] + bytes(4) + PACKED[-4:]))),
     Answer("gzip with bytes after its end", sends(encoded("gzip", PACKED + b"more"))),
-    Answer("gzip of two members", sends(encoded("gzip", gzip.compress(PAGE[:30]) + gzip.compress(PAGE[30:])))),
-    Answer("named gzip, but is not", sends(encoded("gzip", PAGE))),
+    Answer(
+        "gzip of two members", sends(encoded("gzip", gzip.compress(PAGE[:30]) + gzip.compress(PAGE[30:]))), text=False
+    ),
+    Answer("named gzip, but is not", sends(encoded("gzip", PAGE)), text=False),
     Answer("gzip without a name", sends(page(PACKED, kind="application/gzip")), text=False),
-    Answer("named br, but is not", sends(encoded("br", PAGE))),
-    Answer("unknown encoding", sends(encoded("foo", PAGE))),
+    Answer("named br, but is not", sends(encoded("br", PAGE)), text=False),
+    Answer("unknown encoding", sends(encoded("foo", PAGE)), reason=BROWSERS),
     Answer("encoding identity", sends(encoded("identity", PAGE))),
-    Answer("encoding utf-8", sends(encoded("utf-8", PAGE))),
+    Answer("encoding utf-8", sends(encoded("utf-8", PAGE)), reason=BROWSERS),
     Answer("empty encoding", sends(encoded("", PAGE))),
     Answer("gzip bomb", sends(encoded("gzip", gzip.compress(PAGE + bytes(64 * 1024 * 1024))))),
 )
@@ -59,13 +61,19 @@ CHARSETS = (
     Answer("quoted charset", sends(in_charset(PAGE.decode().encode("latin-1"), '"iso-8859-1"'))),
     Answer("header before meta", sends(in_charset(meta("<meta charset=utf-8>", "latin-1"), "iso-8859-1"))),
     Answer("Latin-1 by meta", sends(in_charset(meta("<meta charset=iso-8859-1>", "latin-1")))),
-    Answer("meta http-equiv", sends(in_charset(
-        meta("<META HTTP-EQUIV='Content-Type' CONTENT='text/html; charset=windows-1252'>", "cp1252")))),
+    Answer(
+        "meta http-equiv",
+        sends(in_charset(meta("<META HTTP-EQUIV='Content-Type' CONTENT='text/html; charset=windows-1252'>", "cp1252"))),
+    ),
     Answer("meta UTF-16, but is UTF-8", sends(in_charset(meta("<meta charset=utf-16>", "utf-8")))),
-    Answer("meta in a comment", sends(in_charset(meta("<!-- <meta charset=utf-16le> --><meta charset=utf-8>", "utf-8")))),
-    Answer("meta after 1024 bytes", sends(in_charset(meta(f"<!--{'x' * 1100}--><meta charset=iso-8859-1>", "latin-1")))),
-    Answer("unknown charset", sends(in_charset(PAGE, "nonsense"))),
+    Answer(
+        "meta in a comment", sends(in_charset(meta("<!-- <meta charset=utf-16le> --><meta charset=utf-8>", "utf-8")))
+    ),
+    Answer(
+        "meta after 1024 bytes", sends(in_charset(meta(f"<!--{'x' * 1100}--><meta charset=iso-8859-1>", "latin-1")))
+    ),
+    Answer("unknown charset", sends(in_charset(PAGE, "nonsense")), reason=CHARSET),
     Answer("no charset, Latin-1", sends(in_charset(PAGE.decode().encode("latin-1")))),
-    Answer("no charset, UTF-8", sends(in_charset(PAGE))),
+    Answer("no charset, UTF-8", sends(in_charset(PAGE)), reason=CHARSET),
     Answer("header UTF-8, but is Latin-1", sends(in_charset(PAGE.decode().encode("latin-1"), "utf-8")), text=False),
-)  # fmt: skip
+)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -36,10 +37,24 @@ async def curl(url: str, authority: Authority) -> Verdict:
     """The verdict of curl, with redirects, cookies and compression."""
     header = authority.path.with_name("header")
     process = await asyncio.create_subprocess_exec(
-        "curl", "-sS", "-L", "--compressed", "-b", "", "--cacert", str(authority.path), "--max-time", str(SECONDS),
-        "-D", str(header), "-w", "%{stderr}\n%{http_code} %{num_redirects}", url,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        "curl",
+        "-sS",
+        "-L",
+        "--compressed",
+        "-b",
+        "",
+        "--cacert",
+        str(authority.path),
+        "--max-time",
+        str(SECONDS),
+        "-D",
+        str(header),
+        "-w",
+        "%{stderr}\n%{http_code} %{num_redirects}",
+        url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     body, written = await process.communicate()
     status = int(written.decode(errors="replace").splitlines()[-1].split()[0])
     code = process.returncode
@@ -73,16 +88,15 @@ class Chromium:
             error = _error(str(failure))
         for _ in range(10):
             await asyncio.sleep(0.1)
-            try:
+            # The page may navigate, or have no document.
+            with suppress(Exception):
                 text = TEXT in await asyncio.wait_for(page.content(), 1)
-            except Exception:
-                continue
             if text:
                 break
         await context.close()
         error = error or next((_error(each) for each in failures if "ABORTED" not in each), None)
         status = responses[-1] if responses else None
-        if status is None or (error and 300 <= status < 400):
+        if status is None or (error and (300 <= status < 400 or "REDIRECT" in error)):
             status, text = None, False
         return Verdict(status=status, error=error, text=text)
 
@@ -113,15 +127,15 @@ async def record(names: list[str]) -> None:
                 for answer in answers:
                     key = f"{group}: {answer.name}"
                     if key in known and names and not any(name in key for name in names):
-                        verdicts[key] = known[key] | _facts(answer)
+                        verdicts[key] = known[key] | facts(answer)
                         continue
-                    verdicts[key] = _facts(answer) | await _both(answer, authority, client)
+                    verdicts[key] = facts(answer) | await _both(answer, authority, client)
                     print(key, *verdicts[key].values(), flush=True)
             await browser.close()
     FILE.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _facts(answer: Answer) -> dict[str, Any]:
+def facts(answer: Answer) -> dict[str, Any]:
     """What the file has of an answer besides the verdicts of others."""
     probe = {"status": answer.status, "error": answer.error, "text": answer.found}
     return {"probe": probe, "reason": answer.reason}

@@ -84,7 +84,7 @@ class Response:
             self._headers.clear()
         elif line.strip():
             name, _, value = line.partition(b":")
-            self._headers.setdefault(name.strip().decode("latin-1").lower(), value.strip())
+            self._headers[name.strip().decode("latin-1").lower()] = value.strip()
         elif self.status is None or (100 <= self.status < 200 and self.status != 101):
             self.status = None  # an interim response
         elif self.location is not None or self._make_search is None:
@@ -214,7 +214,7 @@ class Client:
         def called(data: bytes) -> int | None:
             try:
                 return callback(data)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._bug = error
                 return _STOP
 

@@ -21,7 +21,7 @@ from netmon.url_targets import WebUrl
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
 MAX_REDIRECTS = 20
-"""As many as Chromium follows."""
+"""As many as the Fetch standard allows."""
 
 
 class HttpProber:
@@ -108,7 +108,8 @@ class _Probe:
     async def _route(self, url: WebUrl, *, own: bool) -> Route:
         # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
         host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
-        return Route(host, port, await self._resolver.addresses(host, port), by_proxy=self._spec.proxy is not None)
+        addresses = await self._resolver.addresses(host, port)
+        return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
 
     def _note_certificates(self, host: str) -> None:
         found = certificates.chain(host, self._client.certificates())
@@ -119,7 +120,7 @@ class _Probe:
     def _check(self, response: Response) -> None:
         self._check_certificates()
         self._check_status(response.status)
-        if response.search and not response.search.found:
+        if self._spec.body_contains is not None and not (response.search and response.search.found):
             raise ProbeError(
                 "body", f"the first {response.received} bytes of the body do not contain the expected text"
             )

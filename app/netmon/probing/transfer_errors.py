@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pycurl
 
@@ -54,17 +54,22 @@ def explain(failure: TransferError, connections: Mapping[int, str]) -> tuple[str
         return "proxy", f"the proxy refused the connection with status {failure.proxy_status}"
     if fixed := _FIXED.get(failure.code):
         return fixed
-    if failure.code == pycurl.E_COULDNT_CONNECT:
-        return "connect", connections.get(failure.number) or (
-            os.strerror(failure.number).lower() if failure.number else "the connection failed"
-        )
-    if failure.code == pycurl.E_PEER_FAILED_VERIFICATION:
-        return "tls", f"the certificate is not valid: {_certificate(str(failure))}"
-    if failure.code == pycurl.E_SSL_CONNECT_ERROR:
-        return "tls", f"the TLS handshake failed: {_handshake(failure, connections)}"
-    if failure.code in (pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR):
-        return _interrupted(failure, connections)
+    if special := _SPECIAL.get(failure.code):
+        return special(failure, connections)
     return "protocol", _NOT_HTTP
+
+
+def _unconnected(failure: TransferError, connections: Mapping[int, str]) -> tuple[str, str]:
+    reason = os.strerror(failure.number).lower() if failure.number else "the connection failed"
+    return "connect", connections.get(failure.number, reason)
+
+
+def _unverified(failure: TransferError, _connections: Mapping[int, str]) -> tuple[str, str]:
+    return "tls", f"the certificate is not valid: {_certificate(str(failure))}"
+
+
+def _no_handshake(failure: TransferError, connections: Mapping[int, str]) -> tuple[str, str]:
+    return "tls", f"the TLS handshake failed: {_handshake(failure, connections)}"
 
 
 def _interrupted(failure: TransferError, connections: Mapping[int, str]) -> tuple[str, str]:
@@ -88,3 +93,12 @@ def _handshake(failure: TransferError, connections: Mapping[int, str]) -> str:
         return connections[failure.number]
     reason = str(failure).rpartition("::")[2] if "::" in str(failure) else ""
     return reason.strip().replace("_", " ").lower() or "the connection was closed"
+
+
+_SPECIAL: Mapping[int, Callable[[TransferError, Mapping[int, str]], tuple[str, str]]] = {
+    pycurl.E_COULDNT_CONNECT: _unconnected,
+    pycurl.E_PEER_FAILED_VERIFICATION: _unverified,
+    pycurl.E_SSL_CONNECT_ERROR: _no_handshake,
+    pycurl.E_RECV_ERROR: _interrupted,
+    pycurl.E_SEND_ERROR: _interrupted,
+}

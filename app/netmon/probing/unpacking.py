@@ -50,10 +50,7 @@ class Unpacker:
     def _pass(self, number: int, part: bytes) -> bool:
         if number == len(self._layers):
             return self._take(part)
-        for unpacked in self._layers[number].unpack(part):
-            if not self._pass(number + 1, unpacked):
-                return False
-        return True
+        return all(self._pass(number + 1, unpacked) for unpacked in self._layers[number].unpack(part))
 
 
 class _Layer:

@@ -73,29 +73,79 @@ def test_a_sentence_names_no_exception(number: int) -> None:
 
 CLOSED = "the connection was closed before the response was complete"
 TRANSFERS = (
-    (pycurl.E_UNSUPPORTED_PROTOCOL, "Received HTTP/0.9 when not allowed", 0, "protocol", "the response is not valid HTTP"),
-    (pycurl.E_PARTIAL_FILE, "end of response with 3 bytes missing", 0, "protocol", "the response ended before it was complete"),
+    (
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+        "Received HTTP/0.9 when not allowed",
+        0,
+        "protocol",
+        "the response is not valid HTTP",
+    ),
+    (
+        pycurl.E_PARTIAL_FILE,
+        "end of response with 3 bytes missing",
+        0,
+        "protocol",
+        "the response ended before it was complete",
+    ),
     (pycurl.E_GOT_NOTHING, "Empty reply from server", 0, "disconnected", CLOSED),
-    (pycurl.E_RECV_ERROR, "Recv failure: Connection reset by peer", errno.ECONNRESET, "disconnected", "the connection was reset"),
+    (
+        pycurl.E_RECV_ERROR,
+        "Recv failure: Connection reset by peer",
+        errno.ECONNRESET,
+        "disconnected",
+        "the connection was reset",
+    ),
     (pycurl.E_RECV_ERROR, "OpenSSL SSL_read: unexpected eof while reading", 0, "disconnected", CLOSED),
-    (pycurl.E_RECV_ERROR, "Too large response headers: 307210 > 307200", 0, "protocol", "the header of the response is too large"),
-    (pycurl.E_RECV_ERROR, "chunk hex-length char not a hex digit: 0x7a", 0, "protocol", "the chunks of the response are not valid"),
+    (
+        pycurl.E_RECV_ERROR,
+        "Too large response headers: 307210 > 307200",
+        0,
+        "protocol",
+        "the header of the response is too large",
+    ),
+    (
+        pycurl.E_RECV_ERROR,
+        "chunk hex-length char not a hex digit: 0x7a",
+        0,
+        "protocol",
+        "the chunks of the response are not valid",
+    ),
     (97, "x", 0, "proxy", "the answer of the proxy is not valid"),
     (pycurl.E_COULDNT_CONNECT, "x", 0, "connect", "the connection failed"),
     (pycurl.E_COULDNT_CONNECT, "x", errno.ENOBUFS, "connect", "no buffer space available"),
-    (pycurl.E_SSL_CONNECT_ERROR, "TLS connect error: error:0A00010B:SSL routines::wrong version number", 0, "tls",
-     "the TLS handshake failed: wrong version number"),
+    (
+        pycurl.E_SSL_CONNECT_ERROR,
+        "TLS connect error: error:0A00010B:SSL routines::wrong version number",
+        0,
+        "tls",
+        "the TLS handshake failed: wrong version number",
+    ),
     (pycurl.E_SSL_CONNECT_ERROR, "x", errno.ECONNRESET, "tls", "the TLS handshake failed: the connection was reset"),
-    (pycurl.E_PEER_FAILED_VERIFICATION, "SSL certificate OpenSSL verify result: certificate has expired (10)", 0, "tls",
-     "the certificate is not valid: it has expired"),
-    (pycurl.E_PEER_FAILED_VERIFICATION, "SSL certificate problem: self-signed certificate", 0, "tls",
-     "the certificate is not valid: it is self-signed"),
-    (pycurl.E_PEER_FAILED_VERIFICATION, "SSL: no alternative certificate subject name matches target host name 'a'", 0,
-     "tls", "the certificate is not valid: it is for another name"),
+    (
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        "SSL certificate OpenSSL verify result: certificate has expired (10)",
+        0,
+        "tls",
+        "the certificate is not valid: it has expired",
+    ),
+    (
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        "SSL certificate problem: self-signed certificate",
+        0,
+        "tls",
+        "the certificate is not valid: it is self-signed",
+    ),
+    (
+        pycurl.E_PEER_FAILED_VERIFICATION,
+        "SSL: no alternative certificate subject name matches target host name 'a'",
+        0,
+        "tls",
+        "the certificate is not valid: it is for another name",
+    ),
     (pycurl.E_PEER_FAILED_VERIFICATION, "x", 0, "tls", "the certificate is not valid: it cannot be verified"),
     (92, "HTTP/2 stream 1 was not closed cleanly", 0, "disconnected", "the target has reset the stream of HTTP/2"),
     (999, "something new", 0, "protocol", "the response is not valid HTTP"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("code", "message", "number", "outcome", "sentence"), TRANSFERS)
