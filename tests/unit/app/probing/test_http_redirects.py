@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from netmon.guard import Guard
+from netmon.models import Plan
+from netmon.probing import Prober
+from netmon.probing.client import Client, Route
+from netmon.probing.text_search import TextSearch
 from netmon.specs import HttpSpec
+from netmon.url_targets import WebUrl
 from tests.unit.app.probing.probes import EVERYWHERE, probe
 from tests.unit.app.probing.servers import OK, Handler, answers, redirects, server
 from tests.unit.app.probing.test_guarded import names
@@ -65,11 +70,14 @@ async def test_cookies_are_of_one_probe() -> None:
         await (answers(OK) if cookie else redirects("/\r\nSet-Cookie: seen=2"))(reader, writer)
 
     heads: list[bytes] = []
-    async with server(login, heads=heads) as url:
+    async with server(login, heads=heads) as url, Prober(EVERYWHERE, "test") as prober:
+        spec = HttpSpec(url=url, headers={"Cookie": "own=1"})
         for _ in range(2):
-            outcome = await probe(url, headers={"Cookie": "own=1"})
+            outcome = await prober.probe(Plan(spec=spec, timeout_seconds=5))
             assert (outcome.status, outcome.http_status) == ("succeeded", 200)
-    assert [b"seen" in head for head in heads] == [False, True] * 2
+        assert (await prober.probe(Plan(spec=HttpSpec(url=f"{url}other"), timeout_seconds=5))).error == "redirects"
+    assert [b"seen" in head for head in heads[:4]] == [False, True] * 2
+    assert not any(b"own" in head for head in heads[4:]), "a client is used again without what it was set to"
 
 
 async def test_too_many_redirects_have_a_sentence() -> None:
@@ -99,6 +107,49 @@ async def test_the_guard_checks_the_host_that_is_connected_to() -> None:
         assert Guard().refuses(HttpSpec(url=public, connect_to=place))
         assert Guard().refuses(HttpSpec(url=public, proxy=f"http://{place}"))
         assert (await probe(public, connect_to=place, allowed=Guard.parse(place))).status == "succeeded"
+
+
+async def test_no_socket_is_opened_for_an_address_that_the_guard_has_not_permitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if libcurl would connect to another address than the one it was given."""
+    set_route = Client._set_route
+
+    def mistaken(client: Client, url: WebUrl, route: Route) -> None:
+        set_route(client, url, route)
+        client._permitted = frozenset({"192.0.43.8"})
+
+    monkeypatch.setattr(Client, "_set_route", mistaken)
+    heads: list[bytes] = []
+    async with server(answers(OK), heads=heads) as url:
+        assert (await probe(url)).error == "refused_address"
+    assert heads == []
+
+
+async def test_a_mistake_of_the_prober_is_no_failure_of_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TextSearch, "feed", lambda _self, _part: 1 / 0)
+    async with server(answers(OK)) as url:
+        with pytest.raises(ZeroDivisionError):
+            await probe(url, body_contains="x")
+
+
+async def test_a_client_is_used_again_after_a_timeout() -> None:
+    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(10)
+
+    async with server(silent) as slow, server(answers(OK)) as url, Prober(EVERYWHERE, "test") as prober:
+        for _ in range(3):
+            assert (await prober.probe(Plan(spec=HttpSpec(url=slow), timeout_seconds=0.1))).error == "timeout"
+            assert (await prober.probe(Plan(spec=HttpSpec(url=url), timeout_seconds=5))).status == "succeeded"
+
+
+async def test_many_probes_at_once_share_nothing() -> None:
+    heads: list[bytes] = []
+    async with server(answers(OK), heads=heads) as url, Prober(EVERYWHERE, "test") as prober:
+        plans = [Plan(spec=HttpSpec(url=f"{url}{number}"), timeout_seconds=20) for number in range(100)]
+        outcomes = await asyncio.gather(*map(prober.probe, plans))
+    assert {outcome.error for outcome in outcomes} == {None}
+    assert {head.split(b" ")[1] for head in heads} == {b"/%d" % number for number in range(100)}
 
 
 def proxy(status: int) -> Handler:
