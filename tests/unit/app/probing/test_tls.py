@@ -1,5 +1,6 @@
 """TLS: valid and invalid certificates, and their expiry."""
 
+import asyncio
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.unit.app.probing.probes import probe
+from netmon.models import Plan
+from netmon.probing import Prober
+from tests.unit.app.probing.probes import EVERYWHERE, probe
 from tests.unit.app.probing.servers import OK, answers, redirects, server
 
 pytestmark = pytest.mark.anyio
@@ -107,3 +110,19 @@ async def test_an_invalid_certificate_fails_the_probe(authority: trustme.CA, fau
 async def test_plain_text_on_a_tls_port_fails_the_probe() -> None:
     async with server(answers(OK)) as url:
         assert (await probe(url.replace("http:", "https:"), timeout=1)).error in {"tls", "disconnected", "timeout"}
+
+
+async def test_each_probe_makes_a_full_handshake(authority: trustme.CA) -> None:
+    """A resumed session would hide that the certificate was replaced."""
+    reused: list[bool] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reused.append(writer.get_extra_info("ssl_object").session_reused)
+        await answers(OK)(reader, writer)
+
+    async with server(handler, tls=tls(authority.issue_cert("127.0.0.1"))) as url:
+        plan = Plan.model_validate({"spec": {"kind": "http", "url": url, "body_contains": "ok"}})
+        async with Prober(EVERYWHERE, "test") as prober:
+            for _ in range(3):
+                assert (await prober.probe(plan)).certificate_days is not None
+    assert reused == [False] * 3
