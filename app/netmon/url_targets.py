@@ -51,8 +51,8 @@ class WebUrl:
         try:
             url = URL(text)
             port = url.port
-        except ValueError as error:
-            raise InvalidTargetError(f"not a valid URL: {error}") from None
+        except ValueError:
+            raise InvalidTargetError("the URL has no valid host or port") from None
         if url.scheme not in ("http", "https"):
             raise InvalidTargetError("the URL must start with http:// or https://")
         if not url.raw_host or not port or not (url.raw_host.isascii() and url.raw_host.isprintable()):

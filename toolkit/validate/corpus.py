@@ -9,7 +9,7 @@ from typing import Any
 
 FILE = Path("tests/corpus/verdicts.json")
 FAILS = "fails"
-GROUPS = ("subject", "answers", "curl and Chromium agree", "the probe has the verdict of both", "of Chromium", "of curl")
+GROUPS = ("subject", "answers", "curl and Chromium agree", "the probe agrees with both", "with Chromium", "with curl")
 DIFFERENCES = ("answer", "curl", "Chromium", "probe", "reason")
 CHARSETS = "Charsets"
 """The subject on which curl has no opinion: it decodes no text."""

@@ -129,6 +129,7 @@ class Client:
         self._name = f"client-{number}.invalid"
         self._agent = agent
         self._transfers = transfers
+        self._forgotten: list[str] = []
         self._permitted: frozenset[str] = frozenset()
         self._refused = False
         self._bug: Exception | None = None
@@ -253,7 +254,10 @@ class Client:
         self._permitted = frozenset(map(str, route.addresses))
         self._refused = False
         listed = ",".join(f"[{each}]" if ":" in each else str(each) for each in route.addresses)
-        curl.setopt(pycurl.RESOLVE, [f"{self._name}:{route.port}:{listed}"])
+        place = f"{self._name}:{route.port}"
+        # Those of the former request are forgotten, so that there is one entry for each client.
+        curl.setopt(pycurl.RESOLVE, [*self._forgotten, f"{place}:{listed}"])
+        self._forgotten = [f"-{place}"]
         if route.by_proxy:
             curl.setopt(pycurl.PROXY, f"http://{self._name}:{route.port}")
             curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
