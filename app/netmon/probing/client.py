@@ -13,6 +13,7 @@ from typing import Any
 import pycurl
 
 from netmon.guard import RefusedAddressError
+from netmon.models import Phase
 from netmon.probing.text_search import TextSearch
 from netmon.probing.transfers import TransferError, Transfers
 from netmon.probing.unpacking import ACCEPTED, Unpacker
@@ -59,6 +60,8 @@ class Response:
         self.status: int | None = None
         self.search: TextSearch | None = None
         self._unpacker: Unpacker | None = None
+        self.answered = False
+        """Whether any of it has arrived."""
         self.begun = False
         """Whether its header is complete."""
         self.enough = False
@@ -79,6 +82,7 @@ class Response:
         """Take one line of the header, or of the trailer."""
         if self.search:
             return None  # the trailer
+        self.answered = True
         if begins := _STATUS.match(line):
             self.status = int(begins[1])
             self._headers.clear()
@@ -208,6 +212,20 @@ class Client:
     def certificates(self) -> Sequence[Mapping[str, str]]:
         """The certificates that the server of the last request has sent, each with the fields that libcurl names."""
         return [dict(each) for each in self._curl.getinfo(pycurl.INFO_CERTINFO)]
+
+    def phases(self, *, answered: bool) -> Mapping[Phase, float]:
+        """The durations of the phases of the last request in seconds, as far as it got; `answered`: to a response."""
+        times = (pycurl.CONNECT_TIME, pycurl.APPCONNECT_TIME, pycurl.STARTTRANSFER_TIME, pycurl.TOTAL_TIME)
+        connected, agreed, begun, ended = map(self._curl.getinfo, times)
+        found: dict[Phase, float] = {}
+        if connected:
+            found["connect"] = connected
+        if agreed:
+            found["tls"] = agreed - connected
+        if answered:
+            found["first_byte"] = begun - (agreed or connected)
+            found["transfer"] = max(ended - begun, 0)
+        return found
 
     def _keeping_errors(self, callback: Callable[[bytes], int | None]) -> Callable[[bytes], int | None]:
         """A callback whose exceptions, which libcurl cannot pass on, are kept: they are no failures of the target."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -98,6 +99,7 @@ class _Probe:
         try:
             await self._client.request(url, method, headers, route, response, reads=text is not None)
         finally:  # also if the time is over in the middle of the body
+            self._attempt.add_phases(self._client.phases(answered=response.answered))
             self._attempt.http_status = response.status if response.begun and response.location is None else None
         if response.search:
             response.search.end()
@@ -108,7 +110,9 @@ class _Probe:
     async def _route(self, url: WebUrl, *, own: bool) -> Route:
         # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
         host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
+        began = time.perf_counter()
         addresses = await self._resolver.addresses(host, port)
+        self._attempt.add_phases({"lookup": time.perf_counter() - began})
         return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
 
     def _note_certificates(self, host: str) -> None:

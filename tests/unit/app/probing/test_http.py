@@ -232,3 +232,41 @@ async def test_a_closed_port_and_an_unknown_host_have_different_errors() -> None
         pass
     assert (await probe(url)).error == "connect"
     assert (await probe("http://nowhere.invalid/")).error == "dns"
+
+
+async def test_the_phases_of_a_probe_are_timed() -> None:
+    async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        await asyncio.sleep(0.2)
+        writer.write(b"body")
+
+    async with server(slow) as url:
+        outcome = await probe(url, body_contains="body")
+    assert list(outcome.phases) == ["lookup", "connect", "first_byte", "transfer"]
+    assert 90 < outcome.phases["first_byte"] < 190
+    assert 190 < outcome.phases["transfer"] < 290
+    assert sum(outcome.phases.values()) == pytest.approx(outcome.duration_ms, abs=40)
+
+
+async def test_the_phases_of_redirects_are_added_up() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await redirects(elsewhere)(reader, writer)
+
+    async def slow_too(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await answers(OK)(reader, writer)
+
+    async with server(slow_too) as elsewhere, server(slow) as url:
+        outcome = await probe(url)
+    assert 190 < outcome.phases["first_byte"] < 290
+
+
+async def test_the_phases_end_where_a_probe_failed() -> None:
+    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(10)
+
+    async with server(silent) as url:
+        assert list((await probe(url, timeout=0.2)).phases) == ["lookup", "connect"]
+    assert list((await probe(url)).phases) == ["lookup"]

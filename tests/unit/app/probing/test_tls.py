@@ -41,6 +41,7 @@ async def test_the_days_until_the_certificate_expires_are_reported(
     assert (outcome.status, outcome.warning) == ("succeeded", warning)
     assert outcome.certificate_days == pytest.approx(days, abs=0.1)
     assert ("expires" in (outcome.detail or "")) is bool(warning)
+    assert list(outcome.phases) == ["lookup", "connect", "tls", "first_byte", "transfer"]
 
 
 async def test_the_certificate_of_the_last_response_is_reported(authority: trustme.CA) -> None:
