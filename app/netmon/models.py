@@ -5,11 +5,12 @@ PostgreSQL, Kafka, Redis and the API.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from netmon.phases import Phased
 from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict, overdue_after
 
@@ -22,24 +23,11 @@ ResultWarning = Literal["slow", "certificate"]
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the time of a result may be in the future before it is not trusted."""
-Phase = Literal["lookup", "connect", "tls", "first_byte", "transfer"]
-"""The phases of an HTTP request: until the addresses are known, the connection is open, TLS is agreed on, the first
-byte of the response arrives, and the response ends or is no longer read."""
 RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
 
-class _Phased:
-    """A result with the fields of the phases."""
-
-    @property
-    def phases(self) -> dict[Phase, float]:
-        """The duration of each phase that was reached, in milliseconds."""
-        durations: dict[Phase, float | None] = {name: getattr(self, f"{name}_ms") for name in get_args(Phase)}
-        return {name: duration for name, duration in durations.items() if duration is not None}
-
-
-class Outcome(BaseModel, _Phased):
+class Outcome(BaseModel, Phased):
     """The result of probing a target; durations are milliseconds.
 
     `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
@@ -90,7 +78,7 @@ class Standing(BaseModel):
     """Grows with each change: the order of a target's results and events; 0 from a release without versions."""
 
 
-class Probe(BaseModel, _Phased):
+class Probe(BaseModel, Phased):
     """A probe of one target, queued or finished.
 
     `target` is the id of a monitored target, or the key of a URL that was probed once (`netmon.url_targets`). A

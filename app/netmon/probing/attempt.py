@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netmon.models import Phase, ResultWarning
+from netmon.models import ResultWarning
+from netmon.phases import Phase
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pycurl
 
 from netmon.guard import RefusedAddressError
-from netmon.models import Phase
+from netmon.phases import Phase
 from netmon.probing.text_search import TextSearch
 from netmon.probing.transfers import TransferError, Transfers
 from netmon.probing.unpacking import ACCEPTED, Unpacker

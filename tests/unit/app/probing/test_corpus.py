@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from netmon.guard import Guard
 from tests.corpus import CORPUS
 from tests.corpus.answer import REFUSED, STRICTER, TEXT
 from tests.corpus.record import FILE, facts
@@ -40,6 +41,31 @@ async def test_the_probe_has_the_expected_verdict(name: str, authority: Authorit
         searched = await probe(url, timeout=SECONDS, body_contains=TEXT)
     assert (plain.http_status, plain.error) == (answer.status, answer.error), plain.detail
     assert (searched.error is None) is answer.found, searched.detail
+
+
+@pytest.mark.parametrize("group", CORPUS)
+async def test_no_answer_comes_from_an_address_that_the_guard_refuses(group: str, authority: Authority) -> None:
+    for answer in CORPUS[group]:
+        async with serving(answer, authority) as url:
+            outcome = await probe(url, timeout=SECONDS, allowed=Guard())
+        assert (outcome.error, outcome.http_status) == ("refused_address", None), answer.name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Redirects: to another origin",
+        "Redirects: without scheme",
+        "Redirects: scheme in upper case",
+        "Redirects: with user and password",
+        "Redirects: to a closed port",
+        "TLS: redirect to plain HTTP",
+    ],
+)
+async def test_no_redirect_leads_to_an_address_that_the_guard_refuses(name: str, authority: Authority) -> None:
+    async with serving(ANSWERS[name], authority) as url:
+        only_this = Guard.parse(url.split("/")[2])
+        assert (await probe(url, timeout=SECONDS, allowed=only_this)).error == "refused_address"
 
 
 @pytest.mark.parametrize("name", ANSWERS)
