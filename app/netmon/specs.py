@@ -128,7 +128,7 @@ class BaseSpec(BaseModel):
 
 
 class HttpSpec(BaseSpec):
-    """An HTTP or HTTPS request; redirects are followed unless a redirect status is expected."""
+    """An HTTP or HTTPS request; redirects are followed, unless a redirect status is expected or it is switched off."""
 
     kind: Literal["http"] = "http"
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
@@ -141,6 +141,8 @@ class HttpSpec(BaseSpec):
     certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
     """The result is a warning if a certificate (of the target, an intermediate one, or of a host that redirects)
     expires in fewer days."""
+    follow_redirects: Annotated[bool, Field(exclude_if=bool)] = True
+    """Whether the last response of redirects counts instead of the first."""
     connect_to: Annotated[str | None, Field(max_length=260, exclude_if=_is_none, examples=["192.0.2.7:8443"])] = None
     """Connect to this host, or host:port, instead of that of the URL, whose name is used for TLS and in the request."""
     proxy: Annotated[

@@ -71,7 +71,7 @@ class _Probe:
         self._client = client
         self._resolver = resolver
         # A spec that expects a redirect status must see the redirect.
-        self._follows = REDIRECTS.isdisjoint(spec.expected_status)
+        self._follows = spec.follow_redirects and REDIRECTS.isdisjoint(spec.expected_status)
         self._certificates: list[certificates.Certificate] = []
 
     async def run(self) -> None:

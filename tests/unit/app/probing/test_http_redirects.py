@@ -92,6 +92,19 @@ async def test_too_many_redirects_have_a_sentence() -> None:
     assert (outcome.error, outcome.http_status, outcome.detail) == ("redirects", None, "more than 20 redirects")
 
 
+async def test_redirects_are_not_followed_if_it_is_switched_off() -> None:
+    heads: list[bytes] = []
+    async with server(redirects("/"), heads=heads) as url:
+        outcome = await probe(url, follow_redirects=False)
+    assert (outcome.status, outcome.http_status, len(heads)) == ("succeeded", 302, 1)
+
+
+@pytest.mark.parametrize(("text", "follows"), [("yes", True), ("no", False)])
+def test_the_form_sends_a_word_for_whether_redirects_are_followed(text: str, follows: bool) -> None:
+    spec = HttpSpec.model_validate({"url": "http://a/", "follow_redirects": text})
+    assert spec.follow_redirects is follows
+
+
 async def test_another_host_is_connected_to_under_the_name_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
@@ -216,5 +229,6 @@ def test_a_host_to_connect_to_has_one_form(text: str, normal: str, endpoint: tup
 
 
 def test_settings_that_the_former_release_does_not_know_are_left_out_unless_they_are_used() -> None:
-    assert not {"connect_to", "proxy"} & HttpSpec(url="http://a/").model_dump().keys()
+    assert not {"connect_to", "proxy", "follow_redirects"} & HttpSpec(url="http://a/").model_dump().keys()
+    assert HttpSpec(url="http://a/", follow_redirects=False).model_dump()["follow_redirects"] is False
     assert HttpSpec(url="http://a/", connect_to="b").model_dump()["connect_to"] == "b"
