@@ -4,6 +4,8 @@ import asyncio
 import gzip
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netmon import tracing
 from netmon.probing.errors import MAX_DETAIL
@@ -270,3 +272,33 @@ async def test_the_phases_end_where_a_probe_failed() -> None:
     async with server(silent) as url:
         assert list((await probe(url, timeout=0.2)).phases) == ["lookup", "connect"]
     assert list((await probe(url)).phases) == ["lookup"]
+
+
+PIECES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 302 X\r\n",
+        b"Location: ",
+        b"Content-Length: 5\r\n",
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b"5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b"Set-Cookie: a=b\r\n",
+        b"<meta charset=",
+        gzip.compress(b"a"),
+        b"Content-Type: text/html; charset=",
+        b"HTTP/1.1 103 X\r\n\r\n",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES | st.binary(max_size=20), max_size=12))
+async def test_every_response_leads_to_a_result_with_a_printable_sentence(parts: list[bytes]) -> None:
+    async with server(answers(*parts)) as url:
+        outcome = await probe(url, timeout=1, body_contains="a")
+    assert outcome.detail is None or outcome.detail.isprintable()
+    assert "curl" not in (outcome.detail or "").lower()
