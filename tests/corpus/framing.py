@@ -38,7 +38,7 @@ LENGTH = (
         sends(*lines("Transfer-Encoding: foo")),
         status=None,
         error="protocol",
-        reason=REFUSED,
+        reason="its body cannot be read, as curl finds too, after the header",
     ),
     Answer("equal Content-Lengths", sends(*lines(SIZE, SIZE))),
     Answer(
