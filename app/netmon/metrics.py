@@ -45,6 +45,9 @@ PROBES = Counter("netmon_probes_total", "Executed probes.", ["outcome"])
 PROBE_DURATION = Histogram(
     "netmon_probe_duration_seconds", "Duration of probes, that is of their last attempts.", buckets=BUCKETS
 )
+PROBE_PHASES = Histogram(
+    "netmon_probe_phase_seconds", "Duration of the phases of HTTP probes.", ["phase"], buckets=BUCKETS
+)
 EVENTS_PUBLISHED = Counter("netmon_events_published_total", "Events that Kafka acknowledged.")
 EVENT_PUBLISH_FAILURES = Counter("netmon_event_publish_failures_total", "Failed attempts to publish events to Kafka.")
 PROJECTED_EVENTS = counter(

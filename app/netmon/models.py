@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from netmon.phases import Phased
 from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict, overdue_after
 
@@ -26,11 +27,12 @@ RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
 
-class Outcome(BaseModel):
+class Outcome(BaseModel, Phased):
     """The result of probing a target; durations are milliseconds.
 
     `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
-    and a `detail` only together with a `warning`.
+    and a `detail` only together with a `warning`. The phases of an HTTP probe (`lookup_ms` to `transfer_ms`) are sums
+    over its redirects; a phase that was not reached is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +43,11 @@ class Outcome(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    transfer_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -71,7 +78,7 @@ class Standing(BaseModel):
     """Grows with each change: the order of a target's results and events; 0 from a release without versions."""
 
 
-class Probe(BaseModel):
+class Probe(BaseModel, Phased):
     """A probe of one target, queued or finished.
 
     `target` is the id of a monitored target, or the key of a URL that was probed once (`netmon.url_targets`). A
@@ -91,6 +98,11 @@ class Probe(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    transfer_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None

@@ -6,10 +6,9 @@ from ipaddress import ip_address
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from yarl import URL
 
 from netmon import zone
-from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
 
 MASK = "•••"
 """Returned instead of the values of headers, many of which are credentials."""
@@ -45,6 +44,28 @@ def _name(text: str) -> str:
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError("not a valid host name")
     return name
+
+
+def _split_port(text: str) -> tuple[str, int | None]:
+    """The host and the port of `host`, `host:port` or `[address]:port`."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?|(.*)", text)
+    host, port, other = found.groups() if found else (None, None, text)
+    return (host or other or "").strip("[]"), int(port) if port else None
+
+
+def _host_and_port(text: str) -> str:
+    host, port = _split_port(text.strip())
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError("the port must be from 1 to 65535")
+    try:
+        name = normal_host(host)
+    except ValueError:
+        raise ValueError("must be host or host:port, an IPv6 address in brackets") from None
+    return _bracketed(name) + (f":{port}" if port else "")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 def secret_name(value: str) -> str | None:
@@ -107,7 +128,7 @@ class BaseSpec(BaseModel):
 
 
 class HttpSpec(BaseSpec):
-    """An HTTP or HTTPS request; redirects are followed unless a redirect status is expected."""
+    """An HTTP or HTTPS request; redirects are followed, unless a redirect status is expected or it is switched off."""
 
     kind: Literal["http"] = "http"
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
@@ -118,7 +139,16 @@ class HttpSpec(BaseSpec):
     body_contains: Text | None = None
     """Text that the first mebibyte of the response body must contain."""
     certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
-    """The result is a warning if the certificate expires in fewer days."""
+    """The result is a warning if a certificate (of the target, an intermediate one, or of a host that redirects)
+    expires in fewer days."""
+    follow_redirects: Annotated[bool, Field(exclude_if=bool)] = True
+    """Whether the last response of redirects counts instead of the first."""
+    connect_to: Annotated[str | None, Field(max_length=260, exclude_if=_is_none, examples=["192.0.2.7:8443"])] = None
+    """Connect to this host, or host:port, instead of that of the URL, whose name is used for TLS and in the request."""
+    proxy: Annotated[
+        str | None, Field(max_length=MAX_URL_LENGTH, exclude_if=_is_none, examples=["http://proxy.example.org:3128"])
+    ] = None
+    """An HTTP proxy through which the requests are sent; it resolves the names."""
 
     @field_validator("url")
     @classmethod
@@ -127,6 +157,24 @@ class HttpSpec(BaseSpec):
             return parse_target(url).url
         except InvalidTargetError as error:
             raise ValueError(str(error)) from None
+
+    @field_validator("connect_to")
+    @classmethod
+    def _valid_connect_to(cls, text: str | None) -> str | None:
+        return None if text is None else _host_and_port(text)
+
+    @field_validator("proxy")
+    @classmethod
+    def _valid_proxy(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            url = WebUrl.parse(parse_target(text).url)
+        except InvalidTargetError as error:
+            raise ValueError(str(error)) from None
+        if url.scheme != "http" or url.target != "/":
+            raise ValueError("a proxy is http://host:port, without a path")
+        return url.origin
 
     @field_validator("headers")
     @classmethod
@@ -146,6 +194,12 @@ class HttpSpec(BaseSpec):
             raise ValueError("a HEAD response has no body: remove body_contains or use GET")
         return self
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.connect_to is not None and self.proxy is not None:
+            raise ValueError("connect_to and proxy exclude each other: a proxy connects by itself")
+        return self
+
     @property
     def address(self) -> str:
         """The URL."""
@@ -160,9 +214,12 @@ class HttpSpec(BaseSpec):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Host and port of the URL."""
-        url = URL(self.url)
-        return Endpoint(url.host or "", url.port)
+        """Host and port that are connected to: those of the URL, unless a proxy or another host is named."""
+        url = WebUrl.parse(self.proxy or self.url)
+        if self.connect_to is None:
+            return Endpoint(url.host, url.port)
+        host, port = _split_port(self.connect_to)
+        return Endpoint(host, port or url.port)
 
     def masked(self) -> Self:
         """This spec with the values of its headers masked; a reference to a secret reveals none, and stays."""

@@ -132,6 +132,8 @@ class JobRunner:
                 span.set_attribute("netmon.outcome", outcome.error)
             metrics.PROBES.labels(outcome.error or outcome.status).inc()
             metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000, tracing.exemplar())
+            for phase, milliseconds in outcome.phases.items():
+                metrics.PROBE_PHASES.labels(phase).observe(milliseconds / 1000)
         return outcome
 
     async def _finished(self, job: Job) -> bool:

@@ -170,6 +170,19 @@ def test_a_target_is_probed_on_demand(api: Api, stack: Stack, target: str) -> No
     assert (result["status"], result["target"]) == ("succeeded", accepted["target"])
 
 
+def test_the_phases_of_a_probe_are_part_of_its_result(api: Api, target: str) -> None:
+    latest = api.until_state(target, "up")["latest"]
+    assert all(latest[f"{phase}_ms"] > 0 for phase in ("lookup", "connect", "first_byte"))
+    assert latest["tls_ms"] is None
+
+
+def test_a_target_is_probed_at_another_host_under_its_name(api: Api) -> None:
+    spec = {"kind": "http", "url": "http://shop.invalid:3000/api/health/live", "connect_to": "app"}
+    target = api.add(spec=spec)
+    assert api.until_state(target, "up")["spec"]["connect_to"] == "app"
+    api.request("DELETE", target, 204)
+
+
 def test_statistics_and_series_of_a_target(api: Api, target: str) -> None:
     statistics = api.get(f"{target}/statistics?window=1h")
     assert statistics["results"] >= 1

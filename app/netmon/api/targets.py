@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from starlette.exceptions import HTTPException
-from yarl import URL
 
 from netmon import access
 from netmon.api import paging
@@ -20,9 +19,10 @@ from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
-from netmon.specs import MASK, HttpSpec, Spec
+from netmon.specs import MASK, Endpoint, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
+from netmon.url_targets import WebUrl
 
 CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE}}}
 PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE, "Link": paging.LINK}}}
@@ -260,10 +260,15 @@ def with_stored_headers(
 
 
 def _stored_headers(before: Spec | None, spec: HttpSpec) -> dict[str, str]:
-    """The stored header values by lower-case name; none for another origin, which must not get them."""
-    if not isinstance(before, HttpSpec) or URL(before.url).origin() != URL(spec.url).origin():
+    """The stored header values by lower-case name; none if they would be sent elsewhere."""
+    if not isinstance(before, HttpSpec) or _destination(before) != _destination(spec):
         return {}
     return {name.lower(): value for name, value in before.headers.items()}
+
+
+def _destination(spec: HttpSpec) -> tuple[str, Endpoint]:
+    """Who gets the headers: the origin, and the host that is connected to."""
+    return WebUrl.parse(spec.url).origin, spec.endpoint
 
 
 def _unmask(headers: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:

@@ -69,6 +69,7 @@ class Prober:
             attempts=attempts,
             http_status=attempt.http_status,
             certificate_days=attempt.certificate_days,
+            **{f"{phase}_ms": duration for phase, duration in attempt.phases.items()},
             warning=attempt.warning,
             error=attempt.error,
             detail=attempt.detail,

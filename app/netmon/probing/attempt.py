@@ -1,8 +1,10 @@
 """One attempt of a probe."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from netmon.models import ResultWarning
+from netmon.phases import Phase
 
 
 @dataclass(slots=True)
@@ -16,6 +18,13 @@ class Attempt:
     timeout_seconds: float
     http_status: int | None = None
     certificate_days: float | None = None
+    phases: dict[Phase, float] = field(default_factory=dict)
+    """Milliseconds; of all requests of the attempt together."""
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
+
+    def add_phases(self, phases: Mapping[Phase, float]) -> None:
+        """Add the phases of one request, in seconds."""
+        for phase, seconds in phases.items():
+            self.phases[phase] = round(self.phases.get(phase, 0) + seconds * 1000, 3)

@@ -1,147 +1,147 @@
-"""An HTTP request with limits on redirects and bytes."""
+"""An HTTP request, with the verdict of a browser."""
 
-import ssl
+from __future__ import annotations
+
+import itertools
 import time
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
-import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
-from yarl import URL
-
+from netmon.probing import certificates
 from netmon.probing.attempt import Attempt
+from netmon.probing.client import MAX_BODY, REDIRECTS, Client, Response, Route
 from netmon.probing.errors import ProbeError
+from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
 from netmon.probing.secrets import SecretFolder
+from netmon.probing.text_search import TextSearch
+from netmon.probing.transfers import Transfers
 from netmon.specs import HttpSpec
+from netmon.url_targets import WebUrl
 
-MAX_REDIRECTS = 5
-MAX_BODY = 1024 * 1024
-"""Bytes of a body that are read, as sent (not decompressed); a longer body is not an error."""
-MAX_HEADER = 16 * 1024
-"""Bytes of a status line or a header."""
+__all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DAY = 86_400
+MAX_REDIRECTS = 20
+"""As many as the Fetch standard allows."""
 
 
 class HttpProber:
     """Sends requests and checks the responses; close it after use."""
 
     def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+        self._resolver = resolver
         self._secrets = secrets
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        self._session = aiohttp.ClientSession(
-            # Each probe opens a new connection: it measures what a new client experiences.
-            connector=aiohttp.TCPConnector(
-                force_close=True,
-                limit=0,
-                use_dns_cache=False,
-                resolver=resolver,
-                socket_factory=resolver.create_socket,
-                ssl=context,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A response that is compressed nevertheless is never decompressed.
-            headers={"User-Agent": f"network-monitor/{version}", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the timeout of the attempt applies
-            response_class=_Response,
-            auto_decompress=False,
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-        )
+        self._agent = f"network-monitor/{version}"
+        self._transfers: Transfers | None = None
+        self._idle: list[Client] = []
+        self._numbers = itertools.count()
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._session.close()
+        """Free everything; no probe may be running."""
+        for client in self._idle:
+            client.close()
+        if self._transfers:
+            self._transfers.close()
 
     async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
-        """Send one request and check its response.
+        """Send one request, follow its redirects, and check the last response.
 
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
         headers = self._secrets.resolve(spec.headers)
-        async with self._session.request(
-            spec.method,
-            spec.url,
-            headers=headers or None,
-            # A spec that expects a redirect status must see the redirect.
-            allow_redirects=_REDIRECTS.isdisjoint(spec.expected_status),
-            max_redirects=MAX_REDIRECTS,
-            middlewares=(_headers_only_for(URL(spec.url).origin(), spec.headers),) if headers else None,
-        ) as response:
-            attempt.http_status = response.status
-            if isinstance(response, _Response) and (expires := response.certificate_expires()) is not None:
-                _check_certificate(spec, expires, attempt)
-            _check_status(spec, response.status)
-            body = await _read(response.content, keep=spec.body_contains is not None)
-        if spec.body_contains is not None:
-            _check_body(response, body, spec.body_contains)
+        self._transfers = self._transfers or Transfers()
+        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        try:
+            client.forget()
+            await _Probe(spec, headers, attempt, client, self._resolver).run()
+        finally:
+            self._idle.append(client)
 
 
-class _Response(aiohttp.ClientResponse):
-    """A response that keeps its TLS session: its connection is released as soon as the body is read."""
+class _Probe:
+    """One probe: a request, and those that its redirects lead to."""
 
-    _tls: ssl.SSLObject | None = None
+    def __init__(
+        self, spec: HttpSpec, headers: Mapping[str, str], attempt: Attempt, client: Client, resolver: Resolver
+    ) -> None:
+        self._spec = spec
+        self._headers = headers
+        self._attempt = attempt
+        self._client = client
+        self._resolver = resolver
+        # A spec that expects a redirect status must see the redirect.
+        self._follows = spec.follow_redirects and REDIRECTS.isdisjoint(spec.expected_status)
+        self._certificates: list[certificates.Certificate] = []
 
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        if connection.transport is not None:
-            self._tls = connection.transport.get_extra_info("ssl_object")
-        return await super().start(connection)
+    async def run(self) -> None:
+        """Follow the redirects to the last response, and check it."""
+        first = url = WebUrl.parse(self._spec.url)
+        method: str = self._spec.method
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._request(url, method, own=url.origin == first.origin)
+            if response.location is None:
+                self._check(response)
+                return
+            if response.status == 303 or (response.status in (301, 302) and method == "POST"):
+                method = "HEAD" if method == "HEAD" else "GET"
+            url = follow(url, response.location)
+        raise ProbeError("redirects", f"more than {MAX_REDIRECTS} redirects")
 
-    def certificate_expires(self) -> float | None:
-        """The expiry of the certificate in seconds since 1970; None without TLS."""
-        certificate = self._tls.getpeercert() if self._tls else None
-        return ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else None
+    async def _request(self, url: WebUrl, method: str, *, own: bool) -> Response:
+        """Send one request; `own` is whether it is to the origin of the target."""
+        route = await self._route(url, own=own)
+        text = self._spec.body_contains
+        response = Response(partial(TextSearch, text) if text is not None else None, follows=self._follows)
+        # The headers are often credentials, and a name in them is that of the target.
+        headers = self._headers if own else {}
+        self._attempt.http_status = self._attempt.certificate_days = None
+        try:
+            await self._client.request(url, method, headers, route, response, reads=text is not None)
+        finally:  # also if the time is over in the middle of the body
+            self._attempt.add_phases(self._client.phases(answered=response.answered))
+            self._attempt.http_status = response.status if response.begun and response.location is None else None
+        if response.search:
+            response.search.end()
+        if url.scheme == "https":
+            self._note_certificates(url.host)
+        return response
 
+    async def _route(self, url: WebUrl, *, own: bool) -> Route:
+        # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
+        host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
+        began = time.perf_counter()
+        addresses = await self._resolver.addresses(host, port)
+        self._attempt.add_phases({"lookup": time.perf_counter() - began})
+        return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
 
-def _headers_only_for(origin: URL, headers: dict[str, str]) -> ClientMiddlewareType:
-    """Drop the headers, which are often credentials, from requests to another origin after a redirect."""
+    def _note_certificates(self, host: str) -> None:
+        found = certificates.chain(host, self._client.certificates())
+        if found:
+            self._attempt.certificate_days = round(found[0].days, 2)
+            self._certificates += found
 
-    async def middleware(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        if request.url.origin() != origin:
-            for name in headers:
-                request.headers.popall(name, None)
-        return await handler(request)
+    def _check(self, response: Response) -> None:
+        self._check_certificates()
+        self._check_status(response.status)
+        if self._spec.body_contains is not None and not (response.search and response.search.found):
+            raise ProbeError(
+                "body", f"the first {response.received} bytes of the body do not contain the expected text"
+            )
 
-    return middleware
+    def _check_certificates(self) -> None:
+        first = min(self._certificates, key=lambda each: each.days, default=None)
+        if first and first.days < self._spec.certificate_days:
+            self._attempt.warning = "certificate"
+            self._attempt.detail = f"{first.subject} expires in {first.days:.1f} days"
 
-
-async def _read(content: aiohttp.StreamReader, *, keep: bool) -> bytes:
-    body = bytearray()
-    remaining = MAX_BODY
-    while remaining > 0 and (chunk := await content.read(remaining)):
-        remaining -= len(chunk)
-        if keep:
-            body += chunk
-    return bytes(body)
-
-
-def _check_certificate(spec: HttpSpec, expires: float, attempt: Attempt) -> None:
-    days = (expires - time.time()) / _DAY
-    attempt.certificate_days = round(days, 2)
-    if days < spec.certificate_days:
-        attempt.warning = "certificate"
-        attempt.detail = f"the certificate expires in {days:.1f} days"
-
-
-def _check_status(spec: HttpSpec, status: int) -> None:
-    if spec.expected_status:
-        if status not in spec.expected_status:
-            expected = ", ".join(map(str, spec.expected_status))
-            raise ProbeError("http_status", f"the target answered with status {status}, expected {expected}")
-    elif status >= 400:
-        raise ProbeError("http_status", f"the target answered with status {status}")
-
-
-def _check_body(response: aiohttp.ClientResponse, body: bytes, text: str) -> None:
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise ProbeError("body", f"the body is compressed ({encoding}) although the request did not accept that")
-    try:
-        wanted = text.encode(response.charset or "utf-8")
-    except (LookupError, UnicodeError):
-        wanted = text.encode()
-    if wanted not in body:
-        raise ProbeError("body", f"the first {len(body)} bytes of the body do not contain the expected text")
+    def _check_status(self, status: int | None) -> None:
+        self._attempt.http_status = status
+        if status is None or status < 100:
+            raise ProbeError("protocol", "the response is not valid HTTP")
+        if self._spec.expected_status:
+            if status not in self._spec.expected_status:
+                expected = ", ".join(map(str, self._spec.expected_status))
+                raise ProbeError("http_status", f"the target answered with status {status}, expected {expected}")
+        elif status >= 400:
+            raise ProbeError("http_status", f"the target answered with status {status}")

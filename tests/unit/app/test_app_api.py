@@ -375,9 +375,10 @@ async def test_a_stored_header_value_is_not_sent_to_another_origin(
 ) -> None:
     target = (await added(client))["id"]
     masked = {"X-A": MASK}
-    elsewhere = {"spec": {**SPEC, "url": "http://b/", "headers": masked}}
-    [error] = is_problem(await client.patch(f"/api/targets/{target}", json=elsewhere), 422)["errors"]
-    assert error["at"] == "body/spec/http/headers/X-A"
+    for change in ({"url": "http://b/"}, {"connect_to": "b"}, {"proxy": "http://b:3128"}):
+        elsewhere = {"spec": {**SPEC, **change, "headers": masked}}
+        [error] = is_problem(await client.patch(f"/api/targets/{target}", json=elsewhere), 422)["errors"]
+        assert error["at"] == "body/spec/http/headers/X-A"
     there = {"spec": {**SPEC, "url": "http://a/other", "headers": masked}}
     assert (await client.patch(f"/api/targets/{target}", json=there)).status_code == 200
     assert headers_of(services, target) == {"X-A": "b"}

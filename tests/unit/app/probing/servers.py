@@ -16,11 +16,16 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def server(
-    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", heads: list[bytes] | None = None
+    handler: Handler,
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    heads: list[bytes] | None = None,
+    requested: list[str] | None = None,
 ) -> AsyncIterator[str]:
     """A server that reads the head of a request and then runs `handler`.
 
-    The heads are appended to `heads`, in lower case.
+    The heads are appended to `heads`, in lower case, and the targets of the requests to `requested`, as they were sent.
     """
     handlers: set[asyncio.Task[None]] = set()
 
@@ -31,6 +36,8 @@ async def server(
             head = await reader.readuntil(b"\r\n\r\n")
             if heads is not None:
                 heads.append(head.lower())
+            if requested is not None:
+                requested.append(head.split(b" ")[1].decode())
             await handler(reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
