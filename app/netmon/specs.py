@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from yarl import URL
 
 from netmon import zone
+from netmon.hostnames import to_ascii
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MASK = "•••"
@@ -21,7 +22,6 @@ _UNSUITABLE_HEADERS = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
 def normal_host(text: str) -> str:
@@ -34,17 +34,11 @@ def normal_host(text: str) -> str:
     try:
         return str(ip_address(name))
     except ValueError:
-        return _name(name)
-
-
-def _name(text: str) -> str:
+        name = to_ascii(name)
     try:
-        name = text.strip().rstrip(".").lower().encode("ascii" if text.isascii() else "idna").decode()
-    except UnicodeError:
-        raise ValueError("not a valid host name") from None
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError("not a valid host name")
-    return name
+        return str(ip_address(name))  # of digits that are not ASCII
+    except ValueError:
+        return name
 
 
 def secret_name(value: str) -> str | None:
@@ -63,7 +57,7 @@ def _valid_reference(value: str) -> str:
 
 
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
-Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
+Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(to_ascii)]
 HeaderValue = Annotated[
     str,
     StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$"),
