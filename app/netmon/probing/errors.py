@@ -15,6 +15,8 @@ import dns.resolver
 from netmon.guard import RefusedAddressError
 
 REFUSED = "refused_address"
+NO_IPV6 = "no_ipv6"
+NO_PING = "ping_not_permitted"
 SECRET = "secret"  # noqa: S105 - a code
 MAX_DETAIL = 300
 
@@ -37,6 +39,14 @@ _LOOKUP: Mapping[int, str] = {
     socket.EAI_AGAIN: "the name server does not answer",
     socket.EAI_FAIL: "the name server reports a failure",
 }
+
+
+class NoIpv6Error(Exception):
+    """The target has IPv6 addresses only, to which this host has no route; the message is the sentence."""
+
+
+class PingNotPermittedError(Exception):
+    """The kernel does not permit this process to send pings; the message is the sentence."""
 
 
 class _Failure(NamedTuple):
@@ -107,6 +117,8 @@ def _fixed(sentence: str) -> Callable[[Exception, float], str]:
 # In this order: the first class that matches decides.
 _FAILURES = (
     _Failure(RefusedAddressError, REFUSED, _own),
+    _Failure(NoIpv6Error, NO_IPV6, _own),
+    _Failure(PingNotPermittedError, NO_PING, _own),
     _Failure(TimeoutError, "timeout", _timeout),
     _Failure(aiohttp.TooManyRedirects, "redirects", _redirects),
     _Failure(aiohttp.ClientConnectorCertificateError, "tls", _certificate),

@@ -4,9 +4,12 @@ import asyncio
 import os
 import socket
 import struct
-from contextlib import suppress
+from functools import partial
 
+from netmon.probing import staggered
+from netmon.probing.errors import PingNotPermittedError
 from netmon.probing.resolver import Resolver
+from netmon.probing.tcp import HAPPY_EYEBALLS_DELAY_SECONDS
 from netmon.specs import PingSpec
 
 _HEADER = struct.Struct("!BBHHH")
@@ -16,18 +19,16 @@ _TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
 async def probe(spec: PingSpec, resolver: Resolver) -> None:
-    """Send a request to the first reachable address and wait for its reply, without a timeout of its own.
+    """Send a request to the addresses one after another until one replies, without a timeout of its own.
 
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    *others, last = await resolver.addresses(spec.host)
-    for address in others:
-        # IPv6 addresses are often unreachable.
-        with suppress(OSError):
-            await _echo(address)
-            return
-    await _echo(last)
+    attempts = [partial(_echo, address) for address in await resolver.addresses(spec.host)]
+    try:
+        await staggered.first(attempts, HAPPY_EYEBALLS_DELAY_SECONDS, (OSError,))
+    except staggered.AllFailedError as error:
+        raise error.failures[0] from None
 
 
 async def _echo(address: str) -> None:
@@ -49,7 +50,9 @@ def _connected(address: str) -> socket.socket:
     try:
         icmp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
     except PermissionError:
-        raise OSError("not permitted to send ICMP: the process group is not in net.ipv4.ping_group_range") from None
+        raise PingNotPermittedError(
+            f"the worker is not permitted to send pings: its group {os.getgid()} is not in net.ipv4.ping_group_range"
+        ) from None
     try:
         icmp.connect((address, 0))
     except OSError:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import dns.asyncresolver
 import dns.flags
 import dns.message
 import dns.rcode
@@ -12,7 +11,7 @@ import pytest
 from netmon.guard import Guard
 from netmon.models import Outcome, Plan
 from tests.unit.app.probing.probes import EVERYWHERE, carry_out
-from tests.unit.app.probing.servers import name_server
+from tests.unit.app.probing.servers import name_server, system_names
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +39,6 @@ def from_zone(question: dns.message.Message) -> bytes:
 
 
 async def ask(
-    monkeypatch: pytest.MonkeyPatch,
     reply: Any,
     name: str = "example.org",
     record: str = "A",
@@ -48,11 +46,10 @@ async def ask(
     allowed: Guard = EVERYWHERE,
     timeout: float = 5,
 ) -> Outcome:
-    async with name_server(reply) as resolver:
-        with monkeypatch.context() as patch:
-            patch.setattr(dns.asyncresolver, "Resolver", lambda: resolver)
+    async with name_server(reply) as port:
+        with system_names(port) as names:
             spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected)}
-            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": timeout}), allowed)
+            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": timeout}), allowed, names)
 
 
 @pytest.mark.parametrize(
@@ -74,22 +71,20 @@ async def ask(
     ],
 )
 async def test_dns_answers_are_compared_with_the_expected_values(
-    monkeypatch: pytest.MonkeyPatch, record: str, expected: tuple[str, ...], error: str | None
+    record: str, expected: tuple[str, ...], error: str | None
 ) -> None:
-    outcome = await ask(monkeypatch, from_zone, record=record, expected=expected, allowed=Guard())
+    outcome = await ask(from_zone, record=record, expected=expected, allowed=Guard())
     assert outcome.error == error
 
 
-async def test_an_unknown_name_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await ask(monkeypatch, from_zone, name="nowhere.example")).error == "no_answer"
+async def test_an_unknown_name_has_no_answer() -> None:
+    assert (await ask(from_zone, name="nowhere.example")).error == "no_answer"
 
 
 @pytest.mark.parametrize(("name", "record"), [("db", "A"), ("mixed.example", "A"), ("inside.example", "AAAA")])
-async def test_private_addresses_in_dns_answers_are_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, record: str
-) -> None:
-    assert (await ask(monkeypatch, from_zone, name=name, record=record)).status == "succeeded"
-    outcome = await ask(monkeypatch, from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
+async def test_private_addresses_in_dns_answers_are_refused(name: str, record: str) -> None:
+    assert (await ask(from_zone, name=name, record=record)).status == "succeeded"
+    outcome = await ask(from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
     assert outcome.error == "refused_address"
     for (_, kind), values in ZONE.items():
         assert kind not in ("A", "AAAA") or not any(value in (outcome.detail or "") for value in values)
@@ -141,7 +136,5 @@ def truncated(question: dns.message.Message) -> bytes:
         (truncated, {"timeout", "dns"}),
     ],
 )
-async def test_an_invalid_dns_response_fails_the_probe(
-    monkeypatch: pytest.MonkeyPatch, reply: Any, errors: set[str]
-) -> None:
-    assert (await ask(monkeypatch, reply, timeout=0.3)).error in errors
+async def test_an_invalid_dns_response_fails_the_probe(reply: Any, errors: set[str]) -> None:
+    assert (await ask(reply, timeout=0.3)).error in errors

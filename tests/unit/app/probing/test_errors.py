@@ -20,7 +20,7 @@ from yarl import URL
 
 from netmon.guard import RefusedAddressError
 from netmon.probing import errors
-from netmon.probing.errors import FAILURES, ProbeError, explain
+from netmon.probing.errors import FAILURES, NoIpv6Error, PingNotPermittedError, ProbeError, explain
 
 KEY = ConnectionKey("shop", 443, True, True, None, None, None)
 REQUEST: Any = Mock(real_url=URL("http://shop/"))
@@ -52,6 +52,8 @@ def handshake_error() -> aiohttp.ClientConnectorSSLError:
 
 SENTENCES: tuple[tuple[Exception, str, str], ...] = (
     (RefusedAddressError("shop has a private address"), "refused_address", "shop has a private address"),
+    (NoIpv6Error("shop has IPv6 addresses only"), "no_ipv6", "shop has IPv6 addresses only"),
+    (PingNotPermittedError("not permitted to ping"), "ping_not_permitted", "not permitted to ping"),
     (TimeoutError(), "timeout", "no complete response within 2.5 s"),
     (aiohttp.TooManyRedirects(REQUEST, (Mock(),) * 6), "redirects", "more than 5 redirects"),
     (certificate_error(), "tls", "the certificate is not valid: certificate has expired"),
@@ -73,7 +75,7 @@ SENTENCES: tuple[tuple[Exception, str, str], ...] = (
     (socket.gaierror(socket.EAI_AGAIN, "x"), "dns", "the name server does not answer"),
     (os_error(errno.ENETUNREACH), "connect", "the network is unreachable"),
     (os_error(errno.ENOBUFS), "connect", "no buffer space available"),
-    (OSError("not permitted to send ICMP"), "connect", "not permitted to send ICMP"),
+    (OSError("a reason"), "connect", "a reason"),
     (OSError(), "connect", "the connection failed"),
     (
         OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 113] Connect call failed"),

@@ -8,6 +8,7 @@ import pytest
 
 from netmon.models import Plan
 from netmon.probing import ping
+from netmon.probing.errors import PingNotPermittedError
 from tests.unit.app.probing.probes import carry_out
 
 pytestmark = pytest.mark.anyio
@@ -58,5 +59,5 @@ def test_a_missing_permission_for_icmp_is_explained(monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", forbidden)
-        with pytest.raises(OSError, match="ping_group_range"):
+        with pytest.raises(PingNotPermittedError, match="ping_group_range"):
             ping._connected("127.0.0.1")
