@@ -4,12 +4,10 @@ import asyncio
 import os
 import socket
 import struct
-from functools import partial
 
-from netmon.probing import staggered
 from netmon.probing.errors import PingNotPermittedError
+from netmon.probing.happy_eyeballs import reach
 from netmon.probing.resolver import Resolver
-from netmon.probing.tcp import HAPPY_EYEBALLS_DELAY_SECONDS
 from netmon.specs import PingSpec
 
 _HEADER = struct.Struct("!BBHHH")
@@ -24,11 +22,7 @@ async def probe(spec: PingSpec, resolver: Resolver) -> None:
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    attempts = [partial(_echo, address) for address in await resolver.addresses(spec.host)]
-    try:
-        await staggered.first(attempts, HAPPY_EYEBALLS_DELAY_SECONDS, (OSError,))
-    except staggered.AllFailedError as error:
-        raise error.failures[0] from None
+    await reach(await resolver.addresses(spec.host), _echo)
 
 
 async def _echo(address: str) -> None:
