@@ -183,7 +183,7 @@ class TcpSpec(BaseSpec):
 
 
 class DnsSpec(BaseSpec):
-    """A query to the resolver of the platform's host."""
+    """A query to the name servers of the platform's host."""
 
     kind: Literal["dns"] = "dns"
     name: Name

@@ -9,9 +9,7 @@ from netmon.hostnames import to_ascii
 from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec, normal_host
 from tests.unit.app.properties import PROPERTY
 
-LETTERS = st.characters(categories=["Ll", "Lu", "Lo", "Lm", "Nd", "Mn", "Mc", "So"]) | st.sampled_from(
-    "ßςİ。\uff0e-\u200c\u200d"
-)
+LETTERS = st.characters(categories=["L", "M", "N", "S"]) | st.sampled_from("ßςİ。\uff0e-\u200c\u200d")
 NAMES = st.lists(st.text(LETTERS, min_size=1, max_size=8), min_size=1, max_size=3).map(".".join)
 
 
