@@ -17,6 +17,8 @@ from netmon.guard import RefusedAddressError
 REFUSED = "refused_address"
 NO_IPV6 = "no_ipv6"
 NO_PING = "ping_not_permitted"
+LOOKUP = "during the lookup of a name"
+"""The note of a cancellation that ended a lookup."""
 SECRET = "secret"  # noqa: S105 - a code
 MAX_DETAIL = 300
 
@@ -56,7 +58,9 @@ class _Failure(NamedTuple):
     """From the exception and the timeout of the attempt in seconds."""
 
 
-def _timeout(_failure: Exception, seconds: float) -> str:
+def _timeout(failure: Exception, seconds: float) -> str:
+    if LOOKUP in getattr(failure.__cause__, "__notes__", ()):
+        return f"the name server did not answer within {seconds:g} s"
     return f"no complete response within {seconds:g} s"
 
 

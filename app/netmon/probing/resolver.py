@@ -1,12 +1,13 @@
 """Name resolution, restricted to addresses that the guard permits."""
 
+import asyncio
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from netmon.guard import Guard, RefusedAddressError
 from netmon.probing.addresses import AddressBook
-from netmon.probing.errors import NoIpv6Error
+from netmon.probing.errors import LOOKUP, NoIpv6Error
 from netmon.probing.routes import has_route
 from netmon.probing.system_names import SystemNames
 
@@ -46,7 +47,11 @@ class Resolver(AbstractResolver):
             RefusedAddressError: none of its addresses is permitted.
             NoIpv6Error: it has IPv6 addresses only, and this host has no IPv6.
         """
-        found = await self._book.addresses(host, family)
+        try:
+            found = await self._book.addresses(host, family)
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(LOOKUP)
+            raise
         name = host.rstrip(".").lower()
         permitted = [CheckedAddress(address) for address in found if self._guard.permits(address, name, port)]
         if not permitted:

@@ -381,16 +381,29 @@ async def test_a_hundred_dead_names_do_not_delay_a_healthy_one() -> None:
         with servers.system_names(name_port) as names:
             async with Prober(EVERYWHERE, "test", names=names) as prober, asyncio.timeout(ENDED):
 
-                async def connect(host: str) -> str:
+                async def connect(host: str) -> tuple[str, str | None]:
                     spec = {"kind": "tcp", "host": host, "port": port}
                     outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 1}))
-                    return outcome.error or outcome.status
+                    return outcome.error or outcome.status, outcome.detail
 
                 *dead, healthy = await asyncio.gather(
                     *(connect(name.rstrip(".")) for name in sorted(zone.silent)), connect("healthy.example")
                 )
-    assert set(dead) == {"timeout"}
-    assert healthy == "succeeded"
+    assert set(dead) == {("timeout", "the name server did not answer within 1 s")}
+    assert healthy == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"kind": "http", "url": "http://dead.example/"}, {"kind": "ping", "host": "dead.example"}]
+)
+async def test_a_timeout_of_the_lookup_is_explained(spec: dict[str, str]) -> None:
+    zone = Zone()
+    zone.silent.add("dead.example.")
+    async with servers.name_server(zone) as port:
+        with servers.system_names(port) as names:
+            async with Prober(EVERYWHERE, "test", names=names) as prober:
+                outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 0.2}))
+    assert (outcome.error, outcome.detail) == ("timeout", "the name server did not answer within 0.2 s")
 
 
 async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
