@@ -8,13 +8,14 @@ import dns.flags
 import dns.message
 import dns.rcode
 
+from netmon.specs import DNS_PORT
+
 MAX_QUESTIONS = 192
 """Questions in flight to one name server; more wait. The resolver of the engine takes about a thousand."""
 MAX_DOUBTFUL = 64
 """Questions in flight about names that were not answered the last time: they do not delay the others."""
 RETRANSMISSIONS_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """How long an answer is awaited before the question is sent again; the sum is the limit of a question."""
-DNS_PORT = 53
 
 _ANSWERS = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
 _ID = slice(0, 2)

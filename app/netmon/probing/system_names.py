@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from netmon.probing.name_server import DNS_PORT, NameServer
+from netmon.probing.name_server import NameServer
+from netmon.specs import DNS_PORT
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = Path("/etc/hosts")
