@@ -6,6 +6,7 @@ a service of the stack is never looked for outside.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -52,10 +53,11 @@ class SystemNames:
         for line in text.splitlines():
             match line.split():
                 case ["nameserver", address, *_] if _is_address(address):
-                    found.append(address)
+                    with suppress(OSError):  # an interface that does not exist
+                        found.append(NameServer(address, self._port))
                 case _:
                     pass
-        return tuple(NameServer(address, self._port) for address in found[:MAX_SERVERS] or [_DEFAULT_SERVER])
+        return tuple(found[:MAX_SERVERS]) or (NameServer(_DEFAULT_SERVER, self._port),)
 
 
 class _File(Generic[T]):

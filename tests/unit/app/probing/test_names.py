@@ -1,10 +1,12 @@
 """Lookups of names, at name servers on the loopback interface."""
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from types import SimpleNamespace
 
 import dns.flags
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from netmon import guard
 from netmon.guard import Guard
 from netmon.models import Plan
-from netmon.probing import Prober, addresses, name_server, resolver, system_names
+from netmon.probing import Prober, addresses, name_server, resolver, routes, system_names
 from netmon.probing.addresses import AddressBook
 from netmon.probing.errors import NoIpv6Error
 from netmon.probing.resolver import Resolver
@@ -31,6 +33,12 @@ pytestmark = pytest.mark.anyio
 
 SOA = "ns.example. host.example. 1 3600 600 86400 30"
 PUBLIC = "93.184.216.34"
+
+
+WORDS = st.sampled_from(
+    ["nameserver", "search", "#", "127.0.0.1", "::1", "fe80::1%eth9", "fe80::1%", "256.1.1.1", "a.Example.", "options"]
+)
+LINES = st.lists(WORDS | st.text(max_size=5), max_size=5).map(" ".join)
 
 
 class Zone:
@@ -146,11 +154,14 @@ async def test_names_with_ipv6_only_are_a_failure_of_their_own_without_it(ipv6: 
             for host in ("only6.example", "2001:db8::1"):
                 with pytest.raises(NoIpv6Error):
                     await Resolver(EVERYWHERE, names).addresses(host)
-                for spec in ({"kind": "tcp", "port": 1}, {"kind": "ping"}):
+                url = f"http://[{host}]/" if ":" in host else f"http://{host}/"
+                for spec in (
+                    {"kind": "tcp", "host": host, "port": 1},
+                    {"kind": "ping", "host": host},
+                    {"kind": "http", "url": url},
+                ):
                     async with Prober(EVERYWHERE, "test", names=names) as prober:
-                        outcome = await prober.probe(
-                            Plan.model_validate({"spec": {**spec, "host": host}, "retries": 1})
-                        )
+                        outcome = await prober.probe(Plan.model_validate({"spec": spec, "retries": 1}))
                     assert (outcome.error, outcome.attempts) == ("no_ipv6", 1)
 
 
@@ -437,6 +448,18 @@ async def test_only_permitted_addresses_are_left(monkeypatch: pytest.MonkeyPatch
 
 
 @PROPERTY
+@given(st.lists(LINES, max_size=6).map("\n".join))
+def test_any_text_in_the_files_is_read(text: str) -> None:
+    with servers.system_names(53) as names:
+        names._servers._path.write_text(text)
+        names._table._path.write_text(text)
+        assert 1 <= len(names.servers()) <= system_names.MAX_SERVERS
+        for name, found in names.table().items():
+            assert name == name.lower()
+            assert all(ip_address(address) for address in found)
+
+
+@PROPERTY
 @given(st.binary(max_size=200))
 def test_any_packet_is_parsed_or_ignored(data: bytes) -> None:
     name_server._parsed(data)
@@ -450,3 +473,17 @@ def test_a_damaged_answer_is_parsed_or_ignored(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         wire[data.draw(st.integers(2, len(wire) - 1))] = data.draw(st.integers(0, 255))
     name_server._parsed(bytes(wire))
+
+
+def test_routes_of_this_host() -> None:
+    assert routes.has_route("127.0.0.1")
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_host_without_a_route_has_no_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    class Unreachable(socket.socket):
+        def connect(self, _address: object) -> None:
+            raise OSError(number, "no route")
+
+    monkeypatch.setattr(socket, "socket", Unreachable)
+    assert not routes.has_ipv6()
