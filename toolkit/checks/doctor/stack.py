@@ -10,6 +10,7 @@ from toolkit.engine.outdated import SERVICE, outdated
 
 PING_GROUPS = "/proc/sys/net/ipv4/ping_group_range"
 """The first and the last group that may send pings, as the container has it."""
+IPV6_ROUTES = "/proc/net/ipv6_route"
 
 
 def containers(subject: Subject) -> Iterator[Finding]:
@@ -29,11 +30,7 @@ def pings(subject: Subject) -> Iterator[Finding]:
     if service is None:
         return
     group = int(service.get("user", "").rpartition(":")[2] or 0)
-    running = [
-        each["Id"]
-        for each in subject.docker.containers(subject.configuration["name"])
-        if each["Config"]["Labels"][SERVICE] == "worker" and each["State"]["Status"] == "running"
-    ]
+    running = _running_workers(subject)
     for container in running:
         groups = _ping_groups(subject, container)
         if group not in groups:
@@ -45,6 +42,35 @@ def pings(subject: Subject) -> Iterator[Finding]:
             yield Finding("pings", Outcome.WARNING, what, fix)
             return
     yield Finding("pings", Outcome.OK, "the worker may send pings" if running else "no worker is running")
+
+
+def ipv6(subject: Subject) -> Iterator[Finding]:
+    """Whether the workers have a route to the IPv6 Internet; either is fine."""
+    for container in _running_workers(subject)[:1]:
+        routes = subject.docker("exec", container, "cat", IPV6_ROUTES)  # absent if the kernel has no IPv6
+        if any(_is_default(route) for route in routes.stdout.splitlines()):
+            yield Finding("IPv6", Outcome.OK, "the worker has IPv6")
+        else:
+            yield Finding("IPv6", Outcome.OK, "the worker has no IPv6: targets that have nothing else end with no_ipv6")
+
+
+def _is_default(route: str) -> bool:
+    """Whether a line is a default route through a network: the kernel rejects by one of the interface lo."""
+    match route.split():
+        case [destination, prefix, *_, interface]:
+            return not destination.strip("0") and prefix == "00" and interface != "lo"
+        case _:
+            return False
+
+
+def _running_workers(subject: Subject) -> list[str]:
+    if "worker" not in subject.configuration["services"]:
+        return []
+    return [
+        each["Id"]
+        for each in subject.docker.containers(subject.configuration["name"])
+        if each["Config"]["Labels"][SERVICE] == "worker" and each["State"]["Status"] == "running"
+    ]
 
 
 def _ping_groups(subject: Subject, container: str) -> range:

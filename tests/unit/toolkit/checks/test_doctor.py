@@ -466,6 +466,38 @@ def test_container_with_an_older_image_is_a_warning(project: Project, docker: Fa
 def test_worker_that_must_not_send_pings_is_a_warning(
     project: Project, docker: FakeDocker, services: dict[str, Any], groups: str, status: str, detail: str
 ) -> None:
+    run_worker(docker, services, status)
+    docker.on("exec", "abc", "cat", "/proc/net/ipv6_route")
+    docker.on("exec", "abc", "cat", "/proc/sys/net/ipv4/ping_group_range", stdout=groups)
+    [finding] = [each for each in doctor(project, docker.cli).findings if each.check == "pings"]
+    assert detail in finding.detail
+    assert finding.outcome == ("warning" if "not among" in detail else "ok")
+
+
+@pytest.mark.parametrize(
+    ("interface", "prefix", "detail"),
+    [
+        ("eth0", "00", "the worker has IPv6"),
+        ("eth0", "40", "the worker has no IPv6"),
+        ("lo", "00", "the worker has no IPv6"),
+        (None, "", "the worker has no IPv6"),
+    ],
+)
+def test_doctor_reports_whether_the_worker_has_ipv6(
+    project: Project, docker: FakeDocker, services: dict[str, Any], interface: str | None, prefix: str, detail: str
+) -> None:
+    run_worker(docker, services, "running")
+    docker.on("exec", "abc", "cat", "/proc/sys/net/ipv4/ping_group_range", stdout="10001 10001")
+    zero = "0" * 32
+    route = f"{zero} {prefix} {zero} 00 {zero} 00000400 00000001 00000000 00000003 {interface or ''}\n"
+    docker.on("exec", "abc", "cat", "/proc/net/ipv6_route", stdout=route if interface else "", code=int(not interface))
+    [finding] = [each for each in doctor(project, docker.cli).findings if each.check == "IPv6"]
+    assert detail in finding.detail
+    assert finding.outcome == "ok"
+
+
+def run_worker(docker: FakeDocker, services: dict[str, Any], status: str) -> None:
+    """A worker, whose container is `abc`."""
     reconfigure(docker, {**services, "worker": {"image": "app:1", "user": "10001:10001"}})
     labels = {"com.docker.compose.service": "worker", "com.docker.compose.config-hash": "1234"}
     found = {"Id": "abc", "Config": {"Labels": labels}, "State": {"Status": status}}
@@ -473,10 +505,6 @@ def test_worker_that_must_not_send_pings_is_a_warning(
     docker.on("ps", "--all", stdout="abc\n")
     docker.on("container", "inspect", stdout=[found])
     docker.on("image", "inspect", "--format", "{{.Id}}", code=1)
-    docker.on("exec", "abc", "cat", "/proc/sys/net/ipv4/ping_group_range", stdout=groups)
-    [finding] = [each for each in doctor(project, docker.cli).findings if each.check == "pings"]
-    assert detail in finding.detail
-    assert finding.outcome == ("warning" if "not among" in detail else "ok")
 
 
 def test_the_compose_file_lets_the_group_of_the_worker_send_pings() -> None:
