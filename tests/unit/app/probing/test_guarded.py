@@ -1,5 +1,6 @@
 """The guard in probes: no name, redirect or notation leads to a refused address."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -19,12 +20,24 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
     requested: list[str] = []
     left = list(answers)
 
-    async def addresses(_book: AddressBook, host: str, *_: Any) -> list[str]:
+    lookup = AddressBook.addresses
+
+    async def addresses(book: AddressBook, host: str, *more: Any) -> list[str]:
+        if _is_address(host):
+            return await lookup(book, host, *more)
         requested.append(host)
         return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(AddressBook, "addresses", addresses)
     return requested
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
