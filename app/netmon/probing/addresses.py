@@ -22,7 +22,7 @@ from netmon.probing.routes import has_ipv6
 from netmon.probing.system_names import SystemNames
 
 MAX_KEPT = 10_000
-"""Answers, and doubtful names, that are kept; the least recently used ones are dropped."""
+"""Answers that are kept; the least recently used ones are dropped."""
 MAX_TTL = 300
 """Seconds for which addresses are kept at most."""
 MAX_NEGATIVE_TTL = 60
@@ -51,7 +51,6 @@ class AddressBook:
         self._system = system
         self._servers = system.servers()
         self._kept: OrderedDict[_Key, tuple[float, Answer]] = OrderedDict()
-        self._doubtful: OrderedDict[str, None] = OrderedDict()
         self._lookups: dict[_Key, _Lookup] = {}
 
     async def addresses(self, host: str, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[str]:
@@ -143,16 +142,7 @@ class AddressBook:
                 lookup.task.cancel()
 
     async def _ask(self, key: _Key) -> Answer:
-        name, record = key
-        try:
-            answer = await name_client.ask(self._servers, name, record, doubtful=name in self._doubtful)
-        except (asyncio.CancelledError, dns.exception.Timeout):
-            self._doubtful[name] = None
-            self._doubtful.move_to_end(name)
-            if len(self._doubtful) > MAX_KEPT:
-                self._doubtful.popitem(last=False)
-            raise
-        self._doubtful.pop(name, None)
+        answer = await name_client.ask(self._servers, *key)
         self._keep(key, answer)
         return answer
 

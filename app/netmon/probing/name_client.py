@@ -32,9 +32,7 @@ class Answer(NamedTuple):
     """Seconds for which this is valid: the shortest of the chain; without records, the minimum of the zone."""
 
 
-async def ask(
-    servers: Sequence[NameServer], name: str, record: dns.rdatatype.RdataType, *, doubtful: bool = False
-) -> Answer:
+async def ask(servers: Sequence[NameServer], name: str, record: dns.rdatatype.RdataType) -> Answer:
     """The answer of the first name server that gives a valid one. `name` is complete: no search domain is applied.
 
     Raises:
@@ -45,7 +43,7 @@ async def ask(
     query = dns.message.make_query(dns.name.from_text(name), record)
     try:
         response = await staggered.first(
-            [partial(server.ask, query, doubtful=doubtful) for server in servers], NEXT_SERVER_SECONDS, _EXPECTED
+            [partial(server.ask, query) for server in servers], NEXT_SERVER_SECONDS, _EXPECTED
         )
     except staggered.AllFailedError as error:
         if any(isinstance(failure, dns.exception.Timeout) for failure in error.failures):

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+from collections import OrderedDict
 
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 
 from netmon.specs import DNS_PORT
@@ -13,9 +15,14 @@ from netmon.specs import DNS_PORT
 MAX_QUESTIONS = 192
 """Questions in flight to one name server; more wait. The resolver of the engine takes about a thousand."""
 MAX_DOUBTFUL = 64
-"""Questions in flight about names that were not answered the last time: they do not delay the others."""
+"""Questions in flight about names that were not answered at once the last time: they do not delay the others."""
+MAX_SILENT = 10_000
+"""Names that are remembered for that; the oldest ones are forgotten."""
 RETRANSMISSIONS_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """How long an answer is awaited before the question is sent again; the sum is the limit of a question."""
+
+MAX_PACKET = 4096
+"""Bytes over UDP; longer answers are truncated at 512 bytes, because the question allows no more."""
 
 _ANSWERS = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
 _ID = slice(0, 2)
@@ -41,19 +48,20 @@ class NameServer:
         self._endpoint = endpoint[4]
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
         self._doubtful = asyncio.Semaphore(MAX_DOUBTFUL)
+        self._silent: OrderedDict[dns.name.Name, None] = OrderedDict()
 
-    async def ask(self, query: dns.message.Message, *, doubtful: bool = False) -> dns.message.Message:
+    async def ask(self, query: dns.message.Message) -> dns.message.Message:
         """The answer, which may be that the name does not exist.
-
-        `doubtful` names have their own limit of questions in flight.
 
         Raises:
             OSError: the name server cannot be reached.
             NameServerError: it reports a failure, or its answer is not valid.
             dns.exception.Timeout: it does not answer.
         """
-        async with self._doubtful if doubtful else self._questions:
+        name = query.question[0].name
+        async with self._doubtful if name in self._silent else self._questions:
             response = await self._over_udp(query)
+            self._silent.pop(name, None)
             if response is None:
                 response = await self._over_tcp(query)
         if response.rcode() not in _ANSWERS:
@@ -71,8 +79,14 @@ class NameServer:
                     async with asyncio.timeout(seconds):
                         return await _received(udp, query)
                 except TimeoutError:
-                    continue
+                    self._note_silence(query.question[0].name)
         raise dns.exception.Timeout
+
+    def _note_silence(self, name: dns.name.Name) -> None:
+        self._silent[name] = None
+        self._silent.move_to_end(name)
+        if len(self._silent) > MAX_SILENT:
+            self._silent.popitem(last=False)
 
     async def _over_tcp(self, query: dns.message.Message) -> dns.message.Message:
         wire = query.to_wire()
@@ -95,7 +109,7 @@ async def _received(udp: socket.socket, query: dns.message.Message) -> dns.messa
     """The first answer to this question; other packets are ignored."""
     question_id = query.id.to_bytes(2, "big")
     while True:
-        data = await asyncio.get_running_loop().sock_recv(udp, 65535)
+        data = await asyncio.get_running_loop().sock_recv(udp, MAX_PACKET)
         if data[_ID] != question_id or len(data) < 3:
             continue
         if data[2] & _TRUNCATED:

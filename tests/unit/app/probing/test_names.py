@@ -421,6 +421,7 @@ async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.
     """However many names are dead: those that were not answered have a limit of their own."""
     monkeypatch.setattr(name_server, "MAX_QUESTIONS", 4)
     monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
+    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.02, 5))
     zone = Zone().add("healthy.example.", "192.0.2.1")
     zone.silent |= {f"dead{number}.example." for number in range(8)}
     async with book(zone) as names:
@@ -437,7 +438,19 @@ async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.
         await dead
         zone.add("dead0.example.", "192.0.2.2").silent.clear()
         assert await names.addresses("dead0.example") == ["192.0.2.2"]
-        assert "dead0.example" not in names._doubtful
+        [server] = names._servers
+        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(1, 8)]
+
+
+async def test_the_dead_names_that_are_remembered_are_limited(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_server, "MAX_SILENT", 3)
+    zone = Zone()
+    zone.silent |= {f"dead{number}.example." for number in range(5)}
+    async with book(zone) as names:
+        for name in sorted(zone.silent):
+            assert await error(names.addresses(name, socket.AF_INET)) == socket.EAI_AGAIN
+        [server] = names._servers
+        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(2, 5)]
 
 
 async def test_only_permitted_addresses_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
