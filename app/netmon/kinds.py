@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netmon.probing.attempt import Attempt
     from netmon.probing.resolver import Resolver
     from netmon.probing.secrets import SecretFolder
+    from netmon.probing.system_names import SystemNames
 
 S = TypeVar("S", bound=BaseSpec)
 
@@ -38,6 +39,7 @@ class ProbeTools:
     """What the probers of all kinds share."""
 
     guard: Guard
+    names: SystemNames
     resolver: Resolver
     secrets: SecretFolder
     version: str
@@ -80,8 +82,8 @@ def _tcp(tools: ProbeTools) -> ProbeFunction[TcpSpec]:
 def _dns(tools: ProbeTools) -> ProbeFunction[DnsSpec]:
     from netmon.probing.dns import DnsProber
 
-    prober = DnsProber(tools.guard)
-    return lambda spec, attempt: prober.probe(spec, attempt.timeout_seconds)
+    prober = DnsProber(tools.guard, tools.names)
+    return lambda spec, _attempt: prober.probe(spec)
 
 
 def _ping(tools: ProbeTools) -> ProbeFunction[PingSpec]:

@@ -2,12 +2,14 @@
 
 import re
 from abc import abstractmethod
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from netmon import zone
+from netmon.hostnames import to_ascii
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
 
 MASK = "•••"
@@ -20,7 +22,9 @@ _UNSUITABLE_HEADERS = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_RESOLVER = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:]+)|(?P<bare>.+?))(?(bare)|(?::(?P<port>[0-9]{1,5}))?)")
+
+DNS_PORT = 53
 
 
 def normal_host(text: str) -> str:
@@ -33,17 +37,11 @@ def normal_host(text: str) -> str:
     try:
         return str(ip_address(name))
     except ValueError:
-        return _name(name)
-
-
-def _name(text: str) -> str:
+        name = to_ascii(name)
     try:
-        name = text.strip().rstrip(".").lower().encode("ascii" if text.isascii() else "idna").decode()
-    except UnicodeError:
-        raise ValueError("not a valid host name") from None
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError("not a valid host name")
-    return name
+        return str(ip_address(name))  # of digits that are not ASCII
+    except ValueError:
+        return name
 
 
 def _split_port(text: str) -> tuple[str, int | None]:
@@ -83,8 +81,40 @@ def _valid_reference(value: str) -> str:
     return value
 
 
+class Endpoint(NamedTuple):
+    """A host (name or IP address), and the port on it if the protocol has ports."""
+
+    host: str
+    port: int | None
+
+
+def _is_default(default: object) -> Callable[[object], bool]:
+    """Leaves a setting with its default out of stored specs, so that the former release can read them."""
+    return lambda value: value == default
+
+
+def _resolver(text: str | None) -> str | None:
+    """The canonical form: without the port if it is that of DNS."""
+    if text is None:
+        return None
+    address, port = _resolver_endpoint(text)
+    return address if port == DNS_PORT else f"{_bracketed(address)}:{port}"
+
+
+def _resolver_endpoint(text: str) -> Endpoint:
+    found = _RESOLVER.fullmatch(text.strip())
+    try:
+        address = str(ip_address(found["v6"] or found["v4"] or found["bare"])) if found else ""
+    except ValueError:
+        address = ""
+    port = int(found["port"] or DNS_PORT) if found else 0
+    if not address or "%" in address or not 1 <= port <= 65535:
+        raise ValueError("not an IP address with an optional port, such as 192.0.2.53 or [2001:db8::53]:5353")
+    return Endpoint(address, port)
+
+
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
-Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(_name)]
+Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(to_ascii)]
 HeaderValue = Annotated[
     str,
     StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$"),
@@ -93,13 +123,6 @@ HeaderValue = Annotated[
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
 """Text that PostgreSQL can store: without null characters."""
 StatusCode = Annotated[int, Field(ge=100, le=599)]
-
-
-class Endpoint(NamedTuple):
-    """A host (name or IP address), and the port on it if the protocol has ports."""
-
-    host: str
-    port: int | None
 
 
 class BaseSpec(BaseModel):
@@ -246,29 +269,43 @@ class TcpSpec(BaseSpec):
 
 
 class DnsSpec(BaseSpec):
-    """A query to the resolver of the platform's host."""
+    """A query to the name servers of the platform's host, or to one of choice."""
 
     kind: Literal["dns"] = "dns"
     name: Name
     record: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"] = "A"
     expected: list[Text] = Field(default_factory=list, max_length=32)
     """Values that must be among the answers, in the syntax of zone files; empty: any answer."""
+    match: Annotated[Literal["contains", "equals"], Field(exclude_if=_is_default("contains"))] = "contains"
+    """Whether the answers contain the expected values, or are these and no others."""
+    resolver: Annotated[
+        str | None,
+        Field(max_length=60, examples=["192.0.2.53", "[2001:db8::53]:5353"], exclude_if=_is_default(None)),
+        AfterValidator(_resolver),
+    ] = None
+    """The name server that is asked, an IP address with an optional port; null: those of the platform's host."""
 
     @model_validator(mode="after")
     def _valid_values(self) -> Self:
         for value in self.expected:
             zone.parse(self.record, value)
+        if self.match == "equals" and not self.expected:
+            raise ValueError("match: equals needs expected answers")
         return self
 
     @property
     def address(self) -> str:
         """The query as a URL (RFC 4501)."""
-        return f"dns:{self.name}?type={self.record}"
+        if self.endpoint is None:
+            return f"dns:{self.name}?type={self.record}"
+        address, port = self.endpoint
+        server = _bracketed(address) + (f":{port}" if port != DNS_PORT else "")
+        return f"dns://{server}/{self.name}?type={self.record}"
 
     @property
-    def endpoint(self) -> None:
-        """None: only the resolver is contacted. The prober checks the addresses in the answer."""
-        return None
+    def endpoint(self) -> Endpoint | None:
+        """The name server of the spec. The prober checks the addresses in the answer."""
+        return _resolver_endpoint(self.resolver) if self.resolver else None
 
 
 class PingSpec(BaseSpec):

@@ -132,6 +132,36 @@ def test_a_target_from_creation_to_deletion(api: Api, stack: Stack) -> None:
     assert body["id"] not in api.request("GET", "/targets", 200).text
 
 
+@pytest.mark.parametrize(
+    ("spec", "error"),
+    [
+        ({"kind": "ping", "host": "db"}, None),
+        ({"kind": "tcp", "host": "db", "port": 5432}, None),
+        ({"kind": "tcp", "host": "db.", "port": 5432}, None),
+        ({"kind": "dns", "name": "db", "resolver": "127.0.0.11"}, None),
+        ({"kind": "dns", "name": "db", "resolver": "127.0.0.11:1"}, "dns"),
+        ({"kind": "tcp", "host": "no-such-service", "port": 80}, "dns"),
+        ({"kind": "ping", "host": "no-such-service"}, "dns"),
+        ({"kind": "ping", "host": "2001:db8::1"}, "no_ipv6"),
+    ],
+)
+def test_names_and_pings_in_the_container(api: Api, spec: dict[str, Any], error: str | None) -> None:
+    """The resolver of the engine knows the services, and the group of the worker may send pings."""
+    path = api.add(spec=spec, failures=1, window=1)
+    try:
+        body = api.until_state(path, "down" if error else "up")
+        assert body["latest"]["error"] == error
+    finally:
+        api.request("DELETE", path, 204)
+
+
+@pytest.mark.parametrize("service", ["app", "worker"])
+def test_names_are_complete_in_the_containers(stack: Stack, service: str) -> None:
+    lines = stack.exec(service, "cat", "/etc/resolv.conf").splitlines()
+    assert not [line for line in lines if line.startswith(("search", "domain")) and line.split()[1:] != ["."]]
+    assert "options ndots:0" in lines
+
+
 def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api: Api) -> None:
     mark = uuid4().hex
     named = [f"{mark} {name}" for name in ("b", "ä", "A", "c", "B", "% _ \\", "\u200b")]

@@ -13,33 +13,41 @@ from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
 from netmon.probing.attempt import Attempt
-from netmon.probing.errors import FAILURES, OUTCOMES, REFUSED, SECRET, explain
+from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain
 from netmon.probing.resolver import Resolver
 from netmon.probing.secrets import SecretFolder
+from netmon.probing.system_names import SystemNames
 from netmon.settings import TARGET_SECRETS_FOLDER
 from netmon.specs import Kind
 
 __all__ = ["OUTCOMES", "Prober"]
 
 RETRY_DELAY_SECONDS = 0.5
-_FINAL = frozenset({None, REFUSED, SECRET})
+_FINAL = frozenset({None, REFUSED, SECRET, NO_IPV6, NO_PING})
 """Ends of an attempt that a retry would not change: success, and what depends on this platform alone."""
 
 
 class Prober:
     """Probes targets of every registered kind (`netmon.kinds`); use it as an asynchronous context manager."""
 
-    def __init__(self, guard: Guard, version: str, secrets: Path = TARGET_SECRETS_FOLDER) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        version: str,
+        secrets: Path = TARGET_SECRETS_FOLDER,
+        names: SystemNames | None = None,
+    ) -> None:
         self._guard = guard
+        self._names = names or SystemNames()
         self._secrets = SecretFolder(secrets)
         self._version = version
         self._exit_stack = AsyncExitStack()
         self._probe_functions: Mapping[Kind, ProbeFunction[Any]] = {}
 
     async def __aenter__(self) -> Self:
-        resolver = Resolver(self._guard)
+        resolver = Resolver(self._guard, self._names)
         self._exit_stack.push_async_callback(resolver.close)
-        tools = ProbeTools(self._guard, resolver, self._secrets, self._version, self._exit_stack)
+        tools = ProbeTools(self._guard, self._names, resolver, self._secrets, self._version, self._exit_stack)
         self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
         return self
 

@@ -15,6 +15,10 @@ from netmon.probing import transfer_errors
 from netmon.probing.transfers import TransferError
 
 REFUSED = "refused_address"
+NO_IPV6 = "no_ipv6"
+NO_PING = "ping_not_permitted"
+LOOKUP = "during the lookup of a name"
+"""The note of a cancellation that ended a lookup."""
 SECRET = "secret"  # noqa: S105 - a code
 MAX_DETAIL = 300
 
@@ -39,6 +43,14 @@ _LOOKUP: Mapping[int, str] = {
 }
 
 
+class NoIpv6Error(Exception):
+    """The target has IPv6 addresses only, to which this host has no route; the message is the sentence."""
+
+
+class PingNotPermittedError(Exception):
+    """The kernel does not permit this process to send pings; the message is the sentence."""
+
+
 class _Failure(NamedTuple):
     kind: type[Exception]
     code: str
@@ -46,7 +58,9 @@ class _Failure(NamedTuple):
     """From the exception and the timeout of the attempt in seconds."""
 
 
-def _timeout(_failure: Exception, seconds: float) -> str:
+def _timeout(failure: Exception, seconds: float) -> str:
+    if LOOKUP in getattr(failure.__cause__, "__notes__", ()):
+        return f"the name server did not answer within {seconds:g} s"
     return f"no complete response within {seconds:g} s"
 
 
@@ -76,6 +90,8 @@ def _fixed(sentence: str) -> Callable[[Exception, float], str]:
 # In this order: the first class that matches decides.
 _FAILURES = (
     _Failure(RefusedAddressError, REFUSED, _own),
+    _Failure(NoIpv6Error, NO_IPV6, _own),
+    _Failure(PingNotPermittedError, NO_PING, _own),
     _Failure(TimeoutError, "timeout", _timeout),
     _Failure(dns.resolver.NXDOMAIN, "no_answer", _fixed("the name does not exist")),
     _Failure(dns.resolver.NoAnswer, "no_answer", _fixed("the name has no record of this type")),

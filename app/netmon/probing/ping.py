@@ -4,8 +4,9 @@ import asyncio
 import os
 import socket
 import struct
-from contextlib import suppress
 
+from netmon.probing.errors import PingNotPermittedError
+from netmon.probing.happy_eyeballs import reach
 from netmon.probing.resolver import Resolver
 from netmon.specs import PingSpec
 
@@ -16,18 +17,12 @@ _TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
 async def probe(spec: PingSpec, resolver: Resolver) -> None:
-    """Send a request to the first reachable address and wait for its reply, without a timeout of its own.
+    """Send a request to the addresses one after another until one replies, without a timeout of its own.
 
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    *others, last = await resolver.addresses(spec.host)
-    for address in others:
-        # IPv6 addresses are often unreachable.
-        with suppress(OSError):
-            await _echo(address)
-            return
-    await _echo(last)
+    await reach(await resolver.addresses(spec.host), _echo)
 
 
 async def _echo(address: str) -> None:
@@ -49,7 +44,9 @@ def _connected(address: str) -> socket.socket:
     try:
         icmp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
     except PermissionError:
-        raise OSError("not permitted to send ICMP: the process group is not in net.ipv4.ping_group_range") from None
+        raise PingNotPermittedError(
+            f"the worker is not permitted to send pings: its group {os.getgid()} is not in net.ipv4.ping_group_range"
+        ) from None
     try:
         icmp.connect((address, 0))
     except OSError:

@@ -1,14 +1,12 @@
 """A TCP connection that is opened and closed."""
 
+import asyncio
 import socket
+from functools import partial
 
-import aiohappyeyeballs
-
+from netmon.probing.happy_eyeballs import reach
 from netmon.probing.resolver import Resolver
 from netmon.specs import TcpSpec
-
-HAPPY_EYEBALLS_DELAY_SECONDS = 0.25
-"""The delay before a connection to the next address is attempted in parallel (RFC 8305)."""
 
 
 async def probe(spec: TcpSpec, resolver: Resolver) -> None:
@@ -17,15 +15,10 @@ async def probe(spec: TcpSpec, resolver: Resolver) -> None:
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    infos = [
-        (
-            socket.AF_INET6 if ":" in address else socket.AF_INET,
-            socket.SOCK_STREAM,
-            socket.IPPROTO_TCP,
-            "",
-            (address, spec.port),
-        )
-        for address in await resolver.addresses(spec.host, spec.port)
-    ]
-    connection = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS)
-    connection.close()
+    await reach(await resolver.addresses(spec.host, spec.port), partial(_connect, port=spec.port))
+
+
+async def _connect(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))

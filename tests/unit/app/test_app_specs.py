@@ -26,6 +26,12 @@ HOSTS = NAMES | ADDRESSES.map(str)
 TOKENS = st.text(LETTERS + DIGITS + "-", min_size=1, max_size=20).map("X-{}".format)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=50)
 
+
+def with_port(address: IPv4Address | IPv6Address, port: int) -> str:
+    """A name server with a port."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
 http = st.fixed_dictionaries(
     {
         "kind": st.just("http"),
@@ -45,7 +51,9 @@ dns = st.fixed_dictionaries(
         "kind": st.just("dns"),
         "name": NAMES,
         "record": st.just("A"),
-        "expected": st.lists(st.ip_addresses(v=4).map(str), max_size=3),
+        "expected": st.lists(st.ip_addresses(v=4).map(str), min_size=1, max_size=3),
+        "match": st.sampled_from(["contains", "equals"]),
+        "resolver": st.none() | ADDRESSES.map(str) | st.builds(with_port, ADDRESSES, st.integers(1, 65535)),
     }
 )
 
@@ -144,6 +152,23 @@ def test_the_values_of_headers_are_masked(headers: dict[str, str]) -> None:
         {"kind": "dns", "name": "a", "record": "MX", "expected": ["99999999999999999999 mail."]},
         {"kind": "dns", "name": "a", "record": "TXT", "expected": ['"never closed']},
         {"kind": "dns", "name": "a", "more": 1},
+        {"kind": "dns", "name": "a", "match": "equals"},
+        {"kind": "dns", "name": "a", "match": "exactly"},
+        *(
+            {"kind": "dns", "name": "a", "resolver": resolver}
+            for resolver in (
+                "",
+                "dns.example",
+                "192.0.2.1:",
+                "192.0.2.1:0",
+                "192.0.2.1:65536",
+                "192.0.2.1:5:5",
+                "[192.0.2.1",
+                "[2001:db8::1]5",
+                "fe80::1%eth0",
+                "\u0661.1.1.1",
+            )
+        ),
         {"kind": "other"},
     ],
 )
@@ -170,3 +195,17 @@ def test_the_addresses_of_specs_are_urls() -> None:
 def test_public_address_has_no_values_of_a_query(url: str, address: str) -> None:
     assert HttpSpec(url=url).public_address == address
     assert TcpSpec(host="a", port=1).public_address == "tcp://a:1"
+
+
+@PROPERTY
+@given(ADDRESSES, st.integers(1, 65535))
+def test_a_resolver_is_an_endpoint_and_has_one_canonical_form(address: IPv4Address | IPv6Address, port: int) -> None:
+    spec = DnsSpec(name="a.example", resolver=f" {with_port(address, port)} ")
+    assert spec.endpoint == (str(address), port)
+    assert spec.resolver == (str(address) if port == 53 else with_port(address, port))
+    assert DnsSpec(name="a.example", resolver=spec.resolver) == spec
+    assert spec.address.startswith("dns://")
+
+
+def test_the_former_release_can_read_a_dns_spec_that_uses_nothing_new() -> None:
+    assert DnsSpec(name="a.example").model_dump() == {"kind": "dns", "name": "a.example", "record": "A", "expected": []}

@@ -2,12 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import dns.asyncresolver
 import dns.message
+
+from netmon.probing.system_names import SystemNames
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -74,11 +77,15 @@ def redirects(location: str, status: int = 302) -> Handler:
     return answers(head.encode())
 
 
+Reply = Callable[[dns.message.Message], bytes | None]
+"""Answers a query; None means no answer."""
+
+
 @asynccontextmanager
 async def name_server(
-    reply: Callable[[dns.message.Message], bytes | None],
-) -> AsyncIterator[dns.asyncresolver.Resolver]:
-    """A resolver whose server replies with `reply(query)`; None means no reply."""
+    reply: Reply, tcp_reply: Reply | None = None, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """A name server that replies with `reply(query)`, over TCP with `tcp_reply(query)`; yields its port."""
 
     class Protocol(asyncio.DatagramProtocol):
         def connection_made(self, transport: Any) -> None:
@@ -89,11 +96,32 @@ async def name_server(
             if answer is not None:
                 self.transport.sendto(answer, addr)
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, ("127.0.0.1", 0))
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = ["127.0.0.1"]
-    resolver.port = transport.get_extra_info("sockname")[1]
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+            answer = tcp_reply(dns.message.from_wire(data)) if tcp_reply else None
+            if answer is not None:
+                writer.write(len(answer).to_bytes(2, "big") + answer)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, (host, port))
+    port = transport.get_extra_info("sockname")[1]
+    listening = await asyncio.start_server(serve, host, port) if tcp_reply else None
     try:
-        yield resolver
+        yield port
     finally:
         transport.close()
+        if listening:
+            listening.close()
+
+
+@contextmanager
+def system_names(port: int, *servers: str, hosts: str = "") -> Iterator[SystemNames]:
+    """The names of a host with these name servers, by default the loopback address, and this table."""
+    with TemporaryDirectory() as folder:
+        resolv_conf, table = Path(folder, "resolv.conf"), Path(folder, "hosts")
+        resolv_conf.write_text("".join(f"nameserver {each}\n" for each in servers or ["127.0.0.1"]))
+        table.write_text(hosts)
+        yield SystemNames(resolv_conf, table, port)

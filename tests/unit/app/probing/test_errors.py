@@ -17,7 +17,7 @@ import pytest
 
 from netmon.guard import RefusedAddressError
 from netmon.probing import errors
-from netmon.probing.errors import FAILURES, OUTCOMES, ProbeError, explain
+from netmon.probing.errors import FAILURES, OUTCOMES, NoIpv6Error, PingNotPermittedError, ProbeError, explain
 from netmon.probing.transfers import TransferError
 
 
@@ -33,6 +33,8 @@ def dns_error(kind: Callable[..., Exception], **arguments: Any) -> Exception:
 
 SENTENCES: tuple[tuple[Exception, str, str], ...] = (
     (RefusedAddressError("shop has a private address"), "refused_address", "shop has a private address"),
+    (NoIpv6Error("shop has IPv6 addresses only"), "no_ipv6", "shop has IPv6 addresses only"),
+    (PingNotPermittedError("not permitted to ping"), "ping_not_permitted", "not permitted to ping"),
     (TimeoutError(), "timeout", "no complete response within 2.5 s"),
     (dns_error(dns.resolver.NXDOMAIN), "no_answer", "the name does not exist"),
     (dns_error(dns.resolver.NoAnswer, response=Mock()), "no_answer", "the name has no record of this type"),
@@ -42,7 +44,7 @@ SENTENCES: tuple[tuple[Exception, str, str], ...] = (
     (socket.gaierror(socket.EAI_AGAIN, "x"), "dns", "the name server does not answer"),
     (os_error(errno.ENETUNREACH), "connect", "the network is unreachable"),
     (os_error(errno.ENOBUFS), "connect", "no buffer space available"),
-    (OSError("not permitted to send ICMP"), "connect", "not permitted to send ICMP"),
+    (OSError("a reason"), "connect", "a reason"),
     (OSError(), "connect", "the connection failed"),
     (
         OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 113] Connect call failed"),

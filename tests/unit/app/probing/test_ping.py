@@ -1,14 +1,18 @@
 """Pings of this host, and of a socket pair."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from netmon.models import Plan
 from netmon.probing import ping
-from tests.unit.app.probing.probes import carry_out
+from netmon.probing.errors import PingNotPermittedError
+from netmon.specs import PingSpec
+from tests.unit.app.probing.probes import ENDED, carry_out
 
 pytestmark = pytest.mark.anyio
 
@@ -58,5 +62,66 @@ def test_a_missing_permission_for_icmp_is_explained(monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", forbidden)
-        with pytest.raises(OSError, match="ping_group_range"):
+        with pytest.raises(PingNotPermittedError, match="ping_group_range"):
             ping._connected("127.0.0.1")
+
+
+class Addresses:
+    """A resolver that finds these addresses."""
+
+    def __init__(self, *found: str) -> None:
+        self.found = found
+
+    async def addresses(self, _host: str) -> list[str]:
+        return list(self.found)
+
+
+@pytest.fixture
+def echoes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were pinged: 192.0.2.1 never replies, 192.0.2.2 is unreachable, others reply."""
+    pinged: list[str] = []
+
+    async def echo(address: str) -> None:
+        pinged.append(address)
+        if address == "192.0.2.1":
+            await asyncio.sleep(ENDED)
+        if address == "192.0.2.2":
+            raise OSError(errno.EHOSTUNREACH, "unreachable")
+
+    monkeypatch.setattr(ping, "_echo", echo)
+    return pinged
+
+
+@pytest.mark.parametrize("dead", [["192.0.2.1"], ["192.0.2.2"], ["192.0.2.1", "192.0.2.2"]])
+async def test_the_next_address_of_a_name_is_pinged_if_the_first_is_dead(echoes: list[str], dead: list[str]) -> None:
+    resolver: Any = Addresses(*dead, "192.0.2.3", "192.0.2.4")
+    async with asyncio.timeout(5):
+        await ping.probe(PingSpec(host="a.example"), resolver)
+    assert echoes == [*dead, "192.0.2.3"]
+
+
+async def test_the_first_address_that_replies_is_enough(echoes: list[str]) -> None:
+    resolver: Any = Addresses("192.0.2.3", "192.0.2.4")
+    await ping.probe(PingSpec(host="a.example"), resolver)
+    assert echoes == ["192.0.2.3"]
+
+
+async def test_the_failure_of_all_addresses_is_reported(echoes: list[str]) -> None:
+    resolver: Any = Addresses("192.0.2.2", "192.0.2.2")
+    with pytest.raises(OSError, match="unreachable"):
+        await ping.probe(PingSpec(host="a.example"), resolver)
+
+
+async def test_a_missing_permission_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket
+
+    def forbidden(family: int = -1, kind: int = -1, protocol: int = -1, fileno: int | None = None) -> socket.socket:
+        if protocol in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6):
+            raise PermissionError
+        return connect(family, kind, protocol, fileno)
+
+    monkeypatch.setattr(socket, "socket", forbidden)
+    plan = Plan.model_validate({"spec": {"kind": "ping", "host": "127.0.0.1"}, "retries": 2})
+    outcome = await carry_out(plan)
+    assert (outcome.error, outcome.attempts) == ("ping_not_permitted", 1)
+    assert "net.ipv4.ping_group_range" in (outcome.detail or "")

@@ -131,8 +131,8 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
         record = str(dns.get("query-type"))
         if record not in imported.RECORDS:
             raise NotCarriedOverError(f"records of the type {record} are not supported")
-        result.lose(name, f"name server {url}", "the resolver of this host is queried")
-        return {"kind": "dns", "name": str(dns.get("query-name", "")).rstrip("."), "record": record}
+        asked = {"kind": "dns", "name": str(dns.get("query-name", "")).rstrip("."), "record": record}
+        return asked | imported.resolver(result, name, url)
     scheme, _, rest = url.partition("://")
     match scheme:
         case "http" | "https":

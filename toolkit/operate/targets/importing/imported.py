@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +13,7 @@ from toolkit.operate.targets.targetfile import CREDENTIAL, SECRET
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
 RECORDS = frozenset({"A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"})
+DNS_PORT = 53
 MAX_STATUSES = 32
 MAX_NAME, MAX_TAG, MAX_SECRET_NAME = 100, 50, 100
 SLOW_NOTE = "a slower response makes the target degraded, not down"
@@ -95,6 +97,24 @@ class Imported:
             else:
                 found[name] = text
         return found
+
+
+def resolver(result: Imported, name: str, server: str, port: int = DNS_PORT) -> Spec:
+    """The setting `resolver` of a target of kind dns: an address, with its port unless that is of DNS; else a loss."""
+    if not server:
+        return {}
+    found = re.fullmatch(
+        r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|(?P<bare>\S+)", server
+    )
+    try:
+        address = ip_address((found["bracketed"] or found["v4"] or found["bare"]) if found else "")
+    except ValueError:
+        result.lose(name, f"name server {server}", "a name server is one IP address; those of this host are asked")
+        return {}
+    number = int(found["port"] or port) if found else port
+    if number == DNS_PORT:
+        return {"resolver": str(address)}
+    return {"resolver": f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"}
 
 
 def http_spec(imported: Imported, target: str, url: str, method: str, headers: Mapping[str, Any]) -> Spec:

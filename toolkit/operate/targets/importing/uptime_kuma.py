@@ -136,9 +136,9 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
             record = str(monitor.get("dns_resolve_type") or "A")
             if record not in imported.RECORDS:
                 raise NotCarriedOverError(f"records of the type {record} are not supported")
-            if server := monitor.get("dns_resolve_server"):
-                result.lose(name, f"name server {server}", "the resolver of this host is queried")
-            return {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
+            spec = {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
+            server = str(monitor.get("dns_resolve_server") or "")
+            return spec | imported.resolver(result, name, server, int(monitor.get("port") or imported.DNS_PORT))
         case other:
             raise NotCarriedOverError(f"monitors of the type {other} are not supported")
 

@@ -12,7 +12,7 @@ import pytest
 from netmon.models import TargetSettings
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import export, targetfile
-from toolkit.operate.targets.importing import gatus, run, uptime_kuma
+from toolkit.operate.targets.importing import gatus, imported, run, uptime_kuma
 from toolkit.operate.targets.importing.imported import Imported
 
 GATUS = """\
@@ -90,7 +90,8 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
         "name": "router", "spec": {"kind": "ping", "host": "192.0.2.1"}, "interval_seconds": 5
     }  # fmt: skip
     assert targets["dns"]["spec"] == {
-        "kind": "dns", "name": "example.org", "record": "A", "expected": ["93.184.216.34"]
+        "kind": "dns", "name": "example.org", "record": "A", "expected": ["93.184.216.34"],
+        "resolver": "8.8.8.8",
     }  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     ]  # fmt: skip
     assert losses(found, "page") == ["query of the URL", "len([BODY].items) > 0", "[BODY] == pat(a?b)"]
     assert losses(found, "router") == ["interval of 1 s"]
-    assert losses(found, "dns") == ["name server 8.8.8.8"]
+    assert losses(found, "dns") == []
     assert losses(found, "core services/front (2)") == ["name 'core services/front'", "client.insecure", "ui"]
     skipped = {each.target: each.why for each in found.losses if each.what == "the endpoint"}
     assert skipped == {
@@ -114,6 +115,26 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     }
     assert [each.name for each in found.secrets] == ["core-services-front-authorization", "page-authorization"]
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
+
+
+@pytest.mark.parametrize(
+    ("server", "port", "resolver"),
+    [
+        ("192.0.2.1", 53, "192.0.2.1"),
+        ("192.0.2.1", 5353, "192.0.2.1:5353"),
+        ("192.0.2.1:54", 53, "192.0.2.1:54"),
+        ("2001:db8::1", 53, "2001:db8::1"),
+        ("2001:db8::1", 5353, "[2001:db8::1]:5353"),
+        ("[2001:db8::1]:54", 53, "[2001:db8::1]:54"),
+        ("dns.example", 53, None),
+        ("192.0.2.1,192.0.2.2", 53, None),
+        ("tls://192.0.2.1", 53, None),
+    ],
+)
+def test_name_servers_with_one_address_are_carried_over(server: str, port: int, resolver: str | None) -> None:
+    found = Imported()
+    assert imported.resolver(found, "a", server, port).get("resolver") == resolver
+    assert [loss.what for loss in found.losses] == ([] if resolver else [f"name server {server}"])
 
 
 @pytest.mark.parametrize(
@@ -201,7 +222,7 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["Mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert "timeout_seconds" not in targets["Mail"]
     assert targets["Router"]["interval_seconds"] == 20
-    assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX"}
+    assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX", "resolver": "1.1.1.1"}
 
 
 def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Path) -> None:

@@ -1,0 +1,502 @@
+"""Lookups of names, at name servers on the loopback interface."""
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from types import SimpleNamespace
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netmon import guard
+from netmon.guard import Guard
+from netmon.models import Plan
+from netmon.probing import Prober, addresses, name_server, resolver, routes, system_names
+from netmon.probing.addresses import AddressBook
+from netmon.probing.errors import NoIpv6Error
+from netmon.probing.resolver import Resolver
+from tests.unit.app.probing import servers
+from tests.unit.app.probing.probes import ENDED, EVERYWHERE
+from tests.unit.app.probing.servers import Reply, answers, server
+from tests.unit.app.properties import PROPERTY
+
+pytestmark = pytest.mark.anyio
+
+SOA = "ns.example. host.example. 1 3600 600 86400 30"
+PUBLIC = "93.184.216.34"
+
+
+WORDS = st.sampled_from(
+    ["nameserver", "search", "#", "127.0.0.1", "::1", "fe80::1%eth9", "fe80::1%", "256.1.1.1", "a.Example.", "options"]
+)
+LINES = st.lists(WORDS | st.text(max_size=5), max_size=5).map(" ".join)
+
+
+class Zone:
+    """Replies from records, and remembers the questions.
+
+    Attributes:
+        silent: names whose questions are not answered.
+        failing: names whose questions are answered with SERVFAIL.
+    """
+
+    def __init__(self, ttl: int = 60) -> None:
+        self.ttl = ttl
+        self.records: dict[tuple[str, str], list[str]] = {}
+        self.aliases: dict[str, str] = {}
+        self.questions: list[tuple[str, str]] = []
+        self.silent: set[str] = set()
+        self.failing: set[str] = set()
+
+    def add(self, name: str, *values: str) -> "Zone":
+        for value in values:
+            self.records.setdefault((name, "AAAA" if ":" in value else "A"), []).append(value)
+        return self
+
+    def __call__(self, query: dns.message.Message) -> bytes | None:
+        message = self.message(query)
+        return None if message is None else message.to_wire()
+
+    def message(self, query: dns.message.Message) -> dns.message.Message | None:
+        name, kind = str(query.question[0].name), dns.rdatatype.to_text(query.question[0].rdtype)
+        self.questions.append((name, kind))
+        if name in self.silent:
+            return None
+        answer = dns.message.make_response(query)
+        if name in self.failing:
+            answer.set_rcode(dns.rcode.SERVFAIL)
+            return answer
+        for _ in range(5):
+            if name not in self.aliases:
+                break
+            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", "CNAME", self.aliases[name]))
+            name = self.aliases[name]
+        if values := self.records.get((name, kind)):
+            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", kind, *values))
+        else:
+            answer.authority.append(dns.rrset.from_text("example.", 3600, "IN", "SOA", SOA))
+            if name not in {known for known, _ in self.records}:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+        return answer
+
+
+@asynccontextmanager
+async def book(reply: Reply, tcp_reply: Reply | None = None, hosts: str = "") -> AsyncIterator[AddressBook]:
+    async with servers.name_server(reply, tcp_reply) as port:
+        with servers.system_names(port, hosts=hosts) as names:
+            yield AddressBook(names)
+
+
+async def error(lookup: Awaitable[list[str]]) -> int | None:
+    with pytest.raises(socket.gaierror) as raised:
+        await lookup
+    return raised.value.errno
+
+
+@pytest.fixture(autouse=True)
+def ipv6(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Sets whether this host has IPv6; at first it has."""
+
+    def choose(available: bool) -> None:
+        monkeypatch.setattr(addresses, "has_ipv6", lambda: available)
+        monkeypatch.setattr(resolver, "has_route", lambda address: available or ":" not in address)
+
+    choose(True)
+    return choose
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock by which answers are kept: `clock.now` in seconds."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions are repeated after 20 ms, and given up after 120 ms; the files are looked at each time."""
+    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.02, 0.1))
+    monkeypatch.setattr(system_names, "CHECK_SECONDS", 0)
+
+
+async def test_the_families_take_turns_and_ipv6_comes_first() -> None:
+    async with book(Zone().add("a.example.", "192.0.2.1", "192.0.2.2", "2001:db8::1")) as names:
+        first, *others = await names.addresses("A.example.")
+        assert (first, set(others)) == ("2001:db8::1", {"192.0.2.1", "192.0.2.2"})
+        assert await names.addresses("a.example", socket.AF_INET) == others
+        assert await names.addresses("a.example", socket.AF_INET6) == ["2001:db8::1"]
+
+
+async def test_a_host_without_ipv6_asks_for_it_only_if_there_is_no_other(ipv6: Callable[[bool], None]) -> None:
+    ipv6(False)
+    zone = Zone().add("a.example.", "192.0.2.1", "2001:db8::1").add("only6.example.", "2001:db8::1")
+    async with book(zone) as names:
+        assert await names.addresses("a.example") == ["192.0.2.1"]
+        assert zone.questions == [("a.example.", "A")]
+        assert await names.addresses("only6.example") == ["2001:db8::1"]
+
+
+async def test_names_with_ipv6_only_are_a_failure_of_their_own_without_it(ipv6: Callable[[bool], None]) -> None:
+    async with servers.name_server(Zone().add("only6.example.", "2001:db8::1")) as port:
+        with servers.system_names(port) as names:
+            assert await Resolver(EVERYWHERE, names).addresses("only6.example") == ["2001:db8::1"]
+            ipv6(False)
+            for host in ("only6.example", "2001:db8::1"):
+                with pytest.raises(NoIpv6Error):
+                    await Resolver(EVERYWHERE, names).addresses(host)
+                url = f"http://[{host}]/" if ":" in host else f"http://{host}/"
+                for spec in (
+                    {"kind": "tcp", "host": host, "port": 1},
+                    {"kind": "ping", "host": host},
+                    {"kind": "http", "url": url},
+                ):
+                    async with Prober(EVERYWHERE, "test", names=names) as prober:
+                        outcome = await prober.probe(Plan.model_validate({"spec": spec, "retries": 1}))
+                    assert (outcome.error, outcome.attempts) == ("no_ipv6", 1)
+
+
+async def test_a_name_server_that_ignores_questions_for_ipv6_costs_little() -> None:
+    zone = Zone().add("a.example.", "192.0.2.1")
+
+    def reply(query: dns.message.Message) -> bytes | None:
+        return zone(query) if query.question[0].rdtype == dns.rdatatype.A else None
+
+    async with book(reply) as names:
+        started = time.perf_counter()
+        assert await names.addresses("a.example") == ["192.0.2.1"]
+        assert time.perf_counter() - started < 0.4
+
+
+async def test_a_lost_packet_is_sent_again(quick: None) -> None:
+    zone, lost = Zone().add("a.example.", "192.0.2.1"), list[bytes]()
+
+    def reply(query: dns.message.Message) -> bytes | None:
+        answer = zone(query)
+        if answer and len(lost) < 2:
+            lost.append(answer)
+            return None
+        return answer
+
+    async with book(reply) as names:
+        assert await names.addresses("a.example") == ["192.0.2.1"]
+    assert len(lost) == 2
+
+
+@pytest.mark.parametrize("cut", [12, 40, 512])
+async def test_a_truncated_answer_is_asked_for_over_tcp(cut: int) -> None:
+    zone = Zone().add("a.example.", *(f"192.0.2.{number}" for number in range(100)))
+
+    def truncated(query: dns.message.Message) -> bytes:
+        answer = bytearray(zone(query) or b"")
+        answer[2] |= 2  # TC
+        return bytes(answer[:cut])
+
+    async with book(truncated, zone) as names:
+        assert len(await names.addresses("a.example", socket.AF_INET)) == 100
+
+
+@pytest.mark.parametrize("tcp", [None, lambda _: b"", lambda query: query.to_wire()[:5], lambda query: query.to_wire()])
+async def test_a_truncated_answer_without_a_valid_one_over_tcp_is_a_failure(tcp: Reply | None) -> None:
+    def truncated(query: dns.message.Message) -> bytes:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.TC
+        return answer.to_wire()
+
+    async with book(truncated, tcp) as names:
+        assert await error(names.addresses("a.example")) == socket.EAI_FAIL
+
+
+async def test_failures_have_their_own_numbers(quick: None) -> None:
+    zone = Zone().add("a.example.", "192.0.2.1")
+    zone.failing.add("failing.example.")
+    zone.silent.add("silent.example.")
+    zone.aliases |= {"loop1.example.": "loop2.example.", "loop2.example.": "loop1.example."}
+    zone.records["text.example.", "TXT"] = ["a"]
+    async with book(zone) as names:
+        assert await error(names.addresses("gone.example")) == socket.EAI_NONAME
+        assert await error(names.addresses("text.example")) == socket.EAI_NODATA
+        assert await error(names.addresses("a.example", socket.AF_INET6)) == socket.EAI_NODATA
+        assert await error(names.addresses("failing.example")) == socket.EAI_FAIL
+        assert await error(names.addresses("loop1.example")) in (socket.EAI_FAIL, socket.EAI_NODATA)
+        assert await error(names.addresses("silent.example")) == socket.EAI_AGAIN
+        for invalid in ("", ".", "a..b", "-a", "a b", "a" * 64, "a." * 130):
+            assert await error(names.addresses(invalid)) == socket.EAI_NONAME
+
+
+async def test_aliases_are_followed() -> None:
+    zone = Zone().add("c.example.", "192.0.2.1")
+    zone.aliases |= {"a.example.": "b.example.", "b.example.": "c.example."}
+    async with book(zone) as names:
+        assert await names.addresses("a.example") == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("first", ["silent", "failing", "absent"])
+async def test_the_next_name_server_is_asked_if_the_first_fails(first: str) -> None:
+    good, bad = Zone().add("a.example.", "192.0.2.1"), Zone()
+    if first == "silent":
+        bad.silent.add("a.example.")
+    else:
+        bad.failing.add("a.example.")
+    async with servers.name_server(good, host="127.0.0.2") as port:
+        with servers.system_names(port, "127.0.0.1", "127.0.0.2") as names:
+            started = time.perf_counter()
+            if first == "absent":
+                assert await AddressBook(names).addresses("a.example") == ["192.0.2.1"]
+            else:
+                async with servers.name_server(bad, port=port):
+                    assert await AddressBook(names).addresses("a.example") == ["192.0.2.1"]
+                    assert bad.questions
+            assert time.perf_counter() - started < 0.95
+
+
+@pytest.mark.parametrize(
+    ("ttl", "name", "address", "seconds"),
+    [
+        (60, "a.example", PUBLIC, 60),
+        (100_000, "a.example", PUBLIC, addresses.MAX_TTL),
+        (0, "a.example", PUBLIC, 0),
+        # The engine answers with 600 s for the services of the stack.
+        (600, "app", PUBLIC, 1),
+        (600, "app.network", "172.20.0.5", 1),
+        (600, "a.example", None, 30),  # the minimum of the zone
+    ],
+)
+async def test_answers_are_kept_for_their_ttl(
+    clock: SimpleNamespace, ttl: int, name: str, address: str | None, seconds: float
+) -> None:
+    zone = Zone(ttl).add(f"{name}.", *[address] if address else ())
+
+    async def lookup(names: AddressBook) -> int:
+        before = len(zone.questions)
+        if address:
+            assert await names.addresses(name, socket.AF_INET) == [address]
+        else:
+            assert await error(names.addresses(name, socket.AF_INET)) == socket.EAI_NONAME
+        return len(zone.questions) - before
+
+    async with book(zone) as names:
+        assert await lookup(names) == 1
+        clock.now += seconds - 0.5
+        assert await lookup(names) == (1 if seconds == 0 else 0)
+        clock.now += 0.5
+        assert await lookup(names) == 1
+
+
+async def test_failures_are_not_kept() -> None:
+    zone = Zone().add("a.example.", "192.0.2.1")
+    zone.failing.add("a.example.")
+    async with book(zone) as names:
+        assert await error(names.addresses("a.example")) == socket.EAI_FAIL
+        zone.failing.clear()
+        assert await names.addresses("a.example") == ["192.0.2.1"]
+
+
+async def test_the_answers_that_are_kept_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "MAX_KEPT", 2)
+    zone = Zone()
+    async with book(zone) as names:
+        for name in ("a.example", "b.example", "a.example", "c.example", "a.example", "b.example"):
+            await error(names.addresses(name, socket.AF_INET))
+    assert [name for name, _ in zone.questions] == ["a.example.", "b.example.", "c.example.", "b.example."]
+
+
+async def test_the_files_are_read_again_when_they_change(quick: None) -> None:
+    first, second = Zone().add("a.example.", PUBLIC), Zone().add("a.example.", "93.184.216.35")
+    async with servers.name_server(first) as port, servers.name_server(second, host="127.0.0.2", port=port):
+        with servers.system_names(
+            port, hosts="192.0.2.9 table.example Other # one\n::1 table.example\nbad x\n"
+        ) as names:
+            known = AddressBook(names)
+            assert await known.addresses("a.example", socket.AF_INET) == [PUBLIC]
+            assert await known.addresses("TABLE.example") == ["192.0.2.9", "::1"]
+            assert await known.addresses("other", socket.AF_INET) == ["192.0.2.9"]
+            assert await error(known.addresses("other", socket.AF_INET6)) == socket.EAI_NODATA
+            assert await error(known.addresses("one")) == socket.EAI_NONAME
+            names._servers._path.write_text("search example.org\nnameserver x\nnameserver 127.0.0.2\n")
+            names._table._path.write_text("192.0.2.10 table.example\n")
+            assert await known.addresses("a.example", socket.AF_INET) == ["93.184.216.35"]
+            assert await known.addresses("table.example") == ["192.0.2.10"]
+            names._table._path.unlink()
+            assert await error(known.addresses("table.example")) == socket.EAI_NONAME
+
+
+async def test_search_domains_are_never_applied(quick: None) -> None:
+    zone = Zone().add("gone.example.wild.example.", PUBLIC).add("db.wild.example.", PUBLIC)
+    async with servers.name_server(zone) as port:
+        with servers.system_names(port) as names:
+            names._servers._path.write_text("nameserver 127.0.0.1\nsearch wild.example\noptions ndots:5\n")
+            for name in ("gone.example", "db"):
+                assert await error(AddressBook(names).addresses(name)) == socket.EAI_NONAME
+    assert {name for name, _ in zone.questions} == {"gone.example.", "db."}
+
+
+async def test_the_same_question_is_asked_once_at_a_time() -> None:
+    zone = Zone(ttl=0).add("a.example.", "192.0.2.1")
+    async with book(zone) as names:
+        found = await asyncio.gather(*(names.addresses("a.example", socket.AF_INET) for _ in range(20)))
+    assert found == [["192.0.2.1"]] * 20
+    assert len(zone.questions) == 1
+
+
+async def test_one_that_gives_up_does_not_disturb_the_others() -> None:
+    zone = Zone().add("a.example.", "192.0.2.1")
+
+    def reply(query: dns.message.Message) -> bytes | None:
+        answer = zone(query)
+        return answer if len(zone.questions) > 1 else None  # the first packet is lost
+
+    async with book(reply) as names:
+        impatient = asyncio.ensure_future(names.addresses("a.example", socket.AF_INET))
+        patient = asyncio.ensure_future(names.addresses("a.example", socket.AF_INET))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+        assert await patient == ["192.0.2.1"]
+        assert not names._lookups
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("2001:db8::1", ["2001:db8::1"]),
+        ("127.1", ["127.0.0.1"]),
+        ("0x7f000001", ["127.0.0.1"]),
+        ("2130706433", ["127.0.0.1"]),
+        ("localhost", ["::1", "127.0.0.1"]),
+        ("LOCALHOST.", ["::1", "127.0.0.1"]),
+        ("a.localhost", ["::1", "127.0.0.1"]),
+    ],
+)
+async def test_no_name_server_is_asked_for_addresses_and_this_host(host: str, found: list[str]) -> None:
+    zone = Zone()
+    async with book(zone) as names:
+        assert await names.addresses(host) == found
+    assert not zone.questions
+
+
+async def test_a_hundred_dead_names_do_not_delay_a_healthy_one() -> None:
+    zone = Zone().add("healthy.example.", "127.0.0.1")
+    zone.silent |= {f"dead{number}.example." for number in range(100)}
+    async with server(answers()) as url, servers.name_server(zone) as name_port:
+        port = int(url.rstrip("/").rpartition(":")[2])
+        with servers.system_names(name_port) as names:
+            async with Prober(EVERYWHERE, "test", names=names) as prober, asyncio.timeout(ENDED):
+
+                async def connect(host: str) -> tuple[str, str | None]:
+                    spec = {"kind": "tcp", "host": host, "port": port}
+                    outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 1}))
+                    return outcome.error or outcome.status, outcome.detail
+
+                *dead, healthy = await asyncio.gather(
+                    *(connect(name.rstrip(".")) for name in sorted(zone.silent)), connect("healthy.example")
+                )
+    assert set(dead) == {("timeout", "the name server did not answer within 1 s")}
+    assert healthy == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"kind": "http", "url": "http://dead.example/"}, {"kind": "ping", "host": "dead.example"}]
+)
+async def test_a_timeout_of_the_lookup_is_explained(spec: dict[str, str]) -> None:
+    zone = Zone()
+    zone.silent.add("dead.example.")
+    async with servers.name_server(zone) as port:
+        with servers.system_names(port) as names:
+            async with Prober(EVERYWHERE, "test", names=names) as prober:
+                outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 0.2}))
+    assert (outcome.error, outcome.detail) == ("timeout", "the name server did not answer within 0.2 s")
+
+
+async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names are dead: those that were not answered have a limit of their own."""
+    monkeypatch.setattr(name_server, "MAX_QUESTIONS", 4)
+    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
+    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.02, 5))
+    zone = Zone().add("healthy.example.", "192.0.2.1")
+    zone.silent |= {f"dead{number}.example." for number in range(8)}
+    async with book(zone) as names:
+
+        async def give_up(name: str, seconds: float) -> None:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(names.addresses(name.rstrip("."), socket.AF_INET), seconds)
+
+        for _ in range(2):  # in two turns: at first nothing is known of them
+            await asyncio.gather(*(give_up(name, 0.1) for name in sorted(zone.silent)))
+        dead = asyncio.gather(*(give_up(name, 0.5) for name in sorted(zone.silent)))
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(names.addresses("healthy.example"), 0.3) == ["192.0.2.1"]
+        await dead
+        zone.add("dead0.example.", "192.0.2.2").silent.clear()
+        assert await names.addresses("dead0.example") == ["192.0.2.2"]
+        [server] = names._servers
+        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(1, 8)]
+
+
+async def test_the_dead_names_that_are_remembered_are_limited(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_server, "MAX_SILENT", 3)
+    zone = Zone()
+    zone.silent |= {f"dead{number}.example." for number in range(5)}
+    async with book(zone) as names:
+        for name in sorted(zone.silent):
+            assert await error(names.addresses(name, socket.AF_INET)) == socket.EAI_AGAIN
+        [server] = names._servers
+        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(2, 5)]
+
+
+async def test_only_permitted_addresses_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "is_public", lambda address: address.startswith("93."))
+    async with servers.name_server(Zone().add("a.example.", "10.0.0.1", PUBLIC, "fd00::1")) as port:
+        with servers.system_names(port) as names:
+            assert await Resolver(Guard(), names).addresses("a.example") == [PUBLIC]
+
+
+@PROPERTY
+@given(st.lists(LINES, max_size=6).map("\n".join))
+def test_any_text_in_the_files_is_read(text: str) -> None:
+    with servers.system_names(53) as names:
+        names._servers._path.write_text(text)
+        names._table._path.write_text(text)
+        assert 1 <= len(names.servers()) <= system_names.MAX_SERVERS
+        for name, found in names.table().items():
+            assert name == name.lower()
+            assert all(ip_address(address) for address in found)
+
+
+@PROPERTY
+@given(st.binary(max_size=200))
+def test_any_packet_is_parsed_or_ignored(data: bytes) -> None:
+    name_server._parsed(data)
+
+
+@PROPERTY
+@given(st.data())
+def test_a_damaged_answer_is_parsed_or_ignored(data: st.DataObject) -> None:
+    zone = Zone().add("a.example.", "192.0.2.1", "192.0.2.2")
+    wire = bytearray(zone(dns.message.make_query("a.example.", "A")) or b"")
+    for _ in range(data.draw(st.integers(1, 4))):
+        wire[data.draw(st.integers(2, len(wire) - 1))] = data.draw(st.integers(0, 255))
+    name_server._parsed(bytes(wire))
+
+
+def test_routes_of_this_host() -> None:
+    assert routes.has_route("127.0.0.1")
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_host_without_a_route_has_no_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    class Unreachable(socket.socket):
+        def connect(self, _address: object) -> None:
+            raise OSError(number, "no route")
+
+    monkeypatch.setattr(socket, "socket", Unreachable)
+    assert not routes.has_ipv6()
