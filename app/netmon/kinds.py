@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from netmon.specs import BaseSpec, DnsSpec, HttpSpec, Kind, PingSpec, TcpSpec
+from netmon.specs import BaseSpec, DnsSpec, GrpcSpec, HttpSpec, Kind, PingSpec, TcpSpec, TlsSpec
 
 # The API reads this registry too, and does without the libraries that probing needs.
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from netmon.probing.resolver import Resolver
     from netmon.probing.secrets import SecretFolder
     from netmon.probing.system_names import SystemNames
+    from netmon.probing.tls_sessions import TlsSessions
 
 S = TypeVar("S", bound=BaseSpec)
 
@@ -41,6 +42,7 @@ class ProbeTools:
     guard: Guard
     names: SystemNames
     resolver: Resolver
+    tls: TlsSessions
     secrets: SecretFolder
     version: str
     """The release, for user agents."""
@@ -76,7 +78,21 @@ def _http(tools: ProbeTools) -> ProbeFunction[HttpSpec]:
 def _tcp(tools: ProbeTools) -> ProbeFunction[TcpSpec]:
     from netmon.probing import tcp
 
-    return lambda spec, _attempt: tcp.probe(spec, tools.resolver)
+    return lambda spec, attempt: tcp.probe(spec, attempt, tools.resolver, tools.tls)
+
+
+def _tls(tools: ProbeTools) -> ProbeFunction[TlsSpec]:
+    from netmon.probing import tls
+
+    return lambda spec, attempt: tls.probe(spec, attempt, tools.resolver, tools.tls)
+
+
+def _grpc(tools: ProbeTools) -> ProbeFunction[GrpcSpec]:
+    from netmon.probing.grpc import GrpcProber
+
+    prober = GrpcProber(tools.resolver, tools.secrets, tools.version)
+    tools.exit_stack.push_async_callback(prober.close)
+    return prober.probe
 
 
 def _dns(tools: ProbeTools) -> ProbeFunction[DnsSpec]:
@@ -89,7 +105,7 @@ def _dns(tools: ProbeTools) -> ProbeFunction[DnsSpec]:
 def _ping(tools: ProbeTools) -> ProbeFunction[PingSpec]:
     from netmon.probing import ping
 
-    return lambda spec, _attempt: ping.probe(spec, tools.resolver)
+    return lambda spec, attempt: ping.probe(spec, attempt, tools.resolver)
 
 
 KINDS: Mapping[Kind, ProbeKind[Any]] = {
@@ -133,6 +149,64 @@ KINDS: Mapping[Kind, ProbeKind[Any]] = {
             "port": {
                 "summary": "A port",
                 "value": {"name": "Mail", "spec": {"kind": "tcp", "host": "example.org", "port": 25}},
+            },
+            "starttls": {
+                "summary": "A mail server that must change to TLS with a valid certificate",
+                "value": {
+                    "name": "Mail with STARTTLS",
+                    "spec": {"kind": "tcp", "host": "mail.example.org", "port": 587, "starttls": "smtp"},
+                },
+            },
+            "dialogue": {
+                "summary": "A server that must answer",
+                "value": {
+                    "name": "Cache",
+                    "spec": {
+                        "kind": "tcp",
+                        "host": "cache.example.org",
+                        "port": 6379,
+                        "send": r"PING\r\n",
+                        "expect": "+PONG",
+                    },
+                },
+            },
+        },
+    ),
+    "tls": ProbeKind(
+        label="TLS",
+        target="a certificate",
+        spec=TlsSpec,
+        blank=TlsSpec.model_construct(host=""),
+        prober=_tls,
+        examples={
+            "certificate": {
+                "summary": "A certificate, every hour: a warning in its last 21 days, a failure in its last 3",
+                "value": {
+                    "name": "Certificate",
+                    "spec": {
+                        "kind": "tls",
+                        "host": "example.org",
+                        "certificate_days": 21,
+                        "certificate_fail_days": 3,
+                    },
+                    "interval_seconds": 3600,
+                },
+            }
+        },
+    ),
+    "grpc": ProbeKind(
+        label="gRPC",
+        target="a service's health",
+        spec=GrpcSpec,
+        blank=GrpcSpec.model_construct(host="", port=""),
+        prober=_grpc,
+        examples={
+            "health": {
+                "summary": "The health of a service of gRPC",
+                "value": {
+                    "name": "Orders (gRPC)",
+                    "spec": {"kind": "grpc", "host": "orders.example.org", "port": 443, "service": "shop.v1.Orders"},
+                },
             }
         },
     ),

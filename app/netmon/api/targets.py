@@ -19,10 +19,9 @@ from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
-from netmon.specs import MASK, Endpoint, HttpSpec, Spec
+from netmon.specs import MASK, GrpcSpec, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
-from netmon.url_targets import WebUrl
 
 CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE}}}
 PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE, "Link": paging.LINK}}}
@@ -253,27 +252,25 @@ def with_stored_headers(
     reason = refuses(spec)
     if reason:
         raise RequestValidationError([{"loc": (*at, "spec"), "msg": reason}])
-    if not isinstance(spec, HttpSpec) or MASK not in spec.headers.values():
+    if not isinstance(spec, HttpSpec | GrpcSpec) or MASK not in spec.headers.values():
         return settings
-    headers = _unmask(spec.headers, _stored_headers(before.spec if before else None, spec), at)
+    stored = _stored_headers(before.spec if before else None, spec)
+    headers = _unmask(spec.headers, stored, (*at, "spec", spec.kind, "headers"))
     return settings.model_copy(update={"spec": spec.model_copy(update={"headers": headers})})
 
 
-def _stored_headers(before: Spec | None, spec: HttpSpec) -> dict[str, str]:
+def _stored_headers(before: Spec | None, spec: HttpSpec | GrpcSpec) -> dict[str, str]:
     """The stored header values by lower-case name; none if they would be sent elsewhere."""
-    if not isinstance(before, HttpSpec) or _destination(before) != _destination(spec):
+    if not isinstance(before, HttpSpec | GrpcSpec) or before.kind != spec.kind:
+        return {}
+    if before.destination != spec.destination:
         return {}
     return {name.lower(): value for name, value in before.headers.items()}
-
-
-def _destination(spec: HttpSpec) -> tuple[str, Endpoint]:
-    """Who gets the headers: the origin, and the host that is connected to."""
-    return WebUrl.parse(spec.url).origin, spec.endpoint
 
 
 def _unmask(headers: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:
     for name, value in headers.items():
         if value == MASK and name.lower() not in stored:
             message = "the value is masked, and none is stored for this header and origin: send the actual value"
-            raise RequestValidationError([{"loc": (*at, "spec", "http", "headers", name), "msg": message}])
+            raise RequestValidationError([{"loc": (*at, name), "msg": message}])
     return {name: stored[name.lower()] if value == MASK else value for name, value in headers.items()}

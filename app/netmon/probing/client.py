@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any
+from typing import Any, Protocol
 
 import pycurl
 
@@ -27,7 +27,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SUPPRESS_CONNECT_HEADERS = 265
 """An option of libcurl that pycurl has no name for."""
-_STOP = -1
+STOP = -1
 """What a callback returns to end its transfer."""
 _STATUS = re.compile(rb"HTTP/\S+ +(\d{3})", re.IGNORECASE)
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -42,6 +42,19 @@ class Route:
     port: int
     addresses: Sequence[str]
     by_proxy: bool = False
+
+
+class Receiver(Protocol):
+    """Takes a response as it arrives; its methods return `STOP` to end the transfer."""
+
+    enough: bool
+    """Whether the transfer was ended because nothing more is of interest."""
+
+    def take_header(self, line: bytes) -> int | None:
+        """Take one line of the header, or of the trailer."""
+
+    def take_body(self, part: bytes) -> int | None:
+        """Take a part of the body."""
 
 
 class Response:
@@ -93,7 +106,7 @@ class Response:
             self.status = None  # an interim response
         elif self.location is not None or self._make_search is None:
             self.begun = self.enough = True
-            return _STOP
+            return STOP
         else:
             self.begun = True
             self.search = self._make_search(self._header("content-type"))
@@ -104,7 +117,7 @@ class Response:
         """Take a part of the body."""
         if self._unpacker is None or not self._unpacker.feed(part):
             self.enough = True
-            return _STOP
+            return STOP
         return None
 
     def _take_unpacked(self, part: bytes) -> bool:
@@ -164,7 +177,15 @@ class Client:
             curl.setopt(option, path)
 
     async def request(
-        self, url: WebUrl, method: str, headers: Mapping[str, str], route: Route, response: Response, *, reads: bool
+        self,
+        url: WebUrl,
+        method: str,
+        headers: Mapping[str, str],
+        route: Route,
+        response: Receiver,
+        *,
+        reads: bool,
+        prepare: Callable[[Any], None] = lambda _curl: None,
     ) -> None:
         """Send a request and take its response, as far as it is of interest.
 
@@ -175,6 +196,7 @@ class Client:
             route: where it is sent.
             response: takes the response.
             reads: whether the body may be read, and thus be compressed.
+            prepare: sets further options of libcurl, until `forget` is called.
 
         Raises:
             TransferError: there is no complete response.
@@ -196,6 +218,7 @@ class Client:
         curl.setopt(pycurl.OPT_CERTINFO, int(url.scheme == "https"))
         curl.setopt(pycurl.HEADERFUNCTION, self._keeping_errors(response.take_header))
         curl.setopt(pycurl.WRITEFUNCTION, self._keeping_errors(response.take_body))
+        prepare(curl)
         try:
             await self._transfers.run(curl)
         except TransferError as failure:
@@ -235,7 +258,7 @@ class Client:
                 return callback(data)
             except Exception as error:
                 self._bug = error
-                return _STOP
+                return STOP
 
         self._bug = None
         return called

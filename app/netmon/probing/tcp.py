@@ -1,24 +1,82 @@
-"""A TCP connection that is opened and closed."""
+"""A TCP connection, on which TLS can be agreed on, something be sent, and an answer be expected."""
 
 import asyncio
-import socket
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from netmon.probing.happy_eyeballs import reach
+from netmon import escapes
+from netmon.probing import certificates, starttls
+from netmon.probing.attempt import Attempt
+from netmon.probing.connections import connect
+from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
+from netmon.probing.tls_sessions import Stream, TlsSessions, plain
 from netmon.specs import TcpSpec
 
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer that are searched."""
+_SHOWN = 120
 
-async def probe(spec: TcpSpec, resolver: Resolver) -> None:
-    """Connect to the first address that accepts.
+
+async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions) -> None:
+    """Connect to the first address that accepts, and do what the spec asks for.
 
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    await reach(await resolver.addresses(spec.host, spec.port), partial(_connect, port=spec.port))
+    async with _connected(spec, attempt, resolver, sessions) as stream:
+        if spec.send is not None:
+            stream.writer.write(escapes.decode(spec.send))
+            await stream.writer.drain()
+        if spec.expect is not None:
+            await _expect(escapes.decode(spec.expect), stream.reader, attempt)
 
 
-async def _connect(address: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
-        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+@asynccontextmanager
+async def _connected(
+    spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions
+) -> AsyncIterator[Stream]:
+    connection = await connect(spec.host, spec.port, resolver, attempt)
+    if spec.starttls is not None:
+        try:
+            await starttls.request(spec.starttls, connection)
+        except BaseException:
+            connection.close()
+            raise
+    elif not spec.tls:
+        async with plain(connection) as stream:
+            yield stream
+        return
+    name = spec.server_name or spec.host
+    async with sessions.open(connection, name, attempt) as stream:
+        certificates.judge(certificates.of_session(name, stream.session), spec, attempt)
+        yield stream
+
+
+async def _expect(expected: bytes, reader: asyncio.StreamReader, attempt: Attempt) -> None:
+    """Read until the answer contains what is expected."""
+    answer = b""
+    while expected not in answer:
+        attempt.received = f"the answer so far is {_described(answer)}"
+        if len(answer) >= MAX_ANSWER:
+            raise _unexpected(f"the first {MAX_ANSWER} bytes of the answer do", answer, expected)
+        part = await _part(reader, MAX_ANSWER - len(answer))
+        if not part:
+            raise _unexpected("the answer does", answer, expected)
+        answer += part
+
+
+async def _part(reader: asyncio.StreamReader, limit: int) -> bytes:
+    try:
+        return await reader.read(limit)
+    except ConnectionError:
+        raise ProbeError("disconnected", "the connection was closed before the answer was complete") from None
+
+
+def _unexpected(what: str, answer: bytes, expected: bytes) -> ProbeError:
+    sought = repr(escapes.shown(expected, _SHOWN))
+    return ProbeError("answer", f"{what} not contain {sought}: found {_described(answer)}")
+
+
+def _described(answer: bytes) -> str:
+    return repr(escapes.shown(answer, _SHOWN)) if answer else "empty"

@@ -4,12 +4,13 @@ import asyncio
 import errno
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from netmon.models import Plan
 from netmon.probing import ping
+from netmon.probing.attempt import Attempt
 from netmon.probing.errors import PingNotPermittedError
 from netmon.specs import PingSpec
 from tests.unit.app.probing.probes import ENDED, carry_out
@@ -81,14 +82,26 @@ def echoes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were pinged: 192.0.2.1 never replies, 192.0.2.2 is unreachable, others reply."""
     pinged: list[str] = []
 
-    async def echo(address: str) -> None:
-        pinged.append(address)
-        if address == "192.0.2.1":
-            await asyncio.sleep(ENDED)
-        if address == "192.0.2.2":
-            raise OSError(errno.EHOSTUNREACH, "unreachable")
+    class Echo:
+        round_trips: ClassVar[list[float]] = [1.0]
 
-    monkeypatch.setattr(ping, "_echo", echo)
+        def __init__(self, address: str, *_: object) -> None:
+            self.address = address
+
+        async def start(self) -> None:
+            pinged.append(self.address)
+            if self.address == "192.0.2.1":
+                await asyncio.sleep(ENDED)
+            if self.address == "192.0.2.2":
+                raise OSError(errno.EHOSTUNREACH, "unreachable")
+
+        async def end(self, _deadline: float) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(ping, "_Series", Echo)
     return pinged
 
 
@@ -96,20 +109,20 @@ def echoes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_the_next_address_of_a_name_is_pinged_if_the_first_is_dead(echoes: list[str], dead: list[str]) -> None:
     resolver: Any = Addresses(*dead, "192.0.2.3", "192.0.2.4")
     async with asyncio.timeout(5):
-        await ping.probe(PingSpec(host="a.example"), resolver)
+        await ping.probe(PingSpec(host="a.example"), Attempt(5), resolver)
     assert echoes == [*dead, "192.0.2.3"]
 
 
 async def test_the_first_address_that_replies_is_enough(echoes: list[str]) -> None:
     resolver: Any = Addresses("192.0.2.3", "192.0.2.4")
-    await ping.probe(PingSpec(host="a.example"), resolver)
+    await ping.probe(PingSpec(host="a.example"), Attempt(5), resolver)
     assert echoes == ["192.0.2.3"]
 
 
 async def test_the_failure_of_all_addresses_is_reported(echoes: list[str]) -> None:
     resolver: Any = Addresses("192.0.2.2", "192.0.2.2")
     with pytest.raises(OSError, match="unreachable"):
-        await ping.probe(PingSpec(host="a.example"), resolver)
+        await ping.probe(PingSpec(host="a.example"), Attempt(5), resolver)
 
 
 async def test_a_missing_permission_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
