@@ -30,7 +30,12 @@ def _byte(name: str) -> bytes:
 
 
 def shown(data: bytes, limit: int) -> str:
-    """The start of some bytes, for people: without control characters."""
-    text = data[:limit].decode(errors="replace")
-    text = text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t")
-    return text + ("…" if len(data) > limit else "")
+    """The start of some bytes in quotes, for people: what is no printable text is escaped."""
+    text = "".join(map(_escaped, data[:limit].decode(errors="backslashreplace")))
+    return f"'{text}{'…' if len(data) > limit else ''}'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    return {"\r": r"\r", "\n": r"\n", "\t": r"\t"}.get(character) or character.encode("unicode-escape").decode()

@@ -163,6 +163,11 @@ class GrpcSpec(CertificateLimits):
         return Endpoint(self.host, self.port)
 
     @property
+    def called(self) -> str:
+        """The authority of the request: by default host and port."""
+        return self.authority or f"{bracketed(self.host)}:{self.port}"
+
+    @property
     def destination(self) -> Hashable:
         """Who gets the headers."""
         return self.endpoint, self.tls, self.authority

@@ -55,24 +55,24 @@ class GrpcProber:
             FAILURES: see `netmon.probing.errors`.
         """
         headers = self._secrets.resolve(spec.headers)
+        url = WebUrl.parse(f"{'https' if spec.tls else 'http'}://{spec.called}{METHOD}")
         with attempt.timed("lookup"):
             addresses = await self._resolver.addresses(spec.host, spec.port)
         self._transfers = self._transfers or Transfers()
         client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
         try:
             client.forget()
-            answer = await _call(client, spec, headers, Route(spec.host, spec.port, addresses), attempt)
+            answer = await _call(client, spec, url, headers, Route(spec.host, spec.port, addresses), attempt)
             sent = client.certificates() if spec.tls else ()
         finally:
             self._idle.append(client)
         answer.check(spec.service)
-        certificates.judge(certificates.chain(spec.host, sent), spec, attempt)
+        certificates.judge(certificates.chain(url.host, sent), spec, attempt)
 
 
-async def _call(client: Client, spec: GrpcSpec, headers: Mapping[str, str], route: Route, attempt: Attempt) -> _Answer:
-    _, _, place = spec.address.partition("://")
-    authority = spec.authority or place.partition("/")[0]
-    url = WebUrl.parse(f"{'https' if spec.tls else 'http'}://{authority}{METHOD}")
+async def _call(
+    client: Client, spec: GrpcSpec, url: WebUrl, headers: Mapping[str, str], route: Route, attempt: Attempt
+) -> _Answer:
     own = {
         "content-type": "application/grpc",
         "te": "trailers",

@@ -77,7 +77,7 @@ _DIALOGUES: Mapping[StartTls, Callable[[_Lines], Awaitable[None]]] = {"smtp": _s
 
 
 def _unexpected(what: str, line: bytes, expected: str) -> ProbeError:
-    return ProbeError("starttls", f"{what} was {shown(line, _SHOWN)!r}, expected {expected}")
+    return ProbeError("starttls", f"{what} was {shown(line, _SHOWN)}, expected {expected}")
 
 
 class _Lines:

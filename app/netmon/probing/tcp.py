@@ -74,9 +74,8 @@ async def _part(reader: asyncio.StreamReader, limit: int) -> bytes:
 
 
 def _unexpected(what: str, answer: bytes, expected: bytes) -> ProbeError:
-    sought = repr(escapes.shown(expected, _SHOWN))
-    return ProbeError("answer", f"{what} not contain {sought}: found {_described(answer)}")
+    return ProbeError("answer", f"{what} not contain {escapes.shown(expected, _SHOWN)}: found {_described(answer)}")
 
 
 def _described(answer: bytes) -> str:
-    return repr(escapes.shown(answer, _SHOWN)) if answer else "empty"
+    return escapes.shown(answer, _SHOWN) if answer else "empty"
