@@ -47,7 +47,6 @@ class Prober:
 
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard, self._names)
-        self._exit_stack.push_async_callback(resolver.close)
         tools = ProbeTools(
             self._guard, self._names, resolver, TlsSessions(), self._secrets, self._version, self._exit_stack
         )

@@ -442,6 +442,68 @@ async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.
         assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(1, 8)]
 
 
+async def test_healthy_names_are_found_beside_five_hundred_dead_ones(ipv6: Callable[[bool], None]) -> None:
+    """Also at first, when nothing is known of the dead ones, which are all asked for before."""
+    ipv6(False)  # one question for each name
+    zone = Zone(ttl=0)
+    zone.silent |= {f"dead{number}.example." for number in range(500)}
+    healthy = {f"healthy{number}.example": f"192.0.2.{number}" for number in range(20)}
+    for name, address in healthy.items():
+        zone.add(f"{name}.", address)
+    timeout_seconds = 5
+
+    async def give_up(name: str) -> None:
+        with pytest.raises((TimeoutError, socket.gaierror)):
+            await asyncio.wait_for(names.addresses(name), timeout_seconds)
+
+    async def healthy_ones() -> tuple[dict[str, list[str]], float]:
+        started = time.perf_counter()
+        lookups = (asyncio.wait_for(names.addresses(name), timeout_seconds) for name in healthy)
+        found = await asyncio.gather(*lookups)
+        return dict(zip(healthy, found, strict=True)), time.perf_counter() - started
+
+    async with book(zone) as names:
+        dead = [asyncio.ensure_future(give_up(name)) for name in sorted(zone.silent)]
+        found, _ = await healthy_ones()
+        assert found == {name: [address] for name, address in healthy.items()}
+        await asyncio.sleep(name_server.PLACE_SECONDS)
+        found, seconds = await healthy_ones()
+        assert found == {name: [address] for name, address in healthy.items()}
+        assert seconds < name_server.PLACE_SECONDS  # known by then, the dead ones share other places
+        await asyncio.gather(*dead)
+
+
+async def test_questions_without_an_answer_are_sent_slowly(
+    monkeypatch: pytest.MonkeyPatch, ipv6: Callable[[bool], None]
+) -> None:
+    """More than the resolver of the engine takes would be lost, those for healthy names too."""
+    ipv6(False)
+    monkeypatch.setattr(name_server, "MAX_QUESTIONS", 8)
+    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
+    monkeypatch.setattr(name_server, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.1, 0.1, 0.1))
+    zone = Zone()
+    zone.silent |= {f"dead{number}.example." for number in range(16)}
+    started = time.perf_counter()
+    async with book(zone) as names:
+        await asyncio.gather(*(names.addresses(name) for name in zone.silent), return_exceptions=True)
+    assert len(zone.questions) == 16 * 3
+    assert {name for name, _ in zone.questions[:20]} == zone.silent  # repetitions do not delay the first questions
+    assert time.perf_counter() - started >= (16 * 2 / 2) * 0.1  # the repetitions, two at a time
+
+
+async def test_an_answer_counts_while_its_question_waits_to_be_repeated(
+    quick: None, monkeypatch: pytest.MonkeyPatch, ipv6: Callable[[bool], None]
+) -> None:
+    ipv6(False)
+    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 0)
+    zone = Zone().add("slow.example.", "192.0.2.1")
+    async with servers.name_server(zone, delay_seconds=0.2) as port:
+        with servers.system_names(port) as names:
+            assert await asyncio.wait_for(AddressBook(names).addresses("slow.example"), 1) == ["192.0.2.1"]
+    assert len(zone.questions) == 1
+
+
 async def test_the_dead_names_that_are_remembered_are_limited(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_server, "MAX_SILENT", 3)
     zone = Zone()

@@ -41,11 +41,11 @@ _UNSUPPORTED: Mapping[str, str] = {
 }
 _CLIENT: Mapping[str, str] = {
     "insecure": "certificates are always verified",
-    "ignore-redirect": "redirects are followed unless a redirect status is expected",
     "dns-resolver": "names are resolved by this host",
     "network": "the family of addresses cannot be chosen",
     "store-cookies": "cookies are not kept",
 }
+_CARRIED_OVER = frozenset({"timeout", "ignore-redirect", "proxy-url"})
 _SECTIONS: Mapping[str, str] = {
     "external-endpoints": "results cannot be pushed",
     "suites": "sequences of requests are not supported",
@@ -103,14 +103,7 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     spec = _spec(result, name, endpoint)
     target: dict[str, Any] = {"name": name, "spec": spec}
     target["interval_seconds"] = imported.interval(result, name, seconds(endpoint.get("interval") or "1m"))
-    client = endpoint.get("client") or {}
-    if client.get("timeout"):
-        target["timeout_seconds"] = imported.timeout(result, name, seconds(client["timeout"]))
-    for key, value in client.items():
-        if key in _CLIENT and value not in (False, "ip"):
-            result.lose(name, f"client.{key}", _CLIENT[key])
-        elif key not in _CLIENT and key != "timeout":
-            raise NotCarriedOverError(f"client.{key} is not supported")
+    target |= _client(result, name, endpoint.get("client") or {}, spec)
     for condition in endpoint.get("conditions") or ():
         _condition(result, name, str(condition), target)
     if endpoint.get("alerts"):
@@ -122,6 +115,22 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     for key in sorted(endpoint.keys() - _KNOWN - _UNSUPPORTED.keys()):
         result.lose(name, str(key), "there is no such setting")
     return target
+
+
+def _client(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) -> dict[str, float]:
+    """Carry over the settings of a client; returns those of the target, and adds the others to the spec."""
+    for key, value in client.items():
+        if key in _CLIENT and value not in (False, "ip"):
+            result.lose(name, f"client.{key}", _CLIENT[key])
+        elif key not in _CLIENT and key not in _CARRIED_OVER:
+            raise NotCarriedOverError(f"client.{key} is not supported")
+    if spec["kind"] == "http":
+        if client.get("ignore-redirect"):
+            spec["follow_redirects"] = False
+        if client.get("proxy-url"):
+            spec |= imported.proxy(str(client["proxy-url"]))
+    timeout = client.get("timeout")
+    return {"timeout_seconds": imported.timeout(result, name, seconds(timeout))} if timeout else {}
 
 
 def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:

@@ -18,7 +18,6 @@ Monitor = Mapping[str, Any]
 
 _BLOCKING: Mapping[str, str] = {
     "upside_down": "a reversed result is not supported",
-    "proxy_id": "proxies are not supported",
     "body": "a request body is not supported",
 }
 """Columns that change what a probe means: a monitor with one of them is not carried over."""
@@ -57,6 +56,7 @@ def read(path: Path) -> Imported:
 def _read(connection: sqlite3.Connection) -> Imported:
     monitors = [dict(row) for row in connection.execute("SELECT * FROM monitor ORDER BY id")]
     labels = _labels(connection)
+    proxies = _proxies(connection)
     groups = {each["id"]: each for each in monitors if each["type"] == "group"}
     result = Imported()
     for table, why in _TABLES.items():
@@ -69,7 +69,7 @@ def _read(connection: sqlite3.Connection) -> Imported:
         name = result.name(str(monitor["name"] or ""))
         texts = [*labels.get(monitor["id"], ()), *_group_names(monitor, groups)]
         try:
-            result.targets.append(_target(result, name, monitor, texts))
+            result.targets.append(_target(result, name, monitor, texts, proxies))
         except NotCarriedOverError as error:
             result.skip(name, f"the monitor ({monitor['type']})", str(error))
     return result
@@ -91,6 +91,12 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if known else 0  # noqa: S608 - ours
 
 
+def _proxies(connection: sqlite3.Connection) -> dict[object, Monitor]:
+    """The proxies by their ids."""
+    rows = connection.execute("SELECT * FROM proxy") if _count(connection, "proxy") else ()
+    return {row["id"]: dict(row) for row in rows}
+
+
 def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str]:
     names: list[str] = []
     parent = monitor.get("parent")
@@ -100,11 +106,15 @@ def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str
     return names
 
 
-def _target(result: Imported, name: str, monitor: Monitor, texts: Sequence[str]) -> dict[str, Any]:
+def _target(
+    result: Imported, name: str, monitor: Monitor, texts: Sequence[str], proxies: Mapping[object, Monitor]
+) -> dict[str, Any]:
     for column, why in _BLOCKING.items():
         if monitor.get(column):
             raise NotCarriedOverError(why)
     target: dict[str, Any] = {"name": name, "spec": _spec(result, name, monitor)}
+    if target["spec"]["kind"] == "http":
+        target["spec"] |= _proxy(proxies.get(monitor.get("proxy_id"), {}))
     target["interval_seconds"] = imported.interval(result, name, float(monitor.get("interval") or 60))
     if monitor.get("timeout"):
         target["timeout_seconds"] = imported.timeout(result, name, float(monitor["timeout"]))
@@ -160,9 +170,20 @@ def _http(result: Imported, name: str, monitor: Monitor) -> Spec:
         spec["body_contains"] = str(monitor["keyword"])
     if monitor.get("expiry_notification") == 0:
         spec["certificate_days"] = 0
-    if monitor.get("maxredirects") == 0 and not any(300 <= status < 400 for status in statuses):
-        result.lose(name, "no redirects", "redirects are followed unless a redirect status is expected")
+    if monitor.get("maxredirects") == 0:
+        spec["follow_redirects"] = False
     return spec
+
+
+def _proxy(proxy: Monitor) -> Spec:
+    """The setting of a row of the table proxy, which is empty without one."""
+    if not proxy or not proxy.get("active", 1):
+        return {}
+    if proxy.get("auth"):
+        raise NotCarriedOverError("a proxy with a login is not supported")
+    host = str(proxy["host"])
+    host = f"[{host}]" if ":" in host else host
+    return imported.proxy(f"{proxy['protocol']}://{host}:{proxy['port']}")
 
 
 def _headers(monitor: Monitor) -> Mapping[str, Any]:
