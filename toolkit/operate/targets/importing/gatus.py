@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -46,6 +45,16 @@ _CLIENT: Mapping[str, str] = {
     "store-cookies": "cookies are not kept",
 }
 _CARRIED_OVER = frozenset({"timeout", "ignore-redirect", "proxy-url"})
+_SCHEMES = "http, https, tcp, tls, starttls, grpc, grpcs, icmp"
+_SERVICES: Mapping[str, Spec] = {
+    "tcp": {"kind": "tcp"},
+    "tls": {"kind": "tls"},
+    "starttls": {"kind": "tcp", "starttls": "smtp"},
+    "grpc": {"kind": "grpc", "tls": False},
+    "grpcs": {"kind": "grpc", "tls": True},
+}
+_TALKING = ("tcp", "tls")
+"""Schemes with which the body is what is sent on the connection."""
 _SECTIONS: Mapping[str, str] = {
     "external-endpoints": "results cannot be pushed",
     "suites": "sequences of requests are not supported",
@@ -97,8 +106,9 @@ def seconds(text: object) -> float:
 
 
 def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict[str, Any]:
+    talks = str(endpoint.get("url")).partition("://")[0] in _TALKING
     for key, why in _UNSUPPORTED.items():
-        if endpoint.get(key):
+        if endpoint.get(key) and not (key == "body" and talks):
             raise NotCarriedOverError(why)
     spec = _spec(result, name, endpoint)
     target: dict[str, Any] = {"name": name, "spec": spec}
@@ -143,24 +153,24 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
         asked = {"kind": "dns", "name": str(dns.get("query-name", "")).rstrip("."), "record": record}
         return asked | imported.resolver(result, name, url)
     scheme, _, rest = url.partition("://")
-    match scheme:
-        case "http" | "https":
-            return imported.http_spec(
-                result, name, url, str(endpoint.get("method") or "GET"), endpoint.get("headers") or {}
-            )
-        case "tcp":
-            parts = urlsplit(url)
-            try:
-                port = parts.port
-            except ValueError:
-                port = None
-            if not parts.hostname or not port:
-                raise NotCarriedOverError(f"{url} has no host and port")
-            return {"kind": "tcp", "host": parts.hostname, "port": port}
-        case "icmp":
-            return {"kind": "ping", "host": rest.strip("/")}
-        case _:
-            raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only http, https, tcp, icmp and dns are supported")
+    if scheme in ("http", "https"):
+        return imported.http_spec(
+            result, name, url, str(endpoint.get("method") or "GET"), endpoint.get("headers") or {}
+        )
+    if scheme == "icmp":
+        return {"kind": "ping", "host": rest.strip("/")}
+    if scheme not in _SERVICES:
+        raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only {_SCHEMES} and dns are supported")
+    return _service(scheme, url, str(endpoint.get("body") or ""))
+
+
+def _service(scheme: str, url: str, body: str) -> Spec:
+    spec = _SERVICES[scheme] | imported.endpoint(url)
+    if body and scheme == "tls":
+        spec |= {"kind": "tcp", "tls": True}
+    if body and scheme in _TALKING:
+        spec["send"] = imported.escaped(body)
+    return spec
 
 
 def _thresholds(result: Imported, name: str, alerts: list[Mapping[str, Any]]) -> dict[str, int]:
@@ -219,13 +229,23 @@ def _body(target: dict[str, Any], operator: str, value: str) -> str | None:
     spec = target["spec"]
     if spec["kind"] == "dns":
         return _answer(spec, value, pattern.group(1) if pattern else None)
-    if spec["kind"] != "http" or spec.get("method") == "HEAD" or "body_contains" in spec:
+    setting = _TEXTS.get(spec["kind"])
+    if (
+        setting is None
+        or spec.get("method") == "HEAD"
+        or setting in spec
+        or (setting == "expect" and "send" not in spec)
+    ):
         return None
     text = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else re.fullmatch(r"(.*)", value)
     if text is None:
         return None
-    spec["body_contains"] = text.group(1)
+    spec[setting] = text.group(1) if setting == "body_contains" else imported.escaped(text.group(1))
     return "" if pattern else "a body that contains the text is a success"
+
+
+_TEXTS: Mapping[str, str] = {"http": "body_contains", "tcp": "expect"}
+"""The setting of each kind for the text in an answer."""
 
 
 def _answer(spec: Spec, value: str, pattern: str | None) -> str | None:
@@ -235,8 +255,14 @@ def _answer(spec: Spec, value: str, pattern: str | None) -> str | None:
     return ""
 
 
+def _health(target: dict[str, Any], operator: str, value: str) -> str | None:
+    return "" if target["spec"]["kind"] == "grpc" and (operator, value) == ("==", "SERVING") else None
+
+
 def _certificate(target: dict[str, Any], operator: str, value: str) -> str | None:
-    if target["spec"]["kind"] != "http" or operator not in (">", ">="):
+    spec = target["spec"]
+    with_tls = spec["kind"] in ("http", "tls") or spec.get("tls") or spec.get("starttls")
+    if not with_tls or operator not in (">", ">="):
         return None
     try:
         days = math.ceil(seconds(value) / 86_400)
@@ -244,7 +270,10 @@ def _certificate(target: dict[str, Any], operator: str, value: str) -> str | Non
         return None
     if days > 365:
         return None
-    target["spec"]["certificate_days"] = days
+    if spec["kind"] != "http":
+        spec["certificate_fail_days"] = days
+        return ""
+    spec["certificate_days"] = days
     return imported.CERTIFICATE_NOTE
 
 
@@ -260,6 +289,7 @@ _CONDITIONS: Mapping[str, Callable[[dict[str, Any], str, str], str | None]] = {
     "[STATUS]": _status,
     "[RESPONSE_TIME]": _response_time,
     "[BODY]": _body,
+    "[BODY].status": _health,
     "[CERTIFICATE_EXPIRATION]": _certificate,
     "[CONNECTED]": _connected,
     "[DNS_RCODE]": _rcode,
