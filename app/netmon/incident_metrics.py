@@ -13,12 +13,16 @@ from uuid import UUID
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from netmon import gauges
-from netmon.database import Database
+from netmon.database import Database, Row
+from netmon.logs import logger
 from netmon.models import Severity
 from netmon.specs import Spec
+from netmon.supervision import describe
+
+log = logger(__name__)
 
 LIMIT = 1000
 """Maximum number of incidents: each has four series in every worker. The oldest ones are exported, those in maintenance
@@ -135,7 +139,15 @@ class IncidentCollector(Collector):
         )
 
 
-_Incidents = TypeAdapter(tuple[OpenIncident, ...])
+def readable(rows: Iterable[Row]) -> tuple[OpenIncident, ...]:
+    """The open incidents of these rows, without targets of kinds that only a later release knows."""
+    found = []
+    for row in rows:
+        try:
+            found.append(OpenIncident(**row))
+        except ValueError as error:
+            log.debug("incident cannot be exported", incident=row["id"], reason=describe(error))
+    return tuple(found)
 
 
 async def export(database: Database) -> None:
@@ -144,7 +156,7 @@ async def export(database: Database) -> None:
     REGISTRY.register(collector)
 
     async def measure() -> None:
-        opened = _Incidents.validate_python(await database.all(_OPEN, ()))
+        opened = readable(await database.all(_OPEN, ()))
         collector.closed = {row["target"]: row["id"] for row in await database.all(_CLOSED, ())}
         collector.opened = opened
 

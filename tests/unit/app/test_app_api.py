@@ -25,7 +25,7 @@ from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
-from netmon.specs import MASK
+from netmon.specs import MASK, GrpcSpec, HttpSpec
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 
@@ -335,7 +335,7 @@ async def added(client: httpx.AsyncClient, name: str = "A", **settings: object) 
 
 def headers_of(services: Database, target: str) -> dict[str, str]:
     spec = services.targets[UUID(target)].spec
-    assert spec.kind == "http"
+    assert isinstance(spec, HttpSpec | GrpcSpec)
     return spec.headers
 
 
@@ -382,6 +382,30 @@ async def test_a_stored_header_value_is_not_sent_to_another_origin(
     there = {"spec": {**SPEC, "url": "http://a/other", "headers": masked}}
     assert (await client.patch(f"/api/targets/{target}", json=there)).status_code == 200
     assert headers_of(services, target) == {"X-A": "b"}
+
+
+async def test_stored_metadata_of_grpc_is_kept_and_not_sent_elsewhere(
+    client: httpx.AsyncClient, services: Database
+) -> None:
+    spec = {"kind": "grpc", "host": "a", "port": 1, "headers": {"X-Key": "hidden"}}
+    body = await added(client, spec=spec)
+    assert body["spec"]["headers"] == {"x-key": MASK}
+    path, masked = f"/api/targets/{body['id']}", {**spec, "headers": {"x-key": MASK}}
+    for change in ({"port": 2}, {"host": "b"}, {"tls": False}, {"authority": "b"}):
+        [error] = is_problem(await client.patch(path, json={"spec": masked | change}), 422)["errors"]
+        assert error["at"] == "body/spec/grpc/headers/x-key"
+    of_http = {**SPEC, "headers": {"X-Key": MASK}}
+    [error] = is_problem(await client.patch(path, json={"spec": of_http}), 422)["errors"]
+    assert error["at"] == "body/spec/http/headers/X-Key"
+    assert (await client.patch(path, json={"spec": masked | {"service": "c"}})).status_code == 200
+    assert headers_of(services, body["id"]) == {"x-key": "hidden"}
+
+
+async def test_settings_that_exclude_each_other_are_reported_at_the_second(client: httpx.AsyncClient) -> None:
+    spec = {"kind": "tcp", "host": "a", "port": 1, "tls": True, "starttls": "smtp"}
+    [error] = is_problem(await client.post("/api/targets", json={"name": "B", "spec": spec}), 422)["errors"]
+    assert error["at"] == "body/spec/tcp/starttls"
+    assert "tls and starttls exclude each other" in error["message"]
 
 
 async def test_a_patch_is_validated_together_with_the_other_settings(

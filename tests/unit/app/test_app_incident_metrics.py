@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from netmon import gauges, incident_metrics
 from netmon.database import Database
-from netmon.incident_metrics import IncidentCollector, OpenIncident
+from netmon.incident_metrics import IncidentCollector, OpenIncident, readable
 
 from .waiting import until
 
@@ -50,6 +50,11 @@ def test_an_open_incident_has_the_labels_of_its_alert() -> None:
         'target="A"} 1.7960148e+09',
         'muted_until_timestamp_seconds{target="A"} 0.0',
     ]
+
+
+def test_a_kind_of_a_later_release_hides_no_other_incident() -> None:
+    unknown = row(8, spec={"kind": "later", "host": "a"})
+    assert [each.id for each in readable([row(7), unknown, row(9)])] == [7, 9]
 
 
 def test_an_alert_is_muted_until_the_end_of_maintenance() -> None:

@@ -367,7 +367,7 @@ def test_an_import_is_written_and_reported(tmp_path: Path, capsys: pytest.Captur
     run.run(str(source), "", str(written), yes=False)
     shown = capsys.readouterr()
     assert len(targetfile.load(str(written)).targets) == 13
-    assert "7 targets imported" in shown.err
+    assert "13 targets imported" in shown.err
     assert "secrets/targets/page-authorization" in shown.err
     run.run(str(source), "", "", yes=False)
     assert capsys.readouterr().out == written.read_text()
