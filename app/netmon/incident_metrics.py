@@ -13,16 +13,13 @@ from uuid import UUID
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from netmon import gauges
 from netmon.database import Database, Row
 from netmon.logs import logger
 from netmon.models import Severity
 from netmon.specs import Spec
-from netmon.supervision import describe
-
-log = logger(__name__)
 
 LIMIT = 1000
 """Maximum number of incidents: each has four series in every worker. The oldest ones are exported, those in maintenance
@@ -46,6 +43,8 @@ _CLOSED = f"""
         UNION ALL
         SELECT id, target FROM deleted_incidents WHERE deleted_at > now() - interval '{CLOSED_MINUTES} min'
     ) AS closed GROUP BY target ORDER BY id DESC LIMIT {LIMIT}"""  # noqa: S608 - as above
+
+log = logger(__name__)
 
 
 class OpenIncident(BaseModel):
@@ -140,13 +139,17 @@ class IncidentCollector(Collector):
 
 
 def readable(rows: Iterable[Row]) -> tuple[OpenIncident, ...]:
-    """The open incidents of these rows, without targets of kinds that only a later release knows."""
+    """The incidents in rows, without those of targets of a later release that this one cannot read.
+
+    Otherwise all alerts of targets would resolve.
+    """
     found = []
     for row in rows:
         try:
-            found.append(OpenIncident(**row))
-        except ValueError as error:
-            log.debug("incident cannot be exported", incident=row["id"], reason=describe(error))
+            found.append(OpenIncident.model_validate(row))
+        except ValidationError as error:
+            [first, *_] = error.errors(include_input=False, include_url=False)  # the input may have credentials
+            log.warning("incident cannot be read", target=str(row["target"]), reason=first["msg"])
     return tuple(found)
 
 

@@ -5,16 +5,17 @@ To add a kind:
 1. its spec in `netmon.specs`, named in `Kind` and `Spec` there;
 2. its prober in `netmon.probing`;
 3. `netmon/page/templates/kinds/NAME.html` with its form fields and facts, and its line in `page.css`;
-4. its entry in `KINDS`.
+4. its entry in `_ENTRIES`, and its line in the type of it.
 
-`tests/unit/app/test_app_kinds.py` fails until each of them is there.
+Type checking and `tests/unit/app/test_app_kinds.py` fail until each of them is there; a spec without an endpoint, which
+the guard checks, cannot be registered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, get_args
 
 from netmon.specs import BaseSpec, DnsSpec, GrpcSpec, HttpSpec, Kind, PingSpec, TcpSpec, TlsSpec
 
@@ -108,7 +109,18 @@ def _ping(tools: ProbeTools) -> ProbeFunction[PingSpec]:
     return lambda spec, attempt: ping.probe(spec, attempt, tools.resolver)
 
 
-KINDS: Mapping[Kind, ProbeKind[Any]] = {
+class _Entries(TypedDict):
+    """The registry for the type checker, which reports a kind without an entry."""
+
+    http: ProbeKind[HttpSpec]
+    tcp: ProbeKind[TcpSpec]
+    tls: ProbeKind[TlsSpec]
+    grpc: ProbeKind[GrpcSpec]
+    dns: ProbeKind[DnsSpec]
+    ping: ProbeKind[PingSpec]
+
+
+_ENTRIES: _Entries = {
     "http": ProbeKind(
         label="HTTP",
         target="a website or an API",
@@ -238,3 +250,11 @@ KINDS: Mapping[Kind, ProbeKind[Any]] = {
         },
     ),
 }
+
+
+def kind_of(name: Kind) -> ProbeKind[Any]:
+    """The entry of a kind."""
+    return _ENTRIES[name]
+
+
+KINDS: Mapping[Kind, ProbeKind[Any]] = {name: kind_of(name) for name in get_args(Kind)}

@@ -1,6 +1,7 @@
 """A TCP connection, on which TLS can be agreed on, something be sent, and an answer be expected."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,7 +25,11 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
     Raises:
         FAILURES: see `netmon.probing.errors`.
     """
-    async with _connected(spec, attempt, resolver, sessions) as stream:
+    connection = await connect(spec.host, spec.port, resolver, attempt)
+    if not (spec.tls or spec.starttls or spec.send or spec.expect):
+        connection.close()
+        return
+    async with _stream(spec, connection, attempt, sessions) as stream:
         if spec.send is not None:
             stream.writer.write(escapes.decode(spec.send))
             await stream.writer.drain()
@@ -33,10 +38,9 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
 
 
 @asynccontextmanager
-async def _connected(
-    spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions
+async def _stream(
+    spec: TcpSpec, connection: socket.socket, attempt: Attempt, sessions: TlsSessions
 ) -> AsyncIterator[Stream]:
-    connection = await connect(spec.host, spec.port, resolver, attempt)
     if spec.starttls is not None:
         try:
             await starttls.request(spec.starttls, connection)
