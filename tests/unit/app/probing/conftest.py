@@ -1,4 +1,4 @@
-"""Fixtures: both event loops, retries without delay, hosts with and without IPv6, impatient lookups, a certificate authority."""
+"""Fixtures: both event loops, retries without delay, IPv6, impatient lookups, a certificate authority."""
 
 from collections.abc import Callable
 from pathlib import Path
