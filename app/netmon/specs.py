@@ -2,26 +2,28 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from netmon import zone
 from netmon.hostnames import to_ascii
+from netmon.http_checks import HttpChecks, Text
+from netmon.http_request import Conflict, HttpRequest, not_set
+from netmon.secret_values import MASK
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
 
-MASK = "•••"
-"""Returned instead of the values of headers, many of which are credentials."""
-SECRET = "secret:"  # noqa: S105 - a prefix
-"""A header value with this prefix names a file, whose content the prober sends (`netmon.probing.secrets`)."""
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
-_UNSUITABLE_HEADERS = frozenset(
-    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-_SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:]+)|(?P<bare>.+?))(?(bare)|(?::(?P<port>[0-9]{1,5}))?)")
 
 DNS_PORT = 53
@@ -62,25 +64,6 @@ def _host_and_port(text: str) -> str:
     return _bracketed(name) + (f":{port}" if port else "")
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-def secret_name(value: str) -> str | None:
-    """The name of the secret that a header value refers to; None if the value is sent as it is."""
-    return value.removeprefix(SECRET) if value.startswith(SECRET) else None
-
-
-def _valid_reference(value: str) -> str:
-    name = secret_name(value)
-    if name is not None and not _SECRET_NAME.fullmatch(name):
-        raise ValueError(
-            f"{SECRET} must be followed by the name of a file in secrets/targets: letters, digits, '.', '_' and '-', "
-            "starting with a letter or a digit, at most 100 characters"
-        )
-    return value
-
-
 class Endpoint(NamedTuple):
     """A host (name or IP address), and the port on it if the protocol has ports."""
 
@@ -115,14 +98,6 @@ def _resolver_endpoint(text: str) -> Endpoint:
 
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(to_ascii)]
-HeaderValue = Annotated[
-    str,
-    StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$"),
-    AfterValidator(_valid_reference),
-]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
-"""Text that PostgreSQL can store: without null characters."""
-StatusCode = Annotated[int, Field(ge=100, le=599)]
 
 
 class BaseSpec(BaseModel):
@@ -145,41 +120,27 @@ class BaseSpec(BaseModel):
         """The address without parts that may be credentials."""
         return self.address
 
+    @property
+    def cautions(self) -> list[str]:
+        """What makes the settings less safe than they could be, as sentences for people."""
+        return []
+
     def masked(self) -> Self:
         """This spec without its credentials."""
         return self
 
 
-class HttpSpec(BaseSpec):
+class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     """An HTTP or HTTPS request; redirects are followed, unless a redirect status is expected or it is switched off."""
 
-    kind: Literal["http"] = "http"
-    url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]
-    method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
-    headers: dict[str, HeaderValue] = Field(default_factory=dict, max_length=32)
-    expected_status: list[StatusCode] = Field(default_factory=list, max_length=32)
-    """Status codes that count as success; empty: all below 400."""
-    body_contains: Text | None = None
-    """Text that the first mebibyte of the response body must contain."""
-    certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
-    """The result is a warning if a certificate (of the target, an intermediate one, or of a host that redirects)
-    expires in fewer days."""
     follow_redirects: Annotated[bool, Field(exclude_if=bool)] = True
     """Whether the last response of redirects counts instead of the first."""
-    connect_to: Annotated[str | None, Field(max_length=260, exclude_if=_is_none, examples=["192.0.2.7:8443"])] = None
+    connect_to: Annotated[str | None, Field(max_length=260, exclude_if=not_set, examples=["192.0.2.7:8443"])] = None
     """Connect to this host, or host:port, instead of that of the URL, whose name is used for TLS and in the request."""
     proxy: Annotated[
-        str | None, Field(max_length=MAX_URL_LENGTH, exclude_if=_is_none, examples=["http://proxy.example.org:3128"])
+        str | None, Field(max_length=MAX_URL_LENGTH, exclude_if=not_set, examples=["http://proxy.example.org:3128"])
     ] = None
     """An HTTP proxy through which the requests are sent; it resolves the names."""
-
-    @field_validator("url")
-    @classmethod
-    def _valid_url(cls, url: str) -> str:
-        try:
-            return parse_target(url).url
-        except InvalidTargetError as error:
-            raise ValueError(str(error)) from None
 
     @field_validator("connect_to")
     @classmethod
@@ -199,29 +160,28 @@ class HttpSpec(BaseSpec):
             raise ValueError("a proxy is http://host:port, without a path")
         return url.origin
 
-    @field_validator("headers")
-    @classmethod
-    def _valid_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
-            if not _TOKEN.fullmatch(name):
-                raise ValueError("not a valid header name")
-            if name.lower() in _UNSUITABLE_HEADERS:
-                raise ValueError(f"{name} is a connection header, which the probe sets itself")
-        if len({name.lower() for name in headers}) < len(headers):
-            raise ValueError("duplicate header")
-        return headers
-
     @model_validator(mode="after")
-    def _response_has_body(self) -> Self:
-        if self.method == "HEAD" and self.body_contains is not None:
-            raise ValueError("a HEAD response has no body: remove body_contains or use GET")
+    def _without_conflicts(self) -> Self:
+        found = [*self.request_conflicts(), *self.check_conflicts(self.method, follows=self.follow_redirects)]
+        found += self._connection_conflicts()
+        if found:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("conflict", "{reason}", {"reason": reason}), loc=(name,), input=None
+                    )
+                    for name, reason in found
+                ],
+            )
         return self
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _connection_conflicts(self) -> Iterator[Conflict]:
         if self.connect_to is not None and self.proxy is not None:
-            raise ValueError("connect_to and proxy exclude each other: a proxy connects by itself")
-        return self
+            yield "proxy", "connect_to and proxy exclude each other: a proxy connects by itself"
+        version = _version(self.endpoint.host)
+        if self.ip_version and version and version != self.ip_version:
+            yield "ip_version", f"{self.endpoint.host} is an address of IPv{version}"
 
     @property
     def address(self) -> str:
@@ -244,10 +204,14 @@ class HttpSpec(BaseSpec):
         host, port = _split_port(self.connect_to)
         return Endpoint(host, port or url.port)
 
+    @property
+    def cautions(self) -> list[str]:
+        """That certificates are not verified."""
+        return [] if self.verify_tls else ["certificates are not verified: anyone on the way can answer for the target"]
+
     def masked(self) -> Self:
-        """This spec with the values of its headers masked; a reference to a secret reveals none, and stays."""
-        headers = {name: MASK if secret_name(value) is None else value for name, value in self.headers.items()}
-        return self.model_copy(update={"headers": headers})
+        """This spec with everything masked that may be a credential; references to secrets reveal none, and stay."""
+        return self.model_copy(update=self.masked_credentials())
 
 
 class TcpSpec(BaseSpec):
@@ -327,6 +291,14 @@ class PingSpec(BaseSpec):
 
 Kind = Literal["http", "tcp", "dns", "ping"]
 Spec = Annotated[HttpSpec | TcpSpec | DnsSpec | PingSpec, Field(discriminator="kind")]
+
+
+def _version(host: str) -> int | None:
+    """The version of IP of an address; None if it is a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
 
 
 def _bracketed(host: str) -> str:

@@ -107,7 +107,10 @@ _FAILURES = (
 class ProbeError(Exception):
     """The target answered, but not as expected, or a secret is not usable; the message is the sentence."""
 
-    CODES = ("http_status", "body", "answer", SECRET, "redirects", "tls", "disconnected", "protocol", "proxy")
+    CODES = (
+        "http_status", "header", "body", "json", "size", "http_version", "url", "answer", SECRET, "redirects", "tls",
+        "disconnected", "protocol", "proxy",
+    )  # fmt: skip
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

@@ -24,8 +24,8 @@ from netmon.bulk_store import BulkChange, BulkStore, Planner, Stored
 from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
+from netmon.secret_values import MASK
 from netmon.settings import Settings, load
-from netmon.specs import MASK
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 
