@@ -95,7 +95,7 @@ SEGMENTS = (
 @given(st.lists(SEGMENTS, max_size=5).map("".join), st.sampled_from(["==", "!="]), SCALARS)
 def test_a_condition_on_json_has_the_parts_that_were_written(path: str, test: str, value: Any) -> None:
     found = JsonCondition.parse(f"${path} {test} {json.dumps(value)}")
-    assert found == (f"${path}", test, value)
+    assert tuple(found) == (f"${path}", test, value)
     assert found.holds(value) is (test == "==")
 
 
