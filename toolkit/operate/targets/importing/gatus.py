@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,10 +12,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from toolkit.core.errors import ToolkitError
-from toolkit.operate.targets.importing import imported
+from toolkit.operate.targets.importing import checks, imported
 from toolkit.operate.targets.importing.imported import Imported, NotCarriedOverError, Spec
 
 Endpoint = Mapping[str, Any]
+
+_ACCEPTED = "accepted statuses"
+"""Where a target has the statuses that meet its conditions, until all of them are read."""
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -32,20 +36,18 @@ _KNOWN = frozenset(
         "client",
         "alerts",
         "body",
+        "graphql",
     }
 )
 _UNSUPPORTED: Mapping[str, str] = {
     "ssh": "SSH is not supported",
-    "graphql": "a request body is not supported",
-    "body": "a request body is not supported",
 }
 _CLIENT: Mapping[str, str] = {
-    "insecure": "certificates are always verified",
-    "ignore-redirect": "redirects are followed unless a redirect status is expected",
     "dns-resolver": "names are resolved by this host",
-    "network": "the family of addresses cannot be chosen",
     "store-cookies": "cookies are not kept",
 }
+_CARRIED = ("timeout", "insecure", "ignore-redirect", "network", "proxy-url", "tls")
+_FAMILIES: Mapping[str, int] = {"ip4": 4, "ip6": 6}
 _SECTIONS: Mapping[str, str] = {
     "external-endpoints": "results cannot be pushed",
     "suites": "sequences of requests are not supported",
@@ -109,10 +111,12 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     for key, value in client.items():
         if key in _CLIENT and value not in (False, "ip"):
             result.lose(name, f"client.{key}", _CLIENT[key])
-        elif key not in _CLIENT and key != "timeout":
+        elif key not in _CLIENT and key not in _CARRIED:
             raise NotCarriedOverError(f"client.{key} is not supported")
+    _connection(result, name, client, spec)
     for condition in endpoint.get("conditions") or ():
         _condition(result, name, str(condition), target)
+    _set_statuses(target)
     if endpoint.get("alerts"):
         target |= _thresholds(result, name, endpoint["alerts"])
     if group and (tag := imported.tag(group)):
@@ -136,9 +140,14 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
     scheme, _, rest = url.partition("://")
     match scheme:
         case "http" | "https":
-            return imported.http_spec(
-                result, name, url, str(endpoint.get("method") or "GET"), endpoint.get("headers") or {}
-            )
+            method = str(endpoint.get("method") or "GET")
+            spec = imported.http_spec(result, name, url, method, endpoint.get("headers") or {})
+            body = str(endpoint.get("body") or "")
+            if endpoint.get("graphql"):
+                imported.body(result, name, spec, json.dumps({"query": body}), "application/json")
+            elif body:
+                imported.body(result, name, spec, body)
+            return spec
         case "tcp":
             parts = urlsplit(url)
             try:
@@ -152,6 +161,29 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
             return {"kind": "ping", "host": rest.strip("/")}
         case _:
             raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only http, https, tcp, icmp and dns are supported")
+
+
+def _connection(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) -> None:
+    """Carry over the settings of a client that have settings here."""
+    if spec["kind"] != "http":
+        for key in ("insecure", "ignore-redirect", "network", "tls"):
+            if client.get(key) not in (None, False, "ip"):
+                result.lose(name, f"client.{key}", "only HTTP targets have such a setting")
+        return
+    if client.get("insecure") is True:
+        spec["verify_tls"] = False
+    if client.get("ignore-redirect") is True:
+        spec["follow_redirects"] = False
+    if family := _FAMILIES.get(str(client.get("network"))):
+        spec["ip_version"] = family
+    if proxy := client.get("proxy-url"):
+        parts = urlsplit(str(proxy))
+        if parts.scheme != "http" or parts.username is not None or "$" in str(proxy):
+            raise NotCarriedOverError("a proxy other than http://host:port is not supported")
+        spec["proxy"] = str(proxy)
+    if (client.get("tls") or {}).get("certificate-file"):
+        content = "the certificate and its key in PEM, the files of client.tls"
+        spec["client_certificate"] = result.secret(name, "certificate", content)
 
 
 def _thresholds(result: Imported, name: str, alerts: list[Mapping[str, Any]]) -> dict[str, int]:
@@ -168,12 +200,29 @@ def _condition(result: Imported, name: str, condition: str, target: dict[str, An
     """Carry over a condition as a setting of the target, or record its loss."""
     match = re.fullmatch(r"\s*(\S.*?) (==|!=|<=|>=|<|>) (.*\S)\s*", condition)
     subject, operator, value = match.groups() if match else (condition, "", "")
-    carry = _CONDITIONS.get(subject)
-    why = carry(target, operator, value) if carry else None
+    if part := re.fullmatch(r"\[BODY\]([.\[].*)", subject):
+        why = _json(target, part[1], operator, value)
+    elif (part := re.fullmatch(r"has\(\[BODY\]([.\[].*)\)", subject)) and (operator, value) == ("==", "true"):
+        why = _json(target, part[1], "", "")
+    else:
+        carry = _CONDITIONS.get(subject)
+        why = carry(target, operator, value) if carry else None
     if why is None:
         result.lose(name, condition, "there is no such condition")
     elif why:
         result.lose(name, condition, why)
+
+
+def _set_statuses(target: dict[str, Any]) -> None:
+    """Set the statuses that meet all conditions."""
+    accepted = target.pop(_ACCEPTED, None)
+    if accepted is None:
+        return
+    found = checks.statuses(accepted)
+    if not accepted or len(found) > imported.MAX_STATUSES:
+        raise NotCarriedOverError("no status, or too many different ones, meet its conditions")
+    if found:
+        target["spec"]["expected_status"] = found
 
 
 # Each returns why a condition is not carried over as it was, an empty text if it is, None if it is not at all.
@@ -182,12 +231,19 @@ def _status(target: dict[str, Any], operator: str, value: str) -> str | None:
         return None
     choices = re.fullmatch(r"any\((.*)\)", value)
     codes = [each.strip() for each in (choices.group(1).split(",") if choices else [value])]
-    if operator == "==" and all(each.isdecimal() for each in codes) and len(codes) <= imported.MAX_STATUSES:
-        target["spec"]["expected_status"] = [int(each) for each in codes]
-        return ""
-    if (operator, value) in (("<", "400"), ("<=", "399")):
-        return ""
-    return "a status below 400 is a success" if operator in ("<", "<=") else None
+    if not all(each.isdecimal() for each in codes) or (choices and operator not in ("==", "!=")):
+        return None
+    numbers = [int(each) for each in codes]
+    passing = {
+        "==": {each for each in numbers if each in checks.ALL_STATUSES},
+        "!=": set(checks.ALL_STATUSES) - set(numbers),
+        "<": set(range(100, min(numbers[0], 600))),
+        "<=": set(range(100, min(numbers[0] + 1, 600))),
+        ">": set(range(max(numbers[0] + 1, 100), 600)),
+        ">=": set(range(max(numbers[0], 100), 600)),
+    }[operator]
+    target[_ACCEPTED] = target.get(_ACCEPTED, set(checks.ALL_STATUSES)) & passing
+    return ""
 
 
 def _response_time(target: dict[str, Any], operator: str, value: str) -> str | None:
@@ -204,19 +260,36 @@ def _response_time(target: dict[str, Any], operator: str, value: str) -> str | N
 
 
 def _body(target: dict[str, Any], operator: str, value: str) -> str | None:
-    if operator != "==" or value.startswith("any("):
+    if operator not in ("==", "!=") or value.startswith("any("):
         return None
     pattern = re.fullmatch(r"pat\((.*)\)", value)
     spec = target["spec"]
     if spec["kind"] == "dns":
-        return _answer(spec, value, pattern.group(1) if pattern else None)
-    if spec["kind"] != "http" or spec.get("method") == "HEAD" or "body_contains" in spec:
+        return _answer(spec, value, pattern.group(1) if pattern else None) if operator == "==" else None
+    if spec["kind"] != "http" or spec.get("method") == "HEAD":
         return None
-    text = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else re.fullmatch(r"(.*)", value)
-    if text is None:
+    contained = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else None
+    if contained:
+        setting, found = ("body_contains" if operator == "==" else "body_excludes"), contained.group(1)
+    elif operator == "==":
+        setting, found = "body_matches", checks.glob(pattern.group(1)) if pattern else checks.whole(value)
+    else:
         return None
-    spec["body_contains"] = text.group(1)
-    return "" if pattern else "a body that contains the text is a success"
+    if setting in spec or found is None:
+        return None
+    spec[setting] = found
+    return ""
+
+
+def _json(target: dict[str, Any], path: str, operator: str, value: str) -> str | None:
+    spec = target["spec"]
+    if spec["kind"] != "http" or spec.get("method") == "HEAD" or re.match(r"(?:any|pat|has|len)\(", value):
+        return None
+    condition = checks.json_condition(path, operator, value)
+    if condition is None or len(spec.get("expected_json", ())) == checks.MAX_CONDITIONS:
+        return None
+    spec.setdefault("expected_json", []).append(condition)
+    return ""
 
 
 def _answer(spec: Spec, value: str, pattern: str | None) -> str | None:
