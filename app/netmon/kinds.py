@@ -111,9 +111,9 @@ KINDS: Mapping[Kind, ProbeKind[Any]] = {
                     "spec": {
                         "kind": "http",
                         "url": "https://orders.example.org/health",
-                        "headers": {"Authorization": "Bearer a-token"},
-                        "expected_status": [200],
-                        "body_contains": '"healthy"',
+                        "bearer_token": "a-token",
+                        "expected_status": ["2xx"],
+                        "expected_json": ['$.status == "healthy"', "$.queue.length < 100"],
                     },
                     "interval_seconds": 15,
                     "slow_ms": 500,
