@@ -70,10 +70,12 @@ class HttpChecks(BaseModel):
 
     expected_status: list[Status] = Field(default_factory=list, max_length=32)
     """Statuses, classes (`2xx`) and ranges (`200-299`) that count as success; empty: all below 400."""
-    expected_headers: Annotated[
-        list[Annotated[_Line, AfterValidator(_parsed_header)]],
-        Field(max_length=10, exclude_if=_empty, examples=[["Content-Type contains json", "X-Version matches ^2[.]"]]),
-    ] = []
+    expected_headers: list[Annotated[_Line, AfterValidator(_parsed_header)]] = Field(
+        default_factory=list,
+        max_length=10,
+        exclude_if=_empty,
+        examples=[["Content-Type contains json", "X-Version matches ^2[.]"]],
+    )
     """Headers of the response: a name alone, or followed by `==`, `contains` or `matches`, and a value."""
     body_contains: Text | None = None
     """Text that the first mebibyte of the response body must contain."""
@@ -81,10 +83,12 @@ class HttpChecks(BaseModel):
     """Text that it must not contain."""
     body_matches: Annotated[Text | None, Field(exclude_if=not_set, examples=["version [0-9]+[.]"])] = None
     """A regular expression (RE2) that some part of it must match."""
-    expected_json: Annotated[
-        list[Annotated[_Line, AfterValidator(_parsed_json)]],
-        Field(max_length=10, exclude_if=_empty, examples=[['$.status == "up"', "$.queues[*].length < 100"]]),
-    ] = []
+    expected_json: list[Annotated[_Line, AfterValidator(_parsed_json)]] = Field(
+        default_factory=list,
+        max_length=10,
+        exclude_if=_empty,
+        examples=[['$.status == "up"', "$.queues[*].length < 100"]],
+    )
     """JSON paths (RFC 9535), alone or with a comparison; each value that the path leads to must pass it."""
     min_body_bytes: Annotated[int | None, Field(ge=1, le=MAX_BODY, exclude_if=not_set)] = None
     max_body_bytes: Annotated[int | None, Field(ge=0, le=MAX_BODY, exclude_if=not_set)] = None
@@ -92,9 +96,9 @@ class HttpChecks(BaseModel):
     certificate_days: Annotated[int, Field(ge=0, le=365)] = 14
     """The result is a warning if a certificate (of the target, an intermediate one, or of a host that redirects)
     expires in fewer days."""
-    slow_phases_ms: Annotated[
-        dict[Phase, _Milliseconds], Field(exclude_if=_empty, examples=[{"tls": 100, "first_byte": 300}])
-    ] = {}
+    slow_phases_ms: dict[Phase, _Milliseconds] = Field(
+        default_factory=dict, exclude_if=_empty, examples=[{"tls": 100, "first_byte": 300}]
+    )
     """The result is a warning if a phase takes longer than this many milliseconds."""
     expected_protocol: Annotated[Protocol | None, Field(exclude_if=not_set)] = None
     max_redirects: Annotated[int | None, Field(ge=0, le=MAX_REDIRECTS, exclude_if=not_set)] = None

@@ -179,9 +179,8 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     def _connection_conflicts(self) -> Iterator[Conflict]:
         if self.connect_to is not None and self.proxy is not None:
             yield "proxy", "connect_to and proxy exclude each other: a proxy connects by itself"
-        version = _version(self.endpoint.host)
-        if self.ip_version and version and version != self.ip_version:
-            yield "ip_version", f"{self.endpoint.host} is an address of IPv{version}"
+        if self.ip_version is not None and _version(self.endpoint.host) not in (None, self.ip_version):
+            yield "ip_version", f"{self.endpoint.host} is an address of IPv{_version(self.endpoint.host)}"
 
     @property
     def address(self) -> str:
