@@ -11,16 +11,24 @@ digits of the SHA-256 of the normalised URL.
 import hashlib
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Self
 from urllib.parse import quote, unquote
 
-from yarl import URL
+from netmon.hostnames import to_ascii
 
 MAX_URL_LENGTH = 2048
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://((?P<user>[^/?#\\:]*)(:(?P<password>[^/?#\\]*))?@)?"
+    r"(?P<host>\[[^\]]*\]|[^/?#\\:@\[\]]*)(:(?P<port>\d{0,5}))?(?P<rest>[/?#\\].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
 
 # The printable ASCII characters that a browser sends as they are typed (WHATWG, percent-encode sets).
 _IN_PATH = "!$%&'()*+,-./:;=@[]|~_"
 _IN_QUERY = "!$%&()*+,-./:;=?@[]\\^_`{|}~"
+_PORTS = {"http": 80, "https": 443}
 _DOT = re.compile(r"%2e", re.IGNORECASE)
 
 
@@ -48,26 +56,24 @@ class WebUrl:
         Raises:
             InvalidTargetError: `text` is not such a URL.
         """
-        try:
-            url = URL(text)
-            port = url.port
-        except ValueError:
-            raise InvalidTargetError("the URL has no valid host or port") from None
-        if url.scheme not in ("http", "https"):
+        if not re.match("https?://", text, re.IGNORECASE):
             raise InvalidTargetError("the URL must start with http:// or https://")
-        if not url.raw_host or not port or not (url.raw_host.isascii() and url.raw_host.isprintable()):
-            raise InvalidTargetError("the URL has no valid host or port")
-        rest = re.sub(r"^[^:]*://[^/?#\\]*", "", text.partition("#")[0])
-        path, mark, query = rest.partition("?")
+        if not (found := _URL.fullmatch(text)):
+            raise _no_host()
+        scheme = found["scheme"].lower()
+        host, port = _host(found["host"]), int(found["port"] or _PORTS[scheme])
+        if not 1 <= port <= 65535:
+            raise _no_host()
+        path, mark, query = (found["rest"] or "").partition("#")[0].partition("?")
         target = _without_dots(quote(path.replace("\\", "/"), safe=_IN_PATH)) + mark + quote(query, safe=_IN_QUERY)
-        user, password = (None if each is None else unquote(each) for each in (url.raw_user, url.raw_password))
-        return cls(url.scheme, url.raw_host, port, target, user, password)
+        user, password = (unquote(each) if each else None for each in found.group("user", "password"))
+        return cls(scheme, host, port, target, user, password)
 
     @property
     def origin(self) -> str:
         """Scheme, host and port, which is left out if it is the one of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == {"http": 80, "https": 443}[self.scheme] else f":{self.port}"
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
     @property
@@ -103,6 +109,29 @@ def parse_target(text: str) -> UrlTarget:
     if url.target != "/" or ":" in host:
         key += f":{hashlib.sha256(url.text.encode()).hexdigest()[:12]}"
     return UrlTarget(url=url.text, key=key)
+
+
+def _host(text: str) -> str:
+    """The host in ASCII and lower case, an IPv6 address without brackets.
+
+    Names in ASCII are not checked further, so that URLs which former releases have stored stay readable: the probe of
+    one that is not valid fails.
+
+    Raises:
+        InvalidTargetError: `text` is not valid.
+    """
+    if not text or not text.isprintable() or " " in text:
+        raise _no_host()
+    try:
+        if text.startswith("["):
+            return str(IPv6Address(text[1:-1]))
+        return text.lower() if text.isascii() else to_ascii(text)
+    except ValueError:
+        raise _no_host() from None
+
+
+def _no_host() -> InvalidTargetError:
+    return InvalidTargetError("the URL has no valid host or port")
 
 
 def _without_dots(path: str) -> str:

@@ -46,7 +46,6 @@ class Prober:
 
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard, self._names)
-        self._exit_stack.push_async_callback(resolver.close)
         tools = ProbeTools(self._guard, self._names, resolver, self._secrets, self._version, self._exit_stack)
         self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
         return self

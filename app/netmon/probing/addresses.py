@@ -53,31 +53,22 @@ class AddressBook:
         self._kept: OrderedDict[_Key, tuple[float, Answer]] = OrderedDict()
         self._lookups: dict[_Key, _Lookup] = {}
 
-    async def addresses(self, host: str, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[str]:
+    async def addresses(self, host: str) -> list[str]:
         """The addresses of a host, both families in turn, IPv6 first; an IP address in any notation is its own.
 
         Raises:
-            socket.gaierror: the name does not exist, has no address (of this family), or cannot be looked up.
+            socket.gaierror: the name does not exist, has no address, or cannot be looked up.
         """
         found = _literal(host)
         name = "" if found else _name(host)
         found = found or self._system.table().get(name)
         if found is None and (name == "localhost" or name.endswith(".localhost")):
             found = _LOOPBACK  # RFC 6761
-        if found is None:
-            return await self._resolved(name, family)
-        versions = {socket.AF_INET: (4,), socket.AF_INET6: (6,)}.get(family, (4, 6))
-        if not (chosen := [address for address in found if ip_address(address).version in versions]):
-            raise _no_address()
-        return chosen
+        return list(found) if found else await self._resolved(name)
 
-    async def _resolved(self, name: str, family: socket.AddressFamily) -> list[str]:
+    async def _resolved(self, name: str) -> list[str]:
         try:
-            if family == socket.AF_INET:
-                v4, v6 = await self._records(name, _A), []
-            elif family == socket.AF_INET6:
-                v4, v6 = [], await self._records(name, _AAAA)
-            elif has_ipv6():
+            if has_ipv6():
                 v4, v6 = await self._of_both_families(name)
             else:
                 v4 = await self._records(name, _A)
@@ -87,7 +78,7 @@ class AddressBook:
         except dns.exception.DNSException as error:
             raise socket.gaierror(socket.EAI_FAIL, "the name server reports a failure") from error
         if not (v4 or v6):
-            raise _no_address()
+            raise socket.gaierror(socket.EAI_NODATA, "the name has no address")
         return [address for address in chain.from_iterable(zip_longest(v6, v4)) if address]
 
     async def _of_both_families(self, name: str) -> tuple[list[str], list[str]]:
@@ -171,7 +162,3 @@ def _name(host: str) -> str:
         return to_ascii(host)
     except ValueError:
         raise socket.gaierror(socket.EAI_NONAME, "not a valid host name") from None
-
-
-def _no_address() -> socket.gaierror:
-    return socket.gaierror(socket.EAI_NODATA, "the name has no address")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections import OrderedDict
+from typing import NoReturn
 
 import dns.exception
 import dns.flags
@@ -13,13 +14,18 @@ import dns.rcode
 from netmon.specs import DNS_PORT
 
 MAX_QUESTIONS = 192
-"""Questions in flight to one name server; more wait. The resolver of the engine takes about a thousand."""
+"""Questions that await the first answer of one name server; more wait until they are sent."""
 MAX_DOUBTFUL = 64
-"""Questions in flight about names that were not answered at once the last time: they do not delay the others."""
+"""The same for repetitions, and for names that were not answered at once the last time."""
+MAX_CONNECTIONS = 64
+"""Connections over TCP to one name server."""
+PLACE_SECONDS = 0.5
+"""How long a question counts for these limits after it is sent. Those that stay without an answer are thereby at most
+384 a second, and 128 if their names are known. The resolver of the engine takes about a thousand, each for 4 s."""
 MAX_SILENT = 10_000
-"""Names that are remembered for that; the oldest ones are forgotten."""
+"""Names that are remembered because they were not answered at once; the oldest ones are forgotten."""
 RETRANSMISSIONS_SECONDS = (0.5, 1.0, 2.0, 4.0)
-"""How long an answer is awaited before the question is sent again; the sum is the limit of a question."""
+"""How long an answer is awaited at least before the question is sent again, and at last given up."""
 
 MAX_PACKET = 4096
 """Bytes over UDP; longer answers are truncated at 512 bytes, because the question allows no more."""
@@ -48,6 +54,7 @@ class NameServer:
         self._endpoint = endpoint[4]
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
         self._doubtful = asyncio.Semaphore(MAX_DOUBTFUL)
+        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._silent: OrderedDict[dns.name.Name, None] = OrderedDict()
 
     async def ask(self, query: dns.message.Message) -> dns.message.Message:
@@ -58,11 +65,10 @@ class NameServer:
             NameServerError: it reports a failure, or its answer is not valid.
             dns.exception.Timeout: it does not answer.
         """
-        name = query.question[0].name
-        async with self._doubtful if name in self._silent else self._questions:
-            response = await self._over_udp(query)
-            self._silent.pop(name, None)
-            if response is None:
+        response = await self._over_udp(query)
+        self._silent.pop(query.question[0].name, None)
+        if response is None:
+            async with self._connections:
                 response = await self._over_tcp(query)
         if response.rcode() not in _ANSWERS:
             raise NameServerError(f"the name server reports {dns.rcode.to_text(response.rcode())}")
@@ -70,16 +76,34 @@ class NameServer:
 
     async def _over_udp(self, query: dns.message.Message) -> dns.message.Message | None:
         """The answer; None if it is truncated."""
-        wire = query.to_wire()
         with socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
             udp.connect(self._endpoint)  # packets of others are discarded, from a port that nobody can guess
-            for seconds in RETRANSMISSIONS_SECONDS:
+            # An answer also counts while its question waits for a place to be repeated.
+            answer = asyncio.ensure_future(_received(udp, query))
+            sending = asyncio.ensure_future(self._send(udp, query))
+            try:
+                await asyncio.wait({answer, sending}, return_when=asyncio.FIRST_COMPLETED)
+                return answer.result() if answer.done() else sending.result()
+            finally:
+                answer.cancel()
+                sending.cancel()
+                await asyncio.gather(answer, sending, return_exceptions=True)
+
+    async def _send(self, udp: socket.socket, query: dns.message.Message) -> NoReturn:
+        """Send a question, and repeat it until this is cancelled.
+
+        Raises:
+            OSError: the name server cannot be reached.
+            dns.exception.Timeout: it did not answer.
+        """
+        name = query.question[0].name
+        wire = query.to_wire()
+        for attempt, seconds in enumerate(RETRANSMISSIONS_SECONDS):
+            async with self._doubtful if attempt or name in self._silent else self._questions:
                 udp.send(wire)
-                try:
-                    async with asyncio.timeout(seconds):
-                        return await _received(udp, query)
-                except TimeoutError:
-                    self._note_silence(query.question[0].name)
+                await asyncio.sleep(min(seconds, PLACE_SECONDS))
+            self._note_silence(name)
+            await asyncio.sleep(max(seconds - PLACE_SECONDS, 0))
         raise dns.exception.Timeout
 
     def _note_silence(self, name: dns.name.Name) -> None:

@@ -45,9 +45,19 @@ specs = st.one_of(
         expected_status=st.lists(st.integers(100, 599), max_size=3),
         body_contains=st.none() | st.sampled_from(["ok", "ä\n", '"healthy"']),
         certificate_days=st.integers(0, 365),
+        follow_redirects=st.booleans(),
+        connect_to=st.none() | st.sampled_from(["192.0.2.7:8443", "[2001:db8::1]:443", "other.example"]),
     ),
+    st.builds(HttpSpec, url=st.just("http://example.org/"), proxy=st.just("http://proxy.example.org:3128")),
     st.builds(TcpSpec, host=st.sampled_from(["example.org", "192.0.2.1", "::1"]), port=st.integers(1, 65535)),
-    st.builds(DnsSpec, name=st.just("example.org"), record=st.just("MX"), expected=st.just(["10 mail.example.org."])),
+    st.builds(
+        DnsSpec,
+        name=st.just("example.org"),
+        record=st.just("MX"),
+        expected=st.just(["10 mail.example.org."]),
+        match=st.sampled_from(["contains", "equals"]),
+        resolver=st.none() | st.sampled_from(["192.0.2.53", "[2001:db8::53]:5353"]),
+    ),
     st.builds(PingSpec, host=st.just("example.org")),
 )
 
@@ -179,6 +189,33 @@ async def test_a_masked_header_keeps_its_value_and_is_masked_in_changes(
     problem = is_problem(await client.put("/api/targets", json=[target("b"), masked]), 422)
     assert [each["at"] for each in problem["errors"]] == ["body/1/spec/http/headers/Authorization"]
     assert len(services.targets) == 1
+
+
+ROUTES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"follow_redirects": False}, {"follow_redirects": True}),
+    ({"connect_to": "93.184.216.34:8443"}, {"connect_to": None}),
+    ({"proxy": "http://proxy.example:3128"}, {"proxy": None}),
+    ({"kind": "dns", "name": "a.example", "expected": ["192.0.2.1"], "match": "equals"}, {"match": "contains"}),
+    ({"kind": "dns", "name": "a.example", "resolver": "9.9.9.9"}, {"resolver": None}),
+)
+
+
+@pytest.mark.parametrize(("given", "default"), ROUTES, ids=lambda each: next(reversed(each)))
+async def test_settings_that_are_stored_only_if_given_are_created_compared_and_shown(
+    client: httpx.AsyncClient, services: Database, given: dict[str, Any], default: dict[str, Any]
+) -> None:
+    spec = {"kind": "http", "url": "https://a.example/"} | given if "kind" not in given else given
+    wanted = {"name": "a", "spec": spec}
+    created = await client.post("/api/targets/bulk", json={"create": [wanted]})
+    assert created.status_code == 200, created.text
+    [(name, value)] = [(name, spec[name]) for name in default]
+    assert [getattr(each.spec, name) for each in services.targets.values()] == [value]
+    assert (await put(client, wanted))["unchanged"] == 1
+    configuration = await client.put("/api/configuration", json={"targets": [wanted]})
+    assert configuration.json()["unchanged"] == 1
+    without = {"name": "a", "spec": {key: each for key, each in spec.items() if key != name}}
+    [updated] = (await put(client, without))["updated"]
+    assert updated["changes"] == [{"field": f"spec.{name}", "before": value, "after": default[name]}]
 
 
 async def test_a_target_is_renamed_by_its_id(client: httpx.AsyncClient, services: Database) -> None:

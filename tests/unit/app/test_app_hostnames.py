@@ -72,6 +72,7 @@ def test_names_that_browsers_refuse_are_rejected(name: str) -> None:
 @PROPERTY
 @given(st.text("abcäößςЖ日語é", min_size=1, max_size=10))
 @example("straße")
+@example("straße☕")
 def test_all_kinds_ask_for_the_same_name(label: str) -> None:
     name = f"{label}.example"
     asked = HttpSpec(url=f"http://{name}/").url.removeprefix("http://").removesuffix("/")

@@ -83,9 +83,12 @@ Reply = Callable[[dns.message.Message], bytes | None]
 
 @asynccontextmanager
 async def name_server(
-    reply: Reply, tcp_reply: Reply | None = None, *, host: str = "127.0.0.1", port: int = 0
+    reply: Reply, tcp_reply: Reply | None = None, *, host: str = "127.0.0.1", port: int = 0, delay_seconds: float = 0
 ) -> AsyncIterator[int]:
-    """A name server that replies with `reply(query)`, over TCP with `tcp_reply(query)`; yields its port."""
+    """A name server that replies with `reply(query)`, over TCP with `tcp_reply(query)`; yields its port.
+
+    Replies over UDP are sent after `delay_seconds`.
+    """
 
     class Protocol(asyncio.DatagramProtocol):
         def connection_made(self, transport: Any) -> None:
@@ -94,7 +97,7 @@ async def name_server(
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             answer = reply(dns.message.from_wire(data))
             if answer is not None:
-                self.transport.sendto(answer, addr)
+                asyncio.get_running_loop().call_later(delay_seconds, self.transport.sendto, answer, addr)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

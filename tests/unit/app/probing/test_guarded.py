@@ -22,9 +22,9 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
 
     lookup = AddressBook.addresses
 
-    async def addresses(book: AddressBook, host: str, *more: Any) -> list[str]:
+    async def addresses(book: AddressBook, host: str) -> list[str]:
         if _is_address(host):
-            return await lookup(book, host, *more)
+            return await lookup(book, host)
         requested.append(host)
         return left.pop(0) if len(left) > 1 else left[0]
 

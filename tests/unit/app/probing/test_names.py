@@ -115,6 +115,12 @@ def ipv6(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 @pytest.fixture
+def ipv4_only(ipv6: Callable[[bool], None]) -> None:
+    """Without IPv6, there is one question for each name with IPv4."""
+    ipv6(False)
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock by which answers are kept: `clock.now` in seconds."""
     clock = SimpleNamespace(now=1000.0)
@@ -133,8 +139,6 @@ async def test_the_families_take_turns_and_ipv6_comes_first() -> None:
     async with book(Zone().add("a.example.", "192.0.2.1", "192.0.2.2", "2001:db8::1")) as names:
         first, *others = await names.addresses("A.example.")
         assert (first, set(others)) == ("2001:db8::1", {"192.0.2.1", "192.0.2.2"})
-        assert await names.addresses("a.example", socket.AF_INET) == others
-        assert await names.addresses("a.example", socket.AF_INET6) == ["2001:db8::1"]
 
 
 async def test_a_host_without_ipv6_asks_for_it_only_if_there_is_no_other(ipv6: Callable[[bool], None]) -> None:
@@ -202,7 +206,7 @@ async def test_a_truncated_answer_is_asked_for_over_tcp(cut: int) -> None:
         return bytes(answer[:cut])
 
     async with book(truncated, zone) as names:
-        assert len(await names.addresses("a.example", socket.AF_INET)) == 100
+        assert len(await names.addresses("a.example")) == 100
 
 
 @pytest.mark.parametrize("tcp", [None, lambda _: b"", lambda query: query.to_wire()[:5], lambda query: query.to_wire()])
@@ -225,7 +229,6 @@ async def test_failures_have_their_own_numbers(quick: None) -> None:
     async with book(zone) as names:
         assert await error(names.addresses("gone.example")) == socket.EAI_NONAME
         assert await error(names.addresses("text.example")) == socket.EAI_NODATA
-        assert await error(names.addresses("a.example", socket.AF_INET6)) == socket.EAI_NODATA
         assert await error(names.addresses("failing.example")) == socket.EAI_FAIL
         assert await error(names.addresses("loop1.example")) in (socket.EAI_FAIL, socket.EAI_NODATA)
         assert await error(names.addresses("silent.example")) == socket.EAI_AGAIN
@@ -271,6 +274,7 @@ async def test_the_next_name_server_is_asked_if_the_first_fails(first: str) -> N
         (600, "a.example", None, 30),  # the minimum of the zone
     ],
 )
+@pytest.mark.usefixtures("ipv4_only")
 async def test_answers_are_kept_for_their_ttl(
     clock: SimpleNamespace, ttl: int, name: str, address: str | None, seconds: float
 ) -> None:
@@ -279,9 +283,9 @@ async def test_answers_are_kept_for_their_ttl(
     async def lookup(names: AddressBook) -> int:
         before = len(zone.questions)
         if address:
-            assert await names.addresses(name, socket.AF_INET) == [address]
+            assert await names.addresses(name) == [address]
         else:
-            assert await error(names.addresses(name, socket.AF_INET)) == socket.EAI_NONAME
+            assert await error(names.addresses(name)) == socket.EAI_NONAME
         return len(zone.questions) - before
 
     async with book(zone) as names:
@@ -301,12 +305,13 @@ async def test_failures_are_not_kept() -> None:
         assert await names.addresses("a.example") == ["192.0.2.1"]
 
 
+@pytest.mark.usefixtures("ipv4_only")
 async def test_the_answers_that_are_kept_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "MAX_KEPT", 2)
     zone = Zone()
     async with book(zone) as names:
         for name in ("a.example", "b.example", "a.example", "c.example", "a.example", "b.example"):
-            await error(names.addresses(name, socket.AF_INET))
+            await error(names.addresses(name))
     assert [name for name, _ in zone.questions] == ["a.example.", "b.example.", "c.example.", "b.example."]
 
 
@@ -317,14 +322,13 @@ async def test_the_files_are_read_again_when_they_change(quick: None) -> None:
             port, hosts="192.0.2.9 table.example Other # one\n::1 table.example\nbad x\n"
         ) as names:
             known = AddressBook(names)
-            assert await known.addresses("a.example", socket.AF_INET) == [PUBLIC]
+            assert await known.addresses("a.example") == [PUBLIC]
             assert await known.addresses("TABLE.example") == ["192.0.2.9", "::1"]
-            assert await known.addresses("other", socket.AF_INET) == ["192.0.2.9"]
-            assert await error(known.addresses("other", socket.AF_INET6)) == socket.EAI_NODATA
+            assert await known.addresses("other") == ["192.0.2.9"]
             assert await error(known.addresses("one")) == socket.EAI_NONAME
             names._servers._path.write_text("search example.org\nnameserver x\nnameserver 127.0.0.2\n")
             names._table._path.write_text("192.0.2.10 table.example\n")
-            assert await known.addresses("a.example", socket.AF_INET) == ["93.184.216.35"]
+            assert await known.addresses("a.example") == ["93.184.216.35"]
             assert await known.addresses("table.example") == ["192.0.2.10"]
             names._table._path.unlink()
             assert await error(known.addresses("table.example")) == socket.EAI_NONAME
@@ -340,14 +344,16 @@ async def test_search_domains_are_never_applied(quick: None) -> None:
     assert {name for name, _ in zone.questions} == {"gone.example.", "db."}
 
 
+@pytest.mark.usefixtures("ipv4_only")
 async def test_the_same_question_is_asked_once_at_a_time() -> None:
     zone = Zone(ttl=0).add("a.example.", "192.0.2.1")
     async with book(zone) as names:
-        found = await asyncio.gather(*(names.addresses("a.example", socket.AF_INET) for _ in range(20)))
+        found = await asyncio.gather(*(names.addresses("a.example") for _ in range(20)))
     assert found == [["192.0.2.1"]] * 20
     assert len(zone.questions) == 1
 
 
+@pytest.mark.usefixtures("ipv4_only")
 async def test_one_that_gives_up_does_not_disturb_the_others() -> None:
     zone = Zone().add("a.example.", "192.0.2.1")
 
@@ -356,8 +362,8 @@ async def test_one_that_gives_up_does_not_disturb_the_others() -> None:
         return answer if len(zone.questions) > 1 else None  # the first packet is lost
 
     async with book(reply) as names:
-        impatient = asyncio.ensure_future(names.addresses("a.example", socket.AF_INET))
-        patient = asyncio.ensure_future(names.addresses("a.example", socket.AF_INET))
+        impatient = asyncio.ensure_future(names.addresses("a.example"))
+        patient = asyncio.ensure_future(names.addresses("a.example"))
         await asyncio.sleep(0.05)
         impatient.cancel()
         assert await patient == ["192.0.2.1"]
@@ -417,6 +423,7 @@ async def test_a_timeout_of_the_lookup_is_explained(spec: dict[str, str]) -> Non
     assert (outcome.error, outcome.detail) == ("timeout", "the name server did not answer within 0.2 s")
 
 
+@pytest.mark.usefixtures("ipv4_only")
 async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many names are dead: those that were not answered have a limit of their own."""
     monkeypatch.setattr(name_server, "MAX_QUESTIONS", 4)
@@ -428,7 +435,7 @@ async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.
 
         async def give_up(name: str, seconds: float) -> None:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(names.addresses(name.rstrip("."), socket.AF_INET), seconds)
+                await asyncio.wait_for(names.addresses(name.rstrip(".")), seconds)
 
         for _ in range(2):  # in two turns: at first nothing is known of them
             await asyncio.gather(*(give_up(name, 0.1) for name in sorted(zone.silent)))
@@ -442,13 +449,74 @@ async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.
         assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(1, 8)]
 
 
+@pytest.mark.usefixtures("ipv4_only")
+async def test_healthy_names_are_found_beside_five_hundred_dead_ones() -> None:
+    """Also at first, when nothing is known of the dead ones, which are all asked for before."""
+    zone = Zone(ttl=0)
+    zone.silent |= {f"dead{number}.example." for number in range(500)}
+    healthy = {f"healthy{number}.example": f"192.0.2.{number}" for number in range(20)}
+    for name, address in healthy.items():
+        zone.add(f"{name}.", address)
+    timeout_seconds = 5
+
+    async def give_up(name: str) -> None:
+        with pytest.raises((TimeoutError, socket.gaierror)):
+            await asyncio.wait_for(names.addresses(name), timeout_seconds)
+
+    async def healthy_ones() -> tuple[dict[str, list[str]], float]:
+        started = time.perf_counter()
+        lookups = (asyncio.wait_for(names.addresses(name), timeout_seconds) for name in healthy)
+        found = await asyncio.gather(*lookups)
+        return dict(zip(healthy, found, strict=True)), time.perf_counter() - started
+
+    async with book(zone) as names:
+        dead = [asyncio.ensure_future(give_up(name)) for name in sorted(zone.silent)]
+        found, _ = await healthy_ones()
+        assert found == {name: [address] for name, address in healthy.items()}
+        await asyncio.sleep(name_server.PLACE_SECONDS)
+        found, seconds = await healthy_ones()
+        assert found == {name: [address] for name, address in healthy.items()}
+        assert seconds < name_server.PLACE_SECONDS  # known by then, the dead ones share other places
+        await asyncio.gather(*dead)
+
+
+@pytest.mark.usefixtures("ipv4_only")
+async def test_questions_without_an_answer_are_sent_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the resolver of the engine takes would be lost, those for healthy names too."""
+    monkeypatch.setattr(name_server, "MAX_QUESTIONS", 8)
+    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
+    monkeypatch.setattr(name_server, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.1, 0.1, 0.1))
+    zone = Zone()
+    zone.silent |= {f"dead{number}.example." for number in range(16)}
+    started = time.perf_counter()
+    async with book(zone) as names:
+        await asyncio.gather(*(names.addresses(name) for name in zone.silent), return_exceptions=True)
+    assert len(zone.questions) == 16 * 3
+    assert {name for name, _ in zone.questions[:20]} == zone.silent  # repetitions do not delay the first questions
+    assert time.perf_counter() - started >= (16 * 2 / 2) * 0.1  # the repetitions, two at a time
+
+
+@pytest.mark.usefixtures("ipv4_only")
+async def test_an_answer_counts_while_its_question_waits_to_be_repeated(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 0)
+    zone = Zone().add("slow.example.", "192.0.2.1")
+    async with servers.name_server(zone, delay_seconds=0.2) as port:
+        with servers.system_names(port) as names:
+            assert await asyncio.wait_for(AddressBook(names).addresses("slow.example"), 1) == ["192.0.2.1"]
+    assert len(zone.questions) == 1
+
+
+@pytest.mark.usefixtures("ipv4_only")
 async def test_the_dead_names_that_are_remembered_are_limited(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_server, "MAX_SILENT", 3)
     zone = Zone()
     zone.silent |= {f"dead{number}.example." for number in range(5)}
     async with book(zone) as names:
         for name in sorted(zone.silent):
-            assert await error(names.addresses(name, socket.AF_INET)) == socket.EAI_AGAIN
+            assert await error(names.addresses(name)) == socket.EAI_AGAIN
         [server] = names._servers
         assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(2, 5)]
 

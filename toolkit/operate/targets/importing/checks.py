@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Sequence
 
 ALL_STATUSES = range(100, 600)
-BELOW_400 = frozenset(range(100, 400))
-"""The statuses that are a success without a setting."""
+BELOW_400 = (frozenset(range(100, 400)), frozenset(range(200, 400)))
+"""The statuses that are a success without a setting, with those that no last response has, and without."""
 MAX_CONDITIONS = 10
 """Conditions on headers, and on JSON values, of a target."""
 
@@ -24,7 +24,7 @@ def statuses(accepted: Collection[int]) -> list[int | str]:
     Args:
         accepted: Statuses from 100 to 599.
     """
-    if set(accepted) == BELOW_400:
+    if set(accepted) in BELOW_400:
         return []
     runs: list[list[int]] = []
     for status in sorted(set(accepted)):

@@ -46,7 +46,7 @@ _CLIENT: Mapping[str, str] = {
     "dns-resolver": "names are resolved by this host",
     "store-cookies": "cookies are not kept",
 }
-_CARRIED = ("timeout", "insecure", "ignore-redirect", "network", "proxy-url", "tls")
+_CARRIED_OVER = frozenset({"timeout", "insecure", "ignore-redirect", "network", "proxy-url", "tls"})
 _FAMILIES: Mapping[str, int] = {"ip4": 4, "ip6": 6}
 _SECTIONS: Mapping[str, str] = {
     "external-endpoints": "results cannot be pushed",
@@ -105,15 +105,7 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     spec = _spec(result, name, endpoint)
     target: dict[str, Any] = {"name": name, "spec": spec}
     target["interval_seconds"] = imported.interval(result, name, seconds(endpoint.get("interval") or "1m"))
-    client = endpoint.get("client") or {}
-    if client.get("timeout"):
-        target["timeout_seconds"] = imported.timeout(result, name, seconds(client["timeout"]))
-    for key, value in client.items():
-        if key in _CLIENT and value not in (False, "ip"):
-            result.lose(name, f"client.{key}", _CLIENT[key])
-        elif key not in _CLIENT and key not in _CARRIED:
-            raise NotCarriedOverError(f"client.{key} is not supported")
-    _connection(result, name, client, spec)
+    target |= _client(result, name, endpoint.get("client") or {}, spec)
     for condition in endpoint.get("conditions") or ():
         _condition(result, name, str(condition), target)
     _set_statuses(target)
@@ -126,6 +118,38 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     for key in sorted(endpoint.keys() - _KNOWN - _UNSUPPORTED.keys()):
         result.lose(name, str(key), "there is no such setting")
     return target
+
+
+def _client(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) -> dict[str, float]:
+    """Carry over the settings of a client; returns those of the target, and adds the others to the spec."""
+    for key, value in client.items():
+        if key in _CLIENT and value is not False:
+            result.lose(name, f"client.{key}", _CLIENT[key])
+        elif key not in _CLIENT and key not in _CARRIED_OVER:
+            raise NotCarriedOverError(f"client.{key} is not supported")
+    if spec["kind"] == "http":
+        spec |= _connection(result, name, client)
+    elif client.get("network") in _FAMILIES:
+        result.lose(name, "client.network", "the family of addresses can be chosen for HTTP only")
+    timeout = client.get("timeout")
+    return {"timeout_seconds": imported.timeout(result, name, seconds(timeout))} if timeout else {}
+
+
+def _connection(result: Imported, name: str, client: Mapping[str, Any]) -> Spec:
+    """The settings of the connections of an HTTP target."""
+    spec: Spec = {}
+    if client.get("insecure") is True:
+        spec["verify_tls"] = False
+    if client.get("ignore-redirect"):
+        spec["follow_redirects"] = False
+    if family := _FAMILIES.get(str(client.get("network"))):
+        spec["ip_version"] = family
+    if client.get("proxy-url"):
+        spec |= imported.proxy(str(client["proxy-url"]))
+    if (client.get("tls") or {}).get("certificate-file"):
+        content = "the certificate and its key in PEM, the files of client.tls"
+        spec["client_certificate"] = result.secret(name, "certificate", content)
+    return spec
 
 
 def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
@@ -161,29 +185,6 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
             return {"kind": "ping", "host": rest.strip("/")}
         case _:
             raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only http, https, tcp, icmp and dns are supported")
-
-
-def _connection(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) -> None:
-    """Carry over the settings of a client that have settings here."""
-    if spec["kind"] != "http":
-        for key in ("insecure", "ignore-redirect", "network", "tls"):
-            if client.get(key) not in (None, False, "ip"):
-                result.lose(name, f"client.{key}", "only HTTP targets have such a setting")
-        return
-    if client.get("insecure") is True:
-        spec["verify_tls"] = False
-    if client.get("ignore-redirect") is True:
-        spec["follow_redirects"] = False
-    if family := _FAMILIES.get(str(client.get("network"))):
-        spec["ip_version"] = family
-    if proxy := client.get("proxy-url"):
-        parts = urlsplit(str(proxy))
-        if parts.scheme != "http" or parts.username is not None or "$" in str(proxy):
-            raise NotCarriedOverError("a proxy other than http://host:port is not supported")
-        spec["proxy"] = str(proxy)
-    if (client.get("tls") or {}).get("certificate-file"):
-        content = "the certificate and its key in PEM, the files of client.tls"
-        spec["client_certificate"] = result.secret(name, "certificate", content)
 
 
 def _thresholds(result: Imported, name: str, alerts: list[Mapping[str, Any]]) -> dict[str, int]:

@@ -169,6 +169,25 @@ def http_spec(imported: Imported, target: str, url: str, method: str, headers: M
     return spec | ({"headers": own} if own else {})
 
 
+def proxy(url: str) -> Spec:
+    """The setting `proxy` of a target of kind http.
+
+    Raises:
+        NotCarriedOverError: it is not http://host:port.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise NotCarriedOverError("its proxy is not valid") from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise NotCarriedOverError("only proxies of the form http://host:port are supported")
+    if parts.username is not None:
+        raise NotCarriedOverError("a proxy with a login is not supported")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return {"proxy": f"http://{host}:{port or 80}"}
+
+
 def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 

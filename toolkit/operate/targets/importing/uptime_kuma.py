@@ -18,7 +18,6 @@ Monitor = Mapping[str, Any]
 
 _BLOCKING: Mapping[str, str] = {
     "upside_down": "a reversed result is not supported",
-    "proxy_id": "proxies are not supported",
 }
 """Columns that change what a probe means: a monitor with one of them is not carried over."""
 _LOST: Mapping[str, str] = {
@@ -61,6 +60,7 @@ def read(path: Path) -> Imported:
 def _read(connection: sqlite3.Connection) -> Imported:
     monitors = [dict(row) for row in connection.execute("SELECT * FROM monitor ORDER BY id")]
     labels = _labels(connection)
+    proxies = _proxies(connection)
     groups = {each["id"]: each for each in monitors if each["type"] == "group"}
     result = Imported()
     for table, why in _TABLES.items():
@@ -73,7 +73,7 @@ def _read(connection: sqlite3.Connection) -> Imported:
         name = result.name(str(monitor["name"] or ""))
         texts = [*labels.get(monitor["id"], ()), *_group_names(monitor, groups)]
         try:
-            result.targets.append(_target(result, name, monitor, texts))
+            result.targets.append(_target(result, name, monitor, texts, proxies))
         except NotCarriedOverError as error:
             result.skip(name, f"the monitor ({monitor['type']})", str(error))
     return result
@@ -95,6 +95,12 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if known else 0  # noqa: S608 - ours
 
 
+def _proxies(connection: sqlite3.Connection) -> dict[object, Monitor]:
+    """The proxies by their ids."""
+    rows = connection.execute("SELECT * FROM proxy") if _count(connection, "proxy") else ()
+    return {row["id"]: dict(row) for row in rows}
+
+
 def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str]:
     names: list[str] = []
     parent = monitor.get("parent")
@@ -104,11 +110,15 @@ def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str
     return names
 
 
-def _target(result: Imported, name: str, monitor: Monitor, texts: Sequence[str]) -> dict[str, Any]:
+def _target(
+    result: Imported, name: str, monitor: Monitor, texts: Sequence[str], proxies: Mapping[object, Monitor]
+) -> dict[str, Any]:
     for column, why in _BLOCKING.items():
         if monitor.get(column):
             raise NotCarriedOverError(why)
     target: dict[str, Any] = {"name": name, "spec": _spec(result, name, monitor)}
+    if target["spec"]["kind"] == "http":
+        target["spec"] |= _proxy(proxies.get(monitor.get("proxy_id"), {}))
     target["interval_seconds"] = imported.interval(result, name, float(monitor.get("interval") or 60))
     if monitor.get("timeout"):
         target["timeout_seconds"] = imported.timeout(result, name, float(monitor["timeout"]))
@@ -194,6 +204,17 @@ def _query(monitor: Monitor) -> str:
     if condition is None:
         raise NotCarriedOverError("its JSON query is more than a path and a comparison")
     return condition
+
+
+def _proxy(proxy: Monitor) -> Spec:
+    """The setting of a row of the table proxy, which is empty without one."""
+    if not proxy or not proxy.get("active", 1):
+        return {}
+    if proxy.get("auth"):
+        raise NotCarriedOverError("a proxy with a login is not supported")
+    host = str(proxy["host"])
+    host = f"[{host}]" if ":" in host else host
+    return imported.proxy(f"{proxy['protocol']}://{host}:{proxy['port']}")
 
 
 def _headers(monitor: Monitor) -> Mapping[str, Any]:

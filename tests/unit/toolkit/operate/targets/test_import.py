@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netmon.conditions import StatusRange
@@ -52,7 +52,9 @@ endpoints:
   - {name: posted, url: "https://a.example/", body: x, headers: {Cookie: hidden}}
   - {name: shell, url: "ssh://a.example", ssh: {username: a}}
   - {name: secure, url: "starttls://a.example:25"}
-  - {name: proxied, url: "https://a.example/", client: {proxy-url: "http://b"}, headers: {Cookie: hidden}}
+  - {name: proxied, url: "https://a.example/", client: {proxy-url: "http://b:3128", ignore-redirect: true}}
+  - {name: login, url: "https://a.example/", client: {proxy-url: "http://a:hidden@b"}, headers: {Cookie: hidden}}
+  - {name: socks, url: "https://a.example/", client: {proxy-url: "socks5://b"}}
   - {name: front, group: core services, url: "https://b.example/", ui: {hide-url: true}, client: {insecure: true}}
   - {name: odd, url: "tcp://a.example", interval: often}
 """
@@ -73,9 +75,11 @@ def losses(found: Imported, target: str) -> list[str]:
 def test_endpoints_of_gatus_are_carried_over() -> None:
     found = gatus.read(GATUS.encode())
     targets = valid(found)
-    assert list(targets) == [
-        "core services/front", "page", "mail", "router", "dns", "proxied", "core services/front (2)",
-    ]  # fmt: skip
+    names = ["core services/front", "page", "mail", "router", "dns", "proxied", "core services/front (2)"]
+    assert list(targets) == names
+    assert targets["proxied"]["spec"] == {
+        "kind": "http", "url": "https://a.example/", "follow_redirects": False, "proxy": "http://b:3128"
+    }  # fmt: skip
     assert targets["core services/front"] == {
         "name": "core services/front",
         "spec": {
@@ -90,7 +94,6 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
         "kind": "http", "url": "https://shop.example/?q=1", "body_contains": "welcome",
         "username": "user", "password": "secret:page-password", "body_matches": "(?s)^a.b$",
     }  # fmt: skip
-    assert targets["proxied"]["spec"]["proxy"] == "http://b"
     assert targets["core services/front (2)"]["spec"]["verify_tls"] is False
     assert targets["page"]["enabled"] is False
     assert targets["mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
@@ -111,17 +114,19 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     ]  # fmt: skip
     assert losses(found, "page") == ["query of the URL", "len([BODY].items) > 0"]
     assert losses(found, "router") == ["interval of 1 s"]
-    assert losses(found, "dns") == []
+    assert losses(found, "dns") == losses(found, "proxied") == []
     assert losses(found, "core services/front (2)") == ["name 'core services/front'", "ui"]
     skipped = {each.target: each.why for each in found.losses if each.what == "the endpoint"}
     assert skipped == {
         "posted": "a GET request with a body is not supported",
         "shell": "SSH is not supported",
         "secure": "starttls: only http, https, tcp, icmp and dns are supported",
+        "login": "a proxy with a login is not supported",
+        "socks": "only proxies of the form http://host:port are supported",
         "odd": "tcp://a.example has no host and port",
     }
     assert [each.name for each in found.secrets] == [
-        "core-services-front-authorization", "page-password", "proxied-cookie",
+        "core-services-front-authorization", "page-password",
     ]  # fmt: skip
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
 
@@ -199,6 +204,7 @@ def test_requests_of_gatus_are_carried_over() -> None:
 @PROPERTY
 @given(st.sets(st.integers(100, 599)))
 def test_statuses_are_written_as_ranges(accepted: set[int]) -> None:
+    assume(accepted not in checks.BELOW_400)
     written = checks.statuses(accepted)
     ranges = [StatusRange.parse(each) for each in written]
     assert {status for first, last in ranges for status in range(first, last + 1)} == accepted
@@ -260,6 +266,12 @@ def database(tmp_path: Path, *monitors: dict[str, Any], columns: str = COLUMNS) 
         connection.execute("CREATE TABLE monitor_tag (id INTEGER PRIMARY KEY, monitor_id, tag_id, value)")
         connection.execute("INSERT INTO tag VALUES (1, 'env', 'red'), (2, 'a b', 'red')")
         connection.execute("INSERT INTO monitor_tag VALUES (1, 2, 1, 'prod'), (2, 2, 2, '')")
+        connection.execute("CREATE TABLE proxy (id, protocol, host, port, auth, username, password, active)")
+        connection.execute(
+            "INSERT INTO proxy VALUES (1, 'http', '2001:db8::1', 3128, 0, NULL, NULL, 1),"
+            " (2, 'http', 'off', 1, 0, NULL, NULL, 0), (3, 'http', 'b', 1, 1, 'u', 'hidden', 1),"
+            " (4, 'socks5', 'b', 1, 0, NULL, NULL, 1)"
+        )
         connection.execute("CREATE TABLE notification (id)")
         connection.execute("INSERT INTO notification VALUES (1), (2)")
     connection.close()
@@ -285,23 +297,35 @@ MONITORS: Sequence[dict[str, Any]] = (
      "headers": '{"Cookie": "hidden"}'},
     {"id": 12, "name": "PTR", "type": "dns", "hostname": "example.org", "dns_resolve_type": "PTR"},
     {"id": 13, "name": "Ntlm", "type": "http", "url": "https://a/", "auth_method": "ntlm"},
-    {"id": 14, "name": "Proxied", "type": "http", "url": "https://a/", "proxy_id": 1},
+    {"id": 14, "name": "Proxied", "type": "http", "url": "https://a/", "proxy_id": 1, "maxredirects": 0,
+     "accepted_statuscodes_json": '["200-299", "300-399"]'},
     {"id": 15, "name": "Bad headers", "type": "http", "url": "https://a/", "headers": "{"},
-    {"id": 16, "name": "Query", "type": "json-query", "url": "https://a/", "json_path": "data[0].state",
+    {"id": 16, "name": "Proxy off", "type": "http", "url": "https://a/", "proxy_id": 2, "accepted_statuscodes_json":
+     '["200-399"]'},
+    {"id": 17, "name": "Login", "type": "http", "url": "https://a/", "proxy_id": 3},
+    {"id": 18, "name": "Socks", "type": "http", "url": "https://a/", "proxy_id": 4},
+    {"id": 19, "name": "Query", "type": "json-query", "url": "https://a/", "json_path": "data[0].state",
      "expected_value": "up", "maxredirects": 3, "ip_family": "ipv4"},
-    {"id": 17, "name": "Odd query", "type": "json-query", "url": "https://a/", "json_path": "$count(data)",
+    {"id": 20, "name": "Odd query", "type": "json-query", "url": "https://a/", "json_path": "$count(data)",
      "expected_value": "1"},
-    {"id": 18, "name": "Contains", "type": "json-query", "url": "https://a/", "json_path": "$",
+    {"id": 21, "name": "Contains", "type": "json-query", "url": "https://a/", "json_path": "$",
      "json_path_operator": "contains", "expected_value": "1"},
-    {"id": 19, "name": "Posted", "type": "http", "url": "https://a/", "method": "POST", "body": "<a/>",
+    {"id": 22, "name": "Posted", "type": "http", "url": "https://a/", "method": "POST", "body": "<a/>",
      "http_body_encoding": "xml", "maxredirects": 0},
-    {"id": 20, "name": "Mtls", "type": "http", "url": "https://a/", "auth_method": "mtls"},
+    {"id": 23, "name": "Mtls", "type": "http", "url": "https://a/", "auth_method": "mtls"},
 )  # fmt: skip
 
 
 def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     targets = valid(uptime_kuma.read(database(tmp_path, *MONITORS)))
-    assert list(targets) == ["Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Inverted", "Query", "Posted", "Mtls"]
+    assert list(targets) == [
+        "Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Inverted", "Proxied", "Proxy off", "Query", "Posted",
+        "Mtls",
+    ]  # fmt: skip
+    assert targets["Proxied"]["spec"] == {
+        "kind": "http", "url": "https://a/", "follow_redirects": False, "proxy": "http://[2001:db8::1]:3128"
+    }  # fmt: skip
+    assert targets["Proxy off"]["spec"] == {"kind": "http", "url": "https://a/"}
     assert targets["Shop"] == {
         "name": "Shop",
         "spec": {
@@ -347,7 +371,8 @@ def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Pat
         "Docker": "monitors of the type docker are not supported",
         "PTR": "records of the type PTR are not supported",
         "Ntlm": "the authentication ntlm is not supported",
-        "Proxied": "proxies are not supported",
+        "Login": "a proxy with a login is not supported",
+        "Socks": "only proxies of the form http://host:port are supported",
         "Bad headers": "its headers are not valid JSON",
         "Odd query": "its JSON query is more than a path and a comparison",
         "Contains": "the comparison contains of JSON values is not supported",
