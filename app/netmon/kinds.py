@@ -139,9 +139,9 @@ _ENTRIES: _Entries = {
                     "spec": {
                         "kind": "http",
                         "url": "https://orders.example.org/health",
-                        "headers": {"Authorization": "Bearer a-token"},
-                        "expected_status": [200],
-                        "body_contains": '"healthy"',
+                        "bearer_token": "a-token",
+                        "expected_status": ["2xx"],
+                        "expected_json": ['$.status == "healthy"', "$.queue.length < 100"],
                     },
                     "interval_seconds": 15,
                     "slow_ms": 500,

@@ -281,6 +281,8 @@ class TargetView(Target):
     """Whether results are overdue: the state is that of the last result, and may have changed since."""
     in_maintenance: bool = False
     """Whether a maintenance window is in effect: no alert, and the time is not part of the uptime."""
+    cautions: list[str] = Field(default_factory=list)
+    """What makes the settings less safe than they could be, such as certificates that are not verified."""
 
     @classmethod
     def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
@@ -296,6 +298,7 @@ class TargetView(Target):
             latest=alone,
             stale=stale,
             in_maintenance=target.is_in_maintenance,
+            cautions=target.spec.cautions,
         )
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from netmon import zone
-from netmon.spec_parts import BaseSpec, Endpoint, Host, Name, Text, bracketed, is_default
+from netmon.http_checks import Text
+from netmon.spec_parts import BaseSpec, Endpoint, Host, Name, bracketed, is_default
 
 DNS_PORT = 53
 

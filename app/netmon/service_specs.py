@@ -7,20 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from netmon import escapes
-from netmon.spec_parts import (
-    MASK,
-    BaseSpec,
-    Endpoint,
-    HeaderValue,
-    Host,
-    Port,
-    bracketed,
-    host_and_port,
-    is_default,
-    masked_headers,
-    secret_name,
-)
+from netmon import escapes, expressions
+from netmon.http_request import HeaderValue
+from netmon.secret_values import MASK, masked, secret_name
+from netmon.spec_parts import BaseSpec, Endpoint, Host, Port, bracketed, host_and_port, is_default
 
 StartTls = Literal["smtp", "imap", "pop3"]
 """Protocols that begin in plain text and change to TLS."""
@@ -66,6 +56,20 @@ class TcpSpec(CertificateLimits):
     """What is sent: text with the escapes \\r, \\n, \\t, \\0, \\xHH and \\\\."""
     expect: Annotated[EscapedText | None, Field(exclude_if=is_default(None), examples=["+PONG"])] = None
     """What the first 64 KiB of the answer must contain, with the same escapes."""
+    expect_matches: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
+        Field(exclude_if=is_default(None), examples=["^220 .* ESMTP"]),
+    ] = None
+    """A regular expression (RE2) that some part of the answer must match, instead of a text."""
+
+    @field_validator("expect_matches")
+    @classmethod
+    def _valid_expression(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None:
+            expressions.pattern(text)
+            if info.data.get("expect") is not None:
+                raise ValueError("expect and expect_matches exclude each other")
+        return text
 
     @field_validator("starttls")
     @classmethod
@@ -168,13 +172,18 @@ class GrpcSpec(CertificateLimits):
         return self.authority or f"{bracketed(self.host)}:{self.port}"
 
     @property
+    def credentials(self) -> dict[str, str]:
+        """The settings that may be credentials, besides headers: none."""
+        return {}
+
+    @property
     def destination(self) -> Hashable:
         """Who gets the headers."""
         return self.endpoint, self.tls, self.authority
 
     def masked(self) -> Self:
         """This spec with the values of its metadata masked; a reference to a secret reveals none, and stays."""
-        return self.model_copy(update={"headers": masked_headers(self.headers)})
+        return self.model_copy(update={"headers": {name: masked(value) for name, value in self.headers.items()}})
 
 
 def _require_base64(name: str, value: str) -> None:

@@ -2,20 +2,13 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from netmon.hostnames import to_ascii
-
-MASK = "•••"
-"""Returned instead of the values of headers, many of which are credentials."""
-SECRET = "secret:"  # noqa: S105 - a prefix
-"""A header value with this prefix names a file, whose content the prober sends (`netmon.probing.secrets`)."""
-
-_SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def normal_host(text: str) -> str:
@@ -58,24 +51,12 @@ def host_and_port(text: str) -> str:
     return bracketed(name) + (f":{port}" if port else "")
 
 
-def is_none(value: object) -> bool:
-    """Leaves a setting that is not given out of stored specs, so that the former release can read them."""
-    return value is None
-
-
-def secret_name(value: str) -> str | None:
-    """The name of the secret that a header value refers to; None if the value is sent as it is."""
-    return value.removeprefix(SECRET) if value.startswith(SECRET) else None
-
-
-def _valid_reference(value: str) -> str:
-    name = secret_name(value)
-    if name is not None and not _SECRET_NAME.fullmatch(name):
-        raise ValueError(
-            f"{SECRET} must be followed by the name of a file in secrets/targets: letters, digits, '.', '_' and '-', "
-            "starting with a letter or a digit, at most 100 characters"
-        )
-    return value
+def ip_version(host: str) -> int | None:
+    """The version of IP of an address; None if it is a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
 
 
 class Endpoint(NamedTuple):
@@ -92,24 +73,12 @@ def is_default(default: object) -> Callable[[object], bool]:
 
 Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
 Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(to_ascii)]
-HeaderValue = Annotated[
-    str,
-    StringConstraints(max_length=4096, pattern=rf"^([\t\x20-\x7e]*|{MASK})$"),
-    AfterValidator(_valid_reference),
-]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
-"""Text that PostgreSQL can store: without null characters."""
 
 
 def bracketed(host: str) -> str:
     """A host as part of a URL."""
     return f"[{host}]" if ":" in host else host
-
-
-def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers with their values masked; a reference to a secret reveals none, and stays."""
-    return {name: MASK if secret_name(value) is None else value for name, value in headers.items()}
 
 
 class BaseSpec(BaseModel):
@@ -131,6 +100,11 @@ class BaseSpec(BaseModel):
     def public_address(self) -> str:
         """The address without parts that may be credentials."""
         return self.address
+
+    @property
+    def cautions(self) -> list[str]:
+        """What makes the settings less safe than they could be, as sentences for people."""
+        return []
 
     def masked(self) -> Self:
         """This spec without its credentials."""

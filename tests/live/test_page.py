@@ -215,6 +215,59 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
         requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
+def test_bad_checks_are_shown_at_their_fields(visitor: Visitor, stack: Stack) -> None:
+    page = visitor.see("/targets/new")
+    page.get_by_role("textbox", name="Name", exact=True).first.fill(f"Checked {uuid4().hex[:6]}")
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_label("Expected status").fill("200, 2x")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_label("Expected JSON").fill("$.status == up")
+    page.get_by_label("Regular expression").fill("(")
+    page.get_by_label("Slow phases").fill("tls: fast")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_role("button", name="Add target").click()
+    enter_token(page, stack)
+    for label, reason in {
+        "Expected status": "not a status from 100 to 599",
+        "Expected JSON": "in double quotes",
+        "Regular expression": "not a regular expression of RE2",
+        "Slow phases": "valid number",
+    }.items():
+        field = page.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_be_visible()
+        expect(page.locator(".field", has=field).locator(".error")).to_contain_text(reason)
+    assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
+
+
+def test_the_checks_of_a_form_are_stored_and_shown(visitor: Visitor, stack: Stack) -> None:
+    name = f"Checked {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.get_by_role("textbox", name="Name", exact=True).first.fill(name)
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_label("Expected status").fill("2xx")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_label("Expected headers").fill("Content-Type contains json\nX-Request-Id")
+    page.get_by_label("Expected JSON").fill('$.status == "alive"')
+    page.get_by_label("Slow phases").fill("first_byte: 5000")
+    page.get_by_label("Protocol").select_option("HTTP/1.1")
+    page.get_by_role("button", name="Add target").click()
+    enter_token(page, stack)
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    target = page.url.rpartition("/")[2]
+    try:
+        spec = requests.get(stack.url(f"/api/targets/{target}"), timeout=15).json()["spec"]
+        assert spec["expected_status"] == ["2xx"]
+        assert spec["expected_headers"] == ["Content-Type contains json", "X-Request-Id"]
+        assert spec["expected_json"] == ['$.status == "alive"']
+        assert spec["slow_phases_ms"] == {"first_byte": 5000}
+        assert spec["expected_protocol"] == "HTTP/1.1"
+        assert "max_redirects" not in spec, "an empty field is not set"
+        expect(page.get_by_text('$.status == "alive"')).to_be_visible()
+    finally:
+        requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
+
+
 @pytest.mark.parametrize("kind", ["TCP", "TLS", "gRPC", "DNS", "Ping"])
 def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
     page = visitor.see("/targets/new")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +13,13 @@ import pycurl
 
 from netmon.guard import RefusedAddressError
 from netmon.phases import Phase
-from netmon.probing.text_search import TextSearch
+from netmon.probing.response import STOP
 from netmon.probing.transfers import TransferError, Transfers
-from netmon.probing.unpacking import ACCEPTED, Unpacker
+from netmon.probing.unpacking import ACCEPTED
 from netmon.url_targets import WebUrl
-
-MAX_BODY = 1024 * 1024
-"""Bytes of a body that are searched, after decompression; a longer body is not an error."""
-
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""The statuses whose `Location` browsers follow."""
 
 _SUPPRESS_CONNECT_HEADERS = 265
 """An option of libcurl that pycurl has no name for."""
-STOP = -1
-"""What a callback returns to end its transfer."""
-_STATUS = re.compile(rb"HTTP/\S+ +(\d{3})", re.IGNORECASE)
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -57,78 +47,25 @@ class Receiver(Protocol):
         """Take a part of the body."""
 
 
-class Response:
-    """The parts of a response that matter, as they arrive.
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a request trusts, and who it is."""
 
-    Args:
-        search: makes the search in the body from the content type; None if the body is not read.
-        follows: whether the body of a redirect is not read.
-    """
+    verify: bool = True
+    authorities: str | None = None
+    """In PEM; None: those of this host."""
+    identity: str | None = None
+    """A certificate and its key in PEM."""
 
-    def __init__(self, search: Callable[[str], TextSearch] | None, *, follows: bool) -> None:
-        self._make_search = search
-        self._follows = follows
-        self._left = MAX_BODY
-        self._headers: dict[str, bytes] = {}
-        self.status: int | None = None
-        self.search: TextSearch | None = None
-        self._unpacker: Unpacker | None = None
-        self.answered = False
-        """Whether any of it has arrived."""
-        self.begun = False
-        """Whether its header is complete."""
-        self.enough = False
-        """Whether the transfer was ended because nothing more is of interest."""
 
-    @property
-    def location(self) -> bytes | None:
-        """Where a redirect that is followed leads to."""
-        redirects = self._follows and self.status in REDIRECTS
-        return self._headers.get("location") or None if redirects else None
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a request sends."""
 
-    @property
-    def received(self) -> int:
-        """Bytes of the body that have been searched."""
-        return MAX_BODY - max(self._left, 0)
-
-    def take_header(self, line: bytes) -> int | None:
-        """Take one line of the header, or of the trailer."""
-        if self.search:
-            return None  # the trailer
-        self.answered = True
-        if begins := _STATUS.match(line):
-            self.status = int(begins[1])
-            self._headers.clear()
-        elif line.strip():
-            name, _, value = line.partition(b":")
-            self._headers[name.strip().decode("latin-1").lower()] = value.strip()
-        elif self.status is None or (100 <= self.status < 200 and self.status != 101):
-            self.status = None  # an interim response
-        elif self.location is not None or self._make_search is None:
-            self.begun = self.enough = True
-            return STOP
-        else:
-            self.begun = True
-            self.search = self._make_search(self._header("content-type"))
-            self._unpacker = Unpacker(self._header("content-encoding"), self._take_unpacked)
-        return None
-
-    def take_body(self, part: bytes) -> int | None:
-        """Take a part of the body."""
-        if self._unpacker is None or not self._unpacker.feed(part):
-            self.enough = True
-            return STOP
-        return None
-
-    def _take_unpacked(self, part: bytes) -> bool:
-        if self.search is None:
-            return False
-        self.search.feed(part[: self._left])
-        self._left -= len(part)
-        return not self.search.found and self._left > 0
-
-    def _header(self, name: str) -> str:
-        return self._headers.get(name, b"").decode("latin-1")
+    method: str
+    headers: Mapping[str, str]
+    """They replace those that would be sent."""
+    body: bytes | None = None
 
 
 class Client:
@@ -179,24 +116,24 @@ class Client:
     async def request(
         self,
         url: WebUrl,
-        method: str,
-        headers: Mapping[str, str],
+        message: Message,
         route: Route,
+        trust: Trust,
         response: Receiver,
         *,
         reads: bool,
-        prepare: Callable[[Any], None] = lambda _curl: None,
+        version: int | None = None,
     ) -> None:
         """Send a request and take its response, as far as it is of interest.
 
         Args:
             url: what is requested.
-            method: GET, HEAD, POST, PUT or OPTIONS.
-            headers: replace those that would be sent.
+            message: what is sent.
             route: where it is sent.
+            trust: whom it trusts, and who it is.
             response: takes the response.
             reads: whether the body may be read, and thus be compressed.
-            prepare: sets further options of libcurl, until `forget` is called.
+            version: the version of HTTP, as a number of libcurl; None: HTTP/2 if the target offers it with TLS.
 
         Raises:
             TransferError: there is no complete response.
@@ -206,8 +143,9 @@ class Client:
         curl.setopt(pycurl.URL, url.text)
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.REQUEST_TARGET, url.target)
-        self._set_method(method)
-        self._set_headers(headers, reads=reads)
+        self._set_method(message)
+        self._set_headers(message.headers, reads=reads)
+        self._set_trust(trust)
         if url.user is not None:
             curl.setopt(pycurl.USERNAME, url.user)
             curl.setopt(pycurl.PASSWORD, url.password or "")
@@ -218,7 +156,8 @@ class Client:
         curl.setopt(pycurl.OPT_CERTINFO, int(url.scheme == "https"))
         curl.setopt(pycurl.HEADERFUNCTION, self._keeping_errors(response.take_header))
         curl.setopt(pycurl.WRITEFUNCTION, self._keeping_errors(response.take_body))
-        prepare(curl)
+        if version is not None:
+            curl.setopt(pycurl.HTTP_VERSION, version)
         try:
             await self._transfers.run(curl)
         except TransferError as failure:
@@ -263,17 +202,28 @@ class Client:
         self._bug = None
         return called
 
-    def _set_method(self, method: str) -> None:
+    def _set_method(self, message: Message) -> None:
         curl = self._curl
         curl.setopt(pycurl.HTTPGET, 1)
-        if method == "HEAD":
+        if message.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
-        elif method in ("POST", "PUT"):
-            curl.setopt(pycurl.POSTFIELDS, "")
-        if method in ("PUT", "OPTIONS"):
-            curl.setopt(pycurl.CUSTOMREQUEST, method)
+        elif message.body is not None or message.method in ("POST", "PUT", "PATCH"):
+            curl.setopt(pycurl.POSTFIELDS, message.body or b"")
+        if message.method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+            curl.setopt(pycurl.CUSTOMREQUEST, message.method)
         else:
             curl.unsetopt(pycurl.CUSTOMREQUEST)
+
+    def _set_trust(self, trust: Trust) -> None:
+        curl = self._curl
+        curl.setopt(pycurl.SSL_VERIFYPEER, int(trust.verify))
+        curl.setopt(pycurl.SSL_VERIFYHOST, 2 if trust.verify else 0)
+        blobs = ((pycurl.CAINFO_BLOB, trust.authorities), (pycurl.SSLCERT_BLOB, trust.identity))
+        for option, text in (*blobs, (pycurl.SSLKEY_BLOB, trust.identity)):
+            if text is None:
+                curl.unsetopt(option)
+            else:
+                curl.setopt(option, text.encode())
 
     def _set_headers(self, headers: Mapping[str, str], *, reads: bool) -> None:
         curl = self._curl

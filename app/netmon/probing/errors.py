@@ -108,8 +108,9 @@ class ProbeError(Exception):
     """The target answered, but not as expected, or a secret is not usable; the message is the sentence."""
 
     CODES = (
-        "http_status", "body", "answer", SECRET, "redirects", "tls", "disconnected", "protocol", "proxy", "certificate",
-        "starttls", "grpc_status", "not_serving", "ttl", "dnssec", "loss", "jitter",
+        "http_status", "header", "body", "json", "size", "http_version", "url", "answer", SECRET, "redirects", "tls",
+        "disconnected", "protocol", "proxy", "certificate", "starttls", "grpc_status", "not_serving", "ttl", "dnssec",
+        "loss", "jitter",
     )  # fmt: skip
 
     def __init__(self, code: str, detail: str) -> None:

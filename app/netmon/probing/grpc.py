@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import unquote
 
 import pycurl
 
 from netmon.probing import certificates, health_messages
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import STOP, Client, Route
+from netmon.probing.client import Client, Message, Route, Trust
 from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
+from netmon.probing.response import STOP
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.transfers import Transfers
 from netmon.specs import GrpcSpec
@@ -79,14 +79,11 @@ async def _call(
         "grpc-timeout": f"{round(attempt.timeout_seconds * 1000)}m",
     }
 
-    def prepare(curl: Any) -> None:
-        version = pycurl.CURL_HTTP_VERSION_2TLS if spec.tls else pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
-        curl.setopt(pycurl.HTTP_VERSION, version)
-        curl.setopt(pycurl.POSTFIELDS, health_messages.request(spec.service))
-
+    message = Message("POST", own | dict(headers), health_messages.request(spec.service))
+    version = pycurl.CURL_HTTP_VERSION_2TLS if spec.tls else pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
     answer = _Answer()
     try:
-        await client.request(url, "POST", own | dict(headers), route, answer, reads=False, prepare=prepare)
+        await client.request(url, message, route, Trust(), answer, reads=False, version=version)
     finally:
         attempt.add_phases(client.phases(answered=answer.answered))
     return answer

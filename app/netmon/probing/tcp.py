@@ -4,8 +4,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
-from netmon import escapes
+from netmon import escapes, expressions
 from netmon.probing import certificates, starttls
 from netmon.probing.attempt import Attempt
 from netmon.probing.connections import connect
@@ -26,7 +27,7 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
         FAILURES: see `netmon.probing.errors`.
     """
     connection = await connect(spec.host, spec.port, resolver, attempt)
-    if not (spec.tls or spec.starttls or spec.send or spec.expect):
+    if not (spec.tls or spec.starttls or spec.send or spec.expect or spec.expect_matches):
         connection.close()
         return
     async with _stream(spec, connection, attempt, sessions) as stream:
@@ -34,7 +35,9 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
             stream.writer.write(escapes.decode(spec.send))
             await stream.writer.drain()
         if spec.expect is not None:
-            await _expect(escapes.decode(spec.expect), stream.reader, attempt)
+            await _expect(_Text(spec.expect), stream.reader, attempt)
+        elif spec.expect_matches is not None:
+            await _expect(_Expression(spec.expect_matches), stream.reader, attempt)
 
 
 @asynccontextmanager
@@ -57,10 +60,38 @@ async def _stream(
         yield stream
 
 
-async def _expect(expected: bytes, reader: asyncio.StreamReader, attempt: Attempt) -> None:
+class _Expected(Protocol):
+    """What an answer must contain."""
+
+    described: str
+    """As a part of a sentence: `contain 'a'`."""
+
+    def is_in(self, answer: bytes) -> bool:
+        """Whether an answer contains it."""
+
+
+class _Text:
+    def __init__(self, text: str) -> None:
+        self._bytes = escapes.decode(text)
+        self.described = f"contain {escapes.shown(self._bytes, _SHOWN)}"
+
+    def is_in(self, answer: bytes) -> bool:
+        return self._bytes in answer
+
+
+class _Expression:
+    def __init__(self, text: str) -> None:
+        self._pattern = expressions.pattern(text)
+        self.described = f"match {escapes.shown(text.encode(), _SHOWN)}"
+
+    def is_in(self, answer: bytes) -> bool:
+        return self._pattern.is_in(answer.decode(errors="replace"))
+
+
+async def _expect(expected: _Expected, reader: asyncio.StreamReader, attempt: Attempt) -> None:
     """Read until the answer contains what is expected."""
     answer = b""
-    while expected not in answer:
+    while not expected.is_in(answer):
         attempt.received = f"the answer so far is {_described(answer)}"
         if len(answer) >= MAX_ANSWER:
             raise _unexpected(f"the first {MAX_ANSWER} bytes of the answer do", answer, expected)
@@ -77,8 +108,8 @@ async def _part(reader: asyncio.StreamReader, limit: int) -> bytes:
         raise ProbeError("disconnected", "the connection was closed before the answer was complete") from None
 
 
-def _unexpected(what: str, answer: bytes, expected: bytes) -> ProbeError:
-    return ProbeError("answer", f"{what} not contain {escapes.shown(expected, _SHOWN)}: found {_described(answer)}")
+def _unexpected(what: str, answer: bytes, expected: _Expected) -> ProbeError:
+    return ProbeError("answer", f"{what} not {expected.described}: found {_described(answer)}")
 
 
 def _described(answer: bytes) -> str:

@@ -16,6 +16,7 @@ _TOO_LARGE = 100
 _ENDED = "the response ended before it was complete"
 _CLOSED = "the connection was closed before the response was complete"
 _NOT_HTTP = "the response is not valid HTTP"
+_NO_IDENTITY = "the client certificate cannot be used with its key"
 OTHER_NAME = "it is for another name"
 
 _FIXED: Mapping[int, tuple[str, str]] = {
@@ -31,7 +32,9 @@ _FIXED: Mapping[int, tuple[str, str]] = {
     _HTTP2_STREAM: ("disconnected", "the target has reset the stream of HTTP/2"),
     _PROXY: ("proxy", "the answer of the proxy is not valid"),
     _TOO_LARGE: ("protocol", "the header of the response is too large"),
-    pycurl.E_SSL_CACERT_BADFILE: ("tls", "the certificate authorities of this host cannot be read"),
+    pycurl.E_SSL_CACERT_BADFILE: ("tls", "the certificate authorities cannot be read"),
+    pycurl.E_SSL_CERTPROBLEM: ("tls", _NO_IDENTITY),
+    pycurl.E_BAD_FUNCTION_ARGUMENT: ("tls", _NO_IDENTITY),
 }
 # OpenSSL's reasons, as far as people can act on them better with other words.
 CERTIFICATE_REASONS: Mapping[str, str] = {
@@ -78,6 +81,8 @@ def _interrupted(failure: TransferError, connections: Mapping[int, str]) -> tupl
         return _FIXED[_TOO_LARGE]
     if "chunk" in text.lower() or "Illegal" in text or "hex" in text.lower():
         return "protocol", "the chunks of the response are not valid"
+    if "certificate required" in text:
+        return "tls", "the target requires a client certificate"
     return "disconnected", connections.get(failure.number, _CLOSED)
 
 

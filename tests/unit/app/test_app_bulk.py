@@ -18,8 +18,9 @@ from netmon import web
 from netmon.api.bulk_plan import field_changes, plan_list
 from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
+from netmon.secret_values import MASK
 from netmon.settings import Settings
-from netmon.specs import MASK, DnsSpec, GrpcSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
+from netmon.specs import DnsSpec, GrpcSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
@@ -309,7 +310,7 @@ async def test_a_large_body_needs_a_token_and_has_a_limit(client: httpx.AsyncCli
     large = json.dumps([target(f"target {number}") for number in range(1000)]).encode()
     assert len(large) > web.MAX_BODY
     assert (await client.put("/api/targets?dry_run=true", content=large)).status_code == 200
-    is_problem(await client.post("/api/targets", content=large), 413)
+    is_problem(await client.post("/api/maintenance", content=large), 413)
     limit = web.LARGE_BODIES["PUT", "/api/targets"]
     is_problem(await client.put("/api/targets", content=b" " * (limit + 1)), 413)
 

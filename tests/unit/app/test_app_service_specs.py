@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from netmon import escapes, page
 from netmon.kinds import KINDS
-from netmon.specs import MASK, DnsSpec, GrpcSpec, PingSpec, Spec, TcpSpec, TlsSpec
+from netmon.secret_values import MASK
+from netmon.specs import DnsSpec, GrpcSpec, PingSpec, Spec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
 
 SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
@@ -40,6 +41,10 @@ INVALID: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("tcp", {"send": 5}, "send", "valid string"),
     ("tcp", {"expect": "\x7f"}, "expect", "the character 0x7f must be written"),
     ("tcp", {"expect": ["a"]}, "expect", "valid string"),
+    ("tcp", {"expect_matches": "("}, "expect_matches", "not a regular expression of RE2"),
+    ("tcp", {"expect_matches": "a\r\n"}, "expect_matches", "match pattern"),
+    ("tcp", {"expect": "a", "expect_matches": "a"}, "expect_matches", "exclude each other"),
+    ("tcp", {"expect_matches": 5}, "expect_matches", "valid string"),
     ("tcp", {"certificate_days": 366}, "certificate_days", "less than or equal to 365"),
     ("tcp", {"certificate_fail_days": -1}, "certificate_fail_days", "greater than or equal to 0"),
     ("tls", {"port": 0}, "port", "greater than or equal to 1"),

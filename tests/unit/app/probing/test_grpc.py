@@ -15,7 +15,7 @@ from netmon.guard import Guard
 from netmon.models import Outcome
 from netmon.probing import health_messages
 from netmon.probing.addresses import AddressBook
-from netmon.probing.client import Client
+from netmon.probing.client import Client, Message
 from netmon.url_targets import WebUrl
 from tests.corpus import http2
 from tests.unit.app.probing.servers import OK
@@ -64,11 +64,9 @@ async def test_the_request_has_the_service_and_the_metadata(monkeypatch: pytest.
     sent: list[tuple[str, str, Mapping[str, str]]] = []
     request = Client.request
 
-    async def recorded(
-        client: Client, url: WebUrl, method: str, headers: Mapping[str, str], *more: Any, **named: Any
-    ) -> None:
-        sent.append((url.text, method, headers))
-        await request(client, url, method, headers, *more, **named)
+    async def recorded(client: Client, url: WebUrl, message: Message, *more: Any, **named: Any) -> None:
+        sent.append((url.text, message.method, message.headers))
+        await request(client, url, message, *more, **named)
 
     monkeypatch.setattr(Client, "request", recorded)
     bodies: list[bytes] = []

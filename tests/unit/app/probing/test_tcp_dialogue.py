@@ -47,6 +47,20 @@ async def test_a_banner_is_expected_without_sending_anything() -> None:
         assert (await talk(port, expect="SSH-2.0-")).status == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("expression", "detail"),
+    [
+        (r"^SSH-2[.]0-\w+_1\d", None),
+        ("(?i)openssh.*\\r\\n$", None),
+        ("_9", r"the answer does not match '_9': found 'SSH-2.0-OpenSSH_10.0\r\n'"),
+    ],
+)
+async def test_an_answer_matches_a_regular_expression(expression: str, detail: str | None) -> None:
+    async with service(says(b"SSH-2.0-", b"OpenSSH_10.0\r\n")) as port:
+        outcome = await talk(port, expect_matches=expression)
+    assert (outcome.error, outcome.detail) == ("answer" if detail else None, detail)
+
+
 async def test_what_is_sent_arrives_without_an_expectation() -> None:
     arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

@@ -101,6 +101,25 @@ def test_text_that_looks_like_yaml_survives(text: str) -> None:
     require_unchanged([Target.of(TargetSettings(name=text, spec=spec))])
 
 
+def test_every_setting_of_http_survives() -> None:
+    spec = HttpSpec.model_validate(
+        {
+            "url": "https://a.example/", "method": "POST", "body": "line 1\n\n  line 2\t\n",
+            "content_type": "text/plain",
+            "expected_status": [200, "3xx", "400-404"], "expected_headers": ["A", "B == yes", "C matches ^# :"],
+            "body_excludes": "no", "body_matches": "^a: b$", "expected_json": ['$["a b"].c == "~"', "$.d[*] > 1.50"],
+            "min_body_bytes": 1, "max_body_bytes": 10, "slow_phases_ms": {"tls": 1.5}, "expected_protocol": "HTTP/2",
+            "username": "a", "password": "b", "client_certificate": "secret:identity", "verify_tls": False,
+            "ip_version": 6, "connect_to": "b:1",
+        }
+    )  # fmt: skip
+    stored = [Target.of(TargetSettings(name="a", spec=spec))]
+    require_unchanged(stored)
+    text = exported(stored)
+    assert "password: •••" in text
+    assert export.MASKED in text
+
+
 def test_an_export_has_no_defaults_and_no_state() -> None:
     spec = HttpSpec(url="https://a.example/", headers={"A": "secret:a", "B": "value"})
     text = exported([Target.of(TargetSettings(name="a", spec=spec, slow_ms=500))])
