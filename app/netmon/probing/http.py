@@ -17,7 +17,7 @@ from netmon.probing.attempt import Attempt
 from netmon.probing.client import Client, Message, Route, Trust
 from netmon.probing.errors import ProbeError
 from netmon.probing.locations import follow
-from netmon.probing.resolver import CheckedAddress, Resolver
+from netmon.probing.resolver import Resolver
 from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.text_search import TextSearch
@@ -160,7 +160,7 @@ class _Probe:
         self._attempt.add_phases({"lookup": time.perf_counter() - began})
         return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
 
-    def _of_version(self, host: str, addresses: list[CheckedAddress]) -> list[CheckedAddress]:
+    def _of_version(self, host: str, addresses: list[str]) -> list[str]:
         version = self._spec.ip_version
         found = [each for each in addresses if version is None or ip_address(each).version == version]
         if not found:
