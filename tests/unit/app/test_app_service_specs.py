@@ -1,7 +1,9 @@
 """Settings of the kinds tcp, tls, grpc, dns and ping: what is refused, where, and what the former release can read."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from netmon import escapes, page
 from netmon.kinds import KINDS
+from netmon.models import Probe
+from netmon.page.assets import Assets
+from netmon.page.routes import _Pages
 from netmon.secret_values import MASK
 from netmon.specs import DnsSpec, GrpcSpec, PingSpec, Spec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
@@ -111,6 +116,31 @@ def test_the_form_has_the_field_of_each_error(kind: Any) -> None:
     templates = Environment(loader=FileSystemLoader(Path(page.__file__).parent / "templates"), autoescape=True)
     form = templates.get_template(f"kinds/{kind}.html").module.form_fields(KINDS[kind].blank)  # type: ignore[attr-defined]
     assert [field for of, _, field, _ in INVALID if of == kind and f'id="spec/{kind}/{field}"' not in form] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "measured", "shown"),
+    [
+        (PingSpec(host="a", packets=4), {"loss_percent": 25.0, "jitter_ms": 2.345}, ["Loss|25 %", "Jitter|2.35 ms"]),
+        (PingSpec(host="a", packets=2, maximum_jitter_ms=5), {}, ["Packets|2, loss up to 0 %, jitter up to 5 ms"]),
+        (
+            TlsSpec(host="a"),
+            {"certificate_days": 20.5, "tls_ms": 3.0},
+            ["Certificate|20 days left", "Phases|TLS 3.0 ms"],
+        ),
+        (TcpSpec(host="a", port=1, starttls="smtp", send="<b>"), {}, ["TLS|STARTTLS, smtp", "Sends|&lt;b&gt;"]),
+        (GrpcSpec(host="a", port=1, headers={"x-key": MASK}), {}, ["Service|the server", "Headers|x-key"]),
+        (DnsSpec(name="a", dnssec="required", minimum_ttl=60), {}, ["DNSSEC|required", "Valid for|60 s at least"]),
+    ],
+)
+def test_the_page_shows_the_settings_and_what_was_measured(
+    spec: Any, measured: dict[str, Any], shown: list[str]
+) -> None:
+    template = _Pages(Assets(), "1")._templates.get_template(f"kinds/{spec.kind}.html")
+    latest = Probe(id=uuid4(), url="", target="", requested_at=datetime.now(UTC), **measured)
+    html = template.module.facts(spec, latest)  # type: ignore[attr-defined]
+    for label, value in (each.split("|") for each in shown):
+        assert f"<dt>{label}</dt><dd>{value}</dd>" in html
 
 
 @pytest.mark.parametrize(
