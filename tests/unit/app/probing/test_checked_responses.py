@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from netmon.http_checks import MAX_BODY
+from netmon.probing.response import STOP, Response
 from tests.corpus import http2
 from tests.unit.app.probing.probes import probe
 from tests.unit.app.probing.servers import answers, redirects, server
@@ -138,3 +139,13 @@ async def test_the_protocol_of_http2_is_named() -> None:
         bad = await probe(url, expected_protocol="HTTP/1.1", **trusted)
     assert good.status == "succeeded"
     assert (bad.error, bad.detail) == ("http_version", "the protocol is HTTP/2, expected HTTP/1.1")
+
+
+async def test_a_body_is_longer_than_the_limit_only_if_more_arrives() -> None:
+    response = Response(None, collects=True, follows=True)
+    for line in (b"HTTP/1.1 200 OK\r\n", b"\r\n"):
+        assert response.take_header(line) is None
+    assert response.take_body(b"x" * MAX_BODY) is None
+    assert response.received == MAX_BODY
+    assert response.take_body(b"x") == STOP
+    assert (response.received, len(response.body)) == (MAX_BODY + 1, MAX_BODY)
