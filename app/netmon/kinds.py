@@ -21,10 +21,9 @@ from netmon.specs import BaseSpec, DnsSpec, GrpcSpec, HttpSpec, Kind, PingSpec, 
 
 # The API reads this registry too, and does without the libraries that probing needs.
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
-
     from netmon.guard import Guard
     from netmon.probing.attempt import Attempt
+    from netmon.probing.client import Clients
     from netmon.probing.resolver import Resolver
     from netmon.probing.secrets import SecretFolder
     from netmon.probing.system_names import SystemNames
@@ -44,11 +43,8 @@ class ProbeTools:
     names: SystemNames
     resolver: Resolver
     tls: TlsSessions
+    clients: Clients
     secrets: SecretFolder
-    version: str
-    """The release, for user agents."""
-    exit_stack: AsyncExitStack
-    """Closes at the end what a prober has opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +67,7 @@ class ProbeKind(Generic[S]):
 def _http(tools: ProbeTools) -> ProbeFunction[HttpSpec]:
     from netmon.probing.http import HttpProber
 
-    prober = HttpProber(tools.resolver, tools.secrets, tools.version)
-    tools.exit_stack.push_async_callback(prober.close)
-    return prober.probe
+    return HttpProber(tools.clients, tools.resolver, tools.secrets).probe
 
 
 def _tcp(tools: ProbeTools) -> ProbeFunction[TcpSpec]:
@@ -91,9 +85,7 @@ def _tls(tools: ProbeTools) -> ProbeFunction[TlsSpec]:
 def _grpc(tools: ProbeTools) -> ProbeFunction[GrpcSpec]:
     from netmon.probing.grpc import GrpcProber
 
-    prober = GrpcProber(tools.resolver, tools.secrets, tools.version)
-    tools.exit_stack.push_async_callback(prober.close)
-    return prober.probe
+    return GrpcProber(tools.clients, tools.resolver, tools.secrets).probe
 
 
 def _dns(tools: ProbeTools) -> ProbeFunction[DnsSpec]:

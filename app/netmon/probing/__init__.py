@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
 from netmon.probing.attempt import Attempt
+from netmon.probing.client import Clients
 from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain, printable
 from netmon.probing.resolver import Resolver
 from netmon.probing.secrets import SecretFolder
@@ -41,22 +41,19 @@ class Prober:
         self._guard = guard
         self._names = names or SystemNames()
         self._secrets = SecretFolder(secrets)
-        self._version = version
-        self._exit_stack = AsyncExitStack()
+        self._clients = Clients(f"network-monitor/{version}")
         self._probe_functions: Mapping[Kind, ProbeFunction[Any]] = {}
 
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard, self._names)
-        tools = ProbeTools(
-            self._guard, self._names, resolver, TlsSessions(), self._secrets, self._version, self._exit_stack
-        )
+        tools = ProbeTools(self._guard, self._names, resolver, TlsSessions(), self._clients, self._secrets)
         self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._exit_stack.aclose()
+        self._clients.close()
 
     async def probe(self, plan: Plan) -> Outcome:
         """Probe a target, with the retries of its plan; the duration is that of the last attempt."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import get_default_verify_paths
@@ -266,6 +268,38 @@ class Client:
             return pycurl.SOCKET_BAD
         self._sockets.append(opened := socket.socket(family, kind, protocol))
         return opened  # of which pycurl makes a duplicate
+
+
+class Clients:
+    """The clients of all probes, each of which is used by one probe after another; close it after use.
+
+    Args:
+        agent: the user agent.
+    """
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent
+        self._transfers: Transfers | None = None
+        self._idle: list[Client] = []
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def lent(self) -> Iterator[Client]:
+        """A client for one probe, with the settings and cookies of none before."""
+        self._transfers = self._transfers or Transfers()
+        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        try:
+            client.forget()
+            yield client
+        finally:
+            self._idle.append(client)
+
+    def close(self) -> None:
+        """Free everything; no probe may be running."""
+        for client in self._idle:
+            client.close()
+        if self._transfers:
+            self._transfers.close()
 
 
 def trust() -> Mapping[int, str]:

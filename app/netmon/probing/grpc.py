@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -10,12 +9,11 @@ import pycurl
 
 from netmon.probing import certificates, health_messages
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import Client, Message, Route, Trust
+from netmon.probing.client import Client, Clients, Message, Route, Trust
 from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import STOP
 from netmon.probing.secrets import SecretFolder
-from netmon.probing.transfers import Transfers
 from netmon.specs import GrpcSpec
 from netmon.url_targets import WebUrl
 
@@ -31,22 +29,12 @@ _NOT_FOUND, _UNIMPLEMENTED = 5, 12
 
 
 class GrpcProber:
-    """Calls health checks; close it after use."""
+    """Calls health checks."""
 
-    def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+    def __init__(self, clients: Clients, resolver: Resolver, secrets: SecretFolder) -> None:
+        self._clients = clients
         self._resolver = resolver
         self._secrets = secrets
-        self._agent = f"network-monitor/{version}"
-        self._transfers: Transfers | None = None
-        self._idle: list[Client] = []
-        self._numbers = itertools.count()
-
-    async def close(self) -> None:
-        """Free everything; no probe may be running."""
-        for client in self._idle:
-            client.close()
-        if self._transfers:
-            self._transfers.close()
 
     async def probe(self, spec: GrpcSpec, attempt: Attempt) -> None:
         """Call the health check of a server and judge its answer.
@@ -58,14 +46,9 @@ class GrpcProber:
         url = WebUrl.parse(f"{'https' if spec.tls else 'http'}://{spec.called}{METHOD}")
         with attempt.timed("lookup"):
             addresses = await self._resolver.addresses(spec.host, spec.port)
-        self._transfers = self._transfers or Transfers()
-        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
-        try:
-            client.forget()
+        with self._clients.lent() as client:
             answer = await _call(client, spec, url, headers, Route(spec.host, spec.port, addresses), attempt)
             sent = client.certificates() if spec.tls else ()
-        finally:
-            self._idle.append(client)
         answer.check(spec.service)
         certificates.judge(certificates.chain(url.host, sent), spec, attempt)
 
