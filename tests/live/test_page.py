@@ -194,7 +194,7 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
     try:
         page = visitor.see(f"/targets/{target}/edit")
         page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
-        headers = page.get_by_label("Headers")
+        headers = page.get_by_label("Headers", exact=True)
         expect(headers).to_have_value("X-Key: •••\n")
         headers.fill("X-Other: •••")
         page.get_by_role("button", name="Save").click()
@@ -296,6 +296,8 @@ def test_an_error_is_shown_at_its_field_and_the_target_is_added_without_it(
     page.get_by_role("radio", name=kind).check()
     for setting, value in valid.items():
         page.locator(f"[id='spec/{kind.lower()}/{setting}']").fill(value)
+    for each in page.locator(f"[data-kind={kind.lower()}] summary").all():
+        each.click()
     place = page.locator(f"[id='spec/{kind.lower()}/{field}']")
     place.fill(wrong)
     page.get_by_role("button", name="Add target").click()
