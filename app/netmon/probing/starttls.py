@@ -21,11 +21,13 @@ async def request(protocol: StartTls, connection: socket.socket) -> None:
     """Ask the server to change to TLS; the handshake follows.
 
     Raises:
-        ProbeError: it does not speak the protocol, or refuses.
-        OSError: the connection is lost.
+        ProbeError: it does not speak the protocol, refuses, or closes the connection.
     """
     lines = _Lines(connection)
-    await _DIALOGUES[protocol](lines)
+    try:
+        await _DIALOGUES[protocol](lines)
+    except ConnectionError:
+        raise _disconnected() from None
     if lines.rest:
         # They would be taken for bytes that were sent with encryption.
         raise ProbeError("starttls", "the target sent something between its consent to STARTTLS and the handshake")
@@ -80,6 +82,10 @@ def _unexpected(what: str, line: bytes, expected: str) -> ProbeError:
     return ProbeError("starttls", f"{what} was {shown(line, _SHOWN)}, expected {expected}")
 
 
+def _disconnected() -> ProbeError:
+    return ProbeError("disconnected", "the connection was closed before STARTTLS")
+
+
 class _Lines:
     """Lines of text on a connection, of which nothing is read ahead of time by the event loop."""
 
@@ -105,7 +111,7 @@ class _Lines:
                 raise ProbeError("starttls", f"the target sent a line of more than {MAX_LINE} bytes")
             part = await self._loop.sock_recv(self._connection, MAX_LINE)
             if not part:
-                raise ProbeError("disconnected", "the connection was closed before STARTTLS")
+                raise _disconnected()
             self.rest += part
         line, _, self.rest = self.rest.partition(b"\n")
         return line.rstrip(b"\r")

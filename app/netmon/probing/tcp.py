@@ -31,13 +31,10 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
         connection.close()
         return
     async with _stream(spec, connection, attempt, sessions) as stream:
-        if spec.send is not None:
-            stream.writer.write(escapes.decode(spec.send))
-            await stream.writer.drain()
-        if spec.expect is not None:
-            await _expect(_Text(spec.expect), stream.reader, attempt)
-        elif spec.expect_matches is not None:
-            await _expect(_Expression(spec.expect_matches), stream.reader, attempt)
+        try:
+            await _converse(spec, stream, attempt)
+        except ConnectionError:
+            raise ProbeError("disconnected", "the connection was closed before the answer was complete") from None
 
 
 @asynccontextmanager
@@ -88,6 +85,16 @@ class _Expression:
         return self._pattern.is_in(answer.decode(errors="replace"))
 
 
+async def _converse(spec: TcpSpec, stream: Stream, attempt: Attempt) -> None:
+    if spec.send is not None:
+        stream.writer.write(escapes.decode(spec.send))
+        await stream.writer.drain()
+    if spec.expect is not None:
+        await _expect(_Text(spec.expect), stream.reader, attempt)
+    elif spec.expect_matches is not None:
+        await _expect(_Expression(spec.expect_matches), stream.reader, attempt)
+
+
 async def _expect(expected: _Expected, reader: asyncio.StreamReader, attempt: Attempt) -> None:
     """Read until the answer contains what is expected."""
     answer = b""
@@ -95,17 +102,10 @@ async def _expect(expected: _Expected, reader: asyncio.StreamReader, attempt: At
         attempt.received = f"the answer so far is {_described(answer)}"
         if len(answer) >= MAX_ANSWER:
             raise _unexpected(f"the first {MAX_ANSWER} bytes of the answer do", answer, expected)
-        part = await _part(reader, MAX_ANSWER - len(answer))
+        part = await reader.read(MAX_ANSWER - len(answer))
         if not part:
             raise _unexpected("the answer does", answer, expected)
         answer += part
-
-
-async def _part(reader: asyncio.StreamReader, limit: int) -> bytes:
-    try:
-        return await reader.read(limit)
-    except ConnectionError:
-        raise ProbeError("disconnected", "the connection was closed before the answer was complete") from None
 
 
 def _unexpected(what: str, answer: bytes, expected: _Expected) -> ProbeError:

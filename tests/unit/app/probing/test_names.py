@@ -283,6 +283,27 @@ async def test_one_that_gives_up_does_not_disturb_the_others() -> None:
         assert not names._lookups
 
 
+async def test_a_lookup_can_be_cancelled_at_any_moment() -> None:
+    """A cancellation that got lost would end the timeout of its probe."""
+    zone = Zone(ttl=0).add("a.example.", "192.0.2.1")
+
+    async def never(name: str, record: object) -> list[str]:
+        return ["192.0.2.1"] if record == dns.rdatatype.A else await asyncio.Future()
+
+    async with book(zone) as names:
+        for steps in range(12):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(names, "_records", never)
+                patch.setattr(addresses, "RESOLUTION_DELAY_SECONDS", 0)
+                lookup = asyncio.ensure_future(names.addresses("a.example"))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if not lookup.done():
+                    lookup.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await lookup
+
+
 @pytest.mark.parametrize(
     ("host", "found"),
     [

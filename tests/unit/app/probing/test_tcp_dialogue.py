@@ -1,7 +1,9 @@
 """Targets of the kind tcp that agree on TLS, send something and expect an answer."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from typing import Any
 
 import pytest
@@ -85,6 +87,26 @@ async def test_another_answer_fails_with_what_was_found(answer: tuple[bytes, ...
     async with service(says(*answer)) as port:
         outcome = await talk(port, expect="+PONG")
     assert (outcome.error, outcome.detail) == ("answer", detail)
+
+
+async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send the start of an answer, and reset the connection."""
+    writer.write(b"220 ")
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("settings", "before"),
+    [({"expect": "ready"}, "the answer was complete"), ({"starttls": "smtp"}, "STARTTLS")],
+)
+async def test_a_connection_that_is_reset_fails(settings: dict[str, Any], before: str) -> None:
+    async with service(resets) as port:
+        outcome = await talk(port, **settings)
+    assert (outcome.error, outcome.detail) == ("disconnected", f"the connection was closed before {before}")
 
 
 async def test_an_endless_answer_is_read_up_to_a_limit() -> None:
