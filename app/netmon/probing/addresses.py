@@ -99,8 +99,8 @@ class AddressBook:
             return v4, ipv6.result() if ipv6.done() and not ipv6.exception() else []
         finally:
             ipv6.cancel()
-            with suppress(asyncio.CancelledError, socket.gaierror, dns.exception.DNSException):
-                await ipv6
+            # Not awaited itself: its cancellation and one of this lookup, by a timeout, would look the same.
+            await asyncio.gather(ipv6, return_exceptions=True)
 
     async def _records(self, name: str, record: dns.rdatatype.RdataType) -> list[str]:
         answer = await self._answer((name, record))

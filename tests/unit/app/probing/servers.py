@@ -109,13 +109,16 @@ async def name_server(
         finally:
             writer.close()
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, (host, port))
-    port = transport.get_extra_info("sockname")[1]
+    # First TCP, many of whose ports are in use by others.
     listening = await asyncio.start_server(serve, host, port) if tcp_reply else None
     try:
-        yield port
+        port = listening.sockets[0].getsockname()[1] if listening else port
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, (host, port))
+        try:
+            yield transport.get_extra_info("sockname")[1]
+        finally:
+            transport.close()
     finally:
-        transport.close()
         if listening:
             listening.close()
 

@@ -4,8 +4,7 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from ipaddress import ip_address
 from types import SimpleNamespace
 
@@ -20,18 +19,18 @@ from hypothesis import strategies as st
 from netmon import guard
 from netmon.guard import Guard
 from netmon.models import Plan
-from netmon.probing import Prober, addresses, name_server, resolver, routes, system_names
+from netmon.probing import Prober, addresses, name_server, routes, system_names
 from netmon.probing.addresses import AddressBook
 from netmon.probing.errors import NoIpv6Error
 from netmon.probing.resolver import Resolver
 from tests.unit.app.probing import servers
-from tests.unit.app.probing.probes import ENDED, EVERYWHERE
-from tests.unit.app.probing.servers import Reply, answers, server
+from tests.unit.app.probing.probes import EVERYWHERE
+from tests.unit.app.probing.servers import Reply
+from tests.unit.app.probing.zones import Zone, book, error
 from tests.unit.app.properties import PROPERTY
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("ipv6")]
 
-SOA = "ns.example. host.example. 1 3600 600 86400 30"
 PUBLIC = "93.184.216.34"
 
 
@@ -41,98 +40,12 @@ WORDS = st.sampled_from(
 LINES = st.lists(WORDS | st.text(max_size=5), max_size=5).map(" ".join)
 
 
-class Zone:
-    """Replies from records, and remembers the questions.
-
-    Attributes:
-        silent: names whose questions are not answered.
-        failing: names whose questions are answered with SERVFAIL.
-    """
-
-    def __init__(self, ttl: int = 60) -> None:
-        self.ttl = ttl
-        self.records: dict[tuple[str, str], list[str]] = {}
-        self.aliases: dict[str, str] = {}
-        self.questions: list[tuple[str, str]] = []
-        self.silent: set[str] = set()
-        self.failing: set[str] = set()
-
-    def add(self, name: str, *values: str) -> "Zone":
-        for value in values:
-            self.records.setdefault((name, "AAAA" if ":" in value else "A"), []).append(value)
-        return self
-
-    def __call__(self, query: dns.message.Message) -> bytes | None:
-        message = self.message(query)
-        return None if message is None else message.to_wire()
-
-    def message(self, query: dns.message.Message) -> dns.message.Message | None:
-        name, kind = str(query.question[0].name), dns.rdatatype.to_text(query.question[0].rdtype)
-        self.questions.append((name, kind))
-        if name in self.silent:
-            return None
-        answer = dns.message.make_response(query)
-        if name in self.failing:
-            answer.set_rcode(dns.rcode.SERVFAIL)
-            return answer
-        for _ in range(5):
-            if name not in self.aliases:
-                break
-            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", "CNAME", self.aliases[name]))
-            name = self.aliases[name]
-        if values := self.records.get((name, kind)):
-            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", kind, *values))
-        else:
-            answer.authority.append(dns.rrset.from_text("example.", 3600, "IN", "SOA", SOA))
-            if name not in {known for known, _ in self.records}:
-                answer.set_rcode(dns.rcode.NXDOMAIN)
-        return answer
-
-
-@asynccontextmanager
-async def book(reply: Reply, tcp_reply: Reply | None = None, hosts: str = "") -> AsyncIterator[AddressBook]:
-    async with servers.name_server(reply, tcp_reply) as port:
-        with servers.system_names(port, hosts=hosts) as names:
-            yield AddressBook(names)
-
-
-async def error(lookup: Awaitable[list[str]]) -> int | None:
-    with pytest.raises(socket.gaierror) as raised:
-        await lookup
-    return raised.value.errno
-
-
-@pytest.fixture(autouse=True)
-def ipv6(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Sets whether this host has IPv6; at first it has."""
-
-    def choose(available: bool) -> None:
-        monkeypatch.setattr(addresses, "has_ipv6", lambda: available)
-        monkeypatch.setattr(resolver, "has_route", lambda address: available or ":" not in address)
-
-    choose(True)
-    return choose
-
-
-@pytest.fixture
-def ipv4_only(ipv6: Callable[[bool], None]) -> None:
-    """Without IPv6, there is one question for each name with IPv4."""
-    ipv6(False)
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock by which answers are kept: `clock.now` in seconds."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Questions are repeated after 20 ms, and given up after 120 ms; the files are looked at each time."""
-    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.02, 0.1))
-    monkeypatch.setattr(system_names, "CHECK_SECONDS", 0)
 
 
 async def test_the_families_take_turns_and_ipv6_comes_first() -> None:
@@ -370,6 +283,27 @@ async def test_one_that_gives_up_does_not_disturb_the_others() -> None:
         assert not names._lookups
 
 
+async def test_a_lookup_can_be_cancelled_at_any_moment() -> None:
+    """A cancellation that got lost would end the timeout of its probe."""
+    zone = Zone(ttl=0).add("a.example.", "192.0.2.1")
+
+    async def never(name: str, record: object) -> list[str]:
+        return ["192.0.2.1"] if record == dns.rdatatype.A else await asyncio.Future()
+
+    async with book(zone) as names:
+        for steps in range(12):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(names, "_records", never)
+                patch.setattr(addresses, "RESOLUTION_DELAY_SECONDS", 0)
+                lookup = asyncio.ensure_future(names.addresses("a.example"))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if not lookup.done():
+                    lookup.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await lookup
+
+
 @pytest.mark.parametrize(
     ("host", "found"),
     [
@@ -388,137 +322,6 @@ async def test_no_name_server_is_asked_for_addresses_and_this_host(host: str, fo
     async with book(zone) as names:
         assert await names.addresses(host) == found
     assert not zone.questions
-
-
-async def test_a_hundred_dead_names_do_not_delay_a_healthy_one() -> None:
-    zone = Zone().add("healthy.example.", "127.0.0.1")
-    zone.silent |= {f"dead{number}.example." for number in range(100)}
-    async with server(answers()) as url, servers.name_server(zone) as name_port:
-        port = int(url.rstrip("/").rpartition(":")[2])
-        with servers.system_names(name_port) as names:
-            async with Prober(EVERYWHERE, "test", names=names) as prober, asyncio.timeout(ENDED):
-
-                async def connect(host: str) -> tuple[str, str | None]:
-                    spec = {"kind": "tcp", "host": host, "port": port}
-                    outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 1}))
-                    return outcome.error or outcome.status, outcome.detail
-
-                *dead, healthy = await asyncio.gather(
-                    *(connect(name.rstrip(".")) for name in sorted(zone.silent)), connect("healthy.example")
-                )
-    assert set(dead) == {("timeout", "the name server did not answer within 1 s")}
-    assert healthy == ("succeeded", None)
-
-
-@pytest.mark.parametrize(
-    "spec", [{"kind": "http", "url": "http://dead.example/"}, {"kind": "ping", "host": "dead.example"}]
-)
-async def test_a_timeout_of_the_lookup_is_explained(spec: dict[str, str]) -> None:
-    zone = Zone()
-    zone.silent.add("dead.example.")
-    async with servers.name_server(zone) as port:
-        with servers.system_names(port) as names:
-            async with Prober(EVERYWHERE, "test", names=names) as prober:
-                outcome = await prober.probe(Plan.model_validate({"spec": spec, "timeout_seconds": 0.2}))
-    assert (outcome.error, outcome.detail) == ("timeout", "the name server did not answer within 0.2 s")
-
-
-@pytest.mark.usefixtures("ipv4_only")
-async def test_dead_names_leave_the_questions_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many names are dead: those that were not answered have a limit of their own."""
-    monkeypatch.setattr(name_server, "MAX_QUESTIONS", 4)
-    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
-    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.02, 5))
-    zone = Zone().add("healthy.example.", "192.0.2.1")
-    zone.silent |= {f"dead{number}.example." for number in range(8)}
-    async with book(zone) as names:
-
-        async def give_up(name: str, seconds: float) -> None:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(names.addresses(name.rstrip(".")), seconds)
-
-        for _ in range(2):  # in two turns: at first nothing is known of them
-            await asyncio.gather(*(give_up(name, 0.1) for name in sorted(zone.silent)))
-        dead = asyncio.gather(*(give_up(name, 0.5) for name in sorted(zone.silent)))
-        await asyncio.sleep(0.05)
-        assert await asyncio.wait_for(names.addresses("healthy.example"), 0.3) == ["192.0.2.1"]
-        await dead
-        zone.add("dead0.example.", "192.0.2.2").silent.clear()
-        assert await names.addresses("dead0.example") == ["192.0.2.2"]
-        [server] = names._servers
-        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(1, 8)]
-
-
-@pytest.mark.usefixtures("ipv4_only")
-async def test_healthy_names_are_found_beside_five_hundred_dead_ones() -> None:
-    """Also at first, when nothing is known of the dead ones, which are all asked for before."""
-    zone = Zone(ttl=0)
-    zone.silent |= {f"dead{number}.example." for number in range(500)}
-    healthy = {f"healthy{number}.example": f"192.0.2.{number}" for number in range(20)}
-    for name, address in healthy.items():
-        zone.add(f"{name}.", address)
-    timeout_seconds = 5
-
-    async def give_up(name: str) -> None:
-        with pytest.raises((TimeoutError, socket.gaierror)):
-            await asyncio.wait_for(names.addresses(name), timeout_seconds)
-
-    async def healthy_ones() -> tuple[dict[str, list[str]], float]:
-        started = time.perf_counter()
-        lookups = (asyncio.wait_for(names.addresses(name), timeout_seconds) for name in healthy)
-        found = await asyncio.gather(*lookups)
-        return dict(zip(healthy, found, strict=True)), time.perf_counter() - started
-
-    async with book(zone) as names:
-        dead = [asyncio.ensure_future(give_up(name)) for name in sorted(zone.silent)]
-        found, _ = await healthy_ones()
-        assert found == {name: [address] for name, address in healthy.items()}
-        await asyncio.sleep(name_server.PLACE_SECONDS)
-        found, seconds = await healthy_ones()
-        assert found == {name: [address] for name, address in healthy.items()}
-        assert seconds < name_server.PLACE_SECONDS  # known by then, the dead ones share other places
-        await asyncio.gather(*dead)
-
-
-@pytest.mark.usefixtures("ipv4_only")
-async def test_questions_without_an_answer_are_sent_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than the resolver of the engine takes would be lost, those for healthy names too."""
-    monkeypatch.setattr(name_server, "MAX_QUESTIONS", 8)
-    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 2)
-    monkeypatch.setattr(name_server, "PLACE_SECONDS", 0.1)
-    monkeypatch.setattr(name_server, "RETRANSMISSIONS_SECONDS", (0.1, 0.1, 0.1))
-    zone = Zone()
-    zone.silent |= {f"dead{number}.example." for number in range(16)}
-    started = time.perf_counter()
-    async with book(zone) as names:
-        await asyncio.gather(*(names.addresses(name) for name in zone.silent), return_exceptions=True)
-    assert len(zone.questions) == 16 * 3
-    assert {name for name, _ in zone.questions[:20]} == zone.silent  # repetitions do not delay the first questions
-    assert time.perf_counter() - started >= (16 * 2 / 2) * 0.1  # the repetitions, two at a time
-
-
-@pytest.mark.usefixtures("ipv4_only")
-async def test_an_answer_counts_while_its_question_waits_to_be_repeated(
-    quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(name_server, "MAX_DOUBTFUL", 0)
-    zone = Zone().add("slow.example.", "192.0.2.1")
-    async with servers.name_server(zone, delay_seconds=0.2) as port:
-        with servers.system_names(port) as names:
-            assert await asyncio.wait_for(AddressBook(names).addresses("slow.example"), 1) == ["192.0.2.1"]
-    assert len(zone.questions) == 1
-
-
-@pytest.mark.usefixtures("ipv4_only")
-async def test_the_dead_names_that_are_remembered_are_limited(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(name_server, "MAX_SILENT", 3)
-    zone = Zone()
-    zone.silent |= {f"dead{number}.example." for number in range(5)}
-    async with book(zone) as names:
-        for name in sorted(zone.silent):
-            assert await error(names.addresses(name)) == socket.EAI_AGAIN
-        [server] = names._servers
-        assert sorted(map(str, server._silent)) == [f"dead{number}.example." for number in range(2, 5)]
 
 
 async def test_only_permitted_addresses_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
