@@ -17,6 +17,8 @@ from netmon.specs import TcpSpec
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are searched."""
+COALESCE_SECONDS = 0.01
+"""How long more of an answer is awaited before it is searched again: a target may send it byte by byte."""
 _SHOWN = 120
 
 
@@ -102,6 +104,8 @@ async def _expect(expected: _Expected, reader: asyncio.StreamReader, attempt: At
         attempt.received = f"the answer so far is {_described(answer)}"
         if len(answer) >= MAX_ANSWER:
             raise _unexpected(f"the first {MAX_ANSWER} bytes of the answer do", answer, expected)
+        if answer:
+            await asyncio.sleep(COALESCE_SECONDS)
         part = await reader.read(MAX_ANSWER - len(answer))
         if not part:
             raise _unexpected("the answer does", answer, expected)

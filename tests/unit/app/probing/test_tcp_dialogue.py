@@ -89,6 +89,23 @@ async def test_another_answer_fails_with_what_was_found(answer: tuple[bytes, ...
     assert (outcome.error, outcome.detail) == ("answer", detail)
 
 
+async def test_an_answer_byte_by_byte_is_not_searched_at_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    described = tcp._described
+    monkeypatch.setattr(tcp, "_described", lambda answer: (searched.append(len(answer)), described(answer))[1])
+
+    async def handler(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(200):
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        writer.write(b"b")
+
+    async with service(handler) as port:
+        assert (await talk(port, timeout=20, expect="b")).status == "succeeded"
+    assert len(searched) < 100
+
+
 async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send the start of an answer, and reset the connection."""
     writer.write(b"220 ")
