@@ -92,7 +92,12 @@ async def test_another_answer_fails_with_what_was_found(answer: tuple[bytes, ...
 async def test_an_answer_byte_by_byte_is_not_searched_at_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[int] = []
     described = tcp._described
-    monkeypatch.setattr(tcp, "_described", lambda answer: (searched.append(len(answer)), described(answer))[1])
+
+    def counted(answer: bytes) -> str:
+        searched.append(len(answer))
+        return described(answer)
+
+    monkeypatch.setattr(tcp, "_described", counted)
 
     async def handler(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(200):
