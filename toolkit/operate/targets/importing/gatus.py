@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from toolkit.core.errors import ToolkitError
-from toolkit.operate.targets.importing import checks, imported
+from toolkit.operate.targets.importing import checks, imported, services
 from toolkit.operate.targets.importing.imported import Imported, NotCarriedOverError, Spec
 
 Endpoint = Mapping[str, Any]
@@ -46,16 +46,6 @@ _CLIENT: Mapping[str, str] = {
     "store-cookies": "cookies are not kept",
 }
 _CARRIED_OVER = frozenset({"timeout", "insecure", "ignore-redirect", "network", "proxy-url", "tls"})
-_SCHEMES = "http, https, tcp, tls, starttls, grpc, grpcs, icmp"
-_SERVICES: Mapping[str, Spec] = {
-    "tcp": {"kind": "tcp"},
-    "tls": {"kind": "tls"},
-    "starttls": {"kind": "tcp", "starttls": "smtp"},
-    "grpc": {"kind": "grpc", "tls": False},
-    "grpcs": {"kind": "grpc", "tls": True},
-}
-_TALKING = ("tcp", "tls")
-"""Schemes with which the body is what is sent on the connection."""
 _FAMILIES: Mapping[str, int] = {"ip4": 4, "ip6": 6}
 _SECTIONS: Mapping[str, str] = {
     "external-endpoints": "results cannot be pushed",
@@ -184,20 +174,11 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
                 imported.body(result, name, spec, body)
             return spec
         case "tcp" | "tls" | "starttls" | "grpc" | "grpcs":
-            return _service(scheme, url, str(endpoint.get("body") or ""))
+            return services.spec(scheme, url, str(endpoint.get("body") or ""))
         case "icmp":
             return {"kind": "ping", "host": rest.strip("/")}
         case _:
-            raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only {_SCHEMES} and dns are supported")
-
-
-def _service(scheme: str, url: str, body: str) -> Spec:
-    spec = _SERVICES[scheme] | imported.endpoint(url)
-    if body and scheme == "tls":
-        spec |= {"kind": "tcp", "tls": True}
-    if body and scheme in _TALKING:
-        spec["send"] = imported.escaped(body)
-    return spec
+            raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only {services.SCHEMES} and dns are supported")
 
 
 def _thresholds(result: Imported, name: str, alerts: list[Mapping[str, Any]]) -> dict[str, int]:
@@ -282,7 +263,7 @@ def _body(target: dict[str, Any], operator: str, value: str) -> str | None:
         case "dns":
             return _answer(spec, value, pattern.group(1) if pattern else None) if operator == "==" else None
         case "tcp":
-            return _dialogue(spec, operator, value, pattern)
+            return services.expected(spec, operator, value, pattern)
         case "http":
             return _text(spec, operator, value, pattern)
         case _:
@@ -300,21 +281,6 @@ def _text(spec: Spec, operator: str, value: str, pattern: re.Match[str] | None) 
     if setting in spec or found is None:
         return None
     spec[setting] = found
-    return ""
-
-
-def _dialogue(spec: Spec, operator: str, value: str, pattern: re.Match[str] | None) -> str | None:
-    """Carry over what is expected on a connection, if something is sent: otherwise Gatus reads nothing."""
-    if "send" not in spec or operator != "==" or {"expect", "expect_matches"} & spec.keys():
-        return None
-    contained = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else None
-    if contained:
-        spec["expect"] = imported.escaped(contained.group(1))
-        return ""
-    expression = checks.glob(pattern.group(1)) if pattern else checks.whole(value)
-    if expression is None:
-        return None
-    spec["expect_matches"] = expression
     return ""
 
 
