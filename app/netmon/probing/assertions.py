@@ -76,7 +76,8 @@ def warning(checks: HttpChecks, answer: Answer) -> tuple[ResultWarning, str] | N
     """The warning about a response that passes: its certificate expires soon, or a phase was slow."""
     first = min(answer.certificates, key=lambda each: each.days, default=None)
     if first and first.days < checks.certificate_days:
-        return "certificate", f"{first.subject} expires in {first.days:.1f} days"
+        expiry = f"expires in {first.days:.1f} days" if first.days >= 0 else f"expired {-first.days:.1f} days ago"
+        return "certificate", f"{first.subject} {expiry}"
     slow = [
         f"{PHASE_NAMES[phase]} took {found:.0f} ms, more than {limit:g} ms"
         for phase, limit in checks.slow_phases_ms.items()
