@@ -29,7 +29,7 @@ from netmon.url_targets import WebUrl
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
 _IN_LOOP = 16 * 1024
-"""Bytes of a body that a regular expression is applied to in the event loop; a longer one would hold up others."""
+"""Bytes of a response that regular expressions are applied to in the event loop; a longer one would hold up others."""
 _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
 """The headers that describe the body of a request, and are left out with it (Fetch standard)."""
 
@@ -197,7 +197,8 @@ class _Probe:
             phases=self._attempt.phases,
             certificates=self._certificates,
         )
-        if self._spec.body_matches is not None and response.received > _IN_LOOP:
+        size = len(response.body) + sum(map(len, response.headers.values()))
+        if size > _IN_LOOP and self._spec.has_expressions:
             # RE2 releases the interpreter, and takes a second at worst.
             failed = await asyncio.to_thread(assertions.failures, self._spec, answer)
         else:
