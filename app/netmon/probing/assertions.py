@@ -193,12 +193,17 @@ def _document(answer: Answer) -> Any:
     if answer.received > MAX_BODY:
         raise ValueError(f"the body has more than {MAX_BODY} bytes, too many for JSON")
     try:
-        return json.loads(answer.body)
+        return json.loads(answer.body, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         place = f" (line {error.lineno}, column {error.colno})" if answer.body.strip() else ": it is empty"
         raise ValueError(f"the body is not JSON{place}") from None
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON that can be read") from None
+
+
+def _no_constant(name: str) -> None:
+    """NaN and the infinities are no JSON, although Python reads them."""
+    raise ValueError(name)
 
 
 def _described(condition: JsonCondition) -> str:

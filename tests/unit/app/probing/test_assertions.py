@@ -97,6 +97,10 @@ FAILED: tuple[tuple[Checks, Checks, str, str], ...] = (
         "json", "the body is not JSON that can be read, expected $.a",
     ),
     (
+        {"expected_json": ["$.a"]}, {"body": b'{"a": NaN}'},
+        "json", "the body is not JSON that can be read, expected $.a",
+    ),
+    (
         {"expected_json": ["$.a"]}, {"body": b"\xff"},
         "json", "the body is not JSON that can be read, expected $.a",
     ),
