@@ -16,6 +16,9 @@ from jsonpath.selectors import IndexSelector, NameSelector, SliceSelector, Wildc
 
 MAX_EXPRESSION = 1024
 """Characters of an expression."""
+MAX_PROGRAM = 1500
+"""Instructions of a regular expression: at worst, each byte of a text takes time in proportion to them. With this limit
+a mebibyte takes some 2 s, and with `.{500}` five times, which RE2 accepts, a minute."""
 MAX_VALUES = 10_000
 """Values that each part of a JSON path may lead to."""
 
@@ -40,6 +43,11 @@ class Pattern:
             reason = error.args[0] if error.args else ""
             reason = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
             raise ValueError(f"not a regular expression of RE2: {reason}") from None
+        if self._compiled.programsize > MAX_PROGRAM:
+            raise ValueError(
+                f"too large a regular expression ({self._compiled.programsize} instructions, at most {MAX_PROGRAM}): "
+                "shorten its repetitions, such as .{500}"
+            )
 
     def is_in(self, text: str) -> bool:
         """Whether some part of a text matches."""

@@ -141,6 +141,13 @@ class HttpChecks(BaseModel):
         )
 
     @property
+    def has_expressions(self) -> bool:
+        """Whether regular expressions are applied to the response."""
+        return self.body_matches is not None or any(
+            conditions.header(each).test == "matches" for each in self.expected_headers
+        )
+
+    @property
     def reads_body(self) -> bool:
         """Whether anything of the body is checked."""
         return self.body_contains is not None or self.collects_body

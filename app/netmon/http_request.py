@@ -31,22 +31,25 @@ def not_set(value: object) -> bool:
     return value is None
 
 
-@lru_cache(256)
 def certificates_of(text: str) -> str:
-    """The text, if it consists of certificates in PEM.
+    """The text, if it has certificates in PEM.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it has not, or they cannot be read.
     """
-    found = _CERTIFICATE.findall(text)
-    try:
-        if found:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(found))
-    except (ssl.SSLError, ValueError):
-        found = []
-    if not found:
+    if not _are_certificates("\n".join(_CERTIFICATE.findall(text))):
         raise ValueError("must be certificates in PEM: -----BEGIN CERTIFICATE----- …")
     return text
+
+
+@lru_cache(256)
+def _are_certificates(text: str) -> bool:
+    """Whether OpenSSL can read a PEM text; without keys, as the texts are kept."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def identity_of(text: str) -> str:
@@ -183,7 +186,7 @@ class HttpRequest(BaseModel):
             yield "password", "missing: basic authentication has a username and a password"
         if self.password is not None and self.username is None:
             yield "username", "missing: basic authentication has a username and a password"
-        if self.username is not None and ":" in self.username:
+        if self.username is not None and ":" in self.username and secret_name(self.username) is None:
             yield "username", "the username of basic authentication has no colon"
         if self.username is not None and has_header:
             yield "username", "username and the header Authorization exclude each other"

@@ -76,7 +76,8 @@ def warning(checks: HttpChecks, answer: Answer) -> tuple[ResultWarning, str] | N
     """The warning about a response that passes: its certificate expires soon, or a phase was slow."""
     first = min(answer.certificates, key=lambda each: each.days, default=None)
     if first and first.days < checks.certificate_days:
-        return "certificate", f"{first.subject} expires in {first.days:.1f} days"
+        expiry = f"expires in {first.days:.1f} days" if first.days >= 0 else f"expired {-first.days:.1f} days ago"
+        return "certificate", f"{first.subject} {expiry}"
     slow = [
         f"{PHASE_NAMES[phase]} took {found:.0f} ms, more than {limit:g} ms"
         for phase, limit in checks.slow_phases_ms.items()
@@ -192,12 +193,17 @@ def _document(answer: Answer) -> Any:
     if answer.received > MAX_BODY:
         raise ValueError(f"the body has more than {MAX_BODY} bytes, too many for JSON")
     try:
-        return json.loads(answer.body)
+        return json.loads(answer.body, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         place = f" (line {error.lineno}, column {error.colno})" if answer.body.strip() else ": it is empty"
         raise ValueError(f"the body is not JSON{place}") from None
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON that can be read") from None
+
+
+def _no_constant(name: str) -> None:
+    """NaN and the infinities are no JSON, although Python reads them."""
+    raise ValueError(name)
 
 
 def _described(condition: JsonCondition) -> str:

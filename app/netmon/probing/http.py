@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from netmon.probing import assertions, certificates
 from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
 from netmon.probing.client import Client, Clients, Message, Route, Trust
-from netmon.probing.errors import ProbeError
+from netmon.probing.errors import SECRET, ProbeError
 from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import Response
@@ -25,6 +26,8 @@ from netmon.url_targets import WebUrl
 
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
+_IN_LOOP = 16 * 1024
+"""Bytes of a response that regular expressions are applied to in the event loop; a longer one would hold up others."""
 _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
 """The headers that describe the body of a request, and are left out with it (Fetch standard)."""
 
@@ -61,8 +64,7 @@ class _Request:
         if spec.content_type is not None:
             headers["Content-Type"] = spec.content_type
         if spec.username is not None:
-            user = f"{secrets.line(spec.username)}:{secrets.line(spec.password or '')}"
-            headers["Authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+            headers["Authorization"] = _basic(secrets.line(spec.username), secrets.line(spec.password or ""))
         if spec.bearer_token is not None:
             headers["Authorization"] = f"Bearer {secrets.line(spec.bearer_token)}"
         body = None if spec.body is None else secrets.text(spec.body).encode()
@@ -92,6 +94,12 @@ class _Request:
         return _Request(Message(self.message.method, {}), replace(self.trust, identity=None))
 
 
+def _basic(username: str, password: str) -> str:
+    if ":" in username:
+        raise ProbeError(SECRET, "the secret of the username has a colon")
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
 class _Probe:
     """One probe: a request, and those that its redirects lead to."""
 
@@ -110,7 +118,7 @@ class _Probe:
         for redirects in range(MAX_REDIRECTS + 1):
             response = await self._request(url, own=url.origin == first.origin)
             if response.location is None:
-                self._check(response, url, redirects)
+                await self._check(response, url, redirects)
                 return
             self._own = self._own.redirected(response.status)
             url = follow(url, response.location)
@@ -156,7 +164,7 @@ class _Probe:
             self._attempt.certificate_days = round(found[0].days, 2)
             self._certificates += found
 
-    def _check(self, response: Response, url: WebUrl, redirects: int) -> None:
+    async def _check(self, response: Response, url: WebUrl, redirects: int) -> None:
         self._attempt.http_status = response.status
         if response.status is None or response.status < 100:
             raise ProbeError("protocol", "the response is not valid HTTP")
@@ -172,7 +180,13 @@ class _Probe:
             phases=self._attempt.phases,
             certificates=self._certificates,
         )
-        if failed := assertions.failures(self._spec, answer):
+        size = len(response.body) + sum(map(len, response.headers.values()))
+        if size > _IN_LOOP and self._spec.has_expressions:
+            # RE2 releases the interpreter, and takes a second at worst.
+            failed = await asyncio.to_thread(assertions.failures, self._spec, answer)
+        else:
+            failed = assertions.failures(self._spec, answer)
+        if failed:
             raise ProbeError(failed[0].code, "; ".join(each.sentence for each in failed))
         if found := assertions.warning(self._spec, answer):
             self._attempt.warning, self._attempt.detail = found

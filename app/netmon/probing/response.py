@@ -101,7 +101,10 @@ class Response:
 
     def _take_field(self, name: str, value: bytes) -> None:
         self._headers[name] = value
-        text = value.decode("utf-8", "replace")
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("latin-1")
         self.headers[name] = f"{self.headers[name]}, {text}" if name in self.headers else text
 
     def _header(self, name: str) -> str:

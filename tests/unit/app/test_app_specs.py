@@ -210,6 +210,7 @@ REFUSED: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"expected_headers": ["A"] * 11}, "expected_headers", "at most 10"),
     ({"body_matches": "(?=a)"}, "body_matches", "not a regular expression of RE2"),
     ({"body_matches": "a{1000}{1000}"}, "body_matches", "not a regular expression of RE2"),
+    ({"body_matches": ".{200}"}, "body_matches", "too large a regular expression"),
     ({"body_matches": LONG}, "body_matches", "at most 1024 characters"),
     ({"body_excludes": ""}, "body_excludes", "at least 1 character"),
     ({"body_excludes": "\0"}, "body_excludes", "should match pattern"),

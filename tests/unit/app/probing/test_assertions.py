@@ -97,6 +97,10 @@ FAILED: tuple[tuple[Checks, Checks, str, str], ...] = (
         "json", "the body is not JSON that can be read, expected $.a",
     ),
     (
+        {"expected_json": ["$.a"]}, {"body": b'{"a": NaN}'},
+        "json", "the body is not JSON that can be read, expected $.a",
+    ),
+    (
         {"expected_json": ["$.a"]}, {"body": b"\xff"},
         "json", "the body is not JSON that can be read, expected $.a",
     ),
@@ -192,6 +196,8 @@ def test_a_certificate_that_expires_soon_is_a_warning() -> None:
     found = warning(checks(certificate_days=14, slow_phases_ms={"tls": 100}), answer)
     assert found == ("certificate", "the intermediate certificate b expires in 5.0 days")
     assert warning(checks(certificate_days=5), answer) is None
+    expired = Answer(200, certificates=[Certificate("the certificate of a", -2)])
+    assert warning(checks(), expired) == ("certificate", "the certificate of a expired 2.0 days ago")
 
 
 def test_a_slow_phase_is_a_warning() -> None:

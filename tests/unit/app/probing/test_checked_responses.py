@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from typing import Any
 
 import pytest
 import trustme
 
 from netmon.http_checks import MAX_BODY
+from netmon.probing import assertions
 from netmon.probing.response import STOP, Response
+from netmon.specs import HttpSpec
 from tests.corpus import http2
-from tests.unit.app.probing.probes import probe
+from tests.unit.app.probing.probes import EVERYWHERE, probe
 from tests.unit.app.probing.servers import answers, redirects, server
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +64,13 @@ async def test_a_check_passes_or_fails(passing: Any, failing: Any, code: str, se
         assert (await probe(url, **passing)).detail is None
         outcome = await probe(url, **failing)
     assert (outcome.error, outcome.detail, outcome.http_status) == (code, sentence, 203)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_a_header_outside_ascii_is_compared(encoding: str) -> None:
+    head = "HTTP/1.1 200 OK\r\nX-Name: Größe\r\nContent-Length: 0\r\n\r\n".encode(encoding)
+    async with server(answers(head)) as url:
+        assert (await probe(url, expected_headers=["X-Name == Größe"])).detail is None
 
 
 async def test_all_failed_checks_are_in_the_detail() -> None:
@@ -149,3 +159,25 @@ async def test_a_body_is_longer_than_the_limit_only_if_more_arrives() -> None:
     assert response.received == MAX_BODY
     assert response.take_body(b"x") == STOP
     assert (response.received, len(response.body)) == (MAX_BODY + 1, MAX_BODY)
+
+
+@pytest.mark.parametrize(("size", "checks", "in_loop"), [
+    (100, {"body_matches": "y"}, True),
+    (100_000, {"body_matches": "y"}, False),
+    (100_000, {"body_excludes": "y", "expected_headers": ["X matches y"]}, False),
+    (100_000, {"body_excludes": "y"}, True),
+])  # fmt: skip
+async def test_an_expression_on_a_long_body_does_not_hold_up_other_probes(
+    monkeypatch: pytest.MonkeyPatch, size: int, checks: dict[str, Any], in_loop: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def failures(spec: HttpSpec, answer: assertions.Answer) -> list[assertions.Failure]:
+        threads.append(threading.current_thread())
+        return original(spec, answer)
+
+    original = assertions.failures
+    monkeypatch.setattr(assertions, "failures", failures)
+    async with server(answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * (size - 1), b"y")) as url:
+        await probe(url, 20, EVERYWHERE, **checks)
+    assert [thread is threading.current_thread() for thread in threads] == [in_loop]

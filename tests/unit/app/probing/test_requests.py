@@ -104,6 +104,10 @@ async def test_a_body_is_not_sent_to_another_origin() -> None:
             {"username": "probe", "password": "secret:key"},
             "Basic " + base64.b64encode(f"probe:{KEY}".encode()).decode(),
         ),
+        (
+            {"username": "secret:key", "password": "secret:key"},
+            "Basic " + base64.b64encode(f"{KEY}:{KEY}".encode()).decode(),
+        ),
         ({"bearer_token": KEY}, f"Bearer {KEY}"),
         ({"bearer_token": "secret:key"}, f"Bearer {KEY}"),
     ],
@@ -142,6 +146,11 @@ UNUSABLE: dict[str, tuple[dict[str, Any], bytes, str]] = {
         {"username": "a", "password": "secret:key"},
         b"a\nb",
         "the secret key is not one line of at most 4096 ASCII characters",
+    ),
+    "username with a colon": (
+        {"username": "secret:key", "password": "a"},
+        b"a:b",
+        "the secret of the username has a colon",
     ),
     "authority": (
         {"ca_certificate": "secret:key"},
