@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,10 +56,14 @@ asyncio.run(main())
 
 @dataclass
 class TargetServer:
-    """A target on the host, with a variable status, a count of requests, and the headers of the last one."""
+    """A target on the host, with a variable status, a count of requests, and the headers of the last one.
+
+    `delay` is the median of the seconds until it answers.
+    """
 
     url: str
     status: int = 200
+    delay: float = 0
     requests: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +80,7 @@ def target_server(stack: Stack) -> Iterator[TargetServer]:
             with lock:
                 target.requests += 1
                 target.headers = dict(self.headers)
+            time.sleep(target.delay * random.lognormvariate(0, 0.2))
             self.send_response(target.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -68,7 +68,7 @@ def end(project: Project, docker: Docker, why: str) -> None:
 def _active(docker: Docker, alerts: str) -> set[str]:
     """The services with an active alert whose name matches."""
     alerts_url = url(
-        "alertmanager", "/api/v2/alerts", silenced="false", inhibited="false", filter=f"alertname=~{alerts}"
+        "alertmanager", "/api/v2/alerts", silenced="false", inhibited="false", filter=f'alertname=~"{alerts}"'
     )
     [listed] = _request(docker, "list the alerts", [Request(alerts_url)])
     return {each["labels"].get("service", "") for each in listed.json() or []}

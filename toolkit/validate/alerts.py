@@ -35,6 +35,7 @@ VALUE = re.compile(r"\$value|\| value\b|\.Value\b")
 LOOK_BACK, DEFAULT_LOOK_BACK_SECONDS = "--query.lookback-delta=", 300.0
 PROCESS_START = "process_start_time_seconds"
 """A timestamp that is never 0."""
+NOT_STARTING = "unless on () netmon:starting == 1"
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -163,7 +164,7 @@ def tests(checkout: Checkout) -> Iterator[Finding]:
 
 
 def timing(checkout: Checkout) -> Iterator[Finding]:
-    """An alert about an unavailable service waits for one more scrape, and is evaluated every second.
+    """An alert about an unavailable service waits for one more scrape, is evaluated every second, but not at a start.
 
     Not one about a monitored target: the application has confirmed its state.
     """
@@ -180,6 +181,8 @@ def timing(checkout: Checkout) -> Iterator[Finding]:
             "groups", alert.group, "interval",
             problem="" if frequent else f"{alert.name}: the interval of its group is not 1s",
         )  # fmt: skip
+        waits = alert.data["expr"].endswith(NOT_STARTING)
+        yield alert.at("expr", problem="" if waits else f"it fires while the stack starts; end it with {NOT_STARTING}")
 
 
 def names(checkout: Checkout) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def test_an_outage_of_all_targets_is_a_few_messages(
 def test_flapping_targets_send_no_flood(
     stack: Stack, server: pipeline.TargetServer, receiver: HostReceiver, record: Record
 ) -> None:
-    """Every request of the server gets the other status, so that results alternate without an order."""
+    """The status changes with every interval, so that neither state lasts for two results of a target."""
     receiver.take()
     before = server.requests
     began = time.monotonic()

@@ -78,6 +78,7 @@ MONITORING_MUTATIONS = (
     Mutation("for: that is too long", "alerts.timing", REDIS, "for: 3s", "for: 1m", "RedisDown: for: 1m is not between", "for: 1m"),
     Mutation("for: shorter than a scrape", "alerts.timing", REDIS, "for: 3s", "for: 1s", "RedisDown: for: 1s is not between", "for: 1s"),
     Mutation("evaluation interval that is too long", "alerts.timing", REDIS, "interval: 1s", "interval: 15s", "RedisDown: the interval of its group", "interval"),
+    Mutation("alert that fires at a start", "alerts.timing", REDIS, " unless on () netmon:starting == 1", "", "RedisDown: it fires while the stack starts", "expr"),
     Mutation("alert in small letters", "alerts.names", REDIS, "alert: RedisDown", "alert: redis_down", "alerts are named LikeThis", "redis_down"),
     Mutation("recorded series without a level", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: api_requests_rate5m", "recorded series are named level:metric", "api_requests_rate5m"),
     Mutation("renamed recorded series", "alerts.names", SLO, "record: slo:api_requests:rate5m", "record: slo:requests:rate5m", "no rule records slo:api_requests:rate5m"),
