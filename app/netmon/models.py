@@ -31,8 +31,9 @@ class Outcome(BaseModel, Phased):
     """The result of probing a target; durations are milliseconds.
 
     `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
-    and a `detail` only together with a `warning`. The phases of an HTTP probe (`lookup_ms` to `transfer_ms`) are sums
-    over its redirects; a phase that was not reached is None.
+    and a `detail` only together with a `warning`. The phases of a probe (`lookup_ms` to `transfer_ms`) are sums over
+    its redirects; a phase that was not reached, or that its kind does not have, is None. A ping of several packets has
+    `loss_percent` and `jitter_ms`, and its duration is the mean time of the replies.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,8 @@ class Outcome(BaseModel, Phased):
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -103,6 +106,8 @@ class Probe(BaseModel, Phased):
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -276,6 +281,8 @@ class TargetView(Target):
     """Whether results are overdue: the state is that of the last result, and may have changed since."""
     in_maintenance: bool = False
     """Whether a maintenance window is in effect: no alert, and the time is not part of the uptime."""
+    cautions: list[str] = Field(default_factory=list)
+    """What makes the settings less safe than they could be, such as certificates that are not verified."""
 
     @classmethod
     def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
@@ -291,6 +298,7 @@ class TargetView(Target):
             latest=alone,
             stale=stale,
             in_maintenance=target.is_in_maintenance,
+            cautions=target.spec.cautions,
         )
 
 

@@ -33,8 +33,12 @@ LARGE_BODIES = {
     ("PUT", "/api/targets"): 8 * 1024 * 1024,
     ("POST", "/api/targets/bulk"): 8 * 1024 * 1024,
     ("PUT", "/api/configuration"): 8 * 1024 * 1024,
+    # So that a setting that is too long, such as a body to send, is reported with its field.
+    ("POST", "/api/targets"): 2 * 1024 * 1024,
+    ("PUT", "/api/targets/"): 2 * 1024 * 1024,
+    ("PATCH", "/api/targets/"): 2 * 1024 * 1024,
 }
-"""Exceptions from MAX_BODY by method and path."""
+"""Exceptions from MAX_BODY by method and path; a path that ends in a slash is a prefix."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 """Prefixes of routes that are logged at the debug level and traced only on failure."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -99,7 +103,7 @@ class RequestContext:
             return
         headers = dict(Headers(scope=scope))
         headers[tracing.REQUEST_ID] = tracing.request_id(headers) or uuid4().hex
-        receive = _bounded(receive, LARGE_BODIES.get((scope["method"], scope["path"]), MAX_BODY))
+        receive = _bounded(receive, _max_body(scope["method"], scope["path"]))
         request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
         if request.path.startswith(QUIET_ROUTES):
             # A health check, a scrape or a static file.
@@ -176,6 +180,12 @@ class _Request:
             "url.path": self.path,
             "url.scheme": "http",
         }
+
+
+def _max_body(method: str, path: str) -> int:
+    """The maximum size of a request body in bytes."""
+    folder = path[: path.rfind("/") + 1]
+    return LARGE_BODIES.get((method, path)) or LARGE_BODIES.get((method, folder)) or MAX_BODY
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -213,6 +213,22 @@ def test_a_target_is_probed_at_another_host_under_its_name(api: Api) -> None:
     api.request("DELETE", target, 204)
 
 
+RESPONSE_CHECKS: tuple[tuple[dict[str, Any], str | None], ...] = (
+    ({"expected_status": ["2xx"], "expected_json": ['$.status == "alive"'], "expected_protocol": "HTTP/1.1"}, None),
+    ({"expected_headers": ["Content-Type contains json"], "body_matches": "al[a-z]+e", "body_excludes": "dead"}, None),
+    ({"expected_json": ['$.status == "dead"']}, '$.status is "alive", expected "dead"'),
+    ({"expected_headers": ["X-None"]}, "the header X-None is missing, expected any value"),
+)
+
+
+@pytest.mark.parametrize(("checks", "sentence"), RESPONSE_CHECKS, ids=str)
+def test_the_checks_of_a_target_decide_its_state(api: Api, checks: dict[str, Any], sentence: str | None) -> None:
+    target = api.add(spec={**TARGET, **checks}, failures=1, window=1)
+    latest = api.until_state(target, "down" if sentence else "up")["latest"]
+    assert latest["detail"] == sentence
+    api.request("DELETE", target, 204)
+
+
 def test_statistics_and_series_of_a_target(api: Api, target: str) -> None:
     statistics = api.get(f"{target}/statistics?window=1h")
     assert statistics["results"] >= 1

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any
+from typing import Any, Protocol
 
 import pycurl
 
 from netmon.guard import RefusedAddressError
 from netmon.phases import Phase
-from netmon.probing.text_search import TextSearch
+from netmon.probing.response import STOP
 from netmon.probing.transfers import TransferError, Transfers
-from netmon.probing.unpacking import ACCEPTED, Unpacker
+from netmon.probing.unpacking import ACCEPTED
 from netmon.url_targets import WebUrl
-
-MAX_BODY = 1024 * 1024
-"""Bytes of a body that are searched, after decompression; a longer body is not an error."""
-
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""The statuses whose `Location` browsers follow."""
 
 _SUPPRESS_CONNECT_HEADERS = 265
 """An option of libcurl that pycurl has no name for."""
-_STOP = -1
-"""What a callback returns to end its transfer."""
-_STATUS = re.compile(rb"HTTP/\S+ +(\d{3})", re.IGNORECASE)
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -44,78 +36,38 @@ class Route:
     by_proxy: bool = False
 
 
-class Response:
-    """The parts of a response that matter, as they arrive.
+class Receiver(Protocol):
+    """Takes a response as it arrives; its methods return `STOP` to end the transfer."""
 
-    Args:
-        search: makes the search in the body from the content type; None if the body is not read.
-        follows: whether the body of a redirect is not read.
-    """
-
-    def __init__(self, search: Callable[[str], TextSearch] | None, *, follows: bool) -> None:
-        self._make_search = search
-        self._follows = follows
-        self._left = MAX_BODY
-        self._headers: dict[str, bytes] = {}
-        self.status: int | None = None
-        self.search: TextSearch | None = None
-        self._unpacker: Unpacker | None = None
-        self.answered = False
-        """Whether any of it has arrived."""
-        self.begun = False
-        """Whether its header is complete."""
-        self.enough = False
-        """Whether the transfer was ended because nothing more is of interest."""
-
-    @property
-    def location(self) -> bytes | None:
-        """Where a redirect that is followed leads to."""
-        redirects = self._follows and self.status in REDIRECTS
-        return self._headers.get("location") or None if redirects else None
-
-    @property
-    def received(self) -> int:
-        """Bytes of the body that have been searched."""
-        return MAX_BODY - max(self._left, 0)
+    enough: bool
+    """Whether the transfer was ended because nothing more is of interest."""
 
     def take_header(self, line: bytes) -> int | None:
         """Take one line of the header, or of the trailer."""
-        if self.search:
-            return None  # the trailer
-        self.answered = True
-        if begins := _STATUS.match(line):
-            self.status = int(begins[1])
-            self._headers.clear()
-        elif line.strip():
-            name, _, value = line.partition(b":")
-            self._headers[name.strip().decode("latin-1").lower()] = value.strip()
-        elif self.status is None or (100 <= self.status < 200 and self.status != 101):
-            self.status = None  # an interim response
-        elif self.location is not None or self._make_search is None:
-            self.begun = self.enough = True
-            return _STOP
-        else:
-            self.begun = True
-            self.search = self._make_search(self._header("content-type"))
-            self._unpacker = Unpacker(self._header("content-encoding"), self._take_unpacked)
-        return None
 
     def take_body(self, part: bytes) -> int | None:
         """Take a part of the body."""
-        if self._unpacker is None or not self._unpacker.feed(part):
-            self.enough = True
-            return _STOP
-        return None
 
-    def _take_unpacked(self, part: bytes) -> bool:
-        if self.search is None:
-            return False
-        self.search.feed(part[: self._left])
-        self._left -= len(part)
-        return not self.search.found and self._left > 0
 
-    def _header(self, name: str) -> str:
-        return self._headers.get(name, b"").decode("latin-1")
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a request trusts, and who it is."""
+
+    verify: bool = True
+    authorities: str | None = None
+    """In PEM; None: those of this host."""
+    identity: str | None = None
+    """A certificate and its key in PEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a request sends."""
+
+    method: str
+    headers: Mapping[str, str]
+    """They replace those that would be sent."""
+    body: bytes | None = None
 
 
 class Client:
@@ -164,17 +116,26 @@ class Client:
             curl.setopt(option, path)
 
     async def request(
-        self, url: WebUrl, method: str, headers: Mapping[str, str], route: Route, response: Response, *, reads: bool
+        self,
+        url: WebUrl,
+        message: Message,
+        route: Route,
+        trust: Trust,
+        response: Receiver,
+        *,
+        reads: bool,
+        version: int | None = None,
     ) -> None:
         """Send a request and take its response, as far as it is of interest.
 
         Args:
             url: what is requested.
-            method: GET, HEAD, POST, PUT or OPTIONS.
-            headers: replace those that would be sent.
+            message: what is sent.
             route: where it is sent.
+            trust: whom it trusts, and who it is.
             response: takes the response.
             reads: whether the body may be read, and thus be compressed.
+            version: the version of HTTP, as a number of libcurl; None: HTTP/2 if the target offers it with TLS.
 
         Raises:
             TransferError: there is no complete response.
@@ -184,8 +145,9 @@ class Client:
         curl.setopt(pycurl.URL, url.text)
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.REQUEST_TARGET, url.target)
-        self._set_method(method)
-        self._set_headers(headers, reads=reads)
+        self._set_method(message)
+        self._set_headers(message.headers, reads=reads)
+        self._set_trust(trust)
         if url.user is not None:
             curl.setopt(pycurl.USERNAME, url.user)
             curl.setopt(pycurl.PASSWORD, url.password or "")
@@ -196,6 +158,8 @@ class Client:
         curl.setopt(pycurl.OPT_CERTINFO, int(url.scheme == "https"))
         curl.setopt(pycurl.HEADERFUNCTION, self._keeping_errors(response.take_header))
         curl.setopt(pycurl.WRITEFUNCTION, self._keeping_errors(response.take_body))
+        if version is not None:
+            curl.setopt(pycurl.HTTP_VERSION, version)
         try:
             await self._transfers.run(curl)
         except TransferError as failure:
@@ -235,22 +199,33 @@ class Client:
                 return callback(data)
             except Exception as error:
                 self._bug = error
-                return _STOP
+                return STOP
 
         self._bug = None
         return called
 
-    def _set_method(self, method: str) -> None:
+    def _set_method(self, message: Message) -> None:
         curl = self._curl
         curl.setopt(pycurl.HTTPGET, 1)
-        if method == "HEAD":
+        if message.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
-        elif method in ("POST", "PUT"):
-            curl.setopt(pycurl.POSTFIELDS, "")
-        if method in ("PUT", "OPTIONS"):
-            curl.setopt(pycurl.CUSTOMREQUEST, method)
+        elif message.body is not None or message.method in ("POST", "PUT", "PATCH"):
+            curl.setopt(pycurl.POSTFIELDS, message.body or b"")
+        if message.method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+            curl.setopt(pycurl.CUSTOMREQUEST, message.method)
         else:
             curl.unsetopt(pycurl.CUSTOMREQUEST)
+
+    def _set_trust(self, trust: Trust) -> None:
+        curl = self._curl
+        curl.setopt(pycurl.SSL_VERIFYPEER, int(trust.verify))
+        curl.setopt(pycurl.SSL_VERIFYHOST, 2 if trust.verify else 0)
+        blobs = ((pycurl.CAINFO_BLOB, trust.authorities), (pycurl.SSLCERT_BLOB, trust.identity))
+        for option, text in (*blobs, (pycurl.SSLKEY_BLOB, trust.identity)):
+            if text is None:
+                curl.unsetopt(option)
+            else:
+                curl.setopt(option, text.encode())
 
     def _set_headers(self, headers: Mapping[str, str], *, reads: bool) -> None:
         curl = self._curl
@@ -293,6 +268,38 @@ class Client:
             return pycurl.SOCKET_BAD
         self._sockets.append(opened := socket.socket(family, kind, protocol))
         return opened  # of which pycurl makes a duplicate
+
+
+class Clients:
+    """The clients of all probes, each of which is used by one probe after another; close it after use.
+
+    Args:
+        agent: the user agent.
+    """
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent
+        self._transfers: Transfers | None = None
+        self._idle: list[Client] = []
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def lent(self) -> Iterator[Client]:
+        """A client for one probe, with the settings and cookies of none before."""
+        self._transfers = self._transfers or Transfers()
+        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        try:
+            client.forget()
+            yield client
+        finally:
+            self._idle.append(client)
+
+    def close(self) -> None:
+        """Free everything; no probe may be running."""
+        for client in self._idle:
+            client.close()
+        if self._transfers:
+            self._transfers.close()
 
 
 def trust() -> Mapping[int, str]:

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
+import base64
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import ip_address
 
-from netmon.probing import certificates
+from netmon.http_checks import MAX_BODY, MAX_REDIRECTS
+from netmon.http_request import certificates_of, identity_of
+from netmon.probing import assertions, certificates
+from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import MAX_BODY, REDIRECTS, Client, Response, Route
-from netmon.probing.errors import ProbeError
+from netmon.probing.client import Client, Clients, Message, Route, Trust
+from netmon.probing.errors import SECRET, ProbeError
 from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
+from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.text_search import TextSearch
-from netmon.probing.transfers import Transfers
 from netmon.specs import HttpSpec
 from netmon.url_targets import WebUrl
 
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
-MAX_REDIRECTS = 20
-"""As many as the Fetch standard allows."""
+_IN_LOOP = 16 * 1024
+"""Bytes of a response that regular expressions are applied to in the event loop; a longer one would hold up others."""
+_OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
+"""The headers that describe the body of a request, and are left out with it (Fetch standard)."""
 
 
 class HttpProber:
-    """Sends requests and checks the responses; close it after use."""
+    """Sends requests and checks the responses."""
 
-    def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+    def __init__(self, clients: Clients, resolver: Resolver, secrets: SecretFolder) -> None:
+        self._clients = clients
         self._resolver = resolver
         self._secrets = secrets
-        self._agent = f"network-monitor/{version}"
-        self._transfers: Transfers | None = None
-        self._idle: list[Client] = []
-        self._numbers = itertools.count()
-
-    async def close(self) -> None:
-        """Free everything; no probe may be running."""
-        for client in self._idle:
-            client.close()
-        if self._transfers:
-            self._transfers.close()
 
     async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
         """Send one request, follow its redirects, and check the last response.
@@ -49,55 +46,94 @@ class HttpProber:
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
-        headers = self._secrets.resolve(spec.headers)
-        self._transfers = self._transfers or Transfers()
-        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
-        try:
-            client.forget()
-            await _Probe(spec, headers, attempt, client, self._resolver).run()
-        finally:
-            self._idle.append(client)
+        request = _Request.of(spec, self._secrets)
+        with self._clients.lent() as client:
+            await _Probe(spec, request, attempt, client, self._resolver).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent to the origin of the target, with the values of its secrets."""
+
+    message: Message
+    trust: Trust
+
+    @classmethod
+    def of(cls, spec: HttpSpec, secrets: SecretFolder) -> _Request:
+        headers = secrets.resolve(spec.headers)
+        if spec.content_type is not None:
+            headers["Content-Type"] = spec.content_type
+        if spec.username is not None:
+            headers["Authorization"] = _basic(secrets.line(spec.username), secrets.line(spec.password or ""))
+        if spec.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {secrets.line(spec.bearer_token)}"
+        body = None if spec.body is None else secrets.text(spec.body).encode()
+        trust = Trust(
+            spec.verify_tls,
+            None if spec.ca_certificate is None else secrets.text(spec.ca_certificate, certificates_of),
+            None if spec.client_certificate is None else secrets.text(spec.client_certificate, identity_of),
+        )
+        return cls(Message(spec.method, headers, body), trust)
+
+    def redirected(self, status: int | None) -> _Request:
+        """The request after a redirect with a status."""
+        message = self.message
+        if not (status == 303 or (status in (301, 302) and message.method == "POST")):
+            return self
+        headers = {name: value for name, value in message.headers.items() if name.lower() not in _OF_BODY}
+        return replace(self, message=Message("HEAD" if message.method == "HEAD" else "GET", headers))
+
+    def elsewhere(self) -> _Request:
+        """The request to another origin: without what may be a credential.
+
+        Raises:
+            ProbeError: nothing would be left of it.
+        """
+        if self.message.body is not None:
+            raise ProbeError("redirects", "redirected to another origin, to which the body of the request is not sent")
+        return _Request(Message(self.message.method, {}), replace(self.trust, identity=None))
+
+
+def _basic(username: str, password: str) -> str:
+    if ":" in username:
+        raise ProbeError(SECRET, "the secret of the username has a colon")
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
 class _Probe:
     """One probe: a request, and those that its redirects lead to."""
 
-    def __init__(
-        self, spec: HttpSpec, headers: Mapping[str, str], attempt: Attempt, client: Client, resolver: Resolver
-    ) -> None:
+    def __init__(self, spec: HttpSpec, request: _Request, attempt: Attempt, client: Client, resolver: Resolver) -> None:
         self._spec = spec
-        self._headers = headers
+        self._own = request
         self._attempt = attempt
         self._client = client
         self._resolver = resolver
-        # A spec that expects a redirect status must see the redirect.
-        self._follows = spec.follow_redirects and REDIRECTS.isdisjoint(spec.expected_status)
+        self._follows = spec.follow_redirects and not spec.expects_redirect
         self._certificates: list[certificates.Certificate] = []
 
     async def run(self) -> None:
         """Follow the redirects to the last response, and check it."""
         first = url = WebUrl.parse(self._spec.url)
-        method: str = self._spec.method
-        for _ in range(MAX_REDIRECTS + 1):
-            response = await self._request(url, method, own=url.origin == first.origin)
+        for redirects in range(MAX_REDIRECTS + 1):
+            response = await self._request(url, own=url.origin == first.origin)
             if response.location is None:
-                self._check(response)
+                await self._check(response, url, redirects)
                 return
-            if response.status == 303 or (response.status in (301, 302) and method == "POST"):
-                method = "HEAD" if method == "HEAD" else "GET"
+            self._own = self._own.redirected(response.status)
             url = follow(url, response.location)
         raise ProbeError("redirects", f"more than {MAX_REDIRECTS} redirects")
 
-    async def _request(self, url: WebUrl, method: str, *, own: bool) -> Response:
+    async def _request(self, url: WebUrl, *, own: bool) -> Response:
         """Send one request; `own` is whether it is to the origin of the target."""
+        request = self._own if own else self._own.elsewhere()
         route = await self._route(url, own=own)
-        text = self._spec.body_contains
-        response = Response(partial(TextSearch, text) if text is not None else None, follows=self._follows)
-        # The headers are often credentials, and a name in them is that of the target.
-        headers = self._headers if own else {}
+        spec, text = self._spec, self._spec.body_contains
+        search = partial(TextSearch, text) if text is not None else None
+        response = Response(search, collects=spec.collects_body, follows=self._follows)
         self._attempt.http_status = self._attempt.certificate_days = None
         try:
-            await self._client.request(url, method, headers, route, response, reads=text is not None)
+            await self._client.request(url, request.message, route, request.trust, response, reads=spec.reads_body)
         finally:  # also if the time is over in the middle of the body
             self._attempt.add_phases(self._client.phases(answered=response.answered))
             self._attempt.http_status = response.status if response.begun and response.location is None else None
@@ -111,9 +147,16 @@ class _Probe:
         # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
         host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
         began = time.perf_counter()
-        addresses = await self._resolver.addresses(host, port)
+        addresses = self._of_version(host, await self._resolver.addresses(host, port))
         self._attempt.add_phases({"lookup": time.perf_counter() - began})
         return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
+
+    def _of_version(self, host: str, addresses: list[str]) -> list[str]:
+        version = self._spec.ip_version
+        found = [each for each in addresses if version is None or ip_address(each).version == version]
+        if not found:
+            raise ProbeError("dns", f"{host} has no address of IPv{version} within reach")
+        return found
 
     def _note_certificates(self, host: str) -> None:
         found = certificates.chain(host, self._client.certificates())
@@ -121,27 +164,29 @@ class _Probe:
             self._attempt.certificate_days = round(found[0].days, 2)
             self._certificates += found
 
-    def _check(self, response: Response) -> None:
-        self._check_certificates()
-        self._check_status(response.status)
-        if self._spec.body_contains is not None and not (response.search and response.search.found):
-            raise ProbeError(
-                "body", f"the first {response.received} bytes of the body do not contain the expected text"
-            )
-
-    def _check_certificates(self) -> None:
-        first = min(self._certificates, key=lambda each: each.days, default=None)
-        if first and first.days < self._spec.certificate_days:
-            self._attempt.warning = "certificate"
-            self._attempt.detail = f"{first.subject} expires in {first.days:.1f} days"
-
-    def _check_status(self, status: int | None) -> None:
-        self._attempt.http_status = status
-        if status is None or status < 100:
+    async def _check(self, response: Response, url: WebUrl, redirects: int) -> None:
+        self._attempt.http_status = response.status
+        if response.status is None or response.status < 100:
             raise ProbeError("protocol", "the response is not valid HTTP")
-        if self._spec.expected_status:
-            if status not in self._spec.expected_status:
-                expected = ", ".join(map(str, self._spec.expected_status))
-                raise ProbeError("http_status", f"the target answered with status {status}, expected {expected}")
-        elif status >= 400:
-            raise ProbeError("http_status", f"the target answered with status {status}")
+        answer = Answer(
+            status=response.status,
+            protocol=response.protocol,
+            url=url.text,
+            redirects=redirects,
+            headers=response.headers,
+            body=bytes(response.body),
+            received=response.received,
+            contains=response.search is not None and response.search.found,
+            phases=self._attempt.phases,
+            certificates=self._certificates,
+        )
+        size = len(response.body) + sum(map(len, response.headers.values()))
+        if size > _IN_LOOP and self._spec.has_expressions:
+            # RE2 releases the interpreter, and takes a second at worst.
+            failed = await asyncio.to_thread(assertions.failures, self._spec, answer)
+        else:
+            failed = assertions.failures(self._spec, answer)
+        if failed:
+            raise ProbeError(failed[0].code, "; ".join(each.sentence for each in failed))
+        if found := assertions.warning(self._spec, answer):
+            self._attempt.warning, self._attempt.detail = found

@@ -16,7 +16,8 @@ _TOO_LARGE = 100
 _ENDED = "the response ended before it was complete"
 _CLOSED = "the connection was closed before the response was complete"
 _NOT_HTTP = "the response is not valid HTTP"
-_OTHER_NAME = "it is for another name"
+_NO_IDENTITY = "the client certificate cannot be used with its key"
+OTHER_NAME = "it is for another name"
 
 _FIXED: Mapping[int, tuple[str, str]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: ("protocol", _NOT_HTTP),
@@ -31,10 +32,12 @@ _FIXED: Mapping[int, tuple[str, str]] = {
     _HTTP2_STREAM: ("disconnected", "the target has reset the stream of HTTP/2"),
     _PROXY: ("proxy", "the answer of the proxy is not valid"),
     _TOO_LARGE: ("protocol", "the header of the response is too large"),
-    pycurl.E_SSL_CACERT_BADFILE: ("tls", "the certificate authorities of this host cannot be read"),
+    pycurl.E_SSL_CACERT_BADFILE: ("tls", "the certificate authorities cannot be read"),
+    pycurl.E_SSL_CERTPROBLEM: ("tls", _NO_IDENTITY),
+    pycurl.E_BAD_FUNCTION_ARGUMENT: ("tls", _NO_IDENTITY),
 }
 # OpenSSL's reasons, as far as people can act on them better with other words.
-_REASONS: Mapping[str, str] = {
+CERTIFICATE_REASONS: Mapping[str, str] = {
     "self-signed certificate": "it is self-signed",
     "self-signed certificate in certificate chain": "its authority is not trusted",
     "unable to get local issuer certificate": "its authority is not trusted, or an intermediate certificate is missing",
@@ -78,14 +81,16 @@ def _interrupted(failure: TransferError, connections: Mapping[int, str]) -> tupl
         return _FIXED[_TOO_LARGE]
     if "chunk" in text.lower() or "Illegal" in text or "hex" in text.lower():
         return "protocol", "the chunks of the response are not valid"
+    if "certificate required" in text:
+        return "tls", "the target requires a client certificate"
     return "disconnected", connections.get(failure.number, _CLOSED)
 
 
 def _certificate(text: str) -> str:
     if "subject name" in text or "mismatch" in text:
-        return _OTHER_NAME
+        return OTHER_NAME
     reason = re.search(r"(?:problem|verify result): (.*?)(?: \(\d+\))?$", text)
-    return _REASONS.get(reason[1], reason[1]) if reason else "it cannot be verified"
+    return CERTIFICATE_REASONS.get(reason[1], reason[1]) if reason else "it cannot be verified"
 
 
 def _handshake(failure: TransferError, connections: Mapping[int, str]) -> str:

@@ -25,7 +25,6 @@ from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
-from netmon.specs import MASK
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 
@@ -333,55 +332,11 @@ async def added(client: httpx.AsyncClient, name: str = "A", **settings: object) 
     return body
 
 
-def headers_of(services: Database, target: str) -> dict[str, str]:
-    spec = services.targets[UUID(target)].spec
-    assert spec.kind == "http"
-    return spec.headers
-
-
-async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncClient, services: Database) -> None:
-    body = await added(client)
-    assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
-    assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["3:overview", "3:targets:first", "2:overview", "2:targets:first"]
-
-
-async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
-    body = await added(client)
-    settings = {name: body[name] for name in TargetSettings.model_fields}
-    settings["spec"]["headers"] = {"authorization": MASK, "X-A": "c"}
-    answer = await client.put(f"/api/targets/{body['id']}", json=settings)
-    assert answer.json()["spec"]["headers"] == {"authorization": MASK, "X-A": MASK}
-    assert headers_of(services, body["id"]) == {"authorization": "secret", "X-A": "c"}
-    await client.patch(f"/api/targets/{body['id']}", json={"spec": {**SPEC, "headers": {"X-A": MASK}}})
-    assert headers_of(services, body["id"]) == {"X-A": "c"}
-
-
-async def test_a_masked_header_value_without_a_stored_one_is_rejected(client: httpx.AsyncClient) -> None:
-    new = {"name": "B", "spec": {**SPEC, "headers": {"X-New": MASK}}}
-    other = {"kind": "tcp", "host": "a", "port": 1}
-    target = (await added(client, spec=other))["id"]
-    for answer in (
-        await client.post("/api/targets", json=new),
-        await client.put(f"/api/targets/{target}", json=new),
-        await client.patch(f"/api/targets/{target}", json={"spec": new["spec"]}),
-    ):
-        [error] = is_problem(answer, 422)["errors"]
-        assert error["at"] == "body/spec/http/headers/X-New"
-
-
-async def test_a_stored_header_value_is_not_sent_to_another_origin(
-    client: httpx.AsyncClient, services: Database
-) -> None:
-    target = (await added(client))["id"]
-    masked = {"X-A": MASK}
-    for change in ({"url": "http://b/"}, {"connect_to": "b"}, {"proxy": "http://b:3128"}):
-        elsewhere = {"spec": {**SPEC, **change, "headers": masked}}
-        [error] = is_problem(await client.patch(f"/api/targets/{target}", json=elsewhere), 422)["errors"]
-        assert error["at"] == "body/spec/http/headers/X-A"
-    there = {"spec": {**SPEC, "url": "http://a/other", "headers": masked}}
-    assert (await client.patch(f"/api/targets/{target}", json=there)).status_code == 200
-    assert headers_of(services, target) == {"X-A": "b"}
+async def test_settings_that_exclude_each_other_are_reported_at_the_second(client: httpx.AsyncClient) -> None:
+    spec = {"kind": "tcp", "host": "a", "port": 1, "tls": True, "starttls": "smtp"}
+    [error] = is_problem(await client.post("/api/targets", json={"name": "B", "spec": spec}), 422)["errors"]
+    assert error["at"] == "body/spec/tcp/starttls"
+    assert "tls and starttls exclude each other" in error["message"]
 
 
 async def test_a_patch_is_validated_together_with_the_other_settings(

@@ -33,10 +33,10 @@ def apply(project: Project, docker: Docker, path: str, *, prune: bool, yes: bool
     secretfiles.require(project.root, file)
     client = Client.of(project, docker)
     change = _change(client, file, prune=prune, dry_run=True)
-    for header in file.exposed:
-        line = file.document.line(header.at)
+    for each in file.exposed:
+        line = file.document.line(each.at)
         console.say(
-            f"warning: {file.name}:{line}: the value of {header.name} is in the file; {SECRET}NAME keeps it out",
+            f"warning: {file.name}:{line}: the value of {each.name} is in the file; {SECRET}NAME keeps it out",
             "warning",
         )
     difference.show(change)

@@ -6,19 +6,27 @@ const form = document.getElementById("settings");
 const target = form.dataset.target;
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
+/** The object of lines "Name: value". */
+function pairs(text) {
+  return Object.fromEntries(
+    lines(text).map((line) => {
+      const colon = line.indexOf(":");
+      return colon < 0 ? [line, ""] : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+    }),
+  );
+}
+
 const PARSERS = {
   number: (text) => (text === "" ? null : Number(text)),
   numbers: (text) => text.split(/[\s,]+/).filter(Boolean).map((each) => (Number.isNaN(Number(each)) ? each : Number(each))),
   text: (text) => text || null,
+  raw: (text) => text || null,
+  choice: (text) => (text === "any" ? null : text),
+  "choice-number": (text) => (text === "any" ? null : Number(text)),
   words: (text) => text.split(/[\s,]+/).filter(Boolean),
   lines,
-  headers: (text) =>
-    Object.fromEntries(
-      lines(text).map((line) => {
-        const colon = line.indexOf(":");
-        return colon < 0 ? [line, ""] : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
-      }),
-    ),
+  headers: pairs,
+  limits: (text) => Object.fromEntries(Object.entries(pairs(text)).map(([name, value]) => [name, Number(value) || value])),
 };
 
 /** The visible fields, whose ids are paths; the style sheet hides the fields of other kinds. */
@@ -31,7 +39,9 @@ function settings() {
   const kind = form.elements["spec/kind"].value;
   const body = { enabled: form.elements.enabled.checked, spec: { kind } };
   for (const field of fields()) {
-    const value = PARSERS[field.dataset.as]?.(field.value.trim()) ?? (field.dataset.as ? null : field.value.trim());
+    // The body of a request is sent as it was typed.
+    const text = field.dataset.as === "raw" ? field.value : field.value.trim();
+    const value = PARSERS[field.dataset.as]?.(text) ?? (field.dataset.as ? null : text);
     const key = field.name.split("/").at(-1);
     if (field.name.startsWith("spec/")) body.spec[key] = value;
     else body[key] = value;

@@ -67,7 +67,7 @@ def test_every_kind_of_failure_has_a_sentence() -> None:
     )
 
 
-@pytest.mark.parametrize("number", sorted(errors._CONNECTION))
+@pytest.mark.parametrize("number", sorted(errors.CONNECTION))
 def test_a_sentence_names_no_exception(number: int) -> None:
     _, sentence = explain(os_error(number), 1)
     assert not re.search(r"Errno|Error|Exception|\[", sentence)
@@ -112,6 +112,15 @@ TRANSFERS = (
         "protocol",
         "the chunks of the response are not valid",
     ),
+    (
+        pycurl.E_RECV_ERROR,
+        "OpenSSL SSL_read: OpenSSL/3.6.5: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
+        0,
+        "tls",
+        "the target requires a client certificate",
+    ),
+    (pycurl.E_SSL_CERTPROBLEM, "x", 0, "tls", "the client certificate cannot be used with its key"),
+    (pycurl.E_SSL_CACERT_BADFILE, "x", 0, "tls", "the certificate authorities cannot be read"),
     (97, "x", 0, "proxy", "the answer of the proxy is not valid"),
     (pycurl.E_COULDNT_CONNECT, "x", 0, "connect", "the connection failed"),
     (pycurl.E_COULDNT_CONNECT, "x", errno.ENOBUFS, "connect", "no buffer space available"),

@@ -159,7 +159,7 @@ async def test_a_body_is_decompressed_up_to_the_limit() -> None:
         assert (await probe(url, body_contains="needle")).status == "succeeded"
         outcome = await probe(url, body_contains="eye")
     assert (outcome.error, outcome.http_status) == ("body", 200)
-    assert outcome.detail == f"the first {MAX_BODY} bytes of the body do not contain the expected text"
+    assert outcome.detail == f'the first {MAX_BODY} bytes of the body do not contain the expected text "eye"'
 
 
 @pytest.mark.parametrize(("text", "accepted"), [(None, "identity"), ("ok", "gzip, deflate")])

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from netmon.conditions import StatusRange
 from netmon.models import TargetSettings
+from tests.unit.app.properties import PROPERTY
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import export, targetfile
-from toolkit.operate.targets.importing import gatus, imported, run, uptime_kuma
+from toolkit.operate.targets.importing import checks, gatus, imported, run, uptime_kuma
 from toolkit.operate.targets.importing.imported import Imported
 
 GATUS = """\
@@ -47,7 +51,18 @@ endpoints:
     conditions: ["[BODY] == 93.184.216.34", "[DNS_RCODE] == NOERROR"]
   - {name: posted, url: "https://a.example/", body: x, headers: {Cookie: hidden}}
   - {name: shell, url: "ssh://a.example", ssh: {username: a}}
-  - {name: secure, url: "starttls://a.example:25"}
+  - {name: websocket, url: "wss://a.example/"}
+  - {name: secure, url: "starttls://a.example:25", conditions: ["[CERTIFICATE_EXPIRATION] > 48h"]}
+  - name: certificate
+    url: tls://a.example:443
+    conditions: ["[CERTIFICATE_EXPIRATION] > 720h", "[CONNECTED] == true"]
+  - name: cache
+    url: tcp://cache.example:6379
+    body: "PING\\r\\n"
+    conditions: ["[BODY] == pat(*PONG*)"]
+  - {name: secret cache, url: "tls://cache.example:6380", body: 'a\\b', conditions: ["[BODY] == c"]}
+  - {name: orders, url: "grpc://orders.example:50051", conditions: ["[BODY].status == SERVING"]}
+  - {name: public orders, url: "grpcs://orders.example:443", conditions: ["[CERTIFICATE_EXPIRATION] > 48h"]}
   - {name: proxied, url: "https://a.example/", client: {proxy-url: "http://b:3128", ignore-redirect: true}}
   - {name: login, url: "https://a.example/", client: {proxy-url: "http://a:hidden@b"}, headers: {Cookie: hidden}}
   - {name: socks, url: "https://a.example/", client: {proxy-url: "socks5://b"}}
@@ -71,8 +86,10 @@ def losses(found: Imported, target: str) -> list[str]:
 def test_endpoints_of_gatus_are_carried_over() -> None:
     found = gatus.read(GATUS.encode())
     targets = valid(found)
-    names = ["core services/front", "page", "mail", "router", "dns", "proxied", "core services/front (2)"]
-    assert list(targets) == names
+    assert list(targets) == [
+        "core services/front", "page", "mail", "router", "dns", "secure", "certificate", "cache", "secret cache",
+        "orders", "public orders", "proxied", "core services/front (2)",
+    ]  # fmt: skip
     assert targets["proxied"]["spec"] == {
         "kind": "http", "url": "https://a.example/", "follow_redirects": False, "proxy": "http://b:3128"
     }  # fmt: skip
@@ -88,8 +105,9 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
     }  # fmt: skip
     assert targets["page"]["spec"] == {
         "kind": "http", "url": "https://shop.example/?q=1", "body_contains": "welcome",
-        "headers": {"Authorization": "secret:page-authorization"},
+        "username": "user", "password": "secret:page-password", "body_matches": "(?s)^a.b$",
     }  # fmt: skip
+    assert targets["core services/front (2)"]["spec"]["verify_tls"] is False
     assert targets["page"]["enabled"] is False
     assert targets["mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert targets["router"] == {
@@ -101,27 +119,131 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
     }  # fmt: skip
 
 
+def test_services_of_gatus_are_carried_over() -> None:
+    found = gatus.read(GATUS.encode())
+    specs = {name: target["spec"] for name, target in valid(found).items()}
+    assert specs["secure"] == {
+        "kind": "tcp", "host": "a.example", "port": 25, "starttls": "smtp", "certificate_fail_days": 2
+    }  # fmt: skip
+    assert specs["certificate"] == {"kind": "tls", "host": "a.example", "port": 443, "certificate_fail_days": 30}
+    assert specs["cache"] == {
+        "kind": "tcp", "host": "cache.example", "port": 6379, "send": r"PING\r\n", "expect": "PONG"
+    }  # fmt: skip
+    assert specs["secret cache"] == {
+        "kind": "tcp", "host": "cache.example", "port": 6380, "tls": True, "send": r"a\\b",
+        "expect_matches": r"^\s*c\s*$",
+    }  # fmt: skip
+    assert specs["orders"] == {"kind": "grpc", "host": "orders.example", "port": 50051, "tls": False}
+    assert specs["public orders"] == {
+        "kind": "grpc", "host": "orders.example", "port": 443, "tls": True, "certificate_fail_days": 2
+    }  # fmt: skip
+    for name in ("secure", "certificate", "cache", "secret cache", "orders"):
+        assert losses(found, name) == []
+
+
 def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     found = gatus.read(GATUS.encode())
     assert losses(found, "") == ["external-endpoints", "alerting"]
     assert losses(found, "core services/front") == [
         "[RESPONSE_TIME] < 300", "[CERTIFICATE_EXPIRATION] > 49h", "alerts.send-on-resolved",
     ]  # fmt: skip
-    assert losses(found, "page") == ["query of the URL", "len([BODY].items) > 0", "[BODY] == pat(a?b)"]
+    assert losses(found, "page") == ["query of the URL", "len([BODY].items) > 0"]
     assert losses(found, "router") == ["interval of 1 s"]
     assert losses(found, "dns") == losses(found, "proxied") == []
-    assert losses(found, "core services/front (2)") == ["name 'core services/front'", "client.insecure", "ui"]
+    assert losses(found, "core services/front (2)") == ["name 'core services/front'", "ui"]
     skipped = {each.target: each.why for each in found.losses if each.what == "the endpoint"}
     assert skipped == {
-        "posted": "a request body is not supported",
+        "posted": "a GET request with a body is not supported",
         "shell": "SSH is not supported",
-        "secure": "starttls: only http, https, tcp, icmp and dns are supported",
+        "websocket": "wss: only http, https, tcp, tls, starttls, grpc, grpcs, icmp and dns are supported",
         "login": "a proxy with a login is not supported",
         "socks": "only proxies of the form http://host:port are supported",
         "odd": "tcp://a.example has no host and port",
     }
-    assert [each.name for each in found.secrets] == ["core-services-front-authorization", "page-authorization"]
+    assert [each.name for each in found.secrets] == [
+        "core-services-front-authorization", "page-password",
+    ]  # fmt: skip
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
+
+
+CONDITIONS: tuple[tuple[list[str], dict[str, Any]], ...] = (
+    (["[STATUS] == 200"], {"expected_status": [200]}),
+    (["[STATUS] >= 200", "[STATUS] < 300"], {"expected_status": ["2xx"]}),
+    (["[STATUS] > 199", "[STATUS] <= 204", "[STATUS] != 203"], {"expected_status": ["200-202", 204]}),
+    (["[STATUS] != any(500, 503)"], {"expected_status": ["100-499", "501-502", "504-599"]}),
+    (["[STATUS] <= 399"], {}),
+    (["[BODY].status == UP"], {"expected_json": ['$.status == "UP"']}),
+    (
+        ["[BODY][0].my-name != null", "[BODY].a[1].b >= 1.5"],
+        {"expected_json": ['$[0]["my-name"] != null', "$.a[1].b >= 1.5"]},
+    ),
+    (["has([BODY].errors) == true"], {"expected_json": ["$.errors"]}),
+    (["[BODY] == pat(*up*)", "[BODY] != pat(*down*)"], {"body_contains": "up", "body_excludes": "down"}),
+    (["[BODY] == a.b"], {"body_matches": r"^\s*a\.b\s*$"}),
+    (["[BODY] == a b-c/ä&"], {"body_matches": r"^\s*a\ b\-c/ä\&\s*$"}),
+    (["[BODY] == pat(a*b?)"], {"body_matches": "(?s)^a.*b.$"}),
+    (["[CERTIFICATE_EXPIRATION] > 48h"], {"certificate_days": 2}),
+)
+
+
+@pytest.mark.parametrize(("conditions", "settings"), CONDITIONS, ids=str)
+def test_conditions_of_gatus_are_carried_over(conditions: list[str], settings: dict[str, Any]) -> None:
+    endpoint = {"name": "a", "url": "https://a.example/", "conditions": conditions}
+    found = gatus.read(export.dump({"endpoints": [endpoint]}).encode())
+    assert valid(found)["a"]["spec"] == {"kind": "http", "url": "https://a.example/", **settings}
+    assert [loss for loss in found.losses if loss.what != "[CERTIFICATE_EXPIRATION] > 48h"] == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "[STATUS] == pat(2*)", "[BODY].a == any(1, 2)", "[BODY].a == pat(*x*)", "len([BODY].a) == 1", "[BODY].a < b",
+        "has([BODY].a) == false", "[BODY] != text", "[BODY] == pat([ab])", "[BODY] < 5", "[BODY].a..b == 1",
+        "[IP] == 1",
+    ],
+)  # fmt: skip
+def test_other_conditions_of_gatus_are_listed(condition: str) -> None:
+    endpoint = {"name": "a", "url": "https://a.example/", "conditions": [condition]}
+    found = gatus.read(export.dump({"endpoints": [endpoint]}).encode())
+    assert valid(found)["a"]["spec"] == {"kind": "http", "url": "https://a.example/"}
+    assert losses(found, "a") == [condition]
+
+
+def test_statuses_that_exclude_each_other_are_not_carried_over() -> None:
+    endpoint = {"name": "a", "url": "https://a.example/", "conditions": ["[STATUS] == 200", "[STATUS] == 204"]}
+    found = gatus.read(export.dump({"endpoints": [endpoint]}).encode())
+    assert found.targets == []
+    assert [loss.what for loss in found.losses] == ["the endpoint"]
+
+
+def test_requests_of_gatus_are_carried_over() -> None:
+    client = {"insecure": True, "ignore-redirect": True, "network": "ip6", "tls": {"certificate-file": "/a"}}
+    endpoints = [
+        {"name": "q", "url": "https://a.example/", "method": "POST", "graphql": True, "body": "{ health }"},
+        {"name": "b", "url": "https://a.example/", "method": "PATCH", "body": "text", "client": client},
+        {"name": "s", "url": "https://a.example/", "method": "PUT", "body": "password=hidden"},
+        {"name": "t", "url": "tcp://a.example:1", "client": {"network": "ip6"}},
+    ]
+    found = gatus.read(export.dump({"endpoints": endpoints}).encode())
+    specs = {name: target["spec"] for name, target in valid(found).items()}
+    assert specs["q"]["body"] == '{"query": "{ health }"}'
+    assert specs["q"]["content_type"] == "application/json"
+    assert specs["b"] == {
+        "kind": "http", "url": "https://a.example/", "method": "PATCH", "body": "text", "verify_tls": False,
+        "follow_redirects": False, "ip_version": 6, "client_certificate": "secret:b-certificate",
+    }  # fmt: skip
+    assert specs["s"]["body"] == "secret:s-body"
+    assert losses(found, "t") == ["client.network"]
+
+
+@PROPERTY
+@given(st.sets(st.integers(100, 599)))
+def test_statuses_are_written_as_ranges(accepted: set[int]) -> None:
+    assume(accepted not in checks.BELOW_400)
+    written = checks.statuses(accepted)
+    ranges = [StatusRange.parse(each) for each in written]
+    assert {status for first, last in ranges for status in range(first, last + 1)} == accepted
+    assert [found.normal for found in ranges] == written
 
 
 @pytest.mark.parametrize(
@@ -162,7 +284,10 @@ COLUMNS = (
     "maxretries DEFAULT 0, ignore_tls DEFAULT 0, upside_down DEFAULT 0, maxredirects DEFAULT 10, "
     "accepted_statuscodes_json DEFAULT '[\"200-299\"]', dns_resolve_type, dns_resolve_server, retry_interval DEFAULT 0,"
     " method DEFAULT 'GET', body, headers, basic_auth_user, basic_auth_pass, auth_method, proxy_id, "
-    "expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description"
+    "expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description, json_path, "
+    "json_path_operator, expected_value, http_body_encoding, ip_family, tls_ca, "
+    "grpc_url, grpc_protobuf, grpc_service_name, grpc_method, grpc_body, grpc_metadata, grpc_enable_tls DEFAULT 0, "
+    "smtp_security"
 )
 
 
@@ -215,13 +340,38 @@ MONITORS: Sequence[dict[str, Any]] = (
     {"id": 16, "name": "Proxy off", "type": "http", "url": "https://a/", "proxy_id": 2, "accepted_statuscodes_json":
      '["200-399"]'},
     {"id": 17, "name": "Login", "type": "http", "url": "https://a/", "proxy_id": 3},
+    {"id": 29, "name": "Orders", "type": "grpc-keyword", "grpc_url": "orders.example:50051", "keyword": "SERVING",
+     "grpc_protobuf": "package grpc.health.v1;", "grpc_service_name": "Health", "grpc_method": "check",
+     "grpc_body": '{"service": "shop.v1.Orders"}', "grpc_metadata": '{"x-api-key": "hidden"}', "grpc_enable_tls": 1},
+    {"id": 30, "name": "Call", "type": "grpc-keyword", "grpc_url": "a:1", "grpc_service_name": "Echo",
+     "grpc_method": "echo"},
+    {"id": 31, "name": "Sick", "type": "grpc-keyword", "grpc_url": "a:1", "grpc_method": "Check",
+     "grpc_service_name": "grpc.health.v1.Health", "keyword": "NOT_SERVING"},
+    {"id": 32, "name": "Submission", "type": "smtp", "hostname": "mail.example", "port": 587,
+     "smtp_security": "starttls"},
+    {"id": 33, "name": "Submissions", "type": "smtp", "hostname": "mail.example", "port": 465,
+     "smtp_security": "secure"},
+    {"id": 34, "name": "Relay", "type": "smtp", "hostname": "mail.example", "port": 25,
+     "smtp_security": "nostarttls"},
     {"id": 18, "name": "Socks", "type": "http", "url": "https://a/", "proxy_id": 4},
+    {"id": 19, "name": "Query", "type": "json-query", "url": "https://a/", "json_path": "data[0].state",
+     "expected_value": "up", "maxredirects": 3, "ip_family": "ipv4"},
+    {"id": 20, "name": "Odd query", "type": "json-query", "url": "https://a/", "json_path": "$count(data)",
+     "expected_value": "1"},
+    {"id": 21, "name": "Contains", "type": "json-query", "url": "https://a/", "json_path": "$",
+     "json_path_operator": "contains", "expected_value": "1"},
+    {"id": 22, "name": "Posted", "type": "http", "url": "https://a/", "method": "POST", "body": "<a/>",
+     "http_body_encoding": "xml", "maxredirects": 0},
+    {"id": 23, "name": "Mtls", "type": "http", "url": "https://a/", "auth_method": "mtls"},
 )  # fmt: skip
 
 
 def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     targets = valid(uptime_kuma.read(database(tmp_path, *MONITORS)))
-    assert list(targets) == ["Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Proxied", "Proxy off"]
+    assert list(targets) == [
+        "Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Inverted", "Proxied", "Proxy off", "Query", "Posted",
+        "Mtls", "Orders", "Submission", "Submissions", "Relay",
+    ]  # fmt: skip
     assert targets["Proxied"]["spec"] == {
         "kind": "http", "url": "https://a/", "follow_redirects": False, "proxy": "http://[2001:db8::1]:3128"
     }  # fmt: skip
@@ -229,21 +379,39 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["Shop"] == {
         "name": "Shop",
         "spec": {
-            "kind": "http", "url": "https://shop.example/", "expected_status": [200, 301, 302],
-            "headers": {
-                "Authorization": "secret:shop-authorization", "X-Api-Key": "secret:shop-x-api-key", "Accept": "*/*",
-            },
+            "kind": "http", "url": "https://shop.example/", "expected_status": [200, "301-302"],
+            "headers": {"X-Api-Key": "secret:shop-x-api-key", "Accept": "*/*"},
+            "username": "u", "password": "secret:shop-password",
         },
         "interval_seconds": 60, "timeout_seconds": 48.0, "failures": 3, "window": 3,
         "tags": ["env:prod", "a-b", "Shops"],
     }  # fmt: skip
     assert targets["Page"]["spec"] == {
-        "kind": "http", "url": "https://a.example/", "body_contains": "welcome", "certificate_days": 0
+        "kind": "http", "url": "https://a.example/", "body_contains": "welcome", "certificate_days": 0,
+        "expected_status": ["2xx"], "verify_tls": False,
     }  # fmt: skip
+    assert targets["Inverted"]["spec"]["body_excludes"] == "x"
+    assert targets["Query"]["spec"] == {
+        "kind": "http", "url": "https://a/", "expected_status": ["2xx"], "expected_json": ['$.data[0].state == "up"'],
+        "max_redirects": 3, "ip_version": 4,
+    }  # fmt: skip
+    assert targets["Posted"]["spec"] == {
+        "kind": "http", "url": "https://a/", "method": "POST", "body": "<a/>",
+        "content_type": "text/xml; charset=utf-8", "expected_status": ["2xx"], "follow_redirects": False,
+    }  # fmt: skip
+    assert targets["Mtls"]["spec"]["client_certificate"] == "secret:mtls-certificate"
     assert targets["Page"]["enabled"] is False
     assert targets["Mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert "timeout_seconds" not in targets["Mail"]
     assert targets["Router"]["interval_seconds"] == 20
+    assert targets["Orders"]["spec"] == {
+        "kind": "grpc", "host": "orders.example", "port": 50051, "service": "shop.v1.Orders", "tls": True,
+        "headers": {"x-api-key": "secret:orders-x-api-key"},
+    }  # fmt: skip
+    mail = {"kind": "tcp", "host": "mail.example"}
+    assert targets["Submission"]["spec"] == mail | {"port": 587, "starttls": "smtp"}
+    assert targets["Submissions"]["spec"] == mail | {"port": 465, "tls": True}
+    assert targets["Relay"]["spec"] == mail | {"port": 25, "expect": "220"}
     assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX", "resolver": "1.1.1.1"}
 
 
@@ -252,21 +420,26 @@ def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Pat
     assert losses(found, "") == ["2 rows of notification"]
     assert losses(found, "Shops") == ["the group"]
     assert losses(found, "Shop") == ["retry interval of 20 s"]
-    assert losses(found, "Page") == ["accepted statuses 200-299", "ignore_tls"]
-    assert losses(found, "Shop (2)") == ["name 'Shop'", "accepted statuses 200-299", "description"]
+    assert losses(found, "Page") == []
+    assert losses(found, "Shop (2)") == ["name 'Shop'", "description"]
     skipped = {each.target: each.why for each in found.losses if each.what.startswith("the monitor")}
     assert skipped == {
         "Down": "a reversed result is not supported",
         "Push": "monitors of the type push are not supported",
         "Docker": "monitors of the type docker are not supported",
-        "Inverted": "a text that the body must not contain is not supported",
         "PTR": "records of the type PTR are not supported",
         "Ntlm": "the authentication ntlm is not supported",
         "Login": "a proxy with a login is not supported",
         "Socks": "only proxies of the form http://host:port are supported",
+        "Call": "only the call grpc.health.v1.Health/Check is supported",
+        "Sick": "only the status SERVING is a success",
         "Bad headers": "its headers are not valid JSON",
+        "Odd query": "its JSON query is more than a path and a comparison",
+        "Contains": "the comparison contains of JSON values is not supported",
     }
-    assert [each.name for each in found.secrets] == ["shop-x-api-key", "shop-authorization"]
+    assert [each.name for each in found.secrets] == [
+        "shop-x-api-key", "shop-password", "inverted-cookie", "mtls-certificate", "orders-x-api-key",
+    ]  # fmt: skip
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
 
 
@@ -291,9 +464,9 @@ def test_an_import_is_written_and_reported(tmp_path: Path, capsys: pytest.Captur
     source.write_text(GATUS)
     run.run(str(source), "", str(written), yes=False)
     shown = capsys.readouterr()
-    assert len(targetfile.load(str(written)).targets) == 7
-    assert "7 targets imported" in shown.err
-    assert "secrets/targets/page-authorization" in shown.err
+    assert len(targetfile.load(str(written)).targets) == 13
+    assert "13 targets imported" in shown.err
+    assert "secrets/targets/page-password" in shown.err
     run.run(str(source), "", "", yes=False)
     assert capsys.readouterr().out == written.read_text()
     written.write_text("mine")
