@@ -105,6 +105,10 @@ class BaseSpec(BaseModel):
         """This spec without its credentials."""
         return self
 
+    def patience_seconds(self, attempts_seconds: float) -> float:
+        """By how much a result may follow its interval: as long as all attempts of a probe may take."""
+        return attempts_seconds
+
 
 class HttpSpec(BaseSpec):
     """An HTTP or HTTPS request; redirects are followed unless a redirect status is expected."""
@@ -231,8 +235,33 @@ class PingSpec(BaseSpec):
         return Endpoint(self.host, None)
 
 
-Kind = Literal["http", "tcp", "dns", "ping"]
-Spec = Annotated[HttpSpec | TcpSpec | DnsSpec | PingSpec, Field(discriminator="kind")]
+class HeartbeatSpec(BaseSpec):
+    """Nothing is probed: a job reports to a URL of its own, and silence is the failure (`netmon.heartbeats`).
+
+    The interval of the target is the time from one heartbeat to the next.
+    """
+
+    kind: Literal["heartbeat"] = "heartbeat"
+    grace_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
+    """How late a heartbeat may be."""
+
+    @property
+    def address(self) -> str:
+        """The kind alone: the heartbeat URL is a credential."""
+        return "heartbeat"
+
+    @property
+    def endpoint(self) -> None:
+        """None: nothing is contacted."""
+        return None
+
+    def patience_seconds(self, attempts_seconds: float) -> float:  # noqa: ARG002 - there are no attempts
+        """As long as a heartbeat may be late."""
+        return self.grace_seconds
+
+
+Kind = Literal["http", "tcp", "dns", "ping", "heartbeat"]
+Spec = Annotated[HttpSpec | TcpSpec | DnsSpec | PingSpec | HeartbeatSpec, Field(discriminator="kind")]
 
 
 def _bracketed(host: str) -> str:

@@ -27,7 +27,7 @@ _FINAL = frozenset({None, REFUSED, SECRET})
 
 
 class Prober:
-    """Probes targets of every registered kind (`netmon.kinds`); use it as an asynchronous context manager."""
+    """Probes targets of each kind that is probed (`netmon.kinds`); use it as an asynchronous context manager."""
 
     def __init__(self, guard: Guard, version: str, secrets: Path = TARGET_SECRETS_FOLDER) -> None:
         self._guard = guard
@@ -40,7 +40,7 @@ class Prober:
         resolver = Resolver(self._guard)
         self._exit_stack.push_async_callback(resolver.close)
         tools = ProbeTools(self._guard, resolver, self._secrets, self._version, self._exit_stack)
-        self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
+        self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items() if kind.prober}
         return self
 
     async def __aexit__(
@@ -59,9 +59,8 @@ class Prober:
             if attempt.error in _FINAL or attempts > plan.retries:
                 break
             await asyncio.sleep(RETRY_DELAY_SECONDS)
-        if attempt.error is None and attempt.warning is None and plan.slow_ms and duration_ms > plan.slow_ms:
-            attempt.warning = "slow"
-            attempt.detail = f"it took {duration_ms:.0f} ms, more than {plan.slow_ms:g} ms"
+        if attempt.error is None and attempt.warning is None and (slowness := plan.slowness(duration_ms)):
+            attempt.warning, attempt.detail = "slow", slowness
         return Outcome(
             status="failed" if attempt.error else "succeeded",
             finished_at=datetime.now(UTC),

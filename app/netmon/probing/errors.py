@@ -12,11 +12,11 @@ import aiohttp
 import dns.exception
 import dns.resolver
 
+from netmon.details import printable
 from netmon.guard import RefusedAddressError
 
 REFUSED = "refused_address"
 SECRET = "secret"  # noqa: S105 - a code
-MAX_DETAIL = 300
 
 _CONNECTION: Mapping[int, str] = {
     errno.ECONNREFUSED: "connection refused",
@@ -149,8 +149,3 @@ def explain(failure: Exception, timeout_seconds: float) -> tuple[str, str]:
         return failure.code, printable(str(failure))
     known = next(each for each in _FAILURES if isinstance(failure, each.kind))
     return known.code, printable(known.sentence(failure, timeout_seconds))
-
-
-def printable(text: str) -> str:
-    """One short line without control characters: the text is stored and shown, and may come from the target."""
-    return "".join(each if each.isprintable() else "�" for each in text[:MAX_DETAIL])

@@ -19,7 +19,7 @@ from netmon.api.bulk_plan import field_changes, plan_list
 from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
 from netmon.settings import Settings
-from netmon.specs import MASK, DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import MASK, DnsSpec, HeartbeatSpec, HttpSpec, PingSpec, TcpSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
@@ -48,6 +48,7 @@ specs = st.one_of(
     st.builds(TcpSpec, host=st.sampled_from(["example.org", "192.0.2.1", "::1"]), port=st.integers(1, 65535)),
     st.builds(DnsSpec, name=st.just("example.org"), record=st.just("MX"), expected=st.just(["10 mail.example.org."])),
     st.builds(PingSpec, host=st.just("example.org")),
+    st.builds(HeartbeatSpec, grace_seconds=st.integers(0, 86_400)),
 )
 
 

@@ -18,7 +18,7 @@ from toolkit.operate.targets.client import Client
 from toolkit.operate.targets.targetfile import MASK, NOT_SHARED, SECRET
 
 SCHEMA = "TargetBody"
-SPECS = {"http": "HttpSpec", "tcp": "TcpSpec", "dns": "DnsSpec", "ping": "PingSpec"}
+SPECS = {"http": "HttpSpec", "tcp": "TcpSpec", "dns": "DnsSpec", "ping": "PingSpec", "heartbeat": "HeartbeatSpec"}
 """The schema of each kind in the OpenAPI document."""
 WINDOW = ("name", "target", "tag", "once", "weekly")
 """The settings of a maintenance window."""

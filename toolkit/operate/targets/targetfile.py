@@ -201,8 +201,8 @@ def _suggestion(key: str) -> str:
     known = {
         "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
         "severity", "degraded_severity", "tags", "kind", "url", "method", "headers", "expected_status",
-        "body_contains", "certificate_days", "host", "port", "record", "expected", "target", "tag", "once", "weekly",
-        "starts_at", "ends_at", "days", "start", "minutes", "timezone",
+        "body_contains", "certificate_days", "host", "port", "record", "expected", "grace_seconds", "target", "tag",
+        "once", "weekly", "starts_at", "ends_at", "days", "start", "minutes", "timezone",
     }  # fmt: skip
     close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""

@@ -1,5 +1,5 @@
 // The form for adding and editing a target: converts fields to the JSON of the settings.
-import { write } from "./api.js";
+import { NEW_HEARTBEAT, write } from "./api.js";
 import { handle } from "./forms.js";
 
 const form = document.getElementById("settings");
@@ -39,7 +39,16 @@ function settings() {
   return body;
 }
 
+// A single missing heartbeat counts, unless the user has decided otherwise.
+form.addEventListener("change", ({ target: changed }) => {
+  if (changed.name !== "spec/kind") return;
+  const defaults = [form.elements.failures, form.elements.window].every((field) => field.value === field.dataset.chosen || field.value === field.defaultValue);
+  if (target || !defaults) return;
+  for (const field of [form.elements.failures, form.elements.window]) field.value = field.dataset.chosen = changed.value === "heartbeat" ? "1" : field.defaultValue;
+});
+
 handle(form, fields, async () => {
   const saved = target ? await write("PATCH", `/api/targets/${target}`, settings()) : await write("POST", "/api/targets", settings());
+  if (!target && saved.spec.kind === "heartbeat") sessionStorage.setItem(NEW_HEARTBEAT, saved.id);
   return `/targets/${saved.id}`;
 });

@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from netmon import tracing
-from netmon.probing.errors import MAX_DETAIL
+from netmon.details import MAX_DETAIL
 from netmon.probing.http import MAX_BODY, MAX_REDIRECTS
 from tests.unit.app.probing.probes import probe
 from tests.unit.app.probing.servers import OK, answers, redirects, server

@@ -121,6 +121,12 @@ def http_spec(imported: Imported, target: str, url: str, method: str, headers: M
     return spec | ({"headers": own} if own else {})
 
 
+def heartbeat_spec(imported: Imported, target: str) -> Spec:
+    """The spec of a job that reports."""
+    imported.lose(target, "its URL", "the job reports to another one: invoke targets.heartbeat-url (docs/targets.md)")
+    return {"kind": "heartbeat"}
+
+
 def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 

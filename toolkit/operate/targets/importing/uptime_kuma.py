@@ -106,7 +106,7 @@ def _target(result: Imported, name: str, monitor: Monitor, texts: Sequence[str])
             raise NotCarriedOverError(why)
     target: dict[str, Any] = {"name": name, "spec": _spec(result, name, monitor)}
     target["interval_seconds"] = imported.interval(result, name, float(monitor.get("interval") or 60))
-    if monitor.get("timeout"):
+    if monitor.get("timeout") and target["spec"]["kind"] != "heartbeat":
         target["timeout_seconds"] = imported.timeout(result, name, float(monitor["timeout"]))
     target |= imported.in_a_row(result, name, int(monitor.get("maxretries") or 0) + 1)
     retry = monitor.get("retry_interval")
@@ -139,6 +139,8 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
             if server := monitor.get("dns_resolve_server"):
                 result.lose(name, f"name server {server}", "the resolver of this host is queried")
             return {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
+        case "push":
+            return imported.heartbeat_spec(result, name)
         case other:
             raise NotCarriedOverError(f"monitors of the type {other} are not supported")
 

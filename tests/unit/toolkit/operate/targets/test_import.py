@@ -17,7 +17,10 @@ from toolkit.operate.targets.importing.imported import Imported
 
 GATUS = """\
 alerting: {slack: {webhook-url: "https://hooks.example/hidden"}}
-external-endpoints: [{name: pushed}]
+external-endpoints:
+  - {name: backup, group: core services, token: hidden, heartbeat: {interval: 24h}, alerts: [{failure-threshold: 2}]}
+  - {name: agent, token: hidden, heartbeat: {interval: 30s}, ui: {hide-url: true}, enabled: false}
+  - {name: pushed, token: hidden}
 x-common: &common
   interval: 1m30s
   client: {timeout: 5s}
@@ -69,7 +72,10 @@ def losses(found: Imported, target: str) -> list[str]:
 def test_endpoints_of_gatus_are_carried_over() -> None:
     found = gatus.read(GATUS.encode())
     targets = valid(found)
-    assert list(targets) == ["core services/front", "page", "mail", "router", "dns", "core services/front (2)"]
+    assert list(targets) == [
+        "core services/front", "page", "mail", "router", "dns", "core services/front (2)", "core services/backup",
+        "agent",
+    ]  # fmt: skip
     assert targets["core services/front"] == {
         "name": "core services/front",
         "spec": {
@@ -92,11 +98,21 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
     assert targets["dns"]["spec"] == {
         "kind": "dns", "name": "example.org", "record": "A", "expected": ["93.184.216.34"]
     }  # fmt: skip
+    assert targets["core services/backup"] == {
+        "name": "core services/backup", "spec": {"kind": "heartbeat"}, "interval_seconds": 86400,
+        "failures": 2, "window": 2, "tags": ["core-services"],
+    }  # fmt: skip
+    assert targets["agent"] == {
+        "name": "agent", "spec": {"kind": "heartbeat"}, "interval_seconds": 30, "failures": 1, "window": 1,
+        "enabled": False,
+    }  # fmt: skip
 
 
 def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     found = gatus.read(GATUS.encode())
-    assert losses(found, "") == ["external-endpoints", "alerting"]
+    assert losses(found, "") == ["alerting"]
+    assert losses(found, "core services/backup") == ["its URL"]
+    assert losses(found, "agent") == ["its URL", "ui"]
     assert losses(found, "core services/front") == [
         "[RESPONSE_TIME] < 300", "[CERTIFICATE_EXPIRATION] > 49h", "alerts.send-on-resolved",
     ]  # fmt: skip
@@ -111,6 +127,7 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
         "secure": "starttls: only http, https, tcp, icmp and dns are supported",
         "proxied": "client.proxy-url is not supported",
         "odd": "tcp://a.example has no host and port",
+        "pushed": "without heartbeat.interval, silence is no failure; here it always is",
     }
     assert [each.name for each in found.secrets] == ["core-services-front-authorization", "page-authorization"]
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
@@ -123,7 +140,9 @@ def test_durations(text: str, expected: float) -> None:
     assert gatus.seconds(text) == expected
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"endpoints: {}", b"endpoints: [a]", b"a: [", b"\xff", b"\x00"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"endpoints: {}", b"endpoints: [a]", b"external-endpoints: [a]", b"a: [", b"\xff", b"\x00"]
+)
 def test_a_file_without_endpoints_is_refused(content: bytes) -> None:
     with pytest.raises(ToolkitError, match=r"no endpoints|not valid YAML"):
         gatus.read(content)
@@ -134,7 +153,7 @@ COLUMNS = (
     "maxretries DEFAULT 0, ignore_tls DEFAULT 0, upside_down DEFAULT 0, maxredirects DEFAULT 10, "
     "accepted_statuscodes_json DEFAULT '[\"200-299\"]', dns_resolve_type, dns_resolve_server, retry_interval DEFAULT 0,"
     " method DEFAULT 'GET', body, headers, basic_auth_user, basic_auth_pass, auth_method, proxy_id, "
-    "expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description"
+    "push_token, expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description"
 )
 
 
@@ -169,7 +188,7 @@ MONITORS: Sequence[dict[str, Any]] = (
      "dns_resolve_server": "1.1.1.1"},
     {"id": 7, "name": "Shop", "type": "http", "url": "https://b.example/", "description": "about"},
     {"id": 8, "name": "Down", "type": "http", "url": "https://c.example/", "upside_down": 1, "basic_auth_user": "u"},
-    {"id": 9, "name": "Push", "type": "push"},
+    {"id": 9, "name": "Push", "type": "push", "interval": 300, "push_token": "hidden"},
     {"id": 10, "name": "Docker", "type": "docker"},
     {"id": 11, "name": "Inverted", "type": "keyword", "url": "https://a/", "keyword": "x", "invert_keyword": 1,
      "headers": '{"Cookie": "hidden"}'},
@@ -182,7 +201,7 @@ MONITORS: Sequence[dict[str, Any]] = (
 
 def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     targets = valid(uptime_kuma.read(database(tmp_path, *MONITORS)))
-    assert list(targets) == ["Shop", "Page", "Mail", "Router", "MX", "Shop (2)"]
+    assert list(targets) == ["Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Push"]
     assert targets["Shop"] == {
         "name": "Shop",
         "spec": {
@@ -201,6 +220,9 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["Mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert "timeout_seconds" not in targets["Mail"]
     assert targets["Router"]["interval_seconds"] == 20
+    assert targets["Push"] == {
+        "name": "Push", "spec": {"kind": "heartbeat"}, "interval_seconds": 300, "failures": 1, "window": 1
+    }  # fmt: skip
     assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX"}
 
 
@@ -208,13 +230,13 @@ def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Pat
     found = uptime_kuma.read(database(tmp_path, *MONITORS))
     assert losses(found, "") == ["2 rows of notification"]
     assert losses(found, "Shops") == ["the group"]
+    assert losses(found, "Push") == ["its URL"]
     assert losses(found, "Shop") == ["retry interval of 20 s"]
     assert losses(found, "Page") == ["accepted statuses 200-299", "ignore_tls"]
     assert losses(found, "Shop (2)") == ["name 'Shop'", "accepted statuses 200-299", "description"]
     skipped = {each.target: each.why for each in found.losses if each.what.startswith("the monitor")}
     assert skipped == {
         "Down": "a reversed result is not supported",
-        "Push": "monitors of the type push are not supported",
         "Docker": "monitors of the type docker are not supported",
         "Inverted": "a text that the body must not contain is not supported",
         "PTR": "records of the type PTR are not supported",
@@ -247,8 +269,8 @@ def test_an_import_is_written_and_reported(tmp_path: Path, capsys: pytest.Captur
     source.write_text(GATUS)
     run.run(str(source), "", str(written), yes=False)
     shown = capsys.readouterr()
-    assert len(targetfile.load(str(written)).targets) == 6
-    assert "6 targets imported" in shown.err
+    assert len(targetfile.load(str(written)).targets) == 8
+    assert "8 targets imported" in shown.err
     assert "secrets/targets/page-authorization" in shown.err
     run.run(str(source), "", "", yes=False)
     assert capsys.readouterr().out == written.read_text()

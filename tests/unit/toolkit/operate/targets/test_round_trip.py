@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given
@@ -15,9 +15,10 @@ from netmon.api.bulk_plan import plan_list
 from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.api.targets import TargetBody
 from netmon.bulk_store import Stored
+from netmon.kinds import KINDS
 from netmon.maintenance import MaintenanceWindow, WindowView
 from netmon.models import Target, TargetSettings, TargetView
-from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import DnsSpec, HeartbeatSpec, HttpSpec, Kind, PingSpec, TcpSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import permits, shown, stored_targets
 from tests.unit.app.test_app_configuration import NOW
@@ -36,7 +37,7 @@ LIKE_YAML = (
 def defaults() -> dict[str, dict[str, Any]]:
     """The defaults, in the form that the client reads from the OpenAPI document."""
     found = {}
-    for model in (TargetBody, HttpSpec, TcpSpec, DnsSpec, PingSpec):
+    for model in (TargetBody, HttpSpec, TcpSpec, DnsSpec, PingSpec, HeartbeatSpec):
         schema = model.model_json_schema()
         found[model.__name__] = {
             name: each["default"] if "default" in each else {"array": [], "object": {}}.get(each.get("type"))
@@ -103,6 +104,12 @@ def test_an_export_has_no_defaults_and_no_state() -> None:
         "      B: •••\n  slow_ms: 500.0\n"
     )
     assert "value" not in text.removeprefix(export.HEADER).removeprefix(export.MASKED)
+
+
+def test_every_kind_can_be_exported() -> None:
+    assert {kind: export.SPECS[kind] for kind in get_args(Kind)} == {
+        kind: KINDS[kind].spec.__name__ for kind in get_args(Kind)
+    }
 
 
 def test_an_application_that_describes_no_targets_is_refused() -> None:
