@@ -171,7 +171,7 @@ async def expect(connection: Connection, targets: Iterable[Target]) -> None:
 
 
 async def follow(connection: Connection, before: Target, after: Target) -> None:
-    """Follow a change of a target: what is awaited starts anew with other settings; another kind has no URL."""
+    """Follow a change of a target: other settings start a new period; another kind has no URL."""
     if not isinstance(after.spec, HeartbeatSpec):
         if isinstance(before.spec, HeartbeatSpec):
             await connection.execute("DELETE FROM heartbeats WHERE target = %s", (after.id,))

@@ -216,7 +216,7 @@ def target(spec: Spec, **settings: Any) -> Target:
         (target(JOB), target(PORT), "DELETE"),
     ],
 )
-async def test_what_is_awaited_starts_anew_with_other_settings(
+async def test_other_settings_start_a_new_period(
     monkeypatch: pytest.MonkeyPatch, before: Target, after: Target, statement: str | None
 ) -> None:
     rows: Any = Rows(monkeypatch)
