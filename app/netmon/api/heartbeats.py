@@ -94,8 +94,10 @@ def router(store: HeartbeatStore) -> APIRouter:
     paths: dict[str, Callable[..., Awaitable[Received]]] = {"/{token}": heartbeat, "/{token}/fail": failure}
     for path, endpoint in paths.items():
         for method in METHODS:
-            # One by one, for a description of each method with an id of its own.
-            routes.add_api_route(path, endpoint, methods=[method], responses=responses(404, 422, 429, 503))
+            # One by one, for a description of each method with an id of its own; HEAD is GET without the body.
+            described = method != "HEAD"
+            errors = responses(404, 422, 429, 503)
+            routes.add_api_route(path, endpoint, methods=[method], responses=errors, include_in_schema=described)
     return routes
 
 
