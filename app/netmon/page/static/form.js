@@ -39,13 +39,21 @@ function settings() {
   return body;
 }
 
-// A single missing heartbeat counts, unless the user has decided otherwise.
-form.addEventListener("change", ({ target: changed }) => {
-  if (changed.name !== "spec/kind") return;
-  const defaults = [form.elements.failures, form.elements.window].every((field) => field.value === field.dataset.chosen || field.value === field.defaultValue);
-  if (target || !defaults) return;
-  for (const field of [form.elements.failures, form.elements.window]) field.value = field.dataset.chosen = changed.value === "heartbeat" ? "1" : field.defaultValue;
-});
+const thresholds = [form.elements.failures, form.elements.window];
+const [every, scheduled] = [form.querySelector("[for=interval_seconds]"), form.querySelector(".check span")];
+const labels = [every.textContent, scheduled.textContent];
+
+/** Name what the chosen kind does, and let a single missing heartbeat count, unless the user has decided otherwise. */
+function follow() {
+  const reports = form.elements["spec/kind"].value === "heartbeat";
+  [every.textContent, scheduled.textContent] = reports ? ["Expected every", "Expect heartbeats"] : labels;
+  const untouched = thresholds.every((field) => field.value === (field.dataset.suggested ?? field.defaultValue));
+  if (target || !untouched) return;
+  for (const field of thresholds) field.value = field.dataset.suggested = reports ? "1" : field.defaultValue;
+}
+
+form.addEventListener("change", ({ target: changed }) => changed.name === "spec/kind" && follow());
+follow();
 
 handle(form, fields, async () => {
   const saved = target ? await write("PATCH", `/api/targets/${target}`, settings()) : await write("POST", "/api/targets", settings());
