@@ -34,7 +34,7 @@ _CONTINUES = f"""
     excluded.until - heartbeat_reception.until BETWEEN interval '-1 s' AND interval '{heartbeats.GAP.seconds} s'"""
 _BEAT = f"""
     INSERT INTO heartbeat_reception (since, until) SELECT now(), now() WHERE EXISTS (SELECT FROM heartbeats)
-    ON CONFLICT (only) DO UPDATE SET
+    ON CONFLICT (single) DO UPDATE SET
         since = CASE WHEN {_CONTINUES} THEN heartbeat_reception.since ELSE excluded.since END,
         until = CASE WHEN {_CONTINUES} THEN greatest(heartbeat_reception.until, excluded.until)
             ELSE excluded.until END"""  # noqa: S608 - as above

@@ -30,7 +30,7 @@ RETRY_AFTER = timedelta(seconds=5)
 CLOCK_CHECK_SECONDS = 10.0
 """How often a clock that was set back is looked for."""
 
-_DUE = "due_at <= now() AND enabled"
+_DUE = "heartbeats.due_at <= now() AND enabled"
 _PLAN = ", ".join(f"targets.{name}" for name in Plan.model_fields)
 
 log = logger(__name__)
@@ -111,14 +111,14 @@ async def _claim(connection: Connection) -> list[Row]:
     lock = f"""
         SELECT standings.target FROM standings
         JOIN heartbeats ON heartbeats.target = standings.target JOIN targets ON id = standings.target
-        WHERE {_DUE} ORDER BY due_at LIMIT {BATCH_SIZE} FOR UPDATE OF standings SKIP LOCKED"""  # noqa: S608 - names of this code
+        WHERE {_DUE} ORDER BY heartbeats.due_at LIMIT {BATCH_SIZE} FOR UPDATE OF standings SKIP LOCKED"""  # noqa: S608 - names of this code
     locked = [row["target"] for row in await (await connection.execute(lock.strip())).fetchall()]
     # Read after the lock: another worker may have decided, or a heartbeat have come, in the meantime.
     read = f"""
-        SELECT heartbeats.target, silent_since, awaited_from, since, until, generation, interval_seconds, {_PLAN},
-            now() AS now
+        SELECT heartbeats.target, silent_since, awaited_from, reception.since, until, generation, interval_seconds,
+            {_PLAN}, now() AS now
         FROM heartbeats JOIN targets ON id = heartbeats.target JOIN standings ON standings.target = id
-        LEFT JOIN heartbeat_reception ON true
+        LEFT JOIN heartbeat_reception AS reception ON true
         WHERE heartbeats.target = ANY(%s) AND {_DUE} FOR UPDATE OF heartbeats"""  # noqa: S608 - names of this code
     return await (await connection.execute(read.strip(), (locked,))).fetchall()
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from netmon.details import printable
-from netmon.models import Outcome, Plan
+from netmon.models import CLOCK_TOLERANCE, Outcome, Plan
 
 PATH = "/api/heartbeats/"
 """The path of a heartbeat URL, before its token."""
@@ -147,6 +147,7 @@ def wait_before(last: datetime | None, succeeded: bool | None, now: datetime, *,
         now: the current time.
         success: whether this one is a success.
     """
-    if last is None or last > now:
+    # A little later than now: by a transaction that began later but came first.
+    if last is None or last > now + CLOCK_TOLERANCE:
         return timedelta(0)
     return (MIN_RESULT_SPACING if success == succeeded else MIN_CHANGE_SPACING) - (now - last)

@@ -18,7 +18,7 @@ CREATE INDEX heartbeats_due ON heartbeats (due_at);
 
 -- The last uninterrupted time in which an API was able to receive heartbeats: one row.
 CREATE TABLE heartbeat_reception (
-    only  boolean PRIMARY KEY DEFAULT true CHECK (only),
-    since timestamptz NOT NULL,
-    until timestamptz NOT NULL
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    since  timestamptz NOT NULL,
+    until  timestamptz NOT NULL
 );

@@ -170,7 +170,9 @@ def test_the_result_of_a_heartbeat(
         (-0.9, False, True, False),
         (-1, False, True, True),
         # From the future, by a clock that was set back since.
-        (10, True, True, True),
+        (61, True, True, True),
+        # By a heartbeat whose transaction began later but came first.
+        (0.1, True, True, False),
     ],
 )
 def test_a_flood_of_heartbeats_is_not_stored(
