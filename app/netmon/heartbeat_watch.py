@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from netmon import heartbeats, metrics, tracing
+from netmon import heartbeats, metrics, standings, tracing
 from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row
 from netmon.heartbeat_store import DUE_AT, heartbeat_result
 from netmon.heartbeats import Awaited, Decision, Reception, decide
@@ -45,6 +45,11 @@ class DueHeartbeat(NamedTuple):
     before: Awaited
     decision: Decision
     now: datetime
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a new period starts without a decision about the former one."""
+        return not self.decision.silent and self.decision.awaited != self.before
 
     @property
     def due_at(self) -> datetime:
@@ -86,6 +91,7 @@ class HeartbeatWatch:
             due = [_decided(row) for row in await _claim(connection)]
             silent = [each for each in due if each.decision.silent]
             await store_in(connection, [_result(each) for each in silent])
+            await _resume(connection, [each.target for each in due if each.restarts])
             await _advance(connection, due)
         for each in silent:
             metrics.HEARTBEATS.labels("silent").inc()
@@ -119,8 +125,18 @@ async def _claim(connection: Connection) -> list[Row]:
             {_PLAN}, now() AS now
         FROM heartbeats JOIN targets ON id = heartbeats.target JOIN standings ON standings.target = id
         LEFT JOIN heartbeat_reception AS reception ON true
-        WHERE heartbeats.target = ANY(%s) AND {_DUE} FOR UPDATE OF heartbeats"""  # noqa: S608 - names of this code
+        WHERE heartbeats.target = ANY(%s) AND {_DUE}
+        ORDER BY heartbeats.target FOR UPDATE OF heartbeats"""  # noqa: S608 - names of this code
     return await (await connection.execute(read.strip(), (locked,))).fetchall()
+
+
+async def _resume(connection: Connection, targets: Sequence[UUID]) -> None:
+    """Expect results from now on: after an outage of the platform a job that runs once a day is not stale for a day."""
+    found = [await standings.lock(connection, target) for target in targets]
+    resumed = [each for each in found if each is not None]
+    for each in resumed:
+        each.resume()
+    await standings.write(connection, resumed)
 
 
 async def _advance(connection: Connection, due: Sequence[DueHeartbeat]) -> None:
@@ -137,4 +153,5 @@ async def _advance(connection: Connection, due: Sequence[DueHeartbeat]) -> None:
 # Periods that begin later than now, because the clock was set back, begin now.
 _FOLLOW_CLOCK = f"""
     UPDATE heartbeats SET awaited_from = now(), silent_since = least(silent_since, now()), due_at = now() + {DUE_AT}
-    FROM targets WHERE id = target AND awaited_from > now() + %(tolerance)s"""  # noqa: S608 - names of this code
+    FROM targets WHERE id = target AND target IN (
+        SELECT target FROM heartbeats WHERE awaited_from > now() + %(tolerance)s FOR UPDATE SKIP LOCKED)"""  # noqa: S608 - names of this code

@@ -50,7 +50,8 @@ class Rows:
         self.statements: list[str] = []
         self.committed = 0
         self.unavailable = False
-        for name in ("_claim", "_advance"):
+        self.resumed: list[Any] = []
+        for name in ("_claim", "_advance", "_resume"):
             monkeypatch.setattr(heartbeat_watch, name, getattr(self, name))
         for module in (heartbeat_watch, heartbeat_store):
             monkeypatch.setattr(module, "store_in", self.store_in)
@@ -81,6 +82,9 @@ class Rows:
             raise OperationalError("unavailable")
         self.stored += results
 
+    async def _resume(self, _connection: object, targets: Sequence[Any]) -> None:
+        self.resumed += targets
+
     async def _advance(self, _connection: object, due: Sequence[DueHeartbeat]) -> None:
         self.advanced |= {each.target: each for each in due}
 
@@ -100,7 +104,7 @@ async def test_a_silent_period_is_stored_as_a_failure(monkeypatch: pytest.Monkey
     )  # fmt: skip
     assert (probe.detail, probe.finished_at) == ("no heartbeat for 70 s, expected every 60 s", NOW)
     assert result.generation == 3
-    assert rows.committed == 1
+    assert (rows.committed, rows.resumed) == (1, [])
     # The next period: until its end, the grace, and the next beat of the reception.
     assert rows.advanced[silent["id"]].due_at == NOW + seconds(60 + 2)
     assert rows.advanced[in_time["id"]].due_at == NOW + seconds(1 + 2)
@@ -121,6 +125,7 @@ async def test_after_an_outage_of_the_platform_a_new_period_starts(monkeypatch: 
     assert rows.stored == []
     awaited = rows.advanced[returned["id"]].decision.awaited
     assert (awaited.since, awaited.silent_since) == (NOW - seconds(3), NOW - seconds(3))
+    assert rows.resumed == [returned["id"]], "it is not stale"
 
 
 async def test_a_period_is_decided_and_stored_together(monkeypatch: pytest.MonkeyPatch) -> None:
