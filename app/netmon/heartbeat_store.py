@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from netmon import heartbeats, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, UNAVAILABLE_ERRORS, Connection, Database, Row
 from netmon.health import Lifecycle
-from netmon.models import Outcome, Plan, Probe, Target
+from netmon.models import Outcome, Probe, Target
 from netmon.result_store import PendingResult, store_in
 from netmon.specs import HeartbeatSpec
 from netmon.states import PATIENCE
@@ -25,11 +25,10 @@ DUE_AT = f"make_interval(secs => interval_seconds + {PATIENCE} + {heartbeats.BEA
 MIN_UPDATE_SPACING = timedelta(seconds=1)
 """How often heartbeats that are not stored move the start of the period."""
 
-_PLAN = ", ".join(Plan.model_fields)
-_READ = f"""
-    SELECT id, enabled, {_PLAN}, generation, heartbeats.stored_at AS result_at, succeeded, awaited_from, now() AS now
+_READ = """
+    SELECT id, enabled, slow_ms, generation, heartbeats.stored_at AS result_at, succeeded, awaited_from, now() AS now
     FROM heartbeats JOIN targets ON id = heartbeats.target JOIN standings ON standings.target = id
-    WHERE token_hash = %s""".strip()  # noqa: S608 - the names are this code's own
+    WHERE token_hash = %s""".strip()
 _CONTINUES = f"""
     excluded.until - heartbeat_reception.until BETWEEN interval '-1 s' AND interval '{heartbeats.GAP.seconds} s'"""
 _BEAT = f"""
@@ -37,7 +36,7 @@ _BEAT = f"""
     ON CONFLICT (single) DO UPDATE SET
         since = CASE WHEN {_CONTINUES} THEN heartbeat_reception.since ELSE excluded.since END,
         until = CASE WHEN {_CONTINUES} THEN greatest(heartbeat_reception.until, excluded.until)
-            ELSE excluded.until END"""  # noqa: S608 - as above
+            ELSE excluded.until END"""  # noqa: S608 - names of this code
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +118,14 @@ class HeartbeatStore:
             receipt = _unless_stored(row, report) if row else None
             if row is None or receipt is not None:
                 return receipt
-            plan = Plan(**{name: row[name] for name in Plan.model_fields})
             outcome = heartbeats.received(
-                plan, row["now"], failed=report.failed, message=report.message, duration_ms=report.duration_ms
+                row["now"],
+                failed=report.failed,
+                message=report.message,
+                duration_ms=report.duration_ms,
+                slow_ms=row["slow_ms"],
             )
-            probe = heartbeat_result(row["id"], plan, outcome)
+            probe = heartbeat_result(row["id"], outcome)
             await store_in(connection, [PendingResult(probe, generation=row["generation"])])
             await connection.execute(update.strip(), (not report.failed, row["id"]))
         return "stored"
@@ -146,13 +148,14 @@ def _unless_stored(row: Row, report: Report) -> Receipt | None:
     return "repeated"
 
 
-def heartbeat_result(target: UUID, plan: Plan, outcome: Outcome) -> Probe:
+def heartbeat_result(target: UUID, outcome: Outcome) -> Probe:
     """The record of a heartbeat or of a silent period."""
+    spec = HeartbeatSpec()
     return Probe(
         id=uuid4(),
-        url=plan.spec.address,
+        url=spec.address,
         target=str(target),
-        kind=plan.spec.kind,
+        kind=spec.kind,
         requested_at=outcome.finished_at,
         trace_id=tracing.ids().get("trace_id"),
     ).finished(outcome)
@@ -166,7 +169,7 @@ async def expect(connection: Connection, targets: Iterable[Target]) -> None:
     query = f"""
         INSERT INTO heartbeats (target, due_at) SELECT id, now() + {DUE_AT} FROM targets WHERE id = ANY(%s)
         ON CONFLICT (target) DO UPDATE
-        SET silent_since = now(), awaited_from = now(), due_at = excluded.due_at"""  # noqa: S608 - as above
+        SET silent_since = now(), awaited_from = now(), due_at = excluded.due_at"""  # noqa: S608 - names of this code
     await connection.execute(query.strip(), (awaited,))
 
 

@@ -17,8 +17,9 @@ from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row
 from netmon.heartbeat_store import DUE_AT, heartbeat_result
 from netmon.heartbeats import Awaited, Decision, Reception, decide
 from netmon.logs import logger
-from netmon.models import CLOCK_TOLERANCE, Plan
+from netmon.models import CLOCK_TOLERANCE
 from netmon.result_store import PendingResult, store_in
+from netmon.states import PATIENCE
 from netmon.supervision import Backoff, deadline, describe
 
 WATCH_SECONDS = 1.0
@@ -31,7 +32,6 @@ CLOCK_CHECK_SECONDS = 10.0
 """How often a clock that was set back is looked for."""
 
 _DUE = "heartbeats.due_at <= now() AND enabled"
-_PLAN = ", ".join(f"targets.{name}" for name in Plan.model_fields)
 
 log = logger(__name__)
 
@@ -40,7 +40,6 @@ class DueHeartbeat(NamedTuple):
     """A target whose heartbeat is due, and the decision about it."""
 
     target: UUID
-    plan: Plan
     generation: int
     before: Awaited
     decision: Decision
@@ -100,15 +99,15 @@ class HeartbeatWatch:
 
 
 def _decided(row: Row) -> DueHeartbeat:
-    plan = Plan(**{name: row[name] for name in Plan.model_fields})
-    interval, grace = timedelta(seconds=row["interval_seconds"]), timedelta(seconds=plan.patience_seconds)
+    # Without the spec, so that one of a later release, which this one cannot read, stops no worker.
+    interval, grace = timedelta(seconds=row["interval_seconds"]), timedelta(seconds=row["patience_seconds"])
     awaited = Awaited(row["awaited_from"], row["silent_since"], interval, grace)
     reception = Reception(row["since"], row["until"]) if row["since"] else None
-    return DueHeartbeat(row["target"], plan, row["generation"], awaited, decide(awaited, reception), row["now"])
+    return DueHeartbeat(row["target"], row["generation"], awaited, decide(awaited, reception), row["now"])
 
 
 def _result(due: DueHeartbeat) -> PendingResult:
-    probe = heartbeat_result(due.target, due.plan, heartbeats.silence(due.before, due.now))
+    probe = heartbeat_result(due.target, heartbeats.silence(due.before, due.now))
     return PendingResult(probe, generation=due.generation)
 
 
@@ -122,7 +121,7 @@ async def _claim(connection: Connection) -> list[Row]:
     # Read after the lock: another worker may have decided, or a heartbeat have come, in the meantime.
     read = f"""
         SELECT heartbeats.target, silent_since, awaited_from, reception.since, until, generation, interval_seconds,
-            {_PLAN}, now() AS now
+            {PATIENCE} AS patience_seconds, now() AS now
         FROM heartbeats JOIN targets ON id = heartbeats.target JOIN standings ON standings.target = id
         LEFT JOIN heartbeat_reception AS reception ON true
         WHERE heartbeats.target = ANY(%s) AND {_DUE}

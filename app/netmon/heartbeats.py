@@ -17,8 +17,8 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from netmon.details import printable
-from netmon.models import CLOCK_TOLERANCE, Outcome, Plan
+from netmon.details import printable, slowness
+from netmon.models import CLOCK_TOLERANCE, Outcome
 
 PATH = "/api/heartbeats/"
 """The path of a heartbeat URL, before its token."""
@@ -115,26 +115,26 @@ def silence(awaited: Awaited, at: datetime) -> Outcome:
     )
 
 
-def received(plan: Plan, at: datetime, *, failed: bool, message: str, duration_ms: float | None) -> Outcome:
+def received(at: datetime, *, failed: bool, message: str, duration_ms: float | None, slow_ms: float | None) -> Outcome:
     """The result of a heartbeat.
 
     Args:
-        plan: the plan of the target.
         at: the time of the heartbeat.
         failed: whether the job reports a failure.
         message: the reason of a failure; may be empty.
         duration_ms: how long the job took, if it reports that.
+        slow_ms: that of the target.
     """
     if failed:
-        detail = printable(message.strip()) or "the job reported a failure"
-        return Outcome(status="failed", finished_at=at, duration_ms=duration_ms or 0, error=REPORTED, detail=detail)
-    slowness = plan.slowness(duration_ms) if duration_ms is not None else None
+        reason = printable(message.strip()) or "the job reported a failure"
+        return Outcome(status="failed", finished_at=at, duration_ms=duration_ms or 0, error=REPORTED, detail=reason)
+    detail = slowness(duration_ms or 0, slow_ms)
     return Outcome(
         status="succeeded",
         finished_at=at,
         duration_ms=duration_ms or 0,
-        warning="slow" if slowness else None,
-        detail=slowness,
+        warning="slow" if detail else None,
+        detail=detail,
     )
 
 

@@ -137,12 +137,6 @@ class Plan(BaseModel):
         """The seconds by which a result may follow its interval; in SQL, `netmon.states.PATIENCE`."""
         return self.spec.patience_seconds(self.timeout_seconds * (self.retries + 1))
 
-    def slowness(self, duration_ms: float) -> str | None:
-        """A sentence about a success that took too long; None if it did not."""
-        if not self.slow_ms or duration_ms <= self.slow_ms:
-            return None
-        return f"it took {duration_ms:.0f} ms, more than {self.slow_ms:g} ms"
-
 
 class Job(Probe):
     """A request for a probe, in the work queue: the probe and its plan.

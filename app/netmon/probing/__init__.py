@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from netmon.details import slowness
 from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
@@ -59,8 +60,8 @@ class Prober:
             if attempt.error in _FINAL or attempts > plan.retries:
                 break
             await asyncio.sleep(RETRY_DELAY_SECONDS)
-        if attempt.error is None and attempt.warning is None and (slowness := plan.slowness(duration_ms)):
-            attempt.warning, attempt.detail = "slow", slowness
+        if attempt.error is None and attempt.warning is None and (detail := slowness(duration_ms, plan.slow_ms)):
+            attempt.warning, attempt.detail = "slow", detail
         return Outcome(
             status="failed" if attempt.error else "succeeded",
             finished_at=datetime.now(UTC),

@@ -30,14 +30,12 @@ def seconds(number: float) -> timedelta:
 
 def row(**changes: Any) -> dict[str, Any]:
     """A target with an interval of 60 s and a grace of 10 s, whose last heartbeat came 70 s ago."""
-    plan = {"spec": {"kind": "heartbeat", "grace_seconds": 10}, "timeout_seconds": 10, "retries": 0, "slow_ms": None}
+    plan = {"interval_seconds": 60, "patience_seconds": 10, "slow_ms": None}
     last = NOW - seconds(70)
     times = {"silent_since": last, "awaited_from": last, "since": NOW - seconds(500), "until": NOW, "now": NOW}
     heartbeat = {"result_at": last, "succeeded": True, "enabled": True}
     target = uuid4()
-    return (
-        {"id": target, "target": target, "generation": 3, "interval_seconds": 60} | plan | times | heartbeat | changes
-    )
+    return {"id": target, "target": target, "generation": 3} | plan | times | heartbeat | changes
 
 
 class Rows:

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from netmon import heartbeats
 from netmon.heartbeats import Awaited, Decision, Reception, decide, wait_before, without_token
-from netmon.models import Plan
-from netmon.specs import HeartbeatSpec
 from tests.unit.app.properties import PROPERTY
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -137,9 +135,6 @@ def test_the_sentence_of_a_silent_period() -> None:
     assert (outcome.error, outcome.detail) == ("no_heartbeat", "no heartbeat for 190 s, expected every 60 s")
 
 
-PLAN = Plan(spec=HeartbeatSpec(), slow_ms=1000)
-
-
 @pytest.mark.parametrize(
     ("failed", "message", "duration_ms", "result"),
     [
@@ -154,7 +149,7 @@ PLAN = Plan(spec=HeartbeatSpec(), slow_ms=1000)
 def test_the_result_of_a_heartbeat(
     failed: bool, message: str, duration_ms: float | None, result: tuple[object, ...]
 ) -> None:
-    outcome = heartbeats.received(PLAN, START, failed=failed, message=message, duration_ms=duration_ms)
+    outcome = heartbeats.received(START, failed=failed, message=message, duration_ms=duration_ms, slow_ms=1000)
     assert (outcome.status, outcome.duration_ms, outcome.warning, outcome.error, outcome.detail) == result
 
 
