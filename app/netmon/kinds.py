@@ -3,7 +3,7 @@
 To add a kind:
 
 1. its spec in `netmon.specs`, named in `Kind` and `Spec` there;
-2. its prober in `netmon.probing`;
+2. its prober in `netmon.probing`, unless its targets report themselves;
 3. `netmon/page/templates/kinds/NAME.html` with its form fields and facts, and its line in `page.css`;
 4. its entry in `_ENTRIES`, and its line in the type of it.
 
@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, get_args
 
-from netmon.specs import BaseSpec, DnsSpec, GrpcSpec, HttpSpec, Kind, PingSpec, TcpSpec, TlsSpec
+from netmon.specs import BaseSpec, DnsSpec, GrpcSpec, HeartbeatSpec, HttpSpec, Kind, PingSpec, TcpSpec, TlsSpec
 
 # The API reads this registry too, and does without the libraries that probing needs.
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class ProbeKind(Generic[S]):
     spec: type[S]
     blank: S
     """The values of an empty form."""
-    prober: Callable[[ProbeTools], ProbeFunction[S]]
-    """Makes the function that probes targets of this kind; imports its libraries when it is called."""
+    prober: Callable[[ProbeTools], ProbeFunction[S]] | None
+    """Makes the function that probes targets of this kind; imports its libraries when it is called. None if targets of
+    this kind are not probed, but report themselves."""
     examples: Mapping[str, dict[str, Any]]
     """OpenAPI examples of new targets, by name."""
 
@@ -110,6 +111,7 @@ class _Entries(TypedDict):
     grpc: ProbeKind[GrpcSpec]
     dns: ProbeKind[DnsSpec]
     ping: ProbeKind[PingSpec]
+    heartbeat: ProbeKind[HeartbeatSpec]
 
 
 _ENTRIES: _Entries = {
@@ -239,6 +241,25 @@ _ENTRIES: _Entries = {
         prober=_ping,
         examples={
             "host": {"summary": "A host", "value": {"name": "Router", "spec": {"kind": "ping", "host": "192.0.2.1"}}}
+        },
+    ),
+    "heartbeat": ProbeKind(
+        label="Heartbeat",
+        target="a job that reports",
+        spec=HeartbeatSpec,
+        blank=HeartbeatSpec(),
+        prober=None,
+        examples={
+            "job": {
+                "summary": "A job that runs every day, and is down as soon as one heartbeat is missing",
+                "value": {
+                    "name": "Backup",
+                    "spec": {"kind": "heartbeat", "grace_seconds": 1800},
+                    "interval_seconds": 86_400,
+                    "failures": 1,
+                    "window": 1,
+                },
+            }
         },
     ),
 }

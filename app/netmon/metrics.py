@@ -48,6 +48,12 @@ PROBE_DURATION = Histogram(
 PROBE_PHASES = Histogram(
     "netmon_probe_phase_seconds", "Duration of the phases of HTTP probes.", ["phase"], buckets=BUCKETS
 )
+HEARTBEATS = counter(
+    "netmon_heartbeats_total",
+    "Heartbeats received by this API, and silent periods found by this worker.",
+    "outcome",
+    ("stored", "repeated", "ignored", "refused", "unknown", "silent"),
+)
 EVENTS_PUBLISHED = Counter("netmon_events_published_total", "Events that Kafka acknowledged.")
 EVENT_PUBLISH_FAILURES = Counter("netmon_event_publish_failures_total", "Failed attempts to publish events to Kafka.")
 PROJECTED_EVENTS = counter(

@@ -149,6 +149,11 @@ class Plan(BaseModel):
     slow_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
     """A success that takes longer than this many milliseconds is a warning."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """The seconds by which a result may follow its interval; in SQL, `netmon.states.PATIENCE`."""
+        return self.spec.patience_seconds(self.timeout_seconds * (self.retries + 1))
+
 
 class Job(Probe):
     """A request for a probe, in the work queue: the probe and its plan.
@@ -263,7 +268,7 @@ class Target(TargetSettings):
 
     def is_stale(self, stored_at: datetime) -> bool:
         """Whether the results are overdue, if the last one was stored then; in SQL, `netmon.states.IS_STALE`."""
-        after = overdue_after(self.interval_seconds, self.timeout_seconds, self.retries)
+        after = overdue_after(self.interval_seconds, self.patience_seconds)
         return self.enabled and datetime.now(UTC) - stored_at > after
 
     def masked(self) -> Self:

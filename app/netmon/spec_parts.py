@@ -109,3 +109,7 @@ class BaseSpec(BaseModel):
     def masked(self) -> Self:
         """This spec without its credentials."""
         return self
+
+    def patience_seconds(self, attempts_seconds: float) -> float:
+        """By how much a result may follow its interval: as long as all attempts of a probe may take."""
+        return attempts_seconds

@@ -21,6 +21,7 @@ __all__ = [
     "DnsSpec",
     "Endpoint",
     "GrpcSpec",
+    "HeartbeatSpec",
     "HttpSpec",
     "Kind",
     "PingSpec",
@@ -119,5 +120,32 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
         return self.model_copy(update=self.masked_credentials())
 
 
-Kind = Literal["http", "tcp", "tls", "grpc", "dns", "ping"]
-Spec = Annotated[HttpSpec | TcpSpec | TlsSpec | GrpcSpec | DnsSpec | PingSpec, Field(discriminator="kind")]
+class HeartbeatSpec(BaseSpec):
+    """Nothing is probed: a job reports to a URL of its own, and silence is the failure (`netmon.heartbeats`).
+
+    The interval of the target is the time from one heartbeat to the next.
+    """
+
+    kind: Literal["heartbeat"] = "heartbeat"
+    grace_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
+    """How late a heartbeat may be."""
+
+    @property
+    def address(self) -> str:
+        """The kind alone: the heartbeat URL is a credential."""
+        return "heartbeat"
+
+    @property
+    def endpoint(self) -> None:
+        """None: nothing is contacted."""
+        return None
+
+    def patience_seconds(self, attempts_seconds: float) -> float:  # noqa: ARG002 - there are no attempts
+        """As long as a heartbeat may be late."""
+        return self.grace_seconds
+
+
+Kind = Literal["http", "tcp", "tls", "grpc", "dns", "ping", "heartbeat"]
+Spec = Annotated[
+    HttpSpec | TcpSpec | TlsSpec | GrpcSpec | DnsSpec | PingSpec | HeartbeatSpec, Field(discriminator="kind")
+]

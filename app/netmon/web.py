@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from netmon import metrics, problems, tracing
+from netmon.heartbeats import without_token
 from netmon.logs import logger
 from netmon.settings import Settings
 
@@ -50,6 +51,7 @@ TAGS = {
     "targets": "Monitored targets and their states. Read access is open, write access requires a token.",
     "configuration": "Targets and maintenance windows as a whole.",
     "probes": "Single probes on demand.",
+    "heartbeats": "Reports of jobs, each to a URL of its own, and these URLs.",
     "incidents": "Periods in which a target was degraded or down.",
     "alerts": "Alerts received from Alertmanager.",
     "access": "Verification of a token.",
@@ -104,7 +106,8 @@ class RequestContext:
         headers = dict(Headers(scope=scope))
         headers[tracing.REQUEST_ID] = tracing.request_id(headers) or uuid4().hex
         receive = _bounded(receive, _max_body(scope["method"], scope["path"]))
-        request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        request = _Request(method, without_token(scope["path"]))
         if request.path.startswith(QUIET_ROUTES):
             # A health check, a scrape or a static file.
             with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.untraced():
@@ -136,7 +139,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, answer)
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            log.exception("request failed", method=scope["method"], path=request.path)
             if request.status:
                 raise
             await problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, answer)
@@ -156,6 +159,7 @@ class _Request:
 
     method: str
     path: str
+    """The path without a token, for logs and traces."""
     route: str = "unmatched"
     status: int = 0
     seconds: float = 0

@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from netmon import alert_sync, events, gauges, health, incident_metrics, metrics, tracing, web
 from netmon.database import UNAVAILABLE_ERRORS, Database
+from netmon.heartbeat_watch import HeartbeatWatch
 from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest_states import LatestStates
@@ -57,7 +58,7 @@ async def run(settings: Settings) -> None:
     relay = Relay(database, access(settings))
     scheduler = Scheduler(database, JobQueue(link))
     retention = Retention(database, settings.results_retention_days)
-    upkeep = Upkeep(database)
+    upkeep, heartbeats = Upkeep(database), HeartbeatWatch(database)
 
     async with Prober(settings.guard, settings.version) as prober:
         runner = JobRunner(ResultStore(database), database, prober, settings.worker_concurrency)
@@ -65,7 +66,9 @@ async def run(settings: Settings) -> None:
 
         async def after_migration() -> None:
             await database.prepare()
-            await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run())
+            await asyncio.gather(
+                consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run(), heartbeats.run()
+            )
 
         async def drain() -> None:
             lifecycle.draining = True

@@ -126,6 +126,44 @@ def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: St
     assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
 
 
+def test_the_url_of_a_job_is_shown_once_and_can_be_replaced(visitor: Visitor, stack: Stack) -> None:
+    name = f"Backup {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_role("radio", name="Heartbeat").check()
+    page.get_by_label("Grace").fill("86401")
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_label("Grace")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Grace").fill("30")
+    expect(page.get_by_label("Down after")).to_have_value("1")
+    page.get_by_label("Expected every").fill("60")
+    page.get_by_role("button", name="Add target").click()
+    url = page.locator("#heartbeat-url")
+    expect(url).to_contain_text(stack.url("/api/heartbeats/hb_"))
+    first = url.inner_text()
+    assert f"curl -fsS -m 10 --retry 5 -o /dev/null {first}\n" in page.locator("#heartbeat-curl").inner_text()
+    page.get_by_role("button", name="Copy URL").click()
+    assert page.evaluate("getSelection().toString()") == first
+    page.get_by_role("button", name="Done").click()
+    assert requests.get(first, timeout=5).status_code == 200
+    expect(page.locator(".now .badge")).to_have_text("Up", timeout=15_000)
+    assert first.rpartition("/")[2] not in page.content()
+    page.reload()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    page.get_by_role("button", name="New URL").click()
+    page.get_by_role("button", name="Create URL").click()
+    expect(url).to_contain_text("hb_")
+    assert requests.get(first, timeout=5).status_code == 404
+    assert requests.get(url.inner_text(), timeout=5).status_code == 200
+    page.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(stack.url("/"))
+    assert visitor.complaints == []
+
+
 def bearer(stack: Stack) -> str:
     """The API token."""
     return stack.authorization()["Authorization"].removeprefix("Bearer ")
@@ -268,7 +306,7 @@ def test_the_checks_of_a_form_are_stored_and_shown(visitor: Visitor, stack: Stac
         requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
-@pytest.mark.parametrize("kind", ["TCP", "TLS", "gRPC", "DNS", "Ping"])
+@pytest.mark.parametrize("kind", ["TCP", "TLS", "gRPC", "DNS", "Ping", "Heartbeat"])
 def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
     page = visitor.see("/targets/new")
     page.get_by_role("radio", name=kind).check()

@@ -178,7 +178,7 @@ def router(
     @routes.post(
         "/{target_id}/probes",
         status_code=HTTPStatus.ACCEPTED,
-        responses=responses(401, 404, 422, 429, 503),
+        responses=responses(401, 404, 409, 422, 429, 503),
         tags=["probes"],
         **writing,
     )

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from netmon.details import printable, slowness
 from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
 from netmon.probing.attempt import Attempt
 from netmon.probing.client import Clients
-from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain, printable
+from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain
 from netmon.probing.resolver import Resolver
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.system_names import SystemNames
@@ -29,7 +30,7 @@ _FINAL = frozenset({None, REFUSED, SECRET, NO_IPV6, NO_PING})
 
 
 class Prober:
-    """Probes targets of every registered kind (`netmon.kinds`); use it as an asynchronous context manager."""
+    """Probes targets of each kind that is probed (`netmon.kinds`); use it as an asynchronous context manager."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Prober:
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard, self._names)
         tools = ProbeTools(self._guard, self._names, resolver, TlsSessions(), self._clients, self._secrets)
-        self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
+        self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items() if kind.prober}
         return self
 
     async def __aexit__(
@@ -68,9 +69,8 @@ class Prober:
             if attempt.error in _FINAL or attempts > plan.retries:
                 break
             await asyncio.sleep(RETRY_DELAY_SECONDS)
-        if attempt.error is None and attempt.warning is None and plan.slow_ms and duration_ms > plan.slow_ms:
-            attempt.warning = "slow"
-            attempt.detail = f"it took {duration_ms:.0f} ms, more than {plan.slow_ms:g} ms"
+        if attempt.error is None and attempt.warning is None and (detail := slowness(duration_ms, plan.slow_ms)):
+            attempt.warning, attempt.detail = "slow", detail
         return Outcome(
             status="failed" if attempt.error else "succeeded",
             finished_at=datetime.now(UTC),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import dns.exception
 import dns.resolver
 
+from netmon.details import printable
 from netmon.guard import RefusedAddressError
 from netmon.probing import transfer_errors
 from netmon.probing.transfers import TransferError
@@ -20,7 +21,6 @@ NO_PING = "ping_not_permitted"
 LOOKUP = "during the lookup of a name"
 """The note of a cancellation that ended a lookup."""
 SECRET = "secret"  # noqa: S105 - a code
-MAX_DETAIL = 300
 
 CONNECTION: Mapping[int, str] = {
     errno.ECONNREFUSED: "connection refused",
@@ -134,8 +134,3 @@ def explain(failure: Exception, timeout_seconds: float) -> tuple[str, str]:
         return code, printable(sentence)
     known = next(each for each in _FAILURES if isinstance(failure, each.kind))
     return known.code, printable(known.sentence(failure, timeout_seconds))
-
-
-def printable(text: str) -> str:
-    """One short line without control characters: the text is stored and shown, and may come from the target."""
-    return "".join(each if each.isprintable() else "�" for each in text[:MAX_DETAIL])

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +21,8 @@ from netmon.api import add_routes, until_healthy
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.api.targets import TargetPatch
 from netmon.bulk_store import BulkChange, BulkStore, Planner, Stored
+from netmon.heartbeat_store import Receipt, Report, TooEarlyError
+from netmon.heartbeats import new_token
 from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
@@ -46,6 +48,7 @@ class Services:
         self.windows: list[MaintenanceWindow] = []
         self.invalidated: list[str] = []
         self.unavailable: set[str] = set()
+        self.heartbeats = Heartbeats(self)
 
     @asynccontextmanager
     async def queueing(self, probe: Probe) -> AsyncIterator[None]:
@@ -74,6 +77,40 @@ class Database(Services):
     async def get(self, probe_id: UUID) -> Probe | None:
         self._need("database", OperationalError)
         return self.rows.get(probe_id)
+
+
+class Heartbeats:
+    """The store of heartbeats: URLs by their tokens, and what was received."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.tokens: dict[str, UUID] = {}
+        self.received: list[Report] = []
+        self.too_early: timedelta | None = None
+
+    async def renew(self, target: UUID) -> str | None:
+        if not await self.revoke(target):
+            return None
+        token = new_token()
+        self.tokens[token] = target
+        return token
+
+    async def revoke(self, target: UUID) -> bool:
+        self._services._need("database", OperationalError)
+        self.tokens = {token: owner for token, owner in self.tokens.items() if owner != target}
+        known = self._services.targets.get(target)
+        return known is not None and known.spec.kind == "heartbeat"
+
+    async def receive(self, token: str, report: Report) -> Receipt | None:
+        self._services._need("database", OperationalError)
+        if token not in self.tokens:
+            return None
+        if self.too_early:
+            raise TooEarlyError(self.too_early)
+        if not self._services.targets[self.tokens[token]].enabled:
+            return "ignored"
+        self.received.append(report)
+        return "stored"
 
 
 class Cache:
@@ -188,7 +225,10 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     unused: Any = None
     auth = access.TokenAuth(settings)
     timeout, bulk = settings.probe_timeout_seconds, BulkTargets(services)
-    add_routes(app, Routed(services, targets, unused, reader, on_demand, auth, settings.guard, timeout, bulk))
+    heartbeats: Any = services.heartbeats
+    add_routes(
+        app, Routed(services, targets, unused, reader, on_demand, auth, settings.guard, timeout, bulk, heartbeats)
+    )
 
     @app.get("/api/broken")
     async def broken() -> None:

@@ -20,7 +20,7 @@ from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK
 from netmon.settings import Settings
-from netmon.specs import DnsSpec, GrpcSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
+from netmon.specs import DnsSpec, GrpcSpec, HeartbeatSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
@@ -98,6 +98,7 @@ specs = st.one_of(
         resolver=st.none() | st.sampled_from(["192.0.2.53", "[2001:db8::53]:5353"]),
     ),
     st.builds(PingSpec, host=st.just("example.org")),
+    st.builds(HeartbeatSpec, grace_seconds=st.integers(0, 86_400)),
 )
 
 

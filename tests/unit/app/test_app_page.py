@@ -20,7 +20,7 @@ from netmon.models import Point
 from netmon.page import views
 from netmon.page.assets import Assets
 from netmon.secret_values import MASK
-from netmon.specs import HttpSpec, TcpSpec
+from netmon.specs import HeartbeatSpec, HttpSpec, TcpSpec
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from tests.fixtures.page import FakeReader, alert, application, view
@@ -212,6 +212,20 @@ async def test_names_details_and_addresses_are_escaped(client: httpx.AsyncClient
         assert "&lt;script&gt;alert(1)" in page, path
         assert "<script>alert" not in page
         assert "<img" not in page
+
+
+async def test_a_job_is_not_probed_but_gets_a_new_url(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    backup = view("Backup", HeartbeatSpec(grace_seconds=1800), "up", typical=0)
+    reader.known[backup.id] = backup
+    page = (await client.get(f"/targets/{backup.id}")).text
+    assert "New URL" in page
+    assert 'id="heartbeat-url"></pre>' in page, "empty until one is created"
+    assert "<dt>Grace</dt><dd>1800 s</dd>" in page
+    for probing in ("Probe now", "<dt>Timeout</dt>", "<dt>Retries</dt>", "Responded in"):
+        assert probing not in page
+    shop = (await client.get(f"/targets/{identity(reader, 'Web shop')}")).text
+    assert "New URL" not in shop
+    assert "heartbeat-url" not in shop
 
 
 async def test_the_form_has_the_settings_of_the_target(client: httpx.AsyncClient, reader: FakeReader) -> None:

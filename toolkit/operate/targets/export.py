@@ -25,6 +25,7 @@ SPECS = {
     "grpc": "GrpcSpec",
     "dns": "DnsSpec",
     "ping": "PingSpec",
+    "heartbeat": "HeartbeatSpec",
 }
 """The schema of each kind in the OpenAPI document."""
 WINDOW = ("name", "target", "tag", "once", "weekly")

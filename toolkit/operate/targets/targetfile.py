@@ -226,7 +226,7 @@ def _suggestion(key: str) -> str:
         "body_excludes", "body_matches", "expected_json", "min_body_bytes", "max_body_bytes", "slow_phases_ms",
         "expected_protocol", "max_redirects", "expected_url", "connect_to", "proxy", "host", "port", "record",
         "expected", "match", "resolver", "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start",
-        "minutes", "timezone",
+        "minutes", "timezone", "grace_seconds",
     }  # fmt: skip
     close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""

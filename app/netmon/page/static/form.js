@@ -1,5 +1,5 @@
 // The form for adding and editing a target: converts fields to the JSON of the settings.
-import { write } from "./api.js";
+import { NEW_HEARTBEAT, write } from "./api.js";
 import { handle } from "./forms.js";
 
 const form = document.getElementById("settings");
@@ -49,7 +49,24 @@ function settings() {
   return body;
 }
 
+const thresholds = [form.elements.failures, form.elements.window];
+const [every, scheduled] = [form.querySelector("[for=interval_seconds]"), form.querySelector(".check span")];
+const labels = [every.textContent, scheduled.textContent];
+
+/** Name what the chosen kind does, and let a single missing heartbeat count, unless the user has decided otherwise. */
+function follow() {
+  const reports = form.elements["spec/kind"].value === "heartbeat";
+  [every.textContent, scheduled.textContent] = reports ? ["Expected every", "Expect heartbeats"] : labels;
+  const untouched = thresholds.every((field) => field.value === (field.dataset.suggested ?? field.defaultValue));
+  if (target || !untouched) return;
+  for (const field of thresholds) field.value = field.dataset.suggested = reports ? "1" : field.defaultValue;
+}
+
+form.addEventListener("change", ({ target: changed }) => changed.name === "spec/kind" && follow());
+follow();
+
 handle(form, fields, async () => {
   const saved = target ? await write("PATCH", `/api/targets/${target}`, settings()) : await write("POST", "/api/targets", settings());
+  if (!target && saved.spec.kind === "heartbeat") sessionStorage.setItem(NEW_HEARTBEAT, saved.id);
   return `/targets/${saved.id}`;
 });

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netmon import tracing
-from netmon.probing.errors import MAX_DETAIL
+from netmon.details import MAX_DETAIL
 from netmon.probing.http import MAX_BODY, MAX_REDIRECTS
 from tests.unit.app.probing.probes import probe
 from tests.unit.app.probing.servers import OK, answers, redirects, server

@@ -38,6 +38,7 @@ _KNOWN = frozenset(
         "graphql",
     }
 )
+_EXTERNAL = frozenset({"name", "group", "token", "heartbeat", "enabled", "alerts"})
 _UNSUPPORTED: Mapping[str, str] = {
     "ssh": "SSH is not supported",
 }
@@ -48,7 +49,6 @@ _CLIENT: Mapping[str, str] = {
 _CARRIED_OVER = frozenset({"timeout", "insecure", "ignore-redirect", "network", "proxy-url", "tls"})
 _FAMILIES: Mapping[str, int] = {"ip4": 4, "ip6": 6}
 _SECTIONS: Mapping[str, str] = {
-    "external-endpoints": "results cannot be pushed",
     "suites": "sequences of requests are not supported",
     "alerting": "alerts are sent by Alertmanager (docs/alerting.md)",
     "maintenance": "maintenance windows are not carried over",
@@ -68,18 +68,24 @@ def read(content: bytes) -> Imported:
         found = yaml.load(content.decode(), yaml.CSafeLoader)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ToolkitError("the file is not valid YAML", " ".join(str(error).split())) from error
-    endpoints = found.get("endpoints") if isinstance(found, dict) else None
-    if not isinstance(endpoints, list) or not all(isinstance(each, dict) for each in endpoints):
-        raise ToolkitError("the file has no endpoints", "a list with the key endpoints is required")
+    found = found if isinstance(found, dict) else {}
+    external = found.get("external-endpoints") or []
+    endpoints = found.get("endpoints") or ([] if external else None)
+    for each in (endpoints, external):
+        if not isinstance(each, list) or not all(isinstance(one, dict) for one in each):
+            raise ToolkitError(
+                "the file has no endpoints", "a list with the key endpoints or external-endpoints is required"
+            )
     result = Imported()
     for section, why in _SECTIONS.items():
         if found.get(section):
             result.lose("", section, why)
-    for endpoint in endpoints:
+    of_kind = [*((_target, each) for each in endpoints or ()), *((_external, each) for each in external)]
+    for carry_over, endpoint in of_kind:
         group, name = str(endpoint.get("group") or ""), str(endpoint.get("name") or "")
         shown = result.name(f"{group}/{name}" if group else name)
         try:
-            result.targets.append(_target(result, shown, group, endpoint))
+            result.targets.append(carry_over(result, shown, group, endpoint))
         except NotCarriedOverError as error:
             result.skip(shown, "the endpoint", str(error))
     return result
@@ -108,15 +114,34 @@ def _target(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict
     for condition in endpoint.get("conditions") or ():
         _condition(result, name, str(condition), target)
     _set_statuses(target)
+    _common(result, name, group, endpoint, target)
+    for key in sorted(endpoint.keys() - _KNOWN - _UNSUPPORTED.keys()):
+        result.lose(name, str(key), "there is no such setting")
+    return target
+
+
+def _external(result: Imported, name: str, group: str, endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint whose results are reported: one with a heartbeat interval misses them, another one never does."""
+    expected = (endpoint.get("heartbeat") or {}).get("interval")
+    if not expected or seconds(expected) <= 0:
+        raise NotCarriedOverError("without heartbeat.interval, silence is no failure; here it always is")
+    target: dict[str, Any] = {"name": name, "spec": imported.heartbeat_spec(result, name)}
+    target["interval_seconds"] = imported.interval(result, name, seconds(expected))
+    target |= {"failures": 1, "window": 1}
+    _common(result, name, group, endpoint, target)
+    for key in sorted(endpoint.keys() - _EXTERNAL):
+        result.lose(name, str(key), "there is no such setting")
+    return target
+
+
+def _common(result: Imported, name: str, group: str, endpoint: Endpoint, target: dict[str, Any]) -> None:
+    """Carry over what endpoints of both kinds have."""
     if endpoint.get("alerts"):
         target |= _thresholds(result, name, endpoint["alerts"])
     if group and (tag := imported.tag(group)):
         target["tags"] = [tag]
     if endpoint.get("enabled") is False:
         target["enabled"] = False
-    for key in sorted(endpoint.keys() - _KNOWN - _UNSUPPORTED.keys()):
-        result.lose(name, str(key), "there is no such setting")
-    return target
 
 
 def _client(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) -> dict[str, float]:

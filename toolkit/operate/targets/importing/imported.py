@@ -188,6 +188,12 @@ def proxy(url: str) -> Spec:
     return {"proxy": f"http://{host}:{port or 80}"}
 
 
+def heartbeat_spec(imported: Imported, target: str) -> Spec:
+    """The spec of a job that reports."""
+    imported.lose(target, "its URL", "the job reports to another one: invoke targets.heartbeat-url (docs/targets.md)")
+    return {"kind": "heartbeat"}
+
+
 def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 

@@ -124,7 +124,7 @@ def _target(
     if target["spec"]["kind"] == "http":
         target["spec"] |= _proxy(proxies.get(monitor.get("proxy_id"), {}))
     target["interval_seconds"] = imported.interval(result, name, float(monitor.get("interval") or 60))
-    if monitor.get("timeout"):
+    if monitor.get("timeout") and target["spec"]["kind"] != "heartbeat":
         target["timeout_seconds"] = imported.timeout(result, name, float(monitor["timeout"]))
     target |= imported.in_a_row(result, name, int(monitor.get("maxretries") or 0) + 1)
     retry = monitor.get("retry_interval")
@@ -146,12 +146,8 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
     match monitor["type"]:
         case "http" | "keyword" | "json-query":
             return _http(result, name, monitor)
-        case "port":
-            return {"kind": "tcp"} | _endpoint(monitor)
-        case "smtp":
-            return (
-                {"kind": "tcp"} | _endpoint(monitor) | _SMTP.get(str(monitor.get("smtp_security")), {"expect": "220"})
-            )
+        case "port" | "smtp":
+            return {"kind": "tcp"} | _endpoint(monitor) | _dialogue(monitor)
         case "grpc-keyword":
             return _grpc(result, name, monitor)
         case "ping":
@@ -163,12 +159,20 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
             spec = {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
             server = str(monitor.get("dns_resolve_server") or "")
             return spec | imported.resolver(result, name, server, int(monitor.get("port") or imported.DNS_PORT))
+        case "push":
+            return imported.heartbeat_spec(result, name)
         case other:
             raise NotCarriedOverError(f"monitors of the type {other} are not supported")
 
 
 def _endpoint(monitor: Monitor) -> Spec:
     return {"host": str(monitor.get("hostname") or ""), "port": int(monitor.get("port") or 0)}
+
+
+def _dialogue(monitor: Monitor) -> Spec:
+    if monitor["type"] == "port":
+        return {}
+    return _SMTP.get(str(monitor.get("smtp_security")), {"expect": "220"})
 
 
 def _grpc(result: Imported, name: str, monitor: Monitor) -> Spec:

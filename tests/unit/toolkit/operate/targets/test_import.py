@@ -21,7 +21,10 @@ from toolkit.operate.targets.importing.imported import Imported
 
 GATUS = """\
 alerting: {slack: {webhook-url: "https://hooks.example/hidden"}}
-external-endpoints: [{name: pushed}]
+external-endpoints:
+  - {name: backup, group: core services, token: hidden, heartbeat: {interval: 24h}, alerts: [{failure-threshold: 2}]}
+  - {name: agent, token: hidden, heartbeat: {interval: 30s}, ui: {hide-url: true}, enabled: false}
+  - {name: pushed, token: hidden}
 x-common: &common
   interval: 1m30s
   client: {timeout: 5s}
@@ -88,7 +91,7 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
     targets = valid(found)
     assert list(targets) == [
         "core services/front", "page", "mail", "router", "dns", "secure", "certificate", "cache", "secret cache",
-        "orders", "public orders", "proxied", "core services/front (2)",
+        "orders", "public orders", "proxied", "core services/front (2)", "core services/backup", "agent",
     ]  # fmt: skip
     assert targets["proxied"]["spec"] == {
         "kind": "http", "url": "https://a.example/", "follow_redirects": False, "proxy": "http://b:3128"
@@ -117,6 +120,14 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
         "kind": "dns", "name": "example.org", "record": "A", "expected": ["93.184.216.34"],
         "resolver": "8.8.8.8",
     }  # fmt: skip
+    assert targets["core services/backup"] == {
+        "name": "core services/backup", "spec": {"kind": "heartbeat"}, "interval_seconds": 86400,
+        "failures": 2, "window": 2, "tags": ["core-services"],
+    }  # fmt: skip
+    assert targets["agent"] == {
+        "name": "agent", "spec": {"kind": "heartbeat"}, "interval_seconds": 30, "failures": 1, "window": 1,
+        "enabled": False,
+    }  # fmt: skip
 
 
 def test_services_of_gatus_are_carried_over() -> None:
@@ -143,7 +154,9 @@ def test_services_of_gatus_are_carried_over() -> None:
 
 def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     found = gatus.read(GATUS.encode())
-    assert losses(found, "") == ["external-endpoints", "alerting"]
+    assert losses(found, "") == ["alerting"]
+    assert losses(found, "core services/backup") == ["its URL"]
+    assert losses(found, "agent") == ["its URL", "ui"]
     assert losses(found, "core services/front") == [
         "[RESPONSE_TIME] < 300", "[CERTIFICATE_EXPIRATION] > 49h", "alerts.send-on-resolved",
     ]  # fmt: skip
@@ -159,6 +172,7 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
         "login": "a proxy with a login is not supported",
         "socks": "only proxies of the form http://host:port are supported",
         "odd": "tcp://a.example has no host and port",
+        "pushed": "without heartbeat.interval, silence is no failure; here it always is",
     }
     assert [each.name for each in found.secrets] == [
         "core-services-front-authorization", "page-password",
@@ -273,7 +287,9 @@ def test_durations(text: str, expected: float) -> None:
     assert gatus.seconds(text) == expected
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"endpoints: {}", b"endpoints: [a]", b"a: [", b"\xff", b"\x00"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"endpoints: {}", b"endpoints: [a]", b"external-endpoints: [a]", b"a: [", b"\xff", b"\x00"]
+)
 def test_a_file_without_endpoints_is_refused(content: bytes) -> None:
     with pytest.raises(ToolkitError, match=r"no endpoints|not valid YAML"):
         gatus.read(content)
@@ -284,8 +300,8 @@ COLUMNS = (
     "maxretries DEFAULT 0, ignore_tls DEFAULT 0, upside_down DEFAULT 0, maxredirects DEFAULT 10, "
     "accepted_statuscodes_json DEFAULT '[\"200-299\"]', dns_resolve_type, dns_resolve_server, retry_interval DEFAULT 0,"
     " method DEFAULT 'GET', body, headers, basic_auth_user, basic_auth_pass, auth_method, proxy_id, "
-    "expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description, json_path, "
-    "json_path_operator, expected_value, http_body_encoding, ip_family, tls_ca, "
+    "push_token, expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description, "
+    "json_path, json_path_operator, expected_value, http_body_encoding, ip_family, tls_ca, "
     "grpc_url, grpc_protobuf, grpc_service_name, grpc_method, grpc_body, grpc_metadata, grpc_enable_tls DEFAULT 0, "
     "smtp_security"
 )
@@ -328,7 +344,7 @@ MONITORS: Sequence[dict[str, Any]] = (
      "dns_resolve_server": "1.1.1.1"},
     {"id": 7, "name": "Shop", "type": "http", "url": "https://b.example/", "description": "about"},
     {"id": 8, "name": "Down", "type": "http", "url": "https://c.example/", "upside_down": 1, "basic_auth_user": "u"},
-    {"id": 9, "name": "Push", "type": "push"},
+    {"id": 9, "name": "Push", "type": "push", "interval": 300, "push_token": "hidden"},
     {"id": 10, "name": "Docker", "type": "docker"},
     {"id": 11, "name": "Inverted", "type": "keyword", "url": "https://a/", "keyword": "x", "invert_keyword": 1,
      "headers": '{"Cookie": "hidden"}'},
@@ -369,8 +385,8 @@ MONITORS: Sequence[dict[str, Any]] = (
 def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     targets = valid(uptime_kuma.read(database(tmp_path, *MONITORS)))
     assert list(targets) == [
-        "Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Inverted", "Proxied", "Proxy off", "Query", "Posted",
-        "Mtls", "Orders", "Submission", "Submissions", "Relay",
+        "Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Push", "Inverted", "Proxied", "Proxy off", "Query",
+        "Posted", "Mtls", "Orders", "Submission", "Submissions", "Relay",
     ]  # fmt: skip
     assert targets["Proxied"]["spec"] == {
         "kind": "http", "url": "https://a/", "follow_redirects": False, "proxy": "http://[2001:db8::1]:3128"
@@ -404,6 +420,9 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["Mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert "timeout_seconds" not in targets["Mail"]
     assert targets["Router"]["interval_seconds"] == 20
+    assert targets["Push"] == {
+        "name": "Push", "spec": {"kind": "heartbeat"}, "interval_seconds": 300, "failures": 1, "window": 1
+    }  # fmt: skip
     assert targets["Orders"]["spec"] == {
         "kind": "grpc", "host": "orders.example", "port": 50051, "service": "shop.v1.Orders", "tls": True,
         "headers": {"x-api-key": "secret:orders-x-api-key"},
@@ -419,13 +438,13 @@ def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Pat
     found = uptime_kuma.read(database(tmp_path, *MONITORS))
     assert losses(found, "") == ["2 rows of notification"]
     assert losses(found, "Shops") == ["the group"]
+    assert losses(found, "Push") == ["its URL"]
     assert losses(found, "Shop") == ["retry interval of 20 s"]
     assert losses(found, "Page") == []
     assert losses(found, "Shop (2)") == ["name 'Shop'", "description"]
     skipped = {each.target: each.why for each in found.losses if each.what.startswith("the monitor")}
     assert skipped == {
         "Down": "a reversed result is not supported",
-        "Push": "monitors of the type push are not supported",
         "Docker": "monitors of the type docker are not supported",
         "PTR": "records of the type PTR are not supported",
         "Ntlm": "the authentication ntlm is not supported",
@@ -464,8 +483,8 @@ def test_an_import_is_written_and_reported(tmp_path: Path, capsys: pytest.Captur
     source.write_text(GATUS)
     run.run(str(source), "", str(written), yes=False)
     shown = capsys.readouterr()
-    assert len(targetfile.load(str(written)).targets) == 13
-    assert "13 targets imported" in shown.err
+    assert len(targetfile.load(str(written)).targets) == 15
+    assert "15 targets imported" in shown.err
     assert "secrets/targets/page-password" in shown.err
     run.run(str(source), "", "", yes=False)
     assert capsys.readouterr().out == written.read_text()
