@@ -32,7 +32,7 @@ def api(stack: Stack) -> Iterator[Api]:
     stack.docker(
         "run", "--detach", "--name", name, f"--label=com.docker.compose.project={stack.name}",
         f"--network={stack.name}_egress-network", f"--network-alias={HOST}", f"--env={CERTIFICATE}={certificate}",
-        "--entrypoint=python", stack.container("worker")["Config"]["Image"], "-c", program,
+        "--sysctl=net.ipv4.icmp_echo_ignore_all=1", "--entrypoint=python", stack.container("worker")["Config"]["Image"], "-c", program,
     )  # fmt: skip
     worker = stack.containers("worker")[0]
     bundle = stack.exec("worker", "python", "-c", BUNDLE).strip()
@@ -95,7 +95,7 @@ DOWN = (
     (dns(minimum_ttl=604_800), "ttl", "expected at least 604800 s"),
     (dns(dnssec="required"), "dnssec", "has not verified the answers"),
     (ping(packets=2, maximum_jitter_ms=0.000_001), "jitter", "expected at most 1e-06 ms"),
-    (ping("192.0.2.1", packets=3), "timeout", "no complete response"),
+    (ping(HOST, packets=3), "timeout", "no complete response"),
 )
 
 
