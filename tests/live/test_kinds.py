@@ -32,7 +32,8 @@ def api(stack: Stack) -> Iterator[Api]:
     stack.docker(
         "run", "--detach", "--name", name, f"--label=com.docker.compose.project={stack.name}",
         f"--network={stack.name}_egress-network", f"--network-alias={HOST}", f"--env={CERTIFICATE}={certificate}",
-        "--sysctl=net.ipv4.icmp_echo_ignore_all=1", "--entrypoint=python", stack.container("worker")["Config"]["Image"], "-c", program,
+        "--sysctl=net.ipv4.icmp_echo_ignore_all=1", "--entrypoint=python",
+        stack.container("worker")["Config"]["Image"], "-c", program,
     )  # fmt: skip
     worker = stack.containers("worker")[0]
     bundle = stack.exec("worker", "python", "-c", BUNDLE).strip()
