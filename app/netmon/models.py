@@ -31,8 +31,9 @@ class Outcome(BaseModel, Phased):
     """The result of probing a target; durations are milliseconds.
 
     `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
-    and a `detail` only together with a `warning`. The phases of an HTTP probe (`lookup_ms` to `transfer_ms`) are sums
-    over its redirects; a phase that was not reached is None.
+    and a `detail` only together with a `warning`. The phases of a probe (`lookup_ms` to `transfer_ms`) are sums over
+    its redirects; a phase that was not reached, or that its kind does not have, is None. A ping of several packets has
+    `loss_percent` and `jitter_ms`, and its duration is the mean time of the replies.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,8 @@ class Outcome(BaseModel, Phased):
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -103,6 +106,8 @@ class Probe(BaseModel, Phased):
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None

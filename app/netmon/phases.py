@@ -1,11 +1,11 @@
-"""The phases of an HTTP probe."""
+"""The phases of a probe."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
 
 Phase = Literal["lookup", "connect", "tls", "first_byte", "transfer"]
-"""The phases of an HTTP request: until the addresses are known, the connection is open, TLS is agreed on, the first
-byte of the response arrives, and the response ends or is no longer read."""
+"""The phases of a probe: until the addresses are known, the connection is open, TLS is agreed on, the first byte of the
+response arrives, and the response ends or is no longer read."""
 
 PHASE_NAMES: Mapping[Phase, str] = {
     "lookup": "look-up",

@@ -194,7 +194,7 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
     try:
         page = visitor.see(f"/targets/{target}/edit")
         page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
-        headers = page.get_by_label("Headers")
+        headers = page.get_by_label("Headers", exact=True)
         expect(headers).to_have_value("X-Key: •••\n")
         headers.fill("X-Other: •••")
         page.get_by_role("button", name="Save").click()
@@ -268,12 +268,45 @@ def test_the_checks_of_a_form_are_stored_and_shown(visitor: Visitor, stack: Stac
         requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
-@pytest.mark.parametrize("kind", ["TCP", "DNS", "Ping"])
+@pytest.mark.parametrize("kind", ["TCP", "TLS", "gRPC", "DNS", "Ping"])
 def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
     page = visitor.see("/targets/new")
     page.get_by_role("radio", name=kind).check()
     code_block = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
     assert code_block == {kind.lower()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "valid", "field", "wrong", "message"),
+    [
+        ("TCP", {"host": "a.example", "port": "1"}, "send", r"\q", r"\q is not valid"),
+        ("TLS", {"host": "a.example"}, "server_name", "a b", "not a valid host name"),
+        ("gRPC", {"host": "a.example", "port": "1"}, "headers", "te: a", "te is set by the probe itself"),
+        ("DNS", {"name": "a.example"}, "resolver", "a.example", "not an IP address"),
+        ("Ping", {"host": "a.example"}, "maximum_jitter_ms", "5", "jitter needs at least two packets"),
+    ],
+)
+def test_an_error_is_shown_at_its_field_and_the_target_is_added_without_it(
+    stack: Stack, visitor: Visitor, kind: str, valid: dict[str, str], field: str, wrong: str, message: str
+) -> None:
+    name = f"{kind} {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
+    page.locator("[id='name']").fill(name)
+    page.get_by_role("radio", name=kind).check()
+    for setting, value in valid.items():
+        page.locator(f"[id='spec/{kind.lower()}/{setting}']").fill(value)
+    for each in page.locator(f"[data-kind={kind.lower()}] summary").all():
+        each.click()
+    place = page.locator(f"[id='spec/{kind.lower()}/{field}']")
+    place.fill(wrong)
+    page.get_by_role("button", name="Add target").click()
+    expect(page.locator(f"[id='about/spec/{kind.lower()}/{field}'] .error")).to_contain_text(message)
+    place.fill("")
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    target = page.url.rpartition("/")[2]
+    requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -20,10 +20,9 @@ from netmon.kinds import KINDS
 from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
 from netmon.secret_values import MASK
-from netmon.specs import Endpoint, HttpSpec, Spec
+from netmon.specs import GrpcSpec, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
-from netmon.url_targets import WebUrl
 
 CACHED: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE}}}
 PAGE: dict[int | str, dict[str, Any]] = {200: {"headers": {"X-Cache": paging.X_CACHE, "Link": paging.LINK}}}
@@ -254,24 +253,21 @@ def with_stored_headers(
     reason = refuses(spec)
     if reason:
         raise RequestValidationError([{"loc": (*at, "spec"), "msg": reason}])
-    at = (*at, "spec", "http")
-    if not isinstance(spec, HttpSpec) or MASK not in (*spec.headers.values(), *spec.credentials.values()):
+    at = (*at, "spec", spec.kind)
+    if not isinstance(spec, HttpSpec | GrpcSpec) or MASK not in (*spec.headers.values(), *spec.credentials.values()):
         return settings
-    stored = before.spec if before and _has_same_destination(before.spec, spec) else None
+    stored = _with_same_destination(before.spec if before else None, spec)
     found: dict[str, object] = dict(_unmask(spec.credentials, stored.credentials if stored else {}, at))
     headers = {name.lower(): value for name, value in stored.headers.items()} if stored else {}
     found["headers"] = _unmask(spec.headers, headers, (*at, "headers"))
     return settings.model_copy(update={"spec": spec.model_copy(update=found)})
 
 
-def _has_same_destination(before: Spec, spec: HttpSpec) -> TypeGuard[HttpSpec]:
-    """Whether stored credentials would not be sent elsewhere."""
-    return isinstance(before, HttpSpec) and _destination(before) == _destination(spec)
-
-
-def _destination(spec: HttpSpec) -> tuple[str, Endpoint]:
-    """Who gets the credentials: the origin, and the host that is connected to."""
-    return WebUrl.parse(spec.url).origin, spec.endpoint
+def _with_same_destination(before: Spec | None, spec: HttpSpec | GrpcSpec) -> HttpSpec | GrpcSpec | None:
+    """The stored spec, unless its credentials would be sent elsewhere."""
+    if not isinstance(before, HttpSpec | GrpcSpec) or before.kind != spec.kind:
+        return None
+    return before if before.destination == spec.destination else None
 
 
 def _unmask(values: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +12,12 @@ from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeFunction, ProbeTools
 from netmon.models import Outcome, Plan
 from netmon.probing.attempt import Attempt
-from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain
+from netmon.probing.client import Clients
+from netmon.probing.errors import FAILURES, NO_IPV6, NO_PING, OUTCOMES, REFUSED, SECRET, explain, printable
 from netmon.probing.resolver import Resolver
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.system_names import SystemNames
+from netmon.probing.tls_sessions import TlsSessions
 from netmon.settings import TARGET_SECRETS_FOLDER
 from netmon.specs import Kind
 
@@ -40,20 +41,19 @@ class Prober:
         self._guard = guard
         self._names = names or SystemNames()
         self._secrets = SecretFolder(secrets)
-        self._version = version
-        self._exit_stack = AsyncExitStack()
+        self._clients = Clients(f"network-monitor/{version}")
         self._probe_functions: Mapping[Kind, ProbeFunction[Any]] = {}
 
     async def __aenter__(self) -> Self:
         resolver = Resolver(self._guard, self._names)
-        tools = ProbeTools(self._guard, self._names, resolver, self._secrets, self._version, self._exit_stack)
+        tools = ProbeTools(self._guard, self._names, resolver, TlsSessions(), self._clients, self._secrets)
         self._probe_functions = {name: kind.prober(tools) for name, kind in KINDS.items()}
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._exit_stack.aclose()
+        self._clients.close()
 
     async def probe(self, plan: Plan) -> Outcome:
         """Probe a target, with the retries of its plan; the duration is that of the last attempt."""
@@ -63,6 +63,8 @@ class Prober:
             started = time.perf_counter()
             attempt = await self._attempt(plan)
             duration_ms = round((time.perf_counter() - started) * 1000, 3)
+            if attempt.duration_ms is not None:
+                duration_ms = attempt.duration_ms
             if attempt.error in _FINAL or attempts > plan.retries:
                 break
             await asyncio.sleep(RETRY_DELAY_SECONDS)
@@ -77,6 +79,8 @@ class Prober:
             http_status=attempt.http_status,
             certificate_days=attempt.certificate_days,
             **{f"{phase}_ms": duration for phase, duration in attempt.phases.items()},
+            loss_percent=attempt.loss_percent,
+            jitter_ms=attempt.jitter_ms,
             warning=attempt.warning,
             error=attempt.error,
             detail=attempt.detail,
@@ -89,5 +93,7 @@ class Prober:
                 await self._probe_functions[plan.spec.kind](plan.spec, attempt)
         except FAILURES as failure:
             attempt.error, attempt.detail = explain(failure, plan.timeout_seconds)
+            if attempt.error == "timeout" and attempt.received:
+                attempt.detail = printable(f"{attempt.detail}: {attempt.received}")
             attempt.warning = None
         return attempt

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import get_default_verify_paths
-from typing import Any
+from typing import Any, Protocol
 
 import pycurl
 
 from netmon.guard import RefusedAddressError
 from netmon.phases import Phase
-from netmon.probing.response import STOP, Response
+from netmon.probing.response import STOP
 from netmon.probing.transfers import TransferError, Transfers
 from netmon.probing.unpacking import ACCEPTED
 from netmon.url_targets import WebUrl
@@ -32,6 +34,19 @@ class Route:
     port: int
     addresses: Sequence[str]
     by_proxy: bool = False
+
+
+class Receiver(Protocol):
+    """Takes a response as it arrives; its methods return `STOP` to end the transfer."""
+
+    enough: bool
+    """Whether the transfer was ended because nothing more is of interest."""
+
+    def take_header(self, line: bytes) -> int | None:
+        """Take one line of the header, or of the trailer."""
+
+    def take_body(self, part: bytes) -> int | None:
+        """Take a part of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,15 @@ class Client:
             curl.setopt(option, path)
 
     async def request(
-        self, url: WebUrl, message: Message, route: Route, trust: Trust, response: Response, *, reads: bool
+        self,
+        url: WebUrl,
+        message: Message,
+        route: Route,
+        trust: Trust,
+        response: Receiver,
+        *,
+        reads: bool,
+        version: int | None = None,
     ) -> None:
         """Send a request and take its response, as far as it is of interest.
 
@@ -112,6 +135,7 @@ class Client:
             trust: whom it trusts, and who it is.
             response: takes the response.
             reads: whether the body may be read, and thus be compressed.
+            version: the version of HTTP, as a number of libcurl; None: HTTP/2 if the target offers it with TLS.
 
         Raises:
             TransferError: there is no complete response.
@@ -134,6 +158,8 @@ class Client:
         curl.setopt(pycurl.OPT_CERTINFO, int(url.scheme == "https"))
         curl.setopt(pycurl.HEADERFUNCTION, self._keeping_errors(response.take_header))
         curl.setopt(pycurl.WRITEFUNCTION, self._keeping_errors(response.take_body))
+        if version is not None:
+            curl.setopt(pycurl.HTTP_VERSION, version)
         try:
             await self._transfers.run(curl)
         except TransferError as failure:
@@ -242,6 +268,38 @@ class Client:
             return pycurl.SOCKET_BAD
         self._sockets.append(opened := socket.socket(family, kind, protocol))
         return opened  # of which pycurl makes a duplicate
+
+
+class Clients:
+    """The clients of all probes, each of which is used by one probe after another; close it after use.
+
+    Args:
+        agent: the user agent.
+    """
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent
+        self._transfers: Transfers | None = None
+        self._idle: list[Client] = []
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def lent(self) -> Iterator[Client]:
+        """A client for one probe, with the settings and cookies of none before."""
+        self._transfers = self._transfers or Transfers()
+        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        try:
+            client.forget()
+            yield client
+        finally:
+            self._idle.append(client)
+
+    def close(self) -> None:
+        """Free everything; no probe may be running."""
+        for client in self._idle:
+            client.close()
+        if self._transfers:
+            self._transfers.close()
 
 
 def trust() -> Mapping[int, str]:

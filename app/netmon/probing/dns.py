@@ -34,19 +34,22 @@ class DnsProber:
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
-        answer = await name_client.ask(self._servers(spec), spec.name, dns.rdatatype.from_text(spec.record))
+        answer = await name_client.ask(
+            self._servers(spec),
+            spec.name,
+            dns.rdatatype.from_text(spec.record),
+            authentic=spec.dnssec == "required",
+        )
         if not answer.exists:
             raise dns.resolver.NXDOMAIN
         if not answer.records:
             raise dns.resolver.NoAnswer
         self._check_addresses(spec, answer)
-        values = {zone.comparable(record) for record in answer.records}
-        expected = {zone.parse(spec.record, value): value for value in spec.expected}
-        missing = [value for parsed, value in expected.items() if parsed not in values]
-        if missing:
-            raise ProbeError("answer", f"not among the {len(values)} answers: {', '.join(missing)}")
-        if spec.match == "equals" and (others := values - expected.keys()):
-            raise ProbeError("answer", f"{len(others)} of the {len(values)} answers are not expected")
+        _check_values(spec, answer)
+        if spec.dnssec == "required" and not answer.is_authentic:
+            raise ProbeError("dnssec", "the name server has not verified the answers with DNSSEC")
+        if answer.ttl < spec.minimum_ttl:
+            raise ProbeError("ttl", f"the answers are valid for {answer.ttl} s, expected at least {spec.minimum_ttl} s")
 
     def _servers(self, spec: DnsSpec) -> Sequence[NameServer]:
         if spec.endpoint is None:
@@ -68,3 +71,13 @@ class DnsProber:
             raise RefusedAddressError(
                 f"{spec.name} has an address that is not public, and ALLOW_PRIVATE_TARGETS does not allow it"
             )
+
+
+def _check_values(spec: DnsSpec, answer: Answer) -> None:
+    values = {zone.comparable(record) for record in answer.records}
+    expected = {zone.parse(spec.record, value): value for value in spec.expected}
+    missing = [value for parsed, value in expected.items() if parsed not in values]
+    if missing:
+        raise ProbeError("answer", f"not among the {len(values)} answers: {', '.join(missing)}")
+    if spec.match == "equals" and (others := values - expected.keys()):
+        raise ProbeError("answer", f"{len(others)} of the {len(values)} answers are not expected")

@@ -22,7 +22,7 @@ LOOKUP = "during the lookup of a name"
 SECRET = "secret"  # noqa: S105 - a code
 MAX_DETAIL = 300
 
-_CONNECTION: Mapping[int, str] = {
+CONNECTION: Mapping[int, str] = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "the connection was reset",
     errno.EPIPE: "the connection was closed",
@@ -74,9 +74,9 @@ def _connection(failure: Exception, _seconds: float) -> str:
     if number is None:
         # Several addresses failed, whose errors are joined in one text; or a reason of this program.
         numbers = {int(each) for each in re.findall(r"\[Errno (\d+)\]", str(error))}
-        known = sorted({_CONNECTION[each] for each in numbers if each in _CONNECTION})
+        known = sorted({CONNECTION[each] for each in numbers if each in CONNECTION})
         return " or ".join(known) or str(error) or "the connection failed"
-    return _CONNECTION.get(number) or os.strerror(number).lower()
+    return CONNECTION.get(number) or os.strerror(number).lower()
 
 
 def _own(failure: Exception, _seconds: float) -> str:
@@ -109,7 +109,8 @@ class ProbeError(Exception):
 
     CODES = (
         "http_status", "header", "body", "json", "size", "http_version", "url", "answer", SECRET, "redirects", "tls",
-        "disconnected", "protocol", "proxy",
+        "disconnected", "protocol", "proxy", "certificate", "starttls", "grpc_status", "not_serving", "ttl", "dnssec",
+        "loss", "jitter",
     )  # fmt: skip
 
     def __init__(self, code: str, detail: str) -> None:
@@ -129,7 +130,7 @@ def explain(failure: Exception, timeout_seconds: float) -> tuple[str, str]:
     if isinstance(failure, ProbeError):
         return failure.code, printable(str(failure))
     if isinstance(failure, TransferError):
-        code, sentence = transfer_errors.explain(failure, _CONNECTION)
+        code, sentence = transfer_errors.explain(failure, CONNECTION)
         return code, printable(sentence)
     known = next(each for each in _FAILURES if isinstance(failure, each.kind))
     return known.code, printable(known.sentence(failure, timeout_seconds))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +14,13 @@ from netmon.http_request import certificates_of, identity_of
 from netmon.probing import assertions, certificates
 from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import Client, Message, Route, Trust
+from netmon.probing.client import Client, Clients, Message, Route, Trust
 from netmon.probing.errors import SECRET, ProbeError
 from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.text_search import TextSearch
-from netmon.probing.transfers import Transfers
 from netmon.specs import HttpSpec
 from netmon.url_targets import WebUrl
 
@@ -41,22 +39,12 @@ _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "c
 
 
 class HttpProber:
-    """Sends requests and checks the responses; close it after use."""
+    """Sends requests and checks the responses."""
 
-    def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+    def __init__(self, clients: Clients, resolver: Resolver, secrets: SecretFolder) -> None:
+        self._clients = clients
         self._resolver = resolver
         self._secrets = secrets
-        self._agent = f"network-monitor/{version}"
-        self._transfers: Transfers | None = None
-        self._idle: list[Client] = []
-        self._numbers = itertools.count()
-
-    async def close(self) -> None:
-        """Free everything; no probe may be running."""
-        for client in self._idle:
-            client.close()
-        if self._transfers:
-            self._transfers.close()
 
     async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
         """Send one request, follow its redirects, and check the last response.
@@ -65,13 +53,8 @@ class HttpProber:
             FAILURES: see `netmon.probing.errors`.
         """
         request = _Request.of(spec, self._secrets)
-        self._transfers = self._transfers or Transfers()
-        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
-        try:
-            client.forget()
+        with self._clients.lent() as client:
             await _Probe(spec, request, attempt, client, self._resolver).run()
-        finally:
-            self._idle.append(client)
 
 
 @dataclass(frozen=True, slots=True)

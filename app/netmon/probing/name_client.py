@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -30,10 +31,20 @@ class Answer(NamedTuple):
     """The records at the end of the chain of aliases."""
     ttl: int
     """Seconds for which this is valid: the shortest of the chain; without records, the minimum of the zone."""
+    is_authentic: bool = False
+    """Whether the name server has verified the signatures of DNSSEC (the AD bit)."""
 
 
-async def ask(servers: Sequence[NameServer], name: str, record: dns.rdatatype.RdataType) -> Answer:
+async def ask(
+    servers: Sequence[NameServer], name: str, record: dns.rdatatype.RdataType, *, authentic: bool = False
+) -> Answer:
     """The answer of the first name server that gives a valid one. `name` is complete: no search domain is applied.
+
+    Args:
+        servers: the name servers.
+        name: the name.
+        record: the type of the records.
+        authentic: whether the name server is asked to report whether it has verified the answer (RFC 6840, 5.7).
 
     Raises:
         dns.exception.Timeout: no name server answers.
@@ -41,6 +52,8 @@ async def ask(servers: Sequence[NameServer], name: str, record: dns.rdatatype.Rd
         dns.exception.DNSException: the name or the answer is not valid, such as a loop of aliases.
     """
     query = dns.message.make_query(dns.name.from_text(name), record)
+    if authentic:
+        query.flags |= dns.flags.AD
     try:
         response = await staggered.first(
             [partial(server.ask, query) for server in servers], NEXT_SERVER_SECONDS, _EXPECTED
@@ -57,4 +70,4 @@ def _answer(response: dns.message.Message) -> Answer:
         raise dns.exception.FormError
     chain = response.resolve_chaining()
     exists = chain.answer is not None or response.rcode() != dns.rcode.NXDOMAIN
-    return Answer(exists, tuple(chain.answer or ()), chain.minimum_ttl)
+    return Answer(exists, tuple(chain.answer or ()), chain.minimum_ttl, bool(response.flags & dns.flags.AD))

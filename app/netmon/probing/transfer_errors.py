@@ -17,7 +17,7 @@ _ENDED = "the response ended before it was complete"
 _CLOSED = "the connection was closed before the response was complete"
 _NOT_HTTP = "the response is not valid HTTP"
 _NO_IDENTITY = "the client certificate cannot be used with its key"
-_OTHER_NAME = "it is for another name"
+OTHER_NAME = "it is for another name"
 
 _FIXED: Mapping[int, tuple[str, str]] = {
     pycurl.E_UNSUPPORTED_PROTOCOL: ("protocol", _NOT_HTTP),
@@ -37,7 +37,7 @@ _FIXED: Mapping[int, tuple[str, str]] = {
     pycurl.E_BAD_FUNCTION_ARGUMENT: ("tls", _NO_IDENTITY),
 }
 # OpenSSL's reasons, as far as people can act on them better with other words.
-_REASONS: Mapping[str, str] = {
+CERTIFICATE_REASONS: Mapping[str, str] = {
     "self-signed certificate": "it is self-signed",
     "self-signed certificate in certificate chain": "its authority is not trusted",
     "unable to get local issuer certificate": "its authority is not trusted, or an intermediate certificate is missing",
@@ -88,9 +88,9 @@ def _interrupted(failure: TransferError, connections: Mapping[int, str]) -> tupl
 
 def _certificate(text: str) -> str:
     if "subject name" in text or "mismatch" in text:
-        return _OTHER_NAME
+        return OTHER_NAME
     reason = re.search(r"(?:problem|verify result): (.*?)(?: \(\d+\))?$", text)
-    return _REASONS.get(reason[1], reason[1]) if reason else "it cannot be verified"
+    return CERTIFICATE_REASONS.get(reason[1], reason[1]) if reason else "it cannot be verified"
 
 
 def _handshake(failure: TransferError, connections: Mapping[int, str]) -> str:

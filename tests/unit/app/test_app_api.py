@@ -332,6 +332,13 @@ async def added(client: httpx.AsyncClient, name: str = "A", **settings: object) 
     return body
 
 
+async def test_settings_that_exclude_each_other_are_reported_at_the_second(client: httpx.AsyncClient) -> None:
+    spec = {"kind": "tcp", "host": "a", "port": 1, "tls": True, "starttls": "smtp"}
+    [error] = is_problem(await client.post("/api/targets", json={"name": "B", "spec": spec}), 422)["errors"]
+    assert error["at"] == "body/spec/tcp/starttls"
+    assert "tls and starttls exclude each other" in error["message"]
+
+
 async def test_a_patch_is_validated_together_with_the_other_settings(
     client: httpx.AsyncClient, services: Database
 ) -> None:

@@ -20,7 +20,7 @@ from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK
 from netmon.settings import Settings
-from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import DnsSpec, GrpcSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
@@ -50,6 +50,45 @@ specs = st.one_of(
     ),
     st.builds(HttpSpec, url=st.just("http://example.org/"), proxy=st.just("http://proxy.example.org:3128")),
     st.builds(TcpSpec, host=st.sampled_from(["example.org", "192.0.2.1", "::1"]), port=st.integers(1, 65535)),
+    st.builds(
+        TcpSpec,
+        host=st.just("mail.example.org"),
+        port=st.just(587),
+        starttls=st.sampled_from(["smtp", "imap", "pop3"]),
+        server_name=st.none() | st.just("example.org"),
+        send=st.none() | st.just(r"QUIT\r\n"),
+        expect=st.none() | st.just(r"\x00 a"),
+        certificate_days=st.integers(0, 365),
+        certificate_fail_days=st.integers(0, 365),
+    ),
+    st.builds(
+        TlsSpec,
+        host=st.just("example.org"),
+        server_name=st.none() | st.just("www.example.org"),
+        minimum_version=st.sampled_from(["1.2", "1.3"]),
+    ),
+    st.builds(
+        GrpcSpec,
+        host=st.just("example.org"),
+        port=st.integers(1, 65535),
+        service=st.sampled_from(["", "shop.v1.Orders"]),
+        tls=st.booleans(),
+        authority=st.none() | st.just("orders.example.org:8443"),
+        headers=st.just({}) | st.just({"x-key": "1"}),
+    ),
+    st.builds(
+        PingSpec,
+        host=st.just("example.org"),
+        packets=st.integers(2, 20),
+        maximum_loss_percent=st.floats(0, 99),
+        maximum_jitter_ms=st.none() | st.floats(1, 60_000),
+    ),
+    st.builds(
+        DnsSpec,
+        name=st.just("example.org"),
+        minimum_ttl=st.integers(0, 604_800),
+        dnssec=st.sampled_from(["ignored", "required"]),
+    ),
     st.builds(
         DnsSpec,
         name=st.just("example.org"),
@@ -119,7 +158,7 @@ def test_the_fields_of_a_change_are_those_that_differ(stored: list[Target], othe
         values = [
             value
             for spec in (target.spec, other.spec)
-            if isinstance(spec, HttpSpec)
+            if isinstance(spec, HttpSpec | GrpcSpec)
             for value in spec.headers.values()
             if len(value) > 3 and not value.startswith("secret:")
         ]

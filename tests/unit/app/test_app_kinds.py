@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from netmon import page
 from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeKind
-from netmon.models import TargetSettings
+from netmon.models import Job, Plan, TargetSettings
 from netmon.probing import Prober
 from netmon.specs import BaseSpec, Kind, Spec
 
@@ -31,6 +31,14 @@ def test_every_kind_is_registered_with_its_spec() -> None:
 async def test_every_kind_has_a_prober() -> None:
     async with Prober(Guard(), "test") as prober:
         assert set(prober._probe_functions) == set(NAMES)
+
+
+def test_a_job_of_a_kind_of_a_later_release_is_malformed_and_thus_dead_lettered() -> None:
+    job = Job.of(Plan(spec=KINDS["tls"].spec(host="a.example")), "target")
+    later = job.encode().replace(b'"tls"', b'"later"')
+    assert Job.decode(job.encode()) == job
+    with pytest.raises(ValueError, match="later"):
+        Job.decode(later)
 
 
 @pytest.mark.parametrize("name", NAMES)

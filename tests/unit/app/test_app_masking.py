@@ -11,7 +11,7 @@ import pytest
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK
 from netmon.settings import Settings
-from netmon.specs import HttpSpec
+from netmon.specs import GrpcSpec, HttpSpec
 from tests.unit.app.test_app_api import SPEC, Database, added, connected, is_problem
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.A
 
 def headers_of(services: Database, target: str) -> dict[str, str]:
     spec = services.targets[UUID(target)].spec
-    assert spec.kind == "http"
+    assert isinstance(spec, HttpSpec | GrpcSpec)
     return spec.headers
 
 
@@ -134,3 +134,20 @@ def test_verification_that_is_off_is_a_caution_of_the_target() -> None:
         target = Target.of(TargetSettings(name="A", spec=spec))
         shown = TargetView.combine(target, Standing(since=now), None, now).model_dump(mode="json")
         assert len(shown["cautions"]) == count
+
+
+async def test_stored_metadata_of_grpc_is_kept_and_not_sent_elsewhere(
+    client: httpx.AsyncClient, services: Database
+) -> None:
+    spec = {"kind": "grpc", "host": "a", "port": 1, "headers": {"X-Key": "hidden"}}
+    body = await added(client, spec=spec)
+    assert body["spec"]["headers"] == {"x-key": MASK}
+    path, masked = f"/api/targets/{body['id']}", {**spec, "headers": {"x-key": MASK}}
+    for change in ({"port": 2}, {"host": "b"}, {"tls": False}, {"authority": "b"}):
+        [error] = is_problem(await client.patch(path, json={"spec": masked | change}), 422)["errors"]
+        assert error["at"] == "body/spec/grpc/headers/x-key"
+    of_http = {**SPEC, "headers": {"X-Key": MASK}}
+    [error] = is_problem(await client.patch(path, json={"spec": of_http}), 422)["errors"]
+    assert error["at"] == "body/spec/http/headers/X-Key"
+    assert (await client.patch(path, json={"spec": masked | {"service": "c"}})).status_code == 200
+    assert headers_of(services, body["id"]) == {"x-key": "hidden"}

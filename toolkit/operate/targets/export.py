@@ -18,7 +18,14 @@ from toolkit.operate.targets.client import Client
 from toolkit.operate.targets.targetfile import CREDENTIALS, MASK, NOT_SHARED, SECRET
 
 SCHEMA = "TargetBody"
-SPECS = {"http": "HttpSpec", "tcp": "TcpSpec", "dns": "DnsSpec", "ping": "PingSpec"}
+SPECS = {
+    "http": "HttpSpec",
+    "tcp": "TcpSpec",
+    "tls": "TlsSpec",
+    "grpc": "GrpcSpec",
+    "dns": "DnsSpec",
+    "ping": "PingSpec",
+}
 """The schema of each kind in the OpenAPI document."""
 WINDOW = ("name", "target", "tag", "once", "weekly")
 """The settings of a maintenance window."""
@@ -80,7 +87,7 @@ def render(
     Raises:
         ToolkitError: the defaults lack a schema.
     """
-    missing = {SCHEMA, *SPECS.values()} - defaults.keys()
+    missing = {SCHEMA, *(SPECS[target["spec"]["kind"]] for target in targets)} - defaults.keys()
     if missing:
         raise ToolkitError("cannot export", f"the application describes no {', '.join(sorted(missing))}", "deploy it")
     entries = [entry(target, defaults) for target in targets]

@@ -1,8 +1,10 @@
-"""Fixtures: both event loops, retries without delay, hosts with and without IPv6, impatient lookups."""
+"""Fixtures: both event loops, retries without delay, IPv6, impatient lookups, a certificate authority."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import trustme
 
 from netmon import probing
 from netmon.probing import addresses, name_server, resolver, system_names
@@ -17,6 +19,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 @pytest.fixture(autouse=True)
 def _no_retry_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "RETRY_DELAY_SECONDS", 0)
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
+    """A certificate authority that this host trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ async def ask(
     expected: tuple[str, ...] = (),
     allowed: Guard = EVERYWHERE,
     timeout: float = 5,
-    **more: str,
+    **more: Any,
 ) -> Outcome:
     async with name_server(reply) as port:
         with system_names(port) as names:
@@ -178,3 +178,32 @@ async def test_a_name_server_of_choice_is_asked_if_the_guard_permits_it() -> Non
 async def test_a_name_server_with_ipv6_needs_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "has_route", lambda _: False)
     assert (await ask(from_zone, resolver="2001:db8::53")).error == "no_ipv6"
+
+
+def authentic(question: dns.message.Message) -> bytes:
+    """Like a resolver that verifies signatures, and reports that if it is asked to."""
+    answer = dns.message.from_wire(from_zone(question))
+    if question.flags & dns.flags.AD:
+        answer.flags |= dns.flags.AD
+    return answer.to_wire()
+
+
+@pytest.mark.parametrize(
+    ("reply", "dnssec", "error"),
+    [(authentic, "required", None), (from_zone, "required", "dnssec"), (from_zone, "ignored", None)],
+)
+async def test_dnssec_can_be_required(reply: Any, dnssec: str, error: str | None) -> None:
+    outcome = await ask(reply, dnssec=dnssec)
+    assert outcome.error == error
+    assert outcome.detail == ("the name server has not verified the answers with DNSSEC" if error else None)
+
+
+@pytest.mark.parametrize(("seconds", "error"), [(0, None), (60, None), (61, "ttl")])
+async def test_the_ttl_has_a_lower_limit(seconds: int, error: str | None) -> None:
+    outcome = await ask(from_zone, minimum_ttl=seconds)
+    assert outcome.error == error
+    assert outcome.detail == ("the answers are valid for 60 s, expected at least 61 s" if error else None)
+
+
+async def test_the_values_are_checked_before_the_ttl() -> None:
+    assert (await ask(from_zone, expected=("192.0.2.1",), minimum_ttl=61)).error == "answer"

@@ -67,7 +67,7 @@ def test_every_kind_of_failure_has_a_sentence() -> None:
     )
 
 
-@pytest.mark.parametrize("number", sorted(errors._CONNECTION))
+@pytest.mark.parametrize("number", sorted(errors.CONNECTION))
 def test_a_sentence_names_no_exception(number: int) -> None:
     _, sentence = explain(os_error(number), 1)
     assert not re.search(r"Errno|Error|Exception|\[", sentence)

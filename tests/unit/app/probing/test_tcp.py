@@ -2,12 +2,13 @@
 
 import asyncio
 import errno
+import socket
 from typing import Any
 
 import pytest
 
 from netmon.models import Plan
-from netmon.probing import tcp
+from netmon.probing import connections
 from netmon.probing.addresses import AddressBook
 from tests.unit.app.probing.probes import ENDED, carry_out
 from tests.unit.app.probing.servers import answers, server
@@ -33,21 +34,21 @@ async def test_an_unknown_host_fails_with_a_dns_error() -> None:
 async def test_the_next_address_of_a_name_is_connected_to_if_the_first_is_dead(
     monkeypatch: pytest.MonkeyPatch, dead: list[str]
 ) -> None:
-    connect, tried = tcp._connect, list[str]()
+    connect, tried = connections._connect, list[str]()
 
     async def addresses(_book: AddressBook, *_: Any) -> list[str]:
         return [*dead, "127.0.0.1", "127.0.0.2"]
 
-    async def through_the_network(address: str, port: int) -> None:
+    async def through_the_network(address: str, port: int) -> socket.socket:
         tried.append(address)
         if address == "192.0.2.1":
             await asyncio.sleep(ENDED)
         if address == "192.0.2.2":
             raise OSError(errno.EHOSTUNREACH, "unreachable")
-        await connect(address, port)
+        return await connect(address, port)
 
     monkeypatch.setattr(AddressBook, "addresses", addresses)
-    monkeypatch.setattr(tcp, "_connect", through_the_network)
+    monkeypatch.setattr(connections, "_connect", through_the_network)
     async with server(answers()) as url:
         port = int(url.rstrip("/").rpartition(":")[2])
         plan = Plan.model_validate({"spec": {"kind": "tcp", "host": "a.example", "port": port}})
@@ -59,11 +60,11 @@ async def test_the_failures_of_all_addresses_are_explained(monkeypatch: pytest.M
     async def addresses(_book: AddressBook, *_: Any) -> list[str]:
         return ["192.0.2.1", "192.0.2.2"]
 
-    async def fail(address: str, port: int) -> None:
+    async def fail(address: str, port: int) -> socket.socket:
         number = errno.EHOSTUNREACH if address == "192.0.2.1" else errno.ECONNREFUSED
         raise OSError(number, "failed")
 
     monkeypatch.setattr(AddressBook, "addresses", addresses)
-    monkeypatch.setattr(tcp, "_connect", fail)
+    monkeypatch.setattr(connections, "_connect", fail)
     outcome = await carry_out(Plan.model_validate({"spec": {"kind": "tcp", "host": "a.example", "port": 1}}))
     assert (outcome.error, outcome.detail) == ("connect", "connection refused or the host is unreachable")

@@ -7,12 +7,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from toolkit.core.errors import ToolkitError
-from toolkit.operate.targets.importing import checks, imported
+from toolkit.operate.targets.importing import checks, imported, services
 from toolkit.operate.targets.importing.imported import Imported, NotCarriedOverError, Spec
 
 Endpoint = Mapping[str, Any]
@@ -129,7 +128,9 @@ def _client(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) 
             raise NotCarriedOverError(f"client.{key} is not supported")
     if spec["kind"] == "http":
         spec |= _connection(result, name, client)
-    elif client.get("network") in _FAMILIES:
+    elif client.get("insecure") is True:
+        result.lose(name, "client.insecure", "certificates are always verified, except for HTTP")
+    if spec["kind"] != "http" and client.get("network") in _FAMILIES:
         result.lose(name, "client.network", "the family of addresses can be chosen for HTTP only")
     timeout = client.get("timeout")
     return {"timeout_seconds": imported.timeout(result, name, seconds(timeout))} if timeout else {}
@@ -172,19 +173,12 @@ def _spec(result: Imported, name: str, endpoint: Endpoint) -> Spec:
             elif body:
                 imported.body(result, name, spec, body)
             return spec
-        case "tcp":
-            parts = urlsplit(url)
-            try:
-                port = parts.port
-            except ValueError:
-                port = None
-            if not parts.hostname or not port:
-                raise NotCarriedOverError(f"{url} has no host and port")
-            return {"kind": "tcp", "host": parts.hostname, "port": port}
+        case "tcp" | "tls" | "starttls" | "grpc" | "grpcs":
+            return services.spec(scheme, url, str(endpoint.get("body") or ""))
         case "icmp":
             return {"kind": "ping", "host": rest.strip("/")}
         case _:
-            raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only http, https, tcp, icmp and dns are supported")
+            raise NotCarriedOverError(f"{scheme or 'an empty URL'}: only {services.SCHEMES} and dns are supported")
 
 
 def _thresholds(result: Imported, name: str, alerts: list[Mapping[str, Any]]) -> dict[str, int]:
@@ -261,14 +255,22 @@ def _response_time(target: dict[str, Any], operator: str, value: str) -> str | N
 
 
 def _body(target: dict[str, Any], operator: str, value: str) -> str | None:
-    if operator not in ("==", "!=") or value.startswith("any("):
+    spec = target["spec"]
+    if operator not in ("==", "!=") or value.startswith("any(") or spec.get("method") == "HEAD":
         return None
     pattern = re.fullmatch(r"pat\((.*)\)", value)
-    spec = target["spec"]
-    if spec["kind"] == "dns":
-        return _answer(spec, value, pattern.group(1) if pattern else None) if operator == "==" else None
-    if spec["kind"] != "http" or spec.get("method") == "HEAD":
-        return None
+    match spec["kind"]:
+        case "dns":
+            return _answer(spec, value, pattern.group(1) if pattern else None) if operator == "==" else None
+        case "tcp":
+            return services.expected(spec, operator, value, pattern)
+        case "http":
+            return _text(spec, operator, value, pattern)
+        case _:
+            return None
+
+
+def _text(spec: Spec, operator: str, value: str, pattern: re.Match[str] | None) -> str | None:
     contained = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else None
     if contained:
         setting, found = ("body_contains" if operator == "==" else "body_excludes"), contained.group(1)
@@ -284,6 +286,8 @@ def _body(target: dict[str, Any], operator: str, value: str) -> str | None:
 
 def _json(target: dict[str, Any], path: str, operator: str, value: str) -> str | None:
     spec = target["spec"]
+    if spec["kind"] == "grpc" and (path, operator, value) == (".status", "==", "SERVING"):
+        return ""
     if spec["kind"] != "http" or spec.get("method") == "HEAD" or re.match(r"(?:any|pat|has|len)\(", value):
         return None
     condition = checks.json_condition(path, operator, value)
@@ -301,7 +305,9 @@ def _answer(spec: Spec, value: str, pattern: str | None) -> str | None:
 
 
 def _certificate(target: dict[str, Any], operator: str, value: str) -> str | None:
-    if target["spec"]["kind"] != "http" or operator not in (">", ">="):
+    spec = target["spec"]
+    with_tls = spec["kind"] in ("http", "tls") or spec.get("tls") or spec.get("starttls")
+    if not with_tls or operator not in (">", ">="):
         return None
     try:
         days = math.ceil(seconds(value) / 86_400)
@@ -309,7 +315,10 @@ def _certificate(target: dict[str, Any], operator: str, value: str) -> str | Non
         return None
     if days > 365:
         return None
-    target["spec"]["certificate_days"] = days
+    if spec["kind"] != "http":
+        spec["certificate_fail_days"] = days
+        return ""
+    spec["certificate_days"] = days
     return imported.CERTIFICATE_NOTE
 
 

@@ -192,6 +192,28 @@ def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
 
+def endpoint(url: str) -> Spec:
+    """The host and port of a URL.
+
+    Raises:
+        NotCarriedOverError: it has none.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or not port:
+        raise NotCarriedOverError(f"{url} has no host and port")
+    return {"host": parts.hostname, "port": port}
+
+
+def escaped(text: str) -> str:
+    """A text as the settings send and expect have it (netmon.escapes)."""
+    found = text.replace("\\", r"\\").replace("\r", r"\r").replace("\n", r"\n").replace("\t", r"\t")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\x{ord(each[0]):02x}", found)
+
+
 def tag(text: str) -> str:
     """A tag from any text; empty if nothing of it is valid in a tag."""
     return re.sub(r"[^\w.:/-]+", "-", text.strip()).strip("-.:/")[:MAX_TAG]

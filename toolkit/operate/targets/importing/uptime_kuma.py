@@ -41,6 +41,10 @@ _TABLES: Mapping[str, str] = {
 }
 
 
+_SMTP: Mapping[str, Spec] = {"secure": {"tls": True}, "starttls": {"starttls": "smtp"}}
+"""Settings by the security of a monitor of SMTP."""
+
+
 def read(path: Path) -> Imported:
     """Import the monitors of a database, which is only read.
 
@@ -143,7 +147,13 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
         case "http" | "keyword" | "json-query":
             return _http(result, name, monitor)
         case "port":
-            return {"kind": "tcp", "host": str(monitor.get("hostname") or ""), "port": int(monitor.get("port") or 0)}
+            return {"kind": "tcp"} | _endpoint(monitor)
+        case "smtp":
+            return (
+                {"kind": "tcp"} | _endpoint(monitor) | _SMTP.get(str(monitor.get("smtp_security")), {"expect": "220"})
+            )
+        case "grpc-keyword":
+            return _grpc(result, name, monitor)
         case "ping":
             return {"kind": "ping", "host": str(monitor.get("hostname") or "")}
         case "dns":
@@ -155,6 +165,37 @@ def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
             return spec | imported.resolver(result, name, server, int(monitor.get("port") or imported.DNS_PORT))
         case other:
             raise NotCarriedOverError(f"monitors of the type {other} are not supported")
+
+
+def _endpoint(monitor: Monitor) -> Spec:
+    return {"host": str(monitor.get("hostname") or ""), "port": int(monitor.get("port") or 0)}
+
+
+def _grpc(result: Imported, name: str, monitor: Monitor) -> Spec:
+    """A call of the health check; there are no other ones."""
+    service, method = str(monitor.get("grpc_service_name")), str(monitor.get("grpc_method"))
+    protocol = str(monitor.get("grpc_protobuf"))
+    if (
+        service.rpartition(".")[2] != "Health"
+        or method.lower() != "check"
+        or "grpc.health.v1" not in service + protocol
+    ):
+        raise NotCarriedOverError("only the call grpc.health.v1.Health/Check is supported")
+    if monitor.get("invert_keyword") or monitor.get("keyword") not in (None, "", "SERVING"):
+        raise NotCarriedOverError("only the status SERVING is a success")
+    try:
+        body, metadata = (json.loads(monitor.get(column) or "{}") for column in ("grpc_body", "grpc_metadata"))
+    except ValueError:
+        body = metadata = None
+    if not isinstance(body, dict) or not isinstance(metadata, dict):
+        raise NotCarriedOverError("its body or its metadata is not valid JSON")
+    spec: Spec = {"kind": "grpc"} | imported.endpoint(f"//{monitor.get('grpc_url')}")
+    spec["tls"] = bool(monitor.get("grpc_enable_tls"))
+    if body.get("service"):
+        spec["service"] = str(body["service"])
+    if metadata:
+        spec["headers"] = result.headers(name, metadata)
+    return spec
 
 
 def _http(result: Imported, name: str, monitor: Monitor) -> Spec:

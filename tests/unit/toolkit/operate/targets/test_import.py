@@ -51,7 +51,18 @@ endpoints:
     conditions: ["[BODY] == 93.184.216.34", "[DNS_RCODE] == NOERROR"]
   - {name: posted, url: "https://a.example/", body: x, headers: {Cookie: hidden}}
   - {name: shell, url: "ssh://a.example", ssh: {username: a}}
-  - {name: secure, url: "starttls://a.example:25"}
+  - {name: websocket, url: "wss://a.example/"}
+  - {name: secure, url: "starttls://a.example:25", conditions: ["[CERTIFICATE_EXPIRATION] > 48h"]}
+  - name: certificate
+    url: tls://a.example:443
+    conditions: ["[CERTIFICATE_EXPIRATION] > 720h", "[CONNECTED] == true"]
+  - name: cache
+    url: tcp://cache.example:6379
+    body: "PING\\r\\n"
+    conditions: ["[BODY] == pat(*PONG*)"]
+  - {name: secret cache, url: "tls://cache.example:6380", body: 'a\\b', conditions: ["[BODY] == c"]}
+  - {name: orders, url: "grpc://orders.example:50051", conditions: ["[BODY].status == SERVING"]}
+  - {name: public orders, url: "grpcs://orders.example:443", conditions: ["[CERTIFICATE_EXPIRATION] > 48h"]}
   - {name: proxied, url: "https://a.example/", client: {proxy-url: "http://b:3128", ignore-redirect: true}}
   - {name: login, url: "https://a.example/", client: {proxy-url: "http://a:hidden@b"}, headers: {Cookie: hidden}}
   - {name: socks, url: "https://a.example/", client: {proxy-url: "socks5://b"}}
@@ -75,8 +86,10 @@ def losses(found: Imported, target: str) -> list[str]:
 def test_endpoints_of_gatus_are_carried_over() -> None:
     found = gatus.read(GATUS.encode())
     targets = valid(found)
-    names = ["core services/front", "page", "mail", "router", "dns", "proxied", "core services/front (2)"]
-    assert list(targets) == names
+    assert list(targets) == [
+        "core services/front", "page", "mail", "router", "dns", "secure", "certificate", "cache", "secret cache",
+        "orders", "public orders", "proxied", "core services/front (2)",
+    ]  # fmt: skip
     assert targets["proxied"]["spec"] == {
         "kind": "http", "url": "https://a.example/", "follow_redirects": False, "proxy": "http://b:3128"
     }  # fmt: skip
@@ -106,6 +119,28 @@ def test_endpoints_of_gatus_are_carried_over() -> None:
     }  # fmt: skip
 
 
+def test_services_of_gatus_are_carried_over() -> None:
+    found = gatus.read(GATUS.encode())
+    specs = {name: target["spec"] for name, target in valid(found).items()}
+    assert specs["secure"] == {
+        "kind": "tcp", "host": "a.example", "port": 25, "starttls": "smtp", "certificate_fail_days": 2
+    }  # fmt: skip
+    assert specs["certificate"] == {"kind": "tls", "host": "a.example", "port": 443, "certificate_fail_days": 30}
+    assert specs["cache"] == {
+        "kind": "tcp", "host": "cache.example", "port": 6379, "send": r"PING\r\n", "expect": "PONG"
+    }  # fmt: skip
+    assert specs["secret cache"] == {
+        "kind": "tcp", "host": "cache.example", "port": 6380, "tls": True, "send": r"a\\b",
+        "expect_matches": r"^\s*c\s*$",
+    }  # fmt: skip
+    assert specs["orders"] == {"kind": "grpc", "host": "orders.example", "port": 50051, "tls": False}
+    assert specs["public orders"] == {
+        "kind": "grpc", "host": "orders.example", "port": 443, "tls": True, "certificate_fail_days": 2
+    }  # fmt: skip
+    for name in ("secure", "certificate", "cache", "secret cache", "orders"):
+        assert losses(found, name) == []
+
+
 def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     found = gatus.read(GATUS.encode())
     assert losses(found, "") == ["external-endpoints", "alerting"]
@@ -120,7 +155,7 @@ def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
     assert skipped == {
         "posted": "a GET request with a body is not supported",
         "shell": "SSH is not supported",
-        "secure": "starttls: only http, https, tcp, icmp and dns are supported",
+        "websocket": "wss: only http, https, tcp, tls, starttls, grpc, grpcs, icmp and dns are supported",
         "login": "a proxy with a login is not supported",
         "socks": "only proxies of the form http://host:port are supported",
         "odd": "tcp://a.example has no host and port",
@@ -250,7 +285,9 @@ COLUMNS = (
     "accepted_statuscodes_json DEFAULT '[\"200-299\"]', dns_resolve_type, dns_resolve_server, retry_interval DEFAULT 0,"
     " method DEFAULT 'GET', body, headers, basic_auth_user, basic_auth_pass, auth_method, proxy_id, "
     "expiry_notification DEFAULT 1, timeout DEFAULT 48, invert_keyword DEFAULT 0, parent, description, json_path, "
-    "json_path_operator, expected_value, http_body_encoding, ip_family, tls_ca"
+    "json_path_operator, expected_value, http_body_encoding, ip_family, tls_ca, "
+    "grpc_url, grpc_protobuf, grpc_service_name, grpc_method, grpc_body, grpc_metadata, grpc_enable_tls DEFAULT 0, "
+    "smtp_security"
 )
 
 
@@ -303,6 +340,19 @@ MONITORS: Sequence[dict[str, Any]] = (
     {"id": 16, "name": "Proxy off", "type": "http", "url": "https://a/", "proxy_id": 2, "accepted_statuscodes_json":
      '["200-399"]'},
     {"id": 17, "name": "Login", "type": "http", "url": "https://a/", "proxy_id": 3},
+    {"id": 29, "name": "Orders", "type": "grpc-keyword", "grpc_url": "orders.example:50051", "keyword": "SERVING",
+     "grpc_protobuf": "package grpc.health.v1;", "grpc_service_name": "Health", "grpc_method": "check",
+     "grpc_body": '{"service": "shop.v1.Orders"}', "grpc_metadata": '{"x-api-key": "hidden"}', "grpc_enable_tls": 1},
+    {"id": 30, "name": "Call", "type": "grpc-keyword", "grpc_url": "a:1", "grpc_service_name": "Echo",
+     "grpc_method": "echo"},
+    {"id": 31, "name": "Sick", "type": "grpc-keyword", "grpc_url": "a:1", "grpc_method": "Check",
+     "grpc_service_name": "grpc.health.v1.Health", "keyword": "NOT_SERVING"},
+    {"id": 32, "name": "Submission", "type": "smtp", "hostname": "mail.example", "port": 587,
+     "smtp_security": "starttls"},
+    {"id": 33, "name": "Submissions", "type": "smtp", "hostname": "mail.example", "port": 465,
+     "smtp_security": "secure"},
+    {"id": 34, "name": "Relay", "type": "smtp", "hostname": "mail.example", "port": 25,
+     "smtp_security": "nostarttls"},
     {"id": 18, "name": "Socks", "type": "http", "url": "https://a/", "proxy_id": 4},
     {"id": 19, "name": "Query", "type": "json-query", "url": "https://a/", "json_path": "data[0].state",
      "expected_value": "up", "maxredirects": 3, "ip_family": "ipv4"},
@@ -320,7 +370,7 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     targets = valid(uptime_kuma.read(database(tmp_path, *MONITORS)))
     assert list(targets) == [
         "Shop", "Page", "Mail", "Router", "MX", "Shop (2)", "Inverted", "Proxied", "Proxy off", "Query", "Posted",
-        "Mtls",
+        "Mtls", "Orders", "Submission", "Submissions", "Relay",
     ]  # fmt: skip
     assert targets["Proxied"]["spec"] == {
         "kind": "http", "url": "https://a/", "follow_redirects": False, "proxy": "http://[2001:db8::1]:3128"
@@ -354,6 +404,14 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["Mail"]["spec"] == {"kind": "tcp", "host": "mail.example", "port": 25}
     assert "timeout_seconds" not in targets["Mail"]
     assert targets["Router"]["interval_seconds"] == 20
+    assert targets["Orders"]["spec"] == {
+        "kind": "grpc", "host": "orders.example", "port": 50051, "service": "shop.v1.Orders", "tls": True,
+        "headers": {"x-api-key": "secret:orders-x-api-key"},
+    }  # fmt: skip
+    mail = {"kind": "tcp", "host": "mail.example"}
+    assert targets["Submission"]["spec"] == mail | {"port": 587, "starttls": "smtp"}
+    assert targets["Submissions"]["spec"] == mail | {"port": 465, "tls": True}
+    assert targets["Relay"]["spec"] == mail | {"port": 25, "expect": "220"}
     assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX", "resolver": "1.1.1.1"}
 
 
@@ -373,12 +431,14 @@ def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Pat
         "Ntlm": "the authentication ntlm is not supported",
         "Login": "a proxy with a login is not supported",
         "Socks": "only proxies of the form http://host:port are supported",
+        "Call": "only the call grpc.health.v1.Health/Check is supported",
+        "Sick": "only the status SERVING is a success",
         "Bad headers": "its headers are not valid JSON",
         "Odd query": "its JSON query is more than a path and a comparison",
         "Contains": "the comparison contains of JSON values is not supported",
     }
     assert [each.name for each in found.secrets] == [
-        "shop-x-api-key", "shop-password", "inverted-cookie", "mtls-certificate",
+        "shop-x-api-key", "shop-password", "inverted-cookie", "mtls-certificate", "orders-x-api-key",
     ]  # fmt: skip
     assert "hidden" not in export.dump({"targets": found.targets}) + "".join(run.report(found))
 
@@ -404,8 +464,8 @@ def test_an_import_is_written_and_reported(tmp_path: Path, capsys: pytest.Captur
     source.write_text(GATUS)
     run.run(str(source), "", str(written), yes=False)
     shown = capsys.readouterr()
-    assert len(targetfile.load(str(written)).targets) == 7
-    assert "7 targets imported" in shown.err
+    assert len(targetfile.load(str(written)).targets) == 13
+    assert "13 targets imported" in shown.err
     assert "secrets/targets/page-password" in shown.err
     run.run(str(source), "", "", yes=False)
     assert capsys.readouterr().out == written.read_text()

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from netmon.api.bulk_plan import plan_list
 from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.api.targets import TargetBody
 from netmon.bulk_store import Stored
+from netmon.kinds import KINDS
 from netmon.maintenance import MaintenanceWindow, WindowView
 from netmon.models import Target, TargetSettings, TargetView
-from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import HttpSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import permits, shown, stored_targets
 from tests.unit.app.test_app_configuration import NOW
@@ -36,7 +37,8 @@ LIKE_YAML = (
 def defaults() -> dict[str, dict[str, Any]]:
     """The defaults, in the form that the client reads from the OpenAPI document."""
     found = {}
-    for model in (TargetBody, HttpSpec, TcpSpec, DnsSpec, PingSpec):
+    models: list[type[BaseModel]] = [TargetBody, *(kind.spec for kind in KINDS.values())]
+    for model in models:
         schema = model.model_json_schema()
         found[model.__name__] = {
             name: each["default"] if "default" in each else {"array": [], "object": {}}.get(each.get("type"))
@@ -60,6 +62,10 @@ def require_unchanged(stored: list[Target]) -> None:
         change = plan_list(bodies, stored, permits, prune=prune)
         assert (change.create, change.update, list(change.delete), list(change.missing)) == ([], [], [], []), text
         assert change.unchanged == len(stored)
+
+
+def test_the_schema_of_every_kind_is_known() -> None:
+    assert {name: kind.spec.__name__ for name, kind in KINDS.items()} == export.SPECS
 
 
 @given(stored_targets)

@@ -197,7 +197,7 @@ def test_the_example_of_the_document_is_valid() -> None:
     text = (CHECKOUT / "docs" / "targets.md").read_text()
     [example] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     file = parsed(example)
-    assert [TargetSettings.model_validate(each).name for each in file.targets] == ["Shop", "Mail", "MX"]
+    assert [TargetSettings.model_validate(each).name for each in file.targets] == ["Shop", "Mail", "Orders", "MX"]
     body = Configuration.model_validate({"targets": file.targets, "maintenance": file.maintenance})
     plan = plan_configuration(body, Stored([], [], datetime(2026, 1, 1, tzinfo=UTC)), lambda _spec: None, prune=False)
     assert plan.windows
