@@ -122,8 +122,7 @@ class Target:
 @contextmanager
 def answering(stack: Stack) -> Iterator[Target]:
     """A target on the host, at an address that the worker reaches."""
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    gateway = pipeline.gateway(stack)
     [port] = free_ports(1)
     first: Synchronized[float] = multiprocessing.Value("d", 0)
     process = multiprocessing.Process(target=serve, args=(gateway, port, first), daemon=True)

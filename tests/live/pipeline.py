@@ -68,11 +68,16 @@ class TargetServer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def gateway(stack: Stack) -> str:
+    """The address of this host at which the workers reach it."""
+    address = "{{(index .IPAM.Config 0).Gateway}}"
+    return stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format", address).strip()
+
+
 @contextmanager
 def target_server(stack: Stack) -> Iterator[TargetServer]:
     """Run a target on the host, at an address that the workers reach."""
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    host = gateway(stack)
     lock = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -88,8 +93,8 @@ def target_server(stack: Stack) -> Iterator[TargetServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    server = http.server.ThreadingHTTPServer((gateway, 0), Handler)
-    target = TargetServer(f"http://{gateway}:{server.server_port}/")
+    server = http.server.ThreadingHTTPServer((host, 0), Handler)
+    target = TargetServer(f"http://{host}:{server.server_port}/")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield target
