@@ -45,9 +45,7 @@ PROBES = Counter("netmon_probes_total", "Executed probes.", ["outcome"])
 PROBE_DURATION = Histogram(
     "netmon_probe_duration_seconds", "Duration of probes, that is of their last attempts.", buckets=BUCKETS
 )
-PROBE_PHASES = Histogram(
-    "netmon_probe_phase_seconds", "Duration of the phases of HTTP probes.", ["phase"], buckets=BUCKETS
-)
+PROBE_PHASES = Histogram("netmon_probe_phase_seconds", "Duration of the phases of probes.", ["phase"], buckets=BUCKETS)
 HEARTBEATS = counter(
     "netmon_heartbeats_total",
     "Heartbeats received by this API, and silent periods found by this worker.",

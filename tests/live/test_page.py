@@ -312,6 +312,11 @@ def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> Non
     page.get_by_role("radio", name=kind).check()
     code_block = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
     assert code_block == {kind.lower()}
+    expect(page.get_by_label("Tags")).to_be_visible()
+    expect(page.get_by_label("Down after")).to_be_hidden()
+    page.get_by_text("States and alerts").click()
+    expect(page.get_by_label("Down after")).to_be_visible()
+    expect(page.get_by_text("Timeout and retries")).to_be_visible(visible=kind != "Heartbeat")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Answer:
         contains: whether the text that the body must contain was found.
         phases: milliseconds, of all requests.
         certificates: of all servers.
+        hidden: texts that no sentence shows, such as the credentials of the request, which the target may echo.
     """
 
     status: int
@@ -57,6 +58,13 @@ class Answer:
     contains: bool = False
     phases: Mapping[Phase, float] = field(default_factory=dict)
     certificates: Sequence[Certificate] = ()
+    hidden: Sequence[str] = ()
+
+    def masks(self, name: str, value: object) -> bool:
+        """Whether a value must not be shown: its name looks like a credential, or it has a hidden text in it."""
+        return _CREDENTIAL.search(name) is not None or (
+            isinstance(value, str) and any(each in value for each in self.hidden)
+        )
 
 
 def failures(checks: HttpChecks, answer: Answer) -> list[Failure]:
@@ -128,7 +136,7 @@ def _headers(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:
         if value is None:
             yield Failure("header", f"the header {condition.name} is missing{expected}")
         elif not condition.holds(value):
-            shown = MASK if _CREDENTIAL.search(condition.name) else excerpt(value)
+            shown = MASK if answer.masks(condition.name, value) else excerpt(value)
             yield Failure("header", f"the header {condition.name} is {shown}{expected}")
 
 
@@ -170,11 +178,11 @@ def _json(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:
         yield Failure("json", f"{error}, expected {_described(found[0])}")
         return
     for condition in found:
-        if problem := _value_problem(condition, document):
+        if problem := _value_problem(condition, document, answer):
             yield Failure("json", f"{problem}, expected {_expected_json(condition)}")
 
 
-def _value_problem(condition: JsonCondition, document: Any) -> str:
+def _value_problem(condition: JsonCondition, document: Any, answer: Answer) -> str:
     """What is found instead of what is expected; empty if it holds."""
     try:
         values = expressions.path(condition.path).values(document)
@@ -184,7 +192,7 @@ def _value_problem(condition: JsonCondition, document: Any) -> str:
         return f"there is no value at {condition.path}"
     for value in values:
         if not condition.holds(value):
-            return f"{condition.path} is {MASK if _CREDENTIAL.search(condition.path) else _shown(value)}"
+            return f"{condition.path} is {MASK if answer.masks(condition.path, value) else _shown(value)}"
     return ""
 
 

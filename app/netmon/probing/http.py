@@ -26,6 +26,12 @@ from netmon.url_targets import WebUrl
 
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
+_NO_CREDENTIALS = frozenset(
+    {"accept", "accept-language", "cache-control", "content-type", "host", "origin", "referer", "user-agent"}
+)
+"""Headers whose values are no credentials."""
+_HIDDEN_LENGTH = 4
+"""Characters of a value that sentences do not show if the target echoes it."""
 _IN_LOOP = 16 * 1024
 """Bytes of a response that regular expressions are applied to in the event loop; a longer one would hold up others."""
 _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
@@ -75,6 +81,12 @@ class _Request:
         )
         return cls(Message(spec.method, headers, body), trust)
 
+    @property
+    def hidden(self) -> list[str]:
+        """What may be a credential in it: the values of headers, without the scheme of an authentication."""
+        values = [value for name, value in self.message.headers.items() if name.lower() not in _NO_CREDENTIALS]
+        return [text for value in values if (text := value.rpartition(" ")[2]) and len(text) >= _HIDDEN_LENGTH]
+
     def redirected(self, status: int | None) -> _Request:
         """The request after a redirect with a status."""
         message = self.message
@@ -106,6 +118,7 @@ class _Probe:
     def __init__(self, spec: HttpSpec, request: _Request, attempt: Attempt, client: Client, resolver: Resolver) -> None:
         self._spec = spec
         self._own = request
+        self._hidden = request.hidden
         self._attempt = attempt
         self._client = client
         self._resolver = resolver
@@ -179,6 +192,7 @@ class _Probe:
             contains=response.search is not None and response.search.found,
             phases=self._attempt.phases,
             certificates=self._certificates,
+            hidden=self._hidden,
         )
         size = len(response.body) + sum(map(len, response.headers.values()))
         if size > _IN_LOOP and self._spec.has_expressions:

@@ -52,7 +52,8 @@ def test_every_setting_of_a_kind_has_a_form_field(name: Kind) -> None:
     template = Environment(loader=FileSystemLoader(PAGE / "templates"), autoescape=True).get_template(
         f"kinds/{name}.html"
     )
-    form = template.module.form_fields(KINDS[name].blank)  # type: ignore[attr-defined]
+    macros = [getattr(template.module, name, None) for name in ("form_fields", "more_fields")]
+    form = "".join(macro(KINDS[name].blank) for macro in macros if macro)
     fields = KINDS[name].spec.model_fields.keys() - {"kind"}
     assert [field for field in fields if f'name="spec/{name}/{field}"' not in form] == []
     template.module.facts(KINDS[name].blank, None)  # type: ignore[attr-defined]

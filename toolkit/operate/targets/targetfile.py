@@ -26,6 +26,24 @@ NOT_SHARED = ("id", "name", "spec")
 """Settings that cannot have a default."""
 CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
 """Names of headers whose values may be credentials."""
+SETTINGS = frozenset(
+    {
+        # targets
+        "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
+        "severity", "degraded_severity", "tags",
+        # their specs
+        "kind", "url", "method", "headers", "body", "content_type", "username", "password", "bearer_token",
+        "client_certificate", "ca_certificate", "verify_tls", "ip_version", "connect_to", "proxy", "follow_redirects",
+        "expected_status", "expected_headers", "body_contains", "body_excludes", "body_matches", "expected_json",
+        "min_body_bytes", "max_body_bytes", "slow_phases_ms", "expected_protocol", "max_redirects", "expected_url",
+        "certificate_days", "certificate_fail_days", "host", "port", "tls", "starttls", "server_name",
+        "minimum_version", "send", "expect", "expect_matches", "service", "authority", "record", "expected", "match",
+        "resolver", "minimum_ttl", "dnssec", "packets", "maximum_loss_percent", "maximum_jitter_ms", "grace_seconds",
+        # maintenance windows
+        "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start", "minutes", "timezone",
+    }
+)  # fmt: skip
+"""What a mistyped key may have meant."""
 _REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
 
 
@@ -218,17 +236,7 @@ def _joined(part: str, rest: Sequence[str]) -> Iterator[str]:
 
 def _suggestion(key: str) -> str:
     """The most similar setting."""
-    known = {
-        "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
-        "severity", "degraded_severity", "tags", "kind", "url", "method", "headers", "expected_status",
-        "body_contains", "certificate_days", "follow_redirects", "body", "content_type", "username", "password",
-        "bearer_token", "client_certificate", "ca_certificate", "verify_tls", "ip_version", "expected_headers",
-        "body_excludes", "body_matches", "expected_json", "min_body_bytes", "max_body_bytes", "slow_phases_ms",
-        "expected_protocol", "max_redirects", "expected_url", "connect_to", "proxy", "host", "port", "record",
-        "expected", "match", "resolver", "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start",
-        "minutes", "timezone", "grace_seconds",
-    }  # fmt: skip
-    close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
+    close = difflib.get_close_matches(key, sorted(SETTINGS - {key}), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -29,9 +29,10 @@ const PARSERS = {
   limits: (text) => Object.fromEntries(Object.entries(pairs(text)).map(([name, value]) => [name, Number(value) || value])),
 };
 
-/** The visible fields, whose ids are paths; the style sheet hides the fields of other kinds. */
+/** The fields of the chosen kind, whose ids are paths; the style sheet hides the others. */
 function fields() {
-  const other = `[data-kind]:not([data-kind=${form.elements["spec/kind"].value}])`;
+  const kind = form.elements["spec/kind"].value;
+  const other = `[data-kind]:not([data-kind=${kind}])${kind === "heartbeat" ? ", [data-probed]" : ""}`;
   return [...form.elements].filter((element) => element.id && !element.closest(other));
 }
 

@@ -159,6 +159,15 @@ def test_a_json_value_that_may_be_a_credential_is_masked() -> None:
     assert failure.sentence == f"$.token is {MASK}, expected {MASK}"
 
 
+def test_a_credential_that_the_target_echoes_is_masked() -> None:
+    body = b'{"a": "you sent abcd"}'
+    answer = Answer(200, headers={"x-a": "abcd!"}, body=body, received=len(body), hidden=["abcd"])
+    found = failures(checks(expected_headers=["X-A == 1"], expected_json=['$.a == "b"']), answer)
+    assert [each.sentence for each in found] == [
+        f'the header X-A is {MASK}, expected "1"', f'$.a is {MASK}, expected "b"',
+    ]  # fmt: skip
+
+
 @PROPERTY
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=MAX_EXCERPT + 1))
 def test_a_long_value_is_shortened(value: str) -> None:

@@ -126,6 +126,31 @@ async def test_credentials_are_sent_to_the_own_origin_only(tmp_path: Path, spec:
     assert b"authorization" not in others[0]
 
 
+ECHO = {"expected_json": ['$.a == "b"'], "expected_headers": ["X-Echo == c"]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "sent"),
+    [
+        ({"headers": {"X-Shop": "secret:key"}}, KEY),
+        ({"headers": {"X-Shop": KEY}}, KEY),
+        ({"headers": {"Authorization": f"Bearer {KEY}"}}, KEY),
+        ({"bearer_token": "secret:key"}, KEY),
+        ({"username": "a", "password": "secret:key"}, base64.b64encode(f"a:{KEY}".encode()).decode()),
+    ],
+    ids=str,
+)
+async def test_a_credential_that_the_target_echoes_is_not_shown(
+    tmp_path: Path, spec: dict[str, Any], sent: str
+) -> None:
+    (tmp_path / "key").write_text(KEY)
+    body = f'{{"a": "{sent}"}}'.encode()
+    head = f"HTTP/1.1 200 OK\r\nX-Echo: {sent}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with server(answers(head, body)) as url:
+        outcome = await probed(tmp_path, url, **spec, **ECHO)
+    assert outcome.detail == 'the header X-Echo is •••, expected "c"; $.a is •••, expected "b"'
+
+
 async def test_a_body_may_be_a_secret(tmp_path: Path) -> None:
     (tmp_path / "body").write_text(f"line 1\n{KEY}\n")
     bodies: list[bytes] = []

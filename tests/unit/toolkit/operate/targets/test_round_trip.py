@@ -16,7 +16,7 @@ from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.api.targets import TargetBody
 from netmon.bulk_store import Stored
 from netmon.kinds import KINDS
-from netmon.maintenance import MaintenanceWindow, WindowView
+from netmon.maintenance import MaintenanceWindow, Once, Weekly, WindowView
 from netmon.models import Target, TargetSettings, TargetView
 from netmon.specs import HttpSpec
 from tests.unit.app.properties import PROPERTY
@@ -66,6 +66,13 @@ def require_unchanged(stored: list[Target]) -> None:
 
 def test_the_schema_of_every_kind_is_known() -> None:
     assert {name: kind.spec.__name__ for name, kind in KINDS.items()} == export.SPECS
+
+
+def test_every_setting_is_suggested_for_mistyped_keys() -> None:
+    models: list[type[BaseModel]] = [TargetSettings, MaintenanceWindow, Once, Weekly]
+    models += [kind.spec for kind in KINDS.values()]
+    of_the_application = {"id", "created_at", "updated_at"}
+    assert {name for model in models for name in model.model_fields} - of_the_application == targetfile.SETTINGS
 
 
 @given(stored_targets)
