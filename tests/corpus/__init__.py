@@ -1,6 +1,6 @@
-"""Raw answers of servers, and what curl, Chromium and the probe make of them.
+"""Raw answers of servers, and what curl, Chromium, blackbox_exporter and the probe make of them.
 
-`python -m tests.corpus.record` runs curl and Chromium on this machine and writes `verdicts.json`.
+`python -m tests.corpus.record` runs these three clients on this machine and writes `verdicts.json`.
 """
 
 from collections.abc import Mapping, Sequence

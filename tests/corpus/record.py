@@ -1,36 +1,31 @@
-"""The verdicts of curl and Chromium: ``python -m tests.corpus.record [NAME…]`` writes `verdicts.json`."""
+"""The verdicts of curl, Chromium and blackbox_exporter: ``python -m tests.corpus.record`` writes `verdicts.json`."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from tests.corpus import CORPUS
 from tests.corpus.answer import TEXT, Answer
+from tests.corpus.blackbox import PROGRAM, blackbox_exporter
 from tests.corpus.server import Authority, serving
+from tests.corpus.verdict import SECONDS, Verdict
 
 FILE = Path(__file__).with_name("verdicts.json")
-SECONDS = 2
-"""How long each client may take."""
+CLIENTS = ("curl", "chromium", "blackbox_exporter")
 REDIRECT_EXITS = frozenset({1, 3, 5, 6, 7, 47})
 """Exits of curl that follow a redirect which leads nowhere."""
 TEXT_FORMS = (TEXT.encode(), TEXT.encode("latin-1"), TEXT.encode("utf-16-le"), TEXT.encode("utf-16-be"))
 
-
-class Verdict(TypedDict):
-    """What a client makes of an answer."""
-
-    status: int | None
-    """Of the response that it shows; None if there is none."""
-    error: str | None
-    """Its own name of what is wrong: the number of curl's exit, or the error of Chromium."""
-    text: bool
-    """Whether it shows the text."""
+Client = Callable[[str], Awaitable[Verdict]]
+"""Takes a URL."""
 
 
 async def curl(url: str, authority: Authority) -> Verdict:
@@ -110,28 +105,32 @@ def _error(text: str) -> str:
     return found[0] if found else "timeout" if "Timeout" in text else text.splitlines()[0]
 
 
-async def record(names: list[str]) -> None:
-    """Run both clients against the answers of these names, all if there are none, and write the file."""
-    from playwright.async_api import async_playwright
+async def record(names: Sequence[str], clients: Sequence[str], program: str) -> None:
+    """Write the verdicts of these clients on the answers of these names, all if there are none; keep the others.
 
-    known: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    Args:
+        names: parts of names of answers.
+        clients: the clients that are run.
+        program: the path of blackbox_exporter, or its name in PATH.
+    """
+    known: Mapping[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    verdicts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(Path(folder))
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", *authority.chromium()]
-            )
-            client = Chromium(browser)
-            verdicts: dict[str, dict[str, Any]] = {}
+        async with AsyncExitStack() as stack:
+            running = {name: await _start(name, authority, program, stack) for name in CLIENTS if name in clients}
             for group, answers in CORPUS.items():
                 for answer in answers:
                     key = f"{group}: {answer.name}"
-                    if key in known and names and not any(name in key for name in names):
-                        verdicts[key] = known[key] | facts(answer)
-                        continue
-                    verdicts[key] = facts(answer) | await _both(answer, authority, client)
-                    print(key, *verdicts[key].values(), flush=True)
-            await browser.close()
+                    former = {name: verdict for name, verdict in known.get(key, {}).items() if name in CLIENTS}
+                    wanted = not names or any(name in key for name in names)
+                    asked = {name: ask for name, ask in running.items() if wanted or name not in former}
+                    new = {name: await _verdict(answer, authority, ask) for name, ask in asked.items()}
+                    verdicts[key] = facts(answer) | {
+                        name: verdict for name in CLIENTS if (verdict := new.get(name, former.get(name)))
+                    }
+                    if new:
+                        print(key, *new.values(), flush=True)
     FILE.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -141,12 +140,50 @@ def facts(answer: Answer) -> dict[str, Any]:
     return {"probe": probe, "reason": answer.reason}
 
 
-async def _both(answer: Answer, authority: Authority, chromium: Chromium) -> dict[str, Any]:
+async def _start(name: str, authority: Authority, program: str, stack: AsyncExitStack) -> Client:
+    if name == "curl":
+        return partial(curl, authority=authority)
+    if name == "chromium":
+        return (await stack.enter_async_context(_chromium(authority))).verdict
+    return (await stack.enter_async_context(blackbox_exporter(program, authority.path))).verdict
+
+
+@asynccontextmanager
+async def _chromium(authority: Authority) -> AsyncIterator[Chromium]:
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", *authority.chromium()]
+        )
+        yield Chromium(browser)
+        await browser.close()
+
+
+async def _verdict(answer: Answer, authority: Authority, client: Client) -> Verdict:
     async with serving(answer, authority) as url:
-        first = await curl(url, authority)
-    async with serving(answer, authority) as url:
-        return {"curl": first, "chromium": await chromium.verdict(url)}
+        return await client(url)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m tests.corpus.record",
+        description="Record what curl, Chromium and blackbox_exporter make of the answers.",
+        epilog="To copy blackbox_exporter from its image: "
+        "id=$(docker create IMAGE) && docker cp -L $id:/bin/blackbox_exporter . && docker rm $id",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the name of an answer (default: all)")
+    parser.add_argument(
+        "--client",
+        action="append",
+        choices=CLIENTS,
+        dest="clients",
+        help="record the verdicts of this client only, and keep those of the others; may be repeated",
+    )
+    parser.add_argument("--blackbox-exporter", default=PROGRAM, metavar="PATH", help="default: the one in PATH")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1:]))
+    arguments = _arguments()
+    asyncio.run(record(arguments.names, arguments.clients or CLIENTS, arguments.blackbox_exporter))

@@ -1,4 +1,4 @@
-"""The tables of docs/probes.md, from the recorded verdicts of curl and Chromium."""
+"""The tables of docs/probes.md, from the recorded verdicts of curl, Chromium and blackbox_exporter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from typing import Any
 
 FILE = Path("tests/corpus/verdicts.json")
 FAILS = "fails"
-GROUPS = ("subject", "answers", "curl and Chromium agree", "the probe agrees with both", "with Chromium", "with curl")
-DIFFERENCES = ("answer", "curl", "Chromium", "probe", "reason")
+GROUPS = (
+    "subject",
+    "answers",
+    "curl and Chromium agree",
+    "the probe agrees with both",
+    "all three agree",
+    "the probe agrees with all",
+    "with Chromium",
+    "with curl",
+    "with blackbox_exporter",
+    "only blackbox_exporter differs",
+)
+DIFFERENCES = ("answer", "curl", "Chromium", "blackbox_exporter", "probe", "reason")
+CLIENTS = ("curl", "chromium", "blackbox_exporter")
 CHARSETS = "Charsets"
 """The subject on which curl has no opinion: it decodes no text."""
 
@@ -27,7 +39,7 @@ def groups(root: Path) -> Iterator[Sequence[str]]:
 
 
 def differences(root: Path) -> Iterator[Sequence[str]]:
-    """A row for each answer on which curl, Chromium and the probe do not agree."""
+    """A row for each answer on which curl and Chromium differ, or the probe differs from both."""
     for name, entry in _load(root).items():
         if entry["reason"]:
             yield name, *(_shown(each) for each in _verdicts(name, entry)), entry["reason"]
@@ -42,21 +54,26 @@ def _counts(group: str, entries: Mapping[str, Entry]) -> Sequence[str]:
     verdicts = [_verdicts(name, each) for name, each in entries.items()]
     counts = (
         len(verdicts),
-        sum(curl == chromium for curl, chromium, _ in verdicts),
-        sum(curl == chromium == probe for curl, chromium, probe in verdicts),
-        sum(chromium == probe for _, chromium, probe in verdicts),
-        sum(curl == probe for curl, _, probe in verdicts),
+        sum(curl == chromium for curl, chromium, _, _ in verdicts),
+        sum(curl == chromium == probe for curl, chromium, _, probe in verdicts),
+        sum(curl == chromium == blackbox for curl, chromium, blackbox, _ in verdicts),
+        sum(curl == chromium == blackbox == probe for curl, chromium, blackbox, probe in verdicts),
+        sum(chromium == probe for _, chromium, _, probe in verdicts),
+        sum(curl == probe for curl, _, _, probe in verdicts),
+        sum(blackbox == probe for _, _, blackbox, probe in verdicts),
+        sum(curl == chromium == probe != blackbox for curl, chromium, blackbox, probe in verdicts),
     )
     return group, *map(str, counts)
 
 
 def _verdicts(name: str, entry: Entry) -> list[tuple[int | None, bool]]:
-    """Status and text of curl, Chromium and the probe; the text counts only of a page that is no error."""
+    """Status and text of the clients and the probe; the text counts only of a page that is no error."""
     probe = entry["probe"]
     failed = probe["error"] not in (None, "http_status")
-    seen = [entry["curl"], entry["chromium"], {"status": None if failed else probe["status"], "text": probe["text"]}]
+    curl, chromium, blackbox = (entry[client] for client in CLIENTS)
     if name.startswith(f"{CHARSETS}: "):
-        seen[0] = {**seen[0], "text": seen[1]["text"]}
+        curl = {**curl, "text": chromium["text"]}
+    seen = curl, chromium, blackbox, {"status": None if failed else probe["status"], "text": probe["text"]}
     return [(each["status"], each["text"] and (each["status"] or 999) < 400) for each in seen]
 
 

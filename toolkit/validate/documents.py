@@ -82,7 +82,7 @@ def dashboards(checkout: Checkout, _name: str) -> str:
 
 
 def probes(checkout: Checkout, name: str) -> str:
-    """A table of docs/probes.md: how often the probe agrees with curl and Chromium; or where it does not."""
+    """A table of docs/probes.md: how often the probe agrees with other clients; or where it does not."""
     if name == "groups":
         return table(corpus.GROUPS, corpus.groups(checkout.root))
     return table(corpus.DIFFERENCES, corpus.differences(checkout.root))

@@ -1,4 +1,4 @@
-"""The corpus: the probe has the verdict of curl and Chromium wherever they agree; otherwise the choice has a reason."""
+"""The corpus: the probe has the verdict of other clients wherever they agree; otherwise the choice has a reason."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from netmon.guard import Guard
 from tests.corpus import CORPUS
-from tests.corpus.answer import REFUSED, STRICTER, TEXT
-from tests.corpus.record import FILE, facts
+from tests.corpus.answer import REFUSED, STRICTER, TEXT, Answer
+from tests.corpus.record import CLIENTS, FILE, facts
 from tests.corpus.server import Authority, serving
+from tests.corpus.verdict import Verdict
 from tests.unit.app.probing.probes import probe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -68,12 +69,16 @@ async def test_no_redirect_leads_to_an_address_that_the_guard_refuses(name: str,
         assert (await probe(url, timeout=SECONDS, allowed=only_this)).error == "refused_address"
 
 
+def reported_status(answer: Answer) -> int | None:
+    """The status of a response that the probe accepts."""
+    return answer.status if answer.error in (None, "http_status") else None
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_expected_verdict_is_that_of_curl_and_chromium_or_has_a_reason(name: str) -> None:
     answer, recorded = ANSWERS[name], RECORDED[name]
     curl, chromium = recorded["curl"], recorded["chromium"]
-    status = answer.status if answer.error in (None, "http_status") else None
-    agreed = curl["status"] == chromium["status"] == status
+    agreed = curl["status"] == chromium["status"] == reported_status(answer)
     if answer.error is None:
         agreed = agreed and chromium["text"] == answer.found
         # curl does not decode text, so that it has no opinion on charsets.
@@ -85,6 +90,30 @@ def test_the_expected_verdict_is_that_of_curl_and_chromium_or_has_a_reason(name:
 def test_the_recorded_verdicts_are_those_of_the_corpus() -> None:
     known = {name: {key: value[key] for key in ("probe", "reason")} for name, value in RECORDED.items()}
     assert known == {name: facts(answer) for name, answer in ANSWERS.items()}
+
+
+def test_each_client_has_a_verdict_on_each_answer() -> None:
+    for name, entry in RECORDED.items():
+        assert entry.keys() == {"probe", "reason", *CLIENTS}, name
+        for client in CLIENTS:
+            verdict = entry[client]
+            assert verdict.keys() == Verdict.__annotations__.keys(), (name, client)
+            assert isinstance(verdict["status"], int | None), (name, client)
+            assert isinstance(verdict["text"], bool), (name, client)
+
+
+def test_all_clients_agree_against_the_probe_on_one_answer() -> None:
+    """docs/probes.md names it."""
+    agreed = {name: {entry[client]["status"] for client in CLIENTS} for name, entry in RECORDED.items()}
+    differs = [name for name, each in agreed.items() if len(each) == 1 and each != {reported_status(ANSWERS[name])}]
+    assert differs == ["Beginning: two spaces before the status"]
+
+
+def test_blackbox_exporter_accepts_three_answers_that_are_refused_as_by_curl() -> None:
+    """docs/probes.md names them."""
+    refused = [name for name, answer in ANSWERS.items() if answer.reason == REFUSED]
+    accepted = [name for name in refused if RECORDED[name]["blackbox_exporter"]["status"] is not None]
+    assert accepted == ["Length: Content-Length is empty", "Beginning: HTTP/1.2", "HTTP/2: HTTP/2 with Connection"]
 
 
 def test_the_corpus_is_large() -> None:
