@@ -13,7 +13,7 @@ PAGE = f"<!doctype html><title>x</title><p>{TEXT}</p>".encode()
 
 
 BROWSERS = "as browsers"
-REFUSED = "as curl: only browsers guess what is meant"
+REFUSED = "as curl, which does not guess what is meant"
 STRICTER = "the libcurl of the probe is newer, and refuses it"
 FOLLOWED = "as browsers, which follow 301, 302, 303, 307 and 308 only"
 CHARSET = "programs send UTF-8 without naming it: without a charset, UTF-8 and Windows-1252 are tried"
