@@ -28,11 +28,13 @@ def server(stack: Stack) -> Iterator[pipeline.TargetServer]:
 
 
 def queued(stack: Stack) -> tuple[int, int]:
-    """Messages in the work queue: ready, and unacknowledged."""
+    """Messages in the work queues: ready, and unacknowledged."""
     command = ("rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
     lines = stack.exec("rabbitmq", *command).splitlines()
-    [(ready, unacknowledged)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
-    return int(ready), int(unacknowledged)
+    counts = [line.split("\t")[1:] for line in lines if line.startswith(("probes\t", "probes.batches\t"))]
+    assert len(counts) == 2
+    ready, unacknowledged = zip(*counts, strict=True)
+    return sum(map(int, ready)), sum(map(int, unacknowledged))
 
 
 def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
