@@ -39,6 +39,8 @@ REASON = "x-reason"
 """The header with the reason why a worker dead-lettered a job."""
 RETURN_DELAY_SECONDS = 1.0
 """The pause before a failed message is requeued: one that always fails must not cause a busy loop."""
+PACE_SECONDS = 0.004
+"""The time from the start of one job of a batch to the next: at the same time, they would measure each other."""
 
 _BATCHES = {**MESSAGING, "messaging.destination.name": BATCH_QUEUE}
 
@@ -175,12 +177,13 @@ class JobConsumer:
         await message.ack()
 
     async def _work_batch(self, message: AbstractIncomingMessage) -> None:
-        left = set(message.body.split(b"\n"))
+        jobs = message.body.split(b"\n")
+        left = set(jobs)
         try:
             if message.redelivered:
                 await self._separate(left)
             else:
-                await _all(self._work_one(each, left) for each in tuple(left))
+                await _all(self._work_later(turn, each, left) for turn, each in enumerate(jobs))
         except asyncio.CancelledError:
             try:
                 await deadline(self._separate(left), 1)
@@ -193,6 +196,10 @@ class JobConsumer:
             await _return(message)
         else:
             await message.ack()
+
+    async def _work_later(self, turn: int, encoded: bytes, left: set[bytes]) -> None:
+        await asyncio.sleep(turn * PACE_SECONDS)
+        await self._work_one(encoded, left)
 
     async def _work_one(self, encoded: bytes, left: set[bytes]) -> None:
         """Execute a job of a batch, which is then no longer left."""

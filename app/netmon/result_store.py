@@ -3,7 +3,7 @@
 Exactly once: a probe that is finished again, because its job was redelivered, changes nothing. A result and
 what is derived from it are stored in one transaction. The order of results is that of storing.
 
-Results that arrive within a tenth of a second, or while a transaction is in progress, share the next transaction; the
+Results that arrive within 150 ms, or while a transaction is in progress, share the next transaction; the
 result of an urgent probe ends the wait. Rows are locked in a fixed order to avoid deadlocks between workers.
 """
 
@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 4.0
 """Timeout of a transaction."""
 BATCH_SIZE = 200
 """Maximum number of results in a transaction."""
-LINGER_SECONDS = 0.1
+LINGER_SECONDS = 0.15
 """How long a result waits for others: most of the cost of a transaction is the same for one result as for fifty."""
 URGENT_LINGER_SECONDS = 0.01
 """How long a result waits for others if a user waits for it, or for one of them."""

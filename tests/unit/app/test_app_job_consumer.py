@@ -128,6 +128,18 @@ async def test_a_batch_is_acknowledged_once_each_of_its_jobs_is_done() -> None:
     assert not any(delivery.repeated or delivery.urgent for delivery in case.runner.deliveries)
 
 
+async def test_the_jobs_of_a_batch_do_not_begin_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_consumer, "PACE_SECONDS", 60)
+    case = Case(Message(*(job() for _ in range(3))))
+    working = asyncio.create_task(case.work())
+    await until(lambda: case.runner.done)
+    await asyncio.sleep(0.05)
+    assert len(case.runner.done) == 1
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert len(case.broker.alone) == 2
+
+
 async def test_a_job_of_a_batch_that_fails_is_published_alone() -> None:
     jobs = [job() for _ in range(3)]
     case, returned = Case(Message(*jobs)), metrics.JOBS_RETURNED._value.get()
