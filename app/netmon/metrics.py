@@ -79,7 +79,9 @@ ALERTS_RECEIVED = counter(
 
 # Updated by `netmon.gauges`.
 DEPENDENCY_UP = Gauge("netmon_dependency_up", "Whether a dependency is available (1) or not (0).", ["dependency"])
-QUEUE_MESSAGES = Gauge("netmon_queue_messages", "Ready messages in a RabbitMQ queue.", ["queue"])
+QUEUE_MESSAGES = Gauge(
+    "netmon_queue_messages", "Ready messages in a RabbitMQ queue; one of probes.batches has up to 25 jobs.", ["queue"]
+)
 CONSUMER_LAG = Gauge(
     "netmon_consumer_lag_messages",
     "Events not yet consumed, in the partitions assigned to this consumer.",

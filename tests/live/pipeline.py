@@ -32,9 +32,9 @@ async def main():
     import os
     async with await aio_pika.connect(load(os.environ).rabbitmq_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
-        bodies = json.loads(sys.argv[1])
+        queue, bodies = sys.argv[1], json.loads(sys.argv[2])
         await asyncio.gather(*(
-            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key="probes") for body in bodies
+            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key=queue) for body in bodies
         ))
 
 asyncio.run(main())
@@ -171,9 +171,9 @@ def state(stack: Stack, target: str) -> str:
     return str(sql(stack, f"SELECT state FROM standings WHERE target = '{target}'")[0]["state"])  # noqa: S608
 
 
-def publish(stack: Stack, *bodies: str) -> None:
-    """Publish messages to the work queue."""
-    stack.exec("worker", "python", "-c", PUBLISH, json.dumps(bodies))
+def publish(stack: Stack, *bodies: str, queue: str = "probes") -> None:
+    """Publish messages to a work queue."""
+    stack.exec("worker", "python", "-c", PUBLISH, queue, json.dumps(bodies))
 
 
 def take_dead_letters(stack: Stack) -> list[dict[str, Any]]:

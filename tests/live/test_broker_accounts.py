@@ -250,6 +250,7 @@ def test_kafka_permits_monitoring_to_describe_topics_and_groups(brokers: Stack) 
         ("netmon", "delete", FOREIGN, "ChannelAccessRefused"),
         ("netmon", "publish", "amq.topic", "ChannelAccessRefused"),
         ("netmon", "read", "probes", "done"),
+        ("netmon", "read", "probes.batches", "done"),
         ("monitoring", "read", "probes", "login refused"),
     ],
 )

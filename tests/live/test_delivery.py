@@ -26,11 +26,13 @@ def server(stack: Stack) -> Iterator[pipeline.TargetServer]:
 
 
 def queued(stack: Stack) -> tuple[int, int]:
-    """Messages in the work queue: ready, and unacknowledged."""
+    """Messages in the work queues: ready, and unacknowledged."""
     command = ("rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
     lines = stack.exec("rabbitmq", *command).splitlines()
-    [(ready, unacknowledged)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
-    return int(ready), int(unacknowledged)
+    counts = [line.split("\t")[1:] for line in lines if line.startswith(("probes\t", "probes.batches\t"))]
+    assert len(counts) == 2
+    ready, unacknowledged = zip(*counts, strict=True)
+    return sum(map(int, ready)), sum(map(int, unacknowledged))
 
 
 def published(stack: Stack, topic: str, target: str) -> list[dict[str, Any]]:
@@ -205,6 +207,37 @@ def test_a_job_that_fails_repeatedly_is_dead_lettered_with_its_reason(
     [letter] = until(lambda: pipeline.take_dead_letters(stack), 60, "the job to be dead-lettered")
     assert str(probe) in letter["body"]
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
+
+
+def test_a_job_of_a_batch_that_cannot_be_done_harms_no_other(stack: Stack, server: pipeline.TargetServer) -> None:
+    """Of five jobs in one message, one fails each time, and one is malformed."""
+    pipeline.take_dead_letters(stack)
+    good, failing = [uuid4() for _ in range(3)], uuid4()
+    jobs = [
+        f'{{"id": "{probe}", "url": "{server.url}{mark}", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
+        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
+        for probe, mark in ((good[0], ""), (failing, "\\u0000"), (good[1], ""), (good[2], ""))
+    ]
+    before = server.requests
+    pipeline.publish(stack, "\n".join([*jobs[:2], '{"nonsense": 1}', *jobs[2:]]), queue="probes.batches")
+    listed = ", ".join(f"'{probe}'" for probe in good)
+    done = f"SELECT FROM probes WHERE id IN ({listed}) AND status = 'succeeded'"
+    until(lambda: len(pipeline.sql(stack, done)) == len(good), 20, "the other jobs to be done")
+    letters: list[dict[str, Any]] = []
+
+    def both() -> bool:
+        letters.extend(pipeline.take_dead_letters(stack))
+        return len(letters) >= 2
+
+    until(both, 60, "both jobs to be dead-lettered")
+    malformed, failed = letters
+    assert malformed["body"] == '{"nonsense": 1}'
+    assert str(failing) in failed["body"]
+    assert not any(str(probe) in failed["body"] for probe in good)
+    assert failed["headers"]["x-reason"].startswith("failed 20 times"), failed
+    assert server.requests >= before + len(good) + 20
+    time.sleep(QUEUE_COUNTS)
+    until(lambda: queued(stack) == (0, 0), 10, "every message to be acknowledged")
 
 
 RETAIN = """

@@ -66,15 +66,18 @@ class Client:
     Args:
         number: unique among the clients of a process.
         agent: the user agent.
+        transfers: runs its requests.
+        authorities: the certificate authorities of this host, see `trust`.
     """
 
-    def __init__(self, number: int, agent: str, transfers: Transfers) -> None:
+    def __init__(self, number: int, agent: str, transfers: Transfers, authorities: Mapping[int, str]) -> None:
         self._curl: Any = pycurl.Curl()
         # The name under which libcurl finds the addresses. It has its own for each handle, because names and addresses
         # are shared by all of them; the name of the URL is used for TLS and in the request as it is.
         self._name = f"client-{number}.invalid"
         self._agent = agent
         self._transfers = transfers
+        self._authorities = authorities
         self._forgotten: list[str] = []
         self._permitted: frozenset[str] = frozenset()
         self._refused = False
@@ -102,7 +105,7 @@ class Client:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
         curl.setopt(pycurl.PROXY, "")  # none of the environment
-        for option, path in trust().items():
+        for option, path in self._authorities.items():
             curl.setopt(option, path)
 
     async def request(
@@ -269,6 +272,7 @@ class Clients:
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
+        self._authorities = trust()
         self._transfers: Transfers | None = None
         self._idle: list[Client] = []
         self._numbers = itertools.count()
@@ -277,12 +281,15 @@ class Clients:
     def lent(self) -> Iterator[Client]:
         """A client for one probe, with the settings and cookies of none before."""
         self._transfers = self._transfers or Transfers()
-        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        client = self._idle.pop() if self._idle else self._new(self._transfers)
         try:
             client.forget()
             yield client
         finally:
             self._idle.append(client)
+
+    def _new(self, transfers: Transfers) -> Client:
+        return Client(next(self._numbers), self._agent, transfers, self._authorities)
 
     def close(self) -> None:
         """Free everything; no probe may be running."""
