@@ -38,6 +38,7 @@ MONITORING_MUTATIONS = (
     Mutation("Jaeger's job that is not loaded", "scrapes.included_files", PROMETHEUS, "/etc/prometheus-jaeger/scrape*.yml", "/etc/jaeger/scrape*.yml", "no scrape_config_files"),
     Mutation("the proxy's job that is not loaded", "scrapes.included_files", PROMETHEUS, "/etc/prometheus-proxy/scrape*.yml", "/etc/proxy/scrape*.yml", "no scrape_config_files"),
     Mutation("probe of a service that production lacks", "scrapes.targets", "monitoring/proxy/scrape.yml", "https://proxy:8443", "https://front:8443", "front is not a service", "https://front"),
+    Mutation("probes through an unknown name", "scrapes.relabelled", f"{SCRAPE}/blackbox.yml", "replacement: blackbox-listener:9115", "replacement: blackbox-listner:9115", "prometheus knows no service by the name blackbox-listner", "blackbox-listner"),
     Mutation("probe across networks", "scrapes.targets", "monitoring/proxy/scrape.yml", "https://proxy:8443", "https://db:5432", "blackbox-exporter shares no network with db", "https://db"),
     Mutation("exporter without a scrape job", "scrapes.services", f"{SCRAPE}/redis.yml", "job_name: redis-exporter", "job_name: redis", "no job scrapes redis-exporter"),
     Mutation("job without a service", "scrapes.services", f"{SCRAPE}/kafka.yml", "job_name: kafka", "job_name: broker", "broker is not a service", "broker"),
