@@ -101,6 +101,7 @@ CHECKS: tuple[Check, ...] = (
     alerts.names,
     alerts.sums,
     alerts.timestamps,
+    alerts.news,
     alerts.look_back,
     cases.replaced_containers,
     cases.missed_scrapes,
