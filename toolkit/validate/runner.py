@@ -109,6 +109,7 @@ CHECKS: tuple[Check, ...] = (
     runbooks.dashboards,
     alerting.receivers,
     alerting.routes,
+    alerting.addresses,
     alerting.secrets,
     inhibition.tests,
     inhibition.coverage,
