@@ -24,6 +24,8 @@ SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml"
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 
+BLACKBOX_SECONDS = 30.0
+"""Timeout of a request to the blackbox exporter."""
 PARTIAL = "its last reload failed: its API may not show the configuration in use"
 
 
@@ -102,7 +104,7 @@ def ask_blackbox(stack: Stack, *arguments: str) -> Result:
     """Send a request to the blackbox exporter from its own container: options of wget, and the path."""
     *options, path = arguments
     wget = ("wget", "-q", "-O", "-", *options, f"http://127.0.0.1:9115{path}")
-    return stack.docker.compose("exec", "--no-TTY", "blackbox-exporter", *wget)
+    return stack.docker.compose("exec", "--no-TTY", "blackbox-exporter", *wget, timeout=BLACKBOX_SECONDS)
 
 
 def otel_collector(stack: Stack) -> str:

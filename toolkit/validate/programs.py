@@ -14,7 +14,8 @@ from uuid import uuid4
 import yaml
 
 from toolkit.checkout.project import LOCAL, PULLED
-from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.engine.compose import Docker
+from toolkit.engine.looks import TimedOutError
 from toolkit.images import unavailable
 from toolkit.validate import inhibition
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
