@@ -25,11 +25,11 @@ def replaced_containers(checkout: Checkout) -> Iterator[Finding]:
 
     There the series of the old container go stale: the alert must neither fire nor stay on because of them.
     """
-    found = _cases(checkout, REPLACED)
+    found = named(checkout, REPLACED)
     for alert in alerts.alerts(checkout):
-        metrics = {name for name in _reads(alert).values if RECORDED not in name} - {"up", alerts.PROCESS_START}
+        metrics = {name for name in reads_of(alert).values if RECORDED not in name} - {"up", alerts.PROCESS_START}
         covered = not metrics or any(
-            _asserts(case, alert.name) and _stale(case, metrics) for case in found.get(_file(alert), ())
+            asserts(case, alert.name) and _stale(case, metrics) for case in found.get(file_of(alert), ())
         )
         problem = "" if covered else f"no test case “{REPLACED}” makes {min(metrics)} stale and expects the alert"
         yield alert.at("expr", problem=problem)
@@ -40,26 +40,27 @@ def missed_scrapes(checkout: Checkout) -> Iterator[Finding]:
 
     For a former series the case misses it: ``up`` is 0 once and the series stale once, between two equal values.
     """
-    found = _cases(checkout, MISSED)
+    found = named(checkout, MISSED)
     for alert in alerts.alerts(checkout):
-        reads = _reads(alert)
+        reads = reads_of(alert)
         needed = reads.former or reads.absent or "up" in reads.values
         own = {name for name in reads.former & reads.values if RECORDED not in name}
-        chosen = [case for case in found.get(_file(alert), ()) if _asserts(case, alert.name)]
+        chosen = [case for case in found.get(file_of(alert), ()) if asserts(case, alert.name)]
         problem = "" if chosen or not needed else f"no test case “{MISSED}” expects the alert"
         if chosen and own and not any(_misses(case, own) for case in chosen):
             problem = f"no test case “{MISSED}” has {min(own)} stale between two values, and up 0"
         yield alert.at("expr", problem=problem)
 
 
-def _reads(alert: alerts.Rule) -> promql.Reads:
+def reads_of(alert: alerts.Rule) -> promql.Reads:
+    """What the expression of an alert reads; nothing if it does not parse."""
     try:
         return promql.reads(alert.data["expr"])
     except ValueError:
         return promql.Reads()  # alerts.names() reports it
 
 
-def _cases(checkout: Checkout, name: str) -> Mapping[str, list[Mapping[str, Any]]]:
+def named(checkout: Checkout, name: str) -> Mapping[str, list[Mapping[str, Any]]]:
     """The test cases whose names begin with ``name``, by the names of the rule files that they load."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for source in alerts.test_files(checkout):
@@ -69,7 +70,8 @@ def _cases(checkout: Checkout, name: str) -> Mapping[str, list[Mapping[str, Any]
     return found
 
 
-def _file(alert: alerts.Rule) -> str:
+def file_of(alert: alerts.Rule) -> str:
+    """The name of the file of an alert's rule."""
     return _name(alert.source.file)
 
 
@@ -77,7 +79,7 @@ def _name(file: str) -> str:
     return PurePath(file).name
 
 
-def _asserts(case: Mapping[str, Any], alert: str) -> bool:
+def asserts(case: Mapping[str, Any], alert: str) -> bool:
     """Whether a case expects something of an alert: by its name, or in a query of ``ALERTS``."""
     queries = [
         test

@@ -96,6 +96,8 @@ MONITORING_MUTATIONS = (
     Mutation("replaced container without an expectation", "cases.replaced_containers", f"{TESTS}/alertmanager_test.yml", 'alertname="AlertmanagerConfigReloadFailed"', 'alertname="AlertmanagerConfigFailed"', "AlertmanagerConfigReloadFailed: no test case", "expr"),
     Mutation("rule without a case of a missed scrape", "cases.missed_scrapes", f"{TESTS}/jaeger_test.yml", "name: one scrape is missed", "name: a scrape is missed", "JaegerSpansLost: no test case “one scrape is missed” expects the alert", "expr"),
     Mutation("missed scrape that misses nothing", "cases.missed_scrapes", f"{TESTS}/jaeger_test.yml", "transport=\"grpc\"}\n        values: 512x10 stale 512x40", "transport=\"grpc\"}\n        values: 512x51", "JaegerSpansLost: no test case", "expr"),
+    Mutation("alert that no test resolves", "coverage.resolving", f"{TESTS}/host_test.yml", "      - alertname: HostOomKill\n        eval_time: 7m\n", "      - alertname: HostOomKill\n        eval_time: 30s\n", "HostOomKill: no test expects it to resolve", "HostOomKill"),
+    Mutation("outdated table of tests", "documents.tables", f"{TESTS}/jaeger_test.yml", "name: one scrape is missed", "name: a scrape is missed", "the table tested is out of date", "made: tested"),
     # Routes and receivers.
     Mutation("default receiver that sends", "alerting.receivers", ALERTMANAGER, "  receiver: nobody", "  receiver: slack", "the default receiver slack sends notifications: slack_configs", "receiver: slack"),
     Mutation("receiver without a route", "alerting.receivers", ALERTMANAGER, "          receiver: pagerduty", "          receiver: slack", "no route leads to the receiver pagerduty", "pagerduty"),
