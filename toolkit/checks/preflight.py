@@ -48,6 +48,8 @@ LINKS = {
     "RUNBOOKS_URL": "the address of docs/alerts in the web interface of your repository",
 }
 """The base addresses of the links in notifications, and what each has to be."""
+ACCESS = "config/caddy/access"
+"""The folder of the proxy's access rules, which belong to this host."""
 SOURCES = ("PROMETHEUS_URL", "ALERTMANAGER_URL")
 """The addresses of source links, which only the JSON of webhooks contains."""
 
@@ -170,6 +172,17 @@ def address(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield Finding("address", Outcome.OK, f"the proxy listens on {bound}")
+
+
+def readers(subject: Subject) -> Iterator[Finding]:
+    """It is decided who may read: a login in front of the proxy, or everyone."""
+    files = sorted(path.name for path in (subject.project.root / ACCESS).glob("*.caddy"))
+    if files:
+        yield Finding("readers", Outcome.OK, f"as {', '.join(files)} of {ACCESS} permits")
+    else:
+        what = "everyone who reaches the proxy reads all targets and failures, and can try passwords at Grafana's login"
+        fix = f"set up a login (docs/deployment.md), or create an empty {ACCESS}/public.caddy if the page is public"
+        yield Finding("readers", Outcome.WARNING, what, fix)
 
 
 def receivers(subject: Subject) -> Iterator[Finding]:
@@ -321,5 +334,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, receivers, links, backup, data_disk, clock, digests,
+    passwords, domain, address, readers, receivers, links, backup, data_disk, clock, digests,
 )  # fmt: skip

@@ -49,6 +49,9 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     setup(project, "prod", images="pulled", folder="/")
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     envfile.update(project.env_file, READY)
+    access = project.root / preflight.ACCESS
+    access.mkdir(parents=True)
+    (access / "login.caddy").write_text("basic_auth\n")
     folder = project.secrets_dir / "alertmanager"
     folder.mkdir()
     for name in ("slack_api_url", "deadmansswitch_url"):
@@ -172,6 +175,14 @@ def test_domain_without_a_trusted_certificate_is_a_blocker(
 def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
     envfile.update(project.env_file, {"PROXY_BIND_ADDRESS": bound})
     assert bound in only(project, docker, "address", level)
+
+
+def test_a_page_that_everyone_can_read_is_a_decision(project: Project, docker: FakeDocker) -> None:
+    rules = project.root / preflight.ACCESS / "login.caddy"
+    rules.unlink()
+    assert only(project, docker, "readers", "warning").startswith("everyone who reaches the proxy reads all targets")
+    rules.with_name("public.caddy").touch()
+    assert problems(project, docker) == []
 
 
 @pytest.mark.parametrize(
