@@ -101,6 +101,9 @@ class Host:
         seconds = min(REQUEST_TIMEOUT, self.remaining_seconds)
         try:
             if through:
+                # With a login in front of the proxy, reading needs the token as well.
+                if path.startswith("/api/"):
+                    options["headers"] = credentials.authorization(self.project) | dict(options.get("headers") or {})
                 return through.request(method, path, timeout=seconds, **options)
             with requests.Session() as session:
                 session.trust_env = False

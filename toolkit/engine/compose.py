@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import shapes
+from toolkit.engine import looks, shapes
+from toolkit.engine.looks import HungEngineError, TimedOutError
 from toolkit.engine.queries import Queries
 
 # The arguments of `Docker.query`.
@@ -32,14 +33,6 @@ INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-comp
 ADD_LAYER = "run: invoke setup (.env may lack a layer), or correct a misspelt service in docker-compose.override.yml"
 CHANGE_PORT = "invoke doctor shows which program uses the port; set another port in .env"
 START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
-
-
-class TimedOutError(ToolkitError):
-    """A command exceeded its timeout and was killed; ``output`` is its output until then, if captured."""
-
-    def __init__(self, what: str, output: str) -> None:
-        super().__init__(what)
-        self.output = output
 
 
 @dataclass(frozen=True)
@@ -188,13 +181,29 @@ class Docker:
     echo: bool = False
     env: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     _queries: Queries[Result] = field(default_factory=partial(Queries, _succeeded), repr=False, compare=False)
+    _hang: looks.Hang = field(default_factory=looks.Hang, repr=False, compare=False)
 
     def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
-        """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`."""
+        """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`.
+
+        A command that only looks has a timeout, also if none is given.
+
+        Raises:
+            HungEngineError: the engine did not answer such a command, now or a moment ago.
+        """
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
         options["env"] = {**self.env, **(options.get("env") or {})}
-        return run(["docker", *args], cwd=self.root, **options)
+        if "timeout" in options or not looks.asks_engine(args):
+            return run(["docker", *args], cwd=self.root, **options)
+        if self._hang.is_recent:
+            raise HungEngineError(args)
+        options["timeout"] = looks.SECONDS
+        try:
+            return run(["docker", *args], cwd=self.root, **options)
+        except TimedOutError as error:
+            self._hang.remember()
+            raise HungEngineError(args) from error
 
     def using(self, **env: str) -> Docker:
         """A copy with variables that take precedence over .env in every command."""

@@ -73,6 +73,16 @@ def _http_reload(service: str) -> Callable[[Project, Stack], None]:
     return trigger
 
 
+def _reload_blackbox(_project: Project, stack: Stack) -> None:
+    """Reload the blackbox exporter from inside its container: no other container but Prometheus reaches it."""
+    reloaded = verify_reload.ask_blackbox(stack, "--post-data=", "/-/reload")
+    if reloaded.code:
+        why = " ".join(reloaded.stderr.split())
+        raise ToolkitError(
+            "blackbox-exporter rejects the new configuration", why, verify_reload.log_hint("blackbox-exporter")
+        )
+
+
 def _reload_collector(_project: Project, stack: Stack) -> None:
     """Reload the collector with SIGHUP."""
     signalled = stack.docker.compose("kill", "--signal", "HUP", "otel-collector")
@@ -96,7 +106,7 @@ def _send(stack: Stack, service: str, requests: list[Request]) -> None:
 STEPS: dict[str, tuple[Callable[[Project, Stack], None], Callable[[Stack], str]]] = {
     "prometheus": (_http_reload("prometheus"), verify_reload.prometheus),
     "alertmanager": (_http_reload("alertmanager"), verify_reload.alertmanager),
-    "blackbox-exporter": (_http_reload("blackbox-exporter"), verify_reload.blackbox_exporter),
+    "blackbox-exporter": (_reload_blackbox, verify_reload.blackbox_exporter),
     "otel-collector": (_reload_collector, verify_reload.otel_collector),
     "grafana": (_reload_grafana, lambda _stack: "data sources and dashboards reloaded"),
 }

@@ -14,6 +14,7 @@ import yaml
 from toolkit.core.durations import seconds
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError, until
+from toolkit.engine.compose import Result
 from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
@@ -23,6 +24,8 @@ SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml"
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 
+BLACKBOX_SECONDS = 30.0
+"""Timeout of a request to the blackbox exporter."""
 PARTIAL = "its last reload failed: its API may not show the configuration in use"
 
 
@@ -70,13 +73,13 @@ def alertmanager(stack: Stack) -> str:
         ToolkitError: the reload failed, or the configuration differs.
     """
     status, metrics = stack.fetch([Request(url("alertmanager", path)) for path in ("/api/v2/status", "/metrics")])
-    if metric(metrics, "alertmanager_config_last_reload_successful") != 1:
+    if metric(metrics.body, "alertmanager_config_last_reload_successful") != 1:
         raise partial_reload("alertmanager")
     text = (stack.root / ALERTMANAGER).read_text(encoding="utf-8")
     live = yaml.safe_load((status.json() or {}).get("config", {}).get("original", "")) or {}
     receivers = {receiver["name"] for receiver in yaml.safe_load(text)["receivers"]}
     differences = _differences("receiver", receivers, {receiver["name"] for receiver in live.get("receivers", [])})
-    if metric(metrics, "alertmanager_config_hash") != file_hash(text):
+    if metric(metrics.body, "alertmanager_config_hash") != file_hash(text):
         differences.append("its hash is not that of the file")
     if differences:
         raise ToolkitError(
@@ -91,10 +94,17 @@ def blackbox_exporter(stack: Stack) -> str:
     Raises:
         ToolkitError: its last reload failed.
     """
-    answer = stack.get("blackbox-exporter", "/metrics")
-    if metric(answer, "blackbox_exporter_config_last_reload_successful") != 1:
+    exposition = ask_blackbox(stack, "/metrics").stdout
+    if metric(exposition, "blackbox_exporter_config_last_reload_successful") != 1:
         raise partial_reload("blackbox-exporter")
     return "loaded"
+
+
+def ask_blackbox(stack: Stack, *arguments: str) -> Result:
+    """Send a request to the blackbox exporter from its own container: options of wget, and the path."""
+    *options, path = arguments
+    wget = ("wget", "-q", "-O", "-", *options, f"http://127.0.0.1:9115{path}")
+    return stack.docker.compose("exec", "--no-TTY", "blackbox-exporter", *wget, timeout=BLACKBOX_SECONDS)
 
 
 def otel_collector(stack: Stack) -> str:
@@ -122,9 +132,9 @@ def log_hint(service: str) -> str:
     return f"run: invoke logs --service={service} --tail=20"
 
 
-def metric(answer: Response, name: str) -> float | None:
+def metric(exposition: str, name: str) -> float | None:
     """The value of a metric without labels in an exposition."""
-    match = re.search(rf"^{name} (\S+)$", answer.body, re.MULTILINE)
+    match = re.search(rf"^{name} (\S+)$", exposition, re.MULTILINE)
     return float(match[1]) if match else None
 
 

@@ -232,6 +232,18 @@ def timestamps(checkout: Checkout) -> Iterator[Finding]:
         yield rule.at("expr", problem=problem)
 
 
+def news(checkout: Checkout) -> Iterator[Finding]:
+    """No rule takes a series for a new one because a scrape was missed."""
+    for rule in rules(checkout):
+        try:
+            unscraped = promql.unscraped_news(rule.data["expr"])
+        except ValueError:
+            continue  # names() reports it
+        fix = 'add "and on (job, instance) up offset … == 1", with the same offset'
+        problem = f"{unscraped[0]} is taken for new after a missed scrape: {fix}" if unscraped else ""
+        yield rule.at("expr", problem=problem)
+
+
 def look_back(checkout: Checkout) -> Iterator[Finding]:
     """What a rule records more rarely than twice in the look-back is read over a range, else it would be missing."""
     seconds_back = _look_back(checkout)

@@ -13,7 +13,7 @@ from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.validate import corpus, inhibition, runbooks
+from toolkit.validate import corpus, coverage, inhibition, runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
@@ -65,10 +65,12 @@ def alert_index(checkout: Checkout, name: str) -> str:
     return f"\n## Other components\n\n{table(INDEX_COLUMNS, rows)}" if rows else ""
 
 
-def inhibitions(checkout: Checkout, name: str) -> str:
-    """The table of docs/alerting.md: which alert mutes which; or the alerts that none mutes."""
+def alerting(checkout: Checkout, name: str) -> str:
+    """One table of docs/alerting.md: which alert mutes which, the tests of each; or the alerts that none mutes."""
     if name == "inhibitions":
         return table(("while this alert fires", "these are muted", "of the same", "because"), inhibition.rows(checkout))
+    if name == "tested":
+        return table(coverage.COLUMNS, coverage.table(checkout))
     return textwrap.fill(", ".join(inhibition.never_muted(checkout)) + ".", 120) + "\n"
 
 
@@ -202,7 +204,7 @@ Maker = Callable[[Checkout, str], str]
 """Returns a table by its name, as Markdown."""
 DOCUMENTS: Mapping[str, Maker] = {
     "docs/security.md": security,
-    "docs/alerting.md": inhibitions,
+    "docs/alerting.md": alerting,
     "docs/dashboards.md": dashboards,
     "docs/probes.md": probes,
     runbooks.INDEX: alert_index,

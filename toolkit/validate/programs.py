@@ -14,7 +14,8 @@ from uuid import uuid4
 import yaml
 
 from toolkit.checkout.project import LOCAL, PULLED
-from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.engine.compose import Docker
+from toolkit.engine.looks import TimedOutError
 from toolkit.images import unavailable
 from toolkit.validate import inhibition
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
@@ -106,6 +107,11 @@ def _routing_tests(context: Context) -> Sequence[str]:
     )  # fmt: skip
 
 
+RUNBOOK = "netmon.runbook"
+"""A template of the address of a runbook, not of a notification."""
+RELATIVE = '(href="|(Target|Dashboard|Runbook): )([^h]|h[^t]|$)|^(docs)?/'
+"""A link without a scheme in a notification."""
+
 INHIBITION_SERVER = """
 alertmanager --config.file={configuration} --storage.path=/tmp/alertmanager --web.listen-address=127.0.0.1:9093 \\
   --cluster.listen-address= --log.level=error &
@@ -157,26 +163,33 @@ def _inhibition_tests(context: Context) -> Sequence[str]:
 
 
 def _template_rendering(context: Context) -> Sequence[str]:
-    """Rendering of every template: `amtool check-config` accepts a missing one, and notifications would be empty."""
+    """Rendering of every template: `amtool check-config` accepts a missing one, and notifications would be empty.
+
+    A relative link fails: nobody can open it in a mail or a chat.
+    """
     folder = PurePath(ALERTMANAGER).parent
     named: dict[str, str] = {}
     for file, path in context.files.items():
         text = (context.checkout.root / file).read_text(encoding="utf-8")
         named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', text), path)
-    return _shell(
+    return _shell((
         (
             ["amtool", "template", "render", f"--template.glob={folder}/templates/*.tmpl",
              f"--template.text={{{{ template \"{name}\" . }}}}", f"--template.data={folder}/template_data.json"],
             f"{path}: {name}",
         )
-        for name, path in named.items()
-    )  # fmt: skip
+        for name, path in named.items() if name != RUNBOOK
+    ), RELATIVE)  # fmt: skip
 
 
-def _shell(calls: Iterator[tuple[Sequence[str], str]]) -> Sequence[str]:
-    """One script for many calls; the words beside a call are printed with its output if it fails."""
+def _shell(calls: Iterator[tuple[Sequence[str], str]], refused: str = "") -> Sequence[str]:
+    """One script for many calls; the words beside a call are printed with its output if it fails.
+
+    A call also fails if a line of its output matches ``refused``, an extended regular expression.
+    """
+    refuse = f' && ! printf "%s" "$output" | grep -qE {shlex.quote(refused)}' if refused else ""
     lines = [
-        f'output=$({shlex.join(call)} 2>&1) || {{ echo {shlex.quote(words)}: FAILED: "$output"; failed=1; }}'
+        f'output=$({shlex.join(call)} 2>&1){refuse} || {{ echo {shlex.quote(words)}: FAILED: "$output"; failed=1; }}'
         for call, words in calls
     ]
     return ["sh", "-c", "\n".join(["failed=0", *lines, "exit $failed"])]

@@ -79,6 +79,30 @@ def targets(checkout: Checkout) -> Iterator[Finding]:
                 yield source.at(node, problem)
 
 
+def relabelled(checkout: Checkout) -> Iterator[Finding]:
+    """Every address that relabelling sets is that of a service, by a name on a network that Prometheus shares."""
+    for job in jobs(checkout):
+        for number, relabel in enumerate(job.data.get("relabel_configs", ())):
+            problem = ""
+            if relabel.get("target_label") == "__address__" and "replacement" in relabel:
+                host = str(urlsplit(f"//{relabel['replacement']}").hostname)
+                mounting = [each for each in checkout.full_configurations if _is_mounted(each, job.source.file)]
+                unknown = any(host not in _reached_names(each) for each in mounting)
+                problem = f"prometheus knows no service by the name {host}" if unknown else ""
+            yield job.at("relabel_configs", number, "replacement", problem=problem)
+
+
+def _reached_names(each: Configuration) -> set[str]:
+    """The names of services, and their aliases, on the networks of Prometheus."""
+    return {
+        name
+        for network in each.services["prometheus"]["networks"]
+        for service, config in each.services.items()
+        if network in config.get("networks", {})
+        for name in (service, *((config["networks"][network] or {}).get("aliases") or ()))
+    }
+
+
 def included_files(checkout: Checkout) -> Iterator[Finding]:
     """Prometheus loads every file of rules and scrape jobs."""
     data = checkout.source(PROMETHEUS).data

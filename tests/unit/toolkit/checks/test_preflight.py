@@ -28,6 +28,13 @@ READY = {
 }
 
 
+LINKS = {
+    "APP_URL": "https://monitor.netmon.io",
+    "GRAFANA_URL": "https://monitor.netmon.io/grafana",
+    "RUNBOOKS_URL": "https://git.netmon.io/docs/alerts",
+}
+
+
 class Usage(NamedTuple):
     """What `shutil.disk_usage` returns."""
 
@@ -42,6 +49,9 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     setup(project, "prod", images="pulled", folder="/")
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     envfile.update(project.env_file, READY)
+    access = project.root / preflight.ACCESS
+    access.mkdir(parents=True)
+    (access / "login.caddy").write_text("basic_auth\n")
     folder = project.secrets_dir / "alertmanager"
     folder.mkdir()
     for name in ("slack_api_url", "deadmansswitch_url"):
@@ -52,6 +62,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     services: dict[str, Any] = {
         "app": {"image": "app:1", "build": {}, **limits},
         "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
+        "prometheus": {"image": f"prom:1@{DIGEST}", "environment": dict(LINKS), **limits},
     }
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
@@ -166,6 +177,14 @@ def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, b
     assert bound in only(project, docker, "address", level)
 
 
+def test_a_page_that_everyone_can_read_is_a_decision(project: Project, docker: FakeDocker) -> None:
+    rules = project.root / preflight.ACCESS / "login.caddy"
+    rules.unlink()
+    assert only(project, docker, "readers", "warning").startswith("everyone who reaches the proxy reads all targets")
+    rules.with_name("public.caddy").touch()
+    assert problems(project, docker) == []
+
+
 @pytest.mark.parametrize(
     ("receivers", "level", "message"),
     [
@@ -184,9 +203,42 @@ def test_alerts_without_a_person_are_reported(
 
 
 def test_disabled_monitoring_is_a_blocker(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
-    del services["alertmanager"]
+    del services["alertmanager"], services["prometheus"]
     docker.on("compose", "config", "--format", stdout=configuration(**services))
     assert "monitoring is disabled" in only(project, docker, "alert receivers")
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "message"),
+    [
+        ("RUNBOOKS_URL", "docs/alerts", "not an absolute address"),
+        ("RUNBOOKS_URL", "//git.netmon.io/docs", "not an absolute address"),
+        ("RUNBOOKS_URL", "", "not an absolute address"),
+        ("GRAFANA_URL", "http://localhost:3001", "this machine or network only"),
+        ("GRAFANA_URL", "http://grafana.localhost", "this machine or network only"),
+        ("GRAFANA_URL", "http://grafana:3000", "this machine or network only"),
+        ("APP_URL", "http://127.0.0.1:3000", "not a public address"),
+        ("APP_URL", "http://10.1.2.3", "not a public address"),
+        ("APP_URL", "ftp://monitor.netmon.io", "not an absolute address"),
+    ],
+)
+def test_links_that_readers_cannot_open_are_a_blocker(
+    project: Project, docker: FakeDocker, services: dict[str, Any], name: str, url: str, message: str
+) -> None:
+    services["prometheus"]["environment"][name] = url
+    docker.on("compose", "config", "--format", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
+    detail = only(project, docker, "links")
+    assert detail.startswith(f"{name} is {url}: ")
+    assert message in detail
+
+
+def test_source_links_of_webhooks_to_this_host_are_a_warning(project: Project, docker: FakeDocker) -> None:
+    (project.secrets_dir / "alertmanager" / "webhook_url").write_text("https://hooks.netmon.io/x\n")
+    envfile.update(project.env_file, {"ALERT_RECEIVERS": "webhook,deadmansswitch",
+                                      "ALERTMANAGER_URL": "https://alerts.netmon.io"})  # fmt: skip
+    assert "PROMETHEUS_URL is not set" in only(project, docker, "links", "warning")
+    envfile.update(project.env_file, {"PROMETHEUS_URL": "http://[2001:4860:4860::8888]:9090"})
+    assert problems(project, docker) == []
 
 
 def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> None:
@@ -196,7 +248,7 @@ def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> No
 
 def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
-    assert "may take 2.0 GB" in only(project, docker, "memory")
+    assert "may take 3.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
     project.env_file.chmod(0o644)
     assert ".env" in only(project, docker, "permissions")

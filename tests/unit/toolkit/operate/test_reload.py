@@ -13,7 +13,7 @@ from tests.unit.toolkit.programs import Programs, prometheus
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.engine.stack_http import Response
+from toolkit.engine.compose import Result
 from toolkit.observe.stack import Stack
 from toolkit.operate import reload as module
 from toolkit.operate import verify_reload
@@ -59,7 +59,6 @@ class Live:
         on("alertmanager/api/v2/status", lambda _: {"config": {"original": self.original}})
         on("alertmanager/metrics", lambda _: f"alertmanager_config_last_reload_successful {self.success}\n"
                                              f"alertmanager_config_hash {self.hash!r}\n")  # fmt: skip
-        on("blackbox-exporter/metrics", lambda _: f"blackbox_exporter_config_last_reload_successful {self.success}\n")
         on("otel-collector/", {})
         for part in ("datasources", "dashboards"):
             on(f"grafana/api/admin/provisioning/{part}/reload", {})
@@ -73,6 +72,14 @@ class Live:
 def live(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Live:
     live = Live(docker, project)
     docker.on("compose", "kill", "--signal", "HUP", "otel-collector")
+    docker.on("exec", "blackbox-exporter", "wget", "http://127.0.0.1:9115/-/reload")
+    docker.answer(
+        "exec",
+        "blackbox-exporter",
+        "wget",
+        "http://127.0.0.1:9115/metrics",
+        by=lambda _: Result(0, f"blackbox_exporter_config_last_reload_successful {live.success}\n", ""),
+    )
     monkeypatch.setattr(Stack, "read", staticmethod(lambda *_arguments: live.stack))
     monkeypatch.setattr(validators, "validate", lambda *_arguments: iter(()))
     monkeypatch.setattr(verify_reload, "TIMEOUT_SECONDS", 0.01)
@@ -88,7 +95,8 @@ def test_reload_reloads_and_compares_every_program(
     assert "alertmanager: 1 receivers" in output
     assert "loki: reads its configuration only at start" in output
     assert docker.ran("kill", "HUP", "otel-collector")
-    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 3
+    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 2
+    assert docker.ran("exec", "blackbox-exporter", "--post-data=", "http://127.0.0.1:9115/-/reload")
 
 
 def test_invalid_file_is_not_loaded(
@@ -121,6 +129,14 @@ def test_rejected_reload_is_reported_with_its_message(project: Project, docker: 
     with pytest.raises(ToolkitError, match="alertmanager rejects the new configuration: status 500") as raised:
         reload(project, docker.cli)
     assert "--service=alertmanager" in raised.value.fix
+
+
+def test_reload_that_the_blackbox_exporter_rejects(project: Project, docker: FakeDocker, live: Live) -> None:
+    message = "wget: server returned error: HTTP/1.1 500 Internal Server Error"
+    docker.on("exec", "blackbox-exporter", "wget", "http://127.0.0.1:9115/-/reload", code=1, stderr=message)
+    with pytest.raises(ToolkitError, match="blackbox-exporter rejects the new configuration: wget: server") as raised:
+        reload(project, docker.cli)
+    assert "--service=blackbox-exporter" in raised.value.fix
 
 
 @pytest.mark.parametrize("program", ["prometheus", "alertmanager", "blackbox_exporter"])
@@ -175,10 +191,7 @@ def test_reload_without_monitoring_fails(project: Project, docker: FakeDocker, l
 
 def test_file_hash_is_alertmanagers_hash() -> None:
     assert file_hash("") == int.from_bytes(bytes.fromhex("d41d8cd98f00"), "little")
-    assert (
-        metric(Response("", 200, {}, "a_total 1\nalertmanager_config_hash 1.5e+03\n", ""), "alertmanager_config_hash")
-        == 1500
-    )
+    assert metric("a_total 1\nalertmanager_config_hash 1.5e+03\n", "alertmanager_config_hash") == 1500
 
 
 def test_every_reloaded_program_has_a_validator() -> None:
