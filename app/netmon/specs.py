@@ -10,10 +10,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from netmon.http_checks import HttpChecks
 from netmon.http_request import Conflict, HttpRequest, not_set
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
+from netmon.outbound import proxy_url
 from netmon.secret_values import MASK
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
 from netmon.spec_parts import BaseSpec, Endpoint, host_and_port, ip_version, normal_host, split_port
-from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
+from netmon.url_targets import MAX_URL_LENGTH, WebUrl
 
 __all__ = [
     "DNS_PORT",
@@ -52,15 +53,7 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     @field_validator("proxy")
     @classmethod
     def _valid_proxy(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            url = WebUrl.parse(parse_target(text).url)
-        except InvalidTargetError as error:
-            raise ValueError(str(error)) from None
-        if url.scheme != "http" or url.target != "/":
-            raise ValueError("a proxy is http://host:port, without a path")
-        return url.origin
+        return None if text is None else proxy_url(text).origin
 
     @model_validator(mode="after")
     def _without_conflicts(self) -> Self:
