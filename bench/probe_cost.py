@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import requests
 
@@ -17,13 +18,15 @@ from bench.cpu import Window
 from bench.fast_target import Target
 from bench.figure import Figure
 from bench.pairs import ROUNDS, alternate, ratio
-from tests.live.stack import Stack
+from tests.live.stack import Stack, until
 from toolkit.engine.memory import used
 
 SECONDS, IDLE_SECONDS = 30.0, 60.0
 """Of a measurement with probes, and of one without."""
 SETTLING_SECONDS = 8.0
 """After a change of the targets: more than the shorter interval, and than a scrape."""
+SLOWEST = 60.0
+"""Probes a second that any worker can do."""
 SERVICES = ("worker", "db", "rabbitmq", "kafka", "redis", "app")
 MB = 1e6
 
@@ -75,18 +78,24 @@ class Bench:
     idle: dict[str, Window] = field(default_factory=dict)
     """Without probes, by the name of what is measured."""
 
-    def ours(self, rate: Rate) -> Round:
+    def ours(self, rate: Rate, rounds: int = 1) -> list[Round]:
         """Probe these targets here."""
         store(self.stack, self.target.url, rate, enabled=True)
-        window = self._window(service_containers(self.stack), rate)
-        memory = container_memory(self.stack, "worker")
+        # All of them are due at once at first.
+        time.sleep(max(SETTLING_SECONDS, rate.targets / SLOWEST))
+        measured = []
+        for _ in range(rounds):
+            window = cpu.window(service_containers(self.stack), self.target.requests, SECONDS, rate.per_second)
+            memory = container_memory(self.stack, "worker")
+            measured.append(Round(window.per_probe(self.idle[rate.key]), memory))
         store(self.stack, self.target.url, rate, enabled=False)
-        return Round(window.per_probe(self.idle[rate.key]), memory)
+        return measured
 
     def theirs(self, rate: Rate) -> Round:
         """Probe these targets there."""
         self.peer.probe(urls(self.target.url, rate.targets), rate.interval)
-        window = self._window(self.peer.containers, rate)
+        time.sleep(SETTLING_SECONDS)
+        window = cpu.window(self.peer.containers, self.target.requests, SECONDS, rate.per_second)
         memory = self.peer.memory()
         self.peer.probe((), rate.interval)
         return Round(window.per_probe(self.idle["peer"]), memory)
@@ -101,19 +110,15 @@ class Bench:
         for name, containers in ((rate.key, ours), ("peer", self.peer.containers)):
             self.idle[name] = Window({each: both.cpu[each] for each in (*containers.values(), cpu.ENGINE_NAME)}, 0)
 
-    def _window(self, containers: Mapping[str, str], rate: Rate) -> Window:
-        time.sleep(SETTLING_SECONDS)
-        return cpu.window(containers, self.target.requests, SECONDS, rate.per_second)
-
 
 def figures(stack: Stack, target: Target) -> Iterator[Figure]:
     """Our cost at both rates, that of the others at the higher one, and their ratio."""
     with peers.running(stack) as peer:
         bench = Bench(stack, peer, target)
         bench.rest(FREQUENT)
-        pairs = alternate(lambda ours: (bench.ours if ours else bench.theirs)(FREQUENT))
+        pairs = alternate(lambda ours: bench.ours(FREQUENT)[0] if ours else bench.theirs(FREQUENT))
         bench.rest(MANY)
-        many = [bench.ours(MANY) for _ in range(ROUNDS)]
+        many = bench.ours(MANY, ROUNDS)
     here, there = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
     yield from costs(FREQUENT.key, f"{FREQUENT}", here)
     yield from idle_and_memory(FREQUENT, here, bench.idle[FREQUENT.key])
@@ -155,11 +160,19 @@ def urls(base: str, count: int) -> list[str]:
 
 
 def store(stack: Stack, base: str, rate: Rate, *, enabled: bool) -> None:
-    """Replace all targets by these."""
+    """Replace all targets by these; repeated while the database is too busy for it."""
     targets = [
         {"name": f"target {number}", "spec": {"kind": "http", "url": url}, "interval_seconds": rate.interval,
          "enabled": enabled}
         for number, url in enumerate(urls(base, rate.targets))
     ]  # fmt: skip
     url = stack.url("/api/targets?prune=true")
-    requests.put(url, json=targets, headers=stack.authorization(), timeout=120).raise_for_status()
+
+    def stored() -> bool:
+        answer = requests.put(url, json=targets, headers=stack.authorization(), timeout=120)
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return False
+        answer.raise_for_status()
+        return True
+
+    until(stored, 60, f"{rate} to be stored")
