@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench import (
     alerts,
+    capacity,
     checks,
     comparison,
     dashboards,
@@ -76,6 +77,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "monitoring": on_a_stack(monitoring.figures),
     "overhead": on_a_stack(overhead.figures),
     "probing": on_a_stack(probing.figures, probing.SETTINGS),
+    "capacity": on_a_stack(capacity.figures, capacity.SETTINGS),
     "statistics": on_a_stack(statistics.figures, statistics.SETTINGS),
     "targets": on_a_stack(targets.figures, targets.SETTINGS),
     "proxy": on_a_stack(proxy.figures, proxy.SETTINGS),

@@ -68,7 +68,7 @@ class ProbeKind(Generic[S]):
 def _http(tools: ProbeTools) -> ProbeFunction[HttpSpec]:
     from netmon.probing.http import HttpProber
 
-    return HttpProber(tools.clients, tools.resolver, tools.secrets).probe
+    return HttpProber(tools.clients, tools.guard, tools.resolver, tools.secrets).probe
 
 
 def _tcp(tools: ProbeTools) -> ProbeFunction[TcpSpec]:

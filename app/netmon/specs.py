@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from netmon.http_checks import HttpChecks
 from netmon.http_request import HttpRequest
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
+from netmon.outbound import proxy_url
 from netmon.secret_values import MASK
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
 from netmon.spec_parts import (
@@ -21,8 +22,8 @@ from netmon.spec_parts import (
     not_set,
     refuse,
     split_port,
-)  # fmt: skip
-from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
+)
+from netmon.url_targets import MAX_URL_LENGTH, WebUrl
 
 __all__ = [
     "DNS_PORT",
@@ -61,15 +62,7 @@ class HttpSpec(HttpChecks, HttpRequest):
     @field_validator("proxy")
     @classmethod
     def _valid_proxy(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            url = WebUrl.parse(parse_target(text).url)
-        except InvalidTargetError as error:
-            raise ValueError(str(error)) from None
-        if url.scheme != "http" or url.target != "/":
-            raise ValueError("a proxy is http://host:port, without a path")
-        return url.origin
+        return None if text is None else proxy_url(text).origin
 
     @model_validator(mode="after")
     def _without_conflicts(self) -> Self:

@@ -338,6 +338,7 @@ def explain(action: str, result: Result) -> ToolkitError:
         'run "invoke setup" first': "run: invoke setup",
         "has neither an image nor a build context": ADD_LAYER,
         "no such file or directory": "run: invoke setup",
+        "enable_ipv6: failed to cast": "set ENABLE_IPV6 in .env to true or false",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")
     return ToolkitError(f"cannot {action}", why, fix)

@@ -6,7 +6,7 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import get_default_verify_paths
 from typing import Any, Protocol
@@ -35,6 +35,8 @@ class Route:
     port: int
     addresses: Sequence[str]
     by_proxy: bool = False
+    login: str | None = field(default=None, repr=False)
+    """User and password for the proxy: `user:password`."""
 
 
 class Receiver(Protocol):
@@ -244,13 +246,20 @@ class Client:
         # Those of the former request are forgotten, so that there is one entry for each client.
         curl.setopt(pycurl.RESOLVE, [*self._forgotten, f"{place}:{listed}"])
         self._forgotten = [f"-{place}"]
+        # Redirects may lead from a host behind the proxy to one that is connected to directly, and back.
         if route.by_proxy:
+            curl.unsetopt(pycurl.CONNECT_TO)
             curl.setopt(pycurl.PROXY, f"http://{self._name}:{route.port}")
             curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
             if url.scheme == "http":
                 curl.setopt(pycurl.REQUEST_TARGET, url.text)
         else:
+            curl.setopt(pycurl.PROXY, "")
             curl.setopt(pycurl.CONNECT_TO, [f"::{self._name}:{route.port}"])
+        if route.login is not None:
+            curl.setopt(pycurl.PROXYUSERPWD, route.login)
+        else:
+            curl.unsetopt(pycurl.PROXYUSERPWD)
 
     def _open(self, _purpose: int, address: Any) -> Any:
         """Open the socket of a connection: nothing is connected to that the guard has not permitted."""

@@ -18,7 +18,7 @@ from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuratio
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.checks.doctor import doctor, require_engine, require_engine_folder, require_free_ports
+from toolkit.checks.doctor import doctor, require_engine, require_engine_folder, require_free_ports, stack
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
 from toolkit.engine.compose import Result
@@ -128,6 +128,15 @@ def test_isolated_networks_require_engine_28(project: Project, docker: FakeDocke
     assert problems(project, docker) == []
     reconfigure(docker, services, networks={"app-network": isolated})
     assert "27.9.0 is too old: 28" in only(project, docker, "engine", "failed").detail
+
+
+def test_networks_with_ipv6_require_engine_27(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+    docker.on("info", stdout=information("26.1.0"))
+    assert problems(project, docker) == []
+    reconfigure(docker, services, networks={"egress-network": {"enable_ipv6": True}})
+    found = only(project, docker, "engine", "failed")
+    assert "26.1.0 is too old: 27" in found.detail
+    assert "ENABLE_IPV6=false" in found.fix
 
 
 def test_require_engine_raises_without_compose_or_with_an_old_engine(docker: FakeDocker) -> None:
@@ -474,31 +483,58 @@ def test_worker_that_must_not_send_pings_is_a_warning(
     assert finding.outcome == ("warning" if "not among" in detail else "ok")
 
 
+ZERO = "0" * 32
+ROUTE = f"{ZERO} {{prefix}} {ZERO} 00 {ZERO} 00000400 00000001 00000000 00000003 {{interface}}\n"
+DEFAULT_ROUTE = ROUTE.format(prefix="00", interface="eth0")
+
+
 @pytest.mark.parametrize(
-    ("interface", "prefix", "detail"),
+    ("routes", "enabled", "host", "detail"),
     [
-        ("eth0", "00", "the worker has IPv6"),
-        ("eth0", "40", "the worker has no IPv6"),
-        ("lo", "00", "the worker has no IPv6"),
-        (None, "", "the worker has no IPv6"),
+        (DEFAULT_ROUTE, True, True, "the worker has IPv6"),
+        (DEFAULT_ROUTE, False, None, "the worker has IPv6"),
+        (ROUTE.format(prefix="40", interface="eth0"), False, True, "the worker has no IPv6 (ENABLE_IPV6)"),
+        (ROUTE.format(prefix="00", interface="lo"), False, True, "the worker has no IPv6 (ENABLE_IPV6)"),
+        (None, False, False, "the worker has no IPv6 (ENABLE_IPV6)"),
+        (DEFAULT_ROUTE, True, False, "this host has no route to the IPv6 Internet"),
+        (None, True, True, "ENABLE_IPV6 is true, but the worker has no IPv6"),
+        (ROUTE.format(prefix="00", interface="lo"), True, None, "ENABLE_IPV6 is true, but the worker has no IPv6"),
     ],
 )
-def test_doctor_reports_whether_the_worker_has_ipv6(
-    project: Project, docker: FakeDocker, services: dict[str, Any], interface: str | None, prefix: str, detail: str
-) -> None:
-    run_worker(docker, services, "running")
+def test_doctor_reports_whether_worker_and_host_have_ipv6(
+    project: Project, docker: FakeDocker, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    routes: str | None, enabled: bool, host: bool | None, detail: str,
+) -> None:  # fmt: skip
+    run_worker(docker, services, "running", networks={"egress-network": {"enable_ipv6": enabled}})
     docker.on("exec", "abc", "cat", "/proc/sys/net/ipv4/ping_group_range", stdout="10001 10001")
-    zero = "0" * 32
-    route = f"{zero} {prefix} {zero} 00 {zero} 00000400 00000001 00000000 00000003 {interface or ''}\n"
-    docker.on("exec", "abc", "cat", "/proc/net/ipv6_route", stdout=route if interface else "", code=int(not interface))
+    docker.on("exec", "abc", "cat", "/proc/net/ipv6_route", stdout=routes or "", code=int(routes is None))
+    monkeypatch.setattr(stack, "host_has_ipv6", lambda: host)
     [finding] = [each for each in doctor(project, docker.cli).findings if each.check == "IPv6"]
     assert detail in finding.detail
-    assert finding.outcome == "ok"
+    assert finding.outcome == ("warning" if "but" in detail or "this host" in detail else "ok")
+    assert bool(finding.fix) is (finding.outcome == "warning")
 
 
-def run_worker(docker: FakeDocker, services: dict[str, Any], status: str) -> None:
-    """A worker, whose container is `abc`."""
-    reconfigure(docker, {**services, "worker": {"image": "app:1", "user": "10001:10001"}})
+def test_the_host_has_ipv6_if_it_has_a_default_route(tmp_path: Path) -> None:
+    routes = tmp_path / "net/ipv6_route"
+    assert stack.host_has_ipv6(routes) is None
+    routes.parent.mkdir()
+    assert stack.host_has_ipv6(routes) is False
+    routes.write_text(ROUTE.format(prefix="40", interface="eth0"))
+    assert stack.host_has_ipv6(routes) is False
+    routes.write_text(DEFAULT_ROUTE)
+    assert stack.host_has_ipv6(routes) is True
+
+
+def test_the_setting_decides_on_ipv6_of_the_way_out_alone() -> None:
+    networks = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["networks"]
+    with_ipv6 = {name: options["enable_ipv6"] for name, options in networks.items() if "enable_ipv6" in options}
+    assert with_ipv6 == {"egress-network": "${ENABLE_IPV6:-false}"}
+
+
+def run_worker(docker: FakeDocker, services: dict[str, Any], status: str, **more: object) -> None:
+    """A worker, whose container is `abc`; `more` is configured besides services."""
+    reconfigure(docker, {**services, "worker": {"image": "app:1", "user": "10001:10001"}}, **more)
     labels = {"com.docker.compose.service": "worker", "com.docker.compose.config-hash": "1234"}
     found = {"Id": "abc", "Config": {"Labels": labels}, "State": {"Status": status}}
     docker.on("compose", "config", "--hash", stdout="app 1234\nworker 1234\n")
