@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Finding, Outcome
 from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
+from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 from toolkit.engine.memory import used
+from toolkit.engine.volumes import Look
 from toolkit.engine.wait import expected_replicas, group_by_service
 from toolkit.images import unavailable
 
@@ -34,10 +38,11 @@ class Row:
 
 
 def status(project: Project, docker: Docker) -> None:
-    """Print the table and the unavailable services.
+    """Print the table, what is left of other folders and profiles, and the unavailable services.
 
     Raises:
-        ToolkitError: an enabled service is not healthy or has no container.
+        ToolkitError: an enabled service is not healthy or has no container, a container belongs to another folder or
+            profile, or a store cannot start on its data.
     """
     config = docker.effective()
     found = with_http_health(docker, container_states(docker, config["name"]))
@@ -48,10 +53,28 @@ def status(project: Project, docker: Docker) -> None:
         ["failed" if row.problem else "" for row in rows],
     )
     unavailable.show(project)
+    left = differences(project, docker)
+    for each in left:
+        console.say(f"{each.check}: {each.detail}; {each.fix}", each.outcome)
+    if failed := [each for each in left if each.outcome is Outcome.FAILED]:
+        raise ToolkitError("the stack is not that of this checkout", failed[0].detail, failed[0].fix)
     if problems := [row.problem for row in rows if row.problem]:
         fix = "run: invoke logs --service=NAME" if found else "run: invoke up"
         what = "not every service is healthy" if found else "the stack is not up"
         raise ToolkitError(what, ", ".join(problems), fix)
+
+
+def differences(project: Project, docker: Docker) -> list[Finding]:
+    """What exists and does not belong to this checkout, or cannot be started; as `invoke doctor` shows it.
+
+    Raises:
+        ToolkitError: the engine does not answer.
+    """
+    existing = Existing.read(project, docker)
+    found = existing.findings()
+    with suppress(ToolkitError):  # an image is missing, which `invoke up` provides
+        found += Look.begin(project, docker, existing).findings()
+    return [each for each in found if each.outcome is not Outcome.OK]
 
 
 def table(config: shapes.Configuration, found: Sequence[ServiceState], memory_of: Mapping[str, str]) -> list[Row]:

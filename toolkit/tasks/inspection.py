@@ -12,9 +12,10 @@ from toolkit.tasks import checkout, whole_number
 def status(c: Context) -> None:
     """Show every service: state, health, uptime, ports, memory; exit code 1 if one is unhealthy."""
     from toolkit.engine.compose import CONFIGURATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(CONFIGURATION)
+    docker.prefetch(CONFIGURATION, LISTED)
     from toolkit.checks.status import status
 
     status(project, docker)
@@ -55,9 +56,10 @@ def config(c: Context) -> None:
 def doctor(c: Context) -> None:
     """Diagnose the host, the settings, the secrets and the ports, and suggest fixes."""
     from toolkit.engine.compose import CONFIGURATION, HASHES, INFORMATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(CONFIGURATION, HASHES, INFORMATION)
+    docker.prefetch(CONFIGURATION, HASHES, INFORMATION, LISTED)
     from toolkit.checks.doctor import doctor
 
     report = doctor(project, docker)

@@ -33,7 +33,7 @@ def setup(c: Context, profile: str | None = None) -> None:
         "without": "disable a group and remove its containers (volumes are kept); repeatable",
         "smoke": "run the smoke checks at the end",
         "timeout": "seconds for the services to become healthy",
-        "yes": "allow switching image sets on existing volumes",
+        "yes": "confirm: switch image sets on existing volumes; remove containers that no compose file has",
     },
 )
 def up(
@@ -48,9 +48,10 @@ def up(
 ) -> None:
     """Start and verify the stack: setup, images, services, health, smoke checks."""
     from toolkit.engine.compose import CONFIGURATION, INFORMATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(INFORMATION, CONFIGURATION)
+    docker.prefetch(INFORMATION, CONFIGURATION, LISTED)
     from toolkit.operate.lifecycle import Options, up
 
     limit = seconds("timeout", timeout, project.timeout("up"))

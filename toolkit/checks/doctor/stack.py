@@ -1,4 +1,4 @@
-"""Check of the running stack against the files."""
+"""Checks of what exists against the files: containers, their origin, and the data of the stores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
+from toolkit.engine.existing import Existing
 from toolkit.engine.outdated import outdated
+from toolkit.engine.volumes import Look
 
 
 def containers(subject: Subject) -> Iterator[Finding]:
@@ -18,3 +20,16 @@ def containers(subject: Subject) -> Iterator[Finding]:
     else:
         what = f"{len(found)} with the current configuration" if found else "none"
         yield Finding("containers", Outcome.OK, what)
+
+
+def stack(subject: Subject) -> Iterator[Finding]:
+    """Every container belongs to this folder, its profile and its compose files."""
+    subject.project.require_setup()
+    yield from Existing.read(subject.project, subject.docker).findings()
+
+
+def data(subject: Subject) -> Iterator[Finding]:
+    """Every store that does not run can open the data in its volume."""
+    subject.project.require_setup()
+    existing = Existing.read(subject.project, subject.docker)
+    yield from Look.begin(subject.project, subject.docker, existing).findings()

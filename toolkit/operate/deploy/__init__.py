@@ -20,7 +20,7 @@ from toolkit.engine.compose import Docker, explain
 from toolkit.engine.health import Verdict, container_states
 from toolkit.engine.stack_http import get
 from toolkit.engine.wait import expected_replicas
-from toolkit.operate import rolling, silences
+from toolkit.operate import previous, rolling, silences
 from toolkit.operate.deploy import journal as journals
 from toolkit.operate.deploy import rehearsal, release
 from toolkit.operate.deploy.journal import Journal
@@ -44,6 +44,7 @@ def deploy(
     """
     with files.exclusive(project.lock_file, "deploy"):
         doctor.require_engine(docker)
+        previous.require_own_stack(project, docker, settled=True)
         recover(project, docker, timeout)
         before = _running_containers(docker)
         planned = Release.plan(project, docker, name, image)

@@ -97,7 +97,7 @@ def test_healthy_checkout_has_no_problem(project: Project, docker: FakeDocker) -
     assert {finding.outcome for finding in findings} == {"ok"}
     assert {finding.check for finding in findings} >= {
         "engine", "compose", "buildx", "limits", "memory", "disk", "settings", "permissions", "secrets", "shell",
-        "compose files", "mounts", "ports", "containers",
+        "compose files", "mounts", "ports", "containers", "stack", "data",
     }  # fmt: skip
 
 
@@ -147,7 +147,8 @@ def test_unreachable_engine_does_not_stop_other_checks(project: Project, docker:
     docker.on("docker", "info", code=1, stderr=unreachable, stdout=information(""))
     found = problems(project, docker)
     assert [finding.check for finding in found if finding.outcome == "failed"] == ["engine"]
-    assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers"}
+    assert {finding.check for finding in found} == {"engine", "limits", "memory", "disk", "engine files", "containers",
+                                                 "stack", "data"}  # fmt: skip
     assert all("not checked" in finding.detail for finding in found if finding.outcome == "warning")
     assert {"systemctl start docker" in finding.fix for finding in found} == {True}
 
@@ -238,7 +239,7 @@ def test_port_of_an_unlisted_container_is_awaited(
     port = publish_used_port(docker, services, project, listener, variable=True)
     module = sys.modules[require_free_ports.__module__]
     monkeypatch.setattr(module, "_process", lambda *_: "docker-proxy (pid 1)")
-    answers = iter(["", "", "network-monitor-app-1\tnetwork-monitor\n"])
+    answers = iter(["", "", "network-monitor-app-1\tnetwork-monitor\tapp\n"])
     docker.answer("ps", f"publish={port}/tcp", by=lambda _: Result(0, next(answers), ""))
     require_free_ports(project, docker.cli)
     monkeypatch.setattr(module, "SETTLING_SECONDS", 0.3)
@@ -251,7 +252,7 @@ def test_port_in_use_by_the_stack_is_ok(
     project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket
 ) -> None:
     port = publish_used_port(docker, services, project, listener, variable=True)
-    docker.on("ps", f"publish={port}/tcp", stdout="network-monitor-app-1\tnetwork-monitor\n")
+    docker.on("ps", f"publish={port}/tcp", stdout="network-monitor-app-1\tnetwork-monitor\tapp\n")
     assert problems(project, docker) == []
     require_free_ports(project, docker.cli)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.programs import Programs, prometheus
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
@@ -72,6 +72,8 @@ class Live:
 @pytest.fixture
 def live(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Live:
     live = Live(docker, project)
+    docker.on("compose", "config", stdout=configuration(prometheus={}))
+    docker.on("ps", stdout="")
     docker.on("compose", "kill", "--signal", "HUP", "otel-collector")
     monkeypatch.setattr(Stack, "read", staticmethod(lambda *_arguments: live.stack))
     monkeypatch.setattr(validators, "validate", lambda *_arguments: iter(()))

@@ -1,0 +1,109 @@
+"""What a previous run has left: refused if it belongs to another folder, removed if nothing needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.checkout.project import Project
+from toolkit.core import console
+from toolkit.core.errors import ToolkitError
+from toolkit.core.report import Outcome
+from toolkit.engine.compose import Docker
+from toolkit.engine.existing import Existing, Leftover, Listed, foreign_error
+
+UP = "run: invoke up, which removes it"
+
+
+def require_own(existing: Existing) -> None:
+    """Return if every container of the project belongs to this folder.
+
+    Raises:
+        ToolkitError: another folder has started some; the error names it, and the line that separates the checkouts.
+    """
+    for folder in existing.foreign:
+        raise foreign_error(existing, folder)
+
+
+def require_own_stack(project: Project, docker: Docker, *, settled: bool = False) -> None:
+    """`require_own` for a task that changes a running stack; prints what is left over.
+
+    Args:
+        project: The checkout.
+        docker: Docker in its folder.
+        settled: Nothing of another profile or image set may be left over.
+
+    Raises:
+        ToolkitError: see `require_own`; something is left over; or the engine does not answer.
+    """
+    existing = Existing.read(project, docker)
+    require_own(existing)
+    if settled and existing.switched:
+        names = ", ".join(each.title for each in existing.switched)
+        raise ToolkitError(f"{names} is left over", "a part of the stack is not that of this checkout", UP)
+    show(existing)
+
+
+def take_over(existing: Existing, yes: bool) -> Sequence[Listed]:
+    """The containers of folders that no longer exist, which are to be removed, after confirmation.
+
+    Raises:
+        ToolkitError: a container belongs to a folder that exists, or removal is not confirmed.
+    """
+    removed: list[Listed] = []
+    for folder, containers in existing.foreign.items():
+        if Path(folder).exists() or not (yes or sys.stdin.isatty()):
+            raise foreign_error(existing, folder)
+        gone = f"{folder}, which does not exist on this machine"
+        console.confirm(f"replace the {len(containers)} containers of {existing.name} that were started in {gone}", yes)
+        removed += containers
+    return removed
+
+
+def removable(existing: Existing, yes: bool) -> Sequence[Leftover]:
+    """The leftovers that are to be removed: those of another profile or image set, and after confirmation, orphans.
+
+    Raises:
+        ToolkitError: the removal of orphans is not confirmed.
+    """
+    orphans = existing.orphans
+    if orphans:
+        names = ", ".join(each.title for each in orphans)
+        console.confirm(f"remove the containers of services that no compose file has: {names}", yes)
+    return [*existing.switched, *orphans]
+
+
+def remove(docker: Docker, leftovers: Sequence[Leftover], taken_over: Sequence[Listed] = ()) -> set[str]:
+    """Stop and remove containers; their volumes are kept. Returns the names of the containers.
+
+    Raises:
+        ToolkitError: one of them was not removed.
+    """
+    found = [*(each for leftover in leftovers for each in leftover.containers), *taken_over]
+    if not found:
+        return set()
+    identifiers = [each.id for each in dict.fromkeys(found)]
+    docker.check(docker("stop", *identifiers), "stop the containers that are left over")
+    docker.check(docker("rm", "--force", *identifiers), "remove the containers that are left over")
+    for leftover in leftovers:
+        console.say(f"  {leftover.title}: left over, stopped and removed; the volumes are kept")
+    if taken_over:
+        console.say(f"  {len(taken_over)} containers of the former folder removed; the volumes are kept")
+    return {each.name for each in found}
+
+
+def show(existing: Existing) -> None:
+    """Print the findings that are not ok."""
+    for each in existing.findings():
+        if each.outcome is not Outcome.OK:
+            console.say(each.detail, each.outcome)
+
+
+def owner_of(existing: Existing) -> ToolkitError | None:
+    """The error for a stack that a folder which exists has started; None if this folder may remove it."""
+    folder = next((each for each in existing.foreign if Path(each).exists()), None)
+    if folder is None:
+        return None
+    error = foreign_error(existing, folder)
+    return ToolkitError(error.what, error.why, f"run invoke down in {folder}; or {error.fix}")
