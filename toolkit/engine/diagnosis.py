@@ -60,6 +60,11 @@ CAUSES = (
         f"return to the image that wrote it, dump the data and load it into the new version; {DISCARD_DATA}",
     ),
     Cause(
+        r"is of PostgreSQL .*, whose data would be ignored",
+        "its volume has data of another version or layout, beside which it would start empty",
+        "docs/operations.md#data-of-another-version describes how to bring it over",
+    ),
+    Cause(
         r"InconsistentClusterIdException|Invalid cluster\.id|doesn't match stored clusterId",
         "the volume belongs to another Kafka cluster",
         f"set CLUSTER_ID to the value with which the volume was created; {DISCARD_DATA}",

@@ -21,8 +21,11 @@ COLUMNS = (
     *(f'{{{{.Label "{COMPOSE}{label}"}}}}' for label in
       ("project", "service", "oneoff", "project.working_dir", "project.config_files")),
 )  # fmt: skip
-LISTED = ("ps", "--all", "--filter", f"label={COMPOSE}project", "--format", "\t".join(COLUMNS))
-"""The arguments of a `Docker.query`: the containers of every Compose project, newest first."""
+LISTED = ("ps", "--all", "--no-trunc", "--filter", f"label={COMPOSE}project", "--format", "\t".join(COLUMNS))
+"""The arguments of a `Docker.query`: the containers of every Compose project, newest first.
+
+Without ``--no-trunc``, docker shortens the names of images.
+"""
 
 IGNORE_ORPHANS = "COMPOSE_IGNORE_ORPHANS"
 """Compose's own setting: containers of unknown services belong to the user."""

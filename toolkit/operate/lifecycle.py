@@ -90,6 +90,8 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     end_restarts(docker, present)
                     running = start(docker, options.timeout)
                     generated.forget(project)
+                    if leftovers:
+                        previous.remove_networks(docker)
                 if options.smoke:
                     from toolkit.checks.smoke import smoke
 

@@ -11,7 +11,7 @@ from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Outcome
 from toolkit.engine.compose import Docker
-from toolkit.engine.existing import Existing, Leftover, Listed, foreign_error
+from toolkit.engine.existing import COMPOSE, Existing, Leftover, Listed, foreign_error
 
 UP = "run: invoke up, which removes it"
 
@@ -91,6 +91,20 @@ def remove(docker: Docker, leftovers: Sequence[Leftover], taken_over: Sequence[L
     if taken_over:
         console.say(f"  {len(taken_over)} containers of the former folder removed; the volumes are kept")
     return {each.name for each in found}
+
+
+def remove_networks(docker: Docker) -> None:
+    """Remove the networks of the project that the present files do not have; those still in use are kept.
+
+    Raises:
+        ToolkitError: Compose cannot read the files.
+    """
+    config = docker.effective()
+    shown = f'{{{{.Name}}}}\t{{{{.Label "{COMPOSE}network"}}}}'
+    listed = docker("network", "ls", "--filter", f"label={COMPOSE}project={config['name']}", "--format", shown)
+    pairs = (line.split("\t") for line in listed.stdout.splitlines() if "\t" in line)
+    if unused := [name for name, key in pairs if key not in config.get("networks", {})]:
+        docker("network", "rm", *unused)
 
 
 def show(existing: Existing) -> None:

@@ -257,6 +257,18 @@ def test_port_in_use_by_the_stack_is_ok(
     require_free_ports(project, docker.cli)
 
 
+def test_port_in_use_by_an_orphan_names_it_and_up_frees_it(
+    project: Project, docker: FakeDocker, services: dict[str, Any], listener: socket.socket
+) -> None:
+    port = publish_used_port(docker, services, project, listener, variable=True)
+    docker.on("ps", f"publish={port}/tcp", stdout="network-monitor-web-1\tnetwork-monitor\tweb\n")
+    finding = only(project, docker, "ports", "failed")
+    assert "network-monitor-web-1, which is left over from the service web: invoke up removes it" in finding.detail
+    with pytest.raises(ToolkitError, match="left over from the service web"):
+        require_free_ports(project, docker.cli)
+    require_free_ports(project, docker.cli, {"network-monitor-web-1"})
+
+
 def test_unknown_address_fails(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
     services["app"]["ports"][0]["host_ip"] = "192.0.2.1"
     reconfigure(docker, services)

@@ -42,6 +42,11 @@ def test_listing_has_a_column_for_each_value() -> None:
     assert len(listing(Project(Path("/x"), {}), "app").split("\t")) == len(COLUMNS)
 
 
+def test_names_of_images_are_not_shortened() -> None:
+    """A shortened name would differ from that of the configuration, and every `up` would look into the volumes."""
+    assert "--no-trunc" in LISTED
+
+
 def test_containers_of_other_projects_and_one_off_containers_are_ignored(project: Project, docker: FakeDocker) -> None:
     lines = [
         listing(project, "web", owner="shop", folder="/shop"),

@@ -207,6 +207,11 @@ def test_versions_are_those_of_the_compose_files() -> None:
     assert yaml.safe_load((CHECKOUT / "images/postgres/contract.yml").read_text())["config"]["volumes"] == [db.target]
 
 
+def test_look_uses_programs_of_the_contract_of_its_image() -> None:
+    contract = yaml.safe_load((CHECKOUT / "images/postgres/contract.yml").read_text())
+    assert {"sh", "head", "base64"} <= {*contract["programs"], *contract["tasks"]}
+
+
 def test_kafka_without_its_variables_accepts_any_cluster(tmp_path: Path) -> None:
     found = contents(tmp_path, "kafka", {"meta.properties": META})
     assert stores.problem(BY_SERVICE["kafka"], found, {}) == ""

@@ -48,10 +48,12 @@ class Machine:
     """The listing of each container, by its id."""
     volume: dict[str, str] | None = None
     """The files of the database's volume; None if it does not exist."""
+    networks: str = ""
     changes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        config = {**configuration(**SERVICES), "volumes": {"postgres_data": {"name": VOLUME}}}
+        more = {"volumes": {"postgres_data": {"name": VOLUME}}, "networks": {"app-network": {}}}
+        config = {**configuration(**SERVICES), **more}
         fine = Result(0, "", "")
         answers: dict[tuple[str, ...], Callable[[list[str]], Result]] = {
             ("info",): lambda _: FakeDocker.result(INFO),
@@ -65,11 +67,13 @@ class Machine:
             LISTED: lambda _: Result(0, "".join(self.present.values()), ""),
             ("container", "inspect"): self._inspect,
             ("network", "ls"): lambda _: fine,
+            ("network", "ls", "--format"): lambda _: Result(0, self.networks, ""),
             ("volume", "ls"): lambda _: Result(0, VOLUME if self.volume is not None else "", ""),
             ("volume", "inspect"): self._volumes,
             ("run", "--rm"): lambda _: Result(0, reported("postgres_data", self.volume or {}), ""),
             ("docker", "stop"): lambda _: fine,
             ("docker", "rm"): self._remove,
+            ("network", "rm"): self._remove_networks,
             ("stats",): lambda _: fine,
         }
         for words, by in answers.items():
@@ -95,6 +99,10 @@ class Machine:
         for identifier in argv[3:]:
             if self.present.pop(identifier, None):
                 self.changes.append(f"removed {identifier.removeprefix('id-network-monitor-')}")
+        return Result(0, "", "")
+
+    def _remove_networks(self, argv: list[str]) -> Result:
+        self.changes.append(f"removed {', '.join(argv[3:])}")
         return Result(0, "", "")
 
     def _inspect(self, argv: list[str]) -> Result:
@@ -279,6 +287,13 @@ def test_task_on_a_history(
     assert ", ".join(machine.changes) == changes, printed
     for text in texts:
         assert (text.removeprefix("!") in printed) is not text.startswith("!"), printed
+
+
+def test_networks_of_the_other_profile_are_removed_after_the_start(machine: Machine) -> None:
+    production(machine)
+    machine.networks = "x_app-network\tapp-network\nx_frontend-network\tfrontend-network\n"
+    machine.invoke("up")
+    assert machine.changes == ["removed proxy-1", "started", "removed x_frontend-network"]
 
 
 def test_confirmed_orphan_is_removed_before_the_start(machine: Machine) -> None:
