@@ -220,7 +220,9 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             console.say(f"nothing to do: {name} has no containers and no networks")
             return
         if removable.volumes:
-            console.confirm(f"permanently delete the data of {name}: the volumes {', '.join(removable.volumes)}", yes)
+            doubt = previous.doubt(project, docker, removable.volumes)
+            what = f"the data of {name}: the volumes {', '.join(removable.volumes)}{doubt}"
+            console.confirm(f"permanently delete {what}", yes)
         with console.phase("down", "containers and networks of the project"):
             # By the project name, which needs no files: `down` works with a broken .env or compose file.
             flags = ["--volumes"] if volumes else []

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.checkout import generated
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Outcome
 from toolkit.engine.compose import Docker
 from toolkit.engine.existing import COMPOSE, Existing, Leftover, Listed, foreign_error
+from toolkit.engine.volumes import creation_times
 
 UP = "run: invoke up, which removes it"
 
@@ -105,6 +107,17 @@ def remove_networks(docker: Docker) -> None:
     pairs = (line.split("\t") for line in listed.stdout.splitlines() if "\t" in line)
     if unused := [name for name, key in pairs if key not in config.get("networks", {})]:
         docker("network", "rm", *unused)
+
+
+def doubt(project: Project, docker: Docker, volumes: Sequence[str]) -> str:
+    """A remark for the deletion of volumes which this checkout has not created; empty if there is no sign of that.
+
+    Raises:
+        ToolkitError: the engine does not answer.
+    """
+    since = generated.since(project, "db")
+    older = [name for name, at in creation_times(docker, volumes).items() if at < since] if since else []
+    return f" (older than the passwords of this checkout: {', '.join(older)})" if older else ""
 
 
 def show(existing: Existing) -> None:

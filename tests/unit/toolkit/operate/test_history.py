@@ -329,6 +329,17 @@ def test_data_of_another_checkout_is_refused_until_its_secrets_are_here(machine:
     assert machine.changes == ["started"]
 
 
+def test_deletion_of_the_volumes_of_another_checkout_names_them(machine: Machine) -> None:
+    own_data(machine)
+    with pytest.raises(ToolkitError) as raised:
+        lifecycle.down(machine.project, machine.docker.cli, volumes=True)
+    assert "older" not in raised.value.render()
+    generated.record(machine.project, ["postgres_password"])
+    with pytest.raises(ToolkitError, match=f"older than the passwords of this checkout: {VOLUME}"):
+        lifecycle.down(machine.project, machine.docker.cli, volumes=True)
+    assert machine.changes == []
+
+
 def test_successful_start_ends_the_record_of_generated_passwords(machine: Machine) -> None:
     generated.record(machine.project, ["postgres_password"])
     machine.invoke("up")
