@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -68,14 +68,15 @@ class Leftover:
 class Existing:
     """The containers of a project, without one-off containers, newest first.
 
-    ``known`` are the services of the present files in every group; None if the files cannot be read.
+    ``known`` are the services of the present files in every group; None if the files were not read. ``ignored``: the
+    user wants orphans ignored.
     """
 
     project: Project
     name: str
     containers: tuple[Listed, ...]
     known: frozenset[str] | None = None
-    ignored: bool = field(default=False)
+    ignored: bool = False
 
     @classmethod
     def read(cls, project: Project, docker: Docker, name: str | None = None) -> Existing:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from toolkit.checkout import generated
@@ -55,7 +56,7 @@ def located(config: shapes.Configuration) -> list[Located]:
     return found
 
 
-@dataclass
+@dataclass(frozen=True)
 class Look:
     """The stores that are to start on existing data, and what that is.
 
@@ -67,7 +68,6 @@ class Look:
     config: shapes.Configuration
     found: Sequence[Located]
     created: Mapping[str, datetime]
-    _contents: Mapping[str, Contents] | None = field(default=None, repr=False)
 
     @classmethod
     def begin(cls, project: Project, docker: Docker, existing: Existing) -> Look:
@@ -104,16 +104,14 @@ class Look:
             "--entrypoint", "sh", looker["image"], "-c", stores.script([each.store for each in self.found], FOLDER),
         )  # fmt: skip
 
-    @property
+    @cached_property
     def contents(self) -> Mapping[str, Contents]:
         """What is in each volume, by its key in the compose files.
 
         Raises:
             ToolkitError: the container of the look did not run.
         """
-        if self._contents is None:
-            self._contents = parsed(self._result().stdout) if self.found else {}
-        return self._contents
+        return parsed(self._result().stdout) if self.found else {}
 
     def _result(self) -> Result:
         result = self.docker.query(*self.command)
@@ -139,7 +137,7 @@ class Look:
 
     def _older(self, each: Located, contents: Contents) -> str:
         """The problem of a database that is older than its password, and so was created with another one."""
-        since = generated.since(self.project, f"{each.store.service}")
+        since = generated.since(self.project, each.store.service)
         created = self.created.get(each.source)
         if since is None or created is None or created >= since or not contents.having(each.store.data):
             return ""
@@ -151,23 +149,21 @@ class Look:
         Raises:
             ToolkitError: the container of the look did not run.
         """
+        fine = Finding(CHECK, Outcome.OK, f"{len(self.found)} volumes" if self.found else "in use, or none yet")
+        yield from list(self._differences()) or [fine]
+
+    def _differences(self) -> Iterator[Finding]:
         problems = {each.store.volume: why for each, why in self.problems()}
-        any_found = False
         for each in self.found:
-            name, contents = each.store.volume, self.contents.get(each.store.volume, Contents())
-            if why := problems.get(name):
-                any_found = True
+            contents = self.contents.get(each.store.volume, Contents())
+            if why := problems.get(each.store.volume):
                 yield Finding(CHECK, Outcome.FAILED, f"{each.source} {why}", f"{GUIDE} describes how to keep the data")
             elif contents.unreadable:
-                any_found = True
                 what = f"{each.source}: cannot be read, so its version is unknown"
                 yield Finding(CHECK, Outcome.WARNING, what, f"compare it with {GUIDE}")
             elif unused := stores.unused(each.store, contents):
-                any_found = True
                 what = f"{each.source} also contains {', '.join(unused)}, which {each.store.program} does not use"
                 yield Finding(CHECK, Outcome.WARNING, what, f"{GUIDE} describes how to bring it over")
-        if not any_found:
-            yield Finding(CHECK, Outcome.OK, f"{len(self.found)} volumes" if self.found else "in use, or none yet")
 
     def require(self) -> None:
         """Return if every store can open its data, or has none.
