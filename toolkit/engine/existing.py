@@ -30,7 +30,7 @@ Without ``--no-trunc``, docker shortens the names of images.
 IGNORE_ORPHANS = "COMPOSE_IGNORE_ORPHANS"
 """Compose's own setting: containers of unknown services belong to the user."""
 
-CHECK = "stack"
+CHECK = "leftovers"
 SHOWN = 3
 
 

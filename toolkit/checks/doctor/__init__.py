@@ -18,9 +18,10 @@ from toolkit.checks.doctor.engine import (
     require_engine,
     require_engine_folder,
 )
+from toolkit.checks.doctor.leftovers import data, leftovers
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
-from toolkit.checks.doctor.stack import containers, data, stack
+from toolkit.checks.doctor.stack import containers, ipv6, pings
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
@@ -40,7 +41,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
-    mounts, ports, containers, stack, data,
+    mounts, ports, containers, pings, ipv6, leftovers, data,
 )  # fmt: skip
 
 

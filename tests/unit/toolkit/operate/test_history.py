@@ -157,7 +157,7 @@ def machine(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("toolkit.operate.deploy.release.prune", lambda *_: None)
     docker.on("git", code=128)
     monkeypatch.setattr("shutil.disk_usage", lambda _: (100, 0, 50_000_000_000))
-    monkeypatch.setattr(doctor, "CHECKS", [each for each in doctor.CHECKS if each.__name__ in {"stack", "data"}])
+    monkeypatch.setattr(doctor, "CHECKS", [each for each in doctor.CHECKS if each.__name__ in {"leftovers", "data"}])
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     return found
 
