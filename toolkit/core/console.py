@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
+
+
+def spinner() -> str:
+    """The name of rich's spinner, in characters that the output's encoding has."""
+    return "dots" if terminal.can_print("⠋") else "line"
 
 
 def say(text: str, style: str = "") -> None:
@@ -81,5 +87,9 @@ def confirm(action: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ToolkitError(f"confirmation required to {action}", "nothing was changed", "add --yes")
-    if input(f"{action}? [y/N] ").strip().lower() not in {"y", "yes"}:
+    try:
+        answer = input(f"{action}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
         raise ToolkitError("cancelled", "nothing was changed")

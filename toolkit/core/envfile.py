@@ -11,7 +11,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from toolkit.core.errors import ToolkitError
-from toolkit.core.files import write_atomically
+from toolkit.core.files import fix_for, write_atomically
 
 HEADER = """\
 # Settings of this checkout, read by docker compose and by the tasks. Created by `invoke setup`; yours to edit.
@@ -27,14 +27,14 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         ToolkitError: the file cannot be read or is not UTF-8.
     """
-    if not path.exists():
-        return {}
     try:
         return dict(_variables(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ToolkitError(
-            f"cannot read {path}", str(error), f"check the permissions and the encoding of {path}"
-        ) from error
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ToolkitError(f"cannot read {path}", error.strerror or str(error), fix_for(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise ToolkitError(f"cannot read {path}", str(error), f"save {path} in the encoding UTF-8") from error
 
 
 @lru_cache(maxsize=8)  # read often, and parsing takes milliseconds

@@ -67,6 +67,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
                 doctor.require_engine_folder(docker)
+                doctor.require_readable_mounts(project, docker)
                 doctor.require_free_ports(project, docker)
             with console.phase("images", "pulls or builds missing images"):
                 images.choose(project, docker, options.images, options.yes)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, whole_number
+from toolkit.tasks import checkout, task, whole_number
 
 
-@task
+@task()
 def status(c: Context) -> None:
     """Show every service: state, health, uptime, ports, memory; exit code 1 if one is unhealthy."""
     from toolkit.engine.compose import CONFIGURATION
@@ -43,7 +42,7 @@ def logs(
     logs(docker, service or (), follow=follow, tail=None if tail is None else whole_number("tail", tail), since=since)
 
 
-@task
+@task()
 def config(c: Context) -> None:
     """Show the effective configuration of the profile as YAML, with secrets masked."""
     from toolkit.checks.masking import masked_config
@@ -51,7 +50,7 @@ def config(c: Context) -> None:
     print(masked_config(*checkout(c)), end="")
 
 
-@task
+@task()
 def doctor(c: Context) -> None:
     """Diagnose the host, the settings, the secrets and the ports, and suggest fixes."""
     from toolkit.engine.compose import CONFIGURATION, HASHES, INFORMATION

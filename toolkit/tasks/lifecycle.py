@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, seconds
+from toolkit.tasks import checkout, seconds, task
 
 PROFILE = "dev or prod; default: the profile of the last setup, else dev"
 SERVICE = "this service only; repeatable"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, positive
+from toolkit.tasks import checkout, positive, task
 
 
-@task
+@task()
 def check(c: Context) -> None:
     """Verify live metrics, panels, dashboards and one traced request against the configuration."""
     from toolkit.observe.check import check

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, seconds
+from toolkit.tasks import checkout, seconds, task
 
 
-@task
+@task()
 def check(c: Context) -> None:
     """Check every credential: file, strength, age, login; exit code 1 if one fails."""
     from toolkit.checks import secretcheck

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from toolkit.core.errors import ToolkitError
+from toolkit.core import terminal
 from toolkit.validate import grammars
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.programs import PROGRAMS, REASONS
@@ -17,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Validate this checkout and print every problem as ``file:line: message``.
 
     Skipped programs are printed by name and fail the run unless their reason is allowed.
+
+    Raises:
+        ToolkitError: the checkout cannot be read.
     """
     parser = argparse.ArgumentParser(prog="python -m toolkit.validate", description="Check the files of this checkout.")
     reasons = "; ".join(f"{reason}: {why}" for reason, why in REASONS.items())
@@ -28,11 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     allowed = set(filter(None, options.allow_skips.split(",")))
     if unknown := allowed - REASONS.keys():
         parser.error(f"unknown reason: {', '.join(sorted(unknown))}; known: {', '.join(REASONS)}")
-    try:
-        report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
-    except ToolkitError as error:
-        print(error.message, file=sys.stderr)
-        return 1
+    report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
     for problem in sorted(report.problems):
         print(f"{problem} [{report.problems[problem]}]")
     for skip in report.skipped:
@@ -44,4 +42,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

@@ -49,3 +49,13 @@ def test_confirmation_without_a_terminal_requires_yes(monkeypatch: pytest.Monkey
         console.confirm("delete it", yes=False)
     assert "--yes" in raised.value.fix
     console.confirm("delete it", yes=True)
+
+
+def test_end_of_input_at_the_prompt_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", end)
+    with pytest.raises(ToolkitError, match="cancelled: nothing was changed"):
+        console.confirm("delete it", yes=False)
