@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from toolkit.engine.compose import Docker
 
 
+JSON = "print one JSON document (docs/json-output.md) instead of a table"
+"""The help of the option ``--json``."""
+
 Body = Callable[..., None]
 
 
