@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from toolkit.checkout import setup
+from toolkit.checkout import setting_rules, setup
 from toolkit.checkout.project import Project
 from toolkit.checkout.variables import COMPOSE_VARIABLES, SETUP_VARIABLES, TASK_VARIABLES
 from toolkit.checks.doctor.subject import Subject
@@ -27,6 +27,10 @@ def settings(subject: Subject) -> Iterator[Finding]:
     """.env has the settings that `invoke setup` would write, and no unknown variables."""
     project = subject.project
     try:
+        if refused := setting_rules.problems(project):
+            for problem in refused:
+                yield Finding("settings", Outcome.FAILED, f".env, {problem}", setting_rules.FIX)
+            return
         env, profile = project.env, project.require_setup()
         setup.require_loopback(project, profile)
         expected = setup.settings(project)
