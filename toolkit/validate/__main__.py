@@ -8,7 +8,7 @@ from pathlib import Path
 from toolkit.core import terminal
 from toolkit.validate import grammars
 from toolkit.validate.checkout import Checkout
-from toolkit.validate.programs import PROGRAMS, REASONS
+from toolkit.validate.programs import IMAGES, PROGRAMS, REASONS, UNUSED, Skipped
 from toolkit.validate.runner import CHECKS, run
 
 
@@ -30,15 +30,23 @@ def main(arguments: list[str] | None = None) -> int:
     allowed = set(filter(None, options.allow_skips.split(",")))
     if unknown := allowed - REASONS.keys():
         parser.error(f"unknown reason: {', '.join(sorted(unknown))}; known: {', '.join(REASONS)}")
+    if IMAGES in allowed:
+        allowed.add(UNUSED)
     report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
     for problem in sorted(report.problems):
         print(f"{problem} [{report.problems[problem]}]")
-    for skip in report.skipped:
-        print(f"skipped {'' if skip.reason in allowed else '(not allowed) '}{skip.name}: {skip.why}")
     refused = [skip for skip in report.skipped if skip.reason not in allowed]
+    for skip in report.skipped:
+        print(f"skipped {'(not allowed) ' if skip in refused else ''}{skip.name}: {skip.why}")
+        if skip in refused and (fix := _fix(skip)):
+            print(f"  fix: {fix}")
     counts = f"{len(report.problems) or 'no'} problem{'' if len(report.problems) == 1 else 's'}"
     print(f"{report.checks} checks, {len(report.files)} files, {counts}, {len(report.skipped)} skipped")
     return 1 if report.problems or refused else 0
+
+
+def _fix(skip: Skipped) -> str:
+    return ", or ".join(filter(None, (skip.fix, skip.reason and f"allow it: --allow-skips {skip.reason}")))
 
 
 if __name__ == "__main__":

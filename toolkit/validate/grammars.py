@@ -31,7 +31,12 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     installed = checkout.root / INSTALLED
     missing = [name for name in PACKAGES if not (installed / "node_modules" / name.rpartition("@")[0]).is_dir()]
     if which("node") is None or missing:
-        yield Skipped(GRAMMARS, f"not installed: {', '.join(missing) or 'node'}", GRAMMARS)
+        yield Skipped(
+            GRAMMARS,
+            f"not installed: {', '.join(missing) or 'node'}",
+            GRAMMARS,
+            "run: nox -s validate, which installs them",
+        )
         return
     found = [
         (dashboard, (*keys, "expr" if "expr" in target else "query"), target["datasource"]["type"], text)
