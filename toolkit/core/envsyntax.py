@@ -1,6 +1,6 @@
 """The syntax of .env that docker compose, Python and people read in the same way; everything else is refused.
 
-Compose expands ``$``, unescapes some backslashes, and cuts a value at `` #``, each without a word.
+Compose expands ``$``, unescapes some backslashes, and cuts a value at `` #``, each silently.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -126,7 +127,10 @@ def checkout(original: Checkout, tmp_path: Path) -> Checkout:
     """A copy that a test may damage."""
     root = tmp_path / "checkout"
     shutil.copytree(original.root, root, symlinks=True)
-    return Checkout(root, original.env)
+    configuration = tmp_path / "configuration.json"
+    text = Path(original.env["CONFIGURATION"]).read_text(encoding="utf-8")
+    configuration.write_text(text.replace(str(original.root), str(root)), encoding="utf-8")
+    return Checkout(root, {**original.env, "CONFIGURATION": str(configuration)})
 
 
 def without_privileges() -> tuple[str, ...]:
@@ -182,6 +186,49 @@ def require_output_error(ended: Outcome, usual: Outcome, number: int) -> None:
 @every_task
 def test_full_device_is_one_error(original: Checkout, usual: Callable[[str], Outcome], task: str) -> None:
     require_output_error(original.run(task, *TASKS[task], redirect=">/dev/full"), usual(task), errno.ENOSPC)
+
+
+LOGS = """\
+#!/bin/sh
+case "$*" in
+  *" config --format json") exec cat "$CONFIGURATION" ;;
+  *" logs"*) while echo 'app-1  | äöü a line of a log'; do :; done ;;
+esac
+"""
+"""A docker client that prints logs as long as they are read."""
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code", "error"),
+    [
+        ("| head -n 1", 141, ""),
+        ("2>&1 | head -n 1", 141, ""),
+        (">/dev/full", 1, f"error: cannot write the standard output: {os.strerror(errno.ENOSPC)}"),
+        (">&-", 1, f"error: cannot write the standard output: {os.strerror(errno.EBADF)}"),
+    ],
+)
+@pytest.mark.parametrize("options", ["", "--follow"])
+def test_logs_end_with_their_reader(
+    original: Checkout, tmp_path: Path, redirect: str, code: int, error: str, options: str
+) -> None:
+    (tmp_path / "docker").write_text(LOGS)
+    (tmp_path / "docker").chmod(0o755)
+    env = {**original.env, "PATH": f"{tmp_path}:{original.env['PATH']}"}
+    script = f"{sys.executable} -m invoke logs {options} {redirect}; echo ${{PIPESTATUS[0]}} >&2"
+    ended = subprocess.run(
+        ["bash", "-c", script],
+        cwd=original.root,
+        env=env,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=60,
+    )
+    *errors, status = ended.stderr.splitlines()
+    assert int(status) == code
+    assert errors[:1] == [error] * bool(error)
+    assert len(errors) == 2 * bool(error), "the error and its fix"
+    assert ended.stdout == ("app-1  | äöü a line of a log\n" if "head" in redirect else "")
 
 
 @some_tasks
@@ -326,6 +373,21 @@ def test_docker_is_started_in_the_real_folder_of_a_checkout(original: Checkout, 
     link.symlink_to(original.root)
     env = {**original.env, "PATH": f"{programs}:{original.env['PATH']}", "PWD": str(link)}
     assert str(original.root) in Checkout(link, env).run("status").stderr
+
+
+def test_fix_for_a_strict_umask_is_complete(checkout: Checkout) -> None:
+    """`up` refuses such a checkout before it starts anything; its command opens every mount and no credential."""
+    for path in (checkout.root, *checkout.root.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o077)
+    refused = checkout.run("up")
+    assert refused.code == 1
+    assert refused.stderr.startswith("error: the containers' accounts cannot read ")
+    fix = refused.stderr.partition("  fix: run: ")[2].strip()
+    assert f"fix: run: {fix}" in checkout.run("doctor").stdout
+    subprocess.run(shlex.split(fix), cwd=checkout.root, check=True)
+    assert "the containers' accounts" not in checkout.run("up").stderr + checkout.run("doctor").stdout
+    assert (checkout.root / "secrets").stat().st_mode & 0o077 == 0
+    assert (checkout.root / ".env").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
