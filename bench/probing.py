@@ -29,21 +29,23 @@ SETTINGS = {"LOG_LEVEL": "info", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
 """As in production; without traces, since the stack has no trace store."""
 
 BARE = """
-import asyncio, sys, time
-import aiohttp, uvloop
+import asyncio, os, sys, time
+import pycurl, uvloop
+from netmon.probing.transfers import Transfers
 from netmon.settings import load
-import os
 
 async def main(url, requests):
-    turns = iter(range(requests))
-    connector = aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        async def ask():
-            for _ in turns:
-                async with session.get(url) as response:
-                    await response.read()
-        began = time.perf_counter()
-        await asyncio.gather(*(ask() for _ in range(load(os.environ).worker_concurrency)))
+    turns, transfers = iter(range(requests)), Transfers()
+    options = {pycurl.URL: url, pycurl.FRESH_CONNECT: 1, pycurl.FORBID_REUSE: 1, pycurl.NOSIGNAL: 1,
+               pycurl.WRITEFUNCTION: len}
+    async def ask():
+        curl = pycurl.Curl()
+        for option, value in options.items():
+            curl.setopt(option, value)
+        for _ in turns:
+            await transfers.run(curl)
+    began = time.perf_counter()
+    await asyncio.gather(*(ask() for _ in range(load(os.environ).worker_concurrency)))
     print(requests / (time.perf_counter() - began))
 
 uvloop.run(main(sys.argv[1], int(sys.argv[2])))
@@ -120,8 +122,7 @@ class Target:
 @contextmanager
 def answering(stack: Stack) -> Iterator[Target]:
     """A target on the host, at an address that the worker reaches."""
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    gateway = pipeline.gateway(stack)
     [port] = free_ports(1)
     first: Synchronized[float] = multiprocessing.Value("d", 0)
     process = multiprocessing.Process(target=serve, args=(gateway, port, first), daemon=True)

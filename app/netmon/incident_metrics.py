@@ -13,10 +13,11 @@ from uuid import UUID
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, ValidationError
 
 from netmon import gauges
-from netmon.database import Database
+from netmon.database import Database, Row
+from netmon.logs import logger
 from netmon.models import Severity
 from netmon.specs import Spec
 
@@ -42,6 +43,8 @@ _CLOSED = f"""
         UNION ALL
         SELECT id, target FROM deleted_incidents WHERE deleted_at > now() - interval '{CLOSED_MINUTES} min'
     ) AS closed GROUP BY target ORDER BY id DESC LIMIT {LIMIT}"""  # noqa: S608 - as above
+
+log = logger(__name__)
 
 
 class OpenIncident(BaseModel):
@@ -135,7 +138,19 @@ class IncidentCollector(Collector):
         )
 
 
-_Incidents = TypeAdapter(tuple[OpenIncident, ...])
+def readable(rows: Iterable[Row]) -> tuple[OpenIncident, ...]:
+    """The incidents in rows, without those of targets of a later release that this one cannot read.
+
+    Otherwise all alerts of targets would resolve.
+    """
+    found = []
+    for row in rows:
+        try:
+            found.append(OpenIncident.model_validate(row))
+        except ValidationError as error:
+            [first, *_] = error.errors(include_input=False, include_url=False)  # the input may have credentials
+            log.warning("incident cannot be read", target=str(row["target"]), reason=first["msg"])
+    return tuple(found)
 
 
 async def export(database: Database) -> None:
@@ -144,7 +159,7 @@ async def export(database: Database) -> None:
     REGISTRY.register(collector)
 
     async def measure() -> None:
-        opened = _Incidents.validate_python(await database.all(_OPEN, ()))
+        opened = readable(await database.all(_OPEN, ()))
         collector.closed = {row["target"]: row["id"] for row in await database.all(_CLOSED, ())}
         collector.opened = opened
 

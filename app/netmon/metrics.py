@@ -45,6 +45,13 @@ PROBES = Counter("netmon_probes_total", "Executed probes.", ["outcome"])
 PROBE_DURATION = Histogram(
     "netmon_probe_duration_seconds", "Duration of probes, that is of their last attempts.", buckets=BUCKETS
 )
+PROBE_PHASES = Histogram("netmon_probe_phase_seconds", "Duration of the phases of probes.", ["phase"], buckets=BUCKETS)
+HEARTBEATS = counter(
+    "netmon_heartbeats_total",
+    "Heartbeats received by this API, and silent periods found by this worker.",
+    "outcome",
+    ("stored", "repeated", "ignored", "refused", "unknown", "silent"),
+)
 EVENTS_PUBLISHED = Counter("netmon_events_published_total", "Events that Kafka acknowledged.")
 EVENT_PUBLISH_FAILURES = Counter("netmon_event_publish_failures_total", "Failed attempts to publish events to Kafka.")
 PROJECTED_EVENTS = counter(

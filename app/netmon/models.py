@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from netmon.phases import Phased
 from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict, overdue_after
 
@@ -26,11 +27,13 @@ RECENT_RESULTS = 40
 """Results that a standing keeps: enough for the longest window, and for a sparkline."""
 
 
-class Outcome(BaseModel):
+class Outcome(BaseModel, Phased):
     """The result of probing a target; durations are milliseconds.
 
     `error` is a stable code (see `netmon.probing.errors`), `detail` explains it to people. A success has no `error`,
-    and a `detail` only together with a `warning`.
+    and a `detail` only together with a `warning`. The phases of a probe (`lookup_ms` to `transfer_ms`) are sums over
+    its redirects; a phase that was not reached, or that its kind does not have, is None. A ping of several packets has
+    `loss_percent` and `jitter_ms`, and its duration is the mean time of the replies.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +44,13 @@ class Outcome(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -71,7 +81,7 @@ class Standing(BaseModel):
     """Grows with each change: the order of a target's results and events; 0 from a release without versions."""
 
 
-class Probe(BaseModel):
+class Probe(BaseModel, Phased):
     """A probe of one target, queued or finished.
 
     `target` is the id of a monitored target, or the key of a URL that was probed once (`netmon.url_targets`). A
@@ -91,6 +101,13 @@ class Probe(BaseModel):
     attempts: int = 1
     http_status: int | None = None
     certificate_days: float | None = None
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    transfer_ms: float | None = None
+    loss_percent: float | None = None
+    jitter_ms: float | None = None
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None
@@ -131,6 +148,11 @@ class Plan(BaseModel):
     """Attempts after the first one, while attempts fail."""
     slow_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
     """A success that takes longer than this many milliseconds is a warning."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """The seconds by which a result may follow its interval; in SQL, `netmon.states.PATIENCE`."""
+        return self.spec.patience_seconds(self.timeout_seconds * (self.retries + 1))
 
 
 class Job(Probe):
@@ -246,7 +268,7 @@ class Target(TargetSettings):
 
     def is_stale(self, stored_at: datetime) -> bool:
         """Whether the results are overdue, if the last one was stored then; in SQL, `netmon.states.IS_STALE`."""
-        after = overdue_after(self.interval_seconds, self.timeout_seconds, self.retries)
+        after = overdue_after(self.interval_seconds, self.patience_seconds)
         return self.enabled and datetime.now(UTC) - stored_at > after
 
     def masked(self) -> Self:
@@ -264,6 +286,8 @@ class TargetView(Target):
     """Whether results are overdue: the state is that of the last result, and may have changed since."""
     in_maintenance: bool = False
     """Whether a maintenance window is in effect: no alert, and the time is not part of the uptime."""
+    cautions: list[str] = Field(default_factory=list)
+    """What makes the settings less safe than they could be, such as certificates that are not verified."""
 
     @classmethod
     def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
@@ -279,6 +303,7 @@ class TargetView(Target):
             latest=alone,
             stale=stale,
             in_maintenance=target.is_in_maintenance,
+            cautions=target.spec.cautions,
         )
 
 

@@ -22,7 +22,7 @@ from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, probe
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
 from netmon.standings import LockedStanding
-from netmon.states import next_state, overdue_after
+from netmon.states import PATIENCE, next_state, overdue_after
 from netmon.supervision import deadline
 
 TIMEOUT_SECONDS = 4.0
@@ -111,20 +111,28 @@ async def store(database: Database, results: Sequence[PendingResult]) -> dict[UU
 
 
 async def _store(database: Database, results: Sequence[PendingResult]) -> dict[UUID, Probe]:
+    async with database.pipeline() as connection:
+        return await store_in(connection, results)
+
+
+async def store_in(connection: Connection, results: Sequence[PendingResult]) -> dict[UUID, Probe]:
+    """Store results in the transaction of a connection, as `store` does.
+
+    Other rows of that transaction must be locked in the same order: standings by target, before anything else.
+    """
     by_id: dict[UUID, PendingResult] = {}
     for result in results:
         by_id.setdefault(result.probe.id, result)
-    async with database.pipeline() as connection:
-        finishing = await _finish(connection, [result.probe for result in by_id.values()])
-        locking = await _lock_targets(connection, {result.probe.target for result in by_id.values()})
-        first = {row["id"] async for row in finishing}
-        transaction = _Transaction({str(row["target"]): _LockedTarget.of(row) async for row in locking})
-        repeated = by_id.keys() - first
-        probes = {probe.id: probe for probe in await probes_by_id(connection, repeated)} if repeated else {}
-        for result in by_id.values():
-            if result.probe.id in first:
-                probes[result.probe.id] = transaction.add(result)
-        await transaction.write(connection)
+    finishing = await _finish(connection, [result.probe for result in by_id.values()])
+    locking = await _lock_targets(connection, {result.probe.target for result in by_id.values()})
+    first = {row["id"] async for row in finishing}
+    transaction = _Transaction({str(row["target"]): _LockedTarget.of(row) async for row in locking})
+    repeated = by_id.keys() - first
+    probes = {probe.id: probe for probe in await probes_by_id(connection, repeated)} if repeated else {}
+    for result in by_id.values():
+        if result.probe.id in first:
+            probes[result.probe.id] = transaction.add(result)
+    await transaction.write(connection)
     return probes
 
 
@@ -153,7 +161,7 @@ class _LockedTarget:
     @classmethod
     def of(cls, row: Row) -> Self:
         """From a row of `_lock_targets`."""
-        overdue = overdue_after(row["interval_seconds"], row["timeout_seconds"], row["retries"])
+        overdue = overdue_after(row["interval_seconds"], row["patience_seconds"])
         return cls(row["name"], row["enabled"], row["failures"], row["window"], overdue, LockedStanding.of(row))
 
     @property
@@ -211,7 +219,7 @@ async def _lock_targets(connection: Connection, keys: Iterable[str]) -> AsyncCur
     """
     query = f"""
         SELECT {standings.LOCKED_COLUMNS},
-            name, enabled, failures, "window", interval_seconds, timeout_seconds, retries
+            name, enabled, failures, "window", interval_seconds, {PATIENCE} AS patience_seconds
         FROM standings JOIN targets ON targets.id = standings.target
         WHERE standings.target = ANY(%s) ORDER BY standings.target FOR UPDATE OF standings"""  # noqa: S608 - names of this code
     return await connection.execute(query.strip(), ([target for target in map(_uuid, keys) if target],))

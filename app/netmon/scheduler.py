@@ -14,6 +14,7 @@ from datetime import timedelta
 from netmon import metrics, tracing
 from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, queue
 from netmon.jobs import JobQueue, QueueUnavailableError
+from netmon.kinds import KINDS
 from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
 from netmon.schedule import grid_origin, next_due
@@ -94,7 +95,7 @@ class Scheduler:
         return len(due)
 
     async def _request(self, target: Row) -> Probe | None:
-        """Publish the job of a target; None if the target is skipped this time."""
+        """Publish the job of a target; None if the target is skipped this time, or reports itself."""
         if target["is_running"]:
             metrics.PROBES_SKIPPED.inc()
             return None
@@ -102,6 +103,8 @@ class Scheduler:
             plan = Plan(**{name: target[name] for name in Plan.model_fields})
         except ValueError as error:
             log.warning("target cannot be probed", target=str(target["id"]), reason=describe(error))
+            return None
+        if KINDS[plan.spec.kind].prober is None:
             return None
         with tracing.span("schedule", carrier={}):
             job = Job.of(plan, str(target["id"]), tracing.ids().get("trace_id"), target["generation"])

@@ -23,9 +23,10 @@ WINDOW_LIMIT = 10
 STALE_SECONDS = 15
 """How late a result may be: as long as the schedule may lag, see the alert `ScheduleLagging`."""
 
+PATIENCE = "coalesce((spec ->> 'grace_seconds')::double precision, timeout_seconds * (retries + 1))"
+"""SQL: the seconds by which a result may follow its interval, `netmon.models.Plan.patience_seconds`."""
 IS_STALE = f"""
-    enabled AND stored_at < now() - make_interval(
-        secs => interval_seconds + timeout_seconds * (retries + 1) + {STALE_SECONDS})""".strip()
+    enabled AND stored_at < now() - make_interval(secs => interval_seconds + {PATIENCE} + {STALE_SECONDS})""".strip()
 """SQL: whether the last result of a target is older than its interval and the time that its attempts may take."""
 IN_MAINTENANCE = "enabled AND (maintenance_from <= now() AND now() < maintenance_until) IS TRUE"
 """SQL: whether a target is in maintenance."""
@@ -35,9 +36,9 @@ SHOWN_STATE = f"""
 """SQL: the shown state of a target."""
 
 
-def overdue_after(interval_seconds: float, timeout_seconds: float, retries: int) -> timedelta:
+def overdue_after(interval_seconds: float, patience_seconds: float) -> timedelta:
     """The time after a result at which the next one is overdue; in SQL, `IS_STALE`."""
-    return timedelta(seconds=interval_seconds + timeout_seconds * (retries + 1) + STALE_SECONDS)
+    return timedelta(seconds=interval_seconds + patience_seconds + STALE_SECONDS)
 
 
 def next_state(state: State, verdicts: Sequence[Verdict], failures: int, window: int) -> State:

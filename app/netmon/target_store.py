@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
-from netmon import outbox, standings, tracing
+from netmon import heartbeat_store, outbox, standings, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
 from netmon.maintenance_store import choose_periods, lock_windows
@@ -199,6 +199,7 @@ async def insert(connection: Connection, targets: Sequence[Target]) -> None:
         "INSERT INTO standings (target, state, since, recent) VALUES (%s, 'unknown', %s, '[]')",
         [(target.id, target.created_at) for target in targets],
     )
+    await heartbeat_store.expect(connection, targets)
 
 
 async def change(connection: Connection, target: UUID, to: Callable[[Target], TargetSettings]) -> TargetChange | None:
@@ -221,6 +222,7 @@ async def change(connection: Connection, target: UUID, to: Callable[[Target], Ta
     given = {name: getattr(before, name) for name in Target.model_fields if name not in _SETTINGS}
     after = Target(**dict(settings), **(given | {"updated_at": datetime.now(UTC)}))
     await _update(connection, before, after)
+    await heartbeat_store.follow(connection, before, after)
     retagged = after.tags != before.tags
     if after.spec != before.spec or (before.enabled and not after.enabled):
         state = locked.standing.state
@@ -299,7 +301,7 @@ async def _publish_unknown(
 
 
 def _overdue_after(target: Target) -> timedelta:
-    return overdue_after(target.interval_seconds, target.timeout_seconds, target.retries)
+    return overdue_after(target.interval_seconds, target.patience_seconds)
 
 
 def _row(settings: TargetSettings) -> Row:

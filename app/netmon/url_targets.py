@@ -9,15 +9,77 @@ digits of the SHA-256 of the normalised URL.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Self
+from urllib.parse import quote, unquote
 
-from yarl import URL
+from netmon.hostnames import to_ascii
 
 MAX_URL_LENGTH = 2048
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://((?P<user>[^/?#\\:]*)(:(?P<password>[^/?#\\]*))?@)?"
+    r"(?P<host>\[[^\]]*\]|[^/?#\\:@\[\]]*)(:(?P<port>\d{0,5}))?(?P<rest>[/?#\\].*)?",
+    re.ASCII | re.DOTALL | re.IGNORECASE,
+)
+
+# The printable ASCII characters that a browser sends as they are typed (WHATWG, percent-encode sets).
+_IN_PATH = "!$%&'()*+,-./:;=@[]|~_"
+_IN_QUERY = "!$%&()*+,-./:;=?@[]\\^_`{|}~"
+_PORTS = {"http": 80, "https": 443}
+_DOT = re.compile(r"%2e", re.IGNORECASE)
 
 
 class InvalidTargetError(ValueError):
     """The URL cannot be probed; the message gives the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebUrl:
+    """A URL of HTTP whose path and query are those that were typed."""
+
+    scheme: str
+    host: str
+    """In ASCII and lower case, an IPv6 address without brackets."""
+    port: int
+    target: str
+    """Path and query, byte for byte as typed; only what a browser encodes is encoded, and dots are resolved."""
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse an absolute URL.
+
+        Raises:
+            InvalidTargetError: `text` is not such a URL.
+        """
+        if not re.match("https?://", text, re.IGNORECASE):
+            raise InvalidTargetError("the URL must start with http:// or https://")
+        if not (found := _URL.fullmatch(text)):
+            raise _no_host()
+        scheme = found["scheme"].lower()
+        host, port = _host(found["host"]), int(found["port"] or _PORTS[scheme])
+        if not 1 <= port <= 65535:
+            raise _no_host()
+        path, mark, query = (found["rest"] or "").partition("#")[0].partition("?")
+        target = _without_dots(quote(path.replace("\\", "/"), safe=_IN_PATH)) + mark + quote(query, safe=_IN_QUERY)
+        user, password = (unquote(each) if each else None for each in found.group("user", "password"))
+        return cls(scheme, host, port, target, user, password)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, which is left out if it is the one of the scheme."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+    @property
+    def text(self) -> str:
+        """The URL, without user and password."""
+        return self.origin + self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +100,50 @@ def parse_target(text: str) -> UrlTarget:
         raise InvalidTargetError(f"the URL is longer than {MAX_URL_LENGTH} characters")
     if not text.isprintable() or " " in text:
         raise InvalidTargetError("the URL contains whitespace or control characters")
-    try:
-        url = URL(text)
-        port = url.port
-    except ValueError as error:
-        raise InvalidTargetError(f"not a valid URL: {error}") from None
-    if url.scheme not in ("http", "https"):
-        raise InvalidTargetError("the URL must start with http:// or https://")
-    if not url.raw_host or port == 0:
-        raise InvalidTargetError("the URL has no valid host or port")
-    if url.raw_user is not None or url.raw_password is not None:
+    url = WebUrl.parse(text)
+    if url.user is not None or url.password is not None:
         raise InvalidTargetError("the URL must not contain credentials")
 
-    normalised = url.with_path(url.raw_path or "/", encoded=True, keep_query=True)
-    host = url.raw_host.rstrip(".")
-    key = f"{url.scheme}:{host.replace(':', '-').replace('%', '-')}:{port}"
-    if normalised.raw_path_qs != "/" or ":" in host:
-        key += f":{hashlib.sha256(str(normalised).encode()).hexdigest()[:12]}"
-    return UrlTarget(url=str(normalised), key=key)
+    host = url.host.rstrip(".")
+    key = f"{url.scheme}:{host.replace(':', '-').replace('%', '-')}:{url.port}"
+    if url.target != "/" or ":" in host:
+        key += f":{hashlib.sha256(url.text.encode()).hexdigest()[:12]}"
+    return UrlTarget(url=url.text, key=key)
+
+
+def _host(text: str) -> str:
+    """The host in ASCII and lower case, an IPv6 address without brackets.
+
+    Names in ASCII are not checked further, so that URLs which former releases have stored stay readable: the probe of
+    one that is not valid fails.
+
+    Raises:
+        InvalidTargetError: `text` is not valid.
+    """
+    if not text or not text.isprintable() or " " in text:
+        raise _no_host()
+    try:
+        if text.startswith("["):
+            return str(IPv6Address(text[1:-1]))
+        return text.lower() if text.isascii() else to_ascii(text)
+    except ValueError:
+        raise _no_host() from None
+
+
+def _no_host() -> InvalidTargetError:
+    return InvalidTargetError("the URL has no valid host or port")
+
+
+def _without_dots(path: str) -> str:
+    """The path from the root, without the segments `.` and `..`, which no client sends."""
+    kept: list[str] = []
+    segments = path.removeprefix("/").split("/")
+    for number, segment in enumerate(segments, 1):
+        plain = _DOT.sub(".", segment)
+        if plain == "..":
+            kept = kept[:-1]
+        if plain not in (".", ".."):
+            kept.append(segment)
+        elif number == len(segments):
+            kept.append("")
+    return "/" + "/".join(kept)

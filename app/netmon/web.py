@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from netmon import metrics, problems, tracing
+from netmon.heartbeats import without_token
 from netmon.logs import logger
 from netmon.settings import Settings
 
@@ -33,8 +34,12 @@ LARGE_BODIES = {
     ("PUT", "/api/targets"): 8 * 1024 * 1024,
     ("POST", "/api/targets/bulk"): 8 * 1024 * 1024,
     ("PUT", "/api/configuration"): 8 * 1024 * 1024,
+    # So that a setting that is too long, such as a body to send, is reported with its field.
+    ("POST", "/api/targets"): 2 * 1024 * 1024,
+    ("PUT", "/api/targets/"): 2 * 1024 * 1024,
+    ("PATCH", "/api/targets/"): 2 * 1024 * 1024,
 }
-"""Exceptions from MAX_BODY by method and path."""
+"""Exceptions from MAX_BODY by method and path; a path that ends in a slash is a prefix."""
 QUIET_ROUTES = ("/api/health", "/api/metrics", "/static")
 """Prefixes of routes that are logged at the debug level and traced only on failure."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -46,6 +51,7 @@ TAGS = {
     "targets": "Monitored targets and their states. Read access is open, write access requires a token.",
     "configuration": "Targets and maintenance windows as a whole.",
     "probes": "Single probes on demand.",
+    "heartbeats": "Reports of jobs, each to a URL of its own, and these URLs.",
     "incidents": "Periods in which a target was degraded or down.",
     "alerts": "Alerts received from Alertmanager.",
     "access": "Verification of a token.",
@@ -99,8 +105,9 @@ class RequestContext:
             return
         headers = dict(Headers(scope=scope))
         headers[tracing.REQUEST_ID] = tracing.request_id(headers) or uuid4().hex
-        receive = _bounded(receive, LARGE_BODIES.get((scope["method"], scope["path"]), MAX_BODY))
-        request = _Request(scope["method"] if scope["method"] in METHODS else "OTHER", scope["path"])
+        receive = _bounded(receive, _max_body(scope["method"], scope["path"]))
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        request = _Request(method, without_token(scope["path"]))
         if request.path.startswith(QUIET_ROUTES):
             # A health check, a scrape or a static file.
             with bound_contextvars(request_id=headers[tracing.REQUEST_ID]), tracing.untraced():
@@ -132,7 +139,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, answer)
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            log.exception("request failed", method=scope["method"], path=request.path)
             if request.status:
                 raise
             await problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, answer)
@@ -152,6 +159,7 @@ class _Request:
 
     method: str
     path: str
+    """The path without a token, for logs and traces."""
     route: str = "unmatched"
     status: int = 0
     seconds: float = 0
@@ -176,6 +184,12 @@ class _Request:
             "url.path": self.path,
             "url.scheme": "http",
         }
+
+
+def _max_body(method: str, path: str) -> int:
+    """The maximum size of a request body in bytes."""
+    folder = path[: path.rfind("/") + 1]
+    return LARGE_BODIES.get((method, path)) or LARGE_BODIES.get((method, folder)) or MAX_BODY
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

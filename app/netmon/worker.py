@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from netmon import alert_sync, events, gauges, health, incident_metrics, metrics, tracing, web
 from netmon.database import UNAVAILABLE_ERRORS, Database
+from netmon.heartbeat_watch import HeartbeatWatch
 from netmon.jobs import JobConsumer, JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest_states import LatestStates
@@ -21,13 +22,14 @@ from netmon.result_store import ResultStore
 from netmon.retention import Retention
 from netmon.scheduler import Scheduler
 from netmon.settings import Settings
+from netmon.slots import Slots
 from netmon.supervision import Backoff, describe, running
 
 STOP_TIMEOUT_SECONDS = 20.0
 """How long a stopping worker may finish its jobs; unfinished jobs are requeued."""
 
-PREFETCH_PER_SLOT = 4
-"""Jobs that are prefetched per concurrent probe: while results are stored, other targets are probed."""
+PREFETCH_SURPLUS = 60
+"""Jobs that are prefetched beyond the concurrent probes: while results are stored, other targets are probed."""
 
 T = TypeVar("T")
 
@@ -57,15 +59,18 @@ async def run(settings: Settings) -> None:
     relay = Relay(database, access(settings))
     scheduler = Scheduler(database, JobQueue(link))
     retention = Retention(database, settings.results_retention_days)
-    upkeep = Upkeep(database)
+    upkeep, heartbeats = Upkeep(database), HeartbeatWatch(database)
 
     async with Prober(settings.guard, settings.version) as prober:
-        runner = JobRunner(ResultStore(database), database, prober, settings.worker_concurrency)
-        consumer = JobConsumer(link, runner.run, PREFETCH_PER_SLOT * settings.worker_concurrency)
+        slots = Slots(settings.worker_concurrency)
+        runner = JobRunner(ResultStore(database), database, prober, slots)
+        consumer = JobConsumer(link, runner.run, slots.limit + PREFETCH_SURPLUS)
 
         async def after_migration() -> None:
             await database.prepare()
-            await asyncio.gather(consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run())
+            await asyncio.gather(
+                consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run(), heartbeats.run()
+            )
 
         async def drain() -> None:
             lifecycle.draining = True
@@ -87,16 +92,16 @@ class JobRunner:
         results: stores the results.
         database: has the results of redelivered jobs.
         prober: probes the targets.
-        concurrency: the maximum number of concurrent probes.
+        slots: limit the number of concurrent probes.
     """
 
-    def __init__(self, results: ResultStore, database: Database, prober: Prober, concurrency: int) -> None:
+    def __init__(self, results: ResultStore, database: Database, prober: Prober, slots: Slots) -> None:
         for outcome in OUTCOMES:
             metrics.PROBES.labels(outcome)  # starts at 0
         self._results = results
         self._database = database
         self._prober = prober
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = slots
 
     async def run(self, job: Job, redelivered: bool) -> None:
         """Execute a job; returns once its result is stored.
@@ -106,7 +111,7 @@ class JobRunner:
         if redelivered and await self._finished(job):
             log.info("redelivered job has a result already", probe=str(job.id), target=job.target)
             return
-        async with self._slots:
+        async with self._slots.slot():
             if not redelivered:
                 metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
             outcome = await self._probe(job)
@@ -132,6 +137,8 @@ class JobRunner:
                 span.set_attribute("netmon.outcome", outcome.error)
             metrics.PROBES.labels(outcome.error or outcome.status).inc()
             metrics.PROBE_DURATION.observe(outcome.duration_ms / 1000, tracing.exemplar())
+            for phase, milliseconds in outcome.phases.items():
+                metrics.PROBE_PHASES.labels(phase).observe(milliseconds / 1000)
         return outcome
 
     async def _finished(self, job: Job) -> bool:

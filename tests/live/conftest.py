@@ -23,6 +23,7 @@ SHARING = {
     "test_signals": FAULTS,
     "test_target_alerts": FAULTS,
     "test_maintenance": FAULTS,
+    "test_heartbeats": FAULTS,
     "test_deploy": PRODUCTION,
     "test_leaks": PRODUCTION,
     "test_prod": PRODUCTION,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,19 +56,28 @@ asyncio.run(main())
 
 @dataclass
 class TargetServer:
-    """A target on the host, with a variable status, a count of requests, and the headers of the last one."""
+    """A target on the host, with a variable status, a count of requests, and the headers of the last one.
+
+    `delay` is the median of the seconds until it answers.
+    """
 
     url: str
     status: int = 200
+    delay: float = 0
     requests: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def gateway(stack: Stack) -> str:
+    """The address of this host at which the workers reach it."""
+    address = "{{(index .IPAM.Config 0).Gateway}}"
+    return stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format", address).strip()
 
 
 @contextmanager
 def target_server(stack: Stack) -> Iterator[TargetServer]:
     """Run a target on the host, at an address that the workers reach."""
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    host = gateway(stack)
     lock = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -74,6 +85,7 @@ def target_server(stack: Stack) -> Iterator[TargetServer]:
             with lock:
                 target.requests += 1
                 target.headers = dict(self.headers)
+            time.sleep(target.delay * random.lognormvariate(0, 0.2))
             self.send_response(target.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -81,8 +93,8 @@ def target_server(stack: Stack) -> Iterator[TargetServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    server = http.server.ThreadingHTTPServer((gateway, 0), Handler)
-    target = TargetServer(f"http://{gateway}:{server.server_port}/")
+    server = http.server.ThreadingHTTPServer((host, 0), Handler)
+    target = TargetServer(f"http://{host}:{server.server_port}/")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield target

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from tests.live import pipeline
 from tests.live.stack import Stack, until
 
 
@@ -29,8 +30,7 @@ def slow_target(stack: Stack) -> Iterator[tuple[str, threading.Event]]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    gateway = pipeline.gateway(stack)
     server = http.server.ThreadingHTTPServer((gateway, 0), Slow)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://{gateway}:{server.server_port}/", arrived

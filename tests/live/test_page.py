@@ -126,6 +126,44 @@ def test_a_target_is_added_viewed_edited_and_deleted(visitor: Visitor, stack: St
     assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
 
 
+def test_the_url_of_a_job_is_shown_once_and_can_be_replaced(visitor: Visitor, stack: Stack) -> None:
+    name = f"Backup {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_role("radio", name="Heartbeat").check()
+    page.get_by_label("Grace").fill("86401")
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_label("Grace")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Grace").fill("30")
+    expect(page.get_by_label("Down after")).to_have_value("1")
+    page.get_by_label("Expected every").fill("60")
+    page.get_by_role("button", name="Add target").click()
+    url = page.locator("#heartbeat-url")
+    expect(url).to_contain_text(stack.url("/api/heartbeats/hb_"))
+    first = url.inner_text()
+    assert f"curl -fsS -m 10 --retry 5 -o /dev/null {first}\n" in page.locator("#heartbeat-curl").inner_text()
+    page.get_by_role("button", name="Copy URL").click()
+    assert page.evaluate("getSelection().toString()") == first
+    page.get_by_role("button", name="Done").click()
+    assert requests.get(first, timeout=5).status_code == 200
+    expect(page.locator(".now .badge")).to_have_text("Up", timeout=15_000)
+    assert first.rpartition("/")[2] not in page.content()
+    page.reload()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    page.get_by_role("button", name="New URL").click()
+    page.get_by_role("button", name="Create URL").click()
+    expect(url).to_contain_text("hb_")
+    assert requests.get(first, timeout=5).status_code == 404
+    assert requests.get(url.inner_text(), timeout=5).status_code == 200
+    page.get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(stack.url("/"))
+    assert visitor.complaints == []
+
+
 def bearer(stack: Stack) -> str:
     """The API token."""
     return stack.authorization()["Authorization"].removeprefix("Bearer ")
@@ -194,7 +232,7 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
     try:
         page = visitor.see(f"/targets/{target}/edit")
         page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
-        headers = page.get_by_label("Headers")
+        headers = page.get_by_label("Headers", exact=True)
         expect(headers).to_have_value("X-Key: •••\n")
         headers.fill("X-Other: •••")
         page.get_by_role("button", name="Save").click()
@@ -215,12 +253,103 @@ def test_the_value_of_a_header_is_kept_and_never_shown(visitor: Visitor, stack: 
         requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
-@pytest.mark.parametrize("kind", ["TCP", "DNS", "Ping"])
+def test_bad_checks_are_shown_at_their_fields(visitor: Visitor, stack: Stack) -> None:
+    page = visitor.see("/targets/new")
+    page.get_by_role("textbox", name="Name", exact=True).first.fill(f"Checked {uuid4().hex[:6]}")
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_label("Expected status").fill("200, 2x")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_label("Expected JSON").fill("$.status == up")
+    page.get_by_label("Regular expression").fill("(")
+    page.get_by_label("Slow phases").fill("tls: fast")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_role("button", name="Add target").click()
+    enter_token(page, stack)
+    for label, reason in {
+        "Expected status": "not a status from 100 to 599",
+        "Expected JSON": "in double quotes",
+        "Regular expression": "not a regular expression of RE2",
+        "Slow phases": "valid number",
+    }.items():
+        field = page.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_be_visible()
+        expect(page.locator(".field", has=field).locator(".error")).to_contain_text(reason)
+    assert [each for each in visitor.complaints if "status of 401" not in each and "status of 422" not in each] == []
+
+
+def test_the_checks_of_a_form_are_stored_and_shown(visitor: Visitor, stack: Stack) -> None:
+    name = f"Checked {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.get_by_role("textbox", name="Name", exact=True).first.fill(name)
+    page.get_by_label("Address").fill(ADDRESS)
+    page.get_by_label("Expected status").fill("2xx")
+    page.get_by_text("More checks of the response").click()
+    page.get_by_label("Expected headers").fill("Content-Type contains json\nX-Request-Id")
+    page.get_by_label("Expected JSON").fill('$.status == "alive"')
+    page.get_by_label("Slow phases").fill("first_byte: 5000")
+    page.get_by_label("Protocol").select_option("HTTP/1.1")
+    page.get_by_role("button", name="Add target").click()
+    enter_token(page, stack)
+    expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    target = page.url.rpartition("/")[2]
+    try:
+        spec = requests.get(stack.url(f"/api/targets/{target}"), timeout=15).json()["spec"]
+        assert spec["expected_status"] == ["2xx"]
+        assert spec["expected_headers"] == ["Content-Type contains json", "X-Request-Id"]
+        assert spec["expected_json"] == ['$.status == "alive"']
+        assert spec["slow_phases_ms"] == {"first_byte": 5000}
+        assert spec["expected_protocol"] == "HTTP/1.1"
+        assert "max_redirects" not in spec, "an empty field is not set"
+        expect(page.get_by_text('$.status == "alive"')).to_be_visible()
+    finally:
+        requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
+
+
+@pytest.mark.parametrize("kind", ["TCP", "TLS", "gRPC", "DNS", "Ping", "Heartbeat"])
 def test_the_form_shows_the_fields_of_a_kind(visitor: Visitor, kind: str) -> None:
     page = visitor.see("/targets/new")
     page.get_by_role("radio", name=kind).check()
     code_block = {set_.get_attribute("data-kind") for set_ in page.locator("[data-kind]").all() if set_.is_visible()}
     assert code_block == {kind.lower()}
+    expect(page.get_by_label("Tags")).to_be_visible()
+    expect(page.get_by_label("Down after")).to_be_hidden()
+    page.get_by_text("States and alerts").click()
+    expect(page.get_by_label("Down after")).to_be_visible()
+    expect(page.get_by_text("Timeout and retries")).to_be_visible(visible=kind != "Heartbeat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "valid", "field", "wrong", "message"),
+    [
+        ("TCP", {"host": "a.example", "port": "1"}, "send", r"\q", r"\q is not valid"),
+        ("TLS", {"host": "a.example"}, "server_name", "a b", "not a valid host name"),
+        ("gRPC", {"host": "a.example", "port": "1"}, "headers", "te: a", "te is set by the probe itself"),
+        ("DNS", {"name": "a.example"}, "resolver", "a.example", "not an IP address"),
+        ("Ping", {"host": "a.example"}, "maximum_jitter_ms", "5", "jitter needs at least two packets"),
+    ],
+)
+def test_an_error_is_shown_at_its_field_and_the_target_is_added_without_it(
+    stack: Stack, visitor: Visitor, kind: str, valid: dict[str, str], field: str, wrong: str, message: str
+) -> None:
+    name = f"{kind} {uuid4().hex[:6]}"
+    page = visitor.see("/targets/new")
+    page.evaluate("token => sessionStorage.setItem('netmon-token', token)", bearer(stack))
+    page.locator("[id='name']").fill(name)
+    page.get_by_role("radio", name=kind).check()
+    for setting, value in valid.items():
+        page.locator(f"[id='spec/{kind.lower()}/{setting}']").fill(value)
+    for each in page.locator(f"[data-kind={kind.lower()}] summary").all():
+        each.click()
+    place = page.locator(f"[id='spec/{kind.lower()}/{field}']")
+    place.fill(wrong)
+    page.get_by_role("button", name="Add target").click()
+    expect(page.locator(f"[id='about/spec/{kind.lower()}/{field}'] .error")).to_contain_text(message)
+    place.fill("")
+    page.get_by_role("button", name="Add target").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    target = page.url.rpartition("/")[2]
+    requests.delete(stack.url(f"/api/targets/{target}"), headers=stack.authorization(), timeout=15)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -181,6 +181,11 @@ def test_access_log_is_json_and_holds_no_secret(client: ProxyClient) -> None:
     assert {"timestamp", "level", "message", "status", "duration"} <= line.keys()
     assert (line["status"], line["request"]["method"], line["user_agent"]) == (404, "GET", "live test")
     until(lambda: "/grafana/logged" in client.log_text(), 5, "the log of the second request")
+    # The tokens of heartbeat URLs, of mistyped ones too.
+    for url in (f"/api/heartbeats/{secret}/fail?a=b", f"/API/Heartbeats/{secret}", f"/api/heartbeat/hb_{secret}?a"):
+        client.request(url)
+    masked = ('"/api/heartbeats/"', '"/API/Heartbeats/"', '"/api/heartbeat/hb_"')
+    until(lambda: all(path in client.log_text() for path in masked), 5, "the masked paths in the access log")
     assert secret not in client.log_text()
 
 

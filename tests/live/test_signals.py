@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.live import pipeline
 from tests.live.logstore import get
 from tests.live.stack import Stack, until
 
@@ -51,8 +52,7 @@ class Target(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def target(stack: Stack) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """A target on the host, outside the stack, and the headers of the requests that it has received."""
-    gateway = stack.docker("network", "inspect", f"{stack.name}_egress-network", "--format",
-                           "{{(index .IPAM.Config 0).Gateway}}").strip()  # fmt: skip
+    gateway = pipeline.gateway(stack)
     heads: list[dict[str, str]] = []
     with http.server.ThreadingHTTPServer((gateway, 0), Target) as server:
         server.heads = heads  # type: ignore[attr-defined]

@@ -132,6 +132,36 @@ def test_a_target_from_creation_to_deletion(api: Api, stack: Stack) -> None:
     assert body["id"] not in api.request("GET", "/targets", 200).text
 
 
+@pytest.mark.parametrize(
+    ("spec", "error"),
+    [
+        ({"kind": "ping", "host": "db"}, None),
+        ({"kind": "tcp", "host": "db", "port": 5432}, None),
+        ({"kind": "tcp", "host": "db.", "port": 5432}, None),
+        ({"kind": "dns", "name": "db", "resolver": "127.0.0.11"}, None),
+        ({"kind": "dns", "name": "db", "resolver": "127.0.0.11:1"}, "dns"),
+        ({"kind": "tcp", "host": "no-such-service", "port": 80}, "dns"),
+        ({"kind": "ping", "host": "no-such-service"}, "dns"),
+        ({"kind": "ping", "host": "2001:db8::1"}, "no_ipv6"),
+    ],
+)
+def test_names_and_pings_in_the_container(api: Api, spec: dict[str, Any], error: str | None) -> None:
+    """The resolver of the engine knows the services, and the group of the worker may send pings."""
+    path = api.add(spec=spec, failures=1, window=1)
+    try:
+        body = api.until_state(path, "down" if error else "up")
+        assert body["latest"]["error"] == error
+    finally:
+        api.request("DELETE", path, 204)
+
+
+@pytest.mark.parametrize("service", ["app", "worker"])
+def test_names_are_complete_in_the_containers(stack: Stack, service: str) -> None:
+    lines = stack.exec(service, "cat", "/etc/resolv.conf").splitlines()
+    assert not [line for line in lines if line.startswith(("search", "domain")) and line.split()[1:] != ["."]]
+    assert "options ndots:0" in lines
+
+
 def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api: Api) -> None:
     mark = uuid4().hex
     named = [f"{mark} {name}" for name in ("b", "ä", "A", "c", "B", "% _ \\", "\u200b")]
@@ -168,6 +198,35 @@ def test_a_target_is_probed_on_demand(api: Api, stack: Stack, target: str) -> No
     accepted = api.request("POST", f"{target}/probes", 202).json()
     result = stack.result(accepted["id"])
     assert (result["status"], result["target"]) == ("succeeded", accepted["target"])
+
+
+def test_the_phases_of_a_probe_are_part_of_its_result(api: Api, target: str) -> None:
+    latest = api.until_state(target, "up")["latest"]
+    assert all(latest[f"{phase}_ms"] > 0 for phase in ("lookup", "connect", "first_byte"))
+    assert latest["tls_ms"] is None
+
+
+def test_a_target_is_probed_at_another_host_under_its_name(api: Api) -> None:
+    spec = {"kind": "http", "url": "http://shop.invalid:3000/api/health/live", "connect_to": "app"}
+    target = api.add(spec=spec)
+    assert api.until_state(target, "up")["spec"]["connect_to"] == "app"
+    api.request("DELETE", target, 204)
+
+
+RESPONSE_CHECKS: tuple[tuple[dict[str, Any], str | None], ...] = (
+    ({"expected_status": ["2xx"], "expected_json": ['$.status == "alive"'], "expected_protocol": "HTTP/1.1"}, None),
+    ({"expected_headers": ["Content-Type contains json"], "body_matches": "al[a-z]+e", "body_excludes": "dead"}, None),
+    ({"expected_json": ['$.status == "dead"']}, '$.status is "alive", expected "dead"'),
+    ({"expected_headers": ["X-None"]}, "the header X-None is missing, expected any value"),
+)
+
+
+@pytest.mark.parametrize(("checks", "sentence"), RESPONSE_CHECKS, ids=str)
+def test_the_checks_of_a_target_decide_its_state(api: Api, checks: dict[str, Any], sentence: str | None) -> None:
+    target = api.add(spec={**TARGET, **checks}, failures=1, window=1)
+    latest = api.until_state(target, "down" if sentence else "up")["latest"]
+    assert latest["detail"] == sentence
+    api.request("DELETE", target, 204)
 
 
 def test_statistics_and_series_of_a_target(api: Api, target: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,8 +11,6 @@ import pytest
 import requests
 
 from tests.live import pipeline
-from tests.live.leaks import PLACES, find
-from tests.live.needles import needles
 from tests.live.stack import Stack, until
 
 OWN = "targets-of-this-test.yml"
@@ -188,8 +185,8 @@ def test_bulk_changes_are_made_as_a_whole(code: Code) -> None:
     assert pipeline.sql(code.stack, "SELECT count(*) AS number FROM standings") == [{"number": 300}]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees every process's environment and every volume")
-def test_a_header_that_is_a_secret_reaches_the_target_and_nothing_else(code: Code) -> None:
+def test_a_header_that_is_a_secret_reaches_the_target(code: Code) -> None:
+    """That it reaches nothing else: see test_leaks."""
     stack = code.stack
     value = f"Bearer {uuid4().hex}{uuid4().hex}"
     secret = stack.root / "secrets" / "targets" / "live-test"
@@ -216,7 +213,4 @@ def test_a_header_that_is_a_secret_reaches_the_target_and_nothing_else(code: Cod
         secret.write_text(value)
         secret.chmod(0o644)
         until(lambda: not failed(), 20, "the probe to succeed")
-        report = find(stack, needles({"header": value.split()[1]}), sorted(PLACES.keys() - {"image layers"}))
-        assert not report.leaks, str(report)
-        assert all(report.bytes.values()), f"a place was not read:\n{report}"
     secret.unlink()

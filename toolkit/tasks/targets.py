@@ -44,6 +44,21 @@ def export(c: Context, file: str = "", yes: bool = False) -> None:
 
 
 @task(
+    name="heartbeat-url",
+    help={
+        "name": "the name of the target",
+        "revoke": "remove the URL instead of creating a new one",
+        "yes": "do not ask",
+    },
+)
+def heartbeat_url(c: Context, name: str, revoke: bool = False, yes: bool = False) -> None:
+    """Create the URL that the job of a heartbeat target reports to, and print it; a former one stops working."""
+    from toolkit.operate.targets.heartbeaturl import renew
+
+    renew(*checkout(c), name, revoke=revoke, yes=yes)
+
+
+@task(
     name="import",
     help={
         "gatus": "the configuration file of Gatus",

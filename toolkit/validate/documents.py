@@ -14,7 +14,7 @@ from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.validate import inhibition, runbooks
+from toolkit.validate import corpus, inhibition, runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
@@ -80,6 +80,13 @@ def dashboards(checkout: Checkout, _name: str) -> str:
         ("dashboard", "folder", "description"),
         ((each.model["title"], PurePath(file).parent.name, each.model["description"]) for file, each in found.items()),
     )
+
+
+def probes(checkout: Checkout, name: str) -> str:
+    """A table of docs/probes.md: how often the probe agrees with other clients; or where it does not."""
+    if name == "groups":
+        return table(corpus.GROUPS, corpus.groups(checkout.root))
+    return table(corpus.DIFFERENCES, corpus.differences(checkout.root))
 
 
 def controls(checkout: Checkout) -> str:
@@ -198,6 +205,7 @@ DOCUMENTS: Mapping[str, Maker] = {
     "docs/security.md": security,
     "docs/alerting.md": inhibitions,
     "docs/dashboards.md": dashboards,
+    "docs/probes.md": probes,
     runbooks.INDEX: alert_index,
 }
 

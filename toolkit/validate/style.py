@@ -15,7 +15,7 @@ KEY_ORDER = (
     *("hostname", "user", "group_add", "init", "cap_drop", "cap_add", "security_opt", "read_only"),
     *("entrypoint", "command", "working_dir", "env_file", "environment", "secrets", "configs"),
     *("volumes", "tmpfs", "shm_size", "devices", "ulimits", "sysctls"),
-    *("ports", "expose", "networks", "dns", "extra_hosts", "depends_on"),
+    *("ports", "expose", "networks", "dns", "dns_search", "dns_opt", "extra_hosts", "depends_on"),
     *("labels", "healthcheck", "restart", "stop_signal", "stop_grace_period", "oom_score_adj"),
     *("logging", "deploy", "develop"),
 )

@@ -1,4 +1,4 @@
-"""The API service: targets, probes, incidents, alerts, health and the status page."""
+"""The API service: targets, probes, heartbeats, incidents, alerts, health and the status page."""
 
 import asyncio
 from contextlib import suppress
@@ -11,12 +11,13 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import bulk, configuration, incidents, maintenance, probes, targets, uptime
+from netmon.api import bulk, configuration, heartbeats, incidents, maintenance, probes, targets, uptime
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.bulk_store import BulkStore
 from netmon.cache import SharedCache
 from netmon.database import Database
 from netmon.guard import Guard
+from netmon.heartbeat_store import HeartbeatStore, ReceptionBeat
 from netmon.jobs import JobQueue, Link, QueueUnavailableError
 from netmon.kafka import KafkaCheck
 from netmon.kafka import access as kafka_access
@@ -66,6 +67,7 @@ async def run(settings: Settings) -> None:
             settings.guard,
             settings.probe_timeout_seconds,
             BulkStore(database),
+            HeartbeatStore(database),
         ),
     )
     received = alerts.ReceivedAlerts(database)
@@ -84,7 +86,8 @@ async def run(settings: Settings) -> None:
             await deadline(until_healthy(database.check, link.check), STARTUP_WAIT_SECONDS)
 
     measuring = gauges.dependencies(checks, *dependencies), gauges.targets(database)
-    async with running(database.prepare(), link.run(), received.run(), *measuring):
+    receiving = ReceptionBeat(database, lifecycle)
+    async with running(database.prepare(), link.run(), received.run(), receiving.run(), *measuring):
         await web.serve(app, settings.port, drain, prepare)
     for close in (database.close, latest.close, cache.close, kafka.close):
         await close()
@@ -117,6 +120,7 @@ class Services:
     probe_timeout_seconds: float
     """Timeout of a probe of a URL that is not a monitored target."""
     bulk: BulkStore
+    heartbeats: HeartbeatStore
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -138,6 +142,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
     targets.install(app)
     bulk.install(app)
     maintenance.install(app)
+    heartbeats.install(app)
     reader, on_demand, auth = services.reader, services.on_demand, services.auth
     app.include_router(
         probes.router(services.database, on_demand, auth, services.guard, services.probe_timeout_seconds)
@@ -145,6 +150,8 @@ def add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(targets.router(reader, services.targets, on_demand, auth, services.guard.refuses))
     app.include_router(bulk.router(reader, services.bulk, auth, services.guard.refuses))
     app.include_router(configuration.router(reader, services.bulk, auth, services.guard.refuses))
+    app.include_router(heartbeats.urls(services.heartbeats, services.targets, auth))
+    app.include_router(heartbeats.router(services.heartbeats))
     app.include_router(maintenance.router(reader, services.maintenance, auth))
     app.include_router(incidents.router(reader))
     app.include_router(uptime.router(reader))

@@ -254,7 +254,10 @@ def _masked(settings: TargetSettings) -> TargetSettings:
 
 def flat(settings: TargetSettings) -> dict[str, Any]:
     """The settings by their paths; lists are values."""
-    return dict(paths("", settings_of(settings).model_dump(mode="json")))
+    dumped = settings_of(settings).model_dump(mode="json")
+    # Stored specs lack some settings that have their defaults; all of these are plain values.
+    dumped["spec"] = {**dict(settings.spec), **dumped["spec"]}
+    return dict(paths("", dumped))
 
 
 def paths(prefix: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from netmon import tracing
 from netmon.database import Database
 from netmon.jobs import JobQueue
+from netmon.kinds import KINDS
 from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
 from netmon.supervision import deadline
@@ -71,9 +72,12 @@ class OnDemandProbes:
             generation: that of the standing of a monitored target.
 
         Raises:
-            HTTPException: 429 if the rate limit is exceeded.
+            HTTPException: 409 for a kind that is not probed, 429 if the rate limit is exceeded.
             psycopg.OperationalError, netmon.jobs.QueueUnavailableError, TimeoutError: the probe is not accepted.
         """
+        if KINDS[plan.spec.kind].prober is None:
+            detail = f"A target of kind {plan.spec.kind} is not probed: it reports itself."
+            raise HTTPException(HTTPStatus.CONFLICT, detail)
         self._rate_limiter.acquire()
         job = Job.of(plan, target, tracing.ids().get("trace_id"), generation)
 

@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from starlette.exceptions import HTTPException
-from yarl import URL
 
 from netmon import access
 from netmon.api import paging
@@ -20,7 +19,8 @@ from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
-from netmon.specs import MASK, HttpSpec, Spec
+from netmon.secret_values import MASK
+from netmon.specs import GrpcSpec, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
 
@@ -135,7 +135,7 @@ def router(
 
     @routes.get("/{target_id}", responses=CACHED | responses(404, 422, 503))
     async def get(target_id: UUID, response: Response) -> TargetView:
-        """Get a target with its state and its last results. The values of headers are masked."""
+        """Get a target with its state and its last results. The values of headers and other credentials are masked."""
         view, response.headers["X-Cache"] = await reader.target(target_id)
         if view is None:
             raise UnknownTargetError(target_id)
@@ -178,7 +178,7 @@ def router(
     @routes.post(
         "/{target_id}/probes",
         status_code=HTTPStatus.ACCEPTED,
-        responses=responses(401, 404, 422, 429, 503),
+        responses=responses(401, 404, 409, 422, 429, 503),
         tags=["probes"],
         **writing,
     )
@@ -238,7 +238,7 @@ def _require_same(given: UUID | None, target: UUID) -> None:
 def with_stored_headers(
     settings: TargetSettings, before: Target | None, refuses: Refuses, at: Location = ("body",)
 ) -> TargetSettings:
-    """The settings with masked header values replaced by the stored ones.
+    """The settings with masked header values and other credentials replaced by the stored ones.
 
     Args:
         settings: the settings in a request.
@@ -247,28 +247,32 @@ def with_stored_headers(
         at: the location of the settings in the request.
 
     Raises:
-        RequestValidationError: no value is stored for a masked header, or the spec is refused.
+        RequestValidationError: no value is stored for a masked one, or the spec is refused.
     """
     spec = settings.spec
     reason = refuses(spec)
     if reason:
         raise RequestValidationError([{"loc": (*at, "spec"), "msg": reason}])
-    if not isinstance(spec, HttpSpec) or MASK not in spec.headers.values():
+    at = (*at, "spec", spec.kind)
+    if not isinstance(spec, HttpSpec | GrpcSpec) or MASK not in (*spec.headers.values(), *spec.credentials.values()):
         return settings
-    headers = _unmask(spec.headers, _stored_headers(before.spec if before else None, spec), at)
-    return settings.model_copy(update={"spec": spec.model_copy(update={"headers": headers})})
+    stored = _with_same_destination(before.spec if before else None, spec)
+    found: dict[str, object] = dict(_unmask(spec.credentials, stored.credentials if stored else {}, at))
+    headers = {name.lower(): value for name, value in stored.headers.items()} if stored else {}
+    found["headers"] = _unmask(spec.headers, headers, (*at, "headers"))
+    return settings.model_copy(update={"spec": spec.model_copy(update=found)})
 
 
-def _stored_headers(before: Spec | None, spec: HttpSpec) -> dict[str, str]:
-    """The stored header values by lower-case name; none for another origin, which must not get them."""
-    if not isinstance(before, HttpSpec) or URL(before.url).origin() != URL(spec.url).origin():
-        return {}
-    return {name.lower(): value for name, value in before.headers.items()}
+def _with_same_destination(before: Spec | None, spec: HttpSpec | GrpcSpec) -> HttpSpec | GrpcSpec | None:
+    """The stored spec, unless its credentials would be sent elsewhere."""
+    if not isinstance(before, HttpSpec | GrpcSpec) or before.kind != spec.kind:
+        return None
+    return before if before.destination == spec.destination else None
 
 
-def _unmask(headers: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:
-    for name, value in headers.items():
+def _unmask(values: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:
+    for name, value in values.items():
         if value == MASK and name.lower() not in stored:
-            message = "the value is masked, and none is stored for this header and origin: send the actual value"
-            raise RequestValidationError([{"loc": (*at, "spec", "http", "headers", name), "msg": message}])
-    return {name: stored[name.lower()] if value == MASK else value for name, value in headers.items()}
+            message = "the value is masked, and none is stored for it and this origin: send the actual value"
+            raise RequestValidationError([{"loc": (*at, name), "msg": message}])
+    return {name: stored[name.lower()] if value == MASK else value for name, value in values.items()}

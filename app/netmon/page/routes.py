@@ -23,6 +23,7 @@ from netmon.maintenance_store import MAX_WINDOWS
 from netmon.models import Incident, Overview, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
+from netmon.phases import PHASE_NAMES
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter
 from netmon.uptime import TargetUptime
@@ -231,7 +232,12 @@ class _Pages:
             undefined=StrictUndefined,
         )
         self._templates.globals.update(
-            asset=assets.url, version=version, kinds=KINDS, failing_states=views.FAILING, week=DAYS
+            asset=assets.url,
+            version=version,
+            kinds=KINDS,
+            failing_states=views.FAILING,
+            week=DAYS,
+            phase_names=PHASE_NAMES,
         )
         for template_filter in (
             views.alert_rule, views.days, views.duration, views.icon, views.iso, views.latency, views.minutes,

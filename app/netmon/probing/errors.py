@@ -4,21 +4,25 @@ import errno
 import os
 import re
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import aiohttp
 import dns.exception
 import dns.resolver
 
+from netmon.details import printable
 from netmon.guard import RefusedAddressError
+from netmon.probing import transfer_errors
+from netmon.probing.transfers import TransferError
 
 REFUSED = "refused_address"
+NO_IPV6 = "no_ipv6"
+NO_PING = "ping_not_permitted"
+LOOKUP = "during the lookup of a name"
+"""The note of a cancellation that ended a lookup."""
 SECRET = "secret"  # noqa: S105 - a code
-MAX_DETAIL = 300
 
-_CONNECTION: Mapping[int, str] = {
+CONNECTION: Mapping[int, str] = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "the connection was reset",
     errno.EPIPE: "the connection was closed",
@@ -39,6 +43,14 @@ _LOOKUP: Mapping[int, str] = {
 }
 
 
+class NoIpv6Error(Exception):
+    """The target has IPv6 addresses only, to which this host has no route; the message is the sentence."""
+
+
+class PingNotPermittedError(Exception):
+    """The kernel does not permit this process to send pings; the message is the sentence."""
+
+
 class _Failure(NamedTuple):
     kind: type[Exception]
     code: str
@@ -46,54 +58,25 @@ class _Failure(NamedTuple):
     """From the exception and the timeout of the attempt in seconds."""
 
 
-def _timeout(_failure: Exception, seconds: float) -> str:
+def _timeout(failure: Exception, seconds: float) -> str:
+    if LOOKUP in getattr(failure.__cause__, "__notes__", ()):
+        return f"the name server did not answer within {seconds:g} s"
     return f"no complete response within {seconds:g} s"
 
 
-def _redirects(failure: aiohttp.TooManyRedirects, _seconds: float) -> str:
-    return f"more than {max(len(failure.history) - 1, 1)} redirects"
-
-
-def _certificate(failure: aiohttp.ClientConnectorCertificateError, _seconds: float) -> str:
-    error = failure.certificate_error
-    reason = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
-    return f"the certificate is not valid: {reason[:1].lower()}{reason[1:].rstrip('.')}"
-
-
-def _tls(failure: Exception, _seconds: float) -> str:
-    error = getattr(failure, "os_error", failure)
-    reason = getattr(error, "reason", None) or "the connection was closed"
-    return f"the TLS handshake failed: {str(reason).replace('_', ' ').lower()}"
-
-
 def _lookup(failure: Exception, _seconds: float) -> str:
-    error = getattr(failure, "os_error", failure)
-    return _LOOKUP.get(getattr(error, "errno", None) or 0, "the name cannot be resolved")
+    return _LOOKUP.get(getattr(failure, "errno", None) or 0, "the name cannot be resolved")
 
 
 def _connection(failure: Exception, _seconds: float) -> str:
-    error = getattr(failure, "os_error", failure)
+    error = failure
     number: int | None = getattr(error, "errno", None)
     if number is None:
         # Several addresses failed, whose errors are joined in one text; or a reason of this program.
         numbers = {int(each) for each in re.findall(r"\[Errno (\d+)\]", str(error))}
-        known = sorted({_CONNECTION[each] for each in numbers if each in _CONNECTION})
+        known = sorted({CONNECTION[each] for each in numbers if each in CONNECTION})
         return " or ".join(known) or str(error) or "the connection failed"
-    return _CONNECTION.get(number) or os.strerror(number).lower()
-
-
-def _disconnected(failure: Exception, seconds: float) -> str:
-    if isinstance(failure, OSError) and failure.errno:
-        return _connection(failure, seconds)
-    return "the connection was closed before the response was complete"
-
-
-def _protocol(failure: Exception, _seconds: float) -> str:
-    if isinstance(failure, aiohttp.InvalidURL):
-        return "redirected to an address that is not valid"
-    if isinstance(failure, aiohttp.ClientPayloadError):
-        return "the response ended before it was complete"
-    return "the response is not valid HTTP"
+    return CONNECTION.get(number) or os.strerror(number).lower()
 
 
 def _own(failure: Exception, _seconds: float) -> str:
@@ -107,14 +90,9 @@ def _fixed(sentence: str) -> Callable[[Exception, float], str]:
 # In this order: the first class that matches decides.
 _FAILURES = (
     _Failure(RefusedAddressError, REFUSED, _own),
+    _Failure(NoIpv6Error, NO_IPV6, _own),
+    _Failure(PingNotPermittedError, NO_PING, _own),
     _Failure(TimeoutError, "timeout", _timeout),
-    _Failure(aiohttp.TooManyRedirects, "redirects", _redirects),
-    _Failure(aiohttp.ClientConnectorCertificateError, "tls", _certificate),
-    _Failure(aiohttp.ClientSSLError, "tls", _tls),
-    _Failure(aiohttp.ClientConnectorDNSError, "dns", _lookup),
-    _Failure(aiohttp.ClientConnectorError, "connect", _connection),
-    _Failure(aiohttp.ClientConnectionError, "disconnected", _disconnected),
-    _Failure(aiohttp.ClientError, "protocol", _protocol),
     _Failure(dns.resolver.NXDOMAIN, "no_answer", _fixed("the name does not exist")),
     _Failure(dns.resolver.NoAnswer, "no_answer", _fixed("the name has no record of this type")),
     _Failure(dns.exception.Timeout, "timeout", _fixed("the name server did not answer in time")),
@@ -129,14 +107,18 @@ _FAILURES = (
 class ProbeError(Exception):
     """The target answered, but not as expected, or a secret is not usable; the message is the sentence."""
 
-    CODES = ("http_status", "body", "answer", SECRET)
+    CODES = (
+        "http_status", "header", "body", "json", "size", "http_version", "url", "answer", SECRET, "redirects", "tls",
+        "disconnected", "protocol", "proxy", "certificate", "starttls", "grpc_status", "not_serving", "ttl", "dnssec",
+        "loss", "jitter",
+    )  # fmt: skip
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
 
-FAILURES: tuple[type[Exception], ...] = (ProbeError, *(failure.kind for failure in _FAILURES))
+FAILURES: tuple[type[Exception], ...] = (ProbeError, TransferError, *(failure.kind for failure in _FAILURES))
 """The exceptions of failed attempts; any other exception is a bug in this program."""
 
 OUTCOMES = tuple(dict.fromkeys(("succeeded", *ProbeError.CODES, *(failure.code for failure in _FAILURES))))
@@ -147,10 +129,8 @@ def explain(failure: Exception, timeout_seconds: float) -> tuple[str, str]:
     """The code and the sentence of one of `FAILURES`, of an attempt with this timeout."""
     if isinstance(failure, ProbeError):
         return failure.code, printable(str(failure))
+    if isinstance(failure, TransferError):
+        code, sentence = transfer_errors.explain(failure, CONNECTION)
+        return code, printable(sentence)
     known = next(each for each in _FAILURES if isinstance(failure, each.kind))
     return known.code, printable(known.sentence(failure, timeout_seconds))
-
-
-def printable(text: str) -> str:
-    """One short line without control characters: the text is stored and shown, and may come from the target."""
-    return "".join(each if each.isprintable() else "�" for each in text[:MAX_DETAIL])

@@ -1,147 +1,206 @@
-"""An HTTP request with limits on redirects and bytes."""
+"""An HTTP request, with the verdict of a browser."""
 
-import ssl
+from __future__ import annotations
+
+import asyncio
+import base64
 import time
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_address
 
-import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
-from yarl import URL
-
+from netmon.http_checks import MAX_BODY, MAX_REDIRECTS
+from netmon.http_request import certificates_of, identity_of
+from netmon.probing import assertions, certificates
+from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
-from netmon.probing.errors import ProbeError
+from netmon.probing.client import Client, Clients, Message, Route, Trust
+from netmon.probing.errors import SECRET, ProbeError
+from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
+from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
+from netmon.probing.text_search import TextSearch
 from netmon.specs import HttpSpec
+from netmon.url_targets import WebUrl
 
-MAX_REDIRECTS = 5
-MAX_BODY = 1024 * 1024
-"""Bytes of a body that are read, as sent (not decompressed); a longer body is not an error."""
-MAX_HEADER = 16 * 1024
-"""Bytes of a status line or a header."""
+__all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DAY = 86_400
+_NO_CREDENTIALS = frozenset(
+    {"accept", "accept-language", "cache-control", "content-type", "host", "origin", "referer", "user-agent"}
+)
+"""Headers whose values are no credentials."""
+_HIDDEN_LENGTH = 4
+"""Characters of a value that sentences do not show if the target echoes it."""
+_IN_LOOP = 16 * 1024
+"""Bytes of a response that regular expressions are applied to in the event loop; a longer one would hold up others."""
+_OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
+"""The headers that describe the body of a request, and are left out with it (Fetch standard)."""
 
 
 class HttpProber:
-    """Sends requests and checks the responses; close it after use."""
+    """Sends requests and checks the responses."""
 
-    def __init__(self, resolver: Resolver, secrets: SecretFolder, version: str) -> None:
+    def __init__(self, clients: Clients, resolver: Resolver, secrets: SecretFolder) -> None:
+        self._clients = clients
+        self._resolver = resolver
         self._secrets = secrets
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        self._session = aiohttp.ClientSession(
-            # Each probe opens a new connection: it measures what a new client experiences.
-            connector=aiohttp.TCPConnector(
-                force_close=True,
-                limit=0,
-                use_dns_cache=False,
-                resolver=resolver,
-                socket_factory=resolver.create_socket,
-                ssl=context,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A response that is compressed nevertheless is never decompressed.
-            headers={"User-Agent": f"network-monitor/{version}", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the timeout of the attempt applies
-            response_class=_Response,
-            auto_decompress=False,
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-        )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._session.close()
 
     async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
-        """Send one request and check its response.
+        """Send one request, follow its redirects, and check the last response.
 
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
-        headers = self._secrets.resolve(spec.headers)
-        async with self._session.request(
-            spec.method,
-            spec.url,
-            headers=headers or None,
-            # A spec that expects a redirect status must see the redirect.
-            allow_redirects=_REDIRECTS.isdisjoint(spec.expected_status),
-            max_redirects=MAX_REDIRECTS,
-            middlewares=(_headers_only_for(URL(spec.url).origin(), spec.headers),) if headers else None,
-        ) as response:
-            attempt.http_status = response.status
-            if isinstance(response, _Response) and (expires := response.certificate_expires()) is not None:
-                _check_certificate(spec, expires, attempt)
-            _check_status(spec, response.status)
-            body = await _read(response.content, keep=spec.body_contains is not None)
-        if spec.body_contains is not None:
-            _check_body(response, body, spec.body_contains)
+        request = _Request.of(spec, self._secrets)
+        with self._clients.lent() as client:
+            await _Probe(spec, request, attempt, client, self._resolver).run()
 
 
-class _Response(aiohttp.ClientResponse):
-    """A response that keeps its TLS session: its connection is released as soon as the body is read."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent to the origin of the target, with the values of its secrets."""
 
-    _tls: ssl.SSLObject | None = None
+    message: Message
+    trust: Trust
 
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        if connection.transport is not None:
-            self._tls = connection.transport.get_extra_info("ssl_object")
-        return await super().start(connection)
+    @classmethod
+    def of(cls, spec: HttpSpec, secrets: SecretFolder) -> _Request:
+        headers = secrets.resolve(spec.headers)
+        if spec.content_type is not None:
+            headers["Content-Type"] = spec.content_type
+        if spec.username is not None:
+            headers["Authorization"] = _basic(secrets.line(spec.username), secrets.line(spec.password or ""))
+        if spec.bearer_token is not None:
+            headers["Authorization"] = f"Bearer {secrets.line(spec.bearer_token)}"
+        body = None if spec.body is None else secrets.text(spec.body).encode()
+        trust = Trust(
+            spec.verify_tls,
+            None if spec.ca_certificate is None else secrets.text(spec.ca_certificate, certificates_of),
+            None if spec.client_certificate is None else secrets.text(spec.client_certificate, identity_of),
+        )
+        return cls(Message(spec.method, headers, body), trust)
 
-    def certificate_expires(self) -> float | None:
-        """The expiry of the certificate in seconds since 1970; None without TLS."""
-        certificate = self._tls.getpeercert() if self._tls else None
-        return ssl.cert_time_to_seconds(str(certificate["notAfter"])) if certificate else None
+    @property
+    def hidden(self) -> list[str]:
+        """What may be a credential in it: the values of headers, without the scheme of an authentication."""
+        values = [value for name, value in self.message.headers.items() if name.lower() not in _NO_CREDENTIALS]
+        return [text for value in values if (text := value.rpartition(" ")[2]) and len(text) >= _HIDDEN_LENGTH]
 
+    def redirected(self, status: int | None) -> _Request:
+        """The request after a redirect with a status."""
+        message = self.message
+        if not (status == 303 or (status in (301, 302) and message.method == "POST")):
+            return self
+        headers = {name: value for name, value in message.headers.items() if name.lower() not in _OF_BODY}
+        return replace(self, message=Message("HEAD" if message.method == "HEAD" else "GET", headers))
 
-def _headers_only_for(origin: URL, headers: dict[str, str]) -> ClientMiddlewareType:
-    """Drop the headers, which are often credentials, from requests to another origin after a redirect."""
+    def elsewhere(self) -> _Request:
+        """The request to another origin: without what may be a credential.
 
-    async def middleware(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        if request.url.origin() != origin:
-            for name in headers:
-                request.headers.popall(name, None)
-        return await handler(request)
-
-    return middleware
-
-
-async def _read(content: aiohttp.StreamReader, *, keep: bool) -> bytes:
-    body = bytearray()
-    remaining = MAX_BODY
-    while remaining > 0 and (chunk := await content.read(remaining)):
-        remaining -= len(chunk)
-        if keep:
-            body += chunk
-    return bytes(body)
-
-
-def _check_certificate(spec: HttpSpec, expires: float, attempt: Attempt) -> None:
-    days = (expires - time.time()) / _DAY
-    attempt.certificate_days = round(days, 2)
-    if days < spec.certificate_days:
-        attempt.warning = "certificate"
-        attempt.detail = f"the certificate expires in {days:.1f} days"
-
-
-def _check_status(spec: HttpSpec, status: int) -> None:
-    if spec.expected_status:
-        if status not in spec.expected_status:
-            expected = ", ".join(map(str, spec.expected_status))
-            raise ProbeError("http_status", f"the target answered with status {status}, expected {expected}")
-    elif status >= 400:
-        raise ProbeError("http_status", f"the target answered with status {status}")
+        Raises:
+            ProbeError: nothing would be left of it.
+        """
+        if self.message.body is not None:
+            raise ProbeError("redirects", "redirected to another origin, to which the body of the request is not sent")
+        return _Request(Message(self.message.method, {}), replace(self.trust, identity=None))
 
 
-def _check_body(response: aiohttp.ClientResponse, body: bytes, text: str) -> None:
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise ProbeError("body", f"the body is compressed ({encoding}) although the request did not accept that")
-    try:
-        wanted = text.encode(response.charset or "utf-8")
-    except (LookupError, UnicodeError):
-        wanted = text.encode()
-    if wanted not in body:
-        raise ProbeError("body", f"the first {len(body)} bytes of the body do not contain the expected text")
+def _basic(username: str, password: str) -> str:
+    if ":" in username:
+        raise ProbeError(SECRET, "the secret of the username has a colon")
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+class _Probe:
+    """One probe: a request, and those that its redirects lead to."""
+
+    def __init__(self, spec: HttpSpec, request: _Request, attempt: Attempt, client: Client, resolver: Resolver) -> None:
+        self._spec = spec
+        self._own = request
+        self._hidden = request.hidden
+        self._attempt = attempt
+        self._client = client
+        self._resolver = resolver
+        self._follows = spec.follow_redirects and not spec.expects_redirect
+        self._certificates: list[certificates.Certificate] = []
+
+    async def run(self) -> None:
+        """Follow the redirects to the last response, and check it."""
+        first = url = WebUrl.parse(self._spec.url)
+        for redirects in range(MAX_REDIRECTS + 1):
+            response = await self._request(url, own=url.origin == first.origin)
+            if response.location is None:
+                await self._check(response, url, redirects)
+                return
+            self._own = self._own.redirected(response.status)
+            url = follow(url, response.location)
+        raise ProbeError("redirects", f"more than {MAX_REDIRECTS} redirects")
+
+    async def _request(self, url: WebUrl, *, own: bool) -> Response:
+        """Send one request; `own` is whether it is to the origin of the target."""
+        request = self._own if own else self._own.elsewhere()
+        route = await self._route(url, own=own)
+        spec, text = self._spec, self._spec.body_contains
+        search = partial(TextSearch, text) if text is not None else None
+        response = Response(search, collects=spec.collects_body, follows=self._follows)
+        self._attempt.http_status = self._attempt.certificate_days = None
+        try:
+            await self._client.request(url, request.message, route, request.trust, response, reads=spec.reads_body)
+        finally:  # also if the time is over in the middle of the body
+            self._attempt.add_phases(self._client.phases(answered=response.answered))
+            self._attempt.http_status = response.status if response.begun and response.location is None else None
+        if response.search:
+            response.search.end()
+        if url.scheme == "https":
+            self._note_certificates(url.host)
+        return response
+
+    async def _route(self, url: WebUrl, *, own: bool) -> Route:
+        # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
+        host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
+        began = time.perf_counter()
+        addresses = self._of_version(host, await self._resolver.addresses(host, port))
+        self._attempt.add_phases({"lookup": time.perf_counter() - began})
+        return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
+
+    def _of_version(self, host: str, addresses: list[str]) -> list[str]:
+        version = self._spec.ip_version
+        found = [each for each in addresses if version is None or ip_address(each).version == version]
+        if not found:
+            raise ProbeError("dns", f"{host} has no address of IPv{version} within reach")
+        return found
+
+    def _note_certificates(self, host: str) -> None:
+        found = certificates.chain(host, self._client.certificates())
+        if found:
+            self._attempt.certificate_days = round(found[0].days, 2)
+            self._certificates += found
+
+    async def _check(self, response: Response, url: WebUrl, redirects: int) -> None:
+        self._attempt.http_status = response.status
+        if response.status is None or response.status < 100:
+            raise ProbeError("protocol", "the response is not valid HTTP")
+        answer = Answer(
+            status=response.status,
+            protocol=response.protocol,
+            url=url.text,
+            redirects=redirects,
+            headers=response.headers,
+            body=bytes(response.body),
+            received=response.received,
+            contains=response.search is not None and response.search.found,
+            phases=self._attempt.phases,
+            certificates=self._certificates,
+            hidden=self._hidden,
+        )
+        size = len(response.body) + sum(map(len, response.headers.values()))
+        if size > _IN_LOOP and self._spec.has_expressions:
+            # RE2 releases the interpreter, and takes a second at worst.
+            failed = await asyncio.to_thread(assertions.failures, self._spec, answer)
+        else:
+            failed = assertions.failures(self._spec, answer)
+        if failed:
+            raise ProbeError(failed[0].code, "; ".join(each.sentence for each in failed))
+        if found := assertions.warning(self._spec, answer):
+            self._attempt.warning, self._attempt.detail = found

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,11 +21,12 @@ from netmon.api import add_routes, until_healthy
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.api.targets import TargetPatch
 from netmon.bulk_store import BulkChange, BulkStore, Planner, Stored
+from netmon.heartbeat_store import Receipt, Report, TooEarlyError
+from netmon.heartbeats import new_token
 from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
 from netmon.models import Job, Outcome, Probe, Target, TargetSettings
 from netmon.settings import Settings, load
-from netmon.specs import MASK
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 
@@ -47,6 +48,7 @@ class Services:
         self.windows: list[MaintenanceWindow] = []
         self.invalidated: list[str] = []
         self.unavailable: set[str] = set()
+        self.heartbeats = Heartbeats(self)
 
     @asynccontextmanager
     async def queueing(self, probe: Probe) -> AsyncIterator[None]:
@@ -75,6 +77,40 @@ class Database(Services):
     async def get(self, probe_id: UUID) -> Probe | None:
         self._need("database", OperationalError)
         return self.rows.get(probe_id)
+
+
+class Heartbeats:
+    """The store of heartbeats: URLs by their tokens, and what was received."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.tokens: dict[str, UUID] = {}
+        self.received: list[Report] = []
+        self.too_early: timedelta | None = None
+
+    async def renew(self, target: UUID) -> str | None:
+        if not await self.revoke(target):
+            return None
+        token = new_token()
+        self.tokens[token] = target
+        return token
+
+    async def revoke(self, target: UUID) -> bool:
+        self._services._need("database", OperationalError)
+        self.tokens = {token: owner for token, owner in self.tokens.items() if owner != target}
+        known = self._services.targets.get(target)
+        return known is not None and known.spec.kind == "heartbeat"
+
+    async def receive(self, token: str, report: Report) -> Receipt | None:
+        self._services._need("database", OperationalError)
+        if token not in self.tokens:
+            return None
+        if self.too_early:
+            raise TooEarlyError(self.too_early)
+        if not self._services.targets[self.tokens[token]].enabled:
+            return "ignored"
+        self.received.append(report)
+        return "stored"
 
 
 class Cache:
@@ -189,7 +225,10 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     unused: Any = None
     auth = access.TokenAuth(settings)
     timeout, bulk = settings.probe_timeout_seconds, BulkTargets(services)
-    add_routes(app, Routed(services, targets, unused, reader, on_demand, auth, settings.guard, timeout, bulk))
+    heartbeats: Any = services.heartbeats
+    add_routes(
+        app, Routed(services, targets, unused, reader, on_demand, auth, settings.guard, timeout, bulk, heartbeats)
+    )
 
     @app.get("/api/broken")
     async def broken() -> None:
@@ -333,54 +372,11 @@ async def added(client: httpx.AsyncClient, name: str = "A", **settings: object) 
     return body
 
 
-def headers_of(services: Database, target: str) -> dict[str, str]:
-    spec = services.targets[UUID(target)].spec
-    assert spec.kind == "http"
-    return spec.headers
-
-
-async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncClient, services: Database) -> None:
-    body = await added(client)
-    assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
-    assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["3:overview", "3:targets:first", "2:overview", "2:targets:first"]
-
-
-async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:
-    body = await added(client)
-    settings = {name: body[name] for name in TargetSettings.model_fields}
-    settings["spec"]["headers"] = {"authorization": MASK, "X-A": "c"}
-    answer = await client.put(f"/api/targets/{body['id']}", json=settings)
-    assert answer.json()["spec"]["headers"] == {"authorization": MASK, "X-A": MASK}
-    assert headers_of(services, body["id"]) == {"authorization": "secret", "X-A": "c"}
-    await client.patch(f"/api/targets/{body['id']}", json={"spec": {**SPEC, "headers": {"X-A": MASK}}})
-    assert headers_of(services, body["id"]) == {"X-A": "c"}
-
-
-async def test_a_masked_header_value_without_a_stored_one_is_rejected(client: httpx.AsyncClient) -> None:
-    new = {"name": "B", "spec": {**SPEC, "headers": {"X-New": MASK}}}
-    other = {"kind": "tcp", "host": "a", "port": 1}
-    target = (await added(client, spec=other))["id"]
-    for answer in (
-        await client.post("/api/targets", json=new),
-        await client.put(f"/api/targets/{target}", json=new),
-        await client.patch(f"/api/targets/{target}", json={"spec": new["spec"]}),
-    ):
-        [error] = is_problem(answer, 422)["errors"]
-        assert error["at"] == "body/spec/http/headers/X-New"
-
-
-async def test_a_stored_header_value_is_not_sent_to_another_origin(
-    client: httpx.AsyncClient, services: Database
-) -> None:
-    target = (await added(client))["id"]
-    masked = {"X-A": MASK}
-    elsewhere = {"spec": {**SPEC, "url": "http://b/", "headers": masked}}
-    [error] = is_problem(await client.patch(f"/api/targets/{target}", json=elsewhere), 422)["errors"]
-    assert error["at"] == "body/spec/http/headers/X-A"
-    there = {"spec": {**SPEC, "url": "http://a/other", "headers": masked}}
-    assert (await client.patch(f"/api/targets/{target}", json=there)).status_code == 200
-    assert headers_of(services, target) == {"X-A": "b"}
+async def test_settings_that_exclude_each_other_are_reported_at_the_second(client: httpx.AsyncClient) -> None:
+    spec = {"kind": "tcp", "host": "a", "port": 1, "tls": True, "starttls": "smtp"}
+    [error] = is_problem(await client.post("/api/targets", json={"name": "B", "spec": spec}), 422)["errors"]
+    assert error["at"] == "body/spec/tcp/starttls"
+    assert "tls and starttls exclude each other" in error["message"]
 
 
 async def test_a_patch_is_validated_together_with_the_other_settings(

@@ -18,8 +18,9 @@ from netmon import web
 from netmon.api.bulk_plan import field_changes, plan_list
 from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
+from netmon.secret_values import MASK
 from netmon.settings import Settings
-from netmon.specs import MASK, DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import DnsSpec, GrpcSpec, HeartbeatSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
@@ -44,10 +45,60 @@ specs = st.one_of(
         expected_status=st.lists(st.integers(100, 599), max_size=3),
         body_contains=st.none() | st.sampled_from(["ok", "ä\n", '"healthy"']),
         certificate_days=st.integers(0, 365),
+        follow_redirects=st.booleans(),
+        connect_to=st.none() | st.sampled_from(["192.0.2.7:8443", "[2001:db8::1]:443", "other.example"]),
     ),
+    st.builds(HttpSpec, url=st.just("http://example.org/"), proxy=st.just("http://proxy.example.org:3128")),
     st.builds(TcpSpec, host=st.sampled_from(["example.org", "192.0.2.1", "::1"]), port=st.integers(1, 65535)),
-    st.builds(DnsSpec, name=st.just("example.org"), record=st.just("MX"), expected=st.just(["10 mail.example.org."])),
+    st.builds(
+        TcpSpec,
+        host=st.just("mail.example.org"),
+        port=st.just(587),
+        starttls=st.sampled_from(["smtp", "imap", "pop3"]),
+        server_name=st.none() | st.just("example.org"),
+        send=st.none() | st.just(r"QUIT\r\n"),
+        expect=st.none() | st.just(r"\x00 a"),
+        certificate_days=st.integers(0, 365),
+        certificate_fail_days=st.integers(0, 365),
+    ),
+    st.builds(
+        TlsSpec,
+        host=st.just("example.org"),
+        server_name=st.none() | st.just("www.example.org"),
+        minimum_version=st.sampled_from(["1.2", "1.3"]),
+    ),
+    st.builds(
+        GrpcSpec,
+        host=st.just("example.org"),
+        port=st.integers(1, 65535),
+        service=st.sampled_from(["", "shop.v1.Orders"]),
+        tls=st.booleans(),
+        authority=st.none() | st.just("orders.example.org:8443"),
+        headers=st.just({}) | st.just({"x-key": "1"}),
+    ),
+    st.builds(
+        PingSpec,
+        host=st.just("example.org"),
+        packets=st.integers(2, 20),
+        maximum_loss_percent=st.floats(0, 99),
+        maximum_jitter_ms=st.none() | st.floats(1, 60_000),
+    ),
+    st.builds(
+        DnsSpec,
+        name=st.just("example.org"),
+        minimum_ttl=st.integers(0, 604_800),
+        dnssec=st.sampled_from(["ignored", "required"]),
+    ),
+    st.builds(
+        DnsSpec,
+        name=st.just("example.org"),
+        record=st.just("MX"),
+        expected=st.just(["10 mail.example.org."]),
+        match=st.sampled_from(["contains", "equals"]),
+        resolver=st.none() | st.sampled_from(["192.0.2.53", "[2001:db8::53]:5353"]),
+    ),
     st.builds(PingSpec, host=st.just("example.org")),
+    st.builds(HeartbeatSpec, grace_seconds=st.integers(0, 86_400)),
 )
 
 
@@ -108,7 +159,7 @@ def test_the_fields_of_a_change_are_those_that_differ(stored: list[Target], othe
         values = [
             value
             for spec in (target.spec, other.spec)
-            if isinstance(spec, HttpSpec)
+            if isinstance(spec, HttpSpec | GrpcSpec)
             for value in spec.headers.values()
             if len(value) > 3 and not value.startswith("secret:")
         ]
@@ -180,6 +231,33 @@ async def test_a_masked_header_keeps_its_value_and_is_masked_in_changes(
     assert len(services.targets) == 1
 
 
+ROUTES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"follow_redirects": False}, {"follow_redirects": True}),
+    ({"connect_to": "93.184.216.34:8443"}, {"connect_to": None}),
+    ({"proxy": "http://proxy.example:3128"}, {"proxy": None}),
+    ({"kind": "dns", "name": "a.example", "expected": ["192.0.2.1"], "match": "equals"}, {"match": "contains"}),
+    ({"kind": "dns", "name": "a.example", "resolver": "9.9.9.9"}, {"resolver": None}),
+)
+
+
+@pytest.mark.parametrize(("given", "default"), ROUTES, ids=lambda each: next(reversed(each)))
+async def test_settings_that_are_stored_only_if_given_are_created_compared_and_shown(
+    client: httpx.AsyncClient, services: Database, given: dict[str, Any], default: dict[str, Any]
+) -> None:
+    spec = {"kind": "http", "url": "https://a.example/"} | given if "kind" not in given else given
+    wanted = {"name": "a", "spec": spec}
+    created = await client.post("/api/targets/bulk", json={"create": [wanted]})
+    assert created.status_code == 200, created.text
+    [(name, value)] = [(name, spec[name]) for name in default]
+    assert [getattr(each.spec, name) for each in services.targets.values()] == [value]
+    assert (await put(client, wanted))["unchanged"] == 1
+    configuration = await client.put("/api/configuration", json={"targets": [wanted]})
+    assert configuration.json()["unchanged"] == 1
+    without = {"name": "a", "spec": {key: each for key, each in spec.items() if key != name}}
+    [updated] = (await put(client, without))["updated"]
+    assert updated["changes"] == [{"field": f"spec.{name}", "before": value, "after": default[name]}]
+
+
 async def test_a_target_is_renamed_by_its_id(client: httpx.AsyncClient, services: Database) -> None:
     made = await put(client, target("a"), target("b"))
     a, b = (each["id"] for each in made["created"])
@@ -233,7 +311,7 @@ async def test_a_large_body_needs_a_token_and_has_a_limit(client: httpx.AsyncCli
     large = json.dumps([target(f"target {number}") for number in range(1000)]).encode()
     assert len(large) > web.MAX_BODY
     assert (await client.put("/api/targets?dry_run=true", content=large)).status_code == 200
-    is_problem(await client.post("/api/targets", content=large), 413)
+    is_problem(await client.post("/api/maintenance", content=large), 413)
     limit = web.LARGE_BODIES["PUT", "/api/targets"]
     is_problem(await client.put("/api/targets", content=b" " * (limit + 1)), 413)
 

@@ -282,6 +282,12 @@ async def test_an_invalid_target_does_not_block_others(monkeypatch: pytest.Monke
     assert (len(queue.jobs), len(targets.advanced)) == (1, 2)
 
 
+async def test_a_target_that_reports_itself_gets_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, queue = Targets(monkeypatch, target(spec={"kind": "heartbeat"}), target()), Queue()
+    await schedule(targets, queue)
+    assert (len(queue.jobs), len(targets.stored), len(targets.advanced)) == (1, 1, 2)
+
+
 async def test_a_target_whose_job_was_not_accepted_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
     refused, accepted = target(), target()
     targets = Targets(monkeypatch, refused, accepted)

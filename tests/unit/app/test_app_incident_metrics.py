@@ -10,10 +10,11 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from structlog.testing import capture_logs
 
 from netmon import gauges, incident_metrics
 from netmon.database import Database
-from netmon.incident_metrics import IncidentCollector, OpenIncident
+from netmon.incident_metrics import IncidentCollector, OpenIncident, readable
 
 from .waiting import until
 
@@ -54,6 +55,15 @@ def test_an_open_incident_has_the_labels_of_its_alert() -> None:
 
 def test_an_alert_is_muted_until_the_end_of_maintenance() -> None:
     assert 'muted_until_timestamp_seconds{target="A"} 1.7960148e+09' in exposed(row(7, muted_until=STARTED))
+
+
+def test_an_incident_of_a_later_release_does_not_hide_the_others() -> None:
+    later = row(8, spec={"kind": "gopher", "headers": {"Authorization": "hidden"}})
+    with capture_logs() as lines:
+        assert [incident.id for incident in readable([row(7), later, row(9)])] == [7, 9]
+    assert len(lines) == 1
+    assert "'gopher'" in lines[0]["reason"]
+    assert "hidden" not in str(lines)
 
 
 def test_severity_is_that_of_the_state() -> None:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from netmon import page
 from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeKind
-from netmon.models import TargetSettings
+from netmon.models import Job, Plan, TargetSettings
 from netmon.probing import Prober
 from netmon.specs import BaseSpec, Kind, Spec
 
@@ -28,9 +28,17 @@ def test_every_kind_is_registered_with_its_spec() -> None:
 
 
 @pytest.mark.anyio
-async def test_every_kind_has_a_prober() -> None:
+async def test_every_kind_has_a_prober_unless_its_targets_report_themselves() -> None:
     async with Prober(Guard(), "test") as prober:
-        assert set(prober._probe_functions) == set(NAMES)
+        assert set(prober._probe_functions) == set(NAMES) - {"heartbeat"}
+
+
+def test_a_job_of_a_kind_of_a_later_release_is_malformed_and_thus_dead_lettered() -> None:
+    job = Job.of(Plan(spec=KINDS["tls"].spec(host="a.example")), "target")
+    later = job.encode().replace(b'"tls"', b'"later"')
+    assert Job.decode(job.encode()) == job
+    with pytest.raises(ValueError, match="later"):
+        Job.decode(later)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,7 +52,8 @@ def test_every_setting_of_a_kind_has_a_form_field(name: Kind) -> None:
     template = Environment(loader=FileSystemLoader(PAGE / "templates"), autoescape=True).get_template(
         f"kinds/{name}.html"
     )
-    form = template.module.form_fields(KINDS[name].blank)  # type: ignore[attr-defined]
+    macros = [getattr(template.module, name, None) for name in ("form_fields", "more_fields")]
+    form = "".join(macro(KINDS[name].blank) for macro in macros if macro)
     fields = KINDS[name].spec.model_fields.keys() - {"kind"}
     assert [field for field in fields if f'name="spec/{name}/{field}"' not in form] == []
     template.module.facts(KINDS[name].blank, None)  # type: ignore[attr-defined]
@@ -80,7 +89,8 @@ def test_a_spec_without_an_endpoint_cannot_be_created() -> None:
 
 
 def test_the_api_does_not_import_the_libraries_of_probing() -> None:
-    program = "import sys, netmon.api; print([name for name in ('netmon.probing', 'aiohttp') if name in sys.modules])"
+    libraries = ("netmon.probing", "aiohttp", "pycurl")
+    program = f"import sys, netmon.api; print([name for name in {libraries} if name in sys.modules])"
     environ = {"PYTHONPATH": str(APP), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

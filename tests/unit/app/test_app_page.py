@@ -1,11 +1,13 @@
 """The status page, rendered with sample targets."""
 
 import gzip
+import html
 import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from unittest.mock import AsyncMock
 from uuid import UUID
 
@@ -17,7 +19,8 @@ from netmon.cache import Cached
 from netmon.models import Point
 from netmon.page import views
 from netmon.page.assets import Assets
-from netmon.specs import HttpSpec, TcpSpec
+from netmon.secret_values import MASK
+from netmon.specs import HeartbeatSpec, HttpSpec, TcpSpec
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
 from tests.fixtures.page import FakeReader, alert, application, view
@@ -211,6 +214,20 @@ async def test_names_details_and_addresses_are_escaped(client: httpx.AsyncClient
         assert "<img" not in page
 
 
+async def test_a_job_is_not_probed_but_gets_a_new_url(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    backup = view("Backup", HeartbeatSpec(grace_seconds=1800), "up", typical=0)
+    reader.known[backup.id] = backup
+    page = (await client.get(f"/targets/{backup.id}")).text
+    assert "New URL" in page
+    assert 'id="heartbeat-url"></pre>' in page, "empty until one is created"
+    assert "<dt>Grace</dt><dd>1800 s</dd>" in page
+    for probing in ("Probe now", "<dt>Timeout</dt>", "<dt>Retries</dt>", "Responded in"):
+        assert probing not in page
+    shop = (await client.get(f"/targets/{identity(reader, 'Web shop')}")).text
+    assert "New URL" not in shop
+    assert "heartbeat-url" not in shop
+
+
 async def test_the_form_has_the_settings_of_the_target(client: httpx.AsyncClient, reader: FakeReader) -> None:
     page = (await client.get(f"/targets/{identity(reader, 'Database, replica')}/edit")).text
     assert re.search(r'value="tcp" checked', page)
@@ -218,6 +235,54 @@ async def test_the_form_has_the_settings_of_the_target(client: httpx.AsyncClient
     assert re.search(r'name="spec/tcp/port"[^>]* value="5432"', page)
     assert re.search(r'name="interval_seconds"[^>]* value="60"', page)
     assert "None" not in page
+
+
+EVERYTHING: dict[str, Any] = {
+    "url": "https://shop.example/", "method": "POST", "body": "\nline", "content_type": "text/plain",
+    "expected_status": [200, "3xx"], "expected_headers": ["X-A == 1", "X-B"], "body_contains": "yes",
+    "body_excludes": "no", "body_matches": "^y", "expected_json": ['$.a == "b"', "$.c > 1"], "min_body_bytes": 1,
+    "max_body_bytes": 9, "slow_phases_ms": {"first_byte": 300.5, "tls": 100}, "expected_protocol": "HTTP/2",
+    "username": "probe", "password": "a-password", "client_certificate": "secret:identity", "verify_tls": False,
+    "ip_version": 6,
+}  # fmt: skip
+
+
+async def test_the_form_and_the_page_have_every_setting(client: httpx.AsyncClient, reader: FakeReader) -> None:
+    target = identity(reader, "Web shop")
+    spec = HttpSpec.model_validate(EVERYTHING)
+    view = reader.known[target].model_copy(update={"spec": spec.masked(), "cautions": spec.cautions})
+    reader.known[target] = view
+    form = html.unescape((await client.get(f"/targets/{target}/edit")).text)
+    for name, value in {
+        "expected_status": "200, 3xx", "content_type": "text/plain", "body_excludes": "no", "body_matches": "^y",
+        "min_body_bytes": "1", "max_body_bytes": "9", "username": "probe", "password": MASK,
+    }.items():  # fmt: skip
+        assert re.search(rf'name="spec/http/{name}"[^>]* value="{re.escape(value)}"', form), name
+    for name, text in {
+        "body": "\nline", "expected_headers": "X-A == 1\nX-B", "expected_json": '$.a == "b"\n$.c > 1',
+        "slow_phases_ms": "first_byte: 300.5\ntls: 100\n", "client_certificate": "secret:identity",
+    }.items():  # fmt: skip
+        assert re.search(rf'<textarea[^>]* name="spec/http/{name}"[^>]*>\n{re.escape(text)}</textarea>', form), name
+    for name, option in {"verify_tls": "no", "ip_version": "6", "expected_protocol": "HTTP/2"}.items():
+        choice = re.search(rf'<select id="spec/http/{name}".*?</select>', form, re.DOTALL)
+        assert choice, name
+        assert f"<option selected>{option}</option>" in choice[0], name
+    assert len(re.findall("<details [^>]*open>", form)) == 5, "three of the kind, two of all kinds"
+    page = html.unescape((await client.get(f"/targets/{target}")).text)
+    for fact in ('$.a == "b"', "X-A == 1", "above 300.5 ms", "basic, as probe", "secret:identity", "5 characters"):
+        assert f"<dd>{fact}</dd>" in page, fact
+    assert "Certificates are not verified" in page
+    assert "a-password" not in form + page
+
+
+async def test_the_form_of_a_new_target_shows_the_usual_settings(client: httpx.AsyncClient) -> None:
+    form = (await client.get("/targets/new")).text
+    assert "<details>" in form
+    assert not re.search("<details [^>]*open>", form)
+    assert "None" not in form
+    folded = form.partition("<details")[2]
+    for path in ("name", "spec/http/url", "spec/heartbeat/grace_seconds", "interval_seconds", "tags"):
+        assert f'id="{path}"' not in folded, f"{path} is before all groups"
 
 
 async def test_the_index_shows_available_parts_without_the_database(

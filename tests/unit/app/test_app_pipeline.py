@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from netmon import events, latest_states, metrics, supervision
 from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
+from netmon.slots import Slots
 from netmon.specs import HttpSpec
 from netmon.worker import JobRunner
 
@@ -121,7 +122,7 @@ class Calls:
 
 
 async def carry_out(calls: Any, redelivered: bool) -> list[str]:
-    await JobRunner(calls, calls, calls, 1).run(job(), redelivered)
+    await JobRunner(calls, calls, calls, Slots(1)).run(job(), redelivered)
     return list(calls.calls)
 
 

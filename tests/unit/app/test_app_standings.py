@@ -29,7 +29,7 @@ def locked(now: datetime = NOW, **changes: Any) -> result_store._LockedTarget:
         "target": TARGET, "state": "unknown", "since": NOW - HOUR, "recent": [], "succeeded_at": None,
         "stored_at": NOW - HOUR, "version": 0, "latest": None, "generation": 3, "observed_state": None,
         "observed_from": None, "overdue_at": None, "now": now, "name": "a", "enabled": True, "failures": 1,
-        "window": 1, "interval_seconds": 60, "timeout_seconds": 10, "retries": 0, "maintenance_from": None,
+        "window": 1, "interval_seconds": 60, "patience_seconds": 10, "maintenance_from": None,
         "maintenance_until": None,
     }  # fmt: skip
     return result_store._LockedTarget.of({**row, **changes})

@@ -67,6 +67,11 @@ def test_equivalent_urls_have_the_same_key() -> None:
         "http://a/\r\nX: y",
         "http://a/\x00",
         "http://[::1/",
+        "http://[::1]@",
+        "http://[*:80]/",
+        "http://ö..example/",
+        "http://a\u200db/",
+        "http://a:" + "9" * 5000 + "/",
         "javascript:alert(1)",
         "http://a/" + "x" * MAX_URL_LENGTH,
     ],
@@ -75,3 +80,12 @@ def test_an_invalid_url_is_rejected(text: str) -> None:
     with pytest.raises(InvalidTargetError) as caught:
         parse_target(text)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["-foo-.example", "a_b", "a..b", "<host>", "a|b", "a^b", "%41", "a.", "x" * 64])
+def test_urls_of_former_releases_stay_readable(host: str) -> None:
+    assert parse_target(f"http://{host}/").url == f"http://{host}/"
+
+
+def test_a_backslash_ends_the_host_as_in_browsers() -> None:
+    assert parse_target("http://a\\b").url == "http://a/b"

@@ -27,7 +27,7 @@ from toolkit.checks.doctor.engine import (
 )
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
-from toolkit.checks.doctor.stack import containers
+from toolkit.checks.doctor.stack import containers, ipv6, pings
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
@@ -48,7 +48,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
-    mounts, ports, containers,
+    mounts, ports, containers, pings, ipv6,
 )  # fmt: skip
 
 

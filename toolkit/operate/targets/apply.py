@@ -8,7 +8,7 @@ from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
-from toolkit.operate.targets import difference, secretfiles, targetfile
+from toolkit.operate.targets import difference, heartbeaturl, secretfiles, targetfile
 from toolkit.operate.targets.client import Client, InvalidTargetsError
 from toolkit.operate.targets.targetfile import SECRET, TargetFile
 
@@ -33,10 +33,10 @@ def apply(project: Project, docker: Docker, path: str, *, prune: bool, yes: bool
     secretfiles.require(project.root, file)
     client = Client.of(project, docker)
     change = _change(client, file, prune=prune, dry_run=True)
-    for header in file.exposed:
-        line = file.document.line(header.at)
+    for each in file.exposed:
+        line = file.document.line(each.at)
         console.say(
-            f"warning: {file.name}:{line}: the value of {header.name} is in the file; {SECRET}NAME keeps it out",
+            f"warning: {file.name}:{line}: the value of {each.name} is in the file; {SECRET}NAME keeps it out",
             "warning",
         )
     difference.show(change)
@@ -46,6 +46,7 @@ def apply(project: Project, docker: Docker, path: str, *, prune: bool, yes: bool
     console.confirm("apply this", yes)
     done = _change(client, file, prune=prune, dry_run=False)
     console.say(f"applied: {difference.summary(done, done=True)}", "done")
+    heartbeaturl.create(client, docker, file, done)
 
 
 def diff(project: Project, docker: Docker, path: str) -> None:

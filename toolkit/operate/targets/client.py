@@ -117,6 +117,19 @@ class Client:
         found: dict[str, Any] = self._answer(request).json()
         return found
 
+    def renew_heartbeat_url(self, target: str) -> str:
+        """Give a target of kind heartbeat a new URL; returns its path."""
+        path: str = self._answer(self._heartbeat_url("POST", target)).json()["path"]
+        return path
+
+    def revoke_heartbeat_url(self, target: str) -> None:
+        """Remove the URL of a target of kind heartbeat."""
+        self._answer(self._heartbeat_url("DELETE", target))
+
+    def _heartbeat_url(self, method: str, target: str) -> Request:
+        path = f"{self.base}/api/targets/{target}/heartbeat-url"
+        return Request(path, method, "", dict(self.access), READ_SECONDS)
+
     def _answer(self, request: Request) -> Response:
         [response] = self.send([request])
         if response.ok:

@@ -15,10 +15,18 @@ from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.operate.targets.client import Client
-from toolkit.operate.targets.targetfile import MASK, NOT_SHARED, SECRET
+from toolkit.operate.targets.targetfile import CREDENTIALS, MASK, NOT_SHARED, SECRET
 
 SCHEMA = "TargetBody"
-SPECS = {"http": "HttpSpec", "tcp": "TcpSpec", "dns": "DnsSpec", "ping": "PingSpec"}
+SPECS = {
+    "http": "HttpSpec",
+    "tcp": "TcpSpec",
+    "tls": "TlsSpec",
+    "grpc": "GrpcSpec",
+    "dns": "DnsSpec",
+    "ping": "PingSpec",
+    "heartbeat": "HeartbeatSpec",
+}
 """The schema of each kind in the OpenAPI document."""
 WINDOW = ("name", "target", "tag", "once", "weekly")
 """The settings of a maintenance window."""
@@ -27,7 +35,7 @@ HEADER = """\
 # Settings that are not given have their defaults (docs/targets.md).
 """
 MASKED = f"""\
-# {MASK} stands for a header value that is stored in the database, which keeps it. To keep it in a file instead:
+# {MASK} stands for a credential that is stored in the database, which keeps it. To keep it in a file instead:
 # write it into secrets/targets/NAME, and {SECRET}NAME here.
 """
 
@@ -80,11 +88,11 @@ def render(
     Raises:
         ToolkitError: the defaults lack a schema.
     """
-    missing = {SCHEMA, *SPECS.values()} - defaults.keys()
+    missing = {SCHEMA, *(SPECS[target["spec"]["kind"]] for target in targets)} - defaults.keys()
     if missing:
         raise ToolkitError("cannot export", f"the application describes no {', '.join(sorted(missing))}", "deploy it")
     entries = [entry(target, defaults) for target in targets]
-    masked = any(MASK in each["spec"].get("headers", {}).values() for each in entries)
+    masked = any(_is_masked(each["spec"]) for each in entries)
     return HEADER + MASKED * masked + dump({"targets": entries} | ({"maintenance": windows} if windows else {}))
 
 
@@ -128,16 +136,25 @@ def dump(value: Mapping[str, Any]) -> str:
 def warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
     """What readers of the file should know about its credentials."""
     found = []
-    masked = [each["name"] for each in targets if MASK in each["spec"].get("headers", {}).values()]
+    masked = [each["name"] for each in targets if _is_masked(each["spec"])]
+    bodies = [
+        each["name"] for each in targets if "body" in each["spec"] and not each["spec"]["body"].startswith(SECRET)
+    ]
     queries = [each["name"] for each in targets if "?" in each["spec"].get("url", "")]
     if masked:
         found.append(
-            f"header values of {_some(masked)} are masked as {MASK}: the application keeps them, "
+            f"credentials of {_some(masked)} are masked as {MASK}: the application keeps them, "
             f"another one would need them as {SECRET}NAME"
         )
     if queries:
         found.append(f"the URL of {_some(queries)} has a query, which the file shows: is it a credential?")
+    if bodies:
+        found.append(f"the body that is sent to {_some(bodies)} is in the file: has it a credential?")
     return found
+
+
+def _is_masked(spec: Mapping[str, Any]) -> bool:
+    return MASK in (*spec.get("headers", {}).values(), *(spec.get(name) for name in CREDENTIALS))
 
 
 def _is(defaults: Mapping[str, Any], name: str, value: object) -> bool:

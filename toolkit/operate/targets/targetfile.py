@@ -16,9 +16,9 @@ from toolkit.operate.targets.document import Document, Location, Mistake, Mistak
 
 FILE = "targets.yml"
 SECRET = "secret:"  # noqa: S105 - a prefix
-"""A header value with this prefix names a file in secrets/targets."""
+"""A value with this prefix names a file in secrets/targets."""
 MASK = "•••"
-"""The application returns it instead of a header value, and keeps the stored value if it gets it back."""
+"""The application returns it instead of a credential, and keeps the stored value if it gets it back."""
 STDIN = "-"
 
 SECTIONS = ("defaults", "targets", "maintenance")
@@ -27,17 +27,53 @@ NOT_SHARED = ("id", "name", "spec")
 """Settings that cannot have a default."""
 CREDENTIAL = re.compile(r"auth|cookie|token|key|secret|password", re.IGNORECASE)
 """Names of headers whose values may be credentials."""
+SETTINGS = frozenset(
+    {
+        # targets
+        "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
+        "severity", "degraded_severity", "tags",
+        # their specs
+        "kind", "url", "method", "headers", "body", "content_type", "username", "password", "bearer_token",
+        "client_certificate", "ca_certificate", "verify_tls", "ip_version", "connect_to", "proxy", "follow_redirects",
+        "expected_status", "expected_headers", "body_contains", "body_excludes", "body_matches", "expected_json",
+        "min_body_bytes", "max_body_bytes", "slow_phases_ms", "expected_protocol", "max_redirects", "expected_url",
+        "certificate_days", "certificate_fail_days", "host", "port", "tls", "starttls", "server_name",
+        "minimum_version", "send", "expect", "expect_matches", "service", "authority", "record", "expected", "match",
+        "resolver", "minimum_ttl", "dnssec", "packets", "maximum_loss_percent", "maximum_jitter_ms", "grace_seconds",
+        # maintenance windows
+        "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start", "minutes", "timezone",
+    }
+)  # fmt: skip
+"""What a mistyped key may have meant."""
 _REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
 
 
+TEXTS = ("body", "client_certificate", "ca_certificate")
+"""Settings whose secrets have several lines."""
+_LINES = ("username", "password", "bearer_token")
+CREDENTIALS = ("password", "bearer_token", "client_certificate")
+"""Settings that the application never returns, besides the values of headers."""
+
+
 @dataclass(frozen=True)
-class Header:
-    """A header value of a target in the file."""
+class Value:
+    """A value of a target in the file that may be a credential, or a reference to a secret."""
 
     at: Location
-    target: str
     name: str
     value: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it may have several lines."""
+        return self.at[-2] == "spec" and self.name in TEXTS
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether it looks like a credential that anyone who reads the file gets to know."""
+        if self.value in ("", MASK) or self.value.startswith(SECRET):
+            return False
+        return self.name in CREDENTIALS if self.at[-2] == "spec" else CREDENTIAL.search(self.name) is not None
 
 
 @dataclass(frozen=True)
@@ -60,23 +96,25 @@ class TargetFile:
         return self.document.name
 
     @property
-    def headers(self) -> Iterator[Header]:
-        """Every header value."""
+    def values(self) -> Iterator[Value]:
+        """Every value that may be a credential or a reference to a secret."""
         for index, target in enumerate(self.targets):
             spec = target.get("spec")
-            headers = spec.get("headers") if isinstance(spec, dict) else None
+            if not isinstance(spec, dict):
+                continue
+            at: Location = ("targets", index, "spec")
+            headers = spec.get("headers")
             for name, value in headers.items() if isinstance(headers, dict) else ():
                 if isinstance(value, str):
-                    yield Header(("targets", index, "spec", "headers", name), str(target["name"]), name, value)
+                    yield Value((*at, "headers", name), name, value)
+            for name in (*_LINES, *TEXTS):
+                if isinstance(spec.get(name), str):
+                    yield Value((*at, name), name, spec[name])
 
     @property
-    def exposed(self) -> list[Header]:
-        """Header values in the file that look like credentials."""
-        return [
-            each
-            for each in self.headers
-            if each.value not in ("", MASK) and not each.value.startswith(SECRET) and CREDENTIAL.search(each.name)
-        ]
+    def exposed(self) -> list[Value]:
+        """Values in the file that look like credentials."""
+        return [each for each in self.values if each.is_exposed]
 
     def mistakes(self, errors: Sequence[Mapping[str, Any]]) -> MistakesError:
         """The error for invalid fields that the application reports."""
@@ -204,13 +242,7 @@ def _joined(part: str, rest: Sequence[str]) -> Iterator[str]:
 
 def _suggestion(key: str) -> str:
     """The most similar setting."""
-    known = {
-        "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
-        "severity", "degraded_severity", "tags", "kind", "url", "method", "headers", "expected_status",
-        "body_contains", "certificate_days", "host", "port", "record", "expected", "target", "tag", "once", "weekly",
-        "starts_at", "ends_at", "days", "start", "minutes", "timezone",
-    }  # fmt: skip
-    close = difflib.get_close_matches(key, sorted(known - {key}), 1, 0.7)
+    close = difflib.get_close_matches(key, sorted(SETTINGS - {key}), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
 

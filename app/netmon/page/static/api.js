@@ -1,5 +1,7 @@
 // A client of the JSON API. The token for write access is requested once and kept until the tab is closed.
 const KEY = "netmon-token";
+/** The id of a heartbeat target that was added a moment ago, whose page shows its URL. */
+export const NEW_HEARTBEAT = "netmon-new-heartbeat";
 
 /** An error response of the API; `problem` is its body (RFC 9457). */
 export class ApiError extends Error {

@@ -7,8 +7,10 @@ export function handle(form, fields, save) {
 
   function showError(field, message) {
     field.closest(".field").querySelector(".error").textContent = message;
-    if (message) field.setAttribute("aria-invalid", "true");
-    else field.removeAttribute("aria-invalid");
+    if (message) {
+      field.setAttribute("aria-invalid", "true");
+      field.closest("details")?.setAttribute("open", "");
+    } else field.removeAttribute("aria-invalid");
   }
 
   function clear() {

@@ -1,5 +1,5 @@
 // The page of one target: its plot and its buttons.
-import { Cancelled, inDialog, notify, read, write } from "./api.js";
+import { Cancelled, NEW_HEARTBEAT, inDialog, notify, read, write } from "./api.js";
 import { refresh } from "./live.js";
 
 const id = document.getElementById("target").dataset.target;
@@ -122,7 +122,22 @@ async function resultOf(probe) {
   throw new Error("The probe was accepted, but has no result after 30 s.");
 }
 
+/** Create the URL of a heartbeat target and show it, until the dialog is closed. */
+async function createUrl() {
+  const { path } = await write("POST", `/api/targets/${id}/heartbeat-url`);
+  const url = location.origin + path;
+  const [dialog, shown, command] = ["heartbeat", "heartbeat-url", "heartbeat-curl"].map((name) => document.getElementById(name));
+  shown.textContent = url;
+  command.textContent = `curl -fsS -m 10 --retry 5 -o /dev/null ${url}\ncurl -fsS -m 10 --retry 5 -o /dev/null -G --data-urlencode "message=REASON" ${url}/fail`;
+  await inDialog(dialog, async () => {}).catch(() => {}); // there is nothing to cancel
+  shown.textContent = command.textContent = "";
+}
+
 const actions = {
+  async heartbeat() {
+    await inDialog(document.getElementById("renew"), async () => {});
+    await createUrl();
+  },
   async probe() {
     notify("Probing …");
     const result = await resultOf(await write("POST", `/api/targets/${id}/probes`));
@@ -145,6 +160,18 @@ const actions = {
     return new Promise(() => {}); // no refresh: the page is being left
   },
 };
+
+document.addEventListener("click", async (event) => {
+  const copied = document.getElementById(event.target.closest("[data-copy]")?.dataset.copy);
+  if (!copied) return;
+  getSelection().selectAllChildren(copied); // to be copied by hand, where pages must not write to the clipboard
+  await navigator.clipboard?.writeText(copied.textContent).catch(() => {});
+});
+
+if (sessionStorage.getItem(NEW_HEARTBEAT) === id) {
+  sessionStorage.removeItem(NEW_HEARTBEAT);
+  createUrl().catch((error) => error instanceof Cancelled || notify(error.message, true));
+}
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-action]");

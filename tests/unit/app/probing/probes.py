@@ -6,6 +6,7 @@ from typing import Any
 from netmon.guard import Guard
 from netmon.models import Outcome, Plan
 from netmon.probing import OUTCOMES, Prober
+from netmon.probing.system_names import SystemNames
 
 EVERYWHERE = Guard(private=True)
 
@@ -13,8 +14,8 @@ ENDED = 30
 """Timeout in seconds for every probe of these tests, even on a busy machine."""
 
 
-async def carry_out(plan: Plan, allowed: Guard = EVERYWHERE) -> Outcome:
-    async with Prober(allowed, "test") as prober, asyncio.timeout(ENDED):
+async def carry_out(plan: Plan, allowed: Guard = EVERYWHERE, names: SystemNames | None = None) -> Outcome:
+    async with Prober(allowed, "test", names=names) as prober, asyncio.timeout(ENDED):
         outcome = await prober.probe(plan)
     assert (outcome.error or outcome.status) in OUTCOMES
     assert (outcome.error is None) == (outcome.status == "succeeded")

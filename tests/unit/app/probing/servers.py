@@ -2,12 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import dns.asyncresolver
 import dns.message
+
+from netmon.probing.system_names import SystemNames
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -16,11 +19,16 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def server(
-    handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", heads: list[bytes] | None = None
+    handler: Handler,
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    heads: list[bytes] | None = None,
+    requested: list[str] | None = None,
 ) -> AsyncIterator[str]:
     """A server that reads the head of a request and then runs `handler`.
 
-    The heads are appended to `heads`, in lower case.
+    The heads are appended to `heads`, in lower case, and the targets of the requests to `requested`, as they were sent.
     """
     handlers: set[asyncio.Task[None]] = set()
 
@@ -31,6 +39,8 @@ async def server(
             head = await reader.readuntil(b"\r\n\r\n")
             if heads is not None:
                 heads.append(head.lower())
+            if requested is not None:
+                requested.append(head.split(b" ")[1].decode())
             await handler(reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -67,11 +77,18 @@ def redirects(location: str, status: int = 302) -> Handler:
     return answers(head.encode())
 
 
+Reply = Callable[[dns.message.Message], bytes | None]
+"""Answers a query; None means no answer."""
+
+
 @asynccontextmanager
 async def name_server(
-    reply: Callable[[dns.message.Message], bytes | None],
-) -> AsyncIterator[dns.asyncresolver.Resolver]:
-    """A resolver whose server replies with `reply(query)`; None means no reply."""
+    reply: Reply, tcp_reply: Reply | None = None, *, host: str = "127.0.0.1", port: int = 0, delay_seconds: float = 0
+) -> AsyncIterator[int]:
+    """A name server that replies with `reply(query)`, over TCP with `tcp_reply(query)`; yields its port.
+
+    Replies over UDP are sent after `delay_seconds`.
+    """
 
     class Protocol(asyncio.DatagramProtocol):
         def connection_made(self, transport: Any) -> None:
@@ -80,13 +97,37 @@ async def name_server(
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             answer = reply(dns.message.from_wire(data))
             if answer is not None:
-                self.transport.sendto(answer, addr)
+                asyncio.get_running_loop().call_later(delay_seconds, self.transport.sendto, answer, addr)
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, ("127.0.0.1", 0))
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = ["127.0.0.1"]
-    resolver.port = transport.get_extra_info("sockname")[1]
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+            answer = tcp_reply(dns.message.from_wire(data)) if tcp_reply else None
+            if answer is not None:
+                writer.write(len(answer).to_bytes(2, "big") + answer)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    # First TCP, many of whose ports are in use by others.
+    listening = await asyncio.start_server(serve, host, port) if tcp_reply else None
     try:
-        yield resolver
+        port = listening.sockets[0].getsockname()[1] if listening else port
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, (host, port))
+        try:
+            yield transport.get_extra_info("sockname")[1]
+        finally:
+            transport.close()
     finally:
-        transport.close()
+        if listening:
+            listening.close()
+
+
+@contextmanager
+def system_names(port: int, *servers: str, hosts: str = "") -> Iterator[SystemNames]:
+    """The names of a host with these name servers, by default the loopback address, and this table."""
+    with TemporaryDirectory() as folder:
+        resolv_conf, table = Path(folder, "resolv.conf"), Path(folder, "hosts")
+        resolv_conf.write_text("".join(f"nameserver {each}\n" for each in servers or ["127.0.0.1"]))
+        table.write_text(hosts)
+        yield SystemNames(resolv_conf, table, port)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import dns.asyncresolver
 import dns.flags
 import dns.message
 import dns.rcode
@@ -11,8 +10,10 @@ import pytest
 
 from netmon.guard import Guard
 from netmon.models import Outcome, Plan
+from netmon.probing import dns as prober
+from netmon.specs import DnsSpec
 from tests.unit.app.probing.probes import EVERYWHERE, carry_out
-from tests.unit.app.probing.servers import name_server
+from tests.unit.app.probing.servers import name_server, system_names
 
 pytestmark = pytest.mark.anyio
 
@@ -40,19 +41,18 @@ def from_zone(question: dns.message.Message) -> bytes:
 
 
 async def ask(
-    monkeypatch: pytest.MonkeyPatch,
     reply: Any,
     name: str = "example.org",
     record: str = "A",
     expected: tuple[str, ...] = (),
     allowed: Guard = EVERYWHERE,
     timeout: float = 5,
+    **more: Any,
 ) -> Outcome:
-    async with name_server(reply) as resolver:
-        with monkeypatch.context() as patch:
-            patch.setattr(dns.asyncresolver, "Resolver", lambda: resolver)
-            spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected)}
-            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": timeout}), allowed)
+    async with name_server(reply) as port:
+        with system_names(port) as names:
+            spec = {"kind": "dns", "name": name, "record": record, "expected": list(expected), **more}
+            return await carry_out(Plan.model_validate({"spec": spec, "timeout_seconds": timeout}), allowed, names)
 
 
 @pytest.mark.parametrize(
@@ -74,22 +74,20 @@ async def ask(
     ],
 )
 async def test_dns_answers_are_compared_with_the_expected_values(
-    monkeypatch: pytest.MonkeyPatch, record: str, expected: tuple[str, ...], error: str | None
+    record: str, expected: tuple[str, ...], error: str | None
 ) -> None:
-    outcome = await ask(monkeypatch, from_zone, record=record, expected=expected, allowed=Guard())
+    outcome = await ask(from_zone, record=record, expected=expected, allowed=Guard())
     assert outcome.error == error
 
 
-async def test_an_unknown_name_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await ask(monkeypatch, from_zone, name="nowhere.example")).error == "no_answer"
+async def test_an_unknown_name_has_no_answer() -> None:
+    assert (await ask(from_zone, name="nowhere.example")).error == "no_answer"
 
 
 @pytest.mark.parametrize(("name", "record"), [("db", "A"), ("mixed.example", "A"), ("inside.example", "AAAA")])
-async def test_private_addresses_in_dns_answers_are_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, record: str
-) -> None:
-    assert (await ask(monkeypatch, from_zone, name=name, record=record)).status == "succeeded"
-    outcome = await ask(monkeypatch, from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
+async def test_private_addresses_in_dns_answers_are_refused(name: str, record: str) -> None:
+    assert (await ask(from_zone, name=name, record=record)).status == "succeeded"
+    outcome = await ask(from_zone, name=name, record=record, allowed=Guard.parse(f"{name}:5432"))
     assert outcome.error == "refused_address"
     for (_, kind), values in ZONE.items():
         assert kind not in ("A", "AAAA") or not any(value in (outcome.detail or "") for value in values)
@@ -141,7 +139,71 @@ def truncated(question: dns.message.Message) -> bytes:
         (truncated, {"timeout", "dns"}),
     ],
 )
-async def test_an_invalid_dns_response_fails_the_probe(
-    monkeypatch: pytest.MonkeyPatch, reply: Any, errors: set[str]
-) -> None:
-    assert (await ask(monkeypatch, reply, timeout=0.3)).error in errors
+async def test_an_invalid_dns_response_fails_the_probe(reply: Any, errors: set[str]) -> None:
+    assert (await ask(reply, timeout=0.3)).error in errors
+
+
+@pytest.mark.parametrize(
+    ("expected", "error"),
+    [
+        (("93.184.216.35", "93.184.216.34"), None),
+        (("93.184.216.35",), "answer"),
+        (("93.184.216.34", "93.184.216.35", "93.184.216.36"), "answer"),
+    ],
+)
+async def test_answers_that_must_be_equal_have_no_others(expected: tuple[str, ...], error: str | None) -> None:
+    outcome = await ask(from_zone, expected=expected, match="equals")
+    assert outcome.error == error
+    assert "93.184.216.34" not in (outcome.detail or "")
+
+
+async def test_a_name_server_of_choice_is_asked_if_the_guard_permits_it() -> None:
+    def another(question: dns.message.Message) -> bytes:
+        answer = dns.message.make_response(question)
+        answer.answer.append(dns.rrset.from_text("example.org.", 60, "IN", "A", "93.184.216.99"))
+        return answer.to_wire()
+
+    async with name_server(another, host="127.0.0.2") as port:
+        chosen: dict[str, Any] = {"expected": ("93.184.216.99",), "resolver": f"127.0.0.2:{port}"}
+        assert (await ask(from_zone, expected=("93.184.216.99",))).error == "answer"
+        assert (await ask(from_zone, **chosen)).status == "succeeded"
+        assert (await ask(from_zone, **chosen, allowed=Guard.parse(f"127.0.0.2:{port}"))).status == "succeeded"
+        refused = await ask(from_zone, **chosen, allowed=Guard())
+        assert (refused.error, refused.attempts) == ("refused_address", 1)
+        spec = DnsSpec(name="example.org", resolver=f"127.0.0.2:{port}")
+        assert Guard().refuses(spec)
+        assert not Guard.parse(f"127.0.0.2:{port}").refuses(spec)
+
+
+async def test_a_name_server_with_ipv6_needs_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "has_route", lambda _: False)
+    assert (await ask(from_zone, resolver="2001:db8::53")).error == "no_ipv6"
+
+
+def authentic(question: dns.message.Message) -> bytes:
+    """Like a resolver that verifies signatures, and reports that if it is asked to."""
+    answer = dns.message.from_wire(from_zone(question))
+    if question.flags & dns.flags.AD:
+        answer.flags |= dns.flags.AD
+    return answer.to_wire()
+
+
+@pytest.mark.parametrize(
+    ("reply", "dnssec", "error"),
+    [(authentic, "required", None), (from_zone, "required", "dnssec"), (from_zone, "ignored", None)],
+)
+async def test_dnssec_can_be_required(reply: Any, dnssec: str, error: str | None) -> None:
+    outcome = await ask(reply, dnssec=dnssec)
+    assert outcome.error == error
+    assert outcome.detail == ("the name server has not verified the answers with DNSSEC" if error else None)
+
+
+@pytest.mark.parametrize(("seconds", "error"), [(0, None), (60, None), (61, "ttl")])
+async def test_the_ttl_has_a_lower_limit(seconds: int, error: str | None) -> None:
+    outcome = await ask(from_zone, minimum_ttl=seconds)
+    assert outcome.error == error
+    assert outcome.detail == ("the answers are valid for 60 s, expected at least 61 s" if error else None)
+
+
+async def test_the_values_are_checked_before_the_ttl() -> None:
+    assert (await ask(from_zone, expected=("192.0.2.1",), minimum_ttl=61)).error == "answer"

@@ -1,6 +1,6 @@
 """The guard in probes: no name, redirect or notation leads to a refused address."""
 
-import socket
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from netmon import guard
 from netmon.guard import Guard
 from netmon.models import Plan
+from netmon.probing.addresses import AddressBook
 from tests.unit.app.probing.probes import carry_out, probe
 from tests.unit.app.probing.servers import OK, answers, redirects, server
 
@@ -15,17 +16,28 @@ pytestmark = pytest.mark.anyio
 
 
 def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Let the system resolver return these answers, one after another; returns the list of requested names."""
+    """Let the resolver find these addresses, one list after another; returns the list of requested names."""
     requested: list[str] = []
     left = list(answers)
 
-    def lookup(host: str, port: int | None, *_: Any) -> list[Any]:
-        requested.append(host)
-        found = left.pop(0) if len(left) > 1 else left[0]
-        return [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, port or 0)) for each in found]
+    lookup = AddressBook.addresses
 
-    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    async def addresses(book: AddressBook, host: str) -> list[str]:
+        if _is_address(host):
+            return await lookup(book, host)
+        requested.append(host)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(AddressBook, "addresses", addresses)
     return requested
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -36,6 +48,10 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
         {"kind": "http", "url": "http://app:3001/"},
         {"kind": "tcp", "host": "kafka", "port": 29092},
         {"kind": "tcp", "host": "rabbitmq", "port": 5672},
+        {"kind": "tcp", "host": "rabbitmq", "port": 5672, "starttls": "smtp"},
+        {"kind": "tls", "host": "db", "port": 5432},
+        {"kind": "grpc", "host": "otel-collector", "port": 4317},
+        {"kind": "grpc", "host": "otel-collector", "port": 4317, "tls": False, "authority": "example.org"},
         {"kind": "ping", "host": "redis"},
         {"kind": "ping", "host": "app"},
     ],

@@ -4,9 +4,11 @@ import asyncio
 import gzip
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netmon import tracing
-from netmon.probing.errors import MAX_DETAIL
+from netmon.details import MAX_DETAIL
 from netmon.probing.http import MAX_BODY, MAX_REDIRECTS
 from tests.unit.app.probing.probes import probe
 from tests.unit.app.probing.servers import OK, answers, redirects, server
@@ -150,25 +152,27 @@ async def test_text_is_searched_in_the_charset_of_the_body(charset: str, body: b
         assert (await probe(url, body_contains="größe")).status == "succeeded"
 
 
-async def test_a_compressed_body_is_not_decompressed() -> None:
-    bomb = gzip.compress(bytes(64 * MAX_BODY))
+async def test_a_body_is_decompressed_up_to_the_limit() -> None:
+    bomb = gzip.compress(b"needle" + bytes(64 * MAX_BODY) + b"eye")
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with server(answers(head, bomb)) as url:
-        assert (await probe(url)).status == "succeeded"
-        outcome = await probe(url, body_contains="x")
-    assert outcome.error == "body"
-    assert "compressed" in (outcome.detail or "")
+        assert (await probe(url, body_contains="needle")).status == "succeeded"
+        outcome = await probe(url, body_contains="eye")
+    assert (outcome.error, outcome.http_status) == ("body", 200)
+    assert outcome.detail == f'the first {MAX_BODY} bytes of the body do not contain the expected text "eye"'
 
 
-async def test_requests_do_not_accept_compression() -> None:
+@pytest.mark.parametrize(("text", "accepted"), [(None, "identity"), ("ok", "gzip, deflate")])
+async def test_compression_is_accepted_if_the_body_is_read(text: str | None, accepted: str) -> None:
     heads: list[bytes] = []
     async with server(answers(OK), heads=heads) as url:
-        await probe(url)
-    assert b"accept-encoding: identity\r\n" in heads[0]
+        await probe(url, body_contains=text)
+    assert f"accept-encoding: {accepted}\r\n".encode() in heads[0]
 
 
+@pytest.mark.parametrize("text", [None, "x" * 200])
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"])
-async def test_a_slow_target_fails_with_a_timeout(head: bytes) -> None:
+async def test_a_slow_target_fails_with_a_timeout_if_its_body_is_read(head: bytes, text: str | None) -> None:
     async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while True:
@@ -178,8 +182,8 @@ async def test_a_slow_target_fails_with_a_timeout(head: bytes) -> None:
             await asyncio.sleep(0.05)
 
     async with server(slow) as url:
-        outcome = await probe(url, timeout=0.2)
-    assert outcome.error == "timeout"
+        outcome = await probe(url, timeout=0.2, body_contains=text)
+    assert outcome.error == (None if head and text is None else "timeout")
     assert outcome.http_status == (200 if head else None)
 
 
@@ -230,3 +234,71 @@ async def test_a_closed_port_and_an_unknown_host_have_different_errors() -> None
         pass
     assert (await probe(url)).error == "connect"
     assert (await probe("http://nowhere.invalid/")).error == "dns"
+
+
+async def test_the_phases_of_a_probe_are_timed() -> None:
+    async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        await asyncio.sleep(0.2)
+        writer.write(b"body")
+
+    async with server(slow) as url:
+        outcome = await probe(url, body_contains="body")
+    assert list(outcome.phases) == ["lookup", "connect", "first_byte", "transfer"]
+    assert 90 < outcome.phases["first_byte"] < 190
+    assert 190 < outcome.phases["transfer"] < 290
+    assert sum(outcome.phases.values()) == pytest.approx(outcome.duration_ms, abs=40)
+
+
+async def test_the_phases_of_redirects_are_added_up() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await redirects(elsewhere)(reader, writer)
+
+    async def slow_too(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await answers(OK)(reader, writer)
+
+    async with server(slow_too) as elsewhere, server(slow) as url:
+        outcome = await probe(url)
+    assert 190 < outcome.phases["first_byte"] < 290
+
+
+async def test_the_phases_end_where_a_probe_failed() -> None:
+    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(10)
+
+    async with server(silent) as url:
+        assert list((await probe(url, timeout=0.2)).phases) == ["lookup", "connect"]
+    assert list((await probe(url)).phases) == ["lookup"]
+
+
+PIECES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 302 X\r\n",
+        b"Location: ",
+        b"Content-Length: 5\r\n",
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b"5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b"Set-Cookie: a=b\r\n",
+        b"<meta charset=",
+        gzip.compress(b"a"),
+        b"Content-Type: text/html; charset=",
+        b"HTTP/1.1 103 X\r\n\r\n",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES | st.binary(max_size=20), max_size=12))
+async def test_every_response_leads_to_a_result_with_a_printable_sentence(parts: list[bytes]) -> None:
+    async with server(answers(*parts)) as url:
+        outcome = await probe(url, timeout=1, body_contains="a")
+    assert outcome.detail is None or outcome.detail.isprintable()
+    assert "curl" not in (outcome.detail or "").lower()

@@ -13,7 +13,8 @@ from netmon.guard import Guard
 from netmon.models import Outcome, Plan, Target, TargetSettings
 from netmon.probing import Prober
 from netmon.probing.secrets import MAX_SECRET
-from netmon.specs import MASK, HttpSpec
+from netmon.secret_values import MASK
+from netmon.specs import HttpSpec
 from tests.unit.app.probing.servers import OK, answers, redirects, server
 
 pytestmark = pytest.mark.anyio

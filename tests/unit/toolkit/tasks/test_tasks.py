@@ -33,7 +33,7 @@ NAMES = {
     "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
     "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
     "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
-    "targets.apply", "targets.diff", "targets.export", "targets.import",
+    "targets.apply", "targets.diff", "targets.export", "targets.heartbeat-url", "targets.import",
 }  # fmt: skip
 
 # Copies, also below: Invoke removes the help of a task's options when it parses a command line.

@@ -105,6 +105,7 @@ MONITORING_MUTATIONS = (
     Mutation("inhibition of nothing", "inhibition.tests", ALERTMANAGER, '[alertname="EndpointSlow"]', '[alertname="EndpointFast"]', "EndpointSlow is sent", "EndpointSlow"),
     Mutation("inhibition without a reason", "inhibition.tests", INHIBITION, "  why: Both ports", "  because: Both ports", "the reason is missing", "source"),
     Mutation("inhibition of an unknown alert", "inhibition.tests", INHIBITION, "alertname: KafkaBrokersDown", "alertname: KafkaBrokerDown", "unknown alert KafkaBrokerDown", "KafkaDown"),
+    Mutation("outdated table of verdicts", "documents.tables", "tests/corpus/verdicts.json", '"blackbox_exporter": {\n   "status": 200', '"blackbox_exporter": {\n   "status": 404', "the table groups is out of date", "made: groups"),
     Mutation("outdated table of inhibitions", "documents.tables", INHIBITION, "why: Both ports are of one process.", "why: It is one process.", "the table inhibitions is out of date", "made: inhibitions"),
     # Log and trace pipelines.
     Mutation("memory limiter at the end", "pipelines.collector", COLLECTOR, "processors: [memory_limiter, resource, batch]", "processors: [resource, batch, memory_limiter]", "the first processor of traces is resource", "processors"),

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from toolkit.operate.targets.targetfile import CREDENTIAL, SECRET
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 RECORDS = frozenset({"A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"})
+DNS_PORT = 53
 MAX_STATUSES = 32
+MAX_BODY = 16 * 1024
+"""Characters of a body to send."""
 MAX_NAME, MAX_TAG, MAX_SECRET_NAME = 100, 50, 100
 SLOW_NOTE = "a slower response makes the target degraded, not down"
 CERTIFICATE_NOTE = "a certificate that expires sooner makes the target degraded, not down"
@@ -74,9 +79,9 @@ class Imported:
             self.lose(name, f"name {wanted!r}", "names are unique, and printable text of at most 100 characters")
         return name
 
-    def secret(self, target: str, header: str, content: str) -> str:
-        """A reference to a new secret, for the value of a header."""
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{target} {header}".lower()).strip("-")[:MAX_SECRET_NAME] or "secret"
+    def secret(self, target: str, setting: str, content: str) -> str:
+        """A reference to a new secret, for the value of a header or another setting."""
+        slug = re.sub(r"[^a-z0-9]+", "-", f"{target} {setting}".lower()).strip("-")[:MAX_SECRET_NAME] or "secret"
         taken = {each.name for each in self.secrets}
         name, number = slug, 2
         while name in taken:
@@ -97,6 +102,48 @@ class Imported:
         return found
 
 
+def resolver(result: Imported, name: str, server: str, port: int = DNS_PORT) -> Spec:
+    """The setting `resolver` of a target of kind dns: an address, with its port unless that is of DNS; else a loss."""
+    if not server:
+        return {}
+    found = re.fullmatch(
+        r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|(?P<bare>\S+)", server
+    )
+    try:
+        address = ip_address((found["bracketed"] or found["v4"] or found["bare"]) if found else "")
+    except ValueError:
+        result.lose(name, f"name server {server}", "a name server is one IP address; those of this host are asked")
+        return {}
+    number = int(found["port"] or port) if found else port
+    if number == DNS_PORT:
+        return {"resolver": str(address)}
+    return {"resolver": f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"}
+
+
+def body(imported: Imported, target: str, spec: Spec, text: str, media_type: str = "") -> None:
+    """Set the body of a request; one that may have a credential becomes a secret.
+
+    Args:
+        imported: The result of the import.
+        target: The name of the target.
+        spec: The spec, which is changed.
+        text: The body.
+        media_type: Its type, if no header names it.
+
+    Raises:
+        NotCarriedOverError: the method has no body, or the body is too long.
+    """
+    method = spec.get("method", "GET")
+    if method not in WITH_BODY:
+        raise NotCarriedOverError(f"a {method} request with a body is not supported")
+    if len(text) > MAX_BODY:
+        raise NotCarriedOverError(f"its body is longer than {MAX_BODY} characters")
+    secret = CREDENTIAL.search(text) or "$" in text
+    spec["body"] = imported.secret(target, "body", "the body of the request") if secret else text
+    if media_type and "content-type" not in {name.lower() for name in spec.get("headers", {})}:
+        spec["content_type"] = media_type
+
+
 def http_spec(imported: Imported, target: str, url: str, method: str, headers: Mapping[str, Any]) -> Spec:
     """The spec of an HTTP request; credentials in its URL become a secret.
 
@@ -108,21 +155,69 @@ def http_spec(imported: Imported, target: str, url: str, method: str, headers: M
     parts = urlsplit(url)
     own = imported.headers(target, headers)
     if parts.username is not None:
-        content = "Basic, a space, and the base64 form of user:password, which are in the URL"
-        own.setdefault("Authorization", imported.secret(target, "authorization", content))
         url = _without_user(parts).geturl()
     if parts.query:
         imported.lose(target, "query of the URL", "it stays in the file: replace the URL if it has a credential")
     if "$" in url:
         imported.lose(target, "variable in the URL", "variables are not expanded: write the value")
     spec: Spec = {"kind": "http", "url": url}
+    if parts.username is not None and "authorization" not in {name.lower() for name in own}:
+        spec["username"] = unquote(parts.username)
+        spec["password"] = imported.secret(target, "password", "the password in the URL")
     if method.upper() != "GET":
         spec["method"] = method.upper()
     return spec | ({"headers": own} if own else {})
 
 
+def proxy(url: str) -> Spec:
+    """The setting `proxy` of a target of kind http.
+
+    Raises:
+        NotCarriedOverError: it is not http://host:port.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise NotCarriedOverError("its proxy is not valid") from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise NotCarriedOverError("only proxies of the form http://host:port are supported")
+    if parts.username is not None:
+        raise NotCarriedOverError("a proxy with a login is not supported")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return {"proxy": f"http://{host}:{port or 80}"}
+
+
+def heartbeat_spec(imported: Imported, target: str) -> Spec:
+    """The spec of a job that reports."""
+    imported.lose(target, "its URL", "the job reports to another one: invoke targets.heartbeat-url (docs/targets.md)")
+    return {"kind": "heartbeat"}
+
+
 def _without_user(parts: SplitResult) -> SplitResult:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2])
+
+
+def endpoint(url: str) -> Spec:
+    """The host and port of a URL.
+
+    Raises:
+        NotCarriedOverError: it has none.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or not port:
+        raise NotCarriedOverError(f"{url} has no host and port")
+    return {"host": parts.hostname, "port": port}
+
+
+def escaped(text: str) -> str:
+    """A text as the settings send and expect have it (netmon.escapes)."""
+    found = text.replace("\\", r"\\").replace("\r", r"\r").replace("\n", r"\n").replace("\t", r"\t")
+    return re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\x{ord(each[0]):02x}", found)
 
 
 def tag(text: str) -> str:

@@ -11,31 +11,38 @@ from typing import Any
 from urllib.parse import quote
 
 from toolkit.core.errors import ToolkitError
-from toolkit.operate.targets.importing import imported
+from toolkit.operate.targets.importing import checks, imported
 from toolkit.operate.targets.importing.imported import Imported, NotCarriedOverError, Spec
 
 Monitor = Mapping[str, Any]
 
 _BLOCKING: Mapping[str, str] = {
     "upside_down": "a reversed result is not supported",
-    "proxy_id": "proxies are not supported",
-    "body": "a request body is not supported",
 }
 """Columns that change what a probe means: a monitor with one of them is not carried over."""
 _LOST: Mapping[str, str] = {
-    "ignore_tls": "certificates are always verified",
     "cache_bust": "the URL is requested as it is",
     "description": "there is no such setting",
     "resend_interval": "Alertmanager repeats alerts (docs/alerting.md)",
-    "ip_family": "the family of addresses cannot be chosen",
     "domain_expiry_notification": "the expiry of domains is not checked",
 }
+_BODY_TYPES: Mapping[str, str] = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "xml": "text/xml; charset=utf-8",
+}
+_FAMILIES: Mapping[str, int] = {"ipv4": 4, "ipv6": 6}
+_DEFAULT_REDIRECTS = 10
 _TABLES: Mapping[str, str] = {
     "notification": "alerts are sent by Alertmanager (docs/alerting.md)",
     "maintenance": "maintenance windows are not carried over",
     "status_page": "the status page shows every target",
     "heartbeat": "the history is not carried over",
 }
+
+
+_SMTP: Mapping[str, Spec] = {"secure": {"tls": True}, "starttls": {"starttls": "smtp"}}
+"""Settings by the security of a monitor of SMTP."""
 
 
 def read(path: Path) -> Imported:
@@ -57,6 +64,7 @@ def read(path: Path) -> Imported:
 def _read(connection: sqlite3.Connection) -> Imported:
     monitors = [dict(row) for row in connection.execute("SELECT * FROM monitor ORDER BY id")]
     labels = _labels(connection)
+    proxies = _proxies(connection)
     groups = {each["id"]: each for each in monitors if each["type"] == "group"}
     result = Imported()
     for table, why in _TABLES.items():
@@ -69,7 +77,7 @@ def _read(connection: sqlite3.Connection) -> Imported:
         name = result.name(str(monitor["name"] or ""))
         texts = [*labels.get(monitor["id"], ()), *_group_names(monitor, groups)]
         try:
-            result.targets.append(_target(result, name, monitor, texts))
+            result.targets.append(_target(result, name, monitor, texts, proxies))
         except NotCarriedOverError as error:
             result.skip(name, f"the monitor ({monitor['type']})", str(error))
     return result
@@ -91,6 +99,12 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if known else 0  # noqa: S608 - ours
 
 
+def _proxies(connection: sqlite3.Connection) -> dict[object, Monitor]:
+    """The proxies by their ids."""
+    rows = connection.execute("SELECT * FROM proxy") if _count(connection, "proxy") else ()
+    return {row["id"]: dict(row) for row in rows}
+
+
 def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str]:
     names: list[str] = []
     parent = monitor.get("parent")
@@ -100,13 +114,17 @@ def _group_names(monitor: Monitor, groups: Mapping[object, Monitor]) -> list[str
     return names
 
 
-def _target(result: Imported, name: str, monitor: Monitor, texts: Sequence[str]) -> dict[str, Any]:
+def _target(
+    result: Imported, name: str, monitor: Monitor, texts: Sequence[str], proxies: Mapping[object, Monitor]
+) -> dict[str, Any]:
     for column, why in _BLOCKING.items():
         if monitor.get(column):
             raise NotCarriedOverError(why)
     target: dict[str, Any] = {"name": name, "spec": _spec(result, name, monitor)}
+    if target["spec"]["kind"] == "http":
+        target["spec"] |= _proxy(proxies.get(monitor.get("proxy_id"), {}))
     target["interval_seconds"] = imported.interval(result, name, float(monitor.get("interval") or 60))
-    if monitor.get("timeout"):
+    if monitor.get("timeout") and target["spec"]["kind"] != "heartbeat":
         target["timeout_seconds"] = imported.timeout(result, name, float(monitor["timeout"]))
     target |= imported.in_a_row(result, name, int(monitor.get("maxretries") or 0) + 1)
     retry = monitor.get("retry_interval")
@@ -126,43 +144,122 @@ def _target(result: Imported, name: str, monitor: Monitor, texts: Sequence[str])
 
 def _spec(result: Imported, name: str, monitor: Monitor) -> Spec:
     match monitor["type"]:
-        case "http" | "keyword":
+        case "http" | "keyword" | "json-query":
             return _http(result, name, monitor)
-        case "port":
-            return {"kind": "tcp", "host": str(monitor.get("hostname") or ""), "port": int(monitor.get("port") or 0)}
+        case "port" | "smtp":
+            return {"kind": "tcp"} | _endpoint(monitor) | _dialogue(monitor)
+        case "grpc-keyword":
+            return _grpc(result, name, monitor)
         case "ping":
             return {"kind": "ping", "host": str(monitor.get("hostname") or "")}
         case "dns":
             record = str(monitor.get("dns_resolve_type") or "A")
             if record not in imported.RECORDS:
                 raise NotCarriedOverError(f"records of the type {record} are not supported")
-            if server := monitor.get("dns_resolve_server"):
-                result.lose(name, f"name server {server}", "the resolver of this host is queried")
-            return {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
+            spec = {"kind": "dns", "name": str(monitor.get("hostname") or ""), "record": record}
+            server = str(monitor.get("dns_resolve_server") or "")
+            return spec | imported.resolver(result, name, server, int(monitor.get("port") or imported.DNS_PORT))
+        case "push":
+            return imported.heartbeat_spec(result, name)
         case other:
             raise NotCarriedOverError(f"monitors of the type {other} are not supported")
+
+
+def _endpoint(monitor: Monitor) -> Spec:
+    return {"host": str(monitor.get("hostname") or ""), "port": int(monitor.get("port") or 0)}
+
+
+def _dialogue(monitor: Monitor) -> Spec:
+    if monitor["type"] == "port":
+        return {}
+    return _SMTP.get(str(monitor.get("smtp_security")), {"expect": "220"})
+
+
+def _grpc(result: Imported, name: str, monitor: Monitor) -> Spec:
+    """A call of the health check; there are no other ones."""
+    service, method = str(monitor.get("grpc_service_name")), str(monitor.get("grpc_method"))
+    protocol = str(monitor.get("grpc_protobuf"))
+    if (
+        service.rpartition(".")[2] != "Health"
+        or method.lower() != "check"
+        or "grpc.health.v1" not in service + protocol
+    ):
+        raise NotCarriedOverError("only the call grpc.health.v1.Health/Check is supported")
+    if monitor.get("invert_keyword") or monitor.get("keyword") not in (None, "", "SERVING"):
+        raise NotCarriedOverError("only the status SERVING is a success")
+    try:
+        body, metadata = (json.loads(monitor.get(column) or "{}") for column in ("grpc_body", "grpc_metadata"))
+    except ValueError:
+        body = metadata = None
+    if not isinstance(body, dict) or not isinstance(metadata, dict):
+        raise NotCarriedOverError("its body or its metadata is not valid JSON")
+    spec: Spec = {"kind": "grpc"} | imported.endpoint(f"//{monitor.get('grpc_url')}")
+    spec["tls"] = bool(monitor.get("grpc_enable_tls"))
+    if body.get("service"):
+        spec["service"] = str(body["service"])
+    if metadata:
+        spec["headers"] = result.headers(name, metadata)
+    return spec
 
 
 def _http(result: Imported, name: str, monitor: Monitor) -> Spec:
     method = str(monitor.get("method") or "GET")
     spec = imported.http_spec(result, name, str(monitor.get("url") or ""), method, _headers(monitor))
-    authorization = _authorization(result, name, monitor)
-    if authorization:
-        spec["headers"] = {"Authorization": authorization, **spec.get("headers", {})}
-    statuses = _statuses(result, name, monitor)
+    _authenticate(result, name, monitor, spec)
+    if monitor.get("body"):
+        media_type = _BODY_TYPES.get(str(monitor.get("http_body_encoding") or "json"), "")
+        imported.body(result, name, spec, str(monitor["body"]), media_type)
+    statuses = _statuses(monitor)
     if statuses:
         spec["expected_status"] = statuses
     if monitor["type"] == "keyword":
-        if monitor.get("invert_keyword"):
-            raise NotCarriedOverError("a text that the body must not contain is not supported")
         if not monitor.get("keyword"):
             raise NotCarriedOverError("it has no keyword")
-        spec["body_contains"] = str(monitor["keyword"])
+        spec["body_excludes" if monitor.get("invert_keyword") else "body_contains"] = str(monitor["keyword"])
+    if monitor["type"] == "json-query":
+        spec["expected_json"] = [_query(monitor)]
     if monitor.get("expiry_notification") == 0:
         spec["certificate_days"] = 0
-    if monitor.get("maxredirects") == 0 and not any(300 <= status < 400 for status in statuses):
-        result.lose(name, "no redirects", "redirects are followed unless a redirect status is expected")
+    if monitor.get("ignore_tls"):
+        spec["verify_tls"] = False
+        spec.pop("ca_certificate", None)
+    if family := _FAMILIES.get(str(monitor.get("ip_family"))):
+        spec["ip_version"] = family
+    _limit_redirects(monitor, spec)
     return spec
+
+
+def _limit_redirects(monitor: Monitor, spec: Spec) -> None:
+    limit = monitor.get("maxredirects")
+    expects_redirect = any(str(each).startswith("3") for each in spec.get("expected_status", ()))
+    if limit == 0:
+        spec["follow_redirects"] = False
+    elif isinstance(limit, int) and limit != _DEFAULT_REDIRECTS and 0 < limit <= 20 and not expects_redirect:
+        spec["max_redirects"] = limit
+
+
+def _query(monitor: Monitor) -> str:
+    """The condition of a monitor of the type json-query."""
+    path = str(monitor.get("json_path") or "$").strip()
+    path = path.removeprefix("$") if path.startswith("$") else f".{path}"
+    operator = str(monitor.get("json_path_operator") or "==")
+    if operator not in ("==", "!=", "<", "<=", ">", ">="):
+        raise NotCarriedOverError(f"the comparison {operator} of JSON values is not supported")
+    condition = checks.json_condition(path, operator, str(monitor.get("expected_value") or ""))
+    if condition is None:
+        raise NotCarriedOverError("its JSON query is more than a path and a comparison")
+    return condition
+
+
+def _proxy(proxy: Monitor) -> Spec:
+    """The setting of a row of the table proxy, which is empty without one."""
+    if not proxy or not proxy.get("active", 1):
+        return {}
+    if proxy.get("auth"):
+        raise NotCarriedOverError("a proxy with a login is not supported")
+    host = str(proxy["host"])
+    host = f"[{host}]" if ":" in host else host
+    return imported.proxy(f"{proxy['protocol']}://{host}:{proxy['port']}")
 
 
 def _headers(monitor: Monitor) -> Mapping[str, Any]:
@@ -175,34 +272,38 @@ def _headers(monitor: Monitor) -> Mapping[str, Any]:
     return found
 
 
-def _authorization(result: Imported, name: str, monitor: Monitor) -> str:
-    """A reference to a secret with the value of the header; empty without authentication."""
+def _authenticate(result: Imported, name: str, monitor: Monitor, spec: Spec) -> None:
+    """Set the authentication; its credentials become secrets."""
     method = monitor.get("auth_method") or ("basic" if monitor.get("basic_auth_user") else "")
     match method:
         case "":
-            return ""
+            pass
         case "basic":
-            content = "Basic, a space, and the base64 form of user:password of the monitor"
+            spec["username"] = str(monitor.get("basic_auth_user") or "")
+            spec["password"] = result.secret(name, "password", "the password of the monitor")
         case "bearer":
-            content = "Bearer, a space, and the token of the monitor"
+            spec["bearer_token"] = result.secret(name, "token", "the token of the monitor")
+        case "mtls":
+            content = "the certificate and its key in PEM, of the monitor"
+            spec["client_certificate"] = result.secret(name, "certificate", content)
+            if monitor.get("tls_ca"):
+                spec["ca_certificate"] = str(monitor["tls_ca"])
         case _:
             raise NotCarriedOverError(f"the authentication {method} is not supported")
-    return result.secret(name, "authorization", content)
+    if method in ("basic", "bearer"):
+        spec.get("headers", {}).pop("Authorization", None)
 
 
-def _statuses(result: Imported, name: str, monitor: Monitor) -> list[int]:
+def _statuses(monitor: Monitor) -> list[int | str]:
     """The expected statuses; empty for all below 400."""
     try:
         ranges = [str(each) for each in json.loads(monitor.get("accepted_statuscodes_json") or '["200-299"]')]
-        statuses = sorted({code for each in ranges for code in _range(each)})
+        found = checks.statuses({code for each in ranges for code in _range(each) if code in checks.ALL_STATUSES})
     except (ValueError, TypeError):
         raise NotCarriedOverError("its accepted statuses are not valid") from None
-    if statuses == list(range(200, 400)):
-        return []
-    if len(statuses) > imported.MAX_STATUSES:
-        result.lose(name, f"accepted statuses {', '.join(ranges)}", "statuses below 400 are accepted")
-        return []
-    return statuses
+    if len(found) > imported.MAX_STATUSES:
+        raise NotCarriedOverError("it has too many different accepted statuses")
+    return found
 
 
 def _range(text: str) -> range:

@@ -212,7 +212,7 @@ MISTAKES = (
     ("https://shop.example/", "ftp://shop.example/", "targets.yml:5: targets[0].spec.url: "),
     ("secret:shop", "•••", "targets.yml:7: targets[0].spec.headers.Authorization: the value is masked, and none is"),
     ("secret:shop", "secret:../shop", "targets.yml:7: targets[0].spec.headers.Authorization: secret: must"),
-    ("secret:shop", "secret:other", "secrets/targets/other is missing: write the value of the header into it"),
+    ("secret:shop", "secret:other", "secrets/targets/other is missing: write the value into it"),
     ("mail.example", "10.0.0.1", "targets.yml:9: targets[1].spec: 10.0.0.1 is not a public address"),
     ("  spec: {kind: tcp", "  sepc: {kind: tcp", "targets.yml:8: targets[1].spec: missing"),
 )  # fmt: skip
@@ -254,6 +254,30 @@ def test_an_unusable_secret_is_reported_without_its_value(
     assert application.requests == []
 
 
+def test_a_secret_of_several_lines_is_usable_where_lines_are(
+    application: Application, project: Project, file: Path
+) -> None:
+    secret = project.root / "secrets" / "targets" / "text"
+    secret.write_text("line 1\nhidden ä\n")
+    posted = "\n- name: Posted\n  spec: {kind: http, url: 'https://a.example/', method: POST, SETTING: 'secret:text'}\n"
+    file.write_text(FILE + posted.replace("SETTING", "body"))
+    apply(project, file)
+    assert "Posted" in names(application)
+    changes = application.changes
+    for setting, content, reason in (
+        ("bearer_token", b"line 1\nhidden\n", "is not one line"),
+        ("body", b"hidden\xff", "is not text in UTF-8"),
+        ("body", b"hidden" * 20_000, "is longer than 65536 bytes"),
+        ("body", b" \n", "is empty"),
+    ):
+        secret.write_bytes(content)
+        file.write_text(FILE + posted.replace("SETTING", setting))
+        with pytest.raises(ToolkitError, match=rf"{setting}: secrets/targets/text {reason}") as raised:
+            apply(project, file)
+        assert "hidden" not in str(raised.value)
+    assert application.changes == changes
+
+
 def test_export_writes_what_apply_stored(
     application: Application, project: Project, file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -266,7 +290,7 @@ def test_export_writes_what_apply_stored(
     shown = capsys.readouterr()
     assert "hidden" not in shown.out + shown.err
     assert "X-Key: •••" in shown.out
-    assert "warning: header values of Api are masked" in shown.err
+    assert "warning: credentials of Api are masked" in shown.err
     assert "warning: the URL of Api has a query" in shown.err
 
     exported = tmp_path / "exported.yml"

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from netmon.api.bulk_plan import plan_list
 from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.api.targets import TargetBody
 from netmon.bulk_store import Stored
-from netmon.maintenance import MaintenanceWindow, WindowView
+from netmon.kinds import KINDS
+from netmon.maintenance import MaintenanceWindow, Once, Weekly, WindowView
 from netmon.models import Target, TargetSettings, TargetView
-from netmon.specs import DnsSpec, HttpSpec, PingSpec, TcpSpec
+from netmon.specs import HttpSpec
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import permits, shown, stored_targets
 from tests.unit.app.test_app_configuration import NOW
@@ -36,7 +37,8 @@ LIKE_YAML = (
 def defaults() -> dict[str, dict[str, Any]]:
     """The defaults, in the form that the client reads from the OpenAPI document."""
     found = {}
-    for model in (TargetBody, HttpSpec, TcpSpec, DnsSpec, PingSpec):
+    models: list[type[BaseModel]] = [TargetBody, *(kind.spec for kind in KINDS.values())]
+    for model in models:
         schema = model.model_json_schema()
         found[model.__name__] = {
             name: each["default"] if "default" in each else {"array": [], "object": {}}.get(each.get("type"))
@@ -60,6 +62,17 @@ def require_unchanged(stored: list[Target]) -> None:
         change = plan_list(bodies, stored, permits, prune=prune)
         assert (change.create, change.update, list(change.delete), list(change.missing)) == ([], [], [], []), text
         assert change.unchanged == len(stored)
+
+
+def test_the_schema_of_every_kind_is_known() -> None:
+    assert {name: kind.spec.__name__ for name, kind in KINDS.items()} == export.SPECS
+
+
+def test_every_setting_is_suggested_for_mistyped_keys() -> None:
+    models: list[type[BaseModel]] = [TargetSettings, MaintenanceWindow, Once, Weekly]
+    models += [kind.spec for kind in KINDS.values()]
+    of_the_application = {"id", "created_at", "updated_at"}
+    assert {name for model in models for name in model.model_fields} - of_the_application == targetfile.SETTINGS
 
 
 @given(stored_targets)
@@ -93,6 +106,25 @@ def test_text_that_looks_like_yaml_survives(text: str) -> None:
     value = text if text.isascii() and text.isprintable() else "a"
     spec = HttpSpec(url="https://a.example/", body_contains=text, headers={"X-A": value, "Null": "yes", "Y": "1"})
     require_unchanged([Target.of(TargetSettings(name=text, spec=spec))])
+
+
+def test_every_setting_of_http_survives() -> None:
+    spec = HttpSpec.model_validate(
+        {
+            "url": "https://a.example/", "method": "POST", "body": "line 1\n\n  line 2\t\n",
+            "content_type": "text/plain",
+            "expected_status": [200, "3xx", "400-404"], "expected_headers": ["A", "B == yes", "C matches ^# :"],
+            "body_excludes": "no", "body_matches": "^a: b$", "expected_json": ['$["a b"].c == "~"', "$.d[*] > 1.50"],
+            "min_body_bytes": 1, "max_body_bytes": 10, "slow_phases_ms": {"tls": 1.5}, "expected_protocol": "HTTP/2",
+            "username": "a", "password": "b", "client_certificate": "secret:identity", "verify_tls": False,
+            "ip_version": 6, "connect_to": "b:1",
+        }
+    )  # fmt: skip
+    stored = [Target.of(TargetSettings(name="a", spec=spec))]
+    require_unchanged(stored)
+    text = exported(stored)
+    assert "password: •••" in text
+    assert export.MASKED in text
 
 
 def test_an_export_has_no_defaults_and_no_state() -> None:

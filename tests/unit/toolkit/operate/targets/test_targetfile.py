@@ -197,7 +197,8 @@ def test_the_example_of_the_document_is_valid() -> None:
     text = (CHECKOUT / "docs" / "targets.md").read_text()
     [example] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     file = parsed(example)
-    assert [TargetSettings.model_validate(each).name for each in file.targets] == ["Shop", "Mail", "MX"]
+    names = [TargetSettings.model_validate(each).name for each in file.targets]
+    assert names == ["Shop", "Mail", "Orders", "MX", "Backup"]
     body = Configuration.model_validate({"targets": file.targets, "maintenance": file.maintenance})
     plan = plan_configuration(body, Stored([], [], datetime(2026, 1, 1, tzinfo=UTC)), lambda _spec: None, prune=False)
     assert plan.windows
@@ -209,3 +210,22 @@ def test_credentials_in_the_file_are_found() -> None:
     assert [each.name for each in parsed(text).exposed] == ["Authorization"]
     assert parsed(VALID).exposed == []
     assert parsed(VALID.replace("secret:shop", "•••")).exposed == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "exposed"),
+    [
+        ("password", "a", True),
+        ("bearer_token", "a", True),
+        ("client_certificate", "a", True),
+        ("password", "secret:a", False),
+        ("password", "•••", False),
+        ("body", "a", False),
+        ("ca_certificate", "a", False),
+        ("username", "a", False),
+    ],
+)
+def test_credentials_besides_headers_are_found(setting: str, value: str, exposed: bool) -> None:
+    text = f"targets:\n- name: a\n  spec:\n    kind: http\n    {setting}: {value}\n"
+    assert [each.name for each in parsed(text).exposed] == [setting] * exposed
+    assert [(each.name, each.value) for each in parsed(text).values] == [(setting, value)]

@@ -1,0 +1,115 @@
+"""What the specs of all kinds consist of."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from netmon.hostnames import to_ascii
+
+
+def normal_host(text: str) -> str:
+    """The canonical form of a host name or IP address; brackets around an IPv6 address are removed.
+
+    Raises:
+        ValueError: `text` is neither.
+    """
+    name = text.strip().removeprefix("[").removesuffix("]")
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        name = to_ascii(name)
+    try:
+        return str(ip_address(name))  # of digits that are not ASCII
+    except ValueError:
+        return name
+
+
+def split_port(text: str) -> tuple[str, int | None]:
+    """The host and the port of `host`, `host:port` or `[address]:port`."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?|(.*)", text)
+    host, port, other = found.groups() if found else (None, None, text)
+    return (host or other or "").strip("[]"), int(port) if port else None
+
+
+def host_and_port(text: str) -> str:
+    """The canonical form of `host` or `host:port`.
+
+    Raises:
+        ValueError: `text` is neither.
+    """
+    host, port = split_port(text.strip())
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError("the port must be from 1 to 65535")
+    try:
+        name = normal_host(host)
+    except ValueError:
+        raise ValueError("must be host or host:port, an IPv6 address in brackets") from None
+    return bracketed(name) + (f":{port}" if port else "")
+
+
+def ip_version(host: str) -> int | None:
+    """The version of IP of an address; None if it is a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
+
+
+class Endpoint(NamedTuple):
+    """A host (name or IP address), and the port on it if the protocol has ports."""
+
+    host: str
+    port: int | None
+
+
+def is_default(default: object) -> Callable[[object], bool]:
+    """Leaves a setting with its default out of stored specs, so that the former release can read them."""
+    return lambda value: value == default
+
+
+Host = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(normal_host)]
+Name = Annotated[str, Field(max_length=253, examples=["example.org"]), AfterValidator(to_ascii)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def bracketed(host: str) -> str:
+    """A host as part of a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+class BaseSpec(BaseModel):
+    """What the specs of all kinds have in common; a kind that lacks one of the abstract members cannot be created."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The target as a URL; for a kind without a registered scheme, in a similar form."""
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint that the probe connects to, which `netmon.guard` checks; None if it connects to none."""
+
+    @property
+    def public_address(self) -> str:
+        """The address without parts that may be credentials."""
+        return self.address
+
+    @property
+    def cautions(self) -> list[str]:
+        """What makes the settings less safe than they could be, as sentences for people."""
+        return []
+
+    def masked(self) -> Self:
+        """This spec without its credentials."""
+        return self
+
+    def patience_seconds(self, attempts_seconds: float) -> float:
+        """By how much a result may follow its interval: as long as all attempts of a probe may take."""
+        return attempts_seconds
