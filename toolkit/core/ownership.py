@@ -23,7 +23,10 @@ def hand_over(new: int | Path, place: Path) -> None:
         return
     former = place if os.path.lexists(place) and place != new else place.parent
     owner = former.stat()
-    os.chown(new, owner.st_uid, owner.st_gid)
+    if isinstance(new, int):
+        os.chown(new, owner.st_uid, owner.st_gid)
+    else:
+        os.chown(new, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def name(uid: int) -> str:

@@ -27,6 +27,7 @@ TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()
     "demo": ("--seconds=1",),
     "targets.import": ("--gatus=gatus.yml",),
     "targets.apply": ("--file=-",),
+    "targets.heartbeat-url": ("--name=nightly", "--yes"),
 }
 """Every task, with the arguments that take it furthest without an engine."""
 
