@@ -82,6 +82,9 @@ def test_orphan_is_listed_and_removed_after_confirmation(stack: Stack) -> None:
         override.unlink()
     stack.invoke("setup")
     assert "web is in no compose file" in stack.invoke("status").stdout
+    findings = json.loads(stack.invoke("status", "--json").stdout)["findings"]
+    left = [(each["subject"], each["outcome"]) for each in findings if each["check"] == "leftovers"]
+    assert left == [("web", "warning")]
     assert "services that no compose file has: web" in refused(stack, *UP)
     stack.invoke(*UP, "--yes")
     assert stack.containers("web") == []

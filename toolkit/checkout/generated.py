@@ -48,8 +48,15 @@ def since(project: Project, service: str) -> datetime | None:
 
 
 def forget(project: Project) -> None:
-    """Remove the record: the stores have accepted their passwords."""
-    path(project).unlink(missing_ok=True)
+    """Remove the record: the stores have accepted their passwords.
+
+    Raises:
+        ToolkitError: it cannot be removed.
+    """
+    try:
+        path(project).unlink(missing_ok=True)
+    except OSError as error:
+        raise files.write_error(path(project), error) from error
 
 
 def _read(project: Project) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit.checkout import credentials, generated, rotation_journal
+from toolkit.checkout import credentials, generated, rotation_journal, setting_rules
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
@@ -38,6 +38,7 @@ def setup(
         ToolkitError: a name is unknown (exit code 2), a value is invalid, or a file cannot be written.
     """
     with files.exclusive(project.lock_file, "set this checkout up"):
+        setting_rules.require(project)
         wanted = settings(project, profile, images, groups)
         require_loopback(project, wanted["NETMON_PROFILE"])
         before = project.env

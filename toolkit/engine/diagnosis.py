@@ -87,8 +87,7 @@ CAUSES = (
     Cause(
         r"(?:open|read).{0,120}permission denied|permission denied.{0,80}/(?:etc|opt|run)/",
         "its user cannot read a file that is mounted into it",
-        "make the files of the checkout world-readable (chmod -R a+rX config monitoring scripts); "
-        "invoke doctor lists the others",
+        "invoke doctor lists the files that it cannot read, and the command that makes them readable",
     ),
     Cause(
         r"permission denied|operation not permitted|read-only file system",

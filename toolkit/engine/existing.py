@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -164,20 +164,21 @@ class Existing:
     def _problems(self) -> Iterator[Finding]:
         for folder in self.foreign:
             error = foreign_error(self, folder)
-            yield Finding(CHECK, Outcome.FAILED, f"{error.what}: {error.why}", error.fix)
+            yield replace(Finding.of_error(CHECK, error), subject=folder)
         if self.foreign:
             return
         for each in self.switched:
-            yield Finding(CHECK, Outcome.FAILED, f"{each.title} is left over", "run: invoke up, which removes it")
+            fix = "run: invoke up, which removes it"
+            yield Finding(CHECK, Outcome.FAILED, f"{each.title} is left over", fix, each.service)
         for each in self.orphans:
             what = f"{each.title} is in no compose file, but has a container"
             fix = "invoke up removes it, after confirmation; to keep it, add its file to COMPOSE_FILE in .env"
-            yield Finding(CHECK, Outcome.WARNING, what, fix)
+            yield Finding(CHECK, Outcome.WARNING, what, fix, each.service)
         pairs = (("profile", self.profile, self.project.profile), ("image set", self.images, self.project.images))
         for what, present, wanted in pairs:
             if present and wanted and present != wanted:
                 text = f"the {what} of the containers is {present}, but .env names {wanted}"
-                yield Finding(CHECK, Outcome.WARNING, text, "run: invoke up")
+                yield Finding(CHECK, Outcome.WARNING, text, "run: invoke up", what)
 
 
 def _ignores_orphans(project: Project) -> bool:
@@ -206,6 +207,15 @@ def same_folder(one: str, other: Path) -> bool:
     return Path(one) == other or Path(os.path.realpath(one)) == Path(os.path.realpath(other))
 
 
+def exists(folder: str) -> bool:
+    """Whether a file or folder exists; one below a folder that this account may not enter is assumed to exist."""
+    try:
+        Path(folder).stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
 def origin(project: Project, service: str) -> str:
     """The part of the shipped files that has a service which the present files lack; empty if none has it."""
     for profile in project.data["profiles"]:
@@ -224,7 +234,7 @@ def foreign_error(existing: Existing, folder: str) -> ToolkitError:
     """The error for containers of another folder: its name, and the line that separates the two checkouts."""
     services = list(dict.fromkeys(each.service for each in existing.foreign[folder]))
     named = ", ".join(services[:SHOWN]) + (f" and {len(services) - SHOWN} more" if len(services) > SHOWN else "")
-    if Path(folder).exists():
+    if exists(folder):
         why = f"{folder} has started {named}"
         fix = f"give this checkout a project of its own: echo COMPOSE_PROJECT_NAME={other_name(existing)} >>.env"
         return ToolkitError(f"the project {existing.name} belongs to another folder", why, fix)

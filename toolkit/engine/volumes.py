@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 
 from toolkit.checkout import generated
 from toolkit.checkout.project import Project
@@ -18,7 +17,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
 from toolkit.engine import shapes, stores
 from toolkit.engine.compose import Docker, Result, explain
-from toolkit.engine.existing import Existing
+from toolkit.engine.existing import Existing, exists
 from toolkit.engine.stores import STORES, Contents, Store
 
 CHECK = "data"
@@ -82,9 +81,7 @@ class Look:
         serving = existing.serving(config) if LOOKER in config["services"] else config["services"].keys()
         idle = [each for each in located(config) if each.store.service not in serving]
         created = creation_times(docker, [each.source for each in idle if each.kind == "volume"])
-        found = [
-            each for each in idle if (Path(each.source).exists() if each.kind == "bind" else each.source in created)
-        ]
+        found = [each for each in idle if (exists(each.source) if each.kind == "bind" else each.source in created)]
         look = cls(project, docker, config, found, created)
         if found:
             docker.prefetch(look.command)
@@ -157,13 +154,14 @@ class Look:
         for each in self.found:
             contents = self.contents.get(each.store.volume, Contents())
             if why := problems.get(each.store.volume):
-                yield Finding(CHECK, Outcome.FAILED, f"{each.source} {why}", f"{GUIDE} describes how to keep the data")
+                fix = f"{GUIDE} describes how to keep the data"
+                yield Finding(CHECK, Outcome.FAILED, f"{each.source} {why}", fix, each.source)
             elif contents.unreadable:
                 what = f"{each.source}: cannot be read, so its version is unknown"
-                yield Finding(CHECK, Outcome.WARNING, what, f"compare it with {GUIDE}")
+                yield Finding(CHECK, Outcome.WARNING, what, f"compare it with {GUIDE}", each.source)
             elif unused := stores.unused(each.store, contents):
                 what = f"{each.source} also contains {', '.join(unused)}, which {each.store.program} does not use"
-                yield Finding(CHECK, Outcome.WARNING, what, f"{GUIDE} describes how to bring it over")
+                yield Finding(CHECK, Outcome.WARNING, what, f"{GUIDE} describes how to bring it over", each.source)
 
     def require(self) -> None:
         """Return if every store can open its data, or has none.

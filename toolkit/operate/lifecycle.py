@@ -14,7 +14,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
 from toolkit.checks import doctor, preflight
 from toolkit.checks.doctor.secrets import of_rotation
-from toolkit.core import console, files
+from toolkit.core import console, files, terminal
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
@@ -29,8 +29,6 @@ from toolkit.operate import deploy, previous, silences
 PROXY = "proxy"
 SILENCE = "invoke up"
 """The comment of the silence."""
-INTERRUPTED = 130
-"""The shell's exit code of a program interrupted by Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,11 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             with console.phase("setup", ".env and secrets/; existing values are kept"):
                 for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
+                doctor.require_engine_folder(docker)
+                doctor.require_readable_mounts(project, docker)
                 existing = Existing.read(project, docker)
                 taken_over = previous.take_over(existing, options.yes)
                 leftovers = previous.removable(existing, options.yes)
-                doctor.require_engine_folder(docker)
                 doctor.require_free_ports(project, docker, existing.leaving)
                 look = Look.begin(project, docker, existing)
             with console.phase("images", "pulls or builds missing images"):
@@ -110,7 +109,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             "interrupted",
             "started containers keep running",
             "run invoke up to continue, or invoke down",
-            code=INTERRUPTED,
+            code=terminal.INTERRUPTED,
         ) from error
 
 

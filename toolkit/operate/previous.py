@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from toolkit.checkout import generated
 from toolkit.checkout.project import Project
@@ -12,7 +10,7 @@ from toolkit.core import console
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Outcome
 from toolkit.engine.compose import Docker
-from toolkit.engine.existing import COMPOSE, Existing, Leftover, Listed, foreign_error
+from toolkit.engine.existing import COMPOSE, Existing, Leftover, Listed, exists, foreign_error
 from toolkit.engine.volumes import creation_times
 
 UP = "run: invoke up, which removes it"
@@ -55,10 +53,12 @@ def take_over(existing: Existing, yes: bool) -> Sequence[Listed]:
     """
     removed: list[Listed] = []
     for folder, containers in existing.foreign.items():
-        if Path(folder).exists() or not (yes or sys.stdin.isatty()):
-            raise foreign_error(existing, folder)
+        refusal = foreign_error(existing, folder)
+        if exists(folder):
+            raise refusal
         gone = f"{folder}, which does not exist on this machine"
-        console.confirm(f"replace the {len(containers)} containers of {existing.name} that were started in {gone}", yes)
+        action = f"replace the {len(containers)} containers of {existing.name} that were started in {gone}"
+        console.confirm(action, yes, refusal)
         removed += containers
     return removed
 
@@ -129,7 +129,7 @@ def show(existing: Existing) -> None:
 
 def owner_of(existing: Existing) -> ToolkitError | None:
     """The error for a stack that a folder which exists has started; None if this folder may remove it."""
-    folder = next((each for each in existing.foreign if Path(each).exists()), None)
+    folder = next((each for each in existing.foreign if exists(each)), None)
     if folder is None:
         return None
     error = foreign_error(existing, folder)

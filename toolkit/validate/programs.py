@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from uuid import uuid4
 import yaml
 
 from toolkit.checkout.project import LOCAL, PULLED
-from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.checkout.setup import settings
+from toolkit.engine.compose import Docker, Result, TimedOutError, explain
 from toolkit.images import unavailable
 from toolkit.validate import inhibition
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
@@ -23,9 +24,10 @@ from toolkit.validate.findings import Finding
 TIMEOUT_SECONDS = 180
 MAX_OUTPUT = 2000
 """Characters of a program's output in a finding."""
-IMAGES, ABSENT, GRAMMARS = "images", "absent", "grammars"
+IMAGES, UNUSED, ABSENT, GRAMMARS = "images", "unused", "absent", "grammars"
 REASONS = {
     IMAGES: "the image of the service is not on this machine",
+    UNUSED: "the same, and this checkout does not use the service: another profile, or a group that is off",
     ABSENT: "the image set in use lacks the service",
     GRAMMARS: "Node.js or the packages of the grammars are not installed",
 }
@@ -70,11 +72,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A program that could not run, and why; ``reason`` is one of `REASONS`, or empty if a skip is never allowed."""
+    """A program that could not run, and why; ``reason`` is one of `REASONS`, or empty if a skip is never allowed.
+
+    ``fix`` makes it run; empty if unknown.
+    """
 
     name: str
     why: str
     reason: str = ""
+    fix: str = ""
 
 
 def _on_files(*words: str) -> Command:
@@ -225,9 +231,28 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
         if inspected.code == 0:
             yield from _run(checkout, docker, program, service)
             return
-        why = inspected.stderr.strip().rpartition("\n")[2]
-        skips.append(Skipped(program.name, why, IMAGES if "no such image" in why.lower() else ""))
+        skips.append(_without_image(checkout, program, inspected))
     yield skips[0]
+
+
+def _without_image(checkout: Checkout, program: Program, inspected: Result) -> Skipped:
+    """The skip of a program whose image cannot be inspected."""
+    why = inspected.stderr.strip().rpartition("\n")[2]
+    if "no such image" not in why.lower():
+        return Skipped(program.name, why, fix=explain("inspect an image", inspected).fix)
+    fix = f"run: invoke images.prepare --every-group --profile={program.profile}"
+    profile = checkout.project.profile
+    if profile is None or program.service in _services_in_use(checkout, profile):
+        return Skipped(program.name, why, IMAGES, fix)
+    why = f"this checkout does not use {program.service}, and its image is not on this machine"
+    return Skipped(program.name, why, UNUSED, fix)
+
+
+def _services_in_use(checkout: Checkout, profile: str) -> Collection[str]:
+    """The services of the checkout's own profile and groups."""
+    groups = tuple(filter(None, settings(checkout.project)["COMPOSE_PROFILES"].split(",")))
+    files = checkout.files(profile, checkout.project.images or PULLED, groups)
+    return checkout.configuration(files, groups).services.keys()
 
 
 def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:

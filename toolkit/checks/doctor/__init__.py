@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from toolkit.checkout.project import Project
-from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
+from toolkit.checks.doctor.checkout import (
+    compose_files,
+    mounts,
+    permissions,
+    require_readable_mounts,
+    settings,
+    shell,
+)
 from toolkit.checks.doctor.engine import (
     buildx,
     compose,
@@ -35,6 +42,7 @@ __all__ = [
     "require_engine",
     "require_engine_folder",
     "require_free_ports",
+    "require_readable_mounts",
 ]
 
 Check = Callable[[Subject], Iterator[Finding]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from toolkit.checkout import setting_rules
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, preflight
 from toolkit.checks.smoke import Plan, smoke
@@ -43,6 +44,7 @@ def deploy(
         ToolkitError: the release is not live; the error has the failure, its log, and the release that is live.
     """
     with files.exclusive(project.lock_file, "deploy"):
+        setting_rules.require(project)
         doctor.require_engine(docker)
         previous.require_own_stack(project, docker, settled=True)
         recover(project, docker, timeout)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
+import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +21,13 @@ from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuratio
 from toolkit.checkout import credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.checks.doctor import doctor, require_engine, require_engine_folder, require_free_ports
+from toolkit.checks.doctor import (
+    doctor,
+    require_engine,
+    require_engine_folder,
+    require_free_ports,
+    require_readable_mounts,
+)
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
 from toolkit.engine.compose import Result
@@ -425,7 +434,47 @@ def test_unreadable_mounted_file_fails(project: Project, docker: FakeDocker, nam
     path.chmod(mode)
     finding = only(project, docker, "mounts", "failed")
     assert str(path.relative_to(project.root)) in finding.detail
-    assert finding.fix == "run: chmod -R a+rX scripts"
+    assert finding.fix == "run: chmod -R a+rX scripts/container"
+
+
+def test_fix_for_unreadable_mounts_opens_no_folder_above_them(
+    project: Project, docker: FakeDocker, services: dict[str, Any]
+) -> None:
+    mounted = [project.root / name for name in ("config/redis/redis.conf", "secrets/alertmanager", "secrets/targets")]
+    for path in (*mounted[1:], mounted[0].parent):
+        path.mkdir(parents=True)
+    mounted[0].write_text("")
+    for path in (*mounted, project.secrets_dir):
+        path.chmod(0o600 if path.is_file() else 0o700)
+    services["app"]["volumes"] += [{"type": "bind", "source": str(path), "target": "/x"} for path in mounted]
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    finding = only(project, docker, "mounts", "failed")
+    assert finding.fix == "run: chmod -R a+rX config/redis/redis.conf secrets/alertmanager secrets/targets"
+    with pytest.raises(ToolkitError, match="accounts cannot read config/redis/") as up:
+        require_readable_mounts(project, docker.cli)
+    assert up.value.fix == finding.fix
+    subprocess.run(shlex.split(finding.fix.removeprefix("run: ")), cwd=project.root, check=True)
+    require_readable_mounts(project, docker.cli)
+    assert stat.S_IMODE(project.secrets_dir.stat().st_mode) == 0o700
+
+
+def test_unreadable_build_context_fails(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
+    folder = project.root / "app"
+    folder.mkdir()
+    services["app"]["build"] = {"context": str(folder)}
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    require_readable_mounts(project, docker.cli)
+    folder.chmod(0o700)
+    found = [finding for finding in problems(project, docker) if finding.check == "mounts"]
+    assert [finding.fix for finding in found] == ["run: chmod -R a+rX app"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_another_account_are_a_warning(project: Project, docker: FakeDocker) -> None:
+    os.chown(project.root, 12345, 12345)
+    os.chown(project.env_file, 12345, 12345)
+    finding = only(project, docker, "permissions", "warning")
+    assert finding.fix == "run: sudo chown -R 12345 secrets .netmon"
 
 
 def test_mount_outside_the_checkout_is_not_checked(

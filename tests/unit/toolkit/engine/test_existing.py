@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.toolkit.conftest import FakeDocker, configuration
+from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker, configuration
 from tests.unit.toolkit.history import listing
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
@@ -71,6 +75,22 @@ def test_folder_that_does_not_exist_is_named_as_such(project: Project, docker: F
     [finding] = findings(project, docker, listing(project, "app", folder="/moved/from"))
     assert "/moved/from, which does not exist on this machine, has started app" in finding.detail
     assert "invoke up --yes" in finding.fix
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root enters every folder")
+def test_folder_of_another_account_is_assumed_to_exist(tmp_path: Path) -> None:
+    """Its containers are not those of a moved checkout, and the error is not about its permissions."""
+    folder = tmp_path / "home" / "checkout"
+    folder.mkdir(parents=True)
+    code = "import sys; from toolkit.engine.existing import exists; print(*map(exists, sys.argv[1:]))"
+    prefix = () if os.geteuid() else ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    argv = [*prefix, sys.executable, "-c", code, str(folder), str(tmp_path / "no")]
+    folder.parent.chmod(0)
+    try:
+        ended = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    finally:
+        folder.parent.chmod(0o755)
+    assert ended.stdout == "True False\n", ended.stderr
 
 
 def test_symbolic_link_to_the_checkout_is_the_checkout(project: Project, docker: FakeDocker, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import pytest
 from tests.unit.toolkit.conftest import INFO, FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from tests.unit.toolkit.history import listing, reported
+from tests.unit.toolkit.tasks.test_json_output import document
 from toolkit.checkout import generated
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import doctor, smoke, status
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
-from toolkit.core.report import Finding, Outcome, Report
+from toolkit.core.presentation import present
+from toolkit.core.report import NO_FINDINGS, Finding, Outcome, Report
 from toolkit.engine.compose import Result
 from toolkit.engine.existing import LISTED
 from toolkit.operate import deploy, lifecycle
@@ -121,7 +124,7 @@ class Machine:
             return Result(1, "", "no such volume")
         return Result(0, f"{VOLUME}\t2026-01-01T00:00:00Z\n", "")
 
-    def invoke(self, task: str, *, yes: bool = False) -> None:
+    def invoke(self, task: str, *, yes: bool = False, as_json: bool = False) -> None:
         """Run a task."""
         self.docker.cli._queries.clear()
         project, cli = self.project, self.docker.cli
@@ -131,11 +134,9 @@ class Machine:
             case "down":
                 lifecycle.down(project, cli)
             case "status":
-                status.status(project, cli)
+                present(task, lambda: status.read(project, cli), status.NOTHING, as_json=as_json)
             case "doctor":
-                report = doctor.doctor(project, cli)
-                report.show()
-                report.require()
+                present(task, lambda: doctor.doctor(project, cli), NO_FINDINGS, as_json=as_json)
             case "reload":
                 reloading.reload(project, cli)
             case "deploy":
@@ -220,6 +221,23 @@ def own_data(machine: Machine) -> None:
     machine.volume = {"18/docker": "", "18/docker/PG_VERSION": "18\n"}
 
 
+def other_profile(machine: Machine) -> None:
+    """Production has run in this folder, with no service of its own left."""
+    machine.has(*OWN, profile="prod")
+
+
+def data_beside(machine: Machine) -> None:
+    """The data of this version, and that of the former one."""
+    own_data(machine)
+    machine.volume = {**(machine.volume or {}), "17/docker/PG_VERSION": "17\n"}
+
+
+def unknown_data(machine: Machine) -> None:
+    """A volume that cannot be looked at, because the image is missing."""
+    own_data(machine)
+    machine.docker.on("run", "--rm", code=125, stderr="docker: Error response from daemon: No such image: db:1")
+
+
 SEPARATE = "COMPOSE_PROJECT_NAME=network-monitor-checkout"
 LEFT = "proxy (of the profile prod, publishes 0.0.0.0:443->8443/tcp)"
 FOREIGN = "the project network-monitor belongs to another folder"
@@ -287,6 +305,80 @@ def test_task_on_a_history(
     assert ", ".join(machine.changes) == changes, printed
     for text in texts:
         assert (text.removeprefix("!") in printed) is not text.startswith("!"), printed
+
+
+LEFTOVERS, DATA = ("leftovers", "", "ok"), ("data", "", "ok")
+
+# The check, subject and outcome of each finding in the JSON documents.
+DOCUMENTS: dict[Callable[[Machine], None], list[tuple[str, str, str]]] = {
+    nothing: [LEFTOVERS, DATA],
+    own: [LEFTOVERS, DATA],
+    production: [("leftovers", "proxy", "failed"), DATA],
+    other_images: [("leftovers", "victorialogs", "failed"), DATA],
+    other_clone: [("leftovers", ELSEWHERE, "failed"), DATA],
+    moved: [("leftovers", "/was/here", "failed"), DATA],
+    orphan: [("leftovers", "web", "warning"), DATA],
+    kept_orphan: [LEFTOVERS, DATA],
+    other_profile: [("leftovers", "profile", "warning"), DATA],
+    old_data: [LEFTOVERS, ("data", VOLUME, "failed")],
+    data_beside: [LEFTOVERS, ("data", VOLUME, "warning")],
+    unknown_data: [LEFTOVERS, ("data", "", "warning")],
+    own_data: [LEFTOVERS, DATA],
+}
+
+
+def test_every_history_has_a_document() -> None:
+    assert MATRIX.keys() <= DOCUMENTS.keys()
+
+
+@pytest.mark.parametrize("history", DOCUMENTS, ids=lambda value: value.__name__)
+def test_documents_of_status_and_doctor_have_the_same_findings(
+    machine: Machine, capsys: pytest.CaptureFixture[str], history: Callable[[Machine], None]
+) -> None:
+    history(machine)
+    elsewhere = str(machine.project.root.parent / "first")
+    expected = [tuple(cell.format(elsewhere=elsewhere) for cell in cells) for cells in DOCUMENTS[history]]
+    findings = {}
+    for task in ("status", "doctor"):
+        with suppress(ToolkitError):
+            machine.invoke(task, as_json=True)
+        result = document(capsys.readouterr().out)
+        findings[task] = result["findings"]
+        found = [(each["check"], each["subject"], each["outcome"]) for each in findings[task]]
+        assert found == expected, task
+        if any(outcome == "failed" for *_, outcome in expected):
+            assert not result["ok"]
+    assert findings["status"] == findings["doctor"]
+    assert all(each["fix"] for each in findings["status"] if each["outcome"] != "ok")
+
+
+@pytest.mark.parametrize("history", [moved, orphan], ids=lambda value: value.__name__)
+@pytest.mark.parametrize(("answer", "confirmed"), [("y", True), ("", False), (EOFError(), False)])
+def test_consent_at_the_prompt(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    history: Callable[[Machine], None],
+    answer: str | EOFError,
+    confirmed: bool,
+) -> None:
+    """Ctrl-D declines, as it does for every other confirmation."""
+
+    def asked(question: str) -> str:
+        assert question.endswith("? [y/N] ")
+        if isinstance(answer, EOFError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", asked)
+    history(machine)
+    if confirmed:
+        machine.invoke("up")
+        assert machine.changes[-1] == "started"
+        return
+    with pytest.raises(ToolkitError, match="cancelled: nothing was changed"):
+        machine.invoke("up")
+    assert machine.changes == []
 
 
 def test_networks_of_the_other_profile_are_removed_after_the_start(machine: Machine) -> None:

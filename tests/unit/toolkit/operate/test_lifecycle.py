@@ -54,6 +54,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(doctor, "require_engine", steps.recorder("engine"))
     monkeypatch.setattr(doctor, "require_free_ports", steps.recorder("ports"))
     monkeypatch.setattr(doctor, "require_engine_folder", steps.recorder("folder"))
+    monkeypatch.setattr(doctor, "require_readable_mounts", steps.recorder("mounts"))
     monkeypatch.setattr(Docker, "data_root", lambda _docker: "/var/lib/docker")
     monkeypatch.setattr(unavailable, "show", steps.recorder("absent"))
     monkeypatch.setattr(lifecycle, "setup", steps.recorder("setup", ["created secrets/redis_password.txt"]))
@@ -111,6 +112,7 @@ ALL_STEPS = [
     "engine",
     "setup",
     "folder",
+    "mounts",
     "ports",
     "choose",
     "provide",
