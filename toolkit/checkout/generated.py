@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,9 +43,10 @@ def since(project: Project, service: str) -> datetime | None:
     """When the password of a store was generated here, to the second; None if it is not known."""
     name = PASSWORDS.get(service, "")
     entry = _read(project).get(name)
-    if entry is None or entry.get("of") != _fingerprint(project, name):
-        return None
-    return datetime.fromisoformat(entry["at"])
+    with suppress(KeyError, TypeError, ValueError):  # an invalid record
+        if entry is not None and entry["of"] == _fingerprint(project, name):
+            return datetime.fromisoformat(entry["at"]).astimezone(UTC)
+    return None
 
 
 def forget(project: Project) -> None:

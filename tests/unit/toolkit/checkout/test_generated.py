@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from toolkit.checkout import credentials, generated
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.core.errors import ToolkitError
 
 
 def test_generated_password_is_recorded_without_its_value(project: Project) -> None:
@@ -45,6 +49,16 @@ def test_later_setup_keeps_the_record_and_a_start_removes_it(project: Project) -
 
 def test_broken_record_is_none(project: Project) -> None:
     setup(project, "dev")
-    for text in ("{", "[]", "{}"):
+    entry = json.loads(generated.path(project).read_text())["postgres_password"]
+    incomplete, undated, numbered = {"of": entry["of"]}, {**entry, "at": "yesterday"}, {**entry, "at": 1}
+    entries: list[object] = ["x", None, [], {}, incomplete, undated, numbered]
+    for text in ("{", "[]", "{}", *(json.dumps({"postgres_password": each}) for each in entries)):
         generated.path(project).write_text(text)
-        assert generated.since(project, "db") is None
+        assert generated.since(project, "db") is None, text
+
+
+def test_record_that_cannot_be_removed_is_an_error(project: Project) -> None:
+    generated.path(project).mkdir(parents=True)
+    with pytest.raises(ToolkitError, match=r"cannot write .*generated.json: ") as raised:
+        generated.forget(project)
+    assert raised.value.fix
