@@ -388,6 +388,16 @@ def test_networks_of_the_other_profile_are_removed_after_the_start(machine: Mach
     assert machine.changes == ["removed proxy-1", "started", "removed x_frontend-network"]
 
 
+def test_port_of_a_container_that_is_to_be_removed_counts_as_free(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production(machine)
+    leaving: set[str] = set()
+    monkeypatch.setattr(doctor, "require_free_ports", lambda _project, _docker, names: leaving.update(names))
+    machine.invoke("up")
+    assert "network-monitor-proxy-1" in leaving
+
+
 def test_confirmed_orphan_is_removed_before_the_start(machine: Machine) -> None:
     orphan(machine)
     machine.invoke("up", yes=True)
