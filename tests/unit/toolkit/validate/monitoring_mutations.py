@@ -148,6 +148,8 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("watchdog that reaches no receiver", "amtool-routes", ALERTMANAGER, "alertname=\"Watchdog\"", "alertname=\"Watchdogs\"", "the watchdog reaches"),
     Mutation("inhibition of other instances", "alertmanager-inhibition", ALERTMANAGER, "    equal: [service, instance]\n", "", "1 muted, 3 sent instead of 1 muted, 4 sent"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
+    Mutation("subject without its closing braces", "amtool-templates", ALERTMANAGER, "Subject: '{{ template \"netmon.title\" . }}'", "Subject: '{{ template \"netmon.title\" . '", "receiver email: email_configs.headers.Subject: FAILED"),
+    Mutation("unknown field of a receiver", "amtool-templates", ALERTMANAGER, "{{ .CommonLabels.service }}", "{{ .CommonLabel.service }}", "receiver pagerduty: pagerduty_configs.component: FAILED"),
     Mutation("unknown field of notifications", "amtool-templates", TEMPLATE, ".CommonLabels.severity", ".CommonLabel.severity", "CommonLabel"),
     Mutation("unknown key of the prober", "blackbox", BLACKBOX, "prober: http", "probing: http", "probing", "probing"),
     Mutation("unknown directive of Caddy", "caddy", CADDYFILE, "request_body @other {", "request_bodies @other {", "request_bodies", "request_bodies"),
