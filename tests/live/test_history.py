@@ -108,10 +108,17 @@ def test_moved_checkout_takes_its_stack_over_after_confirmation(stack: Stack) ->
     assert stack.result(probe)["status"] == "succeeded", "the data must be kept"
 
 
-def test_postgresql_of_another_layout_is_refused_and_nothing_starts_empty(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def kept(stack: Stack) -> Iterator[str]:
+    """The stack is down, with its volumes; a probe whose result is in them."""
     probe = stack.probe("http://app:3000/api/health/live")
     stack.result(probe)
     stack.invoke("down")
+    yield probe
+
+
+def test_postgresql_of_another_layout_is_refused_and_nothing_starts_empty(stack: Stack, kept: str) -> None:
+    assert kept
     in_volume(stack, "postgres_data", "mv 18/docker 18/old && mv 18/old/* . && rmdir 18/old 18")
     output = refused(stack, *UP)
     assert f"{stack.name}_postgres_data contains PostgreSQL 18 (PG_VERSION)" in output
@@ -121,46 +128,42 @@ def test_postgresql_of_another_layout_is_refused_and_nothing_starts_empty(stack:
         assert "contains PostgreSQL 18 (PG_VERSION)" in refused(stack, task)
     move = "mkdir -p 18/docker && for each in *; do [ $each = 18 ] || mv $each 18/docker/; done"
     in_volume(stack, "postgres_data", f"{move}; chown 999:999 18 18/docker; chmod 700 18/docker")
-    with start_lock():
-        stack.invoke(*UP, timeout=900)
-    until(lambda: stack.health()[0] == 200, 30, "health with the data at its place")
-    assert stack.result(probe)["status"] == "succeeded"
 
 
-def test_rabbitmq_of_another_host_name_is_refused(stack: Stack) -> None:
-    stack.invoke("down")
+def test_rabbitmq_of_another_host_name_is_refused(stack: Stack, kept: str) -> None:
+    assert kept
     rename = "cd mnesia && for each in rabbit@{}*; do mv $each rabbit@{}${{each#rabbit@{}}}; done"
     in_volume(stack, "rabbitmq_data", rename.format("rabbitmq", "4f2a", "rabbitmq"))
     output = refused(stack, *UP)
     assert f"{stack.name}_rabbitmq_data contains RabbitMQ under another host name" in output
     in_volume(stack, "rabbitmq_data", rename.format("4f2a", "rabbitmq", "4f2a"))
-    with start_lock():
-        stack.invoke(*UP, timeout=900)
 
 
-def test_second_clone_does_not_start_on_the_data_of_the_first(stack: Stack, clone: Stack) -> None:
-    stack.invoke("down")
+def test_second_clone_does_not_start_on_the_data_of_the_first(stack: Stack, clone: Stack, kept: str) -> None:
+    assert kept
     output = refused(clone, *UP)
     assert f"{stack.name}_postgres_data is older than its password in secrets/" in output
     assert clone.containers() == []
-    with start_lock():
-        stack.invoke(*UP, timeout=900)
-    assert stack.health()[0] == 200
 
 
-def test_development_after_production_removes_the_proxy_before_the_start(stack: Stack) -> None:
-    port = int(stack.settings["PROXY_HTTPS_PORT"])
+def test_production_starts_on_the_data_of_development(stack: Stack, kept: str) -> None:
+    """The refusals above have changed nothing."""
+    assert kept
     with start_lock():
         stack.invoke(*UP, "--profile=prod", timeout=900)
-    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    socket.create_connection(("127.0.0.1", int(stack.settings["PROXY_HTTPS_PORT"])), timeout=5).close()
+
+
+def test_development_after_production_removes_the_proxy_before_the_start(stack: Stack, kept: str) -> None:
     stack.invoke("setup", "--profile=dev")
     for task in ("status", "doctor", "deploy"):
         assert LEFT in refused(stack, task)
     with start_lock():
         output = stack.invoke(*UP, timeout=900).stdout
-    assert f"{LEFT}" in output
+    assert LEFT in output
     assert "left over, stopped and removed" in output
     assert stack.containers("proxy") == []
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", int(stack.settings["PROXY_HTTPS_PORT"])), timeout=5).close()
     assert LEFT not in stack.invoke("doctor", check=False).stdout
+    assert stack.result(kept)["status"] == "succeeded", "the data must be kept"
