@@ -109,12 +109,12 @@ def test_moved_checkout_takes_its_stack_over_after_confirmation(stack: Stack) ->
 
 
 @pytest.fixture(scope="module")
-def kept(stack: Stack) -> Iterator[str]:
+def kept(stack: Stack) -> str:
     """The stack is down, with its volumes; a probe whose result is in them."""
     probe = stack.probe("http://app:3000/api/health/live")
     stack.result(probe)
     stack.invoke("down")
-    yield probe
+    return probe
 
 
 def test_postgresql_of_another_layout_is_refused_and_nothing_starts_empty(stack: Stack, kept: str) -> None:

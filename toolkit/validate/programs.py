@@ -113,6 +113,7 @@ def _routing_tests(context: Context) -> Sequence[str]:
 
 
 INHIBITION_SERVER = """
+unset http_proxy
 alertmanager --config.file={configuration} --storage.path=/tmp/alertmanager --web.listen-address=127.0.0.1:9093 \\
   --cluster.listen-address= --log.level=error &
 api=http://127.0.0.1:9093
