@@ -15,17 +15,25 @@ import pytest
 from tests.live.stack import Stack, copy_checkout, start_lock, until
 
 UP = ("up", "--without=monitoring", "--no-smoke")
+DEAD = "http://127.0.0.2:9"
 LEFT = "proxy (of the profile prod"
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A development stack without monitoring."""
-    stack = Stack.create(tmp_path_factory.mktemp("history") / "first", "netmon-history", DOMAIN="netmon.localhost")
+    """A development stack without monitoring; Docker passes a proxy to its containers on which nothing listens."""
+    folder = tmp_path_factory.mktemp("history")
+    stack = Stack.create(folder / "first", "netmon-history", DOMAIN="netmon.localhost")
+    (folder / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": DEAD, "httpsProxy": DEAD}}}))
     try:
-        with start_lock():
-            stack.invoke(*UP, "--profile=dev", timeout=900)
-        yield stack
+        stack.invoke("setup")
+        for profile in ("dev", "prod"):  # a build needs the proxies of this machine
+            stack.invoke("images.prepare", f"--profile={profile}", timeout=900)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_CONFIG", str(folder))
+            with start_lock():
+                stack.invoke(*UP, "--profile=dev", timeout=900)
+            yield stack
     finally:
         stack.destroy()
 
@@ -58,6 +66,14 @@ def in_volume(stack: Stack, volume: str, command: str) -> str:
     image = stack.configuration()["db"]["image"]
     words = ("--rm", "--user", "0", "--volume", f"{name}:/old", "--workdir", "/old", "--entrypoint", "sh")
     return stack.docker("run", *words, image, "-c", command)
+
+
+def test_containers_take_no_proxy_of_the_docker_client(stack: Stack) -> None:
+    """It is healthy with one; a service that would use it for requests to others is found by `nox -s validate`."""
+    for service in ("app", "worker"):
+        variables = stack.exec(service, "printenv").splitlines()
+        assert f"HTTP_PROXY={DEAD}" in variables
+        assert "NO_PROXY=*" in variables
 
 
 @pytest.mark.parametrize("task", ["up", "down"])
