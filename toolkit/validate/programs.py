@@ -203,7 +203,7 @@ PROGRAMS = (
             ("monitoring/prometheus/prometheus.yml",), profile="prod"),
     Program("promtool-rules", "prometheus",
             _on_files("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
-            ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")),
+            ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml")),
     Program("promtool-tests", "prometheus", _rule_tests, ("monitoring/prometheus/tests/*.yml",), loaded=False),
     Program("amtool-config", "alertmanager", _on_files("amtool", "check-config"), (ALERTING,)),
     Program("amtool-routes", "alertmanager", _routing_tests, (ROUTING_TESTS,)),
