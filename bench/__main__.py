@@ -41,6 +41,7 @@ from bench.figure import Figure, NotMeasuredError
 from bench.origin import CHECKOUT, Machine
 from bench.results import RESULTS, Record
 from tests.live.stack import Stack
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError, require_known
 
 Benchmark = Callable[[], tuple[Iterable[Figure], str]]
@@ -180,4 +181,4 @@ def table(measured: Mapping[str, Record], machine: Machine) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    terminal.run(lambda: main(sys.argv[1:]))

@@ -13,6 +13,7 @@ import requests
 from tests.live.stack import Stack, until
 
 RULES = "monitoring/prometheus/rules/redis.yml"
+SCRAPE = "monitoring/prometheus/scrape/pulled"
 TEMPLATE = "monitoring/alertmanager/templates/netmon.tmpl"
 ALERTMANAGER = "monitoring/alertmanager/alertmanager.yml"
 
@@ -80,6 +81,22 @@ def test_smoke_and_status_report_a_hanging_collector(with_traffic: Stack) -> Non
     finally:
         with_traffic.compose("kill", "--signal", "CONT", "otel-collector")
     with_traffic.invoke("wait")
+
+
+def test_jobs_of_unavailable_services_stay_hidden_when_an_editor_replaces_their_files(stack: Stack) -> None:
+    """As `sed -i` does: a mount on the file itself would be lost."""
+    names = [name for name in stack.unavailable() if (stack.root / SCRAPE / f"{name}.yml").is_file()]
+    if not names:
+        pytest.skip("this image set has every service")
+    for name in names:
+        for folder in (SCRAPE, SCRAPE.replace("scrape", "rules")):
+            path = stack.root / folder / f"{name}.yml"
+            path.with_suffix(".new").write_text(path.read_text())
+            path.with_suffix(".new").replace(path)
+    assert "as in the files" in stack.invoke("reload", timeout=120).stdout
+    jobs = requests.get(stack.url("/api/v1/scrape_pools", "PROMETHEUS_PORT"), timeout=5).json()["data"]["scrapePools"]
+    assert not set(names) & set(jobs)
+    assert "prometheus" in jobs
 
 
 def test_reload_applies_a_change_without_a_restart(stack: Stack) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import looks, shapes
 from toolkit.engine.looks import HungEngineError, TimedOutError
@@ -71,7 +72,8 @@ def run(
     Args:
         argv: Program and arguments; no shell is involved.
         cwd: The working directory.
-        capture: Return the output instead of passing it to the terminal.
+        capture: Return the output instead of passing it to the terminal or, copied, to a pipe or a file: an output
+            that cannot be written is then an error of this process.
         timeout: Seconds until the command is killed.
         env: Variables to set in, or with None to remove from, the environment of this process.
         stop: Terminates the command (SIGTERM) once set by another thread.
@@ -82,23 +84,36 @@ def run(
     Raises:
         ToolkitError: the program is not installed, or the timeout expired (TimedOutError).
     """
-    variables = {**os.environ, **(env or {})}
-    pipe = subprocess.PIPE if capture else None
-    with _terminal(watch) if watch else nullcontext(pipe) as stdout:
+    # Docker takes the working directory from PWD, which would name it through a symbolic link.
+    variables = {**os.environ, "PWD": str(cwd), **(env or {})}
+    copied = not capture and not sys.stdout.isatty()
+    with _terminal(watch) if watch else nullcontext(subprocess.PIPE if capture or copied else None) as stdout:
         try:
             process = subprocess.Popen(
                 argv,
                 cwd=cwd,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=stdout,
-                stderr=pipe,
-                text=True,
+                stderr=subprocess.PIPE if capture else None,
+                encoding="utf-8",
                 errors="replace",
                 env={name: value for name, value in variables.items() if value is not None},
             )
         except FileNotFoundError as error:
             raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
-        return _wait_for_exit(process, argv, stdin, timeout, stop)
+        return _copy_output(process) if copied else _wait_for_exit(process, argv, stdin, timeout, stop)
+
+
+def _copy_output(process: subprocess.Popen[str]) -> Result:
+    """Copy the output of a command to the standard output, unchanged; the command is killed if that fails."""
+    with process:
+        try:
+            if process.stdout:
+                terminal.copy_to_stdout(process.stdout.fileno())
+        except BaseException:
+            process.kill()
+            raise
+    return Result(process.returncode, "", "")
 
 
 def _wait_for_exit(

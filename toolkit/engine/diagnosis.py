@@ -60,6 +60,11 @@ CAUSES = (
         f"return to the image that wrote it, dump the data and load it into the new version; {DISCARD_DATA}",
     ),
     Cause(
+        r"is of PostgreSQL .*, whose data would be ignored",
+        "its volume has data of another version or layout, beside which it would start empty",
+        "docs/operations.md#data-of-another-version describes how to bring it over",
+    ),
+    Cause(
         r"InconsistentClusterIdException|Invalid cluster\.id|doesn't match stored clusterId",
         "the volume belongs to another Kafka cluster",
         f"set CLUSTER_ID to the value with which the volume was created; {DISCARD_DATA}",
@@ -82,8 +87,7 @@ CAUSES = (
     Cause(
         r"(?:open|read).{0,120}permission denied|permission denied.{0,80}/(?:etc|opt|run)/",
         "its user cannot read a file that is mounted into it",
-        "make the files of the checkout world-readable (chmod -R a+rX config monitoring scripts); "
-        "invoke doctor lists the others",
+        "invoke doctor lists the files that it cannot read, and the command that makes them readable",
     ),
     Cause(
         r"permission denied|operation not permitted|read-only file system",

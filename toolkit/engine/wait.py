@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit.core.console import STYLES, console, say
+from toolkit.core.console import STYLES, console, say, spinner
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import compose, diagnosis, shapes
 from toolkit.engine.compose import Docker, Result
@@ -336,6 +336,6 @@ def _rows(services: Sequence[Service], watch: Watch) -> Any:
     rows = Table.grid(padding=(0, 2))
     for service in services:
         style = STYLES[service.verdict]
-        mark = marks.get(service.verdict) or Spinner("dots", style=style)
+        mark = marks.get(service.verdict) or Spinner(spinner(), style=style)
         rows.add_row(mark, service.name, service.summary, f"{watch.seconds(service.name):.1f} s", style=style)
     return rows

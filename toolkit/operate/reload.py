@@ -11,7 +11,7 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request
 from toolkit.observe.grafana import authorization
 from toolkit.observe.stack import Stack, url
-from toolkit.operate import verify_reload
+from toolkit.operate import previous, verify_reload
 from toolkit.validate import programs
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -27,6 +27,7 @@ def reload(project: Project, docker: Docker) -> None:
     Raises:
         ToolkitError: a program rejects a file, or has not loaded the whole of it.
     """
+    previous.require_own_stack(project, docker)
     stack = Stack.read(project, docker)
     reloadable = [name for name in STEPS if name in stack.running]
     if not reloadable:

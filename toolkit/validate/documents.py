@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.core import terminal
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
@@ -211,4 +212,4 @@ DOCUMENTS: Mapping[str, Maker] = {
 }
 
 if __name__ == "__main__":
-    make(Checkout(Path(__file__).parents[2]))
+    terminal.run(lambda: make(Checkout(Path(__file__).parents[2])))

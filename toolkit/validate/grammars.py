@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import which
 
 from toolkit.checkout import dashboards
+from toolkit.core import terminal
 from toolkit.validate.alerts import LOG_RULES, rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
@@ -31,7 +32,12 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     installed = checkout.root / INSTALLED
     missing = [name for name in PACKAGES if not (installed / "node_modules" / name.rpartition("@")[0]).is_dir()]
     if which("node") is None or missing:
-        yield Skipped(GRAMMARS, f"not installed: {', '.join(missing) or 'node'}", GRAMMARS)
+        yield Skipped(
+            GRAMMARS,
+            f"not installed: {', '.join(missing) or 'node'}",
+            GRAMMARS,
+            "run: nox -s validate, which installs them",
+        )
         return
     found = [
         (dashboard, (*keys, "expr" if "expr" in target else "query"), target["datasource"]["type"], text)
@@ -44,7 +50,7 @@ def queries(checkout: Checkout) -> Iterator[Finding | Skipped]:
     parsed = subprocess.run(
         ["node", str(PARSER), str(installed)],
         input=json.dumps([*(each[2:] for each in found), *(("loki", rule.data["expr"]) for rule in written)]),
-        capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS,
+        capture_output=True, encoding="utf-8", check=True, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     positions = json.loads(parsed.stdout)
     for (dashboard, keys, language, text), position in zip(found, positions[: len(found)], strict=True):
@@ -68,4 +74,4 @@ def install(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    install(Path(__file__).parents[2])
+    terminal.run(lambda: install(Path(__file__).parents[2]))

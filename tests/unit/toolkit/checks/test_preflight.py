@@ -160,7 +160,6 @@ def test_missing_password_is_a_blocker(project: Project, docker: FakeDocker) -> 
         ("netmon.local", "no browser trusts"),
         ("monitor.example.org", "no browser trusts"),
         ("192.0.2.7", "an IP address"),
-        ("https://monitor.netmon.io", "not a host name"),
         ("monitor", "not a complete name"),
     ],
 )
@@ -171,7 +170,7 @@ def test_domain_without_a_trusted_certificate_is_a_blocker(
     assert message in only(project, docker, "domain")
 
 
-@pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning"), ("everywhere", "failed")])
+@pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning")])
 def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
     envfile.update(project.env_file, {"PROXY_BIND_ADDRESS": bound})
     assert bound in only(project, docker, "address", level)
@@ -183,6 +182,23 @@ def test_a_page_that_everyone_can_read_is_a_decision(project: Project, docker: F
     assert only(project, docker, "readers", "warning").startswith("everyone who reaches the proxy reads all targets")
     rules.with_name("public.caddy").touch()
     assert problems(project, docker) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check", "message"),
+    [
+        ("DOMAIN", "https://monitor.netmon.io", "domain", "not a host name"),
+        ("PROXY_BIND_ADDRESS", "everywhere", "address", "not an IP address"),
+    ],
+)
+def test_value_that_breaks_the_rule_of_its_setting_is_a_blocker(
+    project: Project, docker: FakeDocker, variable: str, value: str, check: str, message: str
+) -> None:
+    envfile.update(project.env_file, {variable: value})
+    by_check = {finding.check: finding for finding in problems(project, docker)}
+    assert {name: finding.outcome for name, finding in by_check.items()} == {check: "failed", "settings": "failed"}
+    assert message in by_check[check].detail
+    assert f"{variable}: the value must be" in by_check["settings"].detail
 
 
 @pytest.mark.parametrize(
