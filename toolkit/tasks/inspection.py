@@ -44,6 +44,14 @@ def logs(
     logs(docker, service or (), follow=follow, tail=None if tail is None else whole_number("tail", tail), since=since)
 
 
+@task(help={"count": "number of messages, the oldest first (default: 20)"})
+def dead_letters(c: Context, count: str = "20") -> None:
+    """Show why jobs were dead-lettered; the messages stay in their queue."""
+    from toolkit.checks.deadletters import dead_letters
+
+    dead_letters(*checkout(c), whole_number("count", count))
+
+
 @task()
 def config(c: Context) -> None:
     """Show the effective configuration of the profile as YAML, with secrets masked."""

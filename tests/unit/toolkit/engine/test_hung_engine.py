@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -47,7 +48,7 @@ def hung(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def invoke(task: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        Program(namespace=tasks.namespace).run(["invoke", task])
+        Program(namespace=copy.deepcopy(tasks.namespace)).run(["invoke", task])
     return int(ended.value.code or 0)
 
 
