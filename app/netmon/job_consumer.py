@@ -37,6 +37,8 @@ from netmon.supervision import deadline, describe
 
 REASON = "x-reason"
 """The header with the reason why a worker dead-lettered a job."""
+PREFETCHED_BATCHES = 64
+"""Batches that are prefetched: some are held up by one slow probe, and the rest of a backlog is for other workers."""
 RETURN_DELAY_SECONDS = 1.0
 """The pause before a failed message is requeued: one that always fails must not cause a busy loop."""
 PACE_SECONDS = 0.004
@@ -75,7 +77,7 @@ class JobConsumer:
         link: the connection.
         jobs: publishes what is left of a batch, and what is dead-lettered.
         handler: executes the jobs.
-        prefetch: the maximum number of unacknowledged messages, for each of the two queues.
+        prefetch: the maximum number of unacknowledged messages of one job each.
     """
 
     def __init__(self, link: Link, jobs: JobQueue, handler: JobHandler, prefetch: int) -> None:
@@ -111,19 +113,23 @@ class JobConsumer:
         self._cancel = []
         if self._stopping:
             return
-        await self._consume_queue(channel, QUEUE, self._work)
+        await self._consume_queue(channel, QUEUE, self._prefetch, self._work)
         if self._link.batch_channel:
-            await self._consume_queue(self._link.batch_channel, BATCH_QUEUE, self._work_batch)
+            await self._consume_queue(self._link.batch_channel, BATCH_QUEUE, PREFETCHED_BATCHES, self._work_batch)
 
     async def _consume_queue(
-        self, channel: AbstractChannel, name: str, work: Callable[[AbstractIncomingMessage], Awaitable[None]]
+        self,
+        channel: AbstractChannel,
+        name: str,
+        prefetch: int,
+        work: Callable[[AbstractIncomingMessage], Awaitable[None]],
     ) -> None:
         async def accept(message: AbstractIncomingMessage) -> None:
             task = asyncio.create_task(self._until_unavailable(message, work))
             self._messages.add(task)
             task.add_done_callback(self._messages.discard)
 
-        await channel.set_qos(prefetch_count=self._prefetch)
+        await channel.set_qos(prefetch_count=prefetch)
         queue = await channel.get_queue(name, ensure=False)
         tag = await queue.consume(accept)
         self._cancel.append(lambda: queue.cancel(tag))

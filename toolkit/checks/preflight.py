@@ -236,7 +236,7 @@ def links(subject: Subject) -> Iterator[Finding]:
             for name in SOURCES
             if _link_problem(value := _setting(subject, name) or "")
         ]  # fmt: skip
-    yield from problems or [Finding("links", Outcome.OK, "absolute, to public addresses")]
+    yield from problems or [Finding("links", Outcome.OK, "absolute")]
 
 
 def _link_problem(url: str) -> str:
@@ -246,9 +246,10 @@ def _link_problem(url: str) -> str:
         return "not an absolute address"
     host = parts.hostname
     try:
-        return "" if ipaddress.ip_address(host).is_global else "not a public address"
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return "" if "." in host and not host.endswith(".localhost") else "an address of this machine or network only"
+        return "" if "." in host and not host.endswith(".localhost") else "a name on this machine or network only"
+    return "an address of this machine" if address.is_loopback or address.is_unspecified else ""
 
 
 def _has_content(path: Path) -> bool:

@@ -233,8 +233,8 @@ def test_disabled_monitoring_is_a_blocker(project: Project, docker: FakeDocker, 
         ("GRAFANA_URL", "http://localhost:3001", "this machine or network only"),
         ("GRAFANA_URL", "http://grafana.localhost", "this machine or network only"),
         ("GRAFANA_URL", "http://grafana:3000", "this machine or network only"),
-        ("APP_URL", "http://127.0.0.1:3000", "not a public address"),
-        ("APP_URL", "http://10.1.2.3", "not a public address"),
+        ("APP_URL", "http://127.0.0.1:3000", "an address of this machine"),
+        ("APP_URL", "http://[::]:3000", "an address of this machine"),
         ("APP_URL", "ftp://monitor.netmon.io", "not an absolute address"),
     ],
 )
@@ -246,6 +246,14 @@ def test_links_that_readers_cannot_open_are_a_blocker(
     detail = only(project, docker, "links")
     assert detail.startswith(f"{name} is {url}: ")
     assert message in detail
+
+
+def test_links_to_a_private_network_are_accepted(
+    project: Project, docker: FakeDocker, services: dict[str, Any]
+) -> None:
+    services["prometheus"]["environment"]["APP_URL"] = "http://10.1.2.3"
+    docker.on("compose", "config", "--format", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
+    assert problems(project, docker) == []
 
 
 def test_source_links_of_webhooks_to_this_host_are_a_warning(project: Project, docker: FakeDocker) -> None:
