@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.capacity import FIRST, HALVINGS, LAGS, LAST, MAX_LAG_SECONDS, Step, largest, sample, search
+from bench.capacity import FIRST, HALVINGS, LAGS, LAST, MAX_LAG_SECONDS, Step, largest, sample, search, settle
 
 GOOD = Step(6000, dict.fromkeys(LAGS, 0.5), 0, 0, 100, 0.5)
 
@@ -69,6 +69,26 @@ def test_a_step_holds() -> None:
 )
 def test_a_step_with_lag_or_missing_probes_does_not_hold(change: dict[str, object]) -> None:
     assert not replace(GOOD, **change).holds  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lags", "slept"),
+    [([0.5], [15.0]), ([7, None, 0.5], [3.0, 3.0, 15.0]), ([7] * 31, [3.0] * 31)],
+)
+def test_a_step_begins_once_the_worker_is_calm_or_cannot_become_so(
+    monkeypatch: pytest.MonkeyPatch, lags: list[float | None], slept: list[float]
+) -> None:
+    found, pauses = iter([*lags, 7]), list[float]()
+    monkeypatch.setattr("bench.capacity.time.sleep", pauses.append)
+    monkeypatch.setattr("bench.capacity.time.monotonic", lambda: sum(pauses))
+
+    class Worker:
+        def lags(self) -> dict[str, float] | None:
+            lag = next(found)
+            return None if lag is None else {"schedule": lag, "outbox": 0.0}
+
+    settle(Worker())  # type: ignore[arg-type]
+    assert pauses == slept
 
 
 def test_a_sample_of_an_exposition() -> None:
