@@ -177,12 +177,12 @@ def test_the_steps_of_a_runbook_can_be_followed(alert: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("```sh\ndocker compose restart wroker\n```", "unknown service wroker"),
-        ("```sh\ninvoke logs --service=wroker | tail\n```", "unknown service wroker"),
-        ("Run `docker compose up -d --force-recreate app\nwroker`.", "unknown service wroker"),
-        ("`docker compose exec databse psql`", "unknown service databse"),
+        ("```sh\ndocker compose restart clerk\n```", "unknown service clerk"),
+        ("```sh\ninvoke logs --service=clerk | tail\n```", "unknown service clerk"),
+        ("Run `docker compose up -d --force-recreate app\nclerk`.", "unknown service clerk"),
+        ("`docker compose exec database psql`", "unknown service database"),
         ("Start it: `docker compose up -d loki`.", "an image set lacks loki"),
-        ("`docker compose run --rm --entrypoint sh reddis -c true`", "unknown service reddis"),
+        ("`docker compose run --rm --entrypoint sh rediss -c true`", "unknown service rediss"),
         ("`invoke up --without=monitoring`", "is no fix"),
         ("roll back (`APP_IMAGE` in `.env`, then `invoke up`)", "invoke deploy --release"),
         ("## Mitigation\n\nShorten it in `monitoring/loki/loki.yml`, then `invoke up`.", "makes loki read it"),
