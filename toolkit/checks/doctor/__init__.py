@@ -25,6 +25,7 @@ from toolkit.checks.doctor.engine import (
     require_engine,
     require_engine_folder,
 )
+from toolkit.checks.doctor.failures import failures
 from toolkit.checks.doctor.leftovers import data, leftovers
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
@@ -49,7 +50,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
-    mounts, ports, containers, pings, ipv6, leftovers, data,
+    mounts, ports, containers, failures, pings, ipv6, leftovers, data,
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from toolkit.checks.doctor import (
 )
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
+from toolkit.engine import health
 from toolkit.engine.compose import Result
 
 
@@ -79,6 +80,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     docker.on("compose", "config", "--hash", stdout="app 1234\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
+    monkeypatch.setattr(health, "container_states", lambda *_: [])  # a check with tests of its own
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 50_000_000_000))
     services: dict[str, Any] = config["services"]
     return services

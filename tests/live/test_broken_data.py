@@ -1,0 +1,100 @@
+"""Broken data: the log line of each damage is known, and `invoke repair` makes the service work again.
+
+Single services, without the application. The drill of the same name makes every other damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live import broken
+from tests.live.broken import COUNT, QUICK, SLOW, UNREPAIRABLE, WRITTEN, Case, Stores
+from tests.live.stack import IMAGES, Stack, until
+from toolkit.checkout.project import LOCAL
+from toolkit.core import envfile
+from toolkit.engine import damage
+
+
+def has_images(stack: Stack) -> bool:
+    """Whether the images of all stores are on this machine."""
+    services = stack.configuration()
+    return all(not stack.run("docker", "image", "inspect", services[each]["image"], check=False).returncode
+               for each in COUNT)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """The services of a development stack, of which none runs. The application's image is not built for them."""
+    stack = Stack.create(tmp_path_factory.mktemp("broken") / "checkout", "netmon-broken")
+    if IMAGES != "pull":
+        envfile.update(stack.root / ".env", {"NETMON_IMAGES": LOCAL})
+    stack.invoke("setup", "--profile=dev")
+    if not has_images(stack):
+        envfile.update(stack.root / ".env", {"NETMON_IMAGES": ""})
+        stack.invoke("images.prepare", timeout=900)
+    stores = Stores(stack)
+    try:
+        yield stores
+    finally:
+        stores.remove()
+        stack.destroy()
+
+
+def start_damaged(stores: Stores, case: Case) -> damage.Damage:
+    """Damage the data of a service, start it, and wait until its log has the line of the damage."""
+    known = next(each for each in damage.of_service(case.service) if each.name == case.damage)
+    stores.damage(case)
+    stores.start(case.service, healthy=known.serves and case.damage != "block")
+    if case.damage == "segment":
+        return known
+    if known.serves and case.service == "db":
+        assert COUNT["db"](stores) < WRITTEN, "the damage is not noticed"
+    until(lambda: damage.find(case.service, stores.log(case.service)) is not None, 60, f"a log line of {case.name}")
+    assert damage.find(case.service, stores.log(case.service)) == known
+    return known
+
+
+@pytest.mark.parametrize("case", [*QUICK, *(pytest.param(each, marks=pytest.mark.drill) for each in SLOW)],
+                         ids=lambda each: each.name)  # fmt: skip
+def test_damage_is_repaired(stores: Stores, case: Case) -> None:
+    known = start_damaged(stores, case)
+    assert known.repair is not None
+    named = ["--damage=segment"] if case.damage == "segment" else []
+    refused = stores.stack.invoke("repair", case.service, *named, check=False)
+    assert refused.returncode == 1
+    assert "confirmation required" in refused.stderr
+    assert known.repair.loses in refused.stdout
+    output = stores.stack.invoke("repair", case.service, "--yes", *named).stdout
+    assert stores.health(case.service) == "healthy"
+    assert COUNT[case.service](stores) in case.left, output
+    assert bool(known.repair.files) == bool(stores.copies()), output
+    for copy in stores.copies():
+        assert copy in output
+        stores.stack.docker("volume", "rm", copy)
+    if not known.serves:
+        again = stores.stack.invoke("repair", case.service, "--yes", check=False)
+        assert f"{case.service} is healthy" in again.stderr
+    stores.stop(case.service)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("case", UNREPAIRABLE, ids=lambda each: each.name)
+def test_damage_without_a_safe_repair_is_named(stores: Stores, case: Case) -> None:
+    known = start_damaged(stores, case)
+    done = stores.stack.invoke("repair", case.service, "--yes", check=False)
+    assert done.returncode == 1
+    assert known.cause in done.stderr
+    assert known.otherwise in done.stderr
+    stores.stop(case.service)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("case", broken.HEALED, ids=lambda each: each.name)
+def test_torn_file_heals_by_itself(stores: Stores, case: Case) -> None:
+    stores.damage(case)
+    stores.start(case.service)
+    assert damage.find(case.service, stores.log(case.service)) is None
+    assert COUNT[case.service](stores) in case.left
+    stores.stop(case.service)
