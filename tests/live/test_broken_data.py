@@ -42,6 +42,15 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         stack.destroy()
 
 
+@pytest.fixture(autouse=True)
+def _stop(stores: Stores) -> Iterator[None]:
+    """Each test begins and ends without a service and without a copy."""
+    yield
+    stores.stop(*COUNT)
+    for copy in stores.copies():
+        stores.stack.docker("volume", "rm", copy)
+
+
 def start_damaged(stores: Stores, case: Case) -> damage.Damage:
     """Damage the data of a service, start it, and wait until its log has the line of the damage."""
     known = next(each for each in damage.of_service(case.service) if each.name == case.damage)
@@ -70,13 +79,10 @@ def test_damage_is_repaired(stores: Stores, case: Case) -> None:
     assert stores.health(case.service) == "healthy"
     assert COUNT[case.service](stores) in case.left, output
     assert bool(known.repair.files) == bool(stores.copies()), output
-    for copy in stores.copies():
-        assert copy in output
-        stores.stack.docker("volume", "rm", copy)
+    assert all(copy in output for copy in stores.copies())
     if not known.serves:
         again = stores.stack.invoke("repair", case.service, "--yes", check=False)
         assert f"{case.service} is healthy" in again.stderr
-    stores.stop(case.service)
 
 
 @pytest.mark.drill
@@ -87,7 +93,6 @@ def test_damage_without_a_safe_repair_is_named(stores: Stores, case: Case) -> No
     assert done.returncode == 1
     assert known.cause in done.stderr
     assert known.otherwise in done.stderr
-    stores.stop(case.service)
 
 
 @pytest.mark.drill
@@ -97,4 +102,3 @@ def test_torn_file_heals_by_itself(stores: Stores, case: Case) -> None:
     stores.start(case.service)
     assert damage.find(case.service, stores.log(case.service)) is None
     assert COUNT[case.service](stores) in case.left
-    stores.stop(case.service)

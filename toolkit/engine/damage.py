@@ -115,7 +115,8 @@ done""",
         Repair("rm -rf appendonlydir", f"loses all keys; latest states {CACHE}", "ls -d appendonlydir"),
     ),
     foreign("redis", "Opening the temp file for AOF rewrite: Permission denied",
-            r"(?:AOF|append only|appendonlydir|dump\.rdb|temp file).*Permission denied"),
+            r"(?:AOF|append only|appendonlydir|dump\.rdb|temp file).*Permission denied"
+            r"|'dir /data'\s+Permission denied"),
     Damage(
         "wal", "db", ("could not locate a valid checkpoint record",),
         r"could not locate a valid checkpoint record",

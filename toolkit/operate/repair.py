@@ -204,7 +204,7 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
             docker.check(removed, f"stop {service}")
         copy = copied(shell, paths) if options.copy and paths else ""
         with console.phase("repair", f"the volume {shell.located.source}"):
-            mend(shell, fix, paths, copy)
+            apply(shell, fix, paths, copy)
     with console.phase("up", f"the container of {service}"):
         started = docker.compose("--progress", "quiet", "up", "--detach", "--no-deps", "--no-build", "--pull", "never",
                                  service)  # fmt: skip
@@ -275,7 +275,7 @@ def copied(shell: VolumeShell, paths: Sequence[str]) -> str:
     return name
 
 
-def mend(shell: VolumeShell, fix: Repair, paths: Sequence[str], copy: str) -> None:
+def apply(shell: VolumeShell, fix: Repair, paths: Sequence[str], copy: str) -> None:
     """Run a repair; if it fails or is interrupted, restore the copy.
 
     Raises:

@@ -30,6 +30,7 @@ LINES = {
         "error",
     ],
     ("redis", "owner"): [
+        ">>> 'dir /data'\nPermission denied",
         "1:M 30 Nov 2026 14:06:40.402 # Opening the temp file for AOF rewrite in rewriteAppendOnlyFile(): Permission "
         "denied",
     ],
