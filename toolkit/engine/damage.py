@@ -112,7 +112,13 @@ done""",
         ("Wrong RDB checksum",),
         r"Wrong RDB checksum|Internal error in RDB reading|Unexpected EOF reading RDB|AOF file \S+\.base\.rdb length",
         "the snapshot in the append-only file is corrupt",
-        Repair("rm -rf appendonlydir", f"loses all keys; latest states {CACHE}", "ls -d appendonlydir"),
+        Repair(
+            'rm -rf -- "$@"',
+            f"loses all keys; latest states {CACHE}",
+            # Without an append-only file, a snapshot beside it would be taken for the data.
+            "ls -d appendonlydir dump.rdb 2>/dev/null || true",
+            summary="removes the append-only file",
+        ),
     ),
     foreign("redis", "Opening the temp file for AOF rewrite: Permission denied",
             r"(?:AOF|append only|appendonlydir|dump\.rdb|temp file).*Permission denied"
