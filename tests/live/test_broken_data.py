@@ -5,6 +5,8 @@ Single services, without the application. The drill of the same name makes every
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -102,3 +104,30 @@ def test_torn_file_heals_by_itself(stores: Stores, case: Case) -> None:
     stores.start(case.service)
     assert damage.find(case.service, stores.log(case.service)) is None
     assert COUNT[case.service](stores) in case.left
+
+
+@pytest.mark.drill
+def test_interrupted_repair_leaves_the_data_as_it_was(stores: Stores) -> None:
+    """Ctrl-C in each step: until the copy, during it, and during the repair."""
+    case = QUICK[0]
+    start_damaged(stores, case)
+    command = "find . -type f | sort | xargs sha256sum"
+    before = stores.in_volume(case.service, command)
+    interrupted = 0
+    for pause in (0.3, 0.8, 1.2, 1.6, 2.0):
+        process = stores.stack.start("repair", case.service, "--yes")
+        until(lambda: not stores.stack.containers(case.service), 30, "the end of the container")
+        time.sleep(pause)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+        if process.returncode == 0:
+            break
+        assert process.returncode == 130, output
+        assert "its data is as before" in output
+        assert stores.in_volume(case.service, command) == before, output
+        assert stores.copies() == [], output
+        assert not stores.stack.docker("ps", "--quiet", "--filter", f"name={stores.stack.name}-repair"), output
+        interrupted += 1
+        stores.start(case.service, healthy=False)
+        until(lambda: damage.find(case.service, stores.log(case.service)) is not None, 60, "the log line")
+    assert interrupted

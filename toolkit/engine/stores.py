@@ -194,8 +194,8 @@ def problem(store: Store, contents: Contents, variables: Mapping[str, str | None
     if not contents.having(store.data):
         found = others(store, contents) or contents.top[:5]
         return f"contains {', '.join(found)}; {store.program} would ignore this and start empty" if found else ""
-    for pattern, needed in store.needs.items():
-        if (present := contents.having([pattern])) and not contents.having([needed]):
+    for ignored, needed in store.needs.items():
+        if (present := contents.having([ignored])) and not contents.having([needed]):
             return f"contains {present[0]} without {needed}; {store.program} would ignore this and start empty"
     for each in store.requires:
         escaped = defaultdict(lambda: ".*", {name: re.escape(value or "") for name, value in variables.items()})
