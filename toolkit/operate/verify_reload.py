@@ -18,8 +18,8 @@ from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
-RULES = ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")
-SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/proxy/scrape*.yml")
+RULES = ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml")
+SCRAPES = ("monitoring/prometheus/scrape/**/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/proxy/scrape*.yml")
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 
@@ -141,7 +141,7 @@ def _differences(kind: str, expected: Set[str], live: Set[str]) -> list[str]:
 def _mounted_documents(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     """The documents of these patterns that Prometheus' container sees.
 
-    Folders of groups and profiles count where they are mounted; a file hidden by another mount is replaced by it.
+    Folders of groups and profiles count where they are mounted; files in a folder on which another is mounted do not.
     """
     mounts = {
         PurePath(mount["target"]): Path(mount["source"])
@@ -151,10 +151,9 @@ def _mounted_documents(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapp
     for path in sorted(path for pattern in patterns for path in stack.root.glob(pattern)):
         for target, source in mounts.items():
             if source.is_dir() and path.is_relative_to(source):
-                covered = mounts.get(target / path.relative_to(source))
-                document = yaml.safe_load((covered or path).read_text(encoding="utf-8"))
-                if document:
-                    yield document
+                inside = target / path.relative_to(source)
+                if not (mounts.keys() & set(inside.parents)) - {target, *target.parents}:
+                    yield yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _normalized(group: str, name: str, pending: float, expression: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from toolkit.checkout.project import LOCAL, PULLED
 from toolkit.checkout.setup import settings
 from toolkit.engine.compose import Docker, Result, TimedOutError, explain
 from toolkit.images import unavailable
-from toolkit.validate import inhibition
+from toolkit.validate import inhibition, notifications
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
@@ -113,6 +113,7 @@ def _routing_tests(context: Context) -> Sequence[str]:
 
 
 INHIBITION_SERVER = """
+unset http_proxy
 alertmanager --config.file={configuration} --storage.path=/tmp/alertmanager --web.listen-address=127.0.0.1:9093 \\
   --cluster.listen-address= --log.level=error &
 api=http://127.0.0.1:9093
@@ -163,23 +164,24 @@ def _inhibition_tests(context: Context) -> Sequence[str]:
 
 
 def _template_rendering(context: Context) -> Sequence[str]:
-    """Rendering of every template: `amtool check-config` accepts a missing one, and notifications would be empty."""
-    folder = PurePath(ALERTMANAGER).parent
+    """Rendering of every named template, and of every receiver's texts, with a sample notification.
+
+    `amtool check-config` and Alertmanager accept a template that does not parse or does not exist: its notifications
+    would fail, or be empty.
+    """
     named: dict[str, str] = {}
     for file, path in context.files.items():
         text = (context.checkout.root / file).read_text(encoding="utf-8")
         named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', text), path)
-    return _shell(
-        (
-            ["amtool", "template", "render", f"--template.glob={folder}/templates/*.tmpl",
-             f"--template.text={{{{ template \"{name}\" . }}}}", f"--template.data={folder}/template_data.json"],
-            f"{path}: {name}",
-        )
-        for name, path in named.items()
-    )  # fmt: skip
+    calls = [(notifications.rendering(f'{{{{ template "{name}" . }}}}'), f"{path}: {name}")
+             for name, path in named.items()]  # fmt: skip
+    for receiver, keys, text in notifications.texts(context.checkout.source(ALERTING).data):
+        words = f"{context.files[ALERTING]}: receiver {receiver}: {'.'.join(keys)}"
+        calls.append((notifications.rendering(text, html=keys[-1] == "html"), words))
+    return _shell(calls)
 
 
-def _shell(calls: Iterator[tuple[Sequence[str], str]]) -> Sequence[str]:
+def _shell(calls: Iterable[tuple[Sequence[str], str]]) -> Sequence[str]:
     """One script for many calls; the words beside a call are printed with its output if it fails."""
     lines = [
         f'output=$({shlex.join(call)} 2>&1) || {{ echo {shlex.quote(words)}: FAILED: "$output"; failed=1; }}'
@@ -201,7 +203,7 @@ PROGRAMS = (
             ("monitoring/prometheus/prometheus.yml",), profile="prod"),
     Program("promtool-rules", "prometheus",
             _on_files("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
-            ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml")),
+            ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml")),
     Program("promtool-tests", "prometheus", _rule_tests, ("monitoring/prometheus/tests/*.yml",), loaded=False),
     Program("amtool-config", "alertmanager", _on_files("amtool", "check-config"), (ALERTING,)),
     Program("amtool-routes", "alertmanager", _routing_tests, (ROUTING_TESTS,)),

@@ -68,6 +68,7 @@ CHECKS: tuple[Check, ...] = (
     ports.addresses,
     mounts.sources,
     environment.mappings,
+    environment.proxies,
     environment.messages,
     environment.example,
     credentials.definitions,

@@ -1,7 +1,8 @@
 """Fixtures of the unit tests of the application, which need no service, only the loopback interface."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,6 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from netmon import settings
+from tests.unit.app.fake_api import Database, connected
 
 _EXPORTED = InMemorySpanExporter()
 
@@ -35,6 +37,19 @@ def environ() -> dict[str, str]:
 @pytest.fixture
 def app_settings(environ: dict[str, str]) -> settings.Settings:
     return settings.load(environ)
+
+
+@pytest.fixture
+def services() -> Database:
+    """The services of the API, in memory."""
+    return Database()
+
+
+@pytest.fixture
+async def client(app_settings: settings.Settings, services: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API with these services, which has the write token."""
+    async with connected(app_settings, services) as client:
+        yield client
 
 
 @pytest.fixture

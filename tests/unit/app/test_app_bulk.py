@@ -19,10 +19,9 @@ from netmon.api.bulk_plan import field_changes, plan_list
 from netmon.api.targets import TargetBody
 from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK
-from netmon.settings import Settings
 from netmon.specs import DnsSpec, GrpcSpec, HeartbeatSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
+from tests.unit.app.fake_api import JSON, Database, is_problem
 from tests.unit.app.properties import PROPERTY
-from tests.unit.app.test_app_api import JSON, Database, connected, is_problem
 
 pytestmark = pytest.mark.anyio
 
@@ -165,17 +164,6 @@ def test_the_fields_of_a_change_are_those_that_differ(stored: list[Target], othe
         ]
         described = json.dumps([(each.before, each.after) for each in changes if each.field.startswith("spec.headers")])
         assert not [value for value in values if json.dumps(value)[1:-1] in described]
-
-
-@pytest.fixture
-def services() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with connected(app_settings, services) as client:
-        yield client
 
 
 def target(name: str, **changed: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,9 +18,8 @@ from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.bulk_store import Stored
 from netmon.maintenance import DAYS, MaintenanceWindow, Once, Weekly, WindowSettings, WindowView
 from netmon.models import Target, TargetView
-from netmon.settings import Settings
+from tests.unit.app.fake_api import Database, is_problem
 from tests.unit.app.properties import PROPERTY
-from tests.unit.app.test_app_api import Database, connected, is_problem
 from tests.unit.app.test_app_bulk import names, permits, shown, stored_targets, target
 
 pytestmark = pytest.mark.anyio
@@ -72,17 +70,6 @@ def test_responses_that_are_sent_back_change_nothing(before: Stored, prune: bool
     assert plan.windows
     assert plan.windows.unchanged == len(before.windows)
     assert (plan.windows.missing, plan.windows.ended) == ([], [])
-
-
-@pytest.fixture
-def services() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with connected(app_settings, services) as client:
-        yield client
 
 
 WEEKLY = {"days": ["sun"], "start": "02:30", "minutes": 90, "timezone": "Europe/Berlin"}

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,23 +12,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from structlog.testing import capture_logs
 
 from netmon.heartbeat_store import Report
-from netmon.settings import Settings
-from tests.unit.app.test_app_api import Database, added, connected, is_problem
+from tests.unit.app.fake_api import Database, added, is_problem
 
 pytestmark = pytest.mark.anyio
 
 JOB = {"kind": "heartbeat", "grace_seconds": 5}
-
-
-@pytest.fixture
-def services() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with connected(app_settings, services) as client:
-        yield client
 
 
 async def job(client: httpx.AsyncClient, **settings: Any) -> tuple[str, str]:

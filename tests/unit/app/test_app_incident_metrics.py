@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
@@ -73,6 +75,17 @@ def test_severity_is_that_of_the_state() -> None:
 
 def test_last_success_is_a_series_of_its_own() -> None:
     assert 'last_success_timestamp_seconds{target="A"} 1.7960148e+09' in exposed(row(7, succeeded_at=STARTED))
+
+
+def test_the_scrape_of_the_worker_has_room_for_every_incident() -> None:
+    """Beside as many other series as the API may have."""
+    scrape = Path(__file__).parents[3] / "monitoring/prometheus/scrape/app.yml"
+    limits = {job["job_name"]: job["sample_limit"] for job in yaml.safe_load(scrape.read_text())["scrape_configs"]}
+    numbers = range(incident_metrics.LIMIT)
+    rows = (row(number, target=UUID(int=number), succeeded_at=STARTED) for number in numbers)
+    series = exposed(*rows, closed={UUID(int=number): number for number in numbers})
+    assert len(series) == 5 * incident_metrics.LIMIT
+    assert limits["app"] + len(series) <= limits["worker"]
 
 
 def test_of_a_closed_incident_only_its_id_is_exported() -> None:

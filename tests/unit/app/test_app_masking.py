@@ -1,8 +1,6 @@
 """Credentials of targets: responses mask them, the mask keeps them, and they are not sent elsewhere."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -10,22 +8,10 @@ import pytest
 
 from netmon.models import Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK
-from netmon.settings import Settings
 from netmon.specs import GrpcSpec, HttpSpec
-from tests.unit.app.test_app_api import SPEC, Database, added, connected, is_problem
+from tests.unit.app.fake_api import SPEC, Database, added, is_problem
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def services() -> Database:
-    return Database()
-
-
-@pytest.fixture
-async def client(app_settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with connected(app_settings, services) as client:
-        yield client
 
 
 def headers_of(services: Database, target: str) -> dict[str, str]:

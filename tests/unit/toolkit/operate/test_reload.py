@@ -42,12 +42,12 @@ class Live:
         for file, document in {
             "monitoring/prometheus/rules/redis.yml": {"groups": [{"name": "redis", "rules": [RULE]}]},
             "monitoring/prometheus/scrape/redis.yml": {"scrape_configs": [{"job_name": "redis-exporter"}]},
-            "monitoring/prometheus/scrape/loki.yml": {"scrape_configs": [{"job_name": "loki"}]},
+            "monitoring/prometheus/scrape/pulled/loki.yml": {"scrape_configs": [{"job_name": "loki"}]},
             "monitoring/jaeger/scrape.yml": {"scrape_configs": [{"job_name": "jaeger"}]},
         }.items():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).write_text(yaml.safe_dump(document))
-        (root / "empty.yml").write_text("{}\n")
+        (root / "empty").mkdir()
         (root / "monitoring/alertmanager").mkdir()
         (root / verify_reload.ALERTMANAGER).write_text(ALERTMANAGER)
         on = self.programs.on
@@ -63,7 +63,7 @@ class Live:
         on("otel-collector/", {})
         for part in ("datasources", "dashboards"):
             on(f"grafana/api/admin/provisioning/{part}/reload", {})
-        mounts = {"/etc/prometheus": "monitoring/prometheus", "/etc/prometheus/scrape/loki.yml": "empty.yml"}
+        mounts = {"/etc/prometheus": "monitoring/prometheus", "/etc/prometheus/scrape/pulled": "empty"}
         volumes = [{"type": "bind", "source": str(root / at), "target": to} for to, at in mounts.items()]
         services: dict[str, Any] = {name: {} for name in PROGRAMS} | {"prometheus": {"volumes": volumes}}
         self.stack = Stack(project, docker.cli, services, frozenset(PROGRAMS))

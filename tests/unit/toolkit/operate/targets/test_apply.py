@@ -20,7 +20,7 @@ from netmon.maintenance import WindowView
 from netmon.models import TargetView
 from netmon.settings import load
 from tests.unit.app.conftest import ENVIRON
-from tests.unit.app.test_app_api import Database, connected
+from tests.unit.app.fake_api import Database, connected
 from tests.unit.app.test_app_bulk import shown
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
