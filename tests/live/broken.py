@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import requests
 
-from tests.live.stack import Stack, until
+from tests.live.stack import IMAGES, Stack, until
+from toolkit.checkout.project import LOCAL
+from toolkit.core import envfile
+from toolkit.engine import damage
+from toolkit.engine.damage import Damage
 from toolkit.engine.stores import PGDATA, STORES
 
 VOLUMES = {each.service: each for each in STORES}
@@ -244,7 +250,9 @@ def rabbitmq(stores: Stores, method: str, path: str, document: Mapping[str, obje
 def write_rabbitmq(stores: Stores) -> None:
     """A quorum queue with messages."""
     arguments = {"x-queue-type": "quorum"}
-    rabbitmq(stores, "PUT", f"queues/%2f/{QUEUE}", {"durable": True, "arguments": arguments}).raise_for_status()
+    queue = {"durable": True, "arguments": arguments}
+    # The account of the API is created shortly after that of the health check.
+    until(lambda: rabbitmq(stores, "PUT", f"queues/%2f/{QUEUE}", queue).ok, 20, "the account of the API")
     message = {"properties": {"delivery_mode": 2}, "routing_key": QUEUE, "payload": "x" * 300,
                "payload_encoding": "string"}  # fmt: skip
     for _ in range(WRITTEN):
@@ -290,3 +298,73 @@ COUNT: Mapping[str, Callable[[Stores], int]] = {
     "rabbitmq": count_rabbitmq,
     "prometheus": count_prometheus,
 }
+
+
+def has_images(stack: Stack) -> bool:
+    """Whether the images of all stores are on this machine."""
+    services = stack.configuration()
+    images = [services[each]["image"] for each in COUNT]
+    return all(not stack.run("docker", "image", "inspect", each, check=False).returncode for each in images)
+
+
+@contextmanager
+def stopped_stores(folder: Path) -> Iterator[Stores]:
+    """The services of a development stack, of which none runs. The application's image is not built for them."""
+    stack = Stack.create(folder, "netmon-broken")
+    if IMAGES != "pull":
+        envfile.update(stack.root / ".env", {"NETMON_IMAGES": LOCAL})
+    stack.invoke("setup", "--profile=dev")
+    if not has_images(stack):
+        envfile.update(stack.root / ".env", {"NETMON_IMAGES": ""})
+        stack.invoke("images.prepare", timeout=900)
+    stores = Stores(stack)
+    try:
+        yield stores
+    finally:
+        stores.remove()
+        stack.destroy()
+
+
+@contextmanager
+def no_service(stores: Stores) -> Iterator[None]:
+    """The block ends without a service and without a copy."""
+    try:
+        yield
+    finally:
+        stores.stop(*COUNT)
+        for copy in stores.copies():
+            stores.stack.docker("volume", "rm", copy)
+
+
+def start_damaged(stores: Stores, case: Case) -> Damage:
+    """Damage the data of a service, start it, and wait until its log has the line of the damage."""
+    known = next(each for each in damage.of_service(case.service) if each.name == case.damage)
+    stores.damage(case)
+    stores.start(case.service, healthy=known.serves and case.damage != "block")
+    if case.service in {"db", "kafka"} and known.serves:
+        until(lambda: COUNT[case.service](stores) < WRITTEN, 30, "clients to notice the damage")
+    if case.service != "kafka" or not known.serves:  # a consumer has the line
+        until(lambda: damage.find(case.service, stores.log(case.service)) is not None, 60, f"a log line of {case.name}")
+        assert damage.find(case.service, stores.log(case.service)) == known
+    return known
+
+
+def assert_repaired(stores: Stores, case: Case) -> int:
+    """The damage is found and repaired, after confirmation and a copy; returns the number of items that are left."""
+    known = start_damaged(stores, case)
+    assert known.repair is not None
+    named = ["--damage=segment"] if case.damage == "segment" else []
+    refused = stores.stack.invoke("repair", case.service, *named, check=False)
+    assert refused.returncode == 1
+    assert "confirmation required" in refused.stderr
+    assert known.repair.loses in refused.stdout
+    output = stores.stack.invoke("repair", case.service, "--yes", *named).stdout
+    assert stores.health(case.service) == "healthy"
+    left = COUNT[case.service](stores)
+    assert left in case.left, output
+    assert bool(known.repair.files) == bool(stores.copies()), output
+    assert all(copy in output for copy in stores.copies())
+    if not known.serves:
+        again = stores.stack.invoke("repair", case.service, "--yes", check=False)
+        assert f"{case.service} is healthy" in again.stderr
+    return left

@@ -216,7 +216,7 @@ done""",
         Repair(
             "find . -name '*.index' -o -name '*.timeindex' -o -name .kafka_cleanshutdown | xargs rm -f",
             "loses the events after the damaged place in its segment; the results are in the database",
-            "ls -d *-[0-9]* .kafka_cleanshutdown",
+            "ls -d *-[0-9]*",
             summary="removes the indexes and the mark of an orderly stop: Kafka checks every segment at its start",
         ),
         serves=True,

@@ -171,7 +171,7 @@ def test_interrupted_repair_is_undone(project: Project, store: Store) -> None:
         repair(project, store.docker.cli, "redis", YES)
     assert caught.value.code == 130
     assert store.changes() == ["rm", "volume create", "copy", "repair", "restore", "volume rm"]
-    assert store.docker.ran("rm", "--force"), "the container of the repair may still run"
+    assert ["rm", "--force"] in [argv[1:3] for argv in store.docker.calls], "the container of the repair may still run"
 
 
 def test_service_that_stays_broken_is_an_error_that_names_the_copy(project: Project, store: Store) -> None:
