@@ -95,7 +95,7 @@ def test_suitable_host_is_accepted(machine: Host) -> None:
     [({"Architecture": "riscv64"}, "riscv64"), ({"Architecture": "armv7l"}, "armv7l"),
      ({"OSType": "windows"}, "Windows containers"), ({"IPv4Forwarding": False}, "does not forward"),
      ({"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}, "rootless: otel-collector"),
-     ({"SecurityOptions": ["name=userns"]}, "userns-remap: otel-collector"),
+     ({"SecurityOptions": ["name=userns,profile=x"]}, "userns-remap: otel-collector"),
      ({"MemTotal": 2_000_000_000}, "1907 MiB of memory")],
 )  # fmt: skip
 def test_engine_that_cannot_run_the_stack_is_refused(machine: Host, facts: dict[str, Any], words: str) -> None:
