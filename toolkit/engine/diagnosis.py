@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from toolkit.engine import damage
 from toolkit.engine.health import ServiceState
 
 DISCARD_DATA = "if its data is expendable, run: invoke down --volumes"
@@ -32,6 +33,12 @@ OUT_OF_MEMORY = Cause(
     "",
     "it was OOM-killed: it exceeded its memory limit",
     "raise its deploy.resources.limits.memory in docker-compose.override.yml, or free memory on this host",
+)
+
+DISK_FULL = Cause(
+    r"No space left on device|ENOSPC|disk quota exceeded|could not extend file",
+    "the disk with Docker's data is full",
+    "free disk space (docker system df shows Docker's share), then run invoke up",
 )
 
 CAUSES = (
@@ -74,11 +81,7 @@ CAUSES = (
         "another program uses a port that it publishes",
         "invoke doctor shows which; set another port in .env, or stop that program",
     ),
-    Cause(
-        r"No space left on device|ENOSPC|disk quota exceeded|could not extend file",
-        "the disk with Docker's data is full",
-        "free disk space (docker system df shows Docker's share), then run invoke up",
-    ),
+    DISK_FULL,
     Cause(
         r"Cannot allocate memory|java\.lang\.OutOfMemoryError|shared memory segment",
         OUT_OF_MEMORY.why,
@@ -120,11 +123,19 @@ CAUSES = (
 
 
 def cause(state: ServiceState, log: str) -> Cause | None:
-    """The likely cause of a container's failure, or None if no known cause matches."""
+    """The likely cause of a container's failure, or None if no known cause matches.
+
+    A full disk precedes broken data, which it may have caused, and broken data everything else.
+    """
     if state.out_of_memory:
         return OUT_OF_MEMORY
     text = "\n".join((state.error, *(check.output for check in state.checks), log))
-    known = next((each for each in CAUSES if re.search(each.sign, text, re.IGNORECASE)), None)
+    broken = damage.find(state.service, text)
+    known = (
+        (DISK_FULL if re.search(DISK_FULL.sign, text, re.IGNORECASE) else None)
+        or (Cause(broken.sign, broken.cause, broken.fix) if broken else None)
+        or next((each for each in CAUSES if re.search(each.sign, text, re.IGNORECASE)), None)
+    )
     by_exit_code = {0: STOPPED, 143: STOPPED, 137: KILLED} if state.status == "exited" else {}
     return known or by_exit_code.get(state.exit_code)
 

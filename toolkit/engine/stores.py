@@ -39,6 +39,7 @@ class Store:
         requires: What the data must be.
         signs: Files and folders of other programs, versions and layouts, with their names for messages.
         beside: Those of the signs that the program writes itself, beside its data.
+        needs: Files without which the program would ignore others, and start empty: the others, and what they need.
     """
 
     service: str
@@ -49,6 +50,7 @@ class Store:
     requires: tuple[Requirement, ...] = ()
     signs: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ STORES = (
         signs={"dump.rdb": "a snapshot, which Redis does not load if its append-only file is on",
                "*/appendonlydir": "Redis, in another folder", "*/dump.rdb": "Redis, in another folder"},
         beside=("dump.rdb",),
+        needs={"appendonlydir/*.aof": "appendonlydir/*.manifest", "appendonlydir/*.rdb": "appendonlydir/*.manifest"},
     ),
     Store(
         "kafka", "kafka_data", "/var/lib/kafka/data", "Kafka 4",
@@ -90,6 +93,7 @@ STORES = (
             Requirement("meta.properties", r"^node\.id=${KAFKA_NODE_ID}$", "belongs to another node of Kafka"),
         ),
         signs={"*/meta.properties": "Kafka, in another folder", "version-2": "ZooKeeper"},
+        needs={"*/partition.metadata": "__cluster_metadata-0/*.log"},
     ),
     Store(
         "rabbitmq", "rabbitmq_data", "/var/lib/rabbitmq", "RabbitMQ 4",
@@ -190,6 +194,9 @@ def problem(store: Store, contents: Contents, variables: Mapping[str, str | None
     if not contents.having(store.data):
         found = others(store, contents) or contents.top[:5]
         return f"contains {', '.join(found)}; {store.program} would ignore this and start empty" if found else ""
+    for ignored, needed in store.needs.items():
+        if (present := contents.having([ignored])) and not contents.having([needed]):
+            return f"contains {present[0]} without {needed}; {store.program} would ignore this and start empty"
     for each in store.requires:
         escaped = defaultdict(lambda: ".*", {name: re.escape(value or "") for name, value in variables.items()})
         pattern = re.compile(Template(each.pattern).safe_substitute(escaped), re.MULTILINE)
@@ -233,7 +240,7 @@ def script(stores: Sequence[Store], folder: str) -> str:
     """A shell script that prints what is in the volumes, which are mounted below ``folder`` by their keys."""
     steps = []
     for store in stores:
-        wanted = " ".join(dict.fromkeys(("*", *store.data, *store.signs)))
+        wanted = " ".join(dict.fromkeys(("*", *store.data, *store.signs, *store.needs, *store.needs.values())))
         steps.append(f"store={store.volume}; if cd {folder}/{store.volume}; then entries {wanted}; texts "
                      f"{' '.join(store.reads)}; else hidden .; fi")  # fmt: skip
     return "\n".join((FUNCTIONS, *steps, "exit 0"))

@@ -68,6 +68,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             with console.phase("setup", ".env and secrets/; existing values are kept"):
                 for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
+                doctor.require_supported_host(project, docker)
                 doctor.require_engine_folder(docker)
                 doctor.require_readable_mounts(project, docker)
                 existing = Existing.read(project, docker)

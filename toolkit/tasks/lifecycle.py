@@ -72,6 +72,31 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 
 @task(
     help={
+        "service": "the service whose data is broken",
+        "damage": "the damage, by its name in docs/troubleshooting.md; default: what the log of the service shows",
+        "copy": "copy the damaged files to a new volume first",
+        "timeout": "seconds for the service to become healthy",
+        "yes": "confirm the repair and what it loses",
+    },
+)
+def repair(
+    c: Context,
+    service: str,
+    damage: str | None = None,
+    copy: bool = True,
+    timeout: str | None = None,
+    yes: bool = False,
+) -> None:
+    """Repair the broken data of a service: show what it runs and loses, ask, copy, repair, start."""
+    from toolkit.operate.repair import Options, repair
+
+    project, docker = checkout(c)
+    limit = seconds("timeout", timeout, project.timeout("up"))
+    repair(project, docker, service, Options(limit, damage, copy, yes))
+
+
+@task(
+    help={
         "release": "an earlier release whose images are retained; default: a new release of this checkout",
         "image": "the application's new image, if it is built elsewhere (APP_IMAGE)",
         "timeout": "seconds for each new container to become healthy",

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
 from toolkit.core import terminal
+from toolkit.engine.damage import DAMAGES, Damage
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
@@ -89,6 +90,20 @@ def probes(checkout: Checkout, name: str) -> str:
     if name == "groups":
         return table(corpus.GROUPS, corpus.groups(checkout.root))
     return table(corpus.DIFFERENCES, corpus.differences(checkout.root))
+
+
+def broken_data(_checkout: Checkout, _name: str) -> str:
+    """The table of docs/troubleshooting.md: every known damage of data with its log lines, its repair and its loss."""
+    return table(("service", "damage", "log line", "cause", "repair", "loss"), map(_damage_row, DAMAGES))
+
+
+def _damage_row(each: Damage) -> Sequence[str]:
+    lines = ", ".join(f"`{line}`" for line in each.lines) + (f" ([seen here]({each.source}))" if each.source else "")
+    if each.repair:
+        fix, loss = each.repair.title.replace("|", "\\|"), each.repair.loses.removeprefix("loses ")
+    else:
+        fix, loss = re.sub(r"docs/(\S+?)(#[\w-]+)", r"[\1](\1\2)", f"none: {each.otherwise}"), NEITHER
+    return each.service, f"`{each.name}`", lines, each.cause, fix, loss
 
 
 def controls(checkout: Checkout) -> str:
@@ -208,6 +223,7 @@ DOCUMENTS: Mapping[str, Maker] = {
     "docs/alerting.md": alerting,
     "docs/dashboards.md": dashboards,
     "docs/probes.md": probes,
+    "docs/troubleshooting.md": broken_data,
     runbooks.INDEX: alert_index,
 }
 

@@ -28,10 +28,23 @@ OWN: dict[str, list[dict[str, str]]] = {
     ],
     "redis": [
         {"appendonlydir/appendonly.aof.1.base.rdb": "REDIS0012\xfa", "appendonlydir/appendonly.aof.manifest": "file"},
-        {"appendonlydir/appendonly.aof.1.incr.aof": "*2", "dump.rdb": "REDIS0012"},
+        {
+            "appendonlydir/appendonly.aof.1.incr.aof": "*2",
+            "appendonlydir/appendonly.aof.manifest": "file",
+            "dump.rdb": "REDIS0012",
+        },
         {"appendonly.aof": "*2"},
     ],
-    "kafka": [{"meta.properties": META, "probe.results-0/00.log": ""}, {"bootstrap.checkpoint": ""}],
+    "kafka": [
+        {"meta.properties": META, "probe.results-0/00.log": ""},
+        {"bootstrap.checkpoint": ""},
+        {
+            "meta.properties": META,
+            "probe.results-0/partition.metadata": "",
+            "__cluster_metadata-0/00000000000000000000.log": "",
+            "__cluster_metadata-0/partition.metadata": "",
+        },
+    ],
     "rabbitmq": [
         {
             FLAGS: "[feature_flags_v2,\n khepri_db,\n listener].\n",
@@ -64,7 +77,12 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
     "redis": [
         ({"dump.rdb": "REDIS0009"}, "does not load if its append-only file is on (dump.rdb)"),
         ({"data/appendonlydir/x": ""}, "in another folder (data/appendonlydir)"),
-        ({"appendonlydir/a.1.base.rdb": "VALKEY080"}, "written by another program than Redis"),
+        (
+            {"appendonlydir/a.1.base.rdb": "VALKEY080", "appendonlydir/a.manifest": ""},
+            "written by another program than Redis",
+        ),
+        ({"appendonlydir/a.1.incr.aof": "*2"}, "a.1.incr.aof without appendonlydir/*.manifest; Redis would ignore"),
+        ({"appendonlydir/a.1.base.rdb": "REDIS0012"}, "without appendonlydir/*.manifest"),
     ],
     "kafka": [
         ({"meta.properties": META.replace("version=1", "version=0")}, "was written by Kafka with ZooKeeper"),
@@ -72,6 +90,10 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
         ({"meta.properties": META.replace("node.id=1", "node.id=12")}, "another node"),
         ({"data/meta.properties": META}, "Kafka, in another folder (data/meta.properties)"),
         ({"version-2/log.1": ""}, "ZooKeeper (version-2)"),
+        (
+            {"meta.properties": META, "probe.results-0/partition.metadata": ""},
+            "probe.results-0/partition.metadata without __cluster_metadata-0/*.log; Kafka 4 would ignore this",
+        ),
         ({"probe.results-0/00.log": ""}, "contains probe.results-0;"),
     ],
     "rabbitmq": [

@@ -53,6 +53,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps()
     monkeypatch.setattr(doctor, "require_engine", steps.recorder("engine"))
     monkeypatch.setattr(doctor, "require_free_ports", steps.recorder("ports"))
+    monkeypatch.setattr(doctor, "require_supported_host", steps.recorder("host"))
     monkeypatch.setattr(doctor, "require_engine_folder", steps.recorder("folder"))
     monkeypatch.setattr(doctor, "require_readable_mounts", steps.recorder("mounts"))
     monkeypatch.setattr(Docker, "data_root", lambda _docker: "/var/lib/docker")
@@ -111,6 +112,7 @@ def running(project: Project, docker: FakeDocker, steps: Steps, monkeypatch: pyt
 ALL_STEPS = [
     "engine",
     "setup",
+    "host",
     "folder",
     "mounts",
     "ports",

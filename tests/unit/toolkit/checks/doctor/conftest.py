@@ -12,6 +12,7 @@ from tests.unit.toolkit.checks.doctor.findings import Usage
 from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuration
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.engine import health
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     docker.on("compose", "config", "--hash", stdout="app 1234\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
+    monkeypatch.setattr(health, "container_states", lambda *_: [])  # for the check of failures, which has its own tests
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 50_000_000_000))
     services: dict[str, Any] = config["services"]
     return services
