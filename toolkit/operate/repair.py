@@ -17,9 +17,11 @@ from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import damage, diagnosis, health, volumes
 from toolkit.engine.compose import Docker, Result, explain
 from toolkit.engine.damage import DAMAGES, Damage, Repair
+from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState
 from toolkit.engine.volumes import Located
 from toolkit.engine.wait import DIAGNOSED_LINES, last_lines, wait
+from toolkit.operate import previous
 
 COPY = "/copy"
 """The folder of the copy in the container of a repair."""
@@ -111,15 +113,19 @@ def repair(project: Project, docker: Docker, service: str, options: Options) -> 
     The damaged files are copied to a new volume first; a repair that fails or is interrupted is undone from it.
 
     Raises:
-        ToolkitError: the service is healthy, its log shows no known damage, there is no safe repair, the repair is not
-            confirmed or fails, or the service does not become healthy afterwards; a name is unknown (exit code 2).
+        ToolkitError: the containers belong to another folder, the service is healthy, its log shows no known damage,
+            there is no safe repair, the repair is not confirmed or fails, or the service does not become healthy
+            afterwards; a name is unknown (exit code 2).
     """
     require_known("service", service, dict.fromkeys(each.service for each in DAMAGES))
     if options.damage:
         require_known("damage", options.damage, [each.name for each in damage.of_service(service)])
     with files.exclusive(project.lock_file, f"repair {service}"):
         doctor.require_engine(docker)
-        states = [each for each in health.container_states(docker, docker.project_name()) if each.service == service]
+        name = docker.project_name()
+        if error := previous.owner_of(Existing.read(project, docker, name)):
+            raise ToolkitError(error.what, error.why, f"run: invoke repair {service}, in that folder")
+        states = [each for each in health.container_states(docker, name) if each.service == service]
         found, fix = choose(docker, service, states, options.damage)
         if fix.running:
             in_container(docker, states, found, fix, options.yes)

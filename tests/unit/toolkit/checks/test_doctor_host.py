@@ -162,12 +162,16 @@ def test_enforcing_selinux_is_refused_if_the_engine_uses_it(
     [("ext4", None), ("xfs", None), ("btrfs", None), ("zfs", None), ("overlay", None), ("tmpfs", Outcome.WARNING),
      ("nfs4", Outcome.FAILED), ("cifs", Outcome.FAILED), ("9p", Outcome.FAILED)],
 )  # fmt: skip
-def test_file_system_of_the_engine(machine: Host, kind: str, outcome: Outcome | None) -> None:
+@pytest.mark.parametrize("order", [True, False])
+def test_file_system_of_the_engine(machine: Host, kind: str, outcome: Outcome | None, order: bool) -> None:
     data = machine.folder / "my data"
     data.mkdir()
     point = str(data).replace(" ", "\\040")
-    machine.write("mounts", "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
-                            f"30 22 0:50 / {point} rw,noatime shared:2 master:1 - {kind} source rw\n")  # fmt: skip
+    mounts = [
+        "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n",
+        f"30 22 0:50 / {point} rw,noatime shared:2 master:1 - {kind} source rw\n",
+    ]
+    machine.write("mounts", "".join(mounts if order else reversed(mounts)))
     machine.engine(DockerRootDir=str(data))
     assert getattr(machine.problem(), "outcome", None) is outcome
     assert ("network file system" in machine.refusal()) is (outcome is Outcome.FAILED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,15 @@ def test_another_cause_is_named_and_nothing_is_repaired(project: Project, docker
     with pytest.raises(ToolkitError, match="disk") as caught:
         repair(project, docker.cli, "redis", YES)
     assert "free disk space" in caught.value.fix
+    assert store.changes() == []
+
+
+def test_containers_of_another_folder_are_not_touched(project: Project, store: Store, tmp_path: Path) -> None:
+    labels = ("network-monitor", "redis", "False", str(tmp_path), "")
+    row = "\t".join(("id-redis-1", "network-monitor-redis-1", "restarting", "redis:1", "", *labels))
+    store.docker.on("ps", "--no-trunc", "label=com.docker.compose.project", stdout=row)
+    with pytest.raises(ToolkitError, match="belongs to another folder"):
+        repair(project, store.docker.cli, "redis", YES)
     assert store.changes() == []
 
 
