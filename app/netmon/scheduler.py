@@ -4,7 +4,7 @@ Due times follow the clock of the database. The transaction that advances the du
 probe, after RabbitMQ has confirmed the job: while either is unavailable the target stays due, and is probed once when
 both are back. If the commit fails after the confirm, one probe too many is executed.
 
-Targets that have become due within a quarter of a second are claimed together, and those that are up share messages:
+Targets that have become due within 0.4 s are claimed together, and those that are up share messages:
 their probes are expected to end soon. Those of other targets may take their whole timeout, and have messages of their
 own.
 """
@@ -32,7 +32,7 @@ MAX_SLEEP_SECONDS = 1.0
 """The maximum delay until a target that was added or changed is noticed."""
 CLOCK_CHECK_SECONDS = 10.0
 """How often due times are checked against a clock that was set back: this reads every target."""
-MIN_SLEEP_SECONDS = 0.25
+MIN_SLEEP_SECONDS = 0.4
 """The minimum sleep, and thus how late a probe may be: a claim of many targets costs little more than one of few."""
 LOST_AFTER = timedelta(minutes=10)
 """A queued probe counts as running until this age, then as lost: six attempts of 60 s take less. One that was requested
@@ -84,7 +84,7 @@ class Scheduler:
         Raises:
             QueueUnavailableError: RabbitMQ did not accept some of the jobs; their targets stay due.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.pipeline() as connection:
             if time.monotonic() - self._clock_checked_at > CLOCK_CHECK_SECONDS:
                 await _follow_clock(connection)
                 self._clock_checked_at = time.monotonic()

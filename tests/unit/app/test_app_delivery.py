@@ -241,7 +241,7 @@ class Targets:
             monkeypatch.setattr(scheduler, name, getattr(self, name))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def pipeline(self) -> AsyncIterator[None]:
         yield
         self.committed += 1
 
@@ -317,7 +317,7 @@ async def test_the_targets_of_a_batch_that_was_not_accepted_stay_due(monkeypatch
     assert [probe.target for probe in targets.stored] == [str(other["id"])]
 
 
-@pytest.mark.parametrize(("due_in", "pause"), [(-1.0, 0.25), (0.1, 0.25), (0.4, 0.4), (9.0, 1.0)])
+@pytest.mark.parametrize(("due_in", "pause"), [(-1.0, 0.4), (0.1, 0.4), (0.6, 0.6), (9.0, 1.0)])
 async def test_targets_that_are_due_at_nearly_the_same_time_are_claimed_together(
     monkeypatch: pytest.MonkeyPatch, due_in: float, pause: float
 ) -> None:
