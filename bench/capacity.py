@@ -43,17 +43,38 @@ CALM_SECONDS = 1.0
 DRAIN_SECONDS = 90.0
 
 FILL = """
+import asyncio, os, sys
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+from netmon.database import Database
+from netmon.schedule import grid_origin, next_due
+from netmon.settings import load
+
+STATEMENT = '''
     WITH added AS (
         INSERT INTO targets (
             id, name, spec, interval_seconds, timeout_seconds, retries, failures, "window", enabled, created_at,
             updated_at, due_at)
-        SELECT gen_random_uuid(), 'Target ' || to_char(number, 'FM00000'),
-            jsonb_build_object('kind', 'http', 'url', '{url}?' || number),
-            {interval}, 2, 0, 2, 3, true, now(), now(), now() + random() * {interval} * interval '1 s'
-        FROM generate_series({first}, {last}) AS number RETURNING id)
+        SELECT id, 'Target ' || to_char(number, 'FM00000'),
+            jsonb_build_object('kind', 'http', 'url', %(url)s::text || '?' || number),
+            %(interval)s, 2, 0, 2, 3, true, now(), now(), due_at
+        FROM unnest(%(ids)s::uuid[], %(numbers)s::integer[], %(due)s::timestamptz[]) AS made (id, number, due_at)
+        RETURNING id)
     INSERT INTO standings (target, state, since, recent, observed_state, observed_from, overdue_at)
-    SELECT id, 'up', now(), '[]', 'up', now(), now() + interval '10 min' FROM added
+    SELECT id, 'up', now(), '[]', 'up', now(), now() + interval '10 min' FROM added'''
+
+async def main(url, interval, first, last):
+    database = Database(load(os.environ).database_url, "bench")
+    await database.prepare()
+    numbers = list(range(first, last + 1))
+    ids, now, every = [uuid4() for _ in numbers], datetime.now(UTC), timedelta(seconds=interval)
+    due = [next_due(grid_origin(each), every, now) for each in ids]
+    values = {"url": url, "interval": interval, "ids": ids, "numbers": numbers, "due": due}
+    await database.run(STATEMENT, values)
+
+asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))
 """
+"""With the due times that the scheduler gives them, so that each is probed once in an interval from the start."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +192,8 @@ def store(stack: Stack, url: str, count: int) -> None:
     """Add targets, or delete some, until there are so many."""
     [row] = pipeline.sql(stack, "SELECT count(*) AS number FROM targets")
     if row["number"] < count:
-        pipeline.execute(stack, FILL.format(url=url, interval=INTERVAL, first=row["number"] + 1, last=count))
+        numbers = map(str, (INTERVAL, row["number"] + 1, count))
+        stack.docker("exec", stack.container("app")["Id"], "python", "-c", FILL, url, *numbers)
     else:
         pipeline.execute(stack, f"DELETE FROM targets WHERE name > 'Target {count:05}'")  # noqa: S608 - a number
     pipeline.execute(stack, "VACUUM (ANALYZE) targets, standings")

@@ -24,7 +24,7 @@ SHIM = "containerd-shim"
 """One process per container. It waits for runc, which starts the container and its health checks: their CPU time."""
 ENGINE_NAME = "engine"
 """The engine among the containers of a window: it copies their log lines."""
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 """How far the rate of probes may be from what is expected of it."""
 
 

@@ -95,7 +95,7 @@ def test_a_window_has_the_rates_of_its_seconds(monkeypatch: pytest.MonkeyPatch) 
     assert found == Window({"worker": 0.5, ENGINE_NAME: 0.1}, 80)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(750, 80), (850, 80), (1, 0), (0, 80)])
+@pytest.mark.parametrize(("count", "expected"), [(700, 80), (900, 80), (1, 0), (0, 80)])
 def test_another_rate_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch, count: int, expected: float) -> None:
     readings(monkeypatch, iter([3.0, 8.0]), iter([1.0, 2.0]))
     counts = iter([0, count])
