@@ -271,7 +271,7 @@ def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> No
 
 
 def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
-    docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
+    docker.on("info", stdout={**INFO, "MemTotal": 2_600_000_000})
     assert "may take 3.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
     project.env_file.chmod(0o644)

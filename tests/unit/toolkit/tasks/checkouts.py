@@ -19,6 +19,7 @@ from tests.unit.toolkit.tasks.forkserver import ForkServer
 TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()) | {
     "secrets.rotate": ("--name=redis_app_password", "--yes"),
     "demo": ("--seconds=1",),
+    "repair": ("redis", "--yes"),
     "targets.import": ("--gatus=gatus.yml",),
     "targets.apply": ("--file=-",),
     "targets.heartbeat-url": ("--name=nightly", "--yes"),
