@@ -117,14 +117,17 @@ def repair(project: Project, docker: Docker, service: str, options: Options) -> 
             there is no safe repair, the repair is not confirmed or fails, or the service does not become healthy
             afterwards; a name is unknown (exit code 2).
     """
-    require_known("service", service, dict.fromkeys(each.service for each in DAMAGES))
+    known = dict.fromkeys(each.service for each in DAMAGES)
+    if not service:
+        raise ToolkitError("no service is named", f"known: {', '.join(known)}", "add --service=NAME", code=2)
+    require_known("service", service, known)
     if options.damage:
         require_known("damage", options.damage, [each.name for each in damage.of_service(service)])
     with files.exclusive(project.lock_file, f"repair {service}"):
         doctor.require_engine(docker)
         name = docker.project_name()
         if error := previous.owner_of(Existing.read(project, docker, name)):
-            raise ToolkitError(error.what, error.why, f"run: invoke repair {service}, in that folder")
+            raise ToolkitError(error.what, error.why, f"run: invoke repair --service={service}, in that folder")
         states = [each for each in health.container_states(docker, name) if each.service == service]
         found, fix = choose(docker, service, states, options.damage)
         if fix.running:
@@ -236,7 +239,9 @@ def interruptible(service: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         what = f"{service} is stopped, its data is as before"
-        raise ToolkitError("interrupted", what, f"run: invoke repair {service}", code=terminal.INTERRUPTED) from error
+        raise ToolkitError(
+            "interrupted", what, f"run: invoke repair --service={service}", code=terminal.INTERRUPTED
+        ) from error
 
 
 def damaged_paths(shell: VolumeShell, found: Damage, fix: Repair) -> list[str]:

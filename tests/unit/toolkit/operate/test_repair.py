@@ -143,6 +143,9 @@ def test_unknown_names_are_usage_errors(project: Project, docker: FakeDocker) ->
     with pytest.raises(ToolkitError, match="unknown service 'app'") as caught:
         repair(project, docker.cli, "app", YES)
     assert caught.value.code == 2
+    with pytest.raises(ToolkitError, match="no service is named") as caught:
+        repair(project, docker.cli, "", YES)
+    assert caught.value.code == 2
     with pytest.raises(ToolkitError, match="unknown damage 'x'") as caught:
         repair(project, docker.cli, "redis", Options(timeout=2, damage="x", yes=True))
     assert caught.value.code == 2

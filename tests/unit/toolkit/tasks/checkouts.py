@@ -20,6 +20,7 @@ TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()
     "secrets.rotate": ("--name=redis_app_password", "--yes"),
     "demo": ("--seconds=1",),
     "targets.import": ("--gatus=gatus.yml",),
+    "repair": ("--service=redis",),
     "targets.apply": ("--file=-",),
     "targets.heartbeat-url": ("--name=nightly", "--yes"),
 }
