@@ -354,17 +354,17 @@ def assert_repaired(stores: Stores, case: Case) -> int:
     known = start_damaged(stores, case)
     assert known.repair is not None
     named = ["--damage=segment"] if case.damage == "segment" else []
-    refused = stores.stack.invoke("repair", case.service, *named, check=False)
+    refused = stores.stack.invoke("repair", f"--service={case.service}", *named, check=False)
     assert refused.returncode == 1
     assert "confirmation required" in refused.stderr
     assert known.repair.loses in refused.stdout
-    output = stores.stack.invoke("repair", case.service, "--yes", *named).stdout
+    output = stores.stack.invoke("repair", f"--service={case.service}", "--yes", *named).stdout
     assert stores.health(case.service) == "healthy"
     left = COUNT[case.service](stores)
     assert left in case.left, output
     assert bool(known.repair.files) == bool(stores.copies()), output
     assert all(copy in output for copy in stores.copies())
     if not known.serves:
-        again = stores.stack.invoke("repair", case.service, "--yes", check=False)
+        again = stores.stack.invoke("repair", f"--service={case.service}", "--yes", check=False)
         assert f"{case.service} is healthy" in again.stderr
     return left

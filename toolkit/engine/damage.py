@@ -70,7 +70,7 @@ class Damage:
         """The advice for the user."""
         if self.repair is None:
             return self.otherwise
-        return f"invoke repair {self.service} ({self.repair.loses})"
+        return f"invoke repair --service={self.service} ({self.repair.loses})"
 
 
 NOTHING = "loses nothing"

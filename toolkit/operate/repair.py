@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ NO_SHELL = frozenset({"loki"})
 SPARE_KIB = 100 * 1024
 """Free space that remains after a copy."""
 NO_ROOM = 75
+
+CREATION_SECONDS, PAUSE = 3.0, 0.2
+"""An engine creates a container within this time, also if the client that has asked for it is interrupted."""
 
 COPYING = f"""\
 needed=$(du -skc -- "$@" | tail -n 1 | cut -f 1)
@@ -103,8 +107,18 @@ class VolumeShell:
         )  # fmt: skip
 
     def end(self) -> None:
-        """End a container that an interrupted command has left."""
-        self.docker("rm", "--force", self.container)
+        """End the container of an interrupted command; the engine may still be creating it."""
+        deadline = time.monotonic() + CREATION_SECONDS
+        # docker prints the name of a container that it has removed; one that does not exist is no error.
+        while not self.docker("rm", "--force", self.container).stdout.strip() and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+
+    def remove(self, copy: str) -> None:
+        """Remove the volume of a copy, which may still be in use by the container of an interrupted command."""
+        deadline = time.monotonic() + CREATION_SECONDS
+        while self.docker("volume", "rm", "--force", copy).code and time.monotonic() < deadline:
+            self.docker("rm", "--force", self.container)
+            time.sleep(PAUSE)
 
 
 def repair(project: Project, docker: Docker, service: str, options: Options) -> None:
@@ -117,14 +131,17 @@ def repair(project: Project, docker: Docker, service: str, options: Options) -> 
             there is no safe repair, the repair is not confirmed or fails, or the service does not become healthy
             afterwards; a name is unknown (exit code 2).
     """
-    require_known("service", service, dict.fromkeys(each.service for each in DAMAGES))
+    known = dict.fromkeys(each.service for each in DAMAGES)
+    if not service:
+        raise ToolkitError("no service is named", f"known: {', '.join(known)}", "add --service=NAME", code=2)
+    require_known("service", service, known)
     if options.damage:
         require_known("damage", options.damage, [each.name for each in damage.of_service(service)])
     with files.exclusive(project.lock_file, f"repair {service}"):
         doctor.require_engine(docker)
         name = docker.project_name()
         if error := previous.refusal_to_remove(Existing.read(project, docker, name)):
-            raise ToolkitError(error.what, error.why, f"run: invoke repair {service}, in that folder")
+            raise ToolkitError(error.what, error.why, f"run: invoke repair --service={service}, in that folder")
         states = [each for each in health.container_states(docker, name) if each.service == service]
         found, fix = choose(docker, service, states, options.damage)
         if fix.running:
@@ -236,7 +253,9 @@ def interruptible(service: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         what = f"{service} is stopped, its data is as before"
-        raise ToolkitError("interrupted", what, f"run: invoke repair {service}", code=terminal.INTERRUPTED) from error
+        raise ToolkitError(
+            "interrupted", what, f"run: invoke repair --service={service}", code=terminal.INTERRUPTED
+        ) from error
 
 
 def damaged_paths(shell: VolumeShell, found: Damage, fix: Repair) -> list[str]:
@@ -265,9 +284,9 @@ def copied(shell: VolumeShell, paths: Sequence[str]) -> str:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{docker.project_name()}_{shell.located.store.volume}-damaged-{stamp}"
     with console.phase("copy", f"the damaged files to the volume {name}"):
-        docker.check(docker("volume", "create", "--label", f"netmon.damaged={service}", name), "create a volume")
         complete = False
         try:
+            docker.check(docker("volume", "create", "--label", f"netmon.damaged={service}", name), "create a volume")
             result = shell(COPYING, *paths, copy=name)
             if result.code == NO_ROOM:
                 fix = "free disk space (docker system df), or repair without a copy: --no-copy"
@@ -276,8 +295,9 @@ def copied(shell: VolumeShell, paths: Sequence[str]) -> str:
             complete = True
         finally:
             if not complete:
-                shell.end()
-                docker("volume", "rm", "--force", name)
+                with uninterrupted():
+                    shell.end()
+                    shell.remove(name)
     return name
 
 
@@ -293,23 +313,30 @@ def apply(shell: VolumeShell, fix: Repair, paths: Sequence[str], copy: str) -> N
         complete = True
     finally:
         if not complete:
-            shell.end()
-            if copy:
-                restore(shell, paths, copy)
+            with uninterrupted():
+                shell.end()
+                if copy:
+                    restore(shell, paths, copy)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C in the block."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def restore(shell: VolumeShell, paths: Sequence[str], copy: str) -> None:
-    """Put the copied files back, without interruption, and remove the copy.
+    """Put the copied files back and remove the copy.
 
     Raises:
         ToolkitError: they cannot be put back; they are in the volume ``copy``.
     """
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        result = shell(RESTORING, *paths, copy=copy)
-        if result.code:
-            error = explain("put the damaged files back", result)
-            raise ToolkitError(error.what, error.why, f"they are in the volume {copy}")
-        shell.docker("volume", "rm", "--force", copy)
-    finally:
-        signal.signal(signal.SIGINT, former)
+    result = shell(RESTORING, *paths, copy=copy)
+    if result.code:
+        error = explain("put the damaged files back", result)
+        raise ToolkitError(error.what, error.why, f"they are in the volume {copy}")
+    shell.remove(copy)

@@ -81,7 +81,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 )
 def repair(
     c: Context,
-    service: str,
+    service: str = "",
     damage: str | None = None,
     copy: bool = True,
     timeout: str | None = None,

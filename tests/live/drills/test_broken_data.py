@@ -46,7 +46,7 @@ def test_damage_is_repaired(stores: Stores, case: Case, record: Record) -> None:
 def test_damage_without_a_safe_repair_is_named(stores: Stores, case: Case) -> None:
     with no_service(stores):
         known = start_damaged(stores, case)
-        done = stores.stack.invoke("repair", case.service, "--yes", check=False)
+        done = stores.stack.invoke("repair", f"--service={case.service}", "--yes", check=False)
     assert done.returncode == 1
     assert known.cause in done.stderr
     assert known.otherwise in done.stderr
@@ -72,7 +72,7 @@ def test_interrupted_repair_leaves_the_data_as_it_was(stores: Stores, record: Re
         start_damaged(stores, case)
         before = stores.in_volume(case.service, command)
         for pause in (0.3, 0.8, 1.2, 1.6, 2.0):
-            process = stores.stack.start("repair", case.service, "--yes")
+            process = stores.stack.start("repair", f"--service={case.service}", "--yes")
             until(lambda: not stores.stack.containers(case.service), 30, "the end of the container")
             time.sleep(pause)
             process.send_signal(signal.SIGINT)

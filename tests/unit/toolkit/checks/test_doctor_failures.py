@@ -39,7 +39,7 @@ def test_failed_service_is_reported_with_cause_and_repair(subject: Subject, dock
     [found] = failures(subject)
     assert (found.outcome, found.subject) == (Outcome.FAILED, "redis")
     assert "corrupt in the middle" in found.detail
-    assert found.fix.startswith("invoke repair redis (loses ")
+    assert found.fix.startswith("invoke repair --service=redis (loses ")
 
 
 def test_failed_service_without_a_known_cause_is_reported_with_its_log(subject: Subject, docker: FakeDocker) -> None:
@@ -56,7 +56,7 @@ def test_broken_index_of_a_healthy_database_is_a_warning(subject: Subject, docke
     docker.on("logs", "id-db-1", stdout=f"2026-11-30T14:00:00.1Z {line}\n")
     [found] = failures(subject)
     assert (found.outcome, found.subject) == (Outcome.WARNING, "db")
-    assert found.fix.startswith("invoke repair db (loses nothing")
+    assert found.fix.startswith("invoke repair --service=db (loses nothing")
     [command] = docker.ran("logs")
     since = datetime.fromisoformat(command[command.index("--since") + 1])
     assert (datetime.now(UTC) - since).total_seconds() == pytest.approx(min(started, 3600), abs=60)

@@ -194,7 +194,7 @@ def test_every_damage_has_a_repair_that_names_its_loss_or_an_advice(each: Damage
         assert each.fix == each.otherwise
     else:
         assert each.repair.loses.startswith("loses ")
-        assert each.fix == f"invoke repair {each.service} ({each.repair.loses})"
+        assert each.fix == f"invoke repair --service={each.service} ({each.repair.loses})"
         for script in filter(None, (each.repair.command, each.repair.files)):
             subprocess.run(["sh", "-n", "-c", script], check=True)
 

@@ -143,7 +143,7 @@ def test_cause_is_found_above_the_lines_that_are_shown(docker: FakeDocker) -> No
     docker.answer("logs", by=lambda argv: Result(0, "".join(log[-int(argv[argv.index("--tail") + 1]) :]), ""))
     with pytest.raises(ToolkitError) as raised:
         wait(docker.cli, 2)
-    assert "invoke repair rabbitmq (loses the queued jobs" in raised.value.fix
+    assert "invoke repair --service=rabbitmq (loses the queued jobs" in raised.value.fix
     assert raised.value.why.count("| stack trace") == 15
 
 

@@ -74,6 +74,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "require_engine", lambda _docker: None)
+    monkeypatch.setattr(module, "CREATION_SECONDS", 0)
 
 
 @pytest.fixture
@@ -143,6 +144,9 @@ def test_unknown_names_are_usage_errors(project: Project, docker: FakeDocker) ->
     with pytest.raises(ToolkitError, match="unknown service 'app'") as caught:
         repair(project, docker.cli, "app", YES)
     assert caught.value.code == 2
+    with pytest.raises(ToolkitError, match="no service is named") as caught:
+        repair(project, docker.cli, "", YES)
+    assert caught.value.code == 2
     with pytest.raises(ToolkitError, match="unknown damage 'x'") as caught:
         repair(project, docker.cli, "redis", Options(timeout=2, damage="x", yes=True))
     assert caught.value.code == 2
@@ -182,6 +186,34 @@ def test_interrupted_repair_is_undone(project: Project, store: Store) -> None:
     assert caught.value.code == 130
     assert store.changes() == ["rm", "volume create", "copy", "repair", "restore", "volume rm"]
     assert ["rm", "--force"] in [argv[1:3] for argv in store.docker.calls], "the container of the repair may still run"
+
+
+def test_interrupted_copy_is_removed_although_the_engine_still_creates_its_container(
+    project: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created: list[str] = []
+    monkeypatch.setattr(module, "PAUSE", 0)
+    monkeypatch.setattr(module, "CREATION_SECONDS", 5)
+
+    def interrupt(_argv: list[str]) -> Result:
+        raise KeyboardInterrupt
+
+    def rm(argv: list[str]) -> Result:
+        created.append(argv[-1])
+        return Result(0, "" if len(created) < 3 else argv[-1], "No such container")
+
+    def volume_rm(_argv: list[str]) -> Result:
+        return Result(1 if len(created) < 4 else 0, "", "volume is in use")
+
+    store.docker.answer("run", module.COPYING, by=interrupt)
+    store.docker.answer("docker", "rm", "--force", by=rm)
+    store.docker.on("compose", "rm")
+    store.docker.answer("volume", "rm", by=volume_rm)
+    with pytest.raises(ToolkitError, match="its data is as before"):
+        repair(project, store.docker.cli, "redis", YES)
+    assert store.changes()[:3] == ["rm", "volume create", "copy"]
+    assert len(created) == 4
+    assert set(store.changes()[3:]) == {"volume rm"}
 
 
 def test_service_that_stays_broken_is_an_error_that_names_the_copy(project: Project, store: Store) -> None:

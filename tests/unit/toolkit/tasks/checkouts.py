@@ -19,8 +19,9 @@ from tests.unit.toolkit.tasks.forkserver import ForkServer
 TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()) | {
     "secrets.rotate": ("--name=redis_app_password", "--yes"),
     "demo": ("--seconds=1",),
-    "repair": ("redis", "--yes"),
+    "repair": ("--service=redis", "--yes"),
     "targets.import": ("--gatus=gatus.yml",),
+    "repair": ("--service=redis",),
     "targets.apply": ("--file=-",),
     "targets.heartbeat-url": ("--name=nightly", "--yes"),
 }

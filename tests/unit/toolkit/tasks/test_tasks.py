@@ -30,7 +30,8 @@ from toolkit.operate.rotation import rotate as rotation
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {
-    "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "dead-letters", "doctor",
+    "setup", "up", "down", "repair", "wait", "smoke", "status", "logs", "config",
+    "dead-letters", "doctor",
     "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
     "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
     "targets.apply", "targets.diff", "targets.export", "targets.heartbeat-url", "targets.import",
