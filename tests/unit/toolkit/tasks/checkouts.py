@@ -21,7 +21,6 @@ TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()
     "demo": ("--seconds=1",),
     "repair": ("--service=redis", "--yes"),
     "targets.import": ("--gatus=gatus.yml",),
-    "repair": ("--service=redis",),
     "targets.apply": ("--file=-",),
     "targets.heartbeat-url": ("--name=nightly", "--yes"),
 }
