@@ -22,7 +22,7 @@ from toolkit.validate import inhibition, notifications
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
-TIMEOUT_SECONDS = 180
+TIMEOUT_SECONDS = 600
 MAX_OUTPUT = 2000
 """Characters of a program's output in a finding."""
 IMAGES, UNUSED, ABSENT, GRAMMARS = "images", "unused", "absent", "grammars"
