@@ -95,3 +95,9 @@ def test_no_job_is_lost_while_components_are_killed(own_stack: Stack, record: Ca
             f"{sum(events[result] for result in results)} events; "
             f"{', '.join(KILLED)} killed; {seconds:.0f} s"
         )
+
+
+def test_probes_missed_without_the_broker_are_not_caught_up(own_stack: Stack) -> None:
+    own_stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
+    with pipeline.target_server(own_stack) as server:
+        pipeline.require_no_catching_up(own_stack, server, "rabbitmq")
