@@ -4,15 +4,24 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
 from netmon.http_checks import HttpChecks
-from netmon.http_request import Conflict, HttpRequest, not_set
+from netmon.http_request import HttpRequest
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
 from netmon.secret_values import MASK
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
-from netmon.spec_parts import BaseSpec, Endpoint, host_and_port, ip_version, normal_host, split_port
+from netmon.spec_parts import (
+    BaseSpec,
+    Conflict,
+    Endpoint,
+    host_and_port,
+    ip_version,
+    normal_host,
+    not_set,
+    refuse,
+    split_port,
+)  # fmt: skip
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
 
 __all__ = [
@@ -32,7 +41,7 @@ __all__ = [
 ]
 
 
-class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
+class HttpSpec(HttpChecks, HttpRequest):
     """An HTTP or HTTPS request; redirects are followed, unless a redirect status is expected or it is switched off."""
 
     follow_redirects: Annotated[bool, Field(exclude_if=bool)] = True
@@ -65,17 +74,7 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     @model_validator(mode="after")
     def _without_conflicts(self) -> Self:
         found = [*self.request_conflicts(), *self.check_conflicts(self.method, follows=self.follow_redirects)]
-        found += self._connection_conflicts()
-        if found:
-            raise ValidationError.from_exception_data(
-                type(self).__name__,
-                [
-                    InitErrorDetails(
-                        type=PydanticCustomError("conflict", "{reason}", {"reason": reason}), loc=(name,), input=None
-                    )
-                    for name, reason in found
-                ],
-            )
+        refuse(self, [*found, *self._connection_conflicts()])
         return self
 
     def _connection_conflicts(self) -> Iterator[Conflict]:
@@ -109,11 +108,6 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     def destination(self) -> Hashable:
         """Who gets the credentials: the origin, and the host that is connected to."""
         return WebUrl.parse(self.url).origin, self.endpoint
-
-    @property
-    def cautions(self) -> list[str]:
-        """That certificates are not verified."""
-        return [] if self.verify_tls else ["certificates are not verified: anyone on the way can answer for the target"]
 
     def masked(self) -> Self:
         """This spec with everything masked that may be a credential; references to secrets reveal none, and stay."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -15,7 +14,6 @@ import pytest
 from tests.live import pipeline
 from tests.live.stack import Stack, until
 
-INTERVAL = 5
 QUEUE_COUNTS = 6
 """Seconds after which the counts of a quorum queue are current: RabbitMQ updates them every 5 s."""
 
@@ -37,11 +35,6 @@ def queued(stack: Stack) -> tuple[int, int]:
     return sum(map(int, ready)), sum(map(int, unacknowledged))
 
 
-def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
-    """The finished probes of a target, oldest first."""
-    return [probe for probe in pipeline.probes(stack, target) if probe["status"] != "queued"]
-
-
 def published(stack: Stack, topic: str, target: str) -> list[dict[str, Any]]:
     """The events of a target."""
     return [event for event in pipeline.events(stack, topic) if event["target"] == target]
@@ -52,9 +45,9 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
     try:
         until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe, which is due immediately")
         server.status = 500
-        until(lambda: pipeline.state(stack, target) == "down", 4 * INTERVAL, "two failures")
+        until(lambda: pipeline.state(stack, target) == "down", 4 * pipeline.INTERVAL, "two failures")
         server.status = 200
-        until(lambda: pipeline.state(stack, target) == "up", 4 * INTERVAL, "two successes")
+        until(lambda: pipeline.state(stack, target) == "up", 4 * pipeline.INTERVAL, "two successes")
         [incident] = pipeline.sql(stack, f"SELECT * FROM incidents WHERE target = '{target}'")  # noqa: S608
         assert (incident["state"], incident["cause"]) == ("down", "http_status")
         assert incident["started_at"] < incident["ended_at"]
@@ -70,7 +63,7 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
             f"""SELECT sum(results) AS results, sum(failed) AS failed,
             sum((SELECT sum(each) FROM unnest(latency) AS each)) AS timed FROM rollups WHERE target = '{target}'""",  # noqa: S608
         )
-        done = finished(stack, target)
+        done = pipeline.finished(stack, target)
         assert counted["results"] == len(done)
         assert counted["failed"] == sum(probe["status"] == "failed" for probe in done) >= 2
         assert counted["timed"] == counted["results"] - counted["failed"]
@@ -84,7 +77,11 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
 def test_a_paused_target_is_not_probed(stack: Stack, server: pipeline.TargetServer) -> None:
     paused, watched = (pipeline.add_target(stack, server.url, enabled=enabled) for enabled in (False, True))
     try:
-        until(lambda: len(finished(stack, watched)) >= 2, 3 * INTERVAL, "the other target to be probed twice")
+        until(
+            lambda: len(pipeline.finished(stack, watched)) >= 2,
+            3 * pipeline.INTERVAL,
+            "the other target to be probed twice",
+        )
         assert pipeline.probes(stack, paused) == []
     finally:
         pipeline.delete_targets(stack, paused, watched)
@@ -119,11 +116,11 @@ def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.
         for _ in range(60)
     ]
     pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
-    until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
+    until(lambda: len(pipeline.finished(stack, target)) >= len(jobs), 60, "every job to have a result")
     time.sleep(QUEUE_COUNTS)
     until(lambda: queued(stack) == (0, 0), 60, "every message to be acknowledged")
     assert server.requests > len(jobs), "no job was executed twice, so the test proves nothing"
-    assert len(finished(stack, target)) == len(jobs)
+    assert len(pipeline.finished(stack, target)) == len(jobs)
     [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
     assert counted["results"] == len(jobs)
     until(lambda: len(published(stack, "probe.results", target)) >= len(jobs), 10, "the events to be published")
@@ -132,12 +129,12 @@ def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.
 
 def require_a_shared_schedule(stack: Stack, targets: list[str]) -> None:
     """Every target must be probed at its interval, and every worker must have scheduled some of the probes."""
-    until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
+    until(lambda: all(len(pipeline.finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
     for target in targets:
         at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
         # The first probe is immediate, the others follow every 5 s.
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
-        assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
+        assert all(abs(gap - pipeline.INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
     shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
     assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
 
@@ -158,17 +155,17 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
         until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe")
         stack.compose("stop", "kafka")
         try:
-            before = len(finished(stack, target))
+            before = len(pipeline.finished(stack, target))
             server.status = 500
-            until(lambda: pipeline.state(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
+            until(lambda: pipeline.state(stack, target) == "down", 3 * pipeline.INTERVAL, "a failure to be stored")
             server.status = 200
-            until(lambda: pipeline.state(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
+            until(lambda: pipeline.state(stack, target) == "up", 3 * pipeline.INTERVAL, "a success to be stored")
             single = stack.probe(server.url)
             assert stack.result(single)["status"] == "succeeded"
             until(lambda: queued(stack)[1] == 0, 2 * QUEUE_COUNTS, "the jobs to be acknowledged")
             [waiting] = pipeline.sql(stack, "SELECT count(*) AS events FROM outbox")
             assert waiting["events"] >= 5, "results and changes since the stop must be in the outbox"
-            assert len(finished(stack, target)) >= before + 2
+            assert len(pipeline.finished(stack, target)) >= before + 2
         finally:
             stack.compose("start", "kafka")
         stack.invoke("wait")
@@ -178,32 +175,13 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
         results = published(stack, "probe.results", target)
         at = [result["finished_at"] for result in results]
         assert at == sorted(at), "the events of a target must have the order of its results"
-        assert {result["id"] for result in results} >= {probe["id"] for probe in finished(stack, target)[:-1]}
+        assert {result["id"] for result in results} >= {probe["id"] for probe in pipeline.finished(stack, target)[:-1]}
     finally:
         pipeline.delete_targets(stack, target)
 
 
-@pytest.mark.parametrize("service", ["rabbitmq", "worker"])
-def test_missed_probes_are_not_caught_up(stack: Stack, server: pipeline.TargetServer, service: str) -> None:
-    targets = [pipeline.add_target(stack, server.url) for _ in range(3)]
-    try:
-        until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
-        stack.compose("stop", service)
-        before = {target: len(pipeline.probes(stack, target)) for target in targets}
-        time.sleep(4 * INTERVAL)
-        stack.compose("start", service)
-        until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
-        time.sleep(INTERVAL)
-        added = Counter({target: len(pipeline.probes(stack, target)) - before[target] for target in targets})
-        # One missed probe, and those since the restart, until the slowest of the three targets was probed.
-        assert max(added.values()) <= 4, added
-        times = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, targets[0])]
-        late = times[before[targets[0]] :]
-        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(late[1:])]
-        assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
-    finally:
-        pipeline.delete_targets(stack, *targets)
-        stack.invoke("wait")
+def test_probes_missed_without_a_worker_are_not_caught_up(stack: Stack, server: pipeline.TargetServer) -> None:
+    pipeline.require_no_catching_up(stack, server, "worker")
 
 
 def test_a_malformed_job_is_dead_lettered_with_its_reason(stack: Stack, server: pipeline.TargetServer) -> None:
@@ -280,7 +258,7 @@ print("deleted", asyncio.run(main()))
 def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, server: pipeline.TargetServer) -> None:
     target = pipeline.add_target(stack, server.url)
     try:
-        until(lambda: finished(stack, target), 10, "a result")
+        until(lambda: pipeline.finished(stack, target), 10, "a result")
         pipeline.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
         rows = "INSERT INTO probes (id, target, url, status, requested_at, finished_at) SELECT gen_random_uuid(), "
         for status, days, count in (("'failed'", 15, 4500), ("'failed'", 13, 3), ("'queued'", 2, 5)):

@@ -17,6 +17,7 @@ from netmon.guard import RefusedAddressError
 from netmon.phases import Phase
 from netmon.probing.response import STOP
 from netmon.probing.transfers import TransferError, Transfers
+from netmon.probing.trust import Trust
 from netmon.probing.unpacking import ACCEPTED
 from netmon.url_targets import WebUrl
 
@@ -47,17 +48,6 @@ class Receiver(Protocol):
 
     def take_body(self, part: bytes) -> int | None:
         """Take a part of the body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whom a request trusts, and who it is."""
-
-    verify: bool = True
-    authorities: str | None = None
-    """In PEM; None: those of this host."""
-    identity: str | None = None
-    """A certificate and its key in PEM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,19 @@ from functools import partial
 from ipaddress import ip_address
 
 from netmon.http_checks import MAX_BODY, MAX_REDIRECTS
-from netmon.http_request import certificates_of, identity_of
 from netmon.probing import assertions, certificates
 from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import Client, Clients, Message, Route, Trust
+from netmon.probing.client import Client, Clients, Message, Route
 from netmon.probing.errors import SECRET, ProbeError
 from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.text_search import TextSearch
+from netmon.probing.trust import Trust
 from netmon.specs import HttpSpec
+from netmon.trust import identity_of
 from netmon.url_targets import WebUrl
 
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
@@ -74,11 +75,9 @@ class _Request:
         if spec.bearer_token is not None:
             headers["Authorization"] = f"Bearer {secrets.line(spec.bearer_token)}"
         body = None if spec.body is None else secrets.text(spec.body).encode()
-        trust = Trust(
-            spec.verify_tls,
-            None if spec.ca_certificate is None else secrets.text(spec.ca_certificate, certificates_of),
-            None if spec.client_certificate is None else secrets.text(spec.client_certificate, identity_of),
-        )
+        trust = Trust.of(spec, secrets)
+        if spec.client_certificate is not None:
+            trust = replace(trust, identity=secrets.text(spec.client_certificate, identity_of))
         return cls(Message(spec.method, headers, body), trust)
 
     @property
