@@ -41,8 +41,10 @@ PREFETCHED_BATCHES = 64
 """Batches that are prefetched: some are held up by one slow probe, and the rest of a backlog is for other workers."""
 RETURN_DELAY_SECONDS = 1.0
 """The pause before a failed message is requeued: one that always fails must not cause a busy loop."""
-PACE_SECONDS = 0.004
-"""The time from the start of one job of a batch to the next: at the same time, they would measure each other."""
+PACE_SECONDS = 0.005
+"""The time from the start of one job in a batch to the next: at the same time, they would measure each other."""
+MAX_DELAY_SECONDS = 0.25
+"""How much later a job may start for this reason: with more jobs than this allows, their slots are the limit."""
 
 _BATCHES = {**MESSAGING, "messaging.destination.name": BATCH_QUEUE}
 
@@ -88,6 +90,8 @@ class JobConsumer:
         self._messages: set[asyncio.Task[None]] = set()
         self._cancel: list[Callable[[], Awaitable[object]]] = []
         self._stopping = False
+        self._next_start = 0.0
+        """When the last job in a batch starts, by the clock of the event loop."""
 
     async def run(self) -> None:
         """Consume until cancelled."""
@@ -189,7 +193,7 @@ class JobConsumer:
             if message.redelivered:
                 await self._separate(left)
             else:
-                await _all(self._work_later(turn, each, left) for turn, each in enumerate(jobs))
+                await _all(self._work_later(self._delay(), each, left) for each in jobs)
         except asyncio.CancelledError:
             try:
                 await deadline(self._separate(left), 1)
@@ -203,8 +207,14 @@ class JobConsumer:
         else:
             await message.ack()
 
-    async def _work_later(self, turn: int, encoded: bytes, left: set[bytes]) -> None:
-        await asyncio.sleep(turn * PACE_SECONDS)
+    def _delay(self) -> float:
+        """Seconds until the next job in a batch starts, of all batches."""
+        now = asyncio.get_running_loop().time()
+        self._next_start = min(max(self._next_start + PACE_SECONDS, now), now + MAX_DELAY_SECONDS)
+        return self._next_start - now
+
+    async def _work_later(self, delay: float, encoded: bytes, left: set[bytes]) -> None:
+        await asyncio.sleep(delay)
         await self._work_one(encoded, left)
 
     async def _work_one(self, encoded: bytes, left: set[bytes]) -> None:

@@ -32,8 +32,11 @@ MAX_SLEEP_SECONDS = 1.0
 """The maximum delay until a target that was added or changed is noticed."""
 CLOCK_CHECK_SECONDS = 10.0
 """How often due times are checked against a clock that was set back: this reads every target."""
-MIN_SLEEP_SECONDS = 0.4
-"""The minimum sleep, and thus how late a probe may be: a claim of many targets costs little more than one of few."""
+PERIOD_SECONDS = 0.4
+"""The minimum time from one claim to the next, and thus how late a probe may be: a claim of many targets costs little
+more than one of few."""
+MIN_SLEEP_SECONDS = 0.05
+"""The minimum sleep after a claim that took longer than that."""
 LOST_AFTER = timedelta(minutes=10)
 """A queued probe counts as running until this age, then as lost: six attempts of 60 s take less. One that was requested
 as far in the future, by a clock that was set back since, counts as lost too."""
@@ -64,9 +67,10 @@ class Scheduler:
         while not self._stopping:
             try:
                 with tracing.untraced():
+                    began = time.monotonic()
                     async with self._busy:
                         claimed = await deadline(self._schedule_batch(), TIMEOUT_SECONDS)
-                    await asyncio.sleep(0 if claimed == BATCH_SIZE else self._pause())
+                    await asyncio.sleep(0 if claimed == BATCH_SIZE else self._pause(time.monotonic() - began))
             except QueueUnavailableError as error:
                 await rabbitmq.failed(describe(error))
             except UNAVAILABLE_ERRORS as error:
@@ -137,9 +141,9 @@ class Scheduler:
         else:
             await self._jobs.publish(jobs[0])
 
-    def _pause(self) -> float:
-        """Seconds until the next target is due, between MIN_SLEEP_SECONDS and MAX_SLEEP_SECONDS."""
-        return min(max(self._next_in_seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)
+    def _pause(self, elapsed: float) -> float:
+        """Seconds until the next target is due, but not before the end of the period, `elapsed` of which has passed."""
+        return min(max(self._next_in_seconds, PERIOD_SECONDS - elapsed, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)
 
 
 def _messages(jobs: Sequence[tuple[Row, Job]], *, batches: bool) -> Iterator[Sequence[tuple[Row, Job]]]:

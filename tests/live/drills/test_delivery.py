@@ -89,12 +89,6 @@ def test_no_job_is_lost_while_components_are_killed(own_stack: Stack, record: Ca
         )
 
 
-def test_probes_missed_without_the_broker_are_not_caught_up(own_stack: Stack) -> None:
-    own_stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
-    with pipeline.target_server(own_stack) as server:
-        pipeline.require_no_catching_up(own_stack, server, "rabbitmq")
-
-
 def test_no_scheduled_probe_is_lost_while_components_are_killed(
     own_stack: Stack, record: Callable[[str], None]
 ) -> None:
@@ -146,3 +140,9 @@ def require_consistent_results(stack: Stack) -> tuple[set[str], str]:
     assert results <= events.keys(), "a result has no event"
     published = sum(events[result] for result in results)
     return results, f"{len(results)} results, {counted['results']} counted, {published} events"
+
+
+def test_probes_missed_without_the_broker_are_not_caught_up(own_stack: Stack) -> None:
+    own_stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
+    with pipeline.target_server(own_stack) as server:
+        pipeline.require_no_catching_up(own_stack, server, "rabbitmq")

@@ -317,9 +317,12 @@ async def test_the_targets_of_a_batch_that_was_not_accepted_stay_due(monkeypatch
     assert [probe.target for probe in targets.stored] == [str(other["id"])]
 
 
-@pytest.mark.parametrize(("due_in", "pause"), [(-1.0, 0.4), (0.1, 0.4), (0.6, 0.6), (9.0, 1.0)])
+@pytest.mark.parametrize(
+    ("due_in", "elapsed", "pause"),
+    [(-1.0, 0, 0.4), (0.1, 0, 0.4), (0.6, 0, 0.6), (9.0, 0, 1.0), (0.1, 0.25, 0.15), (0.3, 0.25, 0.3), (-1, 0.5, 0.05)],
+)
 async def test_targets_that_are_due_at_nearly_the_same_time_are_claimed_together(
-    monkeypatch: pytest.MonkeyPatch, due_in: float, pause: float
+    monkeypatch: pytest.MonkeyPatch, due_in: float, elapsed: float, pause: float
 ) -> None:
     planner = Scheduler(Targets(monkeypatch), Queue())  # type: ignore[arg-type]
 
@@ -328,7 +331,7 @@ async def test_targets_that_are_due_at_nearly_the_same_time_are_claimed_together
 
     monkeypatch.setattr(scheduler, "_until_next", until_next)
     await planner._schedule_batch()
-    assert planner._pause() == pause
+    assert planner._pause(elapsed) == pytest.approx(pause)
 
 
 async def test_a_due_target_is_published_as_a_job_and_stored_as_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,16 +128,27 @@ async def test_a_batch_is_acknowledged_once_each_of_its_jobs_is_done() -> None:
     assert not any(delivery.repeated or delivery.urgent for delivery in case.runner.deliveries)
 
 
-async def test_the_jobs_of_a_batch_do_not_begin_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_jobs_of_batches_do_not_begin_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_consumer, "PACE_SECONDS", 60)
+    monkeypatch.setattr(job_consumer, "MAX_DELAY_SECONDS", 1000)
     case = Case(Message(*(job() for _ in range(3))))
-    working = asyncio.create_task(case.work())
+    other = Message(job(), job())
+    working = [asyncio.create_task(case.work()), asyncio.create_task(case.consumer._work_batch(other))]  # type: ignore[arg-type]
     await until(lambda: case.runner.done)
     await asyncio.sleep(0.05)
     assert len(case.runner.done) == 1
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    assert len(case.broker.alone) == 2
+    for each in working:
+        each.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    assert len(case.broker.alone) == 4
+
+
+async def test_many_jobs_are_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_consumer, "PACE_SECONDS", 60)
+    monkeypatch.setattr(job_consumer, "MAX_DELAY_SECONDS", 0.01)
+    case = Case(Message(*(job() for _ in range(25))))
+    async with asyncio.timeout(5):
+        assert await case.work() == ["acknowledged"]
 
 
 async def test_a_job_of_a_batch_that_fails_is_published_alone() -> None:
