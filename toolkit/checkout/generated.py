@@ -1,4 +1,4 @@
-"""When the password of a store was generated here: until the stack was started, an older volume is that of another.
+"""When the password of a store was generated here, until its stack has started: an older volume is of another checkout.
 
 Only a fingerprint of the password is recorded: one that was replaced since, for instance by that of the other checkout,
 has no record.

@@ -19,7 +19,7 @@ from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState, Verdict, container_states, with_http_health
 from toolkit.engine.memory import used
 from toolkit.engine.volumes import CHECK as DATA
-from toolkit.engine.volumes import Look
+from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import expected_replicas, group_by_service
 from toolkit.images import unavailable
 
@@ -148,7 +148,7 @@ def history(project: Project, docker: Docker) -> list[Finding]:
     existing = Existing.read(project, docker)
     found = existing.findings()
     try:
-        return found + list(Look.begin(project, docker, existing).findings())
+        return found + list(Inspection.begin(project, docker, existing).findings())
     except ToolkitError as error:  # an image is missing, which `invoke up` provides
         return [*found, Finding(DATA, Outcome.WARNING, f"not checked: {error.what}", error.fix)]
 

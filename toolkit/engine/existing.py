@@ -126,8 +126,8 @@ class Existing:
         for each in self.containers:
             if each.service not in self.known:
                 found.setdefault(each.service, []).append(each)
-        all_of_them = [Leftover(name, origin(self.project, name), tuple(each)) for name, each in found.items()]
-        return sorted(all_of_them, key=lambda each: (not each.origin, each.service))
+        grouped = [Leftover(name, origin(self.project, name), tuple(each)) for name, each in found.items()]
+        return sorted(grouped, key=lambda each: (not each.origin, each.service))
 
     @property
     def switched(self) -> Sequence[Leftover]:

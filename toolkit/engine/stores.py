@@ -12,7 +12,7 @@ from string import Template
 
 @dataclass(frozen=True)
 class Requirement:
-    """A file that tells which version has written the data.
+    """A file from which the version follows that has written the data.
 
     ``pattern`` is a regular expression that its text must contain, with ``${NAME}`` for a variable of the service.
     ``otherwise`` is the problem of data that does not meet it; ``{found}`` is the first word of the text.
@@ -160,7 +160,7 @@ NO_DATA = ("lost+found",)
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a volume: paths, without empty folders, and the text of the files that tell a version.
+    """What is in a volume: paths, without empty folders, and the text of the files from which the version follows.
 
     ``unreadable`` folders hide what is in them.
     """
@@ -249,16 +249,16 @@ def script(stores: Sequence[Store], folder: str) -> str:
 TEXT_BYTES = 2000
 FUNCTIONS = f"""\
 exec 2>/dev/null
-say() {{ printf '%s\\t%s\\t%s\\t%s\\n' "$1" "$store" "$2" "$3"; }}
-hidden() {{ say unreadable "$1" ''; }}
+line() {{ printf '%s\\t%s\\t%s\\t%s\\n' "$1" "$store" "$2" "$3"; }}
+hidden() {{ line unreadable "$1" ''; }}
 full() {{ for inner in "$1"/* "$1"/.[!.]*; do [ -e "$inner" ] && return 0; done; return 1; }}
 entries() {{ for path in "$@"; do
   if [ -L "$path" ] || [ ! -e "$path" ]; then continue
   elif [ -d "$path" ] && [ ! -r "$path" ]; then hidden "$path"
-  elif [ ! -d "$path" ] || full "$path"; then say entry "$path" ''
+  elif [ ! -d "$path" ] || full "$path"; then line entry "$path" ''
   fi
 done; }}
 texts() {{ for path in "$@"; do
-  [ -f "$path" ] && [ ! -L "${{path%%/*}}" ] && say text "$path" "$(head -c {TEXT_BYTES} "$path" | base64 -w 0)"
+  [ -f "$path" ] && [ ! -L "${{path%%/*}}" ] && line text "$path" "$(head -c {TEXT_BYTES} "$path" | base64 -w 0)"
 done; }}"""
 """``entries`` and ``texts`` print a line for each path that exists: kind, volume, path, and the text in base64."""

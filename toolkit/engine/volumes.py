@@ -1,4 +1,4 @@
-"""A look into the volumes of stores that do not run, before a service starts on them: one short container for all.
+"""Inspects the volumes of stores that do not run, before a service starts on them: one short container for all.
 
 The container has no network and no capability but that of reading, and its mounts are read-only.
 """
@@ -21,8 +21,8 @@ from toolkit.engine.existing import Existing, exists
 from toolkit.engine.stores import STORES, Contents, Store
 
 CHECK = "data"
-LOOKER = "db"
-"""The service whose image has the programs of the look: a shell, head and base64."""
+IMAGE_OF = "db"
+"""The service whose image has the programs of the inspection: a shell, head and base64."""
 FOLDER = "/volumes"
 GUIDE = "docs/operations.md#data-of-another-version"
 
@@ -37,7 +37,7 @@ class Located:
 
     @property
     def mount(self) -> str:
-        """The option ``--mount`` of the look."""
+        """The option ``--mount`` of the inspection."""
         copy = ",volume-nocopy" if self.kind == "volume" else ""
         return f"type={self.kind},source={self.source},target={FOLDER}/{self.store.volume},readonly{copy}"
 
@@ -56,7 +56,7 @@ def located(config: shapes.Configuration) -> list[Located]:
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """The stores that are to start on existing data, and what that is.
 
     ``created`` is the time at which each volume was created, to the second.
@@ -69,8 +69,8 @@ class Look:
     created: Mapping[str, datetime]
 
     @classmethod
-    def begin(cls, project: Project, docker: Docker, existing: Existing) -> Look:
-        """Look, in the background, at the data of the enabled services that do not run in their present image.
+    def begin(cls, project: Project, docker: Docker, existing: Existing) -> Inspection:
+        """Inspect, in the background, the data of the enabled services that do not run in their present image.
 
         If all of them do, this starts no command.
 
@@ -78,27 +78,27 @@ class Look:
             ToolkitError: the engine does not answer.
         """
         config = docker.effective()
-        serving = existing.serving(config) if LOOKER in config["services"] else config["services"].keys()
+        serving = existing.serving(config) if IMAGE_OF in config["services"] else config["services"].keys()
         idle = [each for each in located(config) if each.store.service not in serving]
         created = creation_times(docker, [each.source for each in idle if each.kind == "volume"])
         found = [each for each in idle if (exists(each.source) if each.kind == "bind" else each.source in created)]
-        look = cls(project, docker, config, found, created)
+        inspection = cls(project, docker, config, found, created)
         if found:
-            docker.prefetch(look.command)
-        return look
+            docker.prefetch(inspection.command)
+        return inspection
 
     @property
     def command(self) -> tuple[str, ...]:
         """The arguments of the `Docker.query`."""
-        looker = self.config["services"][LOOKER]
-        # The volumes that the image declares would be created for the look.
-        declared = {each.store.target for each in located(self.config) if each.store.service == LOOKER}
+        service = self.config["services"][IMAGE_OF]
+        # The volumes that the image declares would be created for the inspection.
+        declared = {each.store.target for each in located(self.config) if each.store.service == IMAGE_OF}
         return (
             "run", "--rm", "--pull", "never", "--network", "none", "--log-driver", "none", "--read-only",
             "--user", "0:0", "--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH", "--security-opt", "label=disable",
             *(word for target in sorted(declared) for word in ("--tmpfs", target)),
             *(word for each in self.found for word in ("--mount", each.mount)),
-            "--entrypoint", "sh", looker["image"], "-c", stores.script([each.store for each in self.found], FOLDER),
+            "--entrypoint", "sh", service["image"], "-c", stores.script([each.store for each in self.found], FOLDER),
         )  # fmt: skip
 
     @cached_property
@@ -106,7 +106,7 @@ class Look:
         """What is in each volume, by its key in the compose files.
 
         Raises:
-            ToolkitError: the container of the look did not run.
+            ToolkitError: the container of the inspection did not run.
         """
         return parsed(self._result().stdout) if self.found else {}
 
@@ -115,7 +115,7 @@ class Look:
         if result.code:  # the image may have been provided since
             result = self.docker.query(*self.command)
         if result.code:
-            error = explain("look into the volumes", result)
+            error = explain("inspect the volumes", result)
             names = ", ".join(each.source for each in self.found)
             raise ToolkitError(f"{error.what} {names}", error.why, error.fix or "run: invoke images.prepare")
         return result
@@ -124,7 +124,7 @@ class Look:
         """The stores that must not start, with the reason.
 
         Raises:
-            ToolkitError: the container of the look did not run.
+            ToolkitError: the container of the inspection did not run.
         """
         for each in self.found:
             contents = self.contents.get(each.store.volume, Contents())
@@ -144,7 +144,7 @@ class Look:
         """The problems, and data of other versions that is not in use; one ok finding if there is none.
 
         Raises:
-            ToolkitError: the container of the look did not run.
+            ToolkitError: the container of the inspection did not run.
         """
         fine = Finding(CHECK, Outcome.OK, f"{len(self.found)} volumes" if self.found else "in use, or none yet")
         yield from list(self._differences()) or [fine]
@@ -167,7 +167,7 @@ class Look:
         """Return if every store can open its data, or has none.
 
         Raises:
-            ToolkitError: a volume has data that its program would ignore or refuse, or the look did not run.
+            ToolkitError: a volume has data that its program would ignore or refuse, or the inspection did not run.
         """
         if found := list(self.problems()):
             names = " and ".join(each.store.service for each, _ in found)

@@ -21,7 +21,7 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState
 from toolkit.engine.outdated import outdated
-from toolkit.engine.volumes import Look
+from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
 from toolkit.operate import deploy, previous, silences
@@ -75,11 +75,11 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 taken_over = previous.take_over(existing, options.yes)
                 leftovers = previous.removable(existing, options.yes)
                 doctor.require_free_ports(project, docker, existing.leaving)
-                look = Look.begin(project, docker, existing)
+                data = Inspection.begin(project, docker, existing)
             with console.phase("images", "pulls or builds missing images"):
                 images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
-                look.require()
+                data.require()
             deploy.recover(project, docker, project.timeout("replica"))
             present = health.container_states(docker, docker.project_name())
             with silenced(project, docker, present):
@@ -220,7 +220,7 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
             console.say(f"nothing to do: {name} has no containers and no networks")
             return
         if removable.volumes:
-            doubt = previous.doubt(project, docker, removable.volumes)
+            doubt = previous.doubtful_origin(project, docker, removable.volumes)
             what = f"the data of {name}: the volumes {', '.join(removable.volumes)}{doubt}"
             console.confirm(f"permanently delete {what}", yes)
         with console.phase("down", "containers and networks of the project"):
@@ -242,7 +242,7 @@ def require_removable(project: Project, docker: Docker, name: str) -> None:
     Raises:
         ToolkitError: a folder that exists has started them; the error names it.
     """
-    if error := previous.owner_of(Existing.read(project, docker, name)):
+    if error := previous.refusal_to_remove(Existing.read(project, docker, name)):
         raise error
     with suppress(ToolkitError):  # the files cannot be read
         previous.show(Existing.read(project, docker))

@@ -109,7 +109,7 @@ def remove_networks(docker: Docker) -> None:
         docker("network", "rm", *unused)
 
 
-def doubt(project: Project, docker: Docker, volumes: Sequence[str]) -> str:
+def doubtful_origin(project: Project, docker: Docker, volumes: Sequence[str]) -> str:
     """A remark for the deletion of volumes which this checkout has not created; empty if there is no sign of that.
 
     Raises:
@@ -127,7 +127,7 @@ def show(existing: Existing) -> None:
             console.say(each.detail, each.outcome)
 
 
-def owner_of(existing: Existing) -> ToolkitError | None:
+def refusal_to_remove(existing: Existing) -> ToolkitError | None:
     """The error for a stack that a folder which exists has started; None if this folder may remove it."""
     folder = next((each for each in existing.foreign if exists(each)), None)
     if folder is None:

@@ -44,13 +44,13 @@ def fill(folder: Path, tree: Mapping[str, str]) -> None:
 
 
 def looked(root: Path, *wanted: Store) -> str:
-    """The output of the look, run by this machine's shell, at volumes that are folders of ``root``."""
+    """The output of the inspection; run by this machine's shell, of volumes that are folders of ``root``."""
     script = stores.script(wanted, str(root))
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, cwd=root).stdout
 
 
 def reported(volume: str, tree: Mapping[str, str]) -> str:
-    """The output of the look at a volume with these files."""
+    """The output of the inspection of a volume with these files."""
     tops = sorted({path.partition("/")[0] for path in tree} | set(tree))
     lines = [f"entry\t{volume}\t{path}\t\n" for path in tops]
     lines += [f"text\t{volume}\t{path}\t{base64.b64encode(text.encode()).decode()}\n" for path, text in tree.items()]

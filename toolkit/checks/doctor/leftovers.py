@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding
 from toolkit.engine.existing import Existing
-from toolkit.engine.volumes import Look
+from toolkit.engine.volumes import Inspection
 
 
 def leftovers(subject: Subject) -> Iterator[Finding]:
@@ -20,4 +20,4 @@ def data(subject: Subject) -> Iterator[Finding]:
     """Every store that does not run can open the data in its volume."""
     subject.project.require_setup()
     existing = Existing.read(subject.project, subject.docker)
-    yield from Look.begin(subject.project, subject.docker, existing).findings()
+    yield from Inspection.begin(subject.project, subject.docker, existing).findings()

@@ -47,7 +47,7 @@ def test_listing_has_a_column_for_each_value() -> None:
 
 
 def test_names_of_images_are_not_shortened() -> None:
-    """A shortened name would differ from that of the configuration, and every `up` would look into the volumes."""
+    """A shortened name would differ from that of the configuration, and every `up` would inspect the volumes."""
     assert "--no-trunc" in LISTED
 
 

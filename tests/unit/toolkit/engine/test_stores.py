@@ -72,6 +72,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
         ({"17/main/PG_VERSION": "17\n"}, "PostgreSQL 17 (17/main/PG_VERSION)"),
         ({"PG_VERSION": "18\n"}, "PostgreSQL 18 (PG_VERSION)"),
         ({"18/docker/PG_VERSION": "19\n"}, "was written by PostgreSQL 19 (18/docker/PG_VERSION)"),
+        ({"18/docker/PG_VERSION": "17\n"}, "was written by PostgreSQL 17 (18/docker/PG_VERSION)"),
         ({"ibdata1": ""}, "contains ibdata1; PostgreSQL 18 would ignore this and start empty"),
     ],
     "redis": [
@@ -114,7 +115,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
 
 
 def contents(root: Path, service: str, tree: dict[str, str]) -> Contents:
-    """The result of a look at a folder with these files."""
+    """The result of the inspection of a folder with these files."""
     folder = root / BY_SERVICE[service].volume
     folder.mkdir()
     fill(folder, tree)

@@ -23,7 +23,7 @@ from toolkit.engine.compose import Docker, Result
 from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState, parse_container
 from toolkit.engine.outdated import CONFIGURATION, SERVICE
-from toolkit.engine.volumes import Look
+from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
 from toolkit.operate import deploy, lifecycle, previous, silences
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
@@ -63,7 +63,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(images, "provide", steps.recorder("provide"))
     monkeypatch.setattr(deploy, "recover", steps.recorder("recover"))
     monkeypatch.setattr(Existing, "read", staticmethod(lambda project, *_: Existing(project, "network-monitor", ())))
-    monkeypatch.setattr(Look, "begin", lambda *_: SimpleNamespace(require=steps.recorder("data")))
+    monkeypatch.setattr(Inspection, "begin", lambda *_: SimpleNamespace(require=steps.recorder("data")))
     monkeypatch.setattr(previous, "remove", steps.recorder("left over", set()))
     monkeypatch.setattr(lifecycle, "remove_switched_off", steps.recorder("switch off"))
     monkeypatch.setattr(lifecycle, "end_restarts", steps.recorder("end restarts"))
