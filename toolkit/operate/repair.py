@@ -27,7 +27,7 @@ from toolkit.operate import previous
 COPY = "/copy"
 """The folder of the copy in the container of a repair."""
 NO_SHELL = frozenset({"loki"})
-"""The services whose images have no shell; their volumes are repaired in the image of `volumes.LOOKER`."""
+"""The services whose images have no shell; their volumes are repaired in the image of `volumes.IMAGE_OF`."""
 SPARE_KIB = 100 * 1024
 """Free space that remains after a copy."""
 NO_ROOM = 75
@@ -83,10 +83,10 @@ class VolumeShell:
         stores = {each.store.service: each for each in volumes.located(config)}
         if service not in stores:
             raise ToolkitError(f"{service} has no volume in the compose files", fix="nothing can be repaired")
-        borrowed = service in NO_SHELL and volumes.LOOKER in stores
-        image = config["services"][volumes.LOOKER if borrowed else service]["image"]
+        borrowed = service in NO_SHELL and volumes.IMAGE_OF in stores
+        image = config["services"][volumes.IMAGE_OF if borrowed else service]["image"]
         owner = config["services"][service].get("user", "0:0")
-        unmounted = (stores[volumes.LOOKER].store.target,) if borrowed else ()
+        unmounted = (stores[volumes.IMAGE_OF].store.target,) if borrowed else ()
         name = f"{config['name']}-repair-{uuid.uuid4().hex[:12]}"
         return cls(docker, image, stores[service], owner, name, unmounted)
 
@@ -140,7 +140,7 @@ def repair(project: Project, docker: Docker, service: str, options: Options) -> 
     with files.exclusive(project.lock_file, f"repair {service}"):
         doctor.require_engine(docker)
         name = docker.project_name()
-        if error := previous.owner_of(Existing.read(project, docker, name)):
+        if error := previous.refusal_to_remove(Existing.read(project, docker, name)):
             raise ToolkitError(error.what, error.why, f"run: invoke repair --service={service}, in that folder")
         states = [each for each in health.container_states(docker, name) if each.service == service]
         found, fix = choose(docker, service, states, options.damage)
