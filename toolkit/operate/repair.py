@@ -220,7 +220,8 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
     paths = damaged_paths(shell, found, fix)
     show(service, shell.located.source, found, fix, paths)
     console.confirm(f"repair {service}", options.yes)
-    with interruptible(service):
+    undone = "its data is as before" if options.copy and paths else "the repair may be incomplete"
+    with interruptible(f"{service} is stopped, {undone}", f"run: invoke repair --service={service}"):
         with console.phase("stop", f"the container of {service}"):
             # Removed: the next container begins with an empty log.
             removed = docker.compose("--profile", "*", "rm", "--stop", "--force", service)
@@ -228,14 +229,17 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
         copy = copied(shell, paths) if options.copy and paths else ""
         with console.phase("repair", f"the volume {shell.located.source}"):
             apply(shell, fix, paths, copy)
-    with console.phase("up", f"the container of {service}"):
+    kept = f"; the files from before the repair are in the volume {copy}" if copy else ""
+    with (
+        console.phase("up", f"the container of {service}"),
+        interruptible(f"{service} is repaired{kept}", "run: invoke up"),
+    ):
         started = docker.compose("--progress", "quiet", "up", "--detach", "--no-deps", "--no-build", "--pull", "never",
                                  service)  # fmt: skip
         try:
             docker.check(started, f"start {service}")
             wait(docker, options.timeout, [service])
         except ToolkitError as error:
-            kept = f"; the files from before the repair are in the volume {copy}" if copy else ""
             raise ToolkitError(error.what, error.why, error.fix + kept) from error
     if copy:
         console.say(f"the files from before the repair are in the volume {copy}; once all is well: "
@@ -243,8 +247,8 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
 
 
 @contextmanager
-def interruptible(service: str) -> Iterator[None]:
-    """Report Ctrl-C in the block, in which every step is undone.
+def interruptible(state: str, fix: str) -> Iterator[None]:
+    """Report Ctrl-C in the block with the state that it leaves.
 
     Raises:
         ToolkitError: in place of KeyboardInterrupt (exit code 130).
@@ -252,10 +256,7 @@ def interruptible(service: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        what = f"{service} is stopped, its data is as before"
-        raise ToolkitError(
-            "interrupted", what, f"run: invoke repair --service={service}", code=terminal.INTERRUPTED
-        ) from error
+        raise ToolkitError("interrupted", state, fix, code=terminal.INTERRUPTED) from error
 
 
 def damaged_paths(shell: VolumeShell, found: Damage, fix: Repair) -> list[str]:

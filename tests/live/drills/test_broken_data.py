@@ -77,7 +77,7 @@ def test_interrupted_repair_leaves_the_data_as_it_was(stores: Stores, record: Re
             time.sleep(pause)
             process.send_signal(signal.SIGINT)
             output = process.communicate(timeout=60)[0]
-            if process.returncode == 0:
+            if process.returncode == 0 or "redis is repaired" in output:
                 break
             assert process.returncode == 130, output
             assert "its data is as before" in output

@@ -216,6 +216,26 @@ def test_interrupted_copy_is_removed_although_the_engine_still_creates_its_conta
     assert set(store.changes()[3:]) == {"volume rm"}
 
 
+def test_interrupted_repair_without_a_copy_may_be_incomplete(project: Project, store: Store) -> None:
+    def run(argv: list[str]) -> Result:
+        if "redis-check-aof" in argv[-3]:
+            raise KeyboardInterrupt
+        return Result(0, "appendonlydir\n", "")
+
+    store.docker.answer("run", by=run)
+    with pytest.raises(ToolkitError, match="redis is stopped, the repair may be incomplete"):
+        repair(project, store.docker.cli, "redis", Options(timeout=2, copy=False, yes=True))
+    assert store.changes() == ["rm", "repair"]
+
+
+def test_interrupted_start_says_that_the_repair_is_done(project: Project, store: Store) -> None:
+    store.docker.answer("compose", "up", by=KeyboardInterrupt())
+    with pytest.raises(ToolkitError, match="redis is repaired; the files from before") as caught:
+        repair(project, store.docker.cli, "redis", YES)
+    assert (caught.value.code, caught.value.fix) == (130, "run: invoke up")
+    assert store.changes() == ["rm", "volume create", "copy", "repair", "up"]
+
+
 def test_service_that_stays_broken_is_an_error_that_names_the_copy(project: Project, store: Store) -> None:
     with pytest.raises(ToolkitError, match="redis cannot become healthy") as caught:
         repair(project, store.docker.cli, "redis", YES)
