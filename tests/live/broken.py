@@ -56,14 +56,12 @@ def garbage(file: str, at: int, count: int = 200) -> str:
     return GARBAGE.format(file=file, at=at, bytes=count)
 
 
-QUICK = (
-    Case("redis", "aof", garbage("appendonlydir/*.incr.aof", 2000), HALF),
+COMMON = (Case("redis", "aof", garbage("appendonlydir/*.incr.aof", 2000), HALF),)
+"""The damage of the live tests; the drills have all."""
+
+OTHERS = (
     Case("db", "owner", FOREIGN, ALL),
     Case("prometheus", "block", garbage(f"{FIRST_BLOCK}/index", 0, 100), HALF),
-)
-"""Damages of which each is repaired within seconds."""
-
-SLOW = (
     Case("redis", "aof-missing", "rm appendonlydir/*.incr.aof", HALF),
     Case("redis", "snapshot", garbage("appendonlydir/*.base.rdb", 200, 4), NONE),
     Case("redis", "owner", FOREIGN, ALL),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live.broken import QUICK, Case, Stores, assert_repaired, no_service, stopped_stores
+from tests.live.broken import COMMON, Case, Stores, assert_repaired, no_service, stopped_stores
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         yield stores
 
 
-@pytest.mark.parametrize("case", QUICK, ids=lambda each: each.name)
+@pytest.mark.parametrize("case", COMMON, ids=lambda each: each.name)
 def test_damage_is_repaired(stores: Stores, case: Case) -> None:
     with no_service(stores):
         assert_repaired(stores, case)

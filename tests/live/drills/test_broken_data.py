@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.live.broken import (
+    COMMON,
     COUNT,
     HEALED,
-    QUICK,
-    SLOW,
+    OTHERS,
     UNREPAIRABLE,
     WRITTEN,
     Case,
@@ -35,7 +35,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         yield stores
 
 
-@pytest.mark.parametrize("case", [*QUICK, *SLOW], ids=lambda each: each.name)
+@pytest.mark.parametrize("case", [*COMMON, *OTHERS], ids=lambda each: each.name)
 def test_damage_is_repaired(stores: Stores, case: Case, record: Record) -> None:
     with no_service(stores):
         left = assert_repaired(stores, case)
@@ -65,7 +65,7 @@ def test_torn_file_heals_by_itself(stores: Stores, case: Case, record: Record) -
 
 def test_interrupted_repair_leaves_the_data_as_it_was(stores: Stores, record: Record) -> None:
     """Ctrl-C in each step: until the copy, during it, and during the repair."""
-    case = QUICK[0]
+    case = COMMON[0]
     command = "find . -type f | sort | xargs sha256sum"
     interrupted = 0
     with no_service(stores):
