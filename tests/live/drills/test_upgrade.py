@@ -102,10 +102,11 @@ def live(stack: Stack) -> str:
 
 def runs(stack: Stack) -> str:
     """The release that every part of the stack runs as; a mixture is named."""
-    asked = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" redis-cli config get tcp-keepalive'
+    asked = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" redis-cli --user admin config get tcp-keepalive'
     keepalive = stack.exec("redis", "sh", "-c", asked)
     rules = stack.exec("prometheus", "wget", "-q", "-O", "-", f"http://127.0.0.1:9090{RULES}")
     code = [stack.exec(each, "python", "-c", "import netmon; print(netmon.__doc__)") for each in ("app", "worker")]
+    assert "tcp-keepalive" in keepalive, keepalive
     parts = {
         "redis": "299" in keepalive,
         "prometheus": "netmon:upgraded" in rules,
