@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit.checkout import credentials, rotation_journal
+from toolkit.checkout import backupkey, credentials, rotation_journal
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
@@ -46,6 +46,9 @@ def setup(
         rotation_journal.recover(project)
         created = credentials.ensure(project)
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
+        if backupkey.ensure(project):
+            done.append("created secrets/backup/key: store a copy of it elsewhere (docs/backup.md)")
+        wanted |= backupkey.folder(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])
         files.remove_temporaries(project.env_file)
         if envfile.update(project.env_file, wanted):
