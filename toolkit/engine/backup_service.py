@@ -78,8 +78,7 @@ def run(docker: Docker, *arguments: str, quiet: bool = False) -> Any:
 
 def _call(docker: Docker, command: tuple[str, ...], stdin: str, *, quiet: bool) -> Any:
     output = _Output(shown=not quiet)
-    if stdin:
-        # A result of one line.
+    if stdin or quiet:
         result = docker.compose(*command, stdin=stdin)
         for line in result.stdout.splitlines():
             output.line(line)

@@ -206,7 +206,7 @@ def test_segments_before_the_newest_backup_are_removed_after_they_were_stored(
 def test_a_segment_that_is_completed_meanwhile_is_stored_again(
     settings: Settings, database: Database, repository: Repository, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wal.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     received(settings, segment(1, "0/5000000"))
     codes = iter((3, 0))
     programs.answer("restic", "backup", by=lambda _: Result(next(codes), summary("s"), ""))
@@ -274,7 +274,12 @@ def test_a_verification_fails_if_anything_differs(
     take()
     restored = {**LIVE, "public.targets": Table(3, "other")} if differs else LIVE
     points: list[str] = []
-    monkeypatch.setattr(verify, "at_restore_point", lambda _, point: points.append(point) or LIVE)
+
+    def count(_: Database, point: str) -> dict[str, Table]:
+        points.append(point)
+        return LIVE
+
+    monkeypatch.setattr(verify, "at_restore_point", count)
 
     def build(_: Any, __: Any, work: Path, candidates: list[Any], target: Any) -> Any:
         assert target.point == points[0], "until the point at which the live database was counted"

@@ -104,7 +104,7 @@ def test_killed_at_any_step_both_databases_exist_and_one_is_in_place(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed_before(Path.rename))
         patch.setattr(commands, "run", killed_before(commands.run))
-        patch.setattr(restore.shutil, "rmtree", killed_before(shutil.rmtree))
+        patch.setattr(shutil, "rmtree", killed_before(shutil.rmtree))
         with suppress(Killed):
             exchange(settings, "restore-1", now=NOW)
     remove_leftovers(root)
@@ -260,7 +260,7 @@ def test_a_named_backup_has_no_replacement(
 def test_too_little_space_is_an_error_before_anything_is_fetched(
     settings: Settings, repository: Fetching, recovered: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9000, 8000, 1000))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9000, 8000, 1000))
     with pytest.raises(BackupError, match="too little disk space"):
         prepare(settings, repository, repository.listed)
     assert not recovered
