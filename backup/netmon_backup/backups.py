@@ -10,7 +10,7 @@ from pathlib import Path
 
 from netmon_backup import postgres, state
 from netmon_backup.catalog import FULL, INCREMENTAL, Backup, Catalog
-from netmon_backup.errors import BackupError
+from netmon_backup.errors import BackupError, FullBackupRequiredError
 from netmon_backup.postgres import Database, Manifest
 from netmon_backup.repository import Repository
 from netmon_backup.settings import Settings
@@ -78,7 +78,11 @@ def take(
     """
     with state.exclusive(settings.data, "take a backup"):
         try:
-            return _take(settings, database, repository, full=full, fast=fast)
+            try:
+                return _take(settings, database, repository, full=full, fast=fast)
+            except FullBackupRequiredError as error:
+                log(f"{error.line}; taking a full one")
+                return _take(settings, database, repository, full=True, fast=fast)
         except BackupError as error:
             state.update(settings.data, failed={"backup": error.line})
             raise

@@ -28,6 +28,10 @@ class GoneError(BackupError):
     """A snapshot was removed since the repository was listed, for instance because a newer one has its content."""
 
 
+class FullBackupRequiredError(BackupError):
+    """An incremental backup is not possible, for instance because a WAL summary is missing."""
+
+
 class BusyError(BackupError):
     """Another backup or restore is in progress."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netmon_backup import commands
-from netmon_backup.errors import BackupError, DamagedError, UnavailableError
+from netmon_backup.errors import BackupError, DamagedError, FullBackupRequiredError, UnavailableError
 from netmon_backup.settings import Settings
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -154,8 +154,8 @@ class Database:
         if "no space left" in result.reason.lower():
             raise BackupError("cannot copy the database", f"the volume backup_data is full ({result.reason})",
                               "free space on Docker's disk")  # fmt: skip
-        if "summar" in result.reason.lower() or "manifest" in result.reason.lower():
-            raise BackupError("an incremental backup is not possible", result.reason, "run: invoke backup --full")
+        if parent and any(word in result.reason for word in ("summaries", "summarization", "manifest", "timeline")):
+            raise FullBackupRequiredError("an incremental backup is not possible", result.reason)
         raise self.failure("copy the database", result.reason)
 
     def connection(self, *, replication: bool = False) -> str:

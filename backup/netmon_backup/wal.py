@@ -55,7 +55,7 @@ class Receiver:
         folder = self.settings.wal / self.database.system()
         folder.mkdir(parents=True, exist_ok=True)
         if self.database.slot_lost():
-            self._begin_anew(folder, "the server has removed WAL that was not received yet (max_slot_wal_keep_size)")
+            self._start_over(folder, "the server has removed WAL that was not received yet (max_slot_wal_keep_size)")
         self.database.create_slot()
         process = commands.start(self.database.receiver(folder), env=self.database.environment())
         ended = threading.Event()
@@ -73,10 +73,10 @@ class Receiver:
             return
         reason = " ".join(stderr.decode(errors="replace").split())[-400:]
         if any(sign in reason.lower() for sign in DIVERGED):
-            self._begin_anew(folder, reason)
+            self._start_over(folder, reason)
         self._failed(f"pg_receivewal: {reason}")
 
-    def _begin_anew(self, folder: Path, reason: str) -> None:
+    def _start_over(self, folder: Path, reason: str) -> None:
         """Set the received WAL aside; a base backup is needed, since the period until then cannot be restored."""
         set_aside(folder)
         self.database.drop_slot()

@@ -106,9 +106,16 @@ class Host:
         return done.stdout + done.stderr
 
     def call(self, *command: str) -> Any:
-        """The result of a command in the running service."""
-        return self.parse(self.docker("exec", f"{self.name}-service", "python3", "-m", "netmon_backup", *command,
-                                      check=False))  # fmt: skip
+        """The result of a command in the running service, which may be busy at first."""
+        argv = ("exec", f"{self.name}-service", "python3", "-m", "netmon_backup", *command)
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return self.parse(self.docker(*argv, check=False))
+            except CommandError as error:
+                if "in progress" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def start_command(self, *command: str, volume: str = "") -> subprocess.Popen[str]:
         """Start a command in a container of its own, with the volume of the database."""

@@ -76,7 +76,7 @@ def test_deleted_rows_are_restored_and_the_former_database_is_set_aside(backed_u
 
 
 def test_a_restore_is_verified_and_backups_continue_after_it(backed_up: Stack) -> None:
-    """After a restore the database has another timeline: WAL is received anew, and the next backup is full."""
+    """After a restore the database has another timeline: WAL is received again, and the next backup is full."""
     stack = backed_up
     until(lambda: not state(stack)["failed"], 120, "the backup after the restore")
     verified = stack.invoke("backup.verify").stdout

@@ -116,6 +116,15 @@ def test_a_failed_copy_leaves_nothing(take: Callable[..., Backup], programs: Pro
     assert not state.load(settings.data).backup
 
 
+def test_a_full_backup_replaces_an_incremental_one_that_is_not_possible(
+    take: Callable[..., Backup], programs: Programs
+) -> None:
+    take()
+    refused = "ERROR:  WAL summaries are required on timeline 1 from 0/5000028, but are incomplete"
+    programs.on("pg_basebackup", "--incremental", code=1, stderr=refused)
+    assert take().kind == "full"
+
+
 def test_a_failure_is_recorded_until_the_next_success(
     take: Callable[..., Backup], programs: Programs, settings: Settings
 ) -> None:
