@@ -93,7 +93,10 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
         if options.files:
             _fetch_files(project, docker, plan)
         with console.phase("restore", "beside the present database, which keeps running"):
-            docker.check(docker.compose("--profile", "backup", "create", "db"), "create the volume of the database")
+            docker.check(
+                docker.compose("--profile", "backup", "create", "--no-recreate", "db"),
+                "create the volume of the database",
+            )
             take_over = ["--take-over"] if options.take_over else []
             prepared = service.run(docker, "prepare", *selection, *take_over)
         before = _rows(docker)
