@@ -23,11 +23,11 @@ done
 )
 # Replication is not among the databases that `all` names. Volumes that are older than this role lack the line as well.
 replication='host replication backup all scram-sha-256'
-found=
+permitted=
 while read -r line; do
-  [ "$line" != "$replication" ] || found=yes
+  [ "$line" != "$replication" ] || permitted=yes
 done <"$PGDATA/pg_hba.conf"
-[ -n "$found" ] || printf '\n%s\n' "$replication" >>"$PGDATA/pg_hba.conf"
+[ -n "$permitted" ] || printf '\n%s\n' "$replication" >>"$PGDATA/pg_hba.conf"
 for name in $credentials; do
   unset "$name"
 done

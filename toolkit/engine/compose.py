@@ -328,6 +328,7 @@ def explain(action: str, result: Result) -> ToolkitError:
         "no space left on device": "free disk space: docker system df shows Docker's share",
         'run "invoke setup" first': "run: invoke setup",
         "has neither an image nor a build context": ADD_LAYER,
+        "bind source path does not exist": "create the folder; that of BACKUP_TARGET belongs to the user 999 (chown)",
         "no such file or directory": "run: invoke setup",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")
