@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,9 @@ from netmon_backup.settings import Settings
 from netmon_backup.verify import verify
 from netmon_backup.wal import log, transfer
 
+PATIENCE_SECONDS = 60.0
+"""How long a command waits for a backup that the service is taking."""
+
 
 def main() -> int:
     """Run the command of the arguments; returns the exit code."""
@@ -36,7 +39,8 @@ def main() -> int:
         if arguments.command == "serve":
             Service(settings, database, repository).run()
             return 0
-        result = COMMANDS[arguments.command](settings, database, repository, arguments)
+        patient = replace(settings, patience=PATIENCE_SECONDS)
+        result = COMMANDS[arguments.command](patient, database, repository, arguments)
     except BackupError as error:
         print(json.dumps({"error": {"what": error.what, "why": error.why, "fix": error.fix}}), flush=True)
         return 1

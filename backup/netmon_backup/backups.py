@@ -76,7 +76,7 @@ def take(
     Raises:
         BackupError: nothing was stored; the failure is recorded.
     """
-    with state.exclusive(settings.data, "take a backup"):
+    with state.exclusive(settings.data, "take a backup", settings.patience):
         try:
             try:
                 return _take(settings, database, repository, full=full, fast=fast)

@@ -183,7 +183,7 @@ def prepare(
         BackupError: nothing was prepared; the present database is unchanged.
     """
     root = settings.pgdata.parent
-    with state.exclusive(settings.data, "restore"):
+    with state.exclusive(settings.data, "restore", settings.patience):
         root.mkdir(parents=True, exist_ok=True)
         remove_leftovers(root)
         candidates = plans(catalog, at, name)
@@ -211,7 +211,7 @@ def exchange(settings: Settings, name: str, *, now: datetime | None = None) -> d
     Raises:
         BackupError: it is not prepared, or a server runs on the present database.
     """
-    with state.exclusive(settings.data, "restore"):
+    with state.exclusive(settings.data, "restore", settings.patience):
         present = settings.pgdata
         work = present.parent / name
         if Path(name).name != name or not (work / COMPLETE).exists():

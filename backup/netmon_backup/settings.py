@@ -39,6 +39,8 @@ class Settings:
     secrets: Path = Path("/etc/backup-secrets")
     pgdata: Path = Path("/restore/18/docker")
     """The present database, which only a restore mounts."""
+    patience: float = 0
+    """The seconds that a backup or a restore waits for another one."""
 
     @property
     def local(self) -> bool:

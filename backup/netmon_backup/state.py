@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from netmon_backup.errors import BackupError, BusyError
 
+POLL_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class State:
@@ -113,23 +115,37 @@ def _write(data: Path, state: State) -> None:
 
 
 @contextmanager
-def exclusive(data: Path, action: str) -> Iterator[None]:
+def exclusive(data: Path, action: str, patience: float = 0) -> Iterator[None]:
     """Hold the lock of backups and restores, which every container with this volume shares.
+
+    Args:
+        data: The folder of the state.
+        action: What the lock is for; other runs show it.
+        patience: The seconds to wait for another run.
 
     Raises:
         BusyError: another run holds it.
     """
+    deadline = time.monotonic() + patience
     with _opened(data / "lock") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        while not _taken(stream):
             stream.seek(0)
             active = stream.read().strip() or "another run"
-            raise BusyError(f"cannot {action}", f"in progress: {active}", "wait until it has finished") from error
+            if time.monotonic() >= deadline:
+                raise BusyError(f"cannot {action}", f"in progress: {active}", "wait until it has finished")
+            time.sleep(POLL_SECONDS)
         stream.truncate(0)
         stream.write(action)
         stream.flush()
         yield
+
+
+def _taken(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def verify(settings: Settings, database: Database, repository: Repository) -> st
         BackupError: it cannot be restored, or it differs; the failure is recorded.
     """
     work = settings.data / "verify"
-    with state.exclusive(settings.data, "verify a restore"):
+    with state.exclusive(settings.data, "verify a restore", settings.patience):
         try:
             return _verify(settings, database, repository)
         except BackupError as error:

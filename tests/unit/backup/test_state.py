@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,21 @@ def test_a_second_run_is_refused_and_names_the_first(tmp_path: Path) -> None:
         pass
     with state.exclusive(tmp_path, "restore"):
         pass
+
+
+def test_a_patient_run_waits_for_the_first(tmp_path: Path) -> None:
+    state.load(tmp_path)
+    holding, done = threading.Event(), []
+
+    def hold() -> None:
+        with state.exclusive(tmp_path, "take a backup"):
+            holding.set()
+            time.sleep(0.7)
+            done.append("backup")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(5)
+    with state.exclusive(tmp_path, "restore", patience=20):
+        assert done == ["backup"]
+    thread.join()
