@@ -260,6 +260,24 @@ def test_redis_that_keeps_its_states_is_an_error(project: Project, docker: FakeD
         restore.restore(project, docker.cli, Options(10, yes=True))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("exec", "db", "/opt/netmon/postgres-accounts.sh"), "set the passwords"),
+        (("exec", "db", "timeout"), "wait for the database"),
+        (("stop",), "stop the application"),
+        (("create",), "create the volume"),
+    ],
+)
+def test_a_failed_step_ends_the_restore(
+    project: Project, docker: FakeDocker, steps: list[str], words: tuple[str, ...], message: str
+) -> None:
+    docker.on("compose", *words, code=1, stderr="it failed")
+    with pytest.raises(ToolkitError, match=message):
+        restore.restore(project, docker.cli, Options(10, yes=True))
+    assert "start" not in steps
+
+
 def test_taking_over_is_only_done_on_request(project: Project, docker: FakeDocker, steps: list[str]) -> None:
     restore.restore(project, docker.cli, Options(10, yes=True))
     assert not docker.ran("--take-over")
