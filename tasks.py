@@ -2,7 +2,10 @@
 
 from invoke.collection import Collection
 
+from toolkit.core import terminal
 from toolkit.tasks import backup, images, inspection, lifecycle, observability, secrets, targets
+
+terminal.prepare()
 
 namespace = Collection.from_module(lifecycle)
 backups = Collection("backup", backup.status, backup.verify)

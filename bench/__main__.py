@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench import (
     alerts,
+    capacity,
     checks,
     comparison,
     dashboards,
@@ -40,6 +41,7 @@ from bench.figure import Figure, NotMeasuredError
 from bench.origin import CHECKOUT, Machine
 from bench.results import RESULTS, Record
 from tests.live.stack import Stack
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError, require_known
 
 Benchmark = Callable[[], tuple[Iterable[Figure], str]]
@@ -76,6 +78,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "monitoring": on_a_stack(monitoring.figures),
     "overhead": on_a_stack(overhead.figures),
     "probing": on_a_stack(probing.figures, probing.SETTINGS),
+    "capacity": on_a_stack(capacity.figures, capacity.SETTINGS),
     "statistics": on_a_stack(statistics.figures, statistics.SETTINGS),
     "targets": on_a_stack(targets.figures, targets.SETTINGS),
     "proxy": on_a_stack(proxy.figures, proxy.SETTINGS),
@@ -178,4 +181,4 @@ def table(measured: Mapping[str, Record], machine: Machine) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    terminal.run(lambda: main(sys.argv[1:]))

@@ -1,26 +1,21 @@
-"""Throughput of one worker in probes a second, compared with a bare loop of the same HTTP client.
+"""Throughput of one worker in probes a second, compared with a bare loop of the same HTTP client; cost of a probe.
 
-Both run in the worker's container, under its limits, with the same concurrency, against the same target on the host.
-The worker's time begins with its first request and ends when every result is stored and every event is published.
+Worker and loop run in the worker's container, under its limits, with the same concurrency, against the same target on
+the host. The worker's time begins with its first request and ends when every result is stored and every event is
+published.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
-from typing import cast
 
-import uvloop
-
+from bench import probe_cost
+from bench.fast_target import Target, answering
 from bench.figure import Figure
 from bench.pairs import ratio
 from tests.live import pipeline
-from tests.live.stack import Stack, free_ports, until
+from tests.live.stack import Stack, until
 
 JOBS = 3000
 ROUNDS = 5
@@ -85,15 +80,23 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
 
 
 def figures(stack: Stack) -> Iterator[Figure]:
-    """The bare loop, the worker, and their ratio."""
+    """The throughput of a worker, and what each probe costs."""
+    stack.invoke("setup", "--profile=dev")
+    stack.invoke("images.prepare", "--every-group", timeout=900)
     stack.invoke("up", "--profile=dev", "--without=monitoring", "--no-smoke", timeout=900)
-    pairs: list[tuple[float, float]] = []
     with answering(stack) as target:
-        watched = [pipeline.add_target(stack, target.url, enabled=False) for _ in range(TARGETS)]
-        for _ in range(ROUNDS):
-            worker = stack.container("worker")["Id"]
-            bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
-            pairs.append((jobs_per_second(stack, target, watched), bare))
+        yield from throughput(stack, target)
+        yield from probe_cost.figures(stack, target)
+
+
+def throughput(stack: Stack, target: Target) -> Iterator[Figure]:
+    """The bare loop, the worker, and their ratio."""
+    pairs: list[tuple[float, float]] = []
+    watched = [pipeline.add_target(stack, target.url, enabled=False) for _ in range(TARGETS)]
+    for _ in range(ROUNDS):
+        worker = stack.container("worker")["Id"]
+        bare = float(stack.docker("exec", worker, "python", "-c", BARE, target.url, str(JOBS)))
+        pairs.append((jobs_per_second(stack, target, watched), bare))
     bare_label = "probes per second, bare loop of the same HTTP client"
     yield Figure("worker", "probes per second, one worker", "per s", [worker for worker, _ in pairs], "more")
     yield Figure("bare", bare_label, "per s", [bare for _, bare in pairs], "more")
@@ -109,46 +112,3 @@ def jobs_per_second(stack: Stack, target: Target, watched: Sequence[str]) -> flo
     left = "SELECT (SELECT count(*) FROM probes WHERE status = 'queued') + (SELECT count(*) FROM outbox) AS left"
     until(lambda: pipeline.sql(stack, left)[0]["left"] == 0, 120, "every result to be stored and published")
     return JOBS / (time.time() - target.first.value)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server in a process of its own, and the Unix time of its first request."""
-
-    url: str
-    first: Synchronized[float]
-
-
-@contextmanager
-def answering(stack: Stack) -> Iterator[Target]:
-    """A target on the host, at an address that the worker reaches."""
-    gateway = pipeline.gateway(stack)
-    [port] = free_ports(1)
-    first: Synchronized[float] = multiprocessing.Value("d", 0)
-    process = multiprocessing.Process(target=serve, args=(gateway, port, first), daemon=True)
-    process.start()
-    try:
-        yield Target(f"http://{gateway}:{port}/", first)
-    finally:
-        process.terminate()
-        process.join()
-
-
-def serve(host: str, port: int, first: Synchronized[float]) -> None:
-    """Answer every request with 200 and close the connection."""
-
-    class Answer(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = cast(asyncio.Transport, transport)
-
-        def data_received(self, _data: bytes) -> None:
-            if not first.value:
-                first.value = time.time()
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-            self.transport.close()
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Answer, host, port, backlog=1000)
-        await server.serve_forever()
-
-    uvloop.run(run())

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
+from bench.cpu import containers_cpu, engine_cpu
 from bench.figure import Figure
 from bench.measure import CORES, machine_cpu
 from tests.live.stack import Stack
@@ -24,16 +21,6 @@ INTERVAL = 0.5
 """Seconds between two samples."""
 SECONDS = 30
 """The figures second by second end here."""
-TICKS = os.sysconf("SC_CLK_TCK")
-CGROUPS = (
-    # The CPU time of a container: version 1 in nanoseconds; version 2, managed by the engine and by systemd.
-    ("cpuacct/docker/*/cpuacct.usage", re.compile(r"/docker/(\w+)/")),
-    ("docker/*/cpu.stat", re.compile(r"/docker/(\w+)/")),
-    ("system.slice/docker-*.scope/cpu.stat", re.compile(r"/docker-(\w+)\.scope/")),
-)
-ENGINE = frozenset({"dockerd", "containerd"})
-SHIM = "containerd-shim"
-"""One process per container. It waits for runc, which starts the container and its health checks: their CPU time."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +37,6 @@ class Sample:
     def take(cls) -> Self:
         """Read the files of the kernel."""
         return cls(time.time(), containers_cpu(), *engine_cpu(), machine_cpu())
-
-
-def containers_cpu(root: Path = Path("/sys/fs/cgroup")) -> dict[str, float]:
-    """CPU seconds of each container on this machine, by its id."""
-    used = {}
-    for pattern, identifier in CGROUPS:
-        for path in root.glob(pattern):
-            with suppress(OSError):  # the container has just been removed
-                first, *rest = path.read_text().split()
-                used[identifier.findall(str(path))[-1]] = int(rest[0]) / 1e6 if rest else int(first) / 1e9
-    return used
-
-
-def engine_cpu(root: Path = Path("/proc")) -> tuple[dict[str, float], float]:
-    """CPU seconds of the shims, by container, and of the engine; with the children that each has waited for."""
-    shims, engine = {}, 0.0
-    for path in root.glob("[0-9]*/stat"):
-        with suppress(OSError):  # the process has just ended
-            name, _, values = path.read_text().partition("(")[2].rpartition(") ")
-            # utime, stime, cutime, cstime: proc(5).
-            used = sum(map(int, values.split()[11:15])) / TICKS
-            if name in ENGINE:
-                engine += used
-            elif name == SHIM:
-                arguments = path.with_name("cmdline").read_text().split("\0")
-                if "-id" in arguments:  # empty as well: the process has just ended
-                    shims[arguments[arguments.index("-id") + 1]] = used
-    return shims, engine
 
 
 @dataclass

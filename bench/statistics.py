@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from bench.fast_target import answering
 from bench.figure import Figure
 from bench.load import Connection, LoadResult, closed_loop
 from bench.pairs import CONNECTIONS, ROUNDS, SECONDS, Pairs, ratio
-from bench.probing import JOBS, answering, jobs_per_second
+from bench.probing import JOBS, jobs_per_second
 from tests.live import pipeline
 from tests.live.stack import Stack
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 import requests
 import yaml
 
+from bench.fast_target import answering
 from bench.figure import Figure
 from bench.load import LoadResult, constant_rate
-from bench.probing import answering
 from bench.statistics import ONE_PROCESS, memory
 from tests.live import pipeline
 from tests.live.stack import Stack, until

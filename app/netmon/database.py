@@ -1,7 +1,7 @@
 """PostgreSQL, the system of record: a connection pool that survives outages, migrations, queries."""
 
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -33,7 +33,8 @@ Connection = AsyncConnection[Row]
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM probes"  # noqa: S608 - the names are this code's own
-_VALUES = f"({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
+REQUEST_COLUMNS = ("id", "url", "target", "kind", "requested_at", "trace_id")
+"""The columns of a probe that its result does not change."""
 
 
 class Backlog(NamedTuple):
@@ -143,6 +144,11 @@ class Database:
         row = await deadline(self.one(f"{_SELECT} WHERE id = %s", (probe_id,)), QUERY_TIMEOUT_SECONDS)
         return Probe(**row) if row else None
 
+    async def finished(self, probes: Collection[UUID]) -> set[UUID]:
+        """Those of these probes that have a result."""
+        query = "SELECT id FROM probes WHERE id = ANY(%s) AND status <> 'queued'"
+        return {row["id"] for row in await deadline(self.all(query, (list(probes),)), QUERY_TIMEOUT_SECONDS)}
+
     async def latest(self, target: str) -> Probe | None:
         """The last finished probe of this target; None if there is none."""
         # A time in the future, by a clock that was set back since, comes after all others.
@@ -241,9 +247,17 @@ async def probes_by_id(connection: Connection, ids: Collection[UUID]) -> list[Pr
 
 
 async def queue(connection: Connection, probes: Sequence[Probe]) -> None:
-    """Insert queued probes; probes that are stored already stay as they are."""
-    query = f"INSERT INTO probes {_VALUES} ON CONFLICT (id) DO NOTHING"
-    await connection.cursor().executemany(query, [probe.model_dump(include=set(_COLUMNS)) for probe in probes])
+    """Insert queued probes, in order; probes that are stored already stay as they are."""
+    query = f"""
+        INSERT INTO probes ({", ".join(REQUEST_COLUMNS)}, status)
+        SELECT {", ".join(REQUEST_COLUMNS)}, 'queued' FROM jsonb_populate_recordset(NULL::probes, %s::jsonb)
+        ON CONFLICT (id) DO NOTHING"""  # noqa: S608 - the names are this code's own
+    await connection.execute(query.strip(), (rows_of(probes, set(REQUEST_COLUMNS)),))
+
+
+def rows_of(probes: Iterable[Probe], columns: set[str]) -> str:
+    """These columns of probes as a JSON list, for `jsonb_populate_recordset`."""
+    return f"[{','.join(probe.model_dump_json(include=columns) for probe in probes)}]"
 
 
 async def _check_connection(connection: Connection) -> None:

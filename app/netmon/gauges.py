@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from netmon import metrics, tracing
 from netmon.database import Database
 from netmon.health import HealthChecks
-from netmon.jobs import DEAD_QUEUE, QUEUE, Link
+from netmon.jobs import BATCH_QUEUE, DEAD_QUEUE, QUEUE, Link
 from netmon.logs import logger
 from netmon.states import URGENCY
 from netmon.supervision import deadline, describe
@@ -44,7 +44,8 @@ async def queues(link: Link) -> None:
     """Update `netmon_queue_messages` until cancelled."""
 
     async def measure() -> None:
-        for queue in (QUEUE, DEAD_QUEUE):
+        # Without the queue of batches, if RabbitMQ does not permit it.
+        for queue in (QUEUE, *([BATCH_QUEUE] if link.batch_channel else []), DEAD_QUEUE):
             metrics.QUEUE_MESSAGES.labels(queue).set(await link.messages(queue))
 
     await watch(measure, metrics.QUEUE_MESSAGES.clear)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Self
 
+from netmon.hostnames import literal_address
+from netmon.outbound import OutboundProxy
 from netmon.specs import BaseSpec, normal_host
 
 # Special-purpose addresses (IANA registries, RFC 6890) that do not identify a single host on the public Internet. The
@@ -60,6 +62,8 @@ class Guard:
     """Whether all addresses are permitted."""
     excepted: frozenset[tuple[str, int]] = frozenset()
     """Hosts and ports that are permitted at any address."""
+    proxy: OutboundProxy | None = None
+    """The proxy of HTTP targets, which is permitted at any address."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -81,6 +85,16 @@ class Guard:
             ValueError: `address` is not an IP address.
         """
         return self.private or (port is not None and (host, port) in self.excepted) or is_public(address)
+
+    def proxy_to(self, host: str) -> OutboundProxy | None:
+        """The proxy for HTTP requests to a host; None if it is connected to directly.
+
+        Private addresses and names without a dot are: the proxy would be asked for what this guard has not checked.
+        """
+        name = host.rstrip(".").lower()
+        address = literal_address(name)
+        is_local = "." not in name if address is None else not is_public(address)
+        return None if self.proxy is None or is_local or self.proxy.excepts(address or name) else self.proxy
 
     def refuses(self, spec: BaseSpec) -> str | None:
         """The reason why `spec` is refused, as far as it is known without resolving a name; None if there is none."""

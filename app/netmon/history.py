@@ -32,7 +32,7 @@ class Series(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    span: Literal["1h", "6h", "24h", "7d", "30d"]
+    span: Literal["1h", "6h", "24h", "7d", "30d", "1y"]
     step_seconds: int
     """0: single results."""
     start: float = 0

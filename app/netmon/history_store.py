@@ -13,7 +13,7 @@ from netmon.supervision import deadline
 from netmon.uptime_store import UptimeStore
 
 Window = Literal["1h", "24h"]
-Span = Literal["1h", "6h", "24h", "7d", "30d"]
+Span = Literal["1h", "6h", "24h", "7d", "30d", "1y"]
 
 WINDOWS: dict[Window, timedelta] = {"1h": timedelta(hours=1), "24h": timedelta(hours=24)}
 SPANS: dict[Span, timedelta] = {
@@ -22,6 +22,7 @@ SPANS: dict[Span, timedelta] = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+    "1y": timedelta(days=365),
 }
 STEPS: dict[Span, timedelta] = {
     "1h": timedelta(seconds=15),
@@ -29,6 +30,7 @@ STEPS: dict[Span, timedelta] = {
     "24h": timedelta(minutes=5),
     "7d": timedelta(minutes=40),
     "30d": timedelta(hours=3),
+    "1y": timedelta(days=2),
 }
 """Time between two points of a series, so that a span has at most MAX_POINTS."""
 MAX_POINTS = 300
@@ -136,14 +138,26 @@ class HistoryStore:
             WITH counted AS (
                 SELECT date_bin(%(step)s, at, 'epoch') AS step, results, failed, latency
                 FROM rollups WHERE target = %(target)s AND at > now() - %(span)s),
+            merged AS (
+                SELECT date_bin(%(step)s, at, 'epoch') AS step, results, failed, buckets, counts
+                FROM coarse_rollups WHERE target = %(target)s AND at > now() - %(span)s),
             buckets AS (
                 SELECT step, number, sum(count) AS count
-                FROM counted, unnest(latency) WITH ORDINALITY AS bucket(count, number)
-                WHERE count > 0 GROUP BY step, number),
+                FROM (
+                    SELECT step, number, count FROM counted, unnest(latency) WITH ORDINALITY AS bucket(count, number)
+                    WHERE count > 0
+                    UNION ALL
+                    SELECT step, number, count FROM merged, unnest(buckets, counts) AS bucket(number, count)) AS each
+                GROUP BY step, number),
             latencies AS (
                 SELECT step, array_agg(number ORDER BY number) AS numbers, array_agg(count ORDER BY number) AS counts
                 FROM buckets GROUP BY step),
-            totals AS (SELECT step, sum(results) AS results, sum(failed) AS failed FROM counted GROUP BY step)
+            totals AS (
+                SELECT step, sum(results) AS results, sum(failed) AS failed
+                FROM (
+                    SELECT step, results, failed FROM counted
+                    UNION ALL SELECT step, results, failed FROM merged) AS each
+                GROUP BY step)
             SELECT extract(epoch FROM step)::float8 AS at, results, failed, numbers, counts
             FROM totals LEFT JOIN latencies USING (step) ORDER BY step"""
         rows = await self._all(query, {"target": target, "span": SPANS[span], "step": STEPS[span]})

@@ -1,6 +1,9 @@
 """Host names in ASCII, as browsers have them: UTS 46, not transitional (https://www.unicode.org/reports/tr46/)."""
 
 import re
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
 
 import idna
 
@@ -8,6 +11,16 @@ MAX_LENGTH = 253
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _JOINERS = "\u200c\u200d"
+
+
+def literal_address(host: str) -> str | None:
+    """The IP address that a host is, in its usual notation: also of ::1, 127.1 or 0x7f000001; None if it is a name."""
+    with suppress(ValueError):
+        ip_address(host)
+        return host
+    with suppress(OSError, UnicodeError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return None
 
 
 def to_ascii(text: str) -> str:

@@ -15,8 +15,8 @@ from pydantic import (
 
 from netmon import conditions, expressions
 from netmon.conditions import StatusRange
-from netmon.http_request import Conflict, not_set
 from netmon.phases import Phase
+from netmon.spec_parts import Conflict, not_set
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MAX_BODY = 1024 * 1024

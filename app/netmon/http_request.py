@@ -1,74 +1,24 @@
-"""The settings of HTTP targets that make the request: what is sent, as whom, and whom the probe trusts."""
+"""The settings of HTTP targets that make the request: what is sent, and as whom."""
 
 import re
-import ssl
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from netmon.secret_values import MASK, masked, secret_name, valid_reference
+from netmon.spec_parts import Conflict, not_set
+from netmon.trust import Identity, TrustSettings
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
 MAX_REQUEST_BODY = 16 * 1024
-"""Characters of a body to send, and of a PEM text."""
-
-Conflict = tuple[str, str]
-"""A setting that does not fit to the others, and the reason."""
+"""Characters of a body to send."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 _UNSUITABLE_HEADERS = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)
-_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----[A-Za-z0-9+/=\s]+-----END \1-----", re.ASCII)
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
-
-
-def not_set(value: object) -> bool:
-    """Leaves a setting that is not set out of stored specs, so that the former release can read them."""
-    return value is None
-
-
-def certificates_of(text: str) -> str:
-    """The text, if it has certificates in PEM.
-
-    Raises:
-        ValueError: it has not, or they cannot be read.
-    """
-    if not _are_certificates("\n".join(_CERTIFICATE.findall(text))):
-        raise ValueError("must be certificates in PEM: -----BEGIN CERTIFICATE----- …")
-    return text
-
-
-@lru_cache(256)
-def _are_certificates(text: str) -> bool:
-    """Whether OpenSSL can read a PEM text; without keys, as the texts are kept."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError):
-        return False
-    return True
-
-
-def identity_of(text: str) -> str:
-    """The text, if it has a certificate and its private key, which is not encrypted, in PEM.
-
-    Raises:
-        ValueError: it has not.
-    """
-    if not _CERTIFICATE.search(text) or not _KEY.search(text):
-        raise ValueError("must be a certificate and its private key in PEM, the key without a password")
-    return certificates_of(text)
-
-
-def _authority(value: str) -> str:
-    return value if secret_name(value) is not None else certificates_of(value)
-
-
-def _identity(value: str) -> str:
-    return value if value == MASK or secret_name(value) is not None else identity_of(value)
 
 
 def _token(value: str | None) -> str | None:
@@ -86,12 +36,9 @@ Credential = Annotated[
     AfterValidator(valid_reference),
 ]
 """A part of an authentication: one line without control characters."""
-Pem = Annotated[
-    str, StringConstraints(max_length=MAX_REQUEST_BODY, pattern=r"^[^\x00]*$"), AfterValidator(valid_reference)
-]
 
 
-class HttpRequest(BaseModel):
+class HttpRequest(TrustSettings):
     """What is sent."""
 
     kind: Literal["http"] = "http"
@@ -121,12 +68,8 @@ class HttpRequest(BaseModel):
         Field(exclude_if=not_set),
     ] = None
     """The token of bearer authentication."""
-    client_certificate: Annotated[Annotated[Pem, AfterValidator(_identity)] | None, Field(exclude_if=not_set)] = None
+    client_certificate: Annotated[Identity | None, Field(exclude_if=not_set)] = None
     """A certificate and its key in PEM, with which the probe authenticates itself to the origin of the URL."""
-    ca_certificate: Annotated[Annotated[Pem, AfterValidator(_authority)] | None, Field(exclude_if=not_set)] = None
-    """The certificate authorities in PEM that are trusted instead of those of the worker."""
-    verify_tls: Annotated[bool, Field(exclude_if=bool)] = True
-    """Whether certificates are verified."""
     ip_version: Annotated[Literal[4, 6] | None, Field(exclude_if=not_set)] = None
     """The version of IP that connections use; null: any."""
 
@@ -176,8 +119,7 @@ class HttpRequest(BaseModel):
         if self.content_type is not None and "content-type" in names:
             yield "content_type", "content_type and the header Content-Type exclude each other"
         yield from self._authentication_conflicts("authorization" in names)
-        if self.ca_certificate is not None and not self.verify_tls:
-            yield "ca_certificate", "ca_certificate and verify_tls: false exclude each other"
+        yield from self.trust_conflicts()
         if self.client_certificate is not None and not self.url.startswith("https:"):
             yield "client_certificate", "a client certificate requires a URL with https"
 

@@ -1,18 +1,18 @@
-"""Jobs in RabbitMQ: a durable quorum queue with publisher confirms and consumer acknowledgements, a dead-letter queue.
+"""Jobs in RabbitMQ: durable quorum queues with publisher confirms, and a dead-letter queue.
 
-Delivery is at least once: unacknowledged jobs are redelivered, `DELIVERY_LIMIT` times at most, and then dead-lettered.
-The reason is in the headers: `x-reason`, a text, if a worker dead-lettered the job; `x-first-death-reason` if RabbitMQ
-did, because one worker after another was lost while processing it.
+A message of the queue `probes` is one job. One of `probes.batches` is up to `BATCH_LIMIT` scheduled jobs, because a
+message costs as much as a probe. Consuming is `netmon.job_consumer`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelInvalidStateError, DeliveryError
 from opentelemetry.trace import SpanKind
+from pamqp.common import FieldValue
 
 from netmon import metrics, tracing
 from netmon.logs import logger
@@ -20,12 +20,18 @@ from netmon.models import Job
 from netmon.supervision import deadline, describe, keep_up
 
 QUEUE = "probes"
+BATCH_QUEUE = "probes.batches"
+"""The queue of batches. A release without it treats batches as malformed, and does not consume them."""
 DEAD_QUEUE = "probes.dead"
 MESSAGING = {"messaging.system": "rabbitmq", "messaging.destination.name": QUEUE}
+BATCH_LIMIT = 25
+"""The maximum number of jobs in a message."""
 DELIVERY_LIMIT = 20
-"""How often RabbitMQ redelivers a job."""
-REASON = "x-reason"
-"""The header with the reason why a worker dead-lettered a job."""
+"""How often RabbitMQ redelivers a message."""
+REPEATED = "x-repeated"
+"""The header of a job that may have been delivered before, in a batch."""
+PUBLISH_ERRORS = (TimeoutError, AMQPError, ChannelInvalidStateError, OSError)
+"""The errors of RabbitMQ's client while a message is published."""
 URGENT = 5
 """The lowest of the priorities that quorum queues treat as high; two high ones are delivered for each normal one."""
 PUBLISH_TIMEOUT_SECONDS = 2.0
@@ -33,9 +39,6 @@ HEARTBEAT_SECONDS = 10
 """A vanished peer is detected after two heartbeats."""
 
 log = logger(__name__)
-
-Handler = Callable[[Job, bool], Awaitable[None]]
-"""Executes a job; the flag is set if it may have been delivered before."""
 
 
 class QueueUnavailableError(Exception):
@@ -47,11 +50,20 @@ class QueueUnavailableError(Exception):
 
 
 class Link:
-    """A connection with a channel, reopened whenever either is lost."""
+    """A connection with a channel, reopened whenever either is lost.
 
-    def __init__(self, url: str, name: str) -> None:
+    Args:
+        url: the address of RabbitMQ, with the account.
+        name: the name of the connection.
+        batches: whether batches are published and consumed, for which there is a second channel.
+    """
+
+    def __init__(self, url: str, name: str, *, batches: bool = False) -> None:
         self._url = url
         self._name = name
+        self._with_batches = batches
+        self.batch_channel: AbstractChannel | None = None
+        """The channel for consuming batches; None without a connection, or if RabbitMQ does not permit their queue."""
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._check_channel: AbstractChannel | None = None
@@ -108,18 +120,26 @@ class Link:
         try:
             channel = connection.channel(publisher_confirms=True, on_return_raises=True)
             await channel.initialize(timeout=3)
-            channel.close_callbacks.add(self._on_close)
-            underlay = await channel.get_underlay_channel()
-            underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
+            await self._watch(channel)
             await asyncio.wait_for(declare(channel), 5)
+            if self._with_batches:
+                self.batch_channel = await _open_batches(connection)
+            if self.batch_channel:
+                await self._watch(self.batch_channel)
             if prepare:
                 await prepare(channel)
             self._connection, self._channel = connection, channel
             log.info("connected", dependency="rabbitmq")
             raise QueueUnavailableError(await lost)
         finally:
-            self._connection = self._channel = self._check_channel = None
+            self._connection = self._channel = self._check_channel = self.batch_channel = None
             await _close(connection)
+
+    async def _watch(self, channel: AbstractChannel) -> None:
+        """Reopen the link once the channel is closed, or its consumer cancelled."""
+        channel.close_callbacks.add(self._on_close)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
 
     def _on_close(self, _channel: object, error: BaseException | None) -> None:
         self.drop(describe(error) if error else "channel closed")
@@ -138,8 +158,27 @@ async def _close(connection: AbstractConnection) -> None:
 async def declare(channel: AbstractChannel) -> None:
     """Declare the work queue and the dead-letter queue."""
     await channel.declare_queue(DEAD_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    await _declare_work(channel, QUEUE)
+
+
+async def _open_batches(connection: AbstractConnection) -> AbstractChannel | None:
+    """A channel with the queue of batches; None if the account may not use it.
+
+    The rights of the account are those of RabbitMQ's last start, which may have been before a deploy of this release.
+    """
+    channel = connection.channel(publisher_confirms=False)
+    await channel.initialize(timeout=3)
+    try:
+        await asyncio.wait_for(_declare_work(channel, BATCH_QUEUE), 5)
+    except ChannelAccessRefused as error:
+        log.warning("queue not permitted, jobs are sent one by one", queue=BATCH_QUEUE, reason=describe(error))
+        return None
+    return channel
+
+
+async def _declare_work(channel: AbstractChannel, queue: str) -> None:
     await channel.declare_queue(
-        QUEUE,
+        queue,
         durable=True,
         arguments={
             "x-queue-type": "quorum",
@@ -159,6 +198,11 @@ class JobQueue:
     def __init__(self, link: Link) -> None:
         self._link = link
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether jobs may be published in batches at present."""
+        return self._link.batch_channel is not None
+
     async def publish(self, job: Job, *, urgent: bool = False) -> None:
         """Publish a job; returns once RabbitMQ has confirmed it, which means that it is on disk.
 
@@ -169,130 +213,55 @@ class JobQueue:
         Raises:
             QueueUnavailableError: RabbitMQ is unavailable, rejected the job, or did not confirm it in time.
         """
+        with tracing.span(f"send {QUEUE}", SpanKind.PRODUCER, MESSAGING, carrier=job.trace_headers or None):
+            message = _message(job.encode(), str(job.id), tracing.carrier(), priority=URGENT if urgent else 0)
+            await self._send(message, QUEUE, jobs=1)
+
+    async def publish_batch(self, jobs: Sequence[Job]) -> None:
+        """Publish up to `BATCH_LIMIT` scheduled jobs as one message, as `publish` does: all of them, or none.
+
+        Raises:
+            QueueUnavailableError: as of `publish`.
+        """
+        body = b"\n".join(job.encode() for job in jobs)
+        await self._send(_message(body, str(jobs[0].id), {}), BATCH_QUEUE, jobs=len(jobs))
+
+    async def publish_again(self, job: bytes) -> None:
+        """Publish an encoded job of a batch alone, as `publish` does; it may have been carried out already.
+
+        Raises:
+            QueueUnavailableError: as of `publish`.
+        """
+        await self._send(_message(job, None, {REPEATED: "true"}), QUEUE, jobs=0)
+
+    async def dead_letter(self, body: bytes, message_id: str | None, headers: Mapping[str, FieldValue]) -> None:
+        """Publish a message to the dead-letter queue, as `publish` does.
+
+        Raises:
+            QueueUnavailableError: as of `publish`.
+        """
+        await self._send(_message(body, message_id, headers), DEAD_QUEUE, jobs=0)
+
+    async def _send(self, message: Message, queue: str, jobs: int) -> None:
+        """Send a message with a number of new jobs."""
         try:
-            with tracing.span(f"send {QUEUE}", SpanKind.PRODUCER, MESSAGING):
-                message = Message(
-                    job.encode(),
-                    delivery_mode=DeliveryMode.PERSISTENT,
-                    content_type="application/json",
-                    message_id=str(job.id),
-                    priority=URGENT if urgent else 0,
-                    headers=dict(tracing.carrier()),
-                )
-                await _publish(self._link.channel, message, QUEUE)
-        except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-            metrics.JOB_PUBLISH_FAILURES.inc()
+            publishing = self._link.channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
+            await deadline(publishing, PUBLISH_TIMEOUT_SECONDS)
+        except (QueueUnavailableError, *PUBLISH_ERRORS) as error:
+            metrics.JOB_PUBLISH_FAILURES.inc(jobs)
             unsure = not isinstance(error, QueueUnavailableError | DeliveryError)
             if unsure:
                 self._link.drop(describe(error))
             raise QueueUnavailableError(describe(error), unsure=unsure) from error
-        metrics.JOBS_PUBLISHED.inc()
+        metrics.JOBS_PUBLISHED.inc(jobs)
 
 
-async def _publish(channel: AbstractChannel, message: Message, queue: str) -> None:
-    await deadline(
-        channel.default_exchange.publish(message, routing_key=queue, mandatory=True), PUBLISH_TIMEOUT_SECONDS
+def _message(body: bytes, message_id: str | None, headers: Mapping[str, FieldValue], priority: int = 0) -> Message:
+    return Message(
+        body,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        content_type="application/json",
+        message_id=message_id,
+        priority=priority,
+        headers=dict(headers),
     )
-
-
-class JobConsumer:
-    """Consumes jobs concurrently, and acknowledges each once its handler has returned."""
-
-    def __init__(self, link: Link, handler: Handler, prefetch: int) -> None:
-        self._link = link
-        self._handler = handler
-        self._prefetch = prefetch
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._tag: str | None = None
-        self._stopping = False
-
-    async def run(self) -> None:
-        """Consume until cancelled."""
-        await self._link.run(self._consume)
-
-    async def stop(self, timeout_seconds: float) -> None:
-        """Stop consuming and finish the jobs in flight; unfinished jobs are requeued after the timeout."""
-        self._stopping = True
-        if self._tag is not None:
-            try:
-                queue = await deadline(self._link.channel.get_queue(QUEUE, ensure=False), 1)
-                await deadline(queue.cancel(self._tag), 2)
-            except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-                log.debug("cannot cancel consumer", reason=describe(error))
-        if self._jobs:
-            log.info("finishing jobs", jobs=len(self._jobs))
-            await asyncio.wait(self._jobs, timeout=timeout_seconds)
-        for job in self._jobs:
-            job.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=2)
-
-    async def _consume(self, channel: AbstractChannel) -> None:
-        if self._stopping:
-            return
-        await channel.set_qos(prefetch_count=self._prefetch)
-        queue = await channel.get_queue(QUEUE, ensure=False)
-        self._tag = await queue.consume(self._accept)
-
-    async def _accept(self, message: AbstractIncomingMessage) -> None:
-        job = asyncio.create_task(self._work(message))
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-
-    async def _work(self, message: AbstractIncomingMessage) -> None:
-        with (
-            tracing.span(f"process {QUEUE}", SpanKind.CONSUMER, MESSAGING, carrier=message.headers),
-            metrics.JOBS_IN_FLIGHT.track_inprogress(),
-        ):
-            try:
-                await self._handle(message)
-            except (QueueUnavailableError, TimeoutError, AMQPError, ChannelInvalidStateError, OSError) as error:
-                # The channel is closed, and with it the delivery of the job: the broker redelivers it.
-                log.warning("job not acknowledged", job=message.message_id, reason=describe(error))
-
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
-        try:
-            job = Job.decode(message.body)
-        except ValueError as error:
-            metrics.JOBS_REJECTED.inc()
-            await self._dead_letter(message, f"malformed: {describe(error)}")
-            return
-        try:
-            await self._handler(job, bool(message.redelivered))
-        except asyncio.CancelledError:
-            await deadline(message.nack(requeue=True), 1)
-            raise
-        except Exception as error:
-            metrics.JOBS_RETURNED.inc()
-            log.exception("job failed", job=message.message_id)
-            if _deliveries(message) >= DELIVERY_LIMIT:
-                await self._dead_letter(message, f"failed {DELIVERY_LIMIT} times, most recently with {describe(error)}")
-                return
-            await asyncio.sleep(1)  # a job that always fails must not cause a busy loop
-            # `reject` counts towards the delivery limit; since RabbitMQ 4.3, `nack` does not.
-            await message.reject(requeue=True)
-        else:
-            await message.ack()
-
-    async def _dead_letter(self, message: AbstractIncomingMessage, reason: str) -> None:
-        """Move a message to the dead-letter queue; it is acknowledged once RabbitMQ has confirmed the copy."""
-        log.warning("job dead-lettered", job=message.message_id, reason=reason)
-        copy = Message(
-            message.body,
-            delivery_mode=DeliveryMode.PERSISTENT,
-            content_type=message.content_type,
-            message_id=message.message_id,
-            headers={**message.headers, REASON: reason},
-        )
-        try:
-            await _publish(self._link.channel, copy, DEAD_QUEUE)
-        except TimeoutError as error:
-            self._link.drop(describe(error))  # the message is redelivered
-            raise
-        await message.ack()
-
-
-def _deliveries(message: AbstractIncomingMessage) -> int:
-    """How often a message has been delivered, including this time."""
-    before = message.headers.get("x-delivery-count", 0)
-    return 1 + (before if isinstance(before, int) else 0)

@@ -68,19 +68,21 @@ class ProbeKind(Generic[S]):
 def _http(tools: ProbeTools) -> ProbeFunction[HttpSpec]:
     from netmon.probing.http import HttpProber
 
-    return HttpProber(tools.clients, tools.resolver, tools.secrets).probe
+    return HttpProber(tools.clients, tools.guard, tools.resolver, tools.secrets).probe
 
 
 def _tcp(tools: ProbeTools) -> ProbeFunction[TcpSpec]:
     from netmon.probing import tcp
+    from netmon.probing.trust import Trust
 
-    return lambda spec, attempt: tcp.probe(spec, attempt, tools.resolver, tools.tls)
+    return lambda spec, attempt: tcp.probe(spec, attempt, tools.resolver, tools.tls, Trust.of(spec, tools.secrets))
 
 
 def _tls(tools: ProbeTools) -> ProbeFunction[TlsSpec]:
     from netmon.probing import tls
+    from netmon.probing.trust import Trust
 
-    return lambda spec, attempt: tls.probe(spec, attempt, tools.resolver, tools.tls)
+    return lambda spec, attempt: tls.probe(spec, attempt, tools.resolver, tools.tls, Trust.of(spec, tools.secrets))
 
 
 def _grpc(tools: ProbeTools) -> ProbeFunction[GrpcSpec]:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
+from netmon.phases import Phase
 from netmon.states import State
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -46,6 +47,8 @@ PROBE_DURATION = Histogram(
     "netmon_probe_duration_seconds", "Duration of probes, that is of their last attempts.", buckets=BUCKETS
 )
 PROBE_PHASES = Histogram("netmon_probe_phase_seconds", "Duration of the phases of probes.", ["phase"], buckets=BUCKETS)
+for phase in get_args(Phase):
+    PROBE_PHASES.labels(phase)
 HEARTBEATS = counter(
     "netmon_heartbeats_total",
     "Heartbeats received by this API, and silent periods found by this worker.",
@@ -79,7 +82,9 @@ ALERTS_RECEIVED = counter(
 
 # Updated by `netmon.gauges`.
 DEPENDENCY_UP = Gauge("netmon_dependency_up", "Whether a dependency is available (1) or not (0).", ["dependency"])
-QUEUE_MESSAGES = Gauge("netmon_queue_messages", "Ready messages in a RabbitMQ queue.", ["queue"])
+QUEUE_MESSAGES = Gauge(
+    "netmon_queue_messages", "Ready messages in a RabbitMQ queue; one of probes.batches has up to 25 jobs.", ["queue"]
+)
 CONSUMER_LAG = Gauge(
     "netmon_consumer_lag_messages",
     "Events not yet consumed, in the partitions assigned to this consumer.",

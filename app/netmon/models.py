@@ -164,6 +164,8 @@ class Job(Probe):
     plan: Plan
     generation: int | None = None
     """That of the target's standing (`netmon.standings`); None for a URL, and in a job of an earlier release."""
+    traceparent: str | None = None
+    """The trace of a job in a batch, whose message has no trace of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -174,7 +176,14 @@ class Job(Probe):
         return data
 
     @classmethod
-    def of(cls, plan: Plan, target: str, trace_id: str | None = None, generation: int | None = None) -> Self:
+    def of(
+        cls,
+        plan: Plan,
+        target: str,
+        trace_id: str | None = None,
+        generation: int | None = None,
+        traceparent: str | None = None,
+    ) -> Self:
         """Create a job that is requested now."""
         return cls(
             id=uuid4(),
@@ -185,7 +194,13 @@ class Job(Probe):
             trace_id=trace_id,
             plan=plan,
             generation=generation,
+            traceparent=traceparent,
         )
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """Its trace as headers of a message; empty if its message has them."""
+        return {"traceparent": self.traceparent} if self.traceparent else {}
 
     @property
     def probe(self) -> Probe:

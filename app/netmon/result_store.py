@@ -3,13 +3,14 @@
 Exactly once: a probe that is finished again, because its job was redelivered, changes nothing. A result and
 what is derived from it are stored in one transaction. The order of results is that of storing.
 
-Results that arrive within a few milliseconds, or while a transaction is in progress, share the next transaction. Rows
-are locked in a fixed order to avoid deadlocks between workers.
+Results that arrive within 150 ms, or while a transaction is in progress, share the next transaction; the
+result of an urgent probe ends the wait. Rows are locked in a fixed order to avoid deadlocks between workers.
 """
 
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
@@ -18,7 +19,7 @@ from uuid import UUID
 from psycopg import AsyncCursor
 
 from netmon import histograms, outbox, standings, tracing
-from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, probes_by_id
+from netmon.database import REQUEST_COLUMNS, UNAVAILABLE_ERRORS, Connection, Database, Row, probes_by_id, rows_of
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
 from netmon.standings import LockedStanding
@@ -29,13 +30,14 @@ TIMEOUT_SECONDS = 4.0
 """Timeout of a transaction."""
 BATCH_SIZE = 200
 """Maximum number of results in a transaction."""
-LINGER_SECONDS = 0.01
+LINGER_SECONDS = 0.15
 """How long a result waits for others: most of the cost of a transaction is the same for one result as for fifty."""
+URGENT_LINGER_SECONDS = 0.01
+"""How long a result waits for others if a user waits for it, or for one of them."""
 ROLLUP_SECONDS = 300
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
-_REQUEST_COLUMNS = ("id", "url", "target", "kind", "requested_at", "trace_id")
-_RESULT_COLUMNS = tuple(name for name in _COLUMNS if name not in _REQUEST_COLUMNS)
+_RESULT_COLUMNS = tuple(name for name in _COLUMNS if name not in REQUEST_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class PendingResult:
     """The stored probe, once the transaction is committed."""
     generation: int | None = None
     """That of its job (`netmon.models.Job`)."""
+    urgent: bool = False
+    """Whether a user waits for it."""
 
 
 class ResultStore:
@@ -58,30 +62,48 @@ class ResultStore:
         self._database = database
         self._pending: list[PendingResult] = []
         self._turn = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        """Set while the pending results should wait for no others: one is urgent, or they fill a transaction."""
 
-    async def store(self, probe: Probe, generation: int | None = None) -> Probe:
+    async def store(self, probe: Probe, generation: int | None = None, *, urgent: bool = False) -> Probe:
         """Store a finished probe, and return it as stored: with its standing, or the first result if there was one.
 
         Args:
             probe: the finished probe.
             generation: that of its job.
+            urgent: whether a user waits for it; other results wait a little for more.
 
         Raises:
             psycopg.OperationalError, TimeoutError: the database is unavailable; as far as is known, nothing is stored.
         """
-        result = PendingResult(probe, generation=generation)
+        result = PendingResult(probe, generation=generation, urgent=urgent)
         self._pending.append(result)
+        self._update_hurry()
         async with self._turn:
             if not result.stored.done():
-                await asyncio.sleep(LINGER_SECONDS)
+                await self._linger()
                 # The caller whose turn it is stores the results of all that wait.
                 batch, self._pending = self._pending[:BATCH_SIZE], self._pending[BATCH_SIZE:]
+                self._update_hurry()
                 try:
                     await self._store(batch)
                 except asyncio.CancelledError:
                     self._pending[:0] = [each for each in batch if each is not result and not each.stored.done()]
+                    self._update_hurry()
                     raise
         return await result.stored
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS - URGENT_LINGER_SECONDS):
+                await self._hurry.wait()
+        await asyncio.sleep(URGENT_LINGER_SECONDS)
+
+    def _update_hurry(self) -> None:
+        if len(self._pending) >= BATCH_SIZE or any(result.urgent for result in self._pending):
+            self._hurry.set()
+        else:
+            self._hurry.clear()
 
     async def _store(self, batch: Sequence[PendingResult]) -> None:
         try:
@@ -143,8 +165,7 @@ async def _finish(connection: Connection, probes: Iterable[Probe]) -> AsyncCurso
         SELECT {", ".join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::probes, %s::jsonb) ORDER BY id
         ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT_COLUMNS)}
         WHERE stored.status = 'queued' RETURNING id"""  # noqa: S608 - the names are this code's own
-    rows = f"[{','.join(probe.model_dump_json(exclude={'standing'}) for probe in probes)}]"
-    return await connection.execute(query.strip(), (rows,))
+    return await connection.execute(query.strip(), (rows_of(probes, set(_COLUMNS)),))
 
 
 @dataclass(slots=True)

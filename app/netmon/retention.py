@@ -1,9 +1,10 @@
-"""Retention: results are deleted after some days; the rollups and incidents derived from them are kept."""
+"""Retention: results are deleted after some days; the incidents derived from them are kept, rollups merged."""
 
 import asyncio
+import time
 from datetime import timedelta
 
-from netmon import tracing
+from netmon import rollups, tracing
 from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.logs import logger
 from netmon.supervision import Backoff, deadline, describe
@@ -24,24 +25,28 @@ log = logger(__name__)
 
 
 class Retention:
-    """Deletes results older than `days`."""
+    """Deletes results older than `days`, and merges old rollups."""
 
     def __init__(self, database: Database, days: float) -> None:
         self._database = database
         self._age = timedelta(days=days)
+        self._merge_at = 0.0
 
     async def run(self) -> None:
-        """Delete every INTERVAL_SECONDS until cancelled."""
+        """Delete and merge every INTERVAL_SECONDS until cancelled."""
         backoff = Backoff("database")
         while True:
             try:
                 with tracing.untraced():
                     deleted = await self.delete()
+                    merged = await self._merge()
             except UNAVAILABLE_ERRORS as error:
                 await backoff.failed(describe(error))
                 continue
             if deleted:
                 log.info("old results deleted", results=deleted)
+            if merged:
+                log.info("old rollups merged", rollups=merged)
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def delete(self) -> int:
@@ -51,6 +56,14 @@ class Retention:
             deleted += batch
             await asyncio.sleep(PAUSE_SECONDS)
         return deleted
+
+    async def _merge(self) -> int:
+        """Merge old rollups, if it is time; returns the number of rollups that others were merged into."""
+        if time.monotonic() < self._merge_at:
+            return 0
+        merged = await rollups.merge(self._database)
+        self._merge_at = time.monotonic() + rollups.INTERVAL_SECONDS
+        return merged
 
     async def _delete_batch(self) -> int:
         """Delete a batch; returns 0 if nothing is left or another worker is deleting."""

@@ -3,20 +3,25 @@
 Due times follow the clock of the database. The transaction that advances the due time of a target also stores the
 probe, after RabbitMQ has confirmed the job: while either is unavailable the target stays due, and is probed once when
 both are back. If the commit fails after the confirm, one probe too many is executed.
+
+Targets that have become due within 0.4 s are claimed together, and those that are up share messages:
+their probes are expected to end soon. Those of other targets may take their whole timeout, and have messages of their
+own.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from netmon import metrics, tracing
 from netmon.database import UNAVAILABLE_ERRORS, Connection, Database, Row, queue
-from netmon.jobs import JobQueue, QueueUnavailableError
+from netmon.jobs import BATCH_LIMIT, JobQueue, QueueUnavailableError
 from netmon.kinds import KINDS
 from netmon.logs import logger
-from netmon.models import Job, Plan, Probe
+from netmon.models import Job, Plan
 from netmon.schedule import grid_origin, next_due
 from netmon.supervision import Backoff, deadline, describe
 
@@ -27,8 +32,11 @@ MAX_SLEEP_SECONDS = 1.0
 """The maximum delay until a target that was added or changed is noticed."""
 CLOCK_CHECK_SECONDS = 10.0
 """How often due times are checked against a clock that was set back: this reads every target."""
+PERIOD_SECONDS = 0.4
+"""The minimum time from one claim to the next, and thus how late a probe may be: a claim of many targets costs little
+more than one of few."""
 MIN_SLEEP_SECONDS = 0.05
-"""The minimum sleep: targets that are due but were not claimed are locked by another scheduler."""
+"""The minimum sleep after a claim that took longer than that."""
 LOST_AFTER = timedelta(minutes=10)
 """A queued probe counts as running until this age, then as lost: six attempts of 60 s take less. One that was requested
 as far in the future, by a clock that was set back since, counts as lost too."""
@@ -48,6 +56,8 @@ class Scheduler:
         self._database = database
         self._jobs = jobs
         self._clock_checked_at = -math.inf
+        self._next_in_seconds = 0.0
+        """When the next target is due, as of the last batch."""
         self._stopping = False
         self._busy = asyncio.Lock()
 
@@ -57,9 +67,10 @@ class Scheduler:
         while not self._stopping:
             try:
                 with tracing.untraced():
+                    began = time.monotonic()
                     async with self._busy:
                         claimed = await deadline(self._schedule_batch(), TIMEOUT_SECONDS)
-                    await asyncio.sleep(0 if claimed == BATCH_SIZE else await self._until_next())
+                    await asyncio.sleep(0 if claimed == BATCH_SIZE else self._pause(time.monotonic() - began))
             except QueueUnavailableError as error:
                 await rabbitmq.failed(describe(error))
             except UNAVAILABLE_ERRORS as error:
@@ -77,25 +88,26 @@ class Scheduler:
         Raises:
             QueueUnavailableError: RabbitMQ did not accept some of the jobs; their targets stay due.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.pipeline() as connection:
             if time.monotonic() - self._clock_checked_at > CLOCK_CHECK_SECONDS:
                 await _follow_clock(connection)
                 self._clock_checked_at = time.monotonic()
             due = await _claim(connection)
-            outcomes = await asyncio.gather(*map(self._request, due), return_exceptions=True)
-            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            jobs = {row["id"]: self._job(row) for row in due}
+            failures = await self._publish([(row, job) for row in due if (job := jobs[row["id"]])])
             # In the order in which results are stored, to avoid deadlocks.
-            probes = sorted((each for each in outcomes if isinstance(each, Probe)), key=lambda probe: probe.id)
+            published = (job for target, job in jobs.items() if job and target not in failures)
+            probes = sorted((job.probe for job in published), key=lambda probe: probe.id)
             await queue(connection, probes)
-            settled = zip(due, outcomes, strict=True)
-            await _advance(connection, [row for row, outcome in settled if not isinstance(outcome, BaseException)])
+            await _advance(connection, [row for row in due if row["id"] not in failures])
+            self._next_in_seconds = await _until_next(connection)
         metrics.PROBES_SCHEDULED.inc(len(probes))
         if failures:
-            raise failures[0]
+            raise next(iter(failures.values()))
         return len(due)
 
-    async def _request(self, target: Row) -> Probe | None:
-        """Publish the job of a target; None if the target is skipped this time, or reports itself."""
+    def _job(self, target: Row) -> Job | None:
+        """The job of a target; None if the target is skipped this time, or reports itself."""
         if target["is_running"]:
             metrics.PROBES_SKIPPED.inc()
             return None
@@ -107,17 +119,48 @@ class Scheduler:
         if KINDS[plan.spec.kind].prober is None:
             return None
         with tracing.span("schedule", carrier={}):
-            job = Job.of(plan, str(target["id"]), tracing.ids().get("trace_id"), target["generation"])
-            await self._jobs.publish(job)
-        return job.probe
+            trace = tracing.carrier()
+            trace_id = tracing.ids().get("trace_id")
+        return Job.of(plan, str(target["id"]), trace_id, target["generation"], trace.get("traceparent"))
 
-    async def _until_next(self) -> float:
-        """Seconds until the next target is due, between MIN_SLEEP_SECONDS and MAX_SLEEP_SECONDS."""
-        row = await self._database.one(
-            "SELECT extract(epoch FROM min(due_at) - now()) AS seconds FROM targets WHERE enabled", ()
-        )
-        seconds = float(row["seconds"]) if row and row["seconds"] is not None else MAX_SLEEP_SECONDS
-        return min(max(seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)
+    async def _publish(self, jobs: Sequence[tuple[Row, Job]]) -> dict[UUID, BaseException]:
+        """Publish the jobs of targets; returns the errors of those that RabbitMQ did not accept, by target."""
+        messages = list(_messages(jobs, batches=self._jobs.takes_batches))
+        outcomes = await asyncio.gather(*map(self._send, messages), return_exceptions=True)
+        return {
+            target["id"]: outcome
+            for message, outcome in zip(messages, outcomes, strict=True)
+            if outcome is not None
+            for target, _ in message
+        }
+
+    async def _send(self, message: Sequence[tuple[Row, Job]]) -> None:
+        jobs = [job for _, job in message]
+        if len(jobs) > 1:
+            await self._jobs.publish_batch(jobs)
+        else:
+            await self._jobs.publish(jobs[0])
+
+    def _pause(self, elapsed: float) -> float:
+        """Seconds until the next target is due, but not before the end of the period, `elapsed` of which has passed."""
+        return min(max(self._next_in_seconds, PERIOD_SECONDS - elapsed, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)
+
+
+def _messages(jobs: Sequence[tuple[Row, Job]], *, batches: bool) -> Iterator[Sequence[tuple[Row, Job]]]:
+    """The jobs of each message."""
+    quick = [each for each in jobs if batches and each[0]["is_up"]]
+    for first in range(0, len(quick), BATCH_LIMIT):
+        yield quick[first : first + BATCH_LIMIT]
+    for each in jobs:
+        if not (batches and each[0]["is_up"]):
+            yield [each]
+
+
+async def _until_next(connection: Connection) -> float:
+    """Seconds until the next target is due; negative if it has been due for some time."""
+    query = "SELECT extract(epoch FROM min(due_at) - clock_timestamp()) AS seconds FROM targets WHERE enabled"
+    row = await (await connection.execute(query)).fetchone()
+    return float(row["seconds"]) if row and row["seconds"] is not None else MAX_SLEEP_SECONDS
 
 
 async def _claim(connection: Connection) -> list[Row]:
@@ -129,10 +172,10 @@ async def _claim(connection: Connection) -> list[Row]:
                 WHERE probes.target = targets.id::text AND status = 'queued'
                     AND requested_at BETWEEN now() - %(lost)s AND now() + %(lost)s
             ) AS is_running,
-            (SELECT generation FROM standings WHERE standings.target = targets.id) AS generation
-        FROM targets
+            generation, state = 'up' AS is_up
+        FROM targets LEFT JOIN standings ON standings.target = targets.id
         WHERE enabled AND due_at <= now()
-        ORDER BY due_at LIMIT %(batch)s FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608 - the names are this code's own
+        ORDER BY due_at LIMIT %(batch)s FOR NO KEY UPDATE OF targets SKIP LOCKED"""  # noqa: S608 - the names are this code's own
     return await (await connection.execute(query.strip(), {"lost": LOST_AFTER, "batch": BATCH_SIZE})).fetchall()
 
 

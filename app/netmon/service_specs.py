@@ -2,15 +2,16 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from netmon import escapes, expressions
 from netmon.http_request import HeaderValue
 from netmon.secret_values import MASK, masked, secret_name
-from netmon.spec_parts import BaseSpec, Endpoint, Host, Port, bracketed, host_and_port, is_default
+from netmon.spec_parts import Conflict, Endpoint, Host, Port, bracketed, host_and_port, is_default, refuse
+from netmon.trust import TrustSettings
 
 StartTls = Literal["smtp", "imap", "pop3"]
 """Protocols that begin in plain text and change to TLS."""
@@ -31,16 +32,21 @@ EscapedText = Annotated[str, StringConstraints(min_length=1, max_length=1024), A
 """Bytes as text with escapes (`netmon.escapes`)."""
 
 
-class CertificateLimits(BaseSpec):
-    """What the certificates of a target must fulfil, its own and intermediate ones."""
+class CertificateChecks(TrustSettings):
+    """Who must have issued the certificates of a target, its own and intermediate ones, and for how long."""
 
     certificate_days: Annotated[int, Field(ge=0, le=365, exclude_if=is_default(14))] = 14
     """The result is a warning if a certificate expires in fewer days."""
     certificate_fail_days: Annotated[int, Field(ge=0, le=365, exclude_if=is_default(0))] = 0
     """The probe fails if a certificate expires in fewer days; 0: once it has expired."""
 
+    @model_validator(mode="after")
+    def _without_conflicts(self) -> Self:
+        refuse(self, self.trust_conflicts())
+        return self
 
-class TcpSpec(CertificateLimits):
+
+class TcpSpec(CertificateChecks):
     """A TCP connection, on which TLS can be agreed on, something be sent, and an answer be expected."""
 
     kind: Literal["tcp"] = "tcp"
@@ -85,6 +91,12 @@ class TcpSpec(CertificateLimits):
             raise ValueError("a server name is for TLS: set tls or starttls")
         return name
 
+    def trust_conflicts(self) -> Iterator[Conflict]:
+        """Settings of the trust that exclude each other, or lack TLS."""
+        yield from super().trust_conflicts()
+        if not self.tls and self.starttls is None:
+            yield from self.trust_without_tls("set tls or starttls")
+
     @property
     def address(self) -> str:
         """Host and port as a URL."""
@@ -96,7 +108,7 @@ class TcpSpec(CertificateLimits):
         return Endpoint(self.host, self.port)
 
 
-class TlsSpec(CertificateLimits):
+class TlsSpec(CertificateChecks):
     """A TLS handshake, with the verification of the certificates."""
 
     kind: Literal["tls"] = "tls"
@@ -118,7 +130,7 @@ class TlsSpec(CertificateLimits):
         return Endpoint(self.host, self.port)
 
 
-class GrpcSpec(CertificateLimits):
+class GrpcSpec(CertificateChecks):
     """A call of the standard health check of gRPC, `grpc.health.v1.Health/Check`."""
 
     kind: Literal["grpc"] = "grpc"
@@ -154,6 +166,12 @@ class GrpcSpec(CertificateLimits):
             if name.endswith("-bin") and value != MASK and secret_name(value) is None:
                 _require_base64(name, value)
         return found
+
+    def trust_conflicts(self) -> Iterator[Conflict]:
+        """Settings of the trust that exclude each other, or lack TLS."""
+        yield from super().trust_conflicts()
+        if not self.tls:
+            yield from self.trust_without_tls("set tls")
 
     @property
     def address(self) -> str:

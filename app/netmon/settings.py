@@ -1,16 +1,26 @@
 """Settings: read from the environment, validated together, never printed."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from netmon.guard import Guard
+from netmon.outbound import OutboundProxy, parse_exceptions, parse_login, proxy_url
 
 TARGET_SECRETS_FOLDER = Path("/etc/target-secrets")
 """The folder of the secrets that headers of targets refer to, in the worker's container."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+_PROXY_URL, _PROXY_LOGIN, _PROXY_EXCEPTIONS = (f"PROBE_PROXY_{part}" for part in ("URL", "LOGIN", "EXCEPTIONS"))
+_PROXY: Mapping[str, tuple[Callable[[str], object], str]] = {
+    _PROXY_URL: (proxy_url, f"http://host:port, without a path or credentials: {_PROXY_LOGIN} names these"),
+    _PROXY_LOGIN: (parse_login, "secret:NAME, where the file NAME in secrets/targets contains user:password"),
+    _PROXY_EXCEPTIONS: (parse_exceptions, "a comma-separated list of domains, addresses and networks (192.0.2.0/24)"),
+}
+"""The settings of the proxy: how each is parsed, and what is valid."""
 
 
 class SettingsError(Exception):
@@ -94,7 +104,7 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
         results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
         on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
         status_page_alerts=reader.flag("STATUS_PAGE_ALERTS", default=True),
-        guard=reader.guard("ALLOW_PRIVATE_TARGETS"),
+        guard=replace(reader.guard("ALLOW_PRIVATE_TARGETS"), proxy=reader.proxy()),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
         alertmanager_url=reader.text("ALERTMANAGER_URL", "http://alertmanager:9093"),
         export_traces=any(endpoints),
@@ -172,6 +182,22 @@ class _Reader:
         except ValueError:
             self.problems.append(f"{name} must be true, false or a comma-separated list of host:port")
             return Guard()
+
+    def proxy(self) -> OutboundProxy | None:
+        """The proxy of HTTP targets; None if it is not set, or not valid."""
+        values = {name: self.text(name, "").strip() for name in _PROXY}
+        before = len(self.problems)
+        for name, (parse, valid) in _PROXY.items():
+            if values[name] and not values[_PROXY_URL]:
+                self.problems.append(f"{name} is set without {_PROXY_URL}: set both or neither")
+            elif values[name]:
+                try:
+                    parse(values[name])
+                except ValueError:
+                    self.problems.append(f"{name} must be {valid}")
+        if not values[_PROXY_URL] or len(self.problems) > before:
+            return None
+        return OutboundProxy.parse(*values.values())
 
     def brokers(self, name: str) -> tuple[str, ...]:
         brokers = tuple(part.strip() for part in self._required(name).split(",") if part.strip())

@@ -2,11 +2,12 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from netmon.hostnames import to_ascii
 
@@ -64,6 +65,29 @@ class Endpoint(NamedTuple):
 
     host: str
     port: int | None
+
+
+Conflict = tuple[str, str]
+"""A setting that does not fit to the others, and the reason."""
+
+
+def refuse(spec: BaseModel, conflicts: Iterable[Conflict]) -> None:
+    """Refuse a spec with conflicts, each at its setting.
+
+    Raises:
+        ValidationError: there are conflicts.
+    """
+    errors = [
+        InitErrorDetails(type=PydanticCustomError("conflict", "{reason}", {"reason": reason}), loc=(name,), input=None)
+        for name, reason in conflicts
+    ]
+    if errors:
+        raise ValidationError.from_exception_data(type(spec).__name__, errors)
+
+
+def not_set(value: object) -> bool:
+    """Leaves a setting that is not set out of stored specs, so that the former release can read them."""
+    return value is None
 
 
 def is_default(default: object) -> Callable[[object], bool]:

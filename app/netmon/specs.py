@@ -4,16 +4,26 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
 from netmon.http_checks import HttpChecks
-from netmon.http_request import Conflict, HttpRequest, not_set
+from netmon.http_request import HttpRequest
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
+from netmon.outbound import proxy_url
 from netmon.secret_values import MASK
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
-from netmon.spec_parts import BaseSpec, Endpoint, host_and_port, ip_version, normal_host, split_port
-from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, WebUrl, parse_target
+from netmon.spec_parts import (
+    BaseSpec,
+    Conflict,
+    Endpoint,
+    host_and_port,
+    ip_version,
+    normal_host,
+    not_set,
+    refuse,
+    split_port,
+)
+from netmon.url_targets import MAX_URL_LENGTH, WebUrl
 
 __all__ = [
     "DNS_PORT",
@@ -32,7 +42,7 @@ __all__ = [
 ]
 
 
-class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
+class HttpSpec(HttpChecks, HttpRequest):
     """An HTTP or HTTPS request; redirects are followed, unless a redirect status is expected or it is switched off."""
 
     follow_redirects: Annotated[bool, Field(exclude_if=bool)] = True
@@ -52,30 +62,12 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     @field_validator("proxy")
     @classmethod
     def _valid_proxy(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            url = WebUrl.parse(parse_target(text).url)
-        except InvalidTargetError as error:
-            raise ValueError(str(error)) from None
-        if url.scheme != "http" or url.target != "/":
-            raise ValueError("a proxy is http://host:port, without a path")
-        return url.origin
+        return None if text is None else proxy_url(text).origin
 
     @model_validator(mode="after")
     def _without_conflicts(self) -> Self:
         found = [*self.request_conflicts(), *self.check_conflicts(self.method, follows=self.follow_redirects)]
-        found += self._connection_conflicts()
-        if found:
-            raise ValidationError.from_exception_data(
-                type(self).__name__,
-                [
-                    InitErrorDetails(
-                        type=PydanticCustomError("conflict", "{reason}", {"reason": reason}), loc=(name,), input=None
-                    )
-                    for name, reason in found
-                ],
-            )
+        refuse(self, [*found, *self._connection_conflicts()])
         return self
 
     def _connection_conflicts(self) -> Iterator[Conflict]:
@@ -109,11 +101,6 @@ class HttpSpec(HttpChecks, HttpRequest, BaseSpec):
     def destination(self) -> Hashable:
         """Who gets the credentials: the origin, and the host that is connected to."""
         return WebUrl.parse(self.url).origin, self.endpoint
-
-    @property
-    def cautions(self) -> list[str]:
-        """That certificates are not verified."""
-        return [] if self.verify_tls else ["certificates are not verified: anyone on the way can answer for the target"]
 
     def masked(self) -> Self:
         """This spec with everything masked that may be a credential; references to secrets reveal none, and stay."""

@@ -11,8 +11,8 @@ digits of the SHA-256 of the normalised URL.
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Self
 from urllib.parse import quote, unquote
 
 from netmon.hostnames import to_ascii
@@ -50,24 +50,13 @@ class WebUrl:
     password: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "WebUrl":
         """Parse an absolute URL.
 
         Raises:
             InvalidTargetError: `text` is not such a URL.
         """
-        if not re.match("https?://", text, re.IGNORECASE):
-            raise InvalidTargetError("the URL must start with http:// or https://")
-        if not (found := _URL.fullmatch(text)):
-            raise _no_host()
-        scheme = found["scheme"].lower()
-        host, port = _host(found["host"]), int(found["port"] or _PORTS[scheme])
-        if not 1 <= port <= 65535:
-            raise _no_host()
-        path, mark, query = (found["rest"] or "").partition("#")[0].partition("?")
-        target = _without_dots(quote(path.replace("\\", "/"), safe=_IN_PATH)) + mark + quote(query, safe=_IN_QUERY)
-        user, password = (unquote(each) if each else None for each in found.group("user", "password"))
-        return cls(scheme, host, port, target, user, password)
+        return _parsed(text)
 
     @property
     def origin(self) -> str:
@@ -80,6 +69,22 @@ class WebUrl:
     def text(self) -> str:
         """The URL, without user and password."""
         return self.origin + self.target
+
+
+@lru_cache(maxsize=1024)  # each probe parses its URL three times
+def _parsed(text: str) -> WebUrl:
+    if not re.match("https?://", text, re.IGNORECASE):
+        raise InvalidTargetError("the URL must start with http:// or https://")
+    if not (found := _URL.fullmatch(text)):
+        raise _no_host()
+    scheme = found["scheme"].lower()
+    host, port = _host(found["host"]), int(found["port"] or _PORTS[scheme])
+    if not 1 <= port <= 65535:
+        raise _no_host()
+    path, mark, query = (found["rest"] or "").partition("#")[0].partition("?")
+    target = _without_dots(quote(path.replace("\\", "/"), safe=_IN_PATH)) + mark + quote(query, safe=_IN_QUERY)
+    user, password = (unquote(each) if each else None for each in found.group("user", "password"))
+    return WebUrl(scheme, host, port, target, user, password)
 
 
 @dataclass(frozen=True, slots=True)

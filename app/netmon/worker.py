@@ -1,16 +1,18 @@
 """The worker: schedules and executes probes, stores results, publishes and consumes events."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
 from netmon import alert_sync, events, gauges, health, incident_metrics, metrics, tracing, web
 from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.heartbeat_watch import HeartbeatWatch
-from netmon.jobs import JobConsumer, JobQueue, Link
+from netmon.job_consumer import Delivery, JobConsumer
+from netmon.jobs import JobQueue, Link
 from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
@@ -40,7 +42,8 @@ async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     database = Database(settings.database_url, application="netmon-worker")
     latest = LatestStates(settings.redis_url)
-    link = Link(settings.rabbitmq_url, name="netmon-worker")
+    link = Link(settings.rabbitmq_url, name="netmon-worker", batches=True)
+    jobs = JobQueue(link)
     kafka = KafkaCheck(access(settings))
     lifecycle = health.Lifecycle()
 
@@ -57,14 +60,14 @@ async def run(settings: Settings) -> None:
         ),
     )
     relay = Relay(database, access(settings))
-    scheduler = Scheduler(database, JobQueue(link))
+    scheduler = Scheduler(database, jobs)
     retention = Retention(database, settings.results_retention_days)
     upkeep, heartbeats = Upkeep(database), HeartbeatWatch(database)
 
     async with Prober(settings.guard, settings.version) as prober:
         slots = Slots(settings.worker_concurrency)
         runner = JobRunner(ResultStore(database), database, prober, slots)
-        consumer = JobConsumer(link, runner.run, slots.limit + PREFETCH_SURPLUS)
+        consumer = JobConsumer(link, jobs, runner, slots.limit + PREFETCH_SURPLUS)
 
         async def after_migration() -> None:
             await database.prepare()
@@ -103,21 +106,24 @@ class JobRunner:
         self._prober = prober
         self._slots = slots
 
-    async def run(self, job: Job, redelivered: bool) -> None:
+    async def run(self, delivery: Delivery) -> None:
         """Execute a job; returns once its result is stored.
 
-        A redelivered job that has a result already is not probed again.
+        A job that was delivered before and has a result is not probed again.
         """
-        if redelivered and await self._finished(job):
+        job, urgent = delivery.job, delivery.urgent
+        if delivery.repeated and await self.finished([job.id]):
             log.info("redelivered job has a result already", probe=str(job.id), target=job.target)
             return
-        async with self._slots.slot():
-            if not redelivered:
+        async with self._slots.slot(urgent=urgent):
+            if not delivery.repeated:
                 metrics.JOB_WAIT.observe(max((datetime.now(UTC) - job.requested_at).total_seconds(), 0))
             outcome = await self._probe(job)
         finished = job.probe.finished(outcome)
-        probe = await _with_retries(lambda: self._results.store(finished, job.generation))
-        log.info(
+        probe = await _with_retries(lambda: self._results.store(finished, job.generation, urgent=urgent))
+        # Most probes succeed, and each line would cost as much as a tenth of one.
+        write = log.info if urgent or probe.verdict != "good" else log.debug
+        write(
             "probe finished",
             probe=str(probe.id),
             target=probe.target,
@@ -126,6 +132,10 @@ class JobRunner:
             error=probe.error,
             ms=probe.duration_ms,
         )
+
+    async def finished(self, probes: Collection[UUID]) -> set[UUID]:
+        """Those of these probes that have a result."""
+        return await _with_retries(lambda: self._database.finished(probes))
 
     async def _probe(self, job: Job) -> Outcome:
         with tracing.span("probe", SpanKind.CLIENT, {"netmon.target": job.target}) as span:
@@ -140,10 +150,6 @@ class JobRunner:
             for phase, milliseconds in outcome.phases.items():
                 metrics.PROBE_PHASES.labels(phase).observe(milliseconds / 1000)
         return outcome
-
-    async def _finished(self, job: Job) -> bool:
-        stored = await _with_retries(lambda: self._database.get(job.id))
-        return stored is not None and stored.status != "queued"
 
 
 async def _with_retries(query: Callable[[], Awaitable[T]]) -> T:

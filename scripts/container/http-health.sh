@@ -9,6 +9,7 @@ if command -v bash >/dev/null; then
     read -r -t 2 status <&3 && [[ $status == "HTTP/1."?" 200"* ]]' health "$port" "$path"
 fi
 url="http://127.0.0.1:$port$path"
+unset http_proxy HTTP_PROXY all_proxy ALL_PROXY
 if command -v wget >/dev/null; then
   exec wget -q -T 2 -O /dev/null "$url"
 elif command -v curl >/dev/null; then

@@ -10,6 +10,17 @@ POSTGRES_BACKUP_PASSWORD'
 for name in $credentials; do
   credential "$name" >/dev/null
 done
+# The image would initialise an empty database beside data of another version or layout. `invoke up` looks at it before
+# the start; this is for plain docker compose.
+folder=${PGDATA:-}
+if [ -n "$folder" ] && [ ! -s "$folder/PG_VERSION" ]; then
+  for file in "${folder%/*/*}"/PG_VERSION "${folder%/*/*}"/*/PG_VERSION "${folder%/*/*}"/*/*/PG_VERSION; do
+    if [ -s "$file" ]; then
+      echo "error: $file is of PostgreSQL $(cat "$file"), whose data would be ignored" >&2
+      exit 78
+    fi
+  done
+fi
 (
   # initdb and the server that runs init-db.sql have the password in their environment too. They get a temporary one;
   # init-db.sql reads the real one from its file, under another name, and sets it before any client can connect.

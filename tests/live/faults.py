@@ -267,6 +267,17 @@ def out_of_memory(stack: Stack, service: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def main_process_out_of_memory(stack: Stack, service: str) -> Iterator[None]:
+    """As `out_of_memory`, but the kernel chooses the main process, which takes the container and its cgroup with it."""
+    container = stack.container(service)
+    Path(f"/proc/{container['State']['Pid']}/oom_score_adj").write_text("1000")
+    limit = container["HostConfig"]["Memory"]
+    stack.run("docker", "exec", container["Id"], "python", "-c", f"b'x' * {limit}", check=False)
+    until(lambda: stack.container(service)["RestartCount"] > container["RestartCount"], 30, f"the restart of {service}")
+    yield
+
+
+@contextlib.contextmanager
 def crashing(stack: Stack, service: str, times: int = 4) -> Iterator[None]:
     """Kill the main process repeatedly; the engine restarts the service each time."""
     for restarts in range(1, times + 1):

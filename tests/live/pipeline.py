@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
 import requests
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.live.stack import Stack
+from tests.live.stack import Stack, until
+
+INTERVAL = 5
+"""Seconds between the probes of a target by default."""
 
 PUBLISH = """
 import asyncio, json, sys
@@ -28,9 +32,9 @@ async def main():
     import os
     async with await aio_pika.connect(load(os.environ).rabbitmq_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
-        bodies = json.loads(sys.argv[1])
+        queue, bodies = sys.argv[1], json.loads(sys.argv[2])
         await asyncio.gather(*(
-            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key="probes") for body in bodies
+            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key=queue) for body in bodies
         ))
 
 asyncio.run(main())
@@ -119,13 +123,13 @@ def execute(stack: Stack, statement: str) -> None:
 def add_target(
     stack: Stack, url: str, *, name: str = "", failures: int = 1, window: int = 1, enabled: bool = True
 ) -> str:
-    """Add a target with an interval of 5 s and return its id, which is its name too unless another one is given."""
+    """Add a target with the interval INTERVAL and return its id, which is its name too unless another one is given."""
     target = str(uuid4())
     values = {
         "id": target,
         "name": name or target,
         "spec": {"kind": "http", "url": url},
-        "interval_seconds": 5,
+        "interval_seconds": INTERVAL,
         "timeout_seconds": 2,
         "retries": 0,
         "failures": failures,
@@ -157,14 +161,19 @@ def probes(stack: Stack, target: str) -> list[dict[str, Any]]:
     return found
 
 
+def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
+    """The finished probes of a target, oldest first."""
+    return [probe for probe in probes(stack, target) if probe["status"] != "queued"]
+
+
 def state(stack: Stack, target: str) -> str:
     """The state of a target."""
     return str(sql(stack, f"SELECT state FROM standings WHERE target = '{target}'")[0]["state"])  # noqa: S608
 
 
-def publish(stack: Stack, *bodies: str) -> None:
-    """Publish messages to the work queue."""
-    stack.exec("worker", "python", "-c", PUBLISH, json.dumps(bodies))
+def publish(stack: Stack, *bodies: str, queue: str = "probes") -> None:
+    """Publish messages to a work queue."""
+    stack.exec("worker", "python", "-c", PUBLISH, queue, json.dumps(bodies))
 
 
 def take_dead_letters(stack: Stack) -> list[dict[str, Any]]:
@@ -189,3 +198,26 @@ def events(stack: Stack, topic: str) -> list[dict[str, Any]]:
         return found
     finally:
         consumer.close()
+
+
+def require_no_catching_up(stack: Stack, server: TargetServer, service: str) -> None:
+    """Stop a service for four intervals: each target must be probed once when it is back, then at its interval."""
+    targets = [add_target(stack, server.url) for _ in range(3)]
+    try:
+        until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
+        stack.compose("stop", service)
+        before = {target: len(probes(stack, target)) for target in targets}
+        time.sleep(4 * INTERVAL)
+        stack.compose("start", service)
+        until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
+        time.sleep(INTERVAL)
+        added = {target: len(probes(stack, target)) - before[target] for target in targets}
+        # One missed probe, and those since the restart, until the slowest of the three targets was probed.
+        assert max(added.values()) <= 4, added
+        times = [datetime.fromisoformat(probe["requested_at"]) for probe in probes(stack, targets[0])]
+        late = times[before[targets[0]] :]
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(late[1:])]
+        assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
+    finally:
+        delete_targets(stack, *targets)
+        stack.invoke("wait")

@@ -58,8 +58,8 @@ FAILS_REQUESTS = BrokenRelease(
 FAILS_JOBS = BrokenRelease(
     "healthy but fails jobs",
     "app/netmon/worker.py",
-    "        if redelivered and await self._finished(job):",
-    '        raise RuntimeError("broken")\n        if redelivered:',
+    "        if delivery.repeated and await self.finished([job.id]):",
+    '        raise RuntimeError("broken")\n        if delivery.repeated:',
     "probe to complete",
 )
 BAD_MIGRATION = BrokenRelease(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.live import pipeline
+from tests.live import faults, pipeline
 from tests.live.stack import Stack, until
 
 
@@ -144,3 +144,10 @@ def answers(url: str) -> bool:
         return requests.get(url, timeout=2).status_code == 200
     except requests.RequestException:
         return False
+
+
+def test_dead_letters_are_shown_and_stay(stack: Stack) -> None:
+    with faults.poison_message(stack):
+        until(lambda: "malformed" in stack.invoke("dead-letters").stdout, 20, "the dead-lettered message")
+        assert "malformed" in stack.invoke("dead-letters").stdout
+    assert "probes.dead is empty" in stack.invoke("dead-letters").stdout

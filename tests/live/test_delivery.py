@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -15,7 +14,6 @@ import pytest
 from tests.live import pipeline
 from tests.live.stack import Stack, until
 
-INTERVAL = 5
 QUEUE_COUNTS = 6
 """Seconds after which the counts of a quorum queue are current: RabbitMQ updates them every 5 s."""
 
@@ -28,16 +26,13 @@ def server(stack: Stack) -> Iterator[pipeline.TargetServer]:
 
 
 def queued(stack: Stack) -> tuple[int, int]:
-    """Messages in the work queue: ready, and unacknowledged."""
+    """Messages in the work queues: ready, and unacknowledged."""
     command = ("rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged")
     lines = stack.exec("rabbitmq", *command).splitlines()
-    [(ready, unacknowledged)] = [line.split("\t")[1:] for line in lines if line.startswith("probes\t")]
-    return int(ready), int(unacknowledged)
-
-
-def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
-    """The finished probes of a target, oldest first."""
-    return [probe for probe in pipeline.probes(stack, target) if probe["status"] != "queued"]
+    counts = [line.split("\t")[1:] for line in lines if line.startswith(("probes\t", "probes.batches\t"))]
+    assert len(counts) == 2
+    ready, unacknowledged = zip(*counts, strict=True)
+    return sum(map(int, ready)), sum(map(int, unacknowledged))
 
 
 def published(stack: Stack, topic: str, target: str) -> list[dict[str, Any]]:
@@ -50,9 +45,9 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
     try:
         until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe, which is due immediately")
         server.status = 500
-        until(lambda: pipeline.state(stack, target) == "down", 4 * INTERVAL, "two failures")
+        until(lambda: pipeline.state(stack, target) == "down", 4 * pipeline.INTERVAL, "two failures")
         server.status = 200
-        until(lambda: pipeline.state(stack, target) == "up", 4 * INTERVAL, "two successes")
+        until(lambda: pipeline.state(stack, target) == "up", 4 * pipeline.INTERVAL, "two successes")
         [incident] = pipeline.sql(stack, f"SELECT * FROM incidents WHERE target = '{target}'")  # noqa: S608
         assert (incident["state"], incident["cause"]) == ("down", "http_status")
         assert incident["started_at"] < incident["ended_at"]
@@ -68,7 +63,7 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
             f"""SELECT sum(results) AS results, sum(failed) AS failed,
             sum((SELECT sum(each) FROM unnest(latency) AS each)) AS timed FROM rollups WHERE target = '{target}'""",  # noqa: S608
         )
-        done = finished(stack, target)
+        done = pipeline.finished(stack, target)
         assert counted["results"] == len(done)
         assert counted["failed"] == sum(probe["status"] == "failed" for probe in done) >= 2
         assert counted["timed"] == counted["results"] - counted["failed"]
@@ -82,7 +77,11 @@ def test_state_changes_of_a_target_are_stored_and_published(stack: Stack, server
 def test_a_paused_target_is_not_probed(stack: Stack, server: pipeline.TargetServer) -> None:
     paused, watched = (pipeline.add_target(stack, server.url, enabled=enabled) for enabled in (False, True))
     try:
-        until(lambda: len(finished(stack, watched)) >= 2, 3 * INTERVAL, "the other target to be probed twice")
+        until(
+            lambda: len(pipeline.finished(stack, watched)) >= 2,
+            3 * pipeline.INTERVAL,
+            "the other target to be probed twice",
+        )
         assert pipeline.probes(stack, paused) == []
     finally:
         pipeline.delete_targets(stack, paused, watched)
@@ -117,11 +116,11 @@ def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.
         for _ in range(60)
     ]
     pipeline.publish(stack, *(job for job in jobs for _ in range(3)))
-    until(lambda: len(finished(stack, target)) >= len(jobs), 60, "every job to have a result")
+    until(lambda: len(pipeline.finished(stack, target)) >= len(jobs), 60, "every job to have a result")
     time.sleep(QUEUE_COUNTS)
     until(lambda: queued(stack) == (0, 0), 60, "every message to be acknowledged")
     assert server.requests > len(jobs), "no job was executed twice, so the test proves nothing"
-    assert len(finished(stack, target)) == len(jobs)
+    assert len(pipeline.finished(stack, target)) == len(jobs)
     [counted] = pipeline.sql(stack, f"SELECT sum(results) AS results FROM rollups WHERE target = '{target}'")  # noqa: S608
     assert counted["results"] == len(jobs)
     until(lambda: len(published(stack, "probe.results", target)) >= len(jobs), 10, "the events to be published")
@@ -130,12 +129,12 @@ def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.
 
 def require_a_shared_schedule(stack: Stack, targets: list[str]) -> None:
     """Every target must be probed at its interval, and every worker must have scheduled some of the probes."""
-    until(lambda: all(len(finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
+    until(lambda: all(len(pipeline.finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
     for target in targets:
         at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
         # The first probe is immediate, the others follow every 5 s.
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
-        assert all(abs(gap - INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
+        assert all(abs(gap - pipeline.INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
     shares = [scheduled(stack, worker) for worker in stack.containers("worker")]
     assert min(shares) > 0, f"one of the workers scheduled nothing: {shares}"
 
@@ -156,17 +155,17 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
         until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe")
         stack.compose("stop", "kafka")
         try:
-            before = len(finished(stack, target))
+            before = len(pipeline.finished(stack, target))
             server.status = 500
-            until(lambda: pipeline.state(stack, target) == "down", 3 * INTERVAL, "a failure to be stored")
+            until(lambda: pipeline.state(stack, target) == "down", 3 * pipeline.INTERVAL, "a failure to be stored")
             server.status = 200
-            until(lambda: pipeline.state(stack, target) == "up", 3 * INTERVAL, "a success to be stored")
+            until(lambda: pipeline.state(stack, target) == "up", 3 * pipeline.INTERVAL, "a success to be stored")
             single = stack.probe(server.url)
             assert stack.result(single)["status"] == "succeeded"
             until(lambda: queued(stack)[1] == 0, 2 * QUEUE_COUNTS, "the jobs to be acknowledged")
             [waiting] = pipeline.sql(stack, "SELECT count(*) AS events FROM outbox")
             assert waiting["events"] >= 5, "results and changes since the stop must be in the outbox"
-            assert len(finished(stack, target)) >= before + 2
+            assert len(pipeline.finished(stack, target)) >= before + 2
         finally:
             stack.compose("start", "kafka")
         stack.invoke("wait")
@@ -176,32 +175,13 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
         results = published(stack, "probe.results", target)
         at = [result["finished_at"] for result in results]
         assert at == sorted(at), "the events of a target must have the order of its results"
-        assert {result["id"] for result in results} >= {probe["id"] for probe in finished(stack, target)[:-1]}
+        assert {result["id"] for result in results} >= {probe["id"] for probe in pipeline.finished(stack, target)[:-1]}
     finally:
         pipeline.delete_targets(stack, target)
 
 
-@pytest.mark.parametrize("service", ["rabbitmq", "worker"])
-def test_missed_probes_are_not_caught_up(stack: Stack, server: pipeline.TargetServer, service: str) -> None:
-    targets = [pipeline.add_target(stack, server.url) for _ in range(3)]
-    try:
-        until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
-        stack.compose("stop", service)
-        before = {target: len(pipeline.probes(stack, target)) for target in targets}
-        time.sleep(4 * INTERVAL)
-        stack.compose("start", service)
-        until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
-        time.sleep(INTERVAL)
-        added = Counter({target: len(pipeline.probes(stack, target)) - before[target] for target in targets})
-        # One missed probe, and those since the restart, until the slowest of the three targets was probed.
-        assert max(added.values()) <= 4, added
-        times = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, targets[0])]
-        late = times[before[targets[0]] :]
-        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(late[1:])]
-        assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
-    finally:
-        pipeline.delete_targets(stack, *targets)
-        stack.invoke("wait")
+def test_probes_missed_without_a_worker_are_not_caught_up(stack: Stack, server: pipeline.TargetServer) -> None:
+    pipeline.require_no_catching_up(stack, server, "worker")
 
 
 def test_a_malformed_job_is_dead_lettered_with_its_reason(stack: Stack, server: pipeline.TargetServer) -> None:
@@ -229,6 +209,37 @@ def test_a_job_that_fails_repeatedly_is_dead_lettered_with_its_reason(
     assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
 
 
+def test_a_job_of_a_batch_that_cannot_be_done_harms_no_other(stack: Stack, server: pipeline.TargetServer) -> None:
+    """Of five jobs in one message, one fails each time, and one is malformed."""
+    pipeline.take_dead_letters(stack)
+    good, failing = [uuid4() for _ in range(3)], uuid4()
+    jobs = [
+        f'{{"id": "{probe}", "url": "{server.url}{mark}", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
+        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
+        for probe, mark in ((good[0], ""), (failing, "\\u0000"), (good[1], ""), (good[2], ""))
+    ]
+    before = server.requests
+    pipeline.publish(stack, "\n".join([*jobs[:2], '{"nonsense": 1}', *jobs[2:]]), queue="probes.batches")
+    listed = ", ".join(f"'{probe}'" for probe in good)
+    done = f"SELECT FROM probes WHERE id IN ({listed}) AND status = 'succeeded'"
+    until(lambda: len(pipeline.sql(stack, done)) == len(good), 20, "the other jobs to be done")
+    letters: list[dict[str, Any]] = []
+
+    def both() -> bool:
+        letters.extend(pipeline.take_dead_letters(stack))
+        return len(letters) >= 2
+
+    until(both, 60, "both jobs to be dead-lettered")
+    malformed, failed = letters
+    assert malformed["body"] == '{"nonsense": 1}'
+    assert str(failing) in failed["body"]
+    assert not any(str(probe) in failed["body"] for probe in good)
+    assert failed["headers"]["x-reason"].startswith("failed 20 times"), failed
+    assert server.requests >= before + len(good) + 20
+    time.sleep(QUEUE_COUNTS)
+    until(lambda: queued(stack) == (0, 0), 10, "every message to be acknowledged")
+
+
 RETAIN = """
 import asyncio, os
 from netmon.database import Database
@@ -247,7 +258,7 @@ print("deleted", asyncio.run(main()))
 def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, server: pipeline.TargetServer) -> None:
     target = pipeline.add_target(stack, server.url)
     try:
-        until(lambda: finished(stack, target), 10, "a result")
+        until(lambda: pipeline.finished(stack, target), 10, "a result")
         pipeline.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
         rows = "INSERT INTO probes (id, target, url, status, requested_at, finished_at) SELECT gen_random_uuid(), "
         for status, days, count in (("'failed'", 15, 4500), ("'failed'", 13, 3), ("'queued'", 2, 5)):

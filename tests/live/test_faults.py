@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from uuid import uuid4
 
 import pytest
 import requests
@@ -31,6 +32,33 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
         stack.compose("start", service)
     until(lambda: stack.health()[0] == 200, 60, f"/api/health to report the recovery of {service}")
     stack.invoke("wait")
+
+
+STATES = """
+import asyncio, os
+from datetime import UTC, datetime
+from netmon.latest_states import LatestStates
+from netmon.models import Standing
+states = LatestStates(os.environ["REDIS_URL"])
+print(asyncio.run(states.{call}))
+"""
+
+
+def test_states_survive_a_restart_of_redis(stack: Stack) -> None:
+    """The application stores them with a script, which Redis logs as a transaction."""
+    target = f"https://restarted.example/{uuid4()}"
+
+    def states(call: str) -> str:
+        return stack.exec("app", "python", "-c", STATES.format(call=call)).strip()
+
+    since = "datetime(2026, 1, 2, tzinfo=UTC)"
+    assert states(f"put_unknown({target!r}, Standing(since={since}))") == "True"
+    stored = states(f"get_state({target!r})")
+    assert "2026, 1, 2" in stored
+    stack.compose("restart", "redis")
+    stack.invoke("wait")
+    assert states(f"get_state({target!r})") == stored
+    states(f"delete({target!r})")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import requests
 
 from tests.live import faults, pipeline
 from tests.live.stack import Stack, until
-from tests.live.test_delivery import finished
 
 INTERVAL, GRACE = 5, 2
 MISSING = INTERVAL + GRACE + 15
@@ -68,7 +67,7 @@ class Job:
 
     def silences(self) -> list[dict[str, Any]]:
         """The results of silent periods, oldest first."""
-        return [each for each in finished(self.stack, self.target) if each["error"] == "no_heartbeat"]
+        return [each for each in pipeline.finished(self.stack, self.target) if each["error"] == "no_heartbeat"]
 
 
 @contextmanager
@@ -127,7 +126,7 @@ def test_heartbeats_and_silence_need_the_database_only(stack: Stack) -> None:
     others = (faults.stopped(stack, service) for service in ("redis", "kafka", "rabbitmq"))
     with job(stack) as backup, faults.together(*others):
         assert backup.report()["outcome"] == "stored"
-        assert [each["status"] for each in finished(stack, backup.target)] == ["succeeded"]
+        assert [each["status"] for each in pipeline.finished(stack, backup.target)] == ["succeeded"]
         until(lambda: backup.silences() or None, MISSING, "silence")
 
 

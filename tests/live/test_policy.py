@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.live.network import from_container, reached, unroutable
 from tests.live.stack import Stack, until
 from toolkit.checkout.project import Project
 from toolkit.checkout.reachability import Matrix
@@ -52,6 +53,22 @@ def test_every_container_obeys_every_rule(running: Stack) -> None:
         for rule, violation in unexempted(RULES, container, exempt, hardened=is_hardened(running))
     ]
     assert found == []
+
+
+@root_only
+def test_blackbox_exporter_probes_for_prometheus_only(running: Stack) -> None:
+    """It fetches any address, so none of its addresses is open to another service."""
+    exporter = running.container("blackbox-exporter")
+    targets = sorted((each["IPAddress"], 9115) for each in exporter["NetworkSettings"]["Networks"].values())
+    image = running.container("worker")["Config"]["Image"]
+
+    def opened(service: str) -> int:
+        return len(reached(from_container(running.containers(service)[0], image), targets))
+
+    with unroutable([exporter]):
+        asked = {service: opened(service) for service in sorted(running.services() - {"blackbox-exporter"})}
+    assert {service for service, count in asked.items() if count} == {"prometheus"}
+    assert asked["prometheus"] == 1
 
 
 def test_every_container_listens_on_exactly_the_declared_ports(running: Stack) -> None:

@@ -7,6 +7,7 @@ import re
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,6 +214,45 @@ def test_the_configuration_is_reloaded_without_a_restart(client: ProxyClient) ->
                         "--address", "unix//run/caddy/admin.sock", "--force")  # fmt: skip
     assert client.request("/healthz").status == 200
     assert client.stack.container("proxy")["State"]["StartedAt"] == before
+
+
+@contextmanager
+def access_rules(client: ProxyClient, text: str) -> Iterator[None]:
+    """A file of access rules, which the proxy has loaded."""
+    path = client.stack.root / "config" / "caddy" / "access" / "login.caddy"
+
+    def load() -> None:
+        client.stack.compose("exec", "--no-TTY", "proxy", "caddy", "reload", "--config", "/etc/caddy/Caddyfile",
+                             "--address", "unix//run/caddy/admin.sock")  # fmt: skip
+
+    path.write_text(text)
+    path.chmod(0o644)
+    try:
+        load()
+        yield
+    finally:
+        path.unlink()
+        load()
+
+
+def test_the_documented_login_is_required_of_all_but_clients_with_the_token(client: ProxyClient) -> None:
+    hashing = ("exec", "--no-TTY", "proxy", "caddy", "hash-password", "--plaintext", "correct horse")
+    block = code_block(client.stack, "docs/deployment.md", "caddy", "forward_auth")
+    right, wrong = (b64encode(f"alice:{word}".encode()).decode() for word in ("correct horse", "battery staple"))
+    token = client.stack.authorization()["Authorization"]
+    with access_rules(client, block.replace("HASH", client.stack.compose(*hashing).strip())):
+        for path in ("/", "/api/targets", "/grafana/", "/api/heartbeats/../targets"):
+            answers = [client.request(path, Authorization=f"Basic {each}").status for each in (right, wrong)]
+            assert client.request(path).status == 401, path
+            assert answers[0] != 401, path
+            assert answers[1] == 401, path
+        assert client.request("/api/targets", Authorization=token).status == 200
+        assert client.request("/api/targets", Authorization="Bearer guessed").status == 401
+        assert client.request("/grafana/", Authorization=token).status == 401
+        assert client.request("/healthz").status == 200
+        assert client.request("/api/heartbeats/hb_unknown", "POST", b"").status == 404
+        client.stack.invoke("smoke")
+    assert client.request("/api/targets").status == 200
 
 
 def test_requests_wait_during_a_restart_of_the_application(client: ProxyClient) -> None:

@@ -152,7 +152,7 @@ def test_a_metric_has_an_exemplar_with_its_trace(stack: Stack) -> None:
 def test_a_gauge_of_an_unavailable_source_is_not_exported(stack: Stack) -> None:
     everything = {"database", "redis", "kafka", "rabbitmq"}
     assert {label.split('"')[1] for label in gauges(stack, "app", "netmon_dependency_up")} == everything
-    until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 2, 10, "both queues to be measured")
+    until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 3, 10, "all queues to be measured")
     assert set(gauges(stack, "worker", "netmon_consumer_lag_messages").values()) == {"0.0"}
     stack.compose("kill", "rabbitmq")
     try:
@@ -163,7 +163,7 @@ def test_a_gauge_of_an_unavailable_source_is_not_exported(stack: Stack) -> None:
     finally:
         stack.compose("start", "rabbitmq")
         stack.invoke("wait")
-    until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 2, 20, "both queues to be measured again")
+    until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 3, 20, "all queues to be measured again")
 
 
 def unavailable(stack: Stack, service: str) -> list[str]:

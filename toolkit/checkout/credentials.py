@@ -71,7 +71,8 @@ def load_all(project: Project, secret: Secret) -> list[str]:
     except FileNotFoundError as error:
         raise ToolkitError(f"{name} is missing", fix="run: invoke setup") from error
     except OSError as error:
-        fix = f"make {name} a regular file that your account can read"
+        denied = isinstance(error, PermissionError)
+        fix = files.fix_for(error, path_of(project, secret.name)) if denied else f"make {name} a regular file"
         raise ToolkitError(f"cannot read {name}", error.strerror or str(error), fix) from error
     except UnicodeDecodeError as error:
         why = f"it is not plain text; allowed: {RULE}"
@@ -202,7 +203,7 @@ def protect(project: Project) -> list[str]:
 
 def _make_private(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        files.make_folder(folder, 0o700)
     except OSError as error:
         why, fix = error.strerror or str(error), files.fix_for(error, folder)
         raise ToolkitError(f"cannot create {folder}", why, fix) from error

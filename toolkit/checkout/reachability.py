@@ -34,18 +34,20 @@ class Connection:
 
 @dataclass(frozen=True)
 class Entry:
-    """A destination, the sources that may connect to it, and the purpose."""
+    """A destination, the sources that may connect to it, the purpose, and the only network it listens on, if any."""
 
     to: str
     port: str
     sources: tuple[str, ...]
     because: str
+    network: str = ""
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Entry:
         """Parse an entry of the file; a port without a protocol is TCP."""
         to, _, port = data["to"].partition(":")
-        return cls(to, port if "/" in port or not port else f"{port}/tcp", tuple(data["from"]), data["because"])
+        full = port if "/" in port or not port else f"{port}/tcp"
+        return cls(to, full, tuple(data["from"]), data["because"], data.get("network", ""))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Matrix:
                 f"cannot read {path}", error.strerror or str(error), f"git restore {FILE}"
             ) from error
         except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            fix = "keys of a connection: to, from, because; keys of a network: members, unused, world"
+            fix = "keys of a connection: to, from, network, because; keys of a network: members, unused, world"
             raise InvalidMatrixError(f"{path} is not a valid matrix", str(error), fix) from error
         return cls(entries, networks)
 
@@ -114,6 +116,12 @@ class Matrix:
     def connections_in(self, network: Network) -> frozenset[Connection]:
         """Every connection that a network permits."""
         pairs = permutations(network.members, 2)
-        between = {Connection(source, to, port) for source, to in pairs for port in self.ports(to) or {""}}
+        closed = {(each.to, each.port) for each in self.entries if each.network not in ("", network.name)}
+        between = {
+            Connection(source, to, port)
+            for source, to in pairs
+            for port in self.ports(to) or {""}
+            if (to, port) not in closed
+        }
         out = {Connection(member, WORLD) for member in network.members if network.world and member not in OUTSIDE}
         return frozenset(between | out)

@@ -54,7 +54,7 @@ def begin(project: Project, account: Account) -> StagedRotation:
     staged = StagedRotation(account, before, account.next_values(before))
     remove_leftovers(project)
     try:
-        _staging_folder(project).mkdir(mode=0o700)
+        files.make_folder(_staging_folder(project), 0o700)
         for kind, values in ((OLD, staged.before), (NEW, staged.after)):
             for name, value in values.items():
                 files.write_atomically(_staging_folder(project) / f"{name}.{kind}", value, mode=0o600)

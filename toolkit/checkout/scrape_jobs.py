@@ -18,7 +18,7 @@ def metrics_pages(root: Path) -> dict[str, str]:
         ToolkitError: a file cannot be read or is not YAML.
     """
     pages = {}
-    for path in sorted((root / FOLDER).glob("*.yml")):
+    for path in sorted((root / FOLDER).rglob("*.yml")):
         for job in parse(path).get("scrape_configs") or ():
             targets = [target for config in job.get("static_configs", ()) for target in config["targets"]]
             if len(targets) == 1 and targets[0].partition(":")[0] == job["job_name"]:

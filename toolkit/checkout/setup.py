@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit.checkout import backupkey, credentials, rotation_journal
+from toolkit.checkout import backupkey, credentials, generated, rotation_journal, setting_rules
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
@@ -38,13 +38,16 @@ def setup(
         ToolkitError: a name is unknown (exit code 2), a value is invalid, or a file cannot be written.
     """
     with files.exclusive(project.lock_file, "set this checkout up"):
+        setting_rules.require(project)
         wanted = settings(project, profile, images, groups)
         require_loopback(project, wanted["NETMON_PROFILE"])
         before = project.env
         if folder and (folder != DEFAULT_FOLDER or ENGINE_FOLDER in before):
             wanted[ENGINE_FOLDER] = folder
         rotation_journal.recover(project)
+        supplied = {secret.name for secret in project.secrets.values() if credentials.env_value(project, secret)}
         created = credentials.ensure(project)
+        generated.record(project, (name for name in created if name not in supplied))
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
         if backupkey.ensure(project):
             done.append("created secrets/backup/key: store a copy of it elsewhere (docs/backup.md)")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import requests
 
 REQUEST_TIMEOUT = 5.0
+LEAST_TIMEOUT = 1.0
+"""Seconds that a request may take even at the deadline: what is waited for is then the error, not the request."""
 STEP_TIMEOUT = 15.0
 """Timeout in seconds of each step of a check, longer than a probe's own timeouts."""
 PAUSE = 0.1
@@ -98,9 +100,12 @@ class Host:
 
         through = self.running_proxy() if service == "app" and self.proxied else None
         address = through.url if through else self.address(service)
-        seconds = min(REQUEST_TIMEOUT, self.remaining_seconds)
+        seconds = min(REQUEST_TIMEOUT, max(self.remaining_seconds, LEAST_TIMEOUT))
         try:
             if through:
+                # With a login in front of the proxy, reading needs the token as well.
+                if path.startswith("/api/"):
+                    options["headers"] = credentials.authorization(self.project) | dict(options.get("headers") or {})
                 return through.request(method, path, timeout=seconds, **options)
             with requests.Session() as session:
                 session.trust_env = False

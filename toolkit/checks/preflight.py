@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
@@ -41,6 +42,17 @@ CHANNEL_FILES = {
     "webhook": "webhook_url", "email": "smtp_password", "slack": "slack_api_url", "pagerduty": "pagerduty_routing_key",
     "deadmansswitch": "deadmansswitch_url",
 }  # fmt: skip
+
+LINKS = {
+    "APP_URL": "the public address of the status page, or DOMAIN",
+    "GRAFANA_URL": "the public address of Grafana, or DOMAIN",
+    "RUNBOOKS_URL": "the address of docs/alerts in the web interface of your repository",
+}
+"""The base addresses of the links in notifications, and what each has to be."""
+ACCESS = "config/caddy/access"
+"""The folder of the proxy's access rules, which belong to this host."""
+SOURCES = ("PROMETHEUS_URL", "ALERTMANAGER_URL")
+"""The addresses of source links, which only the JSON of webhooks contains."""
 
 DATA_BYTES = 20_000_000_000
 """Bytes for the data: metrics up to 8 GB, a week of logs and traces, the database, two releases of every image."""
@@ -163,10 +175,20 @@ def address(subject: Subject) -> Iterator[Finding]:
         yield Finding("address", Outcome.OK, f"the proxy listens on {bound}")
 
 
+def readers(subject: Subject) -> Iterator[Finding]:
+    """It is decided who may read: a login in front of the proxy, or everyone."""
+    files = sorted(path.name for path in (subject.project.root / ACCESS).glob("*.caddy"))
+    if files:
+        yield Finding("readers", Outcome.OK, f"as {', '.join(files)} of {ACCESS} permits")
+    else:
+        what = "everyone who reaches the proxy reads all targets and failures, and can try passwords at Grafana's login"
+        fix = f"set up a login (docs/deployment.md), or create an empty {ACCESS}/public.caddy if the page is public"
+        yield Finding("readers", Outcome.WARNING, what, fix)
+
+
 def receivers(subject: Subject) -> Iterator[Finding]:
     """Alerts reach a person, also while the application is down."""
-    named = _setting(subject, "ALERT_RECEIVERS")
-    on = [name.strip() for name in ("app" if named is None else named).split(",") if name.strip()]
+    on = _enabled_receivers(subject)
     folder = subject.project.secrets_dir / "alertmanager"
     empty = [name for name in on if name in CHANNEL_FILES and not _has_content(folder / CHANNEL_FILES[name])]
     problems = [
@@ -190,6 +212,45 @@ def receivers(subject: Subject) -> Iterator[Finding]:
         fix = "add deadmansswitch to ALERT_RECEIVERS in .env (docs/alerting.md)"
         problems.append(Finding("alert receivers", Outcome.WARNING, what, fix))
     yield from problems or [Finding("alert receivers", Outcome.OK, ", ".join(on))]
+
+
+def _enabled_receivers(subject: Subject) -> list[str]:
+    named = _setting(subject, "ALERT_RECEIVERS")
+    return [name.strip() for name in ("app" if named is None else named).split(",") if name.strip()]
+
+
+def links(subject: Subject) -> Iterator[Finding]:
+    """The links in notifications are addresses that their readers can open."""
+    prometheus = subject.configuration["services"].get("prometheus")
+    if prometheus is None:
+        return  # receivers() reports it
+    settings = prometheus.get("environment") or {}
+    problems = [
+        Finding("links", Outcome.FAILED, f"{name} is {settings.get(name)}: {problem}", f"set {name} in .env to {what}")
+        for name, what in LINKS.items()
+        if (problem := _link_problem(settings.get(name) or ""))
+    ]
+    if "webhook" in _enabled_receivers(subject):
+        problems += [
+            Finding("links", Outcome.WARNING, f"{name} is {value or 'not set'}: webhooks get source links to this host",
+                    f"set {name} in .env to the address at which you open it")
+            for name in SOURCES
+            if _link_problem(value := _setting(subject, name) or "")
+        ]  # fmt: skip
+    yield from problems or [Finding("links", Outcome.OK, "absolute")]
+
+
+def _link_problem(url: str) -> str:
+    """Why readers of a notification cannot open an address; empty if they can."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "not an absolute address"
+    host = parts.hostname
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "" if "." in host and not host.endswith(".localhost") else "a name on this machine or network only"
+    return "an address of this machine" if address.is_loopback or address.is_unspecified else ""
 
 
 def _has_content(path: Path) -> bool:
@@ -266,5 +327,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, receivers, backups.check, data_disk, clock, digests,
+    passwords, domain, address, readers, receivers, links, backups.check, data_disk, clock, digests,
 )  # fmt: skip

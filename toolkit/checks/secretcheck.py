@@ -100,7 +100,12 @@ def report(credentials: Sequence[Row]) -> Report:
         "age": age,
         "finding": one_line,
     }
-    return Report("credentials", [finding for row in credentials for finding in row.findings], columns)
+
+    def facts(finding: Finding) -> dict[str, object]:
+        row = rows[finding.check]
+        return {"account": row.account, "strength_bits": row.strength, "age_days": row.age}
+
+    return Report("credentials", [finding for row in credentials for finding in row.findings], columns, facts=facts)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
+
+
+def spinner() -> str:
+    """The name of rich's spinner, in characters that the output's encoding has."""
+    return "dots" if terminal.can_print("⠋") else "line"
 
 
 def say(text: str, style: str = "") -> None:
@@ -71,8 +77,13 @@ def phase(name: str, changes: str) -> Iterator[None]:
     say(f"  {name}: {time.monotonic() - started:.1f} s", "dim")
 
 
-def confirm(action: str, yes: bool) -> None:
+def confirm(action: str, yes: bool, refusal: ToolkitError | None = None) -> None:
     """Return if the user confirms ``action``, with ``--yes`` or at the prompt.
+
+    Args:
+        action: A verb with its object.
+        yes: It is confirmed.
+        refusal: The error without a terminal for a prompt, if it has more to explain than that ``--yes`` is missing.
 
     Raises:
         ToolkitError: the user declines, or there is no terminal for a prompt.
@@ -80,6 +91,10 @@ def confirm(action: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ToolkitError(f"confirmation required to {action}", "nothing was changed", "add --yes")
-    if input(f"{action}? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise refusal or ToolkitError(f"confirmation required to {action}", "nothing was changed", "add --yes")
+    try:
+        answer = input(f"{action}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
         raise ToolkitError("cancelled", "nothing was changed")

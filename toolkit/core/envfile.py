@@ -10,8 +10,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from toolkit.core import envsyntax
 from toolkit.core.errors import ToolkitError
-from toolkit.core.files import write_atomically
+from toolkit.core.files import fix_for, write_atomically
 
 HEADER = """\
 # Settings of this checkout, read by docker compose and by the tasks. Created by `invoke setup`; yours to edit.
@@ -27,14 +28,14 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         ToolkitError: the file cannot be read or is not UTF-8.
     """
-    if not path.exists():
-        return {}
     try:
         return dict(_variables(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ToolkitError(
-            f"cannot read {path}", str(error), f"check the permissions and the encoding of {path}"
-        ) from error
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ToolkitError(f"cannot read {path}", error.strerror or str(error), fix_for(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise ToolkitError(f"cannot read {path}", str(error), f"save {path} in the encoding UTF-8") from error
 
 
 @lru_cache(maxsize=8)  # read often, and parsing takes milliseconds
@@ -49,10 +50,11 @@ def update(path: Path, changes: Mapping[str, str]) -> bool:
         Whether anything changed; an unchanged file is not written.
 
     Raises:
-        ToolkitError: the file cannot be written.
+        ToolkitError: the file cannot be written, or no line of it can have one of the values.
     """
+    changes = {name: _written(name, value) for name, value in changes.items()}
     before = path.read_text(encoding="utf-8") if path.exists() else HEADER
-    lines = before.splitlines()
+    lines = before.removesuffix("\n").split("\n")
     missing = dict(changes)
     for number, line in reversed(list(enumerate(lines))):  # the last of duplicate variables counts
         match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", line)
@@ -64,3 +66,11 @@ def update(path: Path, changes: Mapping[str, str]) -> bool:
         return False
     write_atomically(path, after, mode=0o600)
     return True
+
+
+def _written(name: str, value: str) -> str:
+    written = envsyntax.written(value)
+    if written is None:
+        what = f"{name} cannot be written into .env"
+        raise ToolkitError(what, f"docker compose would change it: {value}", "choose a name with simpler characters")
+    return written

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.core import ownership
 from toolkit.core.errors import ToolkitError
 
 _held_locks: set[Path] = set()
@@ -71,6 +73,7 @@ def _temporary_file(path: Path, text: str, mode: int) -> Iterator[Path]:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             os.fchmod(stream.fileno(), mode)
+            ownership.hand_over(stream.fileno(), path)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -82,6 +85,17 @@ def _temporary_file(path: Path, text: str, mode: int) -> Iterator[Path]:
             Path(temporary).unlink(missing_ok=True)
 
 
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Create a folder if it does not exist; the permissions ``mode`` are subject to the umask.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if not path.is_dir():
+        path.mkdir(mode)
+        ownership.hand_over(path, path)
+
+
 def write_error(path: Path, error: OSError) -> ToolkitError:
     """The error for a file that cannot be written."""
     return ToolkitError(f"cannot write {path}", error.strerror or str(error), fix_for(error, path))
@@ -90,10 +104,15 @@ def write_error(path: Path, error: OSError) -> ToolkitError:
 def fix_for(error: OSError, path: Path) -> str:
     """The fix for an operating system error on ``path``."""
     match error.errno:
-        case 28 | 122:
+        case errno.ENOSPC | errno.EDQUOT:
             return f"free disk space for {path.parent} (docker system df shows Docker's share)"
-        case 13 | 30 | 1:
-            return f"make {path.parent} writable for your account"
+        case errno.EROFS:
+            return f"the file system of {path.parent} is read-only: mount it writable, or use another checkout"
+        case errno.EACCES | errno.EPERM:
+            if found := ownership.foreign(path):
+                file, owner = found
+                return f"it belongs to {owner}: sudo chown -R {ownership.name(os.geteuid())} {file}"
+            return f"make {path.parent} accessible for your account: chmod u+rwX {path.parent}"
         case _:
             return f"check {path.parent}"
 
@@ -111,8 +130,11 @@ def exclusive(lock: Path, action: str) -> Iterator[None]:
         yield
         return
     try:
-        lock.parent.mkdir(exist_ok=True)
+        make_folder(lock.parent)
+        created = not lock.exists()
         stream = lock.open("a", encoding="utf-8")
+        if created:
+            ownership.hand_over(lock, lock)
     except OSError as error:
         raise write_error(lock, error) from error
     with stream:

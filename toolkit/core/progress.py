@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.core.console import console, say
+from toolkit.core.console import console, say, spinner
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -67,8 +67,8 @@ def run_in_parallel(
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     terminal = console().is_terminal
-    shown = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), *columns, TimeElapsedColumn())
-    with Progress(*shown, console=console(), disable=not terminal) as progress:
+    shown = (SpinnerColumn(spinner(), finished_text="✓"), TextColumn("{task.description}"), *columns)
+    with Progress(*shown, TimeElapsedColumn(), console=console(), disable=not terminal) as progress:
         rows = Rows(progress, {name: progress.add_task(name, start=False, total=1) for name in names})
 
         def run(name: str) -> None:

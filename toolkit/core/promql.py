@@ -137,7 +137,9 @@ def _bounded(node: Expr) -> bool:
 
 
 def bare_timestamps(expr: str) -> list[str]:
-    """The metrics that are subtracted from ``time()`` whatever their value: one that is 0 is half a century ago.
+    """The metrics that are taken for times whatever their value: one that is 0 is half a century ago.
+
+    That is a metric in a difference with ``time()``, or below a bound that is made of it.
 
     Raises:
         ValueError: the expression does not parse; the message has the position.
@@ -145,15 +147,102 @@ def bare_timestamps(expr: str) -> list[str]:
     found: list[str] = []
 
     def visit(node: Expr) -> None:
-        if isinstance(node, BinaryExpr) and str(node.op) == "-" and isinstance(node.lhs, Call):
-            inner = node.rhs
-            while isinstance(inner, ParenExpr | AggregateExpr):
-                inner = inner.expr
-            if node.lhs.func.name == "time" and isinstance(inner, VectorSelector):
-                found.extend(_names(inner))
+        if not isinstance(node, BinaryExpr):
+            return
+        operator, sides = str(node.op), (node.lhs, node.rhs)
+        if operator == "-":
+            pairs = [sides, sides[::-1]]
+        elif operator in {"<", "<="}:
+            pairs = [sides[::-1]]
+        elif operator in {">", ">="}:
+            pairs = [sides]
+        else:
+            return
+        for now, other in pairs:
+            if _is_now(now):
+                found.extend(_bare(other))
 
     promql_parser.walk(promql_parser.parse(expr), visit)
     return found
+
+
+def _is_now(node: Expr) -> bool:
+    """Whether a node is ``time()``, or that plus or minus a number."""
+    match node:
+        case Call():
+            return node.func.name == "time"
+        case ParenExpr(expr=inner):
+            return _is_now(inner)
+        case BinaryExpr():
+            return _is_scalar(node) and (_is_now(node.lhs) or _is_now(node.rhs))
+    return False
+
+
+def _bare(node: Expr) -> list[str]:
+    """The metrics whose values a node passes on, even if they are 0."""
+    match node:
+        case VectorSelector():
+            return _names(node)
+        case MatrixSelector(vector_selector=inner) | ParenExpr(expr=inner) | AggregateExpr(expr=inner):
+            return _bare(inner)
+        case Call() if node.func.name.endswith("_over_time"):
+            return [name for each in node.args for name in _bare(each)]
+        case BinaryExpr() if str(node.op) == "or":
+            return [*_bare(node.lhs), *_bare(node.rhs)]
+        case BinaryExpr() if str(node.op) in {"and", "unless"}:
+            return _bare(node.lhs)
+    return []
+
+
+def unscraped_news(expr: str) -> list[str]:
+    """The metrics that count as new where they are missing at an earlier time, also if nothing was scraped then.
+
+    The condition that their target was scraped is ``and … up offset D == 1``, with the same offset, after
+    ``x unless x offset D``.
+
+    Raises:
+        ValueError: the expression does not parse; the message has the position.
+    """
+    found: list[str] = []
+    guarded: set[str] = set()
+
+    def visit(node: Expr) -> None:
+        if not isinstance(node, BinaryExpr):
+            return
+        if str(node.op) == "and":
+            lhs = node.lhs
+            while isinstance(lhs, ParenExpr):
+                lhs = lhs.expr
+            if isinstance(lhs, BinaryExpr) and {each for _, each in _offsets(lhs.rhs)} == _scraped_at(node.rhs):
+                guarded.add(str(lhs))
+        elif str(node.op) == "unless" and str(node) not in guarded:
+            own = metrics_in(str(node.lhs))
+            found.extend(name for name, _ in _offsets(node.rhs) if name in own)
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def _offsets(node: Expr) -> list[tuple[str, str]]:
+    """The metrics that a node reads at an earlier time, and their offsets."""
+    found: list[tuple[str, str]] = []
+
+    def visit(each: Expr) -> None:
+        if isinstance(each, VectorSelector) and each.offset:
+            found.extend((name, str(each.offset)) for name in _names(each))
+
+    promql_parser.walk(node, visit)
+    return found
+
+
+def _scraped_at(node: Expr) -> set[str]:
+    """The offset at which a condition requires ``up`` to be 1; empty for another condition."""
+    match node:
+        case BinaryExpr(lhs=VectorSelector() as up, rhs=NumberLiteral(val=1.0)) if str(node.op) == "==":
+            return {each for name, each in _offsets(up) if name == "up"}
+        case ParenExpr(expr=inner):
+            return _scraped_at(inner)
+    return set()
 
 
 def constant_defaults(expr: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
+from typing import Any
 
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
@@ -60,11 +61,25 @@ class Finding:
         """A failed finding for an error."""
         return cls(check, Outcome.FAILED, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
 
+    def document(self) -> dict[str, Any]:
+        """The fields of the JSON document."""
+        return {
+            "check": self.check,
+            "subject": self.subject,
+            "outcome": str(self.outcome),
+            "detail": self.detail,
+            "fix": self.fix,
+            "seconds": round(self.seconds, 3),
+        }
+
     @property
     def name(self) -> str:
         """The check and its subject."""
         return f"{self.check} ({self.subject})" if self.subject else self.check
 
+
+NO_FINDINGS: Mapping[str, Any] = {"findings": []}
+"""The fields of the JSON document if nothing could be checked."""
 
 Columns = Mapping[str, Callable[[Finding], str]]
 """The heading of each column, and its cell for a finding."""
@@ -85,6 +100,7 @@ class Report:
         columns: The columns of the table; the last one also shows the fix.
         fix: The fix in the error of a failed report.
         condensed: Show one line for all ok findings of a check.
+        facts: Further fields of a finding in the JSON document.
     """
 
     kind: str
@@ -94,6 +110,7 @@ class Report:
     )
     fix: str = ""
     condensed: bool = False
+    facts: Callable[[Finding], Mapping[str, Any]] = lambda _finding: {}
 
     def count(self, outcome: Outcome) -> int:
         """The number of findings with an outcome."""
@@ -110,6 +127,10 @@ class Report:
                 rows.append([*[""] * (len(self.columns) - 1), f"fix: {finding.fix}"])
                 styles.append("")
         console.table(tuple(self.columns), rows, styles)
+
+    def document(self) -> dict[str, Any]:
+        """The fields of the JSON document, see `toolkit.core.presentation`: every finding, none condensed."""
+        return {"findings": [{**finding.document(), **self.facts(finding)} for finding in self.findings]}
 
     def require(self) -> None:
         """Return if something was checked and nothing has failed.

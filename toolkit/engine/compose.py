@@ -17,8 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import shapes
+from toolkit.engine import looks, shapes
+from toolkit.engine.looks import HungEngineError, TimedOutError
 from toolkit.engine.queries import Queries
 
 # The arguments of `Docker.query`.
@@ -32,14 +34,6 @@ INSTALL_COMPOSE = "install the Compose plugin 2.24 or newer (package docker-comp
 ADD_LAYER = "run: invoke setup (.env may lack a layer), or correct a misspelt service in docker-compose.override.yml"
 CHANGE_PORT = "invoke doctor shows which program uses the port; set another port in .env"
 START_DOCKER = "start Docker (systemctl start docker, or scripts/engine.sh start)"
-
-
-class TimedOutError(ToolkitError):
-    """A command exceeded its timeout and was killed; ``output`` is its output until then, if captured."""
-
-    def __init__(self, what: str, output: str) -> None:
-        super().__init__(what)
-        self.output = output
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,8 @@ def run(
     Args:
         argv: Program and arguments; no shell is involved.
         cwd: The working directory.
-        capture: Return the output instead of passing it to the terminal.
+        capture: Return the output instead of passing it to the terminal or, copied, to a pipe or a file: an output
+            that cannot be written is then an error of this process.
         timeout: Seconds until the command is killed.
         env: Variables to set in, or with None to remove from, the environment of this process.
         stop: Terminates the command (SIGTERM) once set by another thread.
@@ -89,23 +84,36 @@ def run(
     Raises:
         ToolkitError: the program is not installed, or the timeout expired (TimedOutError).
     """
-    variables = {**os.environ, **(env or {})}
-    pipe = subprocess.PIPE if capture else None
-    with _terminal(watch) if watch else nullcontext(pipe) as stdout:
+    # Docker takes the working directory from PWD, which would name it through a symbolic link.
+    variables = {**os.environ, "PWD": str(cwd), **(env or {})}
+    copied = not capture and not sys.stdout.isatty()
+    with _terminal(watch) if watch else nullcontext(subprocess.PIPE if capture or copied else None) as stdout:
         try:
             process = subprocess.Popen(
                 argv,
                 cwd=cwd,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=stdout,
-                stderr=pipe,
-                text=True,
+                stderr=subprocess.PIPE if capture else None,
+                encoding="utf-8",
                 errors="replace",
                 env={name: value for name, value in variables.items() if value is not None},
             )
         except FileNotFoundError as error:
             raise ToolkitError(f"cannot run {argv[0]}", "the program is not installed", INSTALL) from error
-        return _wait_for_exit(process, argv, stdin, timeout, stop)
+        return _copy_output(process) if copied else _wait_for_exit(process, argv, stdin, timeout, stop)
+
+
+def _copy_output(process: subprocess.Popen[str]) -> Result:
+    """Copy the output of a command to the standard output, unchanged; the command is killed if that fails."""
+    with process:
+        try:
+            if process.stdout:
+                terminal.copy_to_stdout(process.stdout.fileno())
+        except BaseException:
+            process.kill()
+            raise
+    return Result(process.returncode, "", "")
 
 
 def _wait_for_exit(
@@ -188,13 +196,29 @@ class Docker:
     echo: bool = False
     env: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     _queries: Queries[Result] = field(default_factory=partial(Queries, _succeeded), repr=False, compare=False)
+    _hang: looks.Hang = field(default_factory=looks.Hang, repr=False, compare=False)
 
     def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
-        """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`."""
+        """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`.
+
+        A command that only looks has a timeout, also if none is given.
+
+        Raises:
+            HungEngineError: the engine did not answer such a command, now or a moment ago.
+        """
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
         options["env"] = {**self.env, **(options.get("env") or {})}
-        return run(["docker", *args], cwd=self.root, **options)
+        if "timeout" in options or not looks.asks_engine(args):
+            return run(["docker", *args], cwd=self.root, **options)
+        if self._hang.is_recent:
+            raise HungEngineError(args)
+        options["timeout"] = looks.SECONDS
+        try:
+            return run(["docker", *args], cwd=self.root, **options)
+        except TimedOutError as error:
+            self._hang.remember()
+            raise HungEngineError(args) from error
 
     def using(self, **env: str) -> Docker:
         """A copy with variables that take precedence over .env in every command."""
@@ -330,6 +354,7 @@ def explain(action: str, result: Result) -> ToolkitError:
         "has neither an image nor a build context": ADD_LAYER,
         "bind source path does not exist": "create the folder; that of BACKUP_TARGET belongs to the user 999 (chown)",
         "no such file or directory": "run: invoke setup",
+        "enable_ipv6: failed to cast": "set ENABLE_IPV6 in .env to true or false",
     }
     fix = next((fix for sign, fix in fixes.items() if sign in text), "")
     return ToolkitError(f"cannot {action}", why, fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from toolkit.engine import damage
 from toolkit.engine.health import ServiceState
 
 DISCARD_DATA = "if its data is expendable, run: invoke down --volumes"
@@ -34,6 +35,12 @@ OUT_OF_MEMORY = Cause(
     "raise its deploy.resources.limits.memory in docker-compose.override.yml, or free memory on this host",
 )
 
+DISK_FULL = Cause(
+    r"No space left on device|ENOSPC|disk quota exceeded|could not extend file",
+    "the disk with Docker's data is full",
+    "free disk space (docker system df shows Docker's share), then run invoke up",
+)
+
 CAUSES = (
     Cause(
         r"platform\.initialisation",
@@ -60,6 +67,11 @@ CAUSES = (
         f"return to the image that wrote it, dump the data and load it into the new version; {DISCARD_DATA}",
     ),
     Cause(
+        r"is of PostgreSQL .*, whose data would be ignored",
+        "its volume has data of another version or layout, beside which it would start empty",
+        "docs/operations.md#data-of-another-version describes how to bring it over",
+    ),
+    Cause(
         r"InconsistentClusterIdException|Invalid cluster\.id|doesn't match stored clusterId",
         "the volume belongs to another Kafka cluster",
         f"set CLUSTER_ID to the value with which the volume was created; {DISCARD_DATA}",
@@ -69,11 +81,7 @@ CAUSES = (
         "another program uses a port that it publishes",
         "invoke doctor shows which; set another port in .env, or stop that program",
     ),
-    Cause(
-        r"No space left on device|ENOSPC|disk quota exceeded|could not extend file",
-        "the disk with Docker's data is full",
-        "free disk space (docker system df shows Docker's share), then run invoke up",
-    ),
+    DISK_FULL,
     Cause(
         r"Cannot allocate memory|java\.lang\.OutOfMemoryError|shared memory segment",
         OUT_OF_MEMORY.why,
@@ -82,8 +90,7 @@ CAUSES = (
     Cause(
         r"(?:open|read).{0,120}permission denied|permission denied.{0,80}/(?:etc|opt|run)/",
         "its user cannot read a file that is mounted into it",
-        "make the files of the checkout world-readable (chmod -R a+rX config monitoring scripts); "
-        "invoke doctor lists the others",
+        "invoke doctor lists the files that it cannot read, and the command that makes them readable",
     ),
     Cause(
         r"permission denied|operation not permitted|read-only file system",
@@ -116,11 +123,19 @@ CAUSES = (
 
 
 def cause(state: ServiceState, log: str) -> Cause | None:
-    """The likely cause of a container's failure, or None if no known cause matches."""
+    """The likely cause of a container's failure, or None if no known cause matches.
+
+    A full disk precedes broken data, which it may have caused, and broken data everything else.
+    """
     if state.out_of_memory:
         return OUT_OF_MEMORY
     text = "\n".join((state.error, *(check.output for check in state.checks), log))
-    known = next((each for each in CAUSES if re.search(each.sign, text, re.IGNORECASE)), None)
+    broken = damage.find(state.service, text)
+    known = (
+        (DISK_FULL if re.search(DISK_FULL.sign, text, re.IGNORECASE) else None)
+        or (Cause(broken.sign, broken.cause, broken.fix) if broken else None)
+        or next((each for each in CAUSES if re.search(each.sign, text, re.IGNORECASE)), None)
+    )
     by_exit_code = {0: STOPPED, 143: STOPPED, 137: KILLED} if state.status == "exited" else {}
     return known or by_exit_code.get(state.exit_code)
 

@@ -106,8 +106,17 @@ class Client(TypedDict, total=False):
     Plugins: list[Plugin] | None
 
 
+class FirewallBackend(TypedDict, total=False):
+    """How the engine filters packets; ``Driver`` is ``iptables``, ``nftables`` or one of firewalld."""
+
+    Driver: str
+
+
 class Info(TypedDict, total=False):
-    """``docker info``: the engine, ``ServerVersion`` is empty if it does not answer, and the client."""
+    """``docker info``: the engine, ``ServerVersion`` is empty if it does not answer, and the client.
+
+    ``SecurityOptions`` are ``name=VALUE``, with further pairs after a comma; ``SystemTime`` is RFC 3339.
+    """
 
     ServerVersion: str
     DockerRootDir: str
@@ -116,6 +125,12 @@ class Info(TypedDict, total=False):
     CpuCfsQuota: bool
     PidsLimit: bool
     CgroupVersion: str
+    Architecture: str
+    OSType: str
+    SecurityOptions: list[str] | None
+    SystemTime: str
+    IPv4Forwarding: bool
+    FirewallBackend: FirewallBackend | None
     ClientInfo: Client
 
 

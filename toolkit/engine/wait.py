@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit.core.console import STYLES, console, say
+from toolkit.core.console import STYLES, console, say, spinner
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import compose, diagnosis, shapes
 from toolkit.engine.compose import Docker, Result
@@ -19,6 +19,9 @@ from toolkit.engine.health import HttpHealth, ServiceState, Verdict
 
 LOG_LINES = 15
 """Log lines of a failed container that an error shows."""
+
+DIAGNOSED_LINES = 400
+"""Log lines of a failed container in which the cause is searched: RabbitMQ prints it above a long stack trace."""
 
 
 @dataclass(frozen=True)
@@ -261,13 +264,13 @@ def unhealthy_error(docker: Docker, stuck: Sequence[tuple[Service, ServiceState]
     """The error for failed containers: state, last log lines, likely cause and fix of each."""
     reasons, fixes = [], []
     for service, state in stuck:
-        log = last_lines(docker, state)
+        log = last_lines(docker, state, DIAGNOSED_LINES)
         lines = [f"{state.container}: {state.summary}"]
         if state.error:
             lines.append(f"engine error: {state.error}")
         if state.last_check and state.health != "healthy":
             lines.append(f"health check: {state.last_check[-500:]}")
-        lines += [f"| {line}" for line in log] or ["no log output"]
+        lines += [f"| {line}" for line in log[-LOG_LINES:]] or ["no log output"]
         if cause := diagnosis.cause(state, "\n".join(log)):
             lines.append(f"likely cause: {cause.why}")
             fixes.append(f"{service.name}: {cause.fix}")
@@ -295,9 +298,13 @@ def timeout_error(services: Sequence[Service], timeout: float) -> ToolkitError:
     )
 
 
-def last_lines(docker: Docker, state: ServiceState, count: int = LOG_LINES) -> list[str]:
-    """The last lines of a container's log, both streams merged in chronological order."""
-    result = docker("logs", "--timestamps", "--tail", str(count), state.id)
+def last_lines(docker: Docker, state: ServiceState, count: int = LOG_LINES, since: str = "") -> list[str]:
+    """The last lines of a container's log, both streams merged in chronological order.
+
+    ``since`` limits them to those since a time, in the syntax of ``docker logs``.
+    """
+    limit = ("--since", since) if since else ()
+    result = docker("logs", "--timestamps", "--tail", str(count), *limit, state.id)
     if result.code:
         return []
     stamped = sorted(line for line in (result.stdout + result.stderr).splitlines() if line.strip())
@@ -336,6 +343,6 @@ def _rows(services: Sequence[Service], watch: Watch) -> Any:
     rows = Table.grid(padding=(0, 2))
     for service in services:
         style = STYLES[service.verdict]
-        mark = marks.get(service.verdict) or Spinner("dots", style=style)
+        mark = marks.get(service.verdict) or Spinner(spinner(), style=style)
         rows.add_row(mark, service.name, service.summary, f"{watch.seconds(service.name):.1f} s", style=style)
     return rows

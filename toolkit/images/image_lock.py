@@ -19,7 +19,8 @@ from toolkit.checkout.variables import parse
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, write_atomically
 from toolkit.core.progress import run_in_parallel
-from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.engine.compose import Docker
+from toolkit.engine.looks import TimedOutError
 
 Pins = dict[tuple[str, ...], str]
 """The path of keys to an image in a compose file → the image's name, in a lock file with its digest."""

@@ -18,13 +18,13 @@ def basic_credentials(server: str) -> str:
 
     The server is ``host:port``, or ``https://index.docker.io/v1/`` for Docker Hub.
     """
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
+        folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         helper = config.get("credHelpers", {}).get(server) or config.get("credsStore")
         return _from_helper(helper, server) if helper else config.get("auths", {}).get(server, {}).get("auth") or ""
-    except (OSError, ValueError, AttributeError):
-        return ""  # docker itself reports errors in its configuration
+    except (OSError, ValueError, AttributeError, RuntimeError):
+        return ""  # no home folder; docker itself reports errors in its configuration
 
 
 def _from_helper(helper: str, server: str) -> str:

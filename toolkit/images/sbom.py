@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.checkout.project import Project
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
 from toolkit.engine.compose import Docker
@@ -79,23 +80,23 @@ def _component(package: Package, system: dict[str, str]) -> Component:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the bill of materials of the image of the service app."""
+    """Write the bill of materials of the image of the service app.
+
+    Raises:
+        ToolkitError: the image or the file cannot be read or written.
+    """
     project = Project.load()
     docker = Docker(project.root)
     target = Path(arguments[0]) if arguments else project.root / FILE
-    try:
-        image = docker.effective()["services"]["app"]["image"]
-        contents = read(docker, image)
-        found = packages(contents)
-        inspected = docker.check(docker("image", "inspect", image), f"inspect {image}")
-        write_atomically(target, bill(image, json.loads(inspected.stdout)[0]["Id"], contents.system, found) + "\n")
-    except ToolkitError as error:
-        print(error.message, file=sys.stderr)
-        return 1
+    image = docker.effective()["services"]["app"]["image"]
+    contents = read(docker, image)
+    found = packages(contents)
+    inspected = docker.check(docker("image", "inspect", image), f"inspect {image}")
+    write_atomically(target, bill(image, json.loads(inspected.stdout)[0]["Id"], contents.system, found) + "\n")
     kinds = [package.kind for package in found]
     print(f"{target}: {', '.join(f'{kinds.count(kind)} {kind}' for kind in sorted(set(kinds)))} packages of {image}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    terminal.run(lambda: main(sys.argv[1:]))

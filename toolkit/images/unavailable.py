@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from toolkit.checkout.project import LOCAL, Project
 from toolkit.checkout.setup import settings
 from toolkit.checkout.variables import parse
@@ -34,5 +36,10 @@ def services(project: Project) -> list[str]:
 
 def show(project: Project) -> None:
     """Print a line for each unavailable service."""
-    for name in services(project):
+    show_names(services(project))
+
+
+def show_names(names: Iterable[str]) -> None:
+    """Print a line for each of these unavailable services."""
+    for name in names:
         say(f"unavailable: {name}: {REASON}", "skipped")

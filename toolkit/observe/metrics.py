@@ -91,7 +91,7 @@ def _recorded(stack: Stack) -> Iterator[tuple[str, float]]:
 def _loaded_rules(stack: Stack) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """File, group and content of every loaded rule; Jaeger's rules only if its group is enabled."""
     for folder in RULES:
-        for path in sorted((stack.root / folder).glob("*.yml")):
+        for path in sorted((stack.root / folder).rglob("*.yml")):
             if folder.name != "rules" and (folder.name not in stack.services or not path.name.startswith("rules")):
                 continue
             if path.stem in stack.unavailable:

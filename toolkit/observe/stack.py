@@ -25,7 +25,6 @@ PORTS = {
     "victorialogs": 9428,
     "jaeger": 16686,
     "otel-collector": 13133,
-    "blackbox-exporter": 9115,
 }
 """The HTTP ports of the programs inside the stack."""
 

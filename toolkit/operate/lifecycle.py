@@ -5,29 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from toolkit import images
+from toolkit.checkout import generated
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import settings, setup
 from toolkit.checks import doctor, preflight
 from toolkit.checks.doctor.secrets import of_rotation
-from toolkit.core import console, files
+from toolkit.core import console, files, terminal
 from toolkit.core.errors import ToolkitError, require_known
 from toolkit.engine import health
 from toolkit.engine.compose import Docker
+from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState
 from toolkit.engine.outdated import outdated
+from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
-from toolkit.operate import deploy, silences
+from toolkit.operate import deploy, previous, silences
 
 PROXY = "proxy"
 SILENCE = "invoke up"
 """The comment of the silence."""
-INTERRUPTED = 130
-"""The shell's exit code of a program interrupted by Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Options:
 
     ``timeout`` is in seconds, for the services to become healthy. ``profile`` None keeps the profile of the last setup;
     ``images`` is ``auto``, ``pull`` or ``local``. Groups in ``without`` lose their containers and keep their volumes.
-    ``yes`` allows switching image sets on existing volumes.
+    ``yes`` confirms: switching image sets on existing volumes, and removing the containers of services that no compose
+    file has, or of a folder that no longer exists.
     """
 
     timeout: float
@@ -66,18 +68,30 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             with console.phase("setup", ".env and secrets/; existing values are kept"):
                 for line in setup(project, options.profile, groups=groups, folder=docker.data_root()):
                     console.say(f"  {line}")
+                doctor.require_supported_host(project, docker)
                 doctor.require_engine_folder(docker)
-                doctor.require_free_ports(project, docker)
+                doctor.require_readable_mounts(project, docker)
+                existing = Existing.read(project, docker)
+                taken_over = previous.take_over(existing, options.yes)
+                leftovers = previous.removable(existing, options.yes)
+                doctor.require_free_ports(project, docker, existing.leaving)
+                data = Inspection.begin(project, docker, existing)
             with console.phase("images", "pulls or builds missing images"):
                 images.choose(project, docker, options.images, options.yes)
                 images.provide(project, docker)
+                data.require()
             deploy.recover(project, docker, project.timeout("replica"))
             present = health.container_states(docker, docker.project_name())
             with silenced(project, docker, present):
                 with console.phase("up", "containers, networks and volumes of the project"):
+                    removed = previous.remove(docker, leftovers, taken_over)
+                    present = [state for state in present if state.container not in removed]
                     remove_switched_off(docker, present)
                     end_restarts(docker, present)
                     running = start(docker, options.timeout)
+                    generated.forget(project)
+                    if leftovers:
+                        previous.remove_networks(docker)
                 if options.smoke:
                     from toolkit.checks.smoke import smoke
 
@@ -96,7 +110,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             "interrupted",
             "started containers keep running",
             "run invoke up to continue, or invoke down",
-            code=INTERRUPTED,
+            code=terminal.INTERRUPTED,
         ) from error
 
 
@@ -199,13 +213,16 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
     """
     with files.exclusive(project.lock_file, "take the stack down"):
         name = project_name(docker)
+        require_removable(project, docker, name)
         before = Resources.of(docker, name)
         removable = before if volumes else replace(before, volumes=())
         if not removable:
             console.say(f"nothing to do: {name} has no containers and no networks")
             return
         if removable.volumes:
-            console.confirm(f"permanently delete the data of {name}: the volumes {', '.join(removable.volumes)}", yes)
+            doubt = previous.doubtful_origin(project, docker, removable.volumes)
+            what = f"the data of {name}: the volumes {', '.join(removable.volumes)}{doubt}"
+            console.confirm(f"permanently delete {what}", yes)
         with console.phase("down", "containers and networks of the project"):
             # By the project name, which needs no files: `down` works with a broken .env or compose file.
             flags = ["--volumes"] if volumes else []
@@ -217,6 +234,18 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
                 f"{name} was not fully removed", f"remaining: {unremoved.names}", "run invoke down again"
             )
         console.say(f"removed: {removable}" + (f"; kept: {remaining}" if remaining else ""))
+
+
+def require_removable(project: Project, docker: Docker, name: str) -> None:
+    """Return if this folder may remove the containers of a project; print what is left over among them.
+
+    Raises:
+        ToolkitError: a folder that exists has started them; the error names it.
+    """
+    if error := previous.refusal_to_remove(Existing.read(project, docker, name)):
+        raise error
+    with suppress(ToolkitError):  # the files cannot be read
+        previous.show(Existing.read(project, docker))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request
 from toolkit.observe.grafana import authorization
 from toolkit.observe.stack import Stack, url
-from toolkit.operate import verify_reload
+from toolkit.operate import previous, verify_reload
 from toolkit.validate import programs
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
@@ -27,6 +27,7 @@ def reload(project: Project, docker: Docker) -> None:
     Raises:
         ToolkitError: a program rejects a file, or has not loaded the whole of it.
     """
+    previous.require_own_stack(project, docker)
     stack = Stack.read(project, docker)
     reloadable = [name for name in STEPS if name in stack.running]
     if not reloadable:
@@ -73,6 +74,16 @@ def _http_reload(service: str) -> Callable[[Project, Stack], None]:
     return trigger
 
 
+def _reload_blackbox(_project: Project, stack: Stack) -> None:
+    """Reload the blackbox exporter from inside its container: no other container but Prometheus reaches it."""
+    reloaded = verify_reload.ask_blackbox(stack, "--post-data=", "/-/reload")
+    if reloaded.code:
+        why = " ".join(reloaded.stderr.split())
+        raise ToolkitError(
+            "blackbox-exporter rejects the new configuration", why, verify_reload.log_hint("blackbox-exporter")
+        )
+
+
 def _reload_collector(_project: Project, stack: Stack) -> None:
     """Reload the collector with SIGHUP."""
     signalled = stack.docker.compose("kill", "--signal", "HUP", "otel-collector")
@@ -96,7 +107,7 @@ def _send(stack: Stack, service: str, requests: list[Request]) -> None:
 STEPS: dict[str, tuple[Callable[[Project, Stack], None], Callable[[Stack], str]]] = {
     "prometheus": (_http_reload("prometheus"), verify_reload.prometheus),
     "alertmanager": (_http_reload("alertmanager"), verify_reload.alertmanager),
-    "blackbox-exporter": (_http_reload("blackbox-exporter"), verify_reload.blackbox_exporter),
+    "blackbox-exporter": (_reload_blackbox, verify_reload.blackbox_exporter),
     "otel-collector": (_reload_collector, verify_reload.otel_collector),
     "grafana": (_reload_grafana, lambda _stack: "data sources and dashboards reloaded"),
 }

@@ -14,16 +14,19 @@ import yaml
 from toolkit.core.durations import seconds
 from toolkit.core.errors import ToolkitError
 from toolkit.core.polling import CheckError, until
+from toolkit.engine.compose import Result
 from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
-RULES = ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml", "monitoring/backup/rules*.yml")
-SCRAPES = ("monitoring/prometheus/scrape/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/backup/scrape*.yml",
+RULES = ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml", "monitoring/backup/rules*.yml")
+SCRAPES = ("monitoring/prometheus/scrape/**/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/backup/scrape*.yml",
            "monitoring/proxy/scrape*.yml")  # fmt: skip
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 
+BLACKBOX_SECONDS = 30.0
+"""Timeout of a request to the blackbox exporter."""
 PARTIAL = "its last reload failed: its API may not show the configuration in use"
 
 
@@ -71,13 +74,13 @@ def alertmanager(stack: Stack) -> str:
         ToolkitError: the reload failed, or the configuration differs.
     """
     status, metrics = stack.fetch([Request(url("alertmanager", path)) for path in ("/api/v2/status", "/metrics")])
-    if metric(metrics, "alertmanager_config_last_reload_successful") != 1:
+    if metric(metrics.body, "alertmanager_config_last_reload_successful") != 1:
         raise partial_reload("alertmanager")
     text = (stack.root / ALERTMANAGER).read_text(encoding="utf-8")
     live = yaml.safe_load((status.json() or {}).get("config", {}).get("original", "")) or {}
     receivers = {receiver["name"] for receiver in yaml.safe_load(text)["receivers"]}
     differences = _differences("receiver", receivers, {receiver["name"] for receiver in live.get("receivers", [])})
-    if metric(metrics, "alertmanager_config_hash") != file_hash(text):
+    if metric(metrics.body, "alertmanager_config_hash") != file_hash(text):
         differences.append("its hash is not that of the file")
     if differences:
         raise ToolkitError(
@@ -92,10 +95,17 @@ def blackbox_exporter(stack: Stack) -> str:
     Raises:
         ToolkitError: its last reload failed.
     """
-    answer = stack.get("blackbox-exporter", "/metrics")
-    if metric(answer, "blackbox_exporter_config_last_reload_successful") != 1:
+    exposition = ask_blackbox(stack, "/metrics").stdout
+    if metric(exposition, "blackbox_exporter_config_last_reload_successful") != 1:
         raise partial_reload("blackbox-exporter")
     return "loaded"
+
+
+def ask_blackbox(stack: Stack, *arguments: str) -> Result:
+    """Send a request to the blackbox exporter from its own container: options of wget, and the path."""
+    *options, path = arguments
+    wget = ("wget", "-q", "-O", "-", *options, f"http://127.0.0.1:9115{path}")
+    return stack.docker.compose("exec", "--no-TTY", "blackbox-exporter", *wget, timeout=BLACKBOX_SECONDS)
 
 
 def otel_collector(stack: Stack) -> str:
@@ -123,9 +133,9 @@ def log_hint(service: str) -> str:
     return f"run: invoke logs --service={service} --tail=20"
 
 
-def metric(answer: Response, name: str) -> float | None:
+def metric(exposition: str, name: str) -> float | None:
     """The value of a metric without labels in an exposition."""
-    match = re.search(rf"^{name} (\S+)$", answer.body, re.MULTILINE)
+    match = re.search(rf"^{name} (\S+)$", exposition, re.MULTILINE)
     return float(match[1]) if match else None
 
 
@@ -142,7 +152,7 @@ def _differences(kind: str, expected: Set[str], live: Set[str]) -> list[str]:
 def _mounted_documents(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     """The documents of these patterns that Prometheus' container sees.
 
-    Folders of groups and profiles count where they are mounted; a file hidden by another mount is replaced by it.
+    Folders of groups and profiles count where they are mounted; files in a folder on which another is mounted do not.
     """
     mounts = {
         PurePath(mount["target"]): Path(mount["source"])
@@ -152,10 +162,9 @@ def _mounted_documents(stack: Stack, patterns: tuple[str, ...]) -> Iterator[Mapp
     for path in sorted(path for pattern in patterns for path in stack.root.glob(pattern)):
         for target, source in mounts.items():
             if source.is_dir() and path.is_relative_to(source):
-                covered = mounts.get(target / path.relative_to(source))
-                document = yaml.safe_load((covered or path).read_text(encoding="utf-8"))
-                if document:
-                    yield document
+                inside = target / path.relative_to(source)
+                if not (mounts.keys() & set(inside.parents)) - {target, *target.parents}:
+                    yield yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _normalized(group: str, name: str, pending: float, expression: str) -> str:

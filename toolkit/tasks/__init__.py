@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from invoke.tasks import Task
+
+from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 
 if TYPE_CHECKING:
@@ -12,6 +17,26 @@ if TYPE_CHECKING:
 
     from toolkit.checkout.project import Project
     from toolkit.engine.compose import Docker
+
+
+JSON = "print one JSON document (docs/json-output.md) instead of a table"
+"""The help of the option ``--json``."""
+
+Body = Callable[..., None]
+
+
+def task(**options: Any) -> Callable[[Body], Task[Body]]:
+    """Invoke's decorator ``task`` with its options; errors of the host end the task without a stack trace."""
+
+    def decorate(body: Body) -> Task[Body]:
+        @functools.wraps(body)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            with terminal.host_errors():
+                body(*args, **kwargs)
+
+        return Task(guarded, **options)
+
+    return decorate
 
 
 def checkout(c: Context) -> tuple[Project, Docker]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout
+from toolkit.tasks import checkout, task
 
 
 @task(name="list", help={"sizes": "query the registries for the download sizes of published images"})
@@ -53,7 +52,7 @@ def build(c: Context, profile: str | None = None) -> None:
     build(*checkout(c), profile)
 
 
-@task
+@task()
 def pull(c: Context) -> None:
     """Pull the published images of the stack."""
     from toolkit.checkout.project import PULLED
@@ -116,7 +115,7 @@ def check_contract(c: Context) -> None:
     report.require()
 
 
-@task
+@task()
 def outdated(c: Context) -> None:
     """Check that the pinned tags exist, and list newer ones; exit code 1 if a tag is missing or unknown."""
     from toolkit.core.console import table

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, whole_number
+from toolkit.tasks import JSON, checkout, task, whole_number
 
 
-@task
-def status(c: Context) -> None:
+@task(help={"json": JSON})
+def status(c: Context, json: bool = False) -> None:
     """Show every service: state, health, uptime, ports, memory; exit code 1 if one is unhealthy."""
     from toolkit.engine.compose import CONFIGURATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(CONFIGURATION)
-    from toolkit.checks.status import status
+    docker.prefetch(CONFIGURATION, LISTED)
+    from toolkit.checks.status import NOTHING, read
+    from toolkit.core.presentation import present
 
-    status(project, docker)
+    present("status", lambda: read(project, docker), NOTHING, as_json=json)
 
 
 @task(
@@ -43,7 +44,15 @@ def logs(
     logs(docker, service or (), follow=follow, tail=None if tail is None else whole_number("tail", tail), since=since)
 
 
-@task
+@task(help={"count": "number of messages, the oldest first (default: 20)"})
+def dead_letters(c: Context, count: str = "20") -> None:
+    """Show why jobs were dead-lettered; the messages stay in their queue."""
+    from toolkit.checks.deadletters import dead_letters
+
+    dead_letters(*checkout(c), whole_number("count", count))
+
+
+@task()
 def config(c: Context) -> None:
     """Show the effective configuration of the profile as YAML, with secrets masked."""
     from toolkit.checks.masking import masked_config
@@ -51,25 +60,26 @@ def config(c: Context) -> None:
     print(masked_config(*checkout(c)), end="")
 
 
-@task
-def doctor(c: Context) -> None:
+@task(help={"json": JSON})
+def doctor(c: Context, json: bool = False) -> None:
     """Diagnose the host, the settings, the secrets and the ports, and suggest fixes."""
     from toolkit.engine.compose import CONFIGURATION, HASHES, INFORMATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(CONFIGURATION, HASHES, INFORMATION)
+    docker.prefetch(CONFIGURATION, HASHES, INFORMATION, LISTED)
     from toolkit.checks.doctor import doctor
+    from toolkit.core.presentation import present
+    from toolkit.core.report import NO_FINDINGS
 
-    report = doctor(project, docker)
-    report.show()
-    report.require()
+    present("doctor", lambda: doctor(project, docker), NO_FINDINGS, as_json=json)
 
 
-@task(help={"profile": "prod; the checkout need not be set up for it"})
-def preflight(c: Context, profile: str = "prod") -> None:
+@task(help={"profile": "prod; the checkout need not be set up for it", "json": JSON})
+def preflight(c: Context, profile: str = "prod", json: bool = False) -> None:
     """List what is not ready for production, with fixes; exit code 1 on blockers."""
     from toolkit.checks.preflight import preflight
+    from toolkit.core.presentation import present
+    from toolkit.core.report import NO_FINDINGS
 
-    report = preflight(*checkout(c), profile)
-    report.show()
-    report.require()
+    present("preflight", lambda: preflight(*checkout(c), profile), NO_FINDINGS, as_json=json)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, seconds
+from toolkit.tasks import JSON, checkout, seconds, task
 
 PROFILE = "dev or prod; default: the profile of the last setup, else dev"
 SERVICE = "this service only; repeatable"
@@ -33,7 +32,7 @@ def setup(c: Context, profile: str | None = None) -> None:
         "without": "disable a group and remove its containers (volumes are kept); repeatable",
         "smoke": "run the smoke checks at the end",
         "timeout": "seconds for the services to become healthy",
-        "yes": "allow switching image sets on existing volumes",
+        "yes": "confirm: switch image sets on existing volumes; remove containers that no compose file has",
     },
 )
 def up(
@@ -48,9 +47,10 @@ def up(
 ) -> None:
     """Start and verify the stack: setup, images, services, health, smoke checks."""
     from toolkit.engine.compose import CONFIGURATION, INFORMATION
+    from toolkit.engine.existing import LISTED
 
     project, docker = checkout(c)
-    docker.prefetch(INFORMATION, CONFIGURATION)
+    docker.prefetch(INFORMATION, CONFIGURATION, LISTED)
     from toolkit.operate.lifecycle import Options, up
 
     limit = seconds("timeout", timeout, project.timeout("up"))
@@ -68,6 +68,31 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     from toolkit.operate.lifecycle import down
 
     down(*checkout(c), volumes=volumes, yes=yes)
+
+
+@task(
+    help={
+        "service": "the service whose data is broken",
+        "damage": "the damage, by its name in docs/troubleshooting.md; default: what the log of the service shows",
+        "copy": "copy the damaged files to a new volume first",
+        "timeout": "seconds for the service to become healthy",
+        "yes": "confirm the repair and what it loses",
+    },
+)
+def repair(
+    c: Context,
+    service: str = "",
+    damage: str | None = None,
+    copy: bool = True,
+    timeout: str | None = None,
+    yes: bool = False,
+) -> None:
+    """Repair the broken data of a service: show what it runs and loses, ask, copy, repair, start."""
+    from toolkit.operate.repair import Options, repair
+
+    project, docker = checkout(c)
+    limit = seconds("timeout", timeout, project.timeout("up"))
+    repair(project, docker, service, Options(limit, damage, copy, yes))
 
 
 @task(
@@ -98,12 +123,13 @@ def wait(c: Context, service: list[str] | None = None, timeout: str | None = Non
     wait(docker, seconds("timeout", timeout, project.timeout("up")), service or ())
 
 
-@task(help={"timeout": "seconds for all checks together"})
-def smoke(c: Context, timeout: str | None = None) -> None:
+@task(help={"timeout": "seconds for all checks together", "json": JSON})
+def smoke(c: Context, timeout: str | None = None, json: bool = False) -> None:
     """Use every service as its clients do, from this host and from inside, and show the results."""
     from toolkit.checks.smoke import smoke
+    from toolkit.core.presentation import present
+    from toolkit.core.report import NO_FINDINGS
 
     project, docker = checkout(c)
-    report = smoke(project, docker, seconds("timeout", timeout, project.timeout("smoke")))
-    report.show()
-    report.require()
+    limit = seconds("timeout", timeout, project.timeout("smoke"))
+    present("smoke", lambda: smoke(project, docker, limit), NO_FINDINGS, as_json=json)

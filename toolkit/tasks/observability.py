@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, positive
+from toolkit.tasks import JSON, checkout, positive, task
 
 
-@task
-def check(c: Context) -> None:
+@task(help={"json": JSON})
+def check(c: Context, json: bool = False) -> None:
     """Verify live metrics, panels, dashboards and one traced request against the configuration."""
+    from toolkit.core.presentation import present
+    from toolkit.core.report import NO_FINDINGS
     from toolkit.observe.check import check
 
-    report = check(*checkout(c))
-    report.show()
-    report.require()
+    present("observe.check", lambda: check(*checkout(c)), NO_FINDINGS, as_json=json)
 
 
 @task(help={"seconds": "duration of the traffic", "rate": "requests a second"})

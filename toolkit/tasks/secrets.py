@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, seconds
+from toolkit.tasks import JSON, checkout, seconds, task
+
+if TYPE_CHECKING:
+    from toolkit.core.report import Report
 
 
-@task
-def check(c: Context) -> None:
+@task(help={"json": JSON})
+def check(c: Context, json: bool = False) -> None:
     """Check every credential: file, strength, age, login; exit code 1 if one fails."""
     from toolkit.checks import secretcheck
+    from toolkit.core.presentation import present
+    from toolkit.core.report import NO_FINDINGS
 
-    report = secretcheck.report(secretcheck.check(*checkout(c)))
-    report.show()
-    report.require()
+    def report() -> Report:
+        return secretcheck.report(secretcheck.check(*checkout(c)))
+
+    present("secrets.check", report, NO_FINDINGS, as_json=json)
 
 
 @task(

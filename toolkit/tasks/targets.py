@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout
+from toolkit.tasks import checkout, task
 
 PATH = "the file; default: targets.yml beside the compose files; - is the standard input"
 

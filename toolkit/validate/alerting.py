@@ -11,7 +11,8 @@ from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.source import Key
 
-FILE = "monitoring/alertmanager/alertmanager.yml"
+FILE, LOKI = "monitoring/alertmanager/alertmanager.yml", "monitoring/loki/loki.yml"
+EXTERNAL_URL = "--web.external-url="
 SECRET = re.compile(r"(password|secret|token|credentials|api_key|_key|slack_api_url|api_url)$")
 
 
@@ -27,6 +28,22 @@ def receivers(checkout: Checkout) -> Iterator[Finding]:
     for number, name in enumerate(named):
         problem = "" if name in used else f"no route leads to the receiver {name}"
         yield source.finding("receivers", number, "name", problem=problem)
+
+
+def addresses(checkout: Checkout) -> Iterator[Finding]:
+    """Prometheus, Alertmanager and Loki know their external addresses, else their links name a container."""
+    for each in checkout.full_configurations:
+        for name in ("prometheus", "alertmanager"):
+            service = each.services.get(name)
+            if service:
+                flags = [word for word in service["command"] if word.startswith(EXTERNAL_URL)]
+                absolute = flags and re.match(r"https?://\w", flags[0].removeprefix(EXTERNAL_URL))
+                problem = "" if absolute else f"{name} has no absolute {EXTERNAL_URL}…"
+                yield checkout.place(each.files, "services", name, "command", problem=problem)
+    source = checkout.source(LOKI)
+    url = (source.data.get("ruler") or {}).get("external_url")
+    problem = "" if url == "${GRAFANA_URL}" else "the external_url is not ${GRAFANA_URL}: relative source links"
+    yield source.finding("ruler", "external_url", problem=problem)
 
 
 def routes(checkout: Checkout) -> Iterator[Finding]:

@@ -59,7 +59,12 @@ class Checkout:
         """Every file that git tracks; outside a git repository (an unpacked archive), every file."""
         try:
             listed = subprocess.run(
-                ["git", "ls-files", "-z"], cwd=self.root, capture_output=True, text=True, check=True
+                ["git", "ls-files", "-z"],
+                cwd=self.root,
+                capture_output=True,
+                encoding="utf-8",
+                errors="surrogateescape",
+                check=True,
             ).stdout.split("\0")
         except (OSError, subprocess.CalledProcessError):
             found = [path.relative_to(self.root) for path in self.root.rglob("*")]

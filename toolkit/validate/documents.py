@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from toolkit.checkout.reachability import HOST, OUTSIDE, WORLD, Connection, Matrix
+from toolkit.core import terminal
+from toolkit.engine.damage import DAMAGES, Damage
 from toolkit.policy import exemptions
 from toolkit.policy.exemptions import Exemption
 from toolkit.policy.rule import Rule, Scope, Service, violations
 from toolkit.policy.rules import RULES
-from toolkit.validate import corpus, inhibition, runbooks
+from toolkit.validate import corpus, coverage, inhibition, runbooks
 from toolkit.validate.checkout import Checkout, is_job
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import dashboard_files
@@ -65,10 +67,12 @@ def alert_index(checkout: Checkout, name: str) -> str:
     return f"\n## Other components\n\n{table(INDEX_COLUMNS, rows)}" if rows else ""
 
 
-def inhibitions(checkout: Checkout, name: str) -> str:
-    """The table of docs/alerting.md: which alert mutes which; or the alerts that none mutes."""
+def alerting(checkout: Checkout, name: str) -> str:
+    """One table of docs/alerting.md: which alert mutes which, the tests of each; or the alerts that none mutes."""
     if name == "inhibitions":
         return table(("while this alert fires", "these are muted", "of the same", "because"), inhibition.rows(checkout))
+    if name == "tested":
+        return table(coverage.COLUMNS, coverage.table(checkout))
     return textwrap.fill(", ".join(inhibition.never_muted(checkout)) + ".", 120) + "\n"
 
 
@@ -86,6 +90,20 @@ def probes(checkout: Checkout, name: str) -> str:
     if name == "groups":
         return table(corpus.GROUPS, corpus.groups(checkout.root))
     return table(corpus.DIFFERENCES, corpus.differences(checkout.root))
+
+
+def broken_data(_checkout: Checkout, _name: str) -> str:
+    """The table of docs/troubleshooting.md: every known damage of data with its log lines, its repair and its loss."""
+    return table(("service", "damage", "log line", "cause", "repair", "loss"), map(_damage_row, DAMAGES))
+
+
+def _damage_row(each: Damage) -> Sequence[str]:
+    lines = ", ".join(f"`{line}`" for line in each.lines) + (f" ([seen here]({each.source}))" if each.source else "")
+    if each.repair:
+        fix, loss = each.repair.title.replace("|", "\\|"), each.repair.loses.removeprefix("loses ")
+    else:
+        fix, loss = re.sub(r"docs/(\S+?)(#[\w-]+)", r"[\1](\1\2)", f"none: {each.otherwise}"), NEITHER
+    return each.service, f"`{each.name}`", lines, each.cause, fix, loss
 
 
 def controls(checkout: Checkout) -> str:
@@ -202,11 +220,12 @@ Maker = Callable[[Checkout, str], str]
 """Returns a table by its name, as Markdown."""
 DOCUMENTS: Mapping[str, Maker] = {
     "docs/security.md": security,
-    "docs/alerting.md": inhibitions,
+    "docs/alerting.md": alerting,
     "docs/dashboards.md": dashboards,
     "docs/probes.md": probes,
+    "docs/troubleshooting.md": broken_data,
     runbooks.INDEX: alert_index,
 }
 
 if __name__ == "__main__":
-    make(Checkout(Path(__file__).parents[2]))
+    terminal.run(lambda: make(Checkout(Path(__file__).parents[2])))

@@ -30,6 +30,20 @@ def mappings(checkout: Checkout) -> Iterator[Finding]:
                 )
 
 
+def proxies(checkout: Checkout) -> Iterator[Finding]:
+    """No request between containers goes to a proxy that Docker passes to them from its client's configuration."""
+    for each in checkout.full_configurations:
+        for name, service in each.services.items():
+            variables = service.get("environment") or {}
+            for variable in ("NO_PROXY", "no_proxy"):
+                problem = "" if variables.get(variable) else f"{name} lacks {variable}: add <<: *no-proxy"
+                yield checkout.place(each.files, "services", name, "environment", problem=problem)
+            test = (service.get("healthcheck") or {}).get("test") or ()
+            uses = "wget" in test and "-Y" not in test
+            problem = f"the health check of {name} uses a proxy: wget needs -Y off" if uses else ""
+            yield checkout.place(each.files, "services", name, "healthcheck", "test", problem=problem)
+
+
 def messages(checkout: Checkout) -> Iterator[Finding]:
     """Every required variable has an error message with its fix."""
     for source in checkout.layers:

@@ -6,11 +6,13 @@ import configparser
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from toolkit.validate.alerts import alerts
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 
 COLLECTOR = "monitoring/otel-collector/collector.yml"
 LOKI = "monitoring/loki/loki.yml"
+DISK_USAGE = "loki_ingester_wal_disk_usage_percent"
 TEMPO = "monitoring/tempo/tempo.yml"
 GRAFANA = "monitoring/grafana/grafana.ini"
 KINDS = ("receivers", "processors", "exporters", "connectors")
@@ -79,6 +81,15 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
     ):
         for key in keys:
             yield source.finding(section, key, problem="" if given.get(key) else f"{key} is not set")
+    mode = limits.get("deletion_mode")
+    problem = "" if mode == "disabled" else f"the API that deletes lines is open: deletion_mode is {mode or 'not set'}"
+    yield source.finding("limits_config", "deletion_mode", problem=problem)
+    threshold = source.data.get("ingester", {}).get("wal", {}).get("disk_full_threshold")
+    for alert in alerts(checkout):
+        if DISK_USAGE in alert.data["expr"]:
+            fine = threshold is not None and alert.data["expr"] == f"{DISK_USAGE} >= {threshold}"
+            problem = "" if fine else f"it does not fire from disk_full_threshold of {LOKI} on, which is {threshold}"
+            yield alert.at("expr", problem=problem)
     yield source.finding("ruler", problem="" if source.data.get("ruler") else "no ruler is configured")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -14,18 +14,21 @@ from uuid import uuid4
 import yaml
 
 from toolkit.checkout.project import LOCAL, PULLED
-from toolkit.engine.compose import Docker, TimedOutError
+from toolkit.checkout.setup import settings
+from toolkit.engine.compose import Docker, Result, explain
+from toolkit.engine.looks import TimedOutError
 from toolkit.images import unavailable
-from toolkit.validate import inhibition
+from toolkit.validate import inhibition, notifications
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
-TIMEOUT_SECONDS = 180
+TIMEOUT_SECONDS = 600
 MAX_OUTPUT = 2000
 """Characters of a program's output in a finding."""
-IMAGES, ABSENT, GRAMMARS = "images", "absent", "grammars"
+IMAGES, UNUSED, ABSENT, GRAMMARS = "images", "unused", "absent", "grammars"
 REASONS = {
     IMAGES: "the image of the service is not on this machine",
+    UNUSED: "the same, and this checkout does not use the service: another profile, or a group that is off",
     ABSENT: "the image set in use lacks the service",
     GRAMMARS: "Node.js or the packages of the grammars are not installed",
 }
@@ -70,11 +73,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A program that could not run, and why; ``reason`` is one of `REASONS`, or empty if a skip is never allowed."""
+    """A program that could not run, and why; ``reason`` is one of `REASONS`, or empty if a skip is never allowed.
+
+    ``fix`` makes it run; empty if unknown.
+    """
 
     name: str
     why: str
     reason: str = ""
+    fix: str = ""
 
 
 def _on_files(*words: str) -> Command:
@@ -106,7 +113,13 @@ def _routing_tests(context: Context) -> Sequence[str]:
     )  # fmt: skip
 
 
+RUNBOOK = "netmon.runbook"
+"""A template of the address of a runbook, not of a notification."""
+RELATIVE = '(href="|(Target|Dashboard|Runbook): )([^h]|h[^t]|$)|^(docs)?/'
+"""A link without a scheme in a notification."""
+
 INHIBITION_SERVER = """
+unset http_proxy
 alertmanager --config.file={configuration} --storage.path=/tmp/alertmanager --web.listen-address=127.0.0.1:9093 \\
   --cluster.listen-address= --log.level=error &
 api=http://127.0.0.1:9093
@@ -157,26 +170,31 @@ def _inhibition_tests(context: Context) -> Sequence[str]:
 
 
 def _template_rendering(context: Context) -> Sequence[str]:
-    """Rendering of every template: `amtool check-config` accepts a missing one, and notifications would be empty."""
-    folder = PurePath(ALERTMANAGER).parent
+    """Rendering of every named template, and of every receiver's texts, with a sample notification.
+
+    `amtool check-config` and Alertmanager accept a template that does not parse or does not exist: its notifications
+    would fail, or be empty. A relative link fails, too: nobody can open it in a mail or a chat.
+    """
     named: dict[str, str] = {}
     for file, path in context.files.items():
         text = (context.checkout.root / file).read_text(encoding="utf-8")
         named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', text), path)
-    return _shell(
-        (
-            ["amtool", "template", "render", f"--template.glob={folder}/templates/*.tmpl",
-             f"--template.text={{{{ template \"{name}\" . }}}}", f"--template.data={folder}/template_data.json"],
-            f"{path}: {name}",
-        )
-        for name, path in named.items()
-    )  # fmt: skip
+    calls = [(notifications.rendering(f'{{{{ template "{name}" . }}}}'), f"{path}: {name}")
+             for name, path in named.items() if name != RUNBOOK]  # fmt: skip
+    for receiver, keys, text in notifications.texts(context.checkout.source(ALERTING).data):
+        words = f"{context.files[ALERTING]}: receiver {receiver}: {'.'.join(keys)}"
+        calls.append((notifications.rendering(text, html=keys[-1] == "html"), words))
+    return _shell(calls, RELATIVE)
 
 
-def _shell(calls: Iterator[tuple[Sequence[str], str]]) -> Sequence[str]:
-    """One script for many calls; the words beside a call are printed with its output if it fails."""
+def _shell(calls: Iterable[tuple[Sequence[str], str]], refused: str = "") -> Sequence[str]:
+    """One script for many calls; the words beside a call are printed with its output if it fails.
+
+    A call also fails if a line of its output matches ``refused``, an extended regular expression.
+    """
+    refuse = f' && ! printf "%s" "$output" | grep -qE {shlex.quote(refused)}' if refused else ""
     lines = [
-        f'output=$({shlex.join(call)} 2>&1) || {{ echo {shlex.quote(words)}: FAILED: "$output"; failed=1; }}'
+        f'output=$({shlex.join(call)} 2>&1){refuse} || {{ echo {shlex.quote(words)}: FAILED: "$output"; failed=1; }}'
         for call, words in calls
     ]
     return ["sh", "-c", "\n".join(["failed=0", *lines, "exit $failed"])]
@@ -195,7 +213,7 @@ PROGRAMS = (
             ("monitoring/prometheus/prometheus.yml",), profile="prod"),
     Program("promtool-rules", "prometheus",
             _on_files("promtool", "check", "rules", "--lint=all", "--lint-fatal"),
-            ("monitoring/prometheus/rules/*.yml", "monitoring/jaeger/rules*.yml",
+            ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml",
              "monitoring/backup/rules*.yml")),
     Program("promtool-tests", "prometheus", _rule_tests, ("monitoring/prometheus/tests/*.yml",), loaded=False),
     Program("amtool-config", "alertmanager", _on_files("amtool", "check-config"), (ALERTING,)),
@@ -226,9 +244,28 @@ def validate(checkout: Checkout, program: Program) -> Iterator[Finding | Skipped
         if inspected.code == 0:
             yield from _run(checkout, docker, program, service)
             return
-        why = inspected.stderr.strip().rpartition("\n")[2]
-        skips.append(Skipped(program.name, why, IMAGES if "no such image" in why.lower() else ""))
+        skips.append(_without_image(checkout, program, inspected))
     yield skips[0]
+
+
+def _without_image(checkout: Checkout, program: Program, inspected: Result) -> Skipped:
+    """The skip of a program whose image cannot be inspected."""
+    why = inspected.stderr.strip().rpartition("\n")[2]
+    if "no such image" not in why.lower():
+        return Skipped(program.name, why, fix=explain("inspect an image", inspected).fix)
+    fix = f"run: invoke images.prepare --every-group --profile={program.profile}"
+    profile = checkout.project.profile
+    if profile is None or program.service in _services_in_use(checkout, profile):
+        return Skipped(program.name, why, IMAGES, fix)
+    why = f"this checkout does not use {program.service}, and its image is not on this machine"
+    return Skipped(program.name, why, UNUSED, fix)
+
+
+def _services_in_use(checkout: Checkout, profile: str) -> Collection[str]:
+    """The services of the checkout's own profile and groups."""
+    groups = tuple(filter(None, settings(checkout.project)["COMPOSE_PROFILES"].split(",")))
+    files = checkout.files(profile, checkout.project.images or PULLED, groups)
+    return checkout.configuration(files, groups).services.keys()
 
 
 def _candidates(checkout: Checkout, program: Program) -> list[Configuration]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from toolkit.checkout.reachability import FILE, HOST, OUTSIDE, Connection, InvalidMatrixError, Matrix, Network
+from toolkit.checkout.reachability import FILE, HOST, OUTSIDE, Connection, Entry, InvalidMatrixError, Matrix, Network
 from toolkit.validate.checkout import Checkout, Configuration
 from toolkit.validate.findings import BrokenFileError, Finding
 
 GATEWAY = "com.docker.network.bridge.gateway_mode_ipv4"
+LISTEN, LOOPBACK = "--web.listen-address=", "127.0.0.1"
 
 
 def matrix(checkout: Checkout) -> Iterator[Finding]:
@@ -71,6 +72,28 @@ def routes(checkout: Checkout) -> Iterator[Finding]:
             why = "it publishes no port" if name in OUTSIDE else "they share no network"
             problem = f"{name} cannot reach {entry.to}: {why}"
             yield source.finding("connections", number, "from", problem=problem)
+
+
+def listeners(checkout: Checkout) -> Iterator[Finding]:
+    """A service that listens on one network only does so by an alias that it has there and nowhere else."""
+    source, found = checkout.source(FILE), _load(checkout)
+    for number, entry in enumerate(found.entries):
+        yield source.finding("connections", number, "network")
+        for each in _hardened(checkout) if entry.network else ():
+            service = each.services.get(entry.to, {})
+            problem = _listener_problem(service, entry) if service else ""
+            yield checkout.place(each.files, "services", entry.to, "command", problem=problem)
+
+
+def _listener_problem(service: Mapping[str, Any], entry: Entry) -> str:
+    """Why a service can be reached on other networks than that of the entry; empty if it cannot."""
+    aliases = {name: set((each or {}).get("aliases") or ()) for name, each in service["networks"].items()}
+    own = aliases.pop(entry.network, set()).difference(*aliases.values())
+    flags = [word for word in service.get("command") or () if word.startswith(LISTEN)]
+    hosts = {word.removeprefix(LISTEN).rpartition(":")[0] for word in flags} or {""}
+    others = sorted(hosts - own - {LOOPBACK})
+    where = (others[0] or "every address") if others else ""
+    return where and f"{entry.to} listens on {where}, which is not an alias on {entry.network} only"
 
 
 def unused_access(checkout: Checkout) -> Iterator[Finding]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping, Set
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +23,8 @@ MOUNTED = {
     "monitoring/backup": "/etc/prometheus-backup",
     "monitoring/proxy": "/etc/prometheus-proxy",
 }
+PULLED = "pulled"
+"""The folder of files of services that only the pulled images have."""
 PROBER = "blackbox-exporter"
 MAX_SCRAPE_SECONDS = 5.0
 """Longest allowed scrape interval: an alert that a service is down needs two scrapes."""
@@ -80,6 +81,30 @@ def targets(checkout: Checkout) -> Iterator[Finding]:
                 yield source.at(node, problem)
 
 
+def relabelled(checkout: Checkout) -> Iterator[Finding]:
+    """Every address that relabelling sets is that of a service, by a name on a network that Prometheus shares."""
+    for job in jobs(checkout):
+        for number, relabel in enumerate(job.data.get("relabel_configs", ())):
+            problem = ""
+            if relabel.get("target_label") == "__address__" and "replacement" in relabel:
+                host = str(urlsplit(f"//{relabel['replacement']}").hostname)
+                mounting = [each for each in checkout.full_configurations if _is_mounted(each, job.source.file)]
+                unknown = any(host not in _reached_names(each) for each in mounting)
+                problem = f"prometheus knows no service by the name {host}" if unknown else ""
+            yield job.at("relabel_configs", number, "replacement", problem=problem)
+
+
+def _reached_names(each: Configuration) -> set[str]:
+    """The names of services, and their aliases, on the networks of Prometheus."""
+    return {
+        name
+        for network in each.services["prometheus"]["networks"]
+        for service, config in each.services.items()
+        if network in config.get("networks", {})
+        for name in (service, *((config["networks"][network] or {}).get("aliases") or ()))
+    }
+
+
 def included_files(checkout: Checkout) -> Iterator[Finding]:
     """Prometheus loads every file of rules and scrape jobs."""
     data = checkout.source(PROMETHEUS).data
@@ -122,29 +147,36 @@ def services(checkout: Checkout) -> Iterator[Finding]:
 
 
 def separate_files(checkout: Checkout) -> Iterator[Finding]:
-    """Jobs and rules of services without a local image are in files of their own, which can be left out."""
+    """Jobs and rules of services without a local image, and no others, are in files of their own in `PULLED`."""
     unavailable = {name for each in checkout.full_configurations for name in _unavailable_services(checkout, each)}
     for job in jobs(checkout):
-        about = ({job.name} | job.labelled_services) & unavailable
-        misplaced = about and PurePath(job.source.file).stem not in about
-        yield job.at("job_name", problem=f"{job.name} belongs in {about.pop()}.yml" if misplaced else "")
+        about = {job.name} | job.labelled_services
+        yield job.at("job_name", problem=_misplaced(job.name, job.source.file, about, unavailable))
     for source in map(checkout.source, _files(checkout, "rules")):
         for g, group in enumerate(source.data["groups"]):
             for r, rule in enumerate(group["rules"]):
-                service = rule.get("labels", {}).get("service")
-                misplaced = service in unavailable and PurePath(source.file).stem != service
-                problem = f"{rule.get('alert')} belongs in {service}.yml" if misplaced else ""
+                labels = {rule.get("labels", {}).get("service")}
+                problem = _misplaced(rule.get("alert"), source.file, labels, unavailable)
                 yield source.finding("groups", g, "rules", r, "labels", "service", problem=problem)
 
 
+def _misplaced(what: object, file: str, services: Set[str], unavailable: Set[str]) -> str:
+    path = PurePath(file)
+    separate = path.parent.name == PULLED
+    if separate and path.stem not in unavailable:
+        return f"{what} is hidden with the local images, which have {path.stem}"
+    about = sorted(services & unavailable)
+    misplaced = about and not (separate and path.stem in about)
+    return f"{what} belongs in {PULLED}/{about[0]}.yml" if misplaced else ""
+
+
 def replacements(checkout: Checkout) -> Iterator[Finding]:
-    """Empty files replace the scrape job and the rules of a service without a local image."""
+    """Empty folders replace the scrape jobs and the rules of services without a local image."""
     for each in checkout.full_configurations:
-        for name, kind in product(_unavailable_services(checkout, each), ("scrape", "rules")):
-            file = f"monitoring/prometheus/{kind}/{name}.yml"
-            target = f"{MOUNTED['monitoring/prometheus']}/{kind}/{name}.yml"
-            needed = file in checkout.tracked and not _has_mount(each, target)
-            problem = f"no empty file replaces {file}, but {name} has no local image" if needed else ""
+        for kind in ("scrape", "rules") if _unavailable_services(checkout, each) else ():
+            target = f"{MOUNTED['monitoring/prometheus']}/{kind}/{PULLED}"
+            needed = "prometheus" in each.services and not _has_mount(each, target)
+            problem = f"no empty folder replaces {kind}/{PULLED}, but services have no local image" if needed else ""
             yield checkout.mount(each.files, "prometheus", target, problem)
 
 

@@ -4,10 +4,7 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import chain, zip_longest
 
 import dns.exception
@@ -15,7 +12,7 @@ import dns.rdatatype
 import dns.resolver
 
 from netmon.guard import is_public
-from netmon.hostnames import to_ascii
+from netmon.hostnames import literal_address, to_ascii
 from netmon.probing import name_client
 from netmon.probing.name_client import Answer
 from netmon.probing.routes import has_ipv6
@@ -59,9 +56,10 @@ class AddressBook:
         Raises:
             socket.gaierror: the name does not exist, has no address, or cannot be looked up.
         """
-        found = _literal(host)
-        name = "" if found else _name(host)
-        found = found or self._system.table().get(name)
+        if address := literal_address(host):
+            return [address]
+        name = _name(host)
+        found = self._system.table().get(name)
         if found is None and (name == "localhost" or name.endswith(".localhost")):
             found = _LOOPBACK  # RFC 6761
         return list(found) if found else await self._resolved(name)
@@ -145,16 +143,6 @@ class AddressBook:
             self._kept[key] = time.monotonic() + ttl, answer
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-
-
-def _literal(name: str) -> Sequence[str] | None:
-    """The address that a name is, such as ::1, 127.1 or 0x7f000001; None if it is a name."""
-    with suppress(ValueError):
-        ip_address(name)
-        return (name,)
-    with suppress(OSError, UnicodeError):
-        return (socket.inet_ntoa(socket.inet_aton(name)),)
-    return None
 
 
 def _name(host: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import get_default_verify_paths
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from netmon.guard import RefusedAddressError
 from netmon.phases import Phase
 from netmon.probing.response import STOP
 from netmon.probing.transfers import TransferError, Transfers
+from netmon.probing.trust import Trust
 from netmon.probing.unpacking import ACCEPTED
 from netmon.url_targets import WebUrl
 
@@ -34,6 +35,8 @@ class Route:
     port: int
     addresses: Sequence[str]
     by_proxy: bool = False
+    login: str | None = field(default=None, repr=False)
+    """User and password for the proxy: `user:password`."""
 
 
 class Receiver(Protocol):
@@ -47,17 +50,6 @@ class Receiver(Protocol):
 
     def take_body(self, part: bytes) -> int | None:
         """Take a part of the body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whom a request trusts, and who it is."""
-
-    verify: bool = True
-    authorities: str | None = None
-    """In PEM; None: those of this host."""
-    identity: str | None = None
-    """A certificate and its key in PEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +68,18 @@ class Client:
     Args:
         number: unique among the clients of a process.
         agent: the user agent.
+        transfers: runs its requests.
+        authorities: the certificate authorities of this host, see `trust`.
     """
 
-    def __init__(self, number: int, agent: str, transfers: Transfers) -> None:
+    def __init__(self, number: int, agent: str, transfers: Transfers, authorities: Mapping[int, str]) -> None:
         self._curl: Any = pycurl.Curl()
         # The name under which libcurl finds the addresses. It has its own for each handle, because names and addresses
         # are shared by all of them; the name of the URL is used for TLS and in the request as it is.
         self._name = f"client-{number}.invalid"
         self._agent = agent
         self._transfers = transfers
+        self._authorities = authorities
         self._forgotten: list[str] = []
         self._permitted: frozenset[str] = frozenset()
         self._refused = False
@@ -112,7 +107,7 @@ class Client:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
         curl.setopt(pycurl.PROXY, "")  # none of the environment
-        for option, path in trust().items():
+        for option, path in self._authorities.items():
             curl.setopt(option, path)
 
     async def request(
@@ -251,13 +246,20 @@ class Client:
         # Those of the former request are forgotten, so that there is one entry for each client.
         curl.setopt(pycurl.RESOLVE, [*self._forgotten, f"{place}:{listed}"])
         self._forgotten = [f"-{place}"]
+        # Redirects may lead from a host behind the proxy to one that is connected to directly, and back.
         if route.by_proxy:
+            curl.unsetopt(pycurl.CONNECT_TO)
             curl.setopt(pycurl.PROXY, f"http://{self._name}:{route.port}")
             curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
             if url.scheme == "http":
                 curl.setopt(pycurl.REQUEST_TARGET, url.text)
         else:
+            curl.setopt(pycurl.PROXY, "")
             curl.setopt(pycurl.CONNECT_TO, [f"::{self._name}:{route.port}"])
+        if route.login is not None:
+            curl.setopt(pycurl.PROXYUSERPWD, route.login)
+        else:
+            curl.unsetopt(pycurl.PROXYUSERPWD)
 
     def _open(self, _purpose: int, address: Any) -> Any:
         """Open the socket of a connection: nothing is connected to that the guard has not permitted."""
@@ -279,6 +281,7 @@ class Clients:
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
+        self._authorities = trust()
         self._transfers: Transfers | None = None
         self._idle: list[Client] = []
         self._numbers = itertools.count()
@@ -287,12 +290,15 @@ class Clients:
     def lent(self) -> Iterator[Client]:
         """A client for one probe, with the settings and cookies of none before."""
         self._transfers = self._transfers or Transfers()
-        client = self._idle.pop() if self._idle else Client(next(self._numbers), self._agent, self._transfers)
+        client = self._idle.pop() if self._idle else self._new(self._transfers)
         try:
             client.forget()
             yield client
         finally:
             self._idle.append(client)
+
+    def _new(self, transfers: Transfers) -> Client:
+        return Client(next(self._numbers), self._agent, transfers, self._authorities)
 
     def close(self) -> None:
         """Free everything; no probe may be running."""

@@ -9,11 +9,12 @@ import pycurl
 
 from netmon.probing import certificates, health_messages
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import Client, Clients, Message, Route, Trust
+from netmon.probing.client import Client, Clients, Message, Route
 from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import STOP
 from netmon.probing.secrets import SecretFolder
+from netmon.probing.trust import Trust
 from netmon.specs import GrpcSpec
 from netmon.url_targets import WebUrl
 
@@ -42,19 +43,25 @@ class GrpcProber:
         Raises:
             FAILURES: see `netmon.probing.errors`.
         """
-        headers = self._secrets.resolve(spec.headers)
+        headers, trust = self._secrets.resolve(spec.headers), Trust.of(spec, self._secrets)
         url = WebUrl.parse(f"{'https' if spec.tls else 'http'}://{spec.called}{METHOD}")
         with attempt.timed("lookup"):
             addresses = await self._resolver.addresses(spec.host, spec.port)
         with self._clients.lent() as client:
-            answer = await _call(client, spec, url, headers, Route(spec.host, spec.port, addresses), attempt)
+            answer = await _call(client, spec, url, headers, Route(spec.host, spec.port, addresses), trust, attempt)
             sent = client.certificates() if spec.tls else ()
         answer.check(spec.service)
         certificates.judge(certificates.chain(url.host, sent), spec, attempt)
 
 
 async def _call(
-    client: Client, spec: GrpcSpec, url: WebUrl, headers: Mapping[str, str], route: Route, attempt: Attempt
+    client: Client,
+    spec: GrpcSpec,
+    url: WebUrl,
+    headers: Mapping[str, str],
+    route: Route,
+    trust: Trust,
+    attempt: Attempt,
 ) -> _Answer:
     own = {
         "content-type": "application/grpc",
@@ -66,7 +73,7 @@ async def _call(
     version = pycurl.CURL_HTTP_VERSION_2TLS if spec.tls else pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
     answer = _Answer()
     try:
-        await client.request(url, message, route, Trust(), answer, reads=False, version=version)
+        await client.request(url, message, route, trust, answer, reads=False, version=version)
     finally:
         attempt.add_phases(client.phases(answered=answer.answered))
     return answer

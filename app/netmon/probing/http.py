@@ -7,21 +7,24 @@ import base64
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from ipaddress import ip_address
 
+from netmon.guard import Guard
 from netmon.http_checks import MAX_BODY, MAX_REDIRECTS
-from netmon.http_request import certificates_of, identity_of
 from netmon.probing import assertions, certificates
 from netmon.probing.assertions import Answer
 from netmon.probing.attempt import Attempt
-from netmon.probing.client import Client, Clients, Message, Route, Trust
+from netmon.probing.client import Client, Clients, Message, Route
 from netmon.probing.errors import SECRET, ProbeError
 from netmon.probing.locations import follow
 from netmon.probing.resolver import Resolver
 from netmon.probing.response import Response
 from netmon.probing.secrets import SecretFolder
 from netmon.probing.text_search import TextSearch
+from netmon.probing.trust import Trust
 from netmon.specs import HttpSpec
+from netmon.trust import identity_of
 from netmon.url_targets import WebUrl
 
 __all__ = ["MAX_BODY", "MAX_REDIRECTS", "HttpProber"]
@@ -41,9 +44,9 @@ _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "c
 class HttpProber:
     """Sends requests and checks the responses."""
 
-    def __init__(self, clients: Clients, resolver: Resolver, secrets: SecretFolder) -> None:
+    def __init__(self, clients: Clients, guard: Guard, resolver: Resolver, secrets: SecretFolder) -> None:
         self._clients = clients
-        self._resolver = resolver
+        self._ways = _Ways(guard, resolver, secrets)
         self._secrets = secrets
 
     async def probe(self, spec: HttpSpec, attempt: Attempt) -> None:
@@ -54,7 +57,7 @@ class HttpProber:
         """
         request = _Request.of(spec, self._secrets)
         with self._clients.lent() as client:
-            await _Probe(spec, request, attempt, client, self._resolver).run()
+            await _Probe(spec, request, attempt, client, self._ways).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,9 @@ class _Request:
         if spec.bearer_token is not None:
             headers["Authorization"] = f"Bearer {secrets.line(spec.bearer_token)}"
         body = None if spec.body is None else secrets.text(spec.body).encode()
-        trust = Trust(
-            spec.verify_tls,
-            None if spec.ca_certificate is None else secrets.text(spec.ca_certificate, certificates_of),
-            None if spec.client_certificate is None else secrets.text(spec.client_certificate, identity_of),
-        )
+        trust = Trust.of(spec, secrets)
+        if spec.client_certificate is not None:
+            trust = replace(trust, identity=secrets.text(spec.client_certificate, identity_of))
         return cls(Message(spec.method, headers, body), trust)
 
     @property
@@ -112,16 +113,58 @@ def _basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
+class _Ways:
+    """Where requests are sent."""
+
+    def __init__(self, guard: Guard, resolver: Resolver, secrets: SecretFolder) -> None:
+        self._guard = guard
+        self._resolver = resolver
+        self._secrets = secrets
+
+    async def to(self, url: WebUrl, spec: HttpSpec, *, own: bool) -> Route:
+        """The way to a URL; `own` is whether it is of the origin of the target.
+
+        Raises:
+            FAILURES: see `netmon.probing.errors`.
+        """
+        # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
+        if own or spec.proxy:
+            host, port = spec.endpoint
+        else:
+            host, port = url.host, url.port
+        chosen = spec.proxy or (own and spec.connect_to)
+        if not chosen and (proxy := self._guard.proxy_to(url.host)):
+            login = None if proxy.login is None else _login(self._secrets.line(proxy.login))
+            addresses = _of_version(spec, proxy.host, await self._resolver.addresses(proxy.host, vouched=True))
+            return Route(proxy.host, proxy.port, addresses, by_proxy=True, login=login)
+        addresses = _of_version(spec, host, await self._resolver.addresses(host, port))
+        return Route(host, port or url.port, addresses, by_proxy=spec.proxy is not None)
+
+
+def _of_version(spec: HttpSpec, host: str, addresses: list[str]) -> list[str]:
+    version = spec.ip_version
+    found = [each for each in addresses if version is None or ip_address(each).version == version]
+    if not found:
+        raise ProbeError("dns", f"{host} has no address of IPv{version} within reach")
+    return found
+
+
+def _login(text: str) -> str:
+    if ":" not in text:
+        raise ProbeError(SECRET, "the secret of the proxy is not user:password")
+    return text
+
+
 class _Probe:
     """One probe: a request, and those that its redirects lead to."""
 
-    def __init__(self, spec: HttpSpec, request: _Request, attempt: Attempt, client: Client, resolver: Resolver) -> None:
+    def __init__(self, spec: HttpSpec, request: _Request, attempt: Attempt, client: Client, ways: _Ways) -> None:
         self._spec = spec
         self._own = request
         self._hidden = request.hidden
         self._attempt = attempt
         self._client = client
-        self._resolver = resolver
+        self._ways = ways
         self._follows = spec.follow_redirects and not spec.expects_redirect
         self._certificates: list[certificates.Certificate] = []
 
@@ -140,7 +183,9 @@ class _Probe:
     async def _request(self, url: WebUrl, *, own: bool) -> Response:
         """Send one request; `own` is whether it is to the origin of the target."""
         request = self._own if own else self._own.elsewhere()
-        route = await self._route(url, own=own)
+        began = time.perf_counter()
+        route = await self._ways.to(url, self._spec, own=own)
+        self._attempt.add_phases({"lookup": time.perf_counter() - began})
         spec, text = self._spec, self._spec.body_contains
         search = partial(TextSearch, text) if text is not None else None
         response = Response(search, collects=spec.collects_body, follows=self._follows)
@@ -150,26 +195,13 @@ class _Probe:
         finally:  # also if the time is over in the middle of the body
             self._attempt.add_phases(self._client.phases(answered=response.answered))
             self._attempt.http_status = response.status if response.begun and response.location is None else None
+        if route.by_proxy and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise ProbeError("proxy", "the proxy refused the request with status 407")
         if response.search:
             response.search.end()
         if url.scheme == "https":
             self._note_certificates(url.host)
         return response
-
-    async def _route(self, url: WebUrl, *, own: bool) -> Route:
-        # A proxy resolves the names itself; every other origin than that of the target is connected to directly.
-        host, port = self._spec.endpoint if own or self._spec.proxy else (url.host, url.port)
-        began = time.perf_counter()
-        addresses = self._of_version(host, await self._resolver.addresses(host, port))
-        self._attempt.add_phases({"lookup": time.perf_counter() - began})
-        return Route(host, port or url.port, addresses, by_proxy=self._spec.proxy is not None)
-
-    def _of_version(self, host: str, addresses: list[str]) -> list[str]:
-        version = self._spec.ip_version
-        found = [each for each in addresses if version is None or ip_address(each).version == version]
-        if not found:
-            raise ProbeError("dns", f"{host} has no address of IPv{version} within reach")
-        return found
 
     def _note_certificates(self, host: str) -> None:
         found = certificates.chain(host, self._client.certificates())

@@ -13,6 +13,7 @@ from netmon.probing.connections import connect
 from netmon.probing.errors import ProbeError
 from netmon.probing.resolver import Resolver
 from netmon.probing.tls_sessions import Stream, TlsSessions, plain
+from netmon.probing.trust import Trust
 from netmon.specs import TcpSpec
 
 MAX_ANSWER = 64 * 1024
@@ -22,7 +23,7 @@ COALESCE_SECONDS = 0.01
 _SHOWN = 120
 
 
-async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions) -> None:
+async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions, trust: Trust) -> None:
     """Connect to the first address that accepts, and do what the spec asks for.
 
     Raises:
@@ -32,7 +33,7 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
     if not (spec.tls or spec.starttls or spec.send or spec.expect or spec.expect_matches):
         connection.close()
         return
-    async with _stream(spec, connection, attempt, sessions) as stream:
+    async with _stream(spec, connection, attempt, sessions, trust) as stream:
         try:
             await _converse(spec, stream, attempt)
         except ConnectionError:
@@ -41,7 +42,7 @@ async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: T
 
 @asynccontextmanager
 async def _stream(
-    spec: TcpSpec, connection: socket.socket, attempt: Attempt, sessions: TlsSessions
+    spec: TcpSpec, connection: socket.socket, attempt: Attempt, sessions: TlsSessions, trust: Trust
 ) -> AsyncIterator[Stream]:
     if spec.starttls is not None:
         try:
@@ -54,7 +55,7 @@ async def _stream(
             yield stream
         return
     name = spec.server_name or spec.host
-    async with sessions.open(connection, name, attempt) as stream:
+    async with sessions.open(connection, name, attempt, trust) as stream:
         certificates.judge(certificates.of_session(name, stream.session), spec, attempt)
         yield stream
 

@@ -14,17 +14,20 @@ from pathlib import Path
 from netmon.probing.attempt import Attempt
 from netmon.probing.errors import CONNECTION, ProbeError
 from netmon.probing.transfer_errors import CERTIFICATE_REASONS, OTHER_NAME
+from netmon.probing.trust import Trust
 
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 _CLOSED = "the connection was closed"
+_CONTEXTS = 256
+"""Settings that are kept: those with authorities of their own take some 20 KiB."""
 
 
 class TlsSessions:
-    """Makes TLS sessions with servers; the settings, with the authorities of this host, are read once."""
+    """Makes TLS sessions with servers; settings that are in use, with the authorities of this host, are read once."""
 
     def __init__(self) -> None:
-        self._context = lru_cache(_context)
+        self._context = lru_cache(_CONTEXTS)(_context)
 
     @asynccontextmanager
     async def open(
@@ -32,6 +35,7 @@ class TlsSessions:
         connection: socket.socket,
         name: str,
         attempt: Attempt,
+        trust: Trust,
         minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     ) -> AsyncIterator[Stream]:
         """A session on a connection, which this closes.
@@ -40,6 +44,7 @@ class TlsSessions:
             connection: the connection; the handshake follows immediately.
             name: the host name or IP address that the certificate must be for.
             attempt: gets the time of the handshake.
+            trust: whom the session trusts; it has no identity.
             minimum: the lowest version that is accepted.
 
         Raises:
@@ -47,7 +52,7 @@ class TlsSessions:
         """
         try:
             with attempt.timed("tls"):
-                stream = await _stream(connection, self._context(minimum), name)
+                stream = await _stream(connection, self._context(minimum, trust), name)
         except ssl.SSLCertVerificationError as error:
             raise ProbeError("tls", f"the certificate is not valid: {_certificate(error)}") from None
         except OSError as error:
@@ -95,17 +100,27 @@ async def _stream(connection: socket.socket, context: ssl.SSLContext | None, nam
         raise
 
 
-def _context(minimum: ssl.TLSVersion) -> ssl.SSLContext:
+def _context(minimum: ssl.TLSVersion, trust: Trust) -> ssl.SSLContext:
     # Without the strict checks of `create_default_context`, which browsers do not make.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = minimum
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and _BUNDLE.is_file():
+    if not trust.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif trust.authorities is not None:
+        context.load_verify_locations(cadata=trust.authorities)
+    else:
+        _trust_host(context)
+    return context
+
+
+def _trust_host(context: ssl.SSLContext) -> None:
+    """Trust the authorities of this host."""
+    if ssl.get_default_verify_paths().cafile is None and _BUNDLE.is_file():
         context.load_verify_locations(_BUNDLE)
     else:
         context.set_default_verify_paths()
-    return context
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:

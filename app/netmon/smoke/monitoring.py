@@ -121,7 +121,7 @@ CHECKS: dict[str, Check] = {
     "container-exporter": partial(_metric, "http://container-exporter:9101/metrics", "container_running", 0),
     "blackbox-exporter": partial(
         _metric,
-        "http://blackbox-exporter:9115/probe?module=http_2xx&target=http://prometheus:9090/-/ready",
+        "http://blackbox-listener:9115/probe?module=http_2xx&target=http://prometheus:9090/-/ready",
         "probe_success",
         1,
     ),

@@ -248,6 +248,11 @@ def test_faults_with_a_range_of_minutes(drill: Drill, stack: Stack) -> None:
     )
 
 
+def test_main_process_is_oom_killed(drill: Drill, stack: Stack) -> None:
+    """Its cgroup, which counts OOM kills, is gone with it."""
+    drill(faults.main_process_out_of_memory(stack, "worker"), ("ContainerOomKilled", "worker"))
+
+
 def test_queue_broker_has_a_changed_password(drill: Drill, stack: Stack) -> None:
     """The last drill: failed requests burn the error budget, which fires an alert for an hour."""
     drill(

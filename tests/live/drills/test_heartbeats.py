@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from tests.live import faults
+from tests.live import faults, pipeline
 from tests.live.stack import Stack, until
-from tests.live.test_delivery import finished, scale
+from tests.live.test_delivery import scale
 from tests.live.test_heartbeats import GRACE, INTERVAL, MISSING, job
 
 Record = Callable[[str], None]
@@ -55,7 +55,7 @@ def test_an_outage_of_the_api_is_no_silence(stack: Stack, record: Record) -> Non
         time.sleep(10)  # half of the period that starts with the API
         assert backup.silences() == []
         backup.report()
-        assert [each["error"] for each in finished(stack, backup.target)] == [None, None]
+        assert [each["error"] for each in pipeline.finished(stack, backup.target)] == [None, None]
         until(lambda: backup.silences() or None, 20 + MISSING, "silence after the outage")
         record("30 s without an API: no silent period; the next one was reported")
 

@@ -86,6 +86,32 @@ def test_a_rotation_fails_no_request(prod_stack: Stack, load: Load, record: Reco
     assert load.failures == []
 
 
+def test_rotation_of_the_token_fails_no_write(prod_stack: Stack) -> None:
+    """No container is restarted; a client that reads the file for each request is never rejected."""
+    account = rotations.all_accounts(prod_stack)["api_token"]
+    proxy = prod_stack.proxy()
+    load = Load(proxy.address, prod_stack.authorization, rate=100, session=proxy.session)
+    before, containers = rotations.current_credential(prod_stack, account), prod_stack.containers()
+    prod_stack.compose("up", "--detach", "--no-deps", "--scale", "app=2", "--no-recreate", "app")
+    prod_stack.invoke("wait")
+    try:
+        with load.running():
+            done = prod_stack.invoke("secrets.rotate", "--name=api_token", "--yes")
+        replicas, containers_after = prod_stack.containers("app"), prod_stack.containers()
+    finally:
+        prod_stack.invoke("up", "--no-smoke")
+    after = rotations.current_credential(prod_stack, account)
+    assert load.failures == []
+    assert len(load.accepted) > 20
+    assert len(replicas) == 2
+    assert set(containers_after) >= set(containers), "a container was recreated"
+    assert rotations.accepts(prod_stack, account, after)
+    assert not rotations.accepts(prod_stack, account, before)
+    output = done.stdout + done.stderr + prod_stack.compose("logs", "app", "proxy")
+    assert not any(each.password in output for each in (before, after))
+    prod_stack.invoke("secrets.check")
+
+
 @pytest.mark.parametrize(
     ("name", "step"),
     [(name, step) for name in KINDS for step in STEPS if name != "api_token" or step not in CLIENT_STEPS],

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from psycopg import DataError, OperationalError
 
 from netmon import events, result_store, scheduler
-from netmon.jobs import QueueUnavailableError
+from netmon.jobs import BATCH_LIMIT, QueueUnavailableError
 from netmon.models import Job, Outcome, Plan, Probe
 from netmon.result_store import PendingResult, ResultStore
 from netmon.schedule import grid_origin
@@ -72,6 +72,38 @@ async def test_results_that_arrive_during_a_transaction_share_the_next_one(monke
         await asyncio.sleep(0)
     await asyncio.gather(first, *(storing.store(finished()) for _ in range(9)))
     assert transactions.sizes == [1, 9]
+
+
+async def test_an_urgent_result_waits_for_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_store, "LINGER_SECONDS", 60)
+    transactions, storing = Transactions(monkeypatch), result_store_without_database()
+    waiting = asyncio.create_task(storing.store(finished()))
+    await asyncio.sleep(0.05)
+    assert transactions.sizes == [], "a result that is not urgent waits for more"
+    async with asyncio.timeout(5):
+        await asyncio.gather(waiting, storing.store(finished(), urgent=True))
+    assert transactions.sizes == [2]
+
+
+async def test_an_urgent_result_that_arrives_during_a_transaction_ends_the_next_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transactions, storing = Transactions(monkeypatch), result_store_without_database()
+    first = asyncio.create_task(storing.store(finished(), urgent=True))
+    while not transactions.sizes:
+        await asyncio.sleep(0)
+    monkeypatch.setattr(result_store, "LINGER_SECONDS", 60)
+    async with asyncio.timeout(5):
+        await asyncio.gather(first, storing.store(finished()), storing.store(finished(), urgent=True))
+    assert transactions.sizes == [1, 2]
+
+
+async def test_results_that_fill_a_transaction_wait_for_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_store, "LINGER_SECONDS", 60)
+    transactions, storing = Transactions(monkeypatch), result_store_without_database()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(storing.store(finished()) for _ in range(result_store.BATCH_SIZE)))
+    assert transactions.sizes == [result_store.BATCH_SIZE]
 
 
 async def test_the_number_of_results_in_a_transaction_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +237,11 @@ class Targets:
         self.advanced: list[UUID] = []
         self.committed = 0
         self.clock_checks = 0
-        for name in ("_follow_clock", "_claim", "_advance", "queue"):
+        for name in ("_follow_clock", "_claim", "_advance", "_until_next", "queue"):
             monkeypatch.setattr(scheduler, name, getattr(self, name))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def pipeline(self) -> AsyncIterator[None]:
         yield
         self.committed += 1
 
@@ -225,27 +257,81 @@ class Targets:
     async def _advance(self, _connection: object, targets: Sequence[dict[str, Any]]) -> None:
         self.advanced += [target["id"] for target in targets]
 
+    async def _until_next(self, _connection: object) -> float:
+        return 0.4
+
 
 class Queue:
-    """A fake queue that accepts jobs, except those of the refused targets."""
+    """A fake queue that accepts messages, except those with jobs of the refused targets."""
 
-    def __init__(self, *refused: UUID) -> None:
-        self.jobs: list[Job] = []
+    def __init__(self, *refused: UUID, takes_batches: bool = True) -> None:
+        self.messages: list[list[Job]] = []
         self.refused = set(map(str, refused))
+        self.takes_batches = takes_batches
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [job for message in self.messages for job in message]
 
     async def publish(self, job: Job) -> None:
-        if job.target in self.refused:
+        await self.publish_batch([job])
+
+    async def publish_batch(self, jobs: Sequence[Job]) -> None:
+        if self.refused.intersection(job.target for job in jobs):
             raise QueueUnavailableError("not connected")
-        self.jobs.append(job)
+        self.messages.append(list(jobs))
 
 
 def target(**changes: Any) -> dict[str, Any]:
     row = {"id": uuid4(), "spec": {"kind": "http", "url": "http://a/"}, "timeout_seconds": 2, "retries": 1}
-    return {**row, "slow_ms": None, "interval_seconds": 5, "now": NOW, "is_running": False, "generation": 3, **changes}
+    row |= {"slow_ms": None, "interval_seconds": 5, "now": NOW, "is_running": False, "generation": 3, "is_up": False}
+    return row | changes
 
 
 async def schedule(targets: Any, queue: Any) -> int:
     return await Scheduler(targets, queue)._schedule_batch()
+
+
+async def test_targets_that_are_up_share_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    up, other = [target(is_up=True) for _ in range(2 * BATCH_LIMIT + 1)], target(is_up=None)
+    targets, queue = Targets(monkeypatch, other, *up), Queue()
+    await schedule(targets, queue)
+    assert [len(message) for message in queue.messages] == [BATCH_LIMIT, BATCH_LIMIT, 1, 1]
+    assert queue.messages[-1][0].target == str(other["id"])
+    assert [job.target for job in queue.jobs[:-1]] == [str(each["id"]) for each in up]
+    assert len(targets.stored) == len(targets.advanced) == len(up) + 1
+
+
+async def test_each_target_has_its_own_message_if_batches_are_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, queue = Targets(monkeypatch, *(target(is_up=True) for _ in range(3))), Queue(takes_batches=False)
+    await schedule(targets, queue)
+    assert [len(message) for message in queue.messages] == [1, 1, 1]
+
+
+async def test_the_targets_of_a_batch_that_was_not_accepted_stay_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    up, other = [target(is_up=True) for _ in range(3)], target()
+    targets = Targets(monkeypatch, *up, other)
+    with pytest.raises(QueueUnavailableError):
+        await schedule(targets, Queue(up[1]["id"]))
+    assert targets.advanced == [other["id"]]
+    assert [probe.target for probe in targets.stored] == [str(other["id"])]
+
+
+@pytest.mark.parametrize(
+    ("due_in", "elapsed", "pause"),
+    [(-1.0, 0, 0.4), (0.1, 0, 0.4), (0.6, 0, 0.6), (9.0, 0, 1.0), (0.1, 0.25, 0.15), (0.3, 0.25, 0.3), (-1, 0.5, 0.05)],
+)
+async def test_targets_that_are_due_at_nearly_the_same_time_are_claimed_together(
+    monkeypatch: pytest.MonkeyPatch, due_in: float, elapsed: float, pause: float
+) -> None:
+    planner = Scheduler(Targets(monkeypatch), Queue())  # type: ignore[arg-type]
+
+    async def until_next(_connection: object) -> float:
+        return due_in
+
+    monkeypatch.setattr(scheduler, "_until_next", until_next)
+    await planner._schedule_batch()
+    assert planner._pause(elapsed) == pytest.approx(pause)
 
 
 async def test_a_due_target_is_published_as_a_job_and_stored_as_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:

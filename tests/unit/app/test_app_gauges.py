@@ -1,12 +1,17 @@
 """Gauges: values, and their removal while a measurement fails."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from netmon import gauges, metrics, web
 from netmon.health import HealthChecks
+from netmon.phases import Phase
 from netmon.settings import Settings
 from tests.unit.app.waiting import until
 
@@ -74,3 +79,20 @@ async def test_request_counters_start_at_zero(app_settings: Settings) -> None:
         if sample.labels["route"] == "/api/somethings" and sample.name.endswith("_total")
     }
     assert counts == {("POST", "202"): 0, ("POST", "500"): 0, ("POST", "503"): 0}
+
+
+def test_every_phase_and_every_outcome_of_heartbeats_has_a_series_from_the_start() -> None:
+    """Panels and rates see the first probe, and the first heartbeat."""
+    program = """
+from prometheus_client import REGISTRY
+from netmon import metrics
+for family in REGISTRY.collect():
+    for sample in family.samples:
+        if sample.name in ("netmon_probe_phase_seconds_count", "netmon_heartbeats_total"):
+            print(*sample.labels.values(), sample.value)
+"""
+    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", program]
+    printed = subprocess.run(command, env=path, capture_output=True, text=True, check=True, timeout=120).stdout
+    outcomes = ("stored", "repeated", "ignored", "refused", "unknown", "silent")
+    assert sorted(printed.splitlines()) == sorted(f"{name} 0.0" for name in (*get_args(Phase), *outcomes))

@@ -1,10 +1,10 @@
 """Encoding of probes, jobs in the worker, the projection of latest states and its traces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import structlog
@@ -15,6 +15,7 @@ from redis import RedisError
 from structlog.testing import capture_logs
 
 from netmon import events, latest_states, metrics, supervision
+from netmon.job_consumer import Delivery
 from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
 from netmon.slots import Slots
 from netmon.specs import HttpSpec
@@ -23,6 +24,7 @@ from netmon.worker import JobRunner
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SUCCESS = Outcome(status="succeeded", finished_at=NOW, duration_ms=1)
 
 
 def job() -> Job:
@@ -100,16 +102,19 @@ async def test_a_queued_probe_cannot_be_stored_as_a_state() -> None:
 class Calls:
     """Stands for the database, the prober and the recorder, and remembers the order of the calls."""
 
-    def __init__(self, stored: Probe | None = None) -> None:
+    def __init__(self, *, stored: bool = False, outcome: Outcome = SUCCESS) -> None:
         self.calls: list[str] = []
+        self.urgent: bool | None = None
         self._stored = stored
+        self._outcome = outcome
 
-    async def get(self, _probe_id: object) -> Probe | None:
-        self.calls.append("get")
-        return self._stored
+    async def finished(self, probes: Collection[UUID]) -> set[UUID]:
+        self.calls.append("look up")
+        return set(probes) if self._stored else set()
 
-    async def store(self, probe: Probe, generation: int | None) -> Probe:
+    async def store(self, probe: Probe, generation: int | None, *, urgent: bool) -> Probe:
         assert probe.finished_at
+        self.urgent = urgent
         assert generation == 3
         assert "plan" not in probe.model_dump()
         self.calls.append("store")
@@ -118,25 +123,42 @@ class Calls:
     async def probe(self, plan: Plan) -> Outcome:
         assert plan.spec.address == "http://a/"
         self.calls.append("probe")
-        return Outcome(status="succeeded", finished_at=NOW, duration_ms=1)
+        return self._outcome
 
 
-async def carry_out(calls: Any, redelivered: bool) -> list[str]:
-    await JobRunner(calls, calls, calls, Slots(1)).run(job(), redelivered)
+async def carry_out(calls: Any, *, repeated: bool = False, urgent: bool = False) -> list[str]:
+    await JobRunner(calls, calls, calls, Slots(1)).run(Delivery(job(), repeated, urgent))
     return list(calls.calls)
 
 
-async def test_a_job_is_probed_and_its_result_stored() -> None:
-    assert await carry_out(Calls(), redelivered=False) == ["probe", "store"]
+@pytest.mark.parametrize("urgent", [False, True])
+async def test_a_job_is_probed_and_its_result_stored(urgent: bool) -> None:
+    calls = Calls()
+    assert await carry_out(calls, urgent=urgent) == ["probe", "store"]
+    assert calls.urgent == urgent
 
 
 async def test_a_redelivered_job_with_a_result_is_not_probed_again() -> None:
-    assert await carry_out(Calls(finished(0)), redelivered=True) == ["get"]
+    assert await carry_out(Calls(stored=True), repeated=True) == ["look up"]
 
 
 async def test_a_redelivered_job_without_a_result_is_executed() -> None:
-    assert await carry_out(Calls(), redelivered=True) == ["get", "probe", "store"]
-    assert await carry_out(Calls(job().probe), redelivered=True) == ["get", "probe", "store"]
+    assert await carry_out(Calls(), repeated=True) == ["look up", "probe", "store"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "urgent", "level"),
+    [
+        (SUCCESS, False, "debug"),
+        (SUCCESS, True, "info"),
+        (SUCCESS.model_copy(update={"warning": "slow"}), False, "info"),
+        (SUCCESS.model_copy(update={"status": "failed", "error": "timeout"}), False, "info"),
+    ],
+)
+async def test_a_scheduled_success_is_logged_at_debug(outcome: Outcome, urgent: bool, level: str) -> None:
+    with capture_logs() as lines:
+        await carry_out(Calls(outcome=outcome), urgent=urgent)
+    assert [line["log_level"] for line in lines if line["event"] == "probe finished"] == [level]
 
 
 def test_jobs_are_compatible_with_an_earlier_release() -> None:

@@ -29,6 +29,18 @@ VALID: dict[str, dict[str, Any]] = {
     "ping": {"kind": "ping", "host": "a"},
 }
 INVALID: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    *(
+        (kind, {**tls, **settings}, field, reason)
+        for kind, tls in (("tcp", {"tls": True}), ("tls", {}), ("grpc", {}))
+        for settings, field, reason in (
+            ({"ca_certificate": "abc"}, "ca_certificate", "must be certificates in PEM"),
+            ({"ca_certificate": 1}, "ca_certificate", "valid string"),
+            ({"ca_certificate": "secret:"}, "ca_certificate", "name of a file"),
+            ({"ca_certificate": "a" * 16385}, "ca_certificate", "at most 16384 characters"),
+            ({"ca_certificate": "a\x00"}, "ca_certificate", "should match pattern"),
+            ({"verify_tls": "perhaps"}, "verify_tls", "valid boolean"),
+        )
+    ),
     ("tcp", {"tls": "perhaps"}, "tls", "valid boolean"),
     ("tcp", {"tls": True, "starttls": "smtp"}, "starttls", "tls and starttls exclude each other"),
     ("tcp", {"starttls": "ftp"}, "starttls", "'smtp', 'imap' or 'pop3'"),
@@ -132,6 +144,7 @@ def test_the_form_has_the_field_of_each_error(kind: Any) -> None:
         ),
         (TcpSpec(host="a", port=1, starttls="smtp", send="<b>"), {}, ["TLS|STARTTLS, smtp", "Sends|&lt;b&gt;"]),
         (GrpcSpec(host="a", port=1, headers={"x-key": MASK}), {}, ["Service|the server", "Headers|x-key"]),
+        (TlsSpec(host="a", ca_certificate="secret:ca"), {}, ["Certificate authorities|secret:ca"]),
         (DnsSpec(name="a", dnssec="required", minimum_ttl=60), {}, ["DNSSEC|required", "TTL at least|60 s"]),
     ],
 )

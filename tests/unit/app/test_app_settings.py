@@ -57,6 +57,13 @@ def test_a_missing_variable_is_named(environ: dict[str, str], name: str, value: 
         ("ALLOW_PRIVATE_TARGETS", "yes"),
         ("ALLOW_PRIVATE_TARGETS", "app:3000,hid"),
         ("ALLOW_PRIVATE_TARGETS", "app:0"),
+        ("PROBE_PROXY_URL", "hidden:3128"),
+        ("PROBE_PROXY_URL", "https://hidden:3128"),
+        ("PROBE_PROXY_URL", "http://hidden:3128/x"),
+        ("PROBE_PROXY_URL", "http://u:hidden@proxy:3128"),
+        ("PROBE_PROXY_URL", "http://hid den:3128"),
+        ("PROBE_PROXY_LOGIN", "secret:hidden"),
+        ("PROBE_PROXY_EXCEPTIONS", "hidden.example"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel-collector:4318"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://otel-collector:4317"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:hidden@otel-collector:4318"),
@@ -84,6 +91,42 @@ def test_traces_are_exported_if_an_endpoint_is_set(
     environ: dict[str, str], variables: dict[str, str], export: bool
 ) -> None:
     assert load(environ | variables).export_traces is export
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROBE_PROXY_LOGIN", "user:hidden"),
+        ("PROBE_PROXY_LOGIN", "secret:../hidden"),
+        ("PROBE_PROXY_LOGIN", "secret:"),
+        ("PROBE_PROXY_EXCEPTIONS", "hidden/8"),
+        ("PROBE_PROXY_EXCEPTIONS", "10.0.0.1/8"),
+        ("PROBE_PROXY_EXCEPTIONS", "example.org,*.hidden"),
+        ("PROBE_PROXY_EXCEPTIONS", "hidden:80"),
+    ],
+)
+def test_an_invalid_setting_of_the_proxy_is_named_without_its_value(
+    environ: dict[str, str], name: str, value: str
+) -> None:
+    (problem,) = problems({**environ, "PROBE_PROXY_URL": "http://proxy.example:3128", name: value})
+    assert problem.startswith(f"{name} must be ")
+    assert "hid" not in problem
+
+
+def test_the_proxy_of_http_targets(environ: dict[str, str]) -> None:
+    assert load(environ).guard.proxy is None
+    environ |= {
+        "PROBE_PROXY_URL": "http://Proxy.example:3128",
+        "PROBE_PROXY_LOGIN": "secret:proxy",
+        "PROBE_PROXY_EXCEPTIONS": " .Example.org, 10.0.0.0/8,2001:db8::1 ,",
+        "ALLOW_PRIVATE_TARGETS": "app:3000",
+    }
+    guard = load(environ).guard
+    assert guard.excepted == {("app", 3000)}
+    assert guard.proxy is not None
+    assert (guard.proxy.host, guard.proxy.port, guard.proxy.login) == ("proxy.example", 3128, "secret:proxy")
+    assert guard.proxy.names == {"example.org"}
+    assert list(map(str, guard.proxy.networks)) == ["10.0.0.0/8", "2001:db8::1/128"]
 
 
 def test_all_problems_are_reported_together(environ: dict[str, str]) -> None:

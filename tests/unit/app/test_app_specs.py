@@ -260,10 +260,46 @@ def test_credentials_are_masked_and_references_are_shown(name: str) -> None:
     assert getattr(HttpSpec.model_validate({**others, name: "secret:a"}).masked(), name) == "secret:a"
 
 
-def test_verification_that_is_off_is_a_caution() -> None:
-    assert HttpSpec(**HTTPS).cautions == []
-    [caution] = HttpSpec(**HTTPS, verify_tls=False).cautions
+TRUSTING: tuple[dict[str, Any], ...] = (
+    {"kind": "http", **HTTPS},
+    {"kind": "tls", "host": "a"},
+    {"kind": "tcp", "host": "a", "port": 636, "tls": True},
+    {"kind": "tcp", "host": "a", "port": 25, "starttls": "smtp"},
+    {"kind": "grpc", "host": "a", "port": 443},
+)
+"""A spec of each kind of connection with TLS."""
+
+
+@pytest.mark.parametrize("described", TRUSTING, ids=str)
+def test_verification_that_is_off_is_a_caution(described: dict[str, Any]) -> None:
+    assert SPEC.validate_python(described).cautions == []
+    [caution] = SPEC.validate_python({**described, "verify_tls": False}).cautions
     assert caution.startswith("certificates are not verified")
+
+
+@pytest.mark.parametrize("described", TRUSTING, ids=str)
+def test_trust_that_is_not_set_is_not_stored(described: dict[str, Any]) -> None:
+    stored = SPEC.validate_python(described).model_dump_json()
+    assert not any(name in stored for name in ("ca_certificate", "verify_tls")), "the former release refuses them"
+
+
+@pytest.mark.parametrize("described", TRUSTING, ids=str)
+def test_authorities_without_verification_are_refused(described: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SPEC.validate_python({**described, "ca_certificate": PEM, "verify_tls": False})
+    [error] = refused.value.errors()
+    assert error["loc"] == (described["kind"], "ca_certificate")
+    assert "exclude each other" in error["msg"]
+
+
+@pytest.mark.parametrize("setting", [{"ca_certificate": PEM}, {"verify_tls": False}], ids=lambda each: next(iter(each)))
+@pytest.mark.parametrize("described", [{"kind": "tcp"}, {"kind": "grpc", "tls": False}], ids=str)
+def test_trust_without_tls_is_refused(described: dict[str, Any], setting: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SPEC.validate_python({"host": "a", "port": 1, **described, **setting})
+    [error] = refused.value.errors()
+    assert error["loc"] == (described["kind"], *setting)
+    assert "TLS: set tls" in error["msg"]
 
 
 @pytest.mark.parametrize(

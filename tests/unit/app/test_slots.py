@@ -62,3 +62,43 @@ def test_slots_are_free_again_whatever_the_end() -> None:
         return await begun(limits, jobs=limits.limit, seconds=60, within=0.01)
 
     assert asyncio.run(run()) == 1
+
+
+def test_an_urgent_probe_gets_the_next_free_slot() -> None:
+    async def run() -> list[str]:
+        limits, order = Slots(1), []
+
+        async def job(name: str, *, urgent: bool = False) -> None:
+            async with limits.slot(urgent=urgent):
+                order.append(name)
+                await all_wait.wait()
+
+        all_wait = asyncio.Event()
+        scheduled = [asyncio.create_task(job(str(number))) for number in range(3)]
+        await asyncio.sleep(0)
+        urgent = [asyncio.create_task(job(name, urgent=True)) for name in ("a", "b")]
+        await asyncio.sleep(0)
+        all_wait.set()
+        await asyncio.gather(*scheduled, *urgent)
+        return order
+
+    assert asyncio.run(run()) == ["0", "a", "b", "1", "2"]
+
+
+def test_a_slot_that_is_given_to_a_cancelled_probe_is_not_lost() -> None:
+    async def run() -> None:
+        limits = Slots(1)
+
+        async def job() -> None:
+            async with limits.slot():
+                await asyncio.sleep(0)
+
+        async with limits.slot():
+            waiting = asyncio.create_task(job())
+            await asyncio.sleep(0)
+        waiting.cancel()  # in the moment in which it gets the slot
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(5), limits.slot():
+            pass
+
+    asyncio.run(run())

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.start_cpu import TICKS, Recording, Sample, containers_cpu, details, engine_cpu
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def process(root: Path, number: int, name: str, ticks: int, *arguments: str) -> None:
-    """A process that has used ``ticks`` itself, and as many in its children."""
-    write(root / f"{number}/stat", f"{number} ({name}) S {'0 ' * 10}{ticks} 0 {ticks} 0 20 0")
-    write(root / f"{number}/cmdline", "\0".join(arguments))
+from bench.start_cpu import Recording, Sample, details
 
 
 def event(container: str, service: str, action: str, at: float = 0) -> dict[str, Any]:
@@ -27,32 +14,6 @@ def event(container: str, service: str, action: str, at: float = 0) -> dict[str,
     labels = {"com.docker.compose.service": service}
     actor = {"ID": container, "Attributes": labels}
     return {"Type": "container", "Action": action, "Actor": actor, "timeNano": at * 1e9}
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        ("cpuacct/docker/abc/cpuacct.usage", "1500000000\n"),
-        ("docker/abc/cpu.stat", "usage_usec 1500000\nuser_usec 1000000\n"),
-        ("system.slice/docker-abc.scope/cpu.stat", "usage_usec 1500000\nuser_usec 1000000\n"),
-    ],
-)
-def test_cpu_of_containers_in_each_version_of_cgroups(tmp_path: Path, path: str, text: str) -> None:
-    write(tmp_path / path, text)
-    assert containers_cpu(tmp_path) == {"abc": 1.5}
-
-
-def test_cpu_of_the_engine_and_of_each_shim_with_its_children(tmp_path: Path) -> None:
-    process(tmp_path, 1, "dockerd", TICKS, "dockerd")
-    process(tmp_path, 2, "containerd", TICKS, "containerd")
-    process(tmp_path, 3, "containerd-shim", TICKS, "containerd-shim-runc-v2", "-namespace", "moby", "-id", "abc")
-    process(tmp_path, 4, "python", TICKS, "python")
-    assert engine_cpu(tmp_path) == ({"abc": 2.0}, 4.0)
-
-
-def test_a_shim_that_has_just_ended_is_ignored(tmp_path: Path) -> None:
-    process(tmp_path, 3, "containerd-shim", TICKS)
-    assert engine_cpu(tmp_path) == ({}, 0.0)
 
 
 def recording() -> Recording:

@@ -122,6 +122,29 @@ def test_an_empty_password_fails_before_anything_is_written(image: Image) -> Non
     assert not list(image.folder.glob("*.env"))
 
 
+@pytest.mark.parametrize("file", ["PG_VERSION", "data/PG_VERSION", "17/docker/PG_VERSION", "17/main/PG_VERSION"])
+def test_no_database_is_initialised_beside_data_of_another_version(image: Image, file: str) -> None:
+    provide_files(image)
+    volume = image.folder / "volume"
+    image.environment["PGDATA"] = str(volume / "18/docker")
+    (volume / file).parent.mkdir(parents=True)
+    (volume / file).write_text("17\n")
+    done = image.start()
+    assert done.returncode == 78
+    assert f"error: {volume / file} is of PostgreSQL 17, whose data would be ignored" in done.stderr
+    assert not list(image.folder.glob("*.env"))
+    (volume / "18/docker").mkdir(parents=True)
+    assert image.start().returncode == 78, "an interrupted first start is no database"
+    (volume / "18/docker/PG_VERSION").write_text("18\n")
+    assert image.start().returncode == 0
+
+
+def test_an_empty_volume_is_initialised(image: Image) -> None:
+    provide_files(image)
+    image.environment["PGDATA"] = str(image.folder / "volume/18/docker")
+    assert (image.start().returncode, image.start().stderr) == (0, "")
+
+
 def test_a_failed_initialisation_starts_no_server(image: Image) -> None:
     provide_files(image)
     assert image.start(code=3).returncode == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,19 @@ def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     fake.on("events")
     monkeypatch.setattr(compose, "run", fake)
     return fake
+
+
+def copy_checkout(root: Path) -> Path:
+    """Copy the files that a clone of this working tree would have; returns the new folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if (CHECKOUT / name).is_file():
+            shutil.copy2(CHECKOUT / name, root / name)
+    return root
 
 
 def configuration(**services: Any) -> shapes.Configuration:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from toolkit.checkout.project import Project
-from toolkit.checks.doctor.checkout import compose_files, mounts, permissions, settings, shell
+from toolkit.checks.doctor import host
+from toolkit.checks.doctor.checkout import (
+    compose_files,
+    mounts,
+    permissions,
+    require_readable_mounts,
+    settings,
+    shell,
+)
 from toolkit.checks.doctor.engine import (
     buildx,
     compose,
@@ -18,6 +26,9 @@ from toolkit.checks.doctor.engine import (
     require_engine,
     require_engine_folder,
 )
+from toolkit.checks.doctor.failures import failures
+from toolkit.checks.doctor.host import require_supported_host
+from toolkit.checks.doctor.leftovers import data, leftovers
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
 from toolkit.checks.doctor.stack import containers, ipv6, pings
@@ -34,13 +45,15 @@ __all__ = [
     "require_engine",
     "require_engine_folder",
     "require_free_ports",
+    "require_readable_mounts",
+    "require_supported_host",
 ]
 
 Check = Callable[[Subject], Iterator[Finding]]
 
 CHECKS: Sequence[Check] = (
-    engine, compose, buildx, limits, memory, disk, engine_files, settings, permissions, secrets, shell, compose_files,
-    mounts, ports, containers, pings, ipv6,
+    engine, compose, buildx, *host.CHECKS, limits, memory, disk, engine_files, settings, permissions, secrets, shell,
+    compose_files, mounts, ports, containers, failures, pings, ipv6, leftovers, data,
 )  # fmt: skip
 
 

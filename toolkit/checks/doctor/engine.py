@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from toolkit import images
 from toolkit.checkout.setup import DEFAULT_FOLDER, ENGINE_FOLDER
@@ -18,6 +19,7 @@ INSTALL_BUILDX = "install the buildx plugin 0.17 or newer (package docker-buildx
 
 ENGINE = (25, 0)  # start_interval
 ENGINE_FOR_ISOLATION = (28, 0)  # the gateway mode "isolated"
+ENGINE_FOR_IPV6 = (27, 0)  # subnets of IPv6 that it chooses itself, and ip6tables
 PLUGINS = {
     "compose": ("Docker Compose", (2, 24), INSTALL_COMPOSE),  # !reset and !override
     "buildx": ("buildx", (0, 17), INSTALL_BUILDX),  # required by docker compose build
@@ -113,6 +115,9 @@ def engine(subject: Subject) -> Iterator[Finding]:
         if _isolates(subject):
             fix = "install Docker Engine 28 or newer: older versions do not isolate the networks of this profile"
             version = _version("Docker Engine", version, ENGINE_FOR_ISOLATION, fix)
+        if _has_ipv6(subject):
+            fix = "install Docker Engine 27 or newer, or set ENABLE_IPV6=false in .env"
+            version = _version("Docker Engine", version, ENGINE_FOR_IPV6, fix)
     except ToolkitError as error:
         yield Finding.of_error("engine", error)
     else:
@@ -120,11 +125,18 @@ def engine(subject: Subject) -> Iterator[Finding]:
 
 
 def _isolates(subject: Subject) -> bool:
+    return any("isolated" in network.get("driver_opts", {}).values() for network in _networks(subject))
+
+
+def _has_ipv6(subject: Subject) -> bool:
+    return any(network.get("enable_ipv6") for network in _networks(subject))
+
+
+def _networks(subject: Subject) -> list[dict[str, Any]]:
     try:
-        networks = subject.configuration.get("networks", {}).values()
+        return list(subject.configuration.get("networks", {}).values())
     except ToolkitError:
-        return False  # reported by the check of the compose files
-    return any("isolated" in network.get("driver_opts", {}).values() for network in networks)
+        return []  # reported by the check of the compose files
 
 
 def compose(subject: Subject) -> Iterator[Finding]:

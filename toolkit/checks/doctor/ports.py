@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +37,20 @@ PROXY, SETTLING_SECONDS = "docker-proxy", 5.0
 held by the engine's proxy is checked for some seconds, until its container is listed."""
 
 
-def require_free_ports(project: Project, docker: Docker) -> None:
+def require_free_ports(project: Project, docker: Docker, leaving: Collection[str] = ()) -> None:
     """Return if every published port is free or in use by the stack itself.
+
+    Args:
+        project: The checkout.
+        docker: Docker in its folder.
+        leaving: The containers of the stack, some of which are removed before it starts.
 
     Raises:
         ToolkitError: a port is in use; the error names its owner.
     """
     deadline = time.monotonic() + SETTLING_SECONDS
-    while error := next((error for _, error in _port_errors(project, docker, docker.effective()) if error), None):
+    config = docker.effective()
+    while error := next((error for _, error in _port_errors(project, docker, config, leaving) if error), None):
         if PROXY not in error.why or time.monotonic() > deadline:
             raise error
         time.sleep(0.2)
@@ -60,19 +66,20 @@ def ports(subject: Subject) -> Iterator[Finding]:
 
 
 def _port_errors(
-    project: Project, docker: Docker, config: shapes.Configuration
+    project: Project, docker: Docker, config: shapes.Configuration, leaving: Collection[str] = ()
 ) -> Iterator[tuple[Published, ToolkitError | None]]:
     """Every published port with its problem, if there is one; ports in use are looked up in parallel."""
     ports = list(_published(config))
     with ThreadPoolExecutor(max(len(ports), 1)) as pool:
-        yield from zip(
-            ports, pool.map(lambda port: _problem(project, docker, port, config["name"]), ports), strict=True
-        )
+        problems = pool.map(lambda port: _problem(project, docker, port, config, leaving), ports)
+        yield from zip(ports, problems, strict=True)
 
 
-def _problem(project: Project, docker: Docker, published: Published, project_name: str) -> ToolkitError | None:
+def _problem(
+    project: Project, docker: Docker, published: Published, config: shapes.Configuration, leaving: Collection[str]
+) -> ToolkitError | None:
     bind_error = _bind_error(published)
-    holder = _holder(docker, published, project_name) if bind_error == errno.EADDRINUSE else ""
+    holder = _holder(docker, published, config, leaving) if bind_error == errno.EADDRINUSE else ""
     if bind_error is None or holder is None:
         return None
     variable = _variable(project, published)
@@ -114,13 +121,18 @@ def _variable(project: Project, published: Published) -> str | None:
     return None
 
 
-def _holder(docker: Docker, published: Published, project_name: str) -> str | None:
-    """The owner of a port in use; None if it is the stack itself."""
-    shown = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+def _holder(docker: Docker, published: Published, config: shapes.Configuration, leaving: Collection[str]) -> str | None:
+    """The owner of a port in use; None if it is the stack itself, or a container that leaves."""
+    shown = '{{.Names}}\t{{.Label "com.docker.compose.project"}}\t{{.Label "com.docker.compose.service"}}'
     port = f"publish={published.port}/{published.protocol}"
     for line in docker("ps", "--filter", port, "--format", shown).stdout.splitlines():
-        name, _, owner = line.partition("\t")
-        return None if owner == project_name else f"the container {name}" + (f" of project {owner}" if owner else "")
+        name, owner, service = (*line.split("\t"), "", "")[:3]
+        if name in leaving:
+            return None
+        if owner == config["name"]:
+            left = f"the container {name}, which is left over from the service {service}: invoke up removes it"
+            return None if service in config["services"] else left
+        return f"the container {name}" + (f" of project {owner}" if owner else "")
     return _process(published.port, published.protocol) or "a process that is hidden from your account (sudo ss -lntup)"
 
 

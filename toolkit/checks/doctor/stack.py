@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
@@ -45,13 +46,40 @@ def pings(subject: Subject) -> Iterator[Finding]:
 
 
 def ipv6(subject: Subject) -> Iterator[Finding]:
-    """Whether the workers have a route to the IPv6 Internet; either is fine."""
+    """The workers have a route to the IPv6 Internet if the setting asks for it, and so has the host."""
+    networks = subject.configuration.get("networks", {}).values()
+    wanted = any(network.get("enable_ipv6") for network in networks)
     for container in _running_workers(subject)[:1]:
         routes = subject.docker("exec", container, "cat", IPV6_ROUTES)  # absent if the kernel has no IPv6
-        if any(_is_default(route) for route in routes.stdout.splitlines()):
-            yield Finding("IPv6", Outcome.OK, "the worker has IPv6")
-        else:
-            yield Finding("IPv6", Outcome.OK, "the worker has no IPv6: targets that have nothing else end with no_ipv6")
+        yield _ipv6(wanted, has_route=_has_default(routes.stdout), host=host_has_ipv6())
+
+
+def _ipv6(wanted: bool, *, has_route: bool, host: bool | None) -> Finding:
+    """The finding; `host` is whether this host has a route, None if the engine runs on another one."""
+    if has_route and host is False:
+        what = "the worker has IPv6, but this host has no route to the IPv6 Internet: targets with IPv6 only are down"
+        fix = "give this host an IPv6 default route, or set ENABLE_IPV6=false in .env and run: invoke up"
+        return Finding("IPv6", Outcome.WARNING, what, fix)
+    if has_route:
+        return Finding("IPv6", Outcome.OK, "the worker has IPv6")
+    if wanted:
+        what = "ENABLE_IPV6 is true, but the worker has no IPv6: targets that have nothing else end with no_ipv6"
+        fix = "run: invoke up; if that does not help, the kernel of the host has no IPv6: set ENABLE_IPV6=false in .env"
+        return Finding("IPv6", Outcome.WARNING, what, fix)
+    what = "the worker has no IPv6 (ENABLE_IPV6): targets that have nothing else end with no_ipv6"
+    return Finding("IPv6", Outcome.OK, what)
+
+
+def host_has_ipv6(routes: Path = Path(IPV6_ROUTES)) -> bool | None:
+    """Whether this host has a route to the IPv6 Internet; None if it is no Linux, so that the engine is elsewhere."""
+    try:
+        return _has_default(routes.read_text(encoding="utf-8"))
+    except OSError:
+        return False if routes.parent.exists() else None
+
+
+def _has_default(routes: str) -> bool:
+    return any(map(_is_default, routes.splitlines()))
 
 
 def _is_default(route: str) -> bool:

@@ -17,7 +17,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from toolkit.engine.compose import Docker, Result, TimedOutError
+from toolkit.engine.compose import Docker, Result
+from toolkit.engine.looks import TimedOutError
 from toolkit.images.contracts.contract import FOLDER, Case, Contract
 
 STUB = f"{FOLDER}/stub.sh"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from toolkit.checkout import setting_rules
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor, preflight
 from toolkit.checks.smoke import Plan, smoke
@@ -20,7 +21,7 @@ from toolkit.engine.compose import Docker, explain
 from toolkit.engine.health import Verdict, container_states
 from toolkit.engine.stack_http import get
 from toolkit.engine.wait import expected_replicas
-from toolkit.operate import rolling, silences
+from toolkit.operate import previous, rolling, silences
 from toolkit.operate.deploy import journal as journals
 from toolkit.operate.deploy import rehearsal, release
 from toolkit.operate.deploy.journal import Journal
@@ -43,7 +44,9 @@ def deploy(
         ToolkitError: the release is not live; the error has the failure, its log, and the release that is live.
     """
     with files.exclusive(project.lock_file, "deploy"):
+        setting_rules.require(project)
         doctor.require_engine(docker)
+        previous.require_own_stack(project, docker, settled=True)
         recover(project, docker, timeout)
         before = _running_containers(docker)
         planned = Release.plan(project, docker, name, image)

@@ -22,7 +22,7 @@ from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker
-from toolkit.operate import deploy, rolling, silences
+from toolkit.operate import deploy, previous, rolling, silences
 from toolkit.operate.deploy import release
 from toolkit.operate.rotation.servers import SERVERS
 
@@ -46,6 +46,7 @@ def rotate(project: Project, docker: Docker, name: str = "", *, timeout: float, 
     requested = [require_account(project, name)] if name else accounts(project)
     with files.exclusive(project.lock_file, "rotate credentials"):
         doctor.require_engine(docker)
+        previous.require_own_stack(project, docker)
         deploy.recover(project, docker, timeout)
         unfinished = rotation_journal.read(project)
         chosen = list(_rotatable(project, docker, requested, required=bool(name)))

@@ -7,6 +7,7 @@ from typing import Any
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
+from toolkit.core.terminal import BROKEN_PIPE
 from toolkit.engine.compose import Docker
 from toolkit.operate.targets import difference, heartbeaturl, secretfiles, targetfile
 from toolkit.operate.targets.client import Client, InvalidTargetsError
@@ -63,9 +64,11 @@ def diff(project: Project, docker: Docker, path: str) -> None:
     try:
         file = targetfile.load(path)
         change = _change(Client.of(project, docker), file, prune=False, dry_run=True)
+        difference.show(change)
     except ToolkitError as error:
+        if error.code == BROKEN_PIPE:
+            raise
         raise ToolkitError(error.what, error.why, error.fix, code=2) from error
-    difference.show(change)
     if difference.is_drift(change):
         raise ToolkitError(
             f"{file.name} and the application differ",

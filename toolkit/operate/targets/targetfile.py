@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import document
 from toolkit.operate.targets.document import Document, Location, Mistake, MistakesError
 
@@ -142,7 +143,12 @@ def load(path: str) -> TargetFile:
         ToolkitError: the file cannot be read; a `MistakesError` if it is not valid as far as this program knows.
     """
     if path == STDIN:
-        return parse("standard input", sys.stdin.buffer.read(document.MAX_BYTES + 1))
+        try:
+            content = sys.stdin.buffer.read(document.MAX_BYTES + 1)
+        except OSError as error:
+            fix = f"pipe the file into the command, or name it: --file={FILE}"
+            raise ToolkitError("cannot read the standard input", error.strerror or str(error), fix) from error
+        return parse("standard input", content)
     fix = f"check the path, or write the file: invoke targets.export --file={FILE}"
     return parse(Path(path).name, document.read(Path(path), fix))
 

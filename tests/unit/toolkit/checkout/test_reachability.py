@@ -32,6 +32,15 @@ def test_a_port_without_a_protocol_is_tcp(matrix: Matrix) -> None:
     assert matrix.ports("world") == {""}
 
 
+def test_a_port_on_one_network_is_open_there_only(tmp_path: Path) -> None:
+    text = TEXT.replace("from: [], because: nobody connects", "from: [db], network: inner, because: only there")
+    (tmp_path / FILE).write_text(text)
+    matrix = Matrix.load(tmp_path)
+    inner, outer = matrix.networks
+    assert Connection("db", "app", "3000/tcp") in matrix.connections_in(inner)
+    assert not {each for each in matrix.connections_in(outer) if each.to == "app"}
+
+
 def test_unused_connections_are_possible_but_not_allowed(matrix: Matrix) -> None:
     assert Connection("app", "db", "5432/tcp") in matrix.allowed
     assert matrix.unused == {

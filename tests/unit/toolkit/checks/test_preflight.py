@@ -34,6 +34,13 @@ BACKED_UP: dict[str, Any] = {
 """The status of the backup service, with a recent backup."""
 
 
+LINKS = {
+    "APP_URL": "https://monitor.netmon.io",
+    "GRAFANA_URL": "https://monitor.netmon.io/grafana",
+    "RUNBOOKS_URL": "https://git.netmon.io/docs/alerts",
+}
+
+
 class Usage(NamedTuple):
     """What `shutil.disk_usage` returns."""
 
@@ -51,6 +58,9 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     assert backupkey.ensure(project)
     envfile.update(project.env_file, {backupkey.COPY: backupkey.fingerprint(project)})
     monkeypatch.setattr(backup_service, "call", lambda *_, **__: dict(BACKED_UP))
+    access = project.root / preflight.ACCESS
+    access.mkdir(parents=True)
+    (access / "login.caddy").write_text("basic_auth\n")
     folder = project.secrets_dir / "alertmanager"
     folder.mkdir()
     for name in ("slack_api_url", "deadmansswitch_url"):
@@ -62,6 +72,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
         "app": {"image": "app:1", "build": {}, **limits},
         "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
         "backup": {"image": "backup:1", "build": {}, **limits},
+        "prometheus": {"image": f"prom:1@{DIGEST}", "environment": dict(LINKS), **limits},
     }
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
@@ -159,7 +170,6 @@ def test_missing_password_is_a_blocker(project: Project, docker: FakeDocker) -> 
         ("netmon.local", "no browser trusts"),
         ("monitor.example.org", "no browser trusts"),
         ("192.0.2.7", "an IP address"),
-        ("https://monitor.netmon.io", "not a host name"),
         ("monitor", "not a complete name"),
     ],
 )
@@ -170,10 +180,35 @@ def test_domain_without_a_trusted_certificate_is_a_blocker(
     assert message in only(project, docker, "domain")
 
 
-@pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning"), ("everywhere", "failed")])
+@pytest.mark.parametrize(("bound", "level"), [("127.0.0.1", "warning"), ("", "warning")])
 def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, bound: str, level: str) -> None:
     envfile.update(project.env_file, {"PROXY_BIND_ADDRESS": bound})
     assert bound in only(project, docker, "address", level)
+
+
+def test_a_page_that_everyone_can_read_is_a_decision(project: Project, docker: FakeDocker) -> None:
+    rules = project.root / preflight.ACCESS / "login.caddy"
+    rules.unlink()
+    assert only(project, docker, "readers", "warning").startswith("everyone who reaches the proxy reads all targets")
+    rules.with_name("public.caddy").touch()
+    assert problems(project, docker) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check", "message"),
+    [
+        ("DOMAIN", "https://monitor.netmon.io", "domain", "not a host name"),
+        ("PROXY_BIND_ADDRESS", "everywhere", "address", "not an IP address"),
+    ],
+)
+def test_value_that_breaks_the_rule_of_its_setting_is_a_blocker(
+    project: Project, docker: FakeDocker, variable: str, value: str, check: str, message: str
+) -> None:
+    envfile.update(project.env_file, {variable: value})
+    by_check = {finding.check: finding for finding in problems(project, docker)}
+    assert {name: finding.outcome for name, finding in by_check.items()} == {check: "failed", "settings": "failed"}
+    assert message in by_check[check].detail
+    assert f"{variable}: the value must be" in by_check["settings"].detail
 
 
 @pytest.mark.parametrize(
@@ -194,9 +229,50 @@ def test_alerts_without_a_person_are_reported(
 
 
 def test_disabled_monitoring_is_a_blocker(project: Project, docker: FakeDocker, services: dict[str, Any]) -> None:
-    del services["alertmanager"]
+    del services["alertmanager"], services["prometheus"]
     docker.on("compose", "config", "--format", stdout=configuration(**services))
     assert "monitoring is disabled" in only(project, docker, "alert receivers")
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "message"),
+    [
+        ("RUNBOOKS_URL", "docs/alerts", "not an absolute address"),
+        ("RUNBOOKS_URL", "//git.netmon.io/docs", "not an absolute address"),
+        ("RUNBOOKS_URL", "", "not an absolute address"),
+        ("GRAFANA_URL", "http://localhost:3001", "this machine or network only"),
+        ("GRAFANA_URL", "http://grafana.localhost", "this machine or network only"),
+        ("GRAFANA_URL", "http://grafana:3000", "this machine or network only"),
+        ("APP_URL", "http://127.0.0.1:3000", "an address of this machine"),
+        ("APP_URL", "http://[::]:3000", "an address of this machine"),
+        ("APP_URL", "ftp://monitor.netmon.io", "not an absolute address"),
+    ],
+)
+def test_links_that_readers_cannot_open_are_a_blocker(
+    project: Project, docker: FakeDocker, services: dict[str, Any], name: str, url: str, message: str
+) -> None:
+    services["prometheus"]["environment"][name] = url
+    docker.on("compose", "config", "--format", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
+    detail = only(project, docker, "links")
+    assert detail.startswith(f"{name} is {url}: ")
+    assert message in detail
+
+
+def test_links_to_a_private_network_are_accepted(
+    project: Project, docker: FakeDocker, services: dict[str, Any]
+) -> None:
+    services["prometheus"]["environment"]["APP_URL"] = "http://10.1.2.3"
+    docker.on("compose", "config", "--format", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
+    assert problems(project, docker) == []
+
+
+def test_source_links_of_webhooks_to_this_host_are_a_warning(project: Project, docker: FakeDocker) -> None:
+    (project.secrets_dir / "alertmanager" / "webhook_url").write_text("https://hooks.netmon.io/x\n")
+    envfile.update(project.env_file, {"ALERT_RECEIVERS": "webhook,deadmansswitch",
+                                      "ALERTMANAGER_URL": "https://alerts.netmon.io"})  # fmt: skip
+    assert "PROMETHEUS_URL is not set" in only(project, docker, "links", "warning")
+    envfile.update(project.env_file, {"PROMETHEUS_URL": "http://[2001:4860:4860::8888]:9090"})
+    assert problems(project, docker) == []
 
 
 def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> None:
@@ -257,7 +333,7 @@ def test_a_target_on_the_disk_of_the_data_is_a_warning(project: Project, docker:
 
 
 def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
-    docker.on("info", stdout={**INFO, "MemTotal": 1_900_000_000})
+    docker.on("info", stdout={**INFO, "MemTotal": 2_600_000_000})
     assert "may take 3.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
     project.env_file.chmod(0o644)

@@ -450,7 +450,7 @@ def test_unreachable_service_is_reported(project: Project) -> None:
         stack.get("redis", "/")
 
     def slow(*_request: object) -> Route:
-        time.sleep(0.5)
+        time.sleep(1.5)
         return 200, "", {}
 
     with server(slow) as port, pytest.raises(CheckError, match="does not answer"):

@@ -12,10 +12,10 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
 from toolkit.checkout.project import Project
 from toolkit.checks import status as module
-from toolkit.checks.status import age, status
+from toolkit.checks.status import age, read
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes
-from toolkit.engine.compose import Result
+from toolkit.engine.compose import Docker, Result
 
 
 def stack(docker: FakeDocker, config: shapes.Configuration, *found: dict[str, Any]) -> None:
@@ -23,6 +23,13 @@ def stack(docker: FakeDocker, config: shapes.Configuration, *found: dict[str, An
     docker.on("ps", stdout=" ".join(each["Id"] for each in found))
     docker.on("container", "inspect", stdout=list(found))
     docker.answer("stats", by=lambda argv: Result(0, "".join(map(statistics, argv[6:])), ""))
+
+
+def status(project: Project, docker: Docker) -> None:
+    """Show the status, and require a healthy one."""
+    found = read(project, docker)
+    found.show()
+    found.require()
 
 
 def statistics(container: str) -> str:

@@ -49,3 +49,24 @@ def test_confirmation_without_a_terminal_requires_yes(monkeypatch: pytest.Monkey
         console.confirm("delete it", yes=False)
     assert "--yes" in raised.value.fix
     console.confirm("delete it", yes=True)
+
+
+def test_confirmation_without_a_terminal_may_be_refused_with_a_reason_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = ToolkitError("it belongs to somebody else", fix="ask them")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    with pytest.raises(ToolkitError) as raised:
+        console.confirm("delete it", yes=False, refusal=refusal)
+    assert raised.value is refusal
+    console.confirm("delete it", yes=True, refusal=refusal)
+
+
+def test_end_of_input_at_the_prompt_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", end)
+    with pytest.raises(ToolkitError, match="cancelled: nothing was changed"):
+        console.confirm("delete it", yes=False)

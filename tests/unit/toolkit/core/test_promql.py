@@ -12,6 +12,7 @@ from toolkit.core.promql import (
     metrics_in,
     partial_sums,
     reads,
+    unscraped_news,
 )
 
 A = frozenset({"a"})
@@ -89,13 +90,41 @@ def test_reads_are_current_former_and_absent_metrics(expression: str, expected: 
         ("time() - a > 60", ["a"]),
         ("time() - max by (job) (a) > 60", ["a"]),
         ("time() - (a > 0) > 60", []),
-        ("time() - (a > 0 or b) > 60", []),
-        ("a - time() < 60", []),
+        ("time() - (a > 0 or b) > 60", ["b"]),
+        ("a - time() < 60", ["a"]),
+        ("(a > 0) - time() < 60", []),
+        ("time() - max_over_time(a[5m]) > 60", ["a"]),
+        ("time() - (a or b) > 60", ["a", "b"]),
+        ("a < time() - 60", ["a"]),
+        ("time() - 60 >= min by (job) (a)", ["a"]),
+        ("a > time()", []),
+        ("time() - timestamp(a) > 60", []),
+        ("time() - rate(a[5m]) > 60", []),
         ("a - b", []),
     ],
 )
 def test_bare_timestamps_are_subtracted_from_the_time_whatever_their_value(expression: str, bare: list[str]) -> None:
     assert bare_timestamps(expression) == bare
+
+
+@pytest.mark.parametrize(
+    ("expression", "unscraped"),
+    [
+        ("a unless a offset 1m", ["a"]),
+        ("(a unless a offset 1m) > 0", ["a"]),
+        ("a unless a offset 1m and on (job) up offset 1m == 1", []),
+        ("sum(rate(a[1m]) > 0 or (a unless a offset 1m and on (job) up{job='b'} offset 1m == 1) > 0)", []),
+        ("(a unless (a offset 1m)) and on (job) (up offset 1m == 1)", []),
+        ("a unless a offset 1m and on (job) up offset 5m == 1", ["a"]),
+        ("a unless a offset 1m and on (job) up == 1", ["a"]),
+        ("a unless a offset 1m and on (job) up offset 1m == 0", ["a"]),
+        ("a unless a offset 1m or on (job) up offset 1m == 1", ["a"]),
+        ("a unless b offset 1m", []),
+        ("a unless b", []),
+    ],
+)
+def test_series_are_new_only_if_their_target_was_scraped_before(expression: str, unscraped: list[str]) -> None:
+    assert unscraped_news(expression) == unscraped
 
 
 @pytest.mark.parametrize(

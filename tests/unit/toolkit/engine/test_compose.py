@@ -99,6 +99,7 @@ def test_echo_prints_the_command(capsys: pytest.CaptureFixture[str], docker: Fak
         ("Bind for 127.0.0.1:3000 failed: port is already allocated", "invoke doctor"),
         ("write /x: no space left on device", "disk space"),
         ('required variable X is missing a value: run "invoke setup" first', "invoke setup"),
+        ("networks.egress-network.enable_ipv6: failed to cast to expected type: invalid boolean: x", "ENABLE_IPV6"),
         ("something else", ""),
     ],
 )

@@ -16,6 +16,7 @@ SAMPLES = {
     'FATAL:  password authentication failed for user "postgres"': "password",
     "PLAIN login refused: user 'admin' - invalid credentials": "password",
     "The database cluster was initialized by PostgreSQL version 17, which is not compatible": "another version",
+    "error: /var/lib/postgresql/PG_VERSION is of PostgreSQL 17, whose data would be ignored": "would start empty",
     "kafka.common.InconsistentClusterIdException: The Cluster ID A doesn't match stored clusterId B": "Kafka cluster",
     "Error: listen tcp :9090: bind: address already in use": "uses a port",
     "Bind for 127.0.0.1:3000 failed: port is already allocated": "uses a port",

@@ -135,6 +135,18 @@ def test_wait_fails_fast_on_a_permanent_cause_while_starting(docker: FakeDocker,
     assert fix in raised.value.fix
 
 
+def test_cause_is_found_above_the_lines_that_are_shown(docker: FakeDocker) -> None:
+    configure(docker, rabbitmq={})
+    polls(docker, [container("rabbitmq", "restarting", restarts=4)])
+    lines = ["wal_checksum_validation_failure", *(f"stack trace {number}" for number in range(100))]
+    log = [f"2026-01-01T00:00:00.{number:09d}Z {line}\n" for number, line in enumerate(lines)]
+    docker.answer("logs", by=lambda argv: Result(0, "".join(log[-int(argv[argv.index("--tail") + 1]) :]), ""))
+    with pytest.raises(ToolkitError) as raised:
+        wait(docker.cli, 2)
+    assert "invoke repair --service=rabbitmq (loses the queued jobs" in raised.value.fix
+    assert raised.value.why.count("| stack trace") == 15
+
+
 def test_timeout_reports_each_service_that_is_not_healthy(docker: FakeDocker) -> None:
     configure(docker, db={}, app={})
     polls(docker, [container("db", health="starting", checks=[(1, 1, "no response\n")])])
@@ -235,6 +247,8 @@ def test_last_lines_of_both_streams_are_in_chronological_order(docker: FakeDocke
               stderr=f"{stamp.format(2)} two\n")  # fmt: skip
     assert last_lines(docker.cli, state()) == ["one", "two", "three"]
     assert last_lines(docker.cli, state(), 15)[-1] == "three"
+    docker.on("logs", "--since", "2026-01-01", "id-db-1", stdout=f"{stamp.format(4)} four\n")
+    assert last_lines(docker.cli, state(), since="2026-01-01") == ["four"]
     docker.on("logs", code=1, stderr="no such container")
     assert last_lines(docker.cli, state()) == []
 

@@ -18,7 +18,8 @@ from tests.unit.toolkit.images.fake_image_engine import (
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.engine.compose import Result, TimedOutError
+from toolkit.engine.compose import Result
+from toolkit.engine.looks import TimedOutError
 from toolkit.images import choose, ready
 
 

@@ -14,7 +14,8 @@ from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Outcome
-from toolkit.engine.compose import Result, TimedOutError
+from toolkit.engine.compose import Result
+from toolkit.engine.looks import TimedOutError
 from toolkit.images.contracts.check import Result as Checked
 from toolkit.images.contracts.check import check, check_published, images
 from toolkit.images.contracts.contract import Contract, Folder, load

@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
     rule = {"alert": "RedisDown", "expr": "redis_up == 0"}
     write(tmp_path, "monitoring/prometheus/rules/redis.yml", {"groups": [{"name": "redis", "rules": [rule]}]})
     rule = {"record": "loki:lines", "expr": "sum(loki_lines_total)"}
-    write(tmp_path, "monitoring/prometheus/rules/loki.yml", {"groups": [{"name": "loki", "rules": [rule]}]})
+    write(tmp_path, "monitoring/prometheus/rules/pulled/loki.yml", {"groups": [{"name": "loki", "rules": [rule]}]})
     write(tmp_path, "monitoring/grafana/empty-by-design.yml", [])
     dashboard(tmp_path, ("prometheus", "Keys", "redis_db_keys"))
     return tmp_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,10 +20,12 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker, Result
+from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState, parse_container
 from toolkit.engine.outdated import CONFIGURATION, SERVICE
+from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
-from toolkit.operate import deploy, lifecycle, silences
+from toolkit.operate import deploy, lifecycle, previous, silences
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
 
 QUICK = Options(timeout=2)
@@ -50,13 +53,18 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps()
     monkeypatch.setattr(doctor, "require_engine", steps.recorder("engine"))
     monkeypatch.setattr(doctor, "require_free_ports", steps.recorder("ports"))
+    monkeypatch.setattr(doctor, "require_supported_host", steps.recorder("host"))
     monkeypatch.setattr(doctor, "require_engine_folder", steps.recorder("folder"))
+    monkeypatch.setattr(doctor, "require_readable_mounts", steps.recorder("mounts"))
     monkeypatch.setattr(Docker, "data_root", lambda _docker: "/var/lib/docker")
     monkeypatch.setattr(unavailable, "show", steps.recorder("absent"))
     monkeypatch.setattr(lifecycle, "setup", steps.recorder("setup", ["created secrets/redis_password.txt"]))
     monkeypatch.setattr(images, "choose", steps.recorder("choose", "local"))
     monkeypatch.setattr(images, "provide", steps.recorder("provide"))
     monkeypatch.setattr(deploy, "recover", steps.recorder("recover"))
+    monkeypatch.setattr(Existing, "read", staticmethod(lambda project, *_: Existing(project, "network-monitor", ())))
+    monkeypatch.setattr(Inspection, "begin", lambda *_: SimpleNamespace(require=steps.recorder("data")))
+    monkeypatch.setattr(previous, "remove", steps.recorder("left over", set()))
     monkeypatch.setattr(lifecycle, "remove_switched_off", steps.recorder("switch off"))
     monkeypatch.setattr(lifecycle, "end_restarts", steps.recorder("end restarts"))
     monkeypatch.setattr(health, "container_states", lambda *_: [])
@@ -104,11 +112,15 @@ def running(project: Project, docker: FakeDocker, steps: Steps, monkeypatch: pyt
 ALL_STEPS = [
     "engine",
     "setup",
+    "host",
     "folder",
+    "mounts",
     "ports",
     "choose",
     "provide",
+    "data",
     "recover",
+    "left over",
     "switch off",
     "end restarts",
     "start",

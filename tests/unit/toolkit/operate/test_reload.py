@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.programs import Programs, prometheus
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.engine.stack_http import Response
+from toolkit.engine.compose import Result
 from toolkit.observe.stack import Stack
 from toolkit.operate import reload as module
 from toolkit.operate import verify_reload
@@ -42,12 +42,12 @@ class Live:
         for file, document in {
             "monitoring/prometheus/rules/redis.yml": {"groups": [{"name": "redis", "rules": [RULE]}]},
             "monitoring/prometheus/scrape/redis.yml": {"scrape_configs": [{"job_name": "redis-exporter"}]},
-            "monitoring/prometheus/scrape/loki.yml": {"scrape_configs": [{"job_name": "loki"}]},
+            "monitoring/prometheus/scrape/pulled/loki.yml": {"scrape_configs": [{"job_name": "loki"}]},
             "monitoring/jaeger/scrape.yml": {"scrape_configs": [{"job_name": "jaeger"}]},
         }.items():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).write_text(yaml.safe_dump(document))
-        (root / "empty.yml").write_text("{}\n")
+        (root / "empty").mkdir()
         (root / "monitoring/alertmanager").mkdir()
         (root / verify_reload.ALERTMANAGER).write_text(ALERTMANAGER)
         on = self.programs.on
@@ -59,11 +59,10 @@ class Live:
         on("alertmanager/api/v2/status", lambda _: {"config": {"original": self.original}})
         on("alertmanager/metrics", lambda _: f"alertmanager_config_last_reload_successful {self.success}\n"
                                              f"alertmanager_config_hash {self.hash!r}\n")  # fmt: skip
-        on("blackbox-exporter/metrics", lambda _: f"blackbox_exporter_config_last_reload_successful {self.success}\n")
         on("otel-collector/", {})
         for part in ("datasources", "dashboards"):
             on(f"grafana/api/admin/provisioning/{part}/reload", {})
-        mounts = {"/etc/prometheus": "monitoring/prometheus", "/etc/prometheus/scrape/loki.yml": "empty.yml"}
+        mounts = {"/etc/prometheus": "monitoring/prometheus", "/etc/prometheus/scrape/pulled": "empty"}
         volumes = [{"type": "bind", "source": str(root / at), "target": to} for to, at in mounts.items()]
         services: dict[str, Any] = {name: {} for name in PROGRAMS} | {"prometheus": {"volumes": volumes}}
         self.stack = Stack(project, docker.cli, services, frozenset(PROGRAMS))
@@ -72,7 +71,17 @@ class Live:
 @pytest.fixture
 def live(docker: FakeDocker, project: Project, monkeypatch: pytest.MonkeyPatch) -> Live:
     live = Live(docker, project)
+    docker.on("compose", "config", stdout=configuration(prometheus={}))
+    docker.on("ps", stdout="")
     docker.on("compose", "kill", "--signal", "HUP", "otel-collector")
+    docker.on("exec", "blackbox-exporter", "wget", "http://127.0.0.1:9115/-/reload")
+    docker.answer(
+        "exec",
+        "blackbox-exporter",
+        "wget",
+        "http://127.0.0.1:9115/metrics",
+        by=lambda _: Result(0, f"blackbox_exporter_config_last_reload_successful {live.success}\n", ""),
+    )
     monkeypatch.setattr(Stack, "read", staticmethod(lambda *_arguments: live.stack))
     monkeypatch.setattr(validators, "validate", lambda *_arguments: iter(()))
     monkeypatch.setattr(verify_reload, "TIMEOUT_SECONDS", 0.01)
@@ -88,7 +97,8 @@ def test_reload_reloads_and_compares_every_program(
     assert "alertmanager: 1 receivers" in output
     assert "loki: reads its configuration only at start" in output
     assert docker.ran("kill", "HUP", "otel-collector")
-    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 3
+    assert sum(each["url"].endswith("/-/reload") for each in live.programs.requests) == 2
+    assert docker.ran("exec", "blackbox-exporter", "--post-data=", "http://127.0.0.1:9115/-/reload")
 
 
 def test_invalid_file_is_not_loaded(
@@ -121,6 +131,14 @@ def test_rejected_reload_is_reported_with_its_message(project: Project, docker: 
     with pytest.raises(ToolkitError, match="alertmanager rejects the new configuration: status 500") as raised:
         reload(project, docker.cli)
     assert "--service=alertmanager" in raised.value.fix
+
+
+def test_reload_that_the_blackbox_exporter_rejects(project: Project, docker: FakeDocker, live: Live) -> None:
+    message = "wget: server returned error: HTTP/1.1 500 Internal Server Error"
+    docker.on("exec", "blackbox-exporter", "wget", "http://127.0.0.1:9115/-/reload", code=1, stderr=message)
+    with pytest.raises(ToolkitError, match="blackbox-exporter rejects the new configuration: wget: server") as raised:
+        reload(project, docker.cli)
+    assert "--service=blackbox-exporter" in raised.value.fix
 
 
 @pytest.mark.parametrize("program", ["prometheus", "alertmanager", "blackbox_exporter"])
@@ -175,10 +193,7 @@ def test_reload_without_monitoring_fails(project: Project, docker: FakeDocker, l
 
 def test_file_hash_is_alertmanagers_hash() -> None:
     assert file_hash("") == int.from_bytes(bytes.fromhex("d41d8cd98f00"), "little")
-    assert (
-        metric(Response("", 200, {}, "a_total 1\nalertmanager_config_hash 1.5e+03\n", ""), "alertmanager_config_hash")
-        == 1500
-    )
+    assert metric("a_total 1\nalertmanager_config_hash 1.5e+03\n", "alertmanager_config_hash") == 1500
 
 
 def test_every_reloaded_program_has_a_validator() -> None:

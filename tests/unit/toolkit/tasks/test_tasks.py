@@ -30,20 +30,21 @@ from toolkit.operate.rotation import rotate as rotation
 from toolkit.tasks import seconds, whole_number
 
 NAMES = {
-    "setup", "up", "down", "wait", "smoke", "status", "logs", "config", "doctor",
+    "setup", "up", "down", "repair", "wait", "smoke", "status", "logs", "config",
+    "dead-letters", "doctor",
     "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
     "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
     "targets.apply", "targets.diff", "targets.export", "targets.heartbeat-url", "targets.import",
 }  # fmt: skip
 
-# Copies: Invoke removes the help of a task's options when it parses a command line.
+# Copies, also below: Invoke removes the help of a task's options when it parses a command line.
 TASKS = {name: copy.deepcopy(tasks.namespace[name]) for name in tasks.namespace.task_names}
 
 
 def invoke(*argv: str) -> int:
     """Run `invoke ARGV` in this process and return its exit code."""
     try:
-        Program(namespace=tasks.namespace).run(["invoke", *argv])
+        Program(namespace=copy.deepcopy(tasks.namespace)).run(["invoke", *argv])
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
@@ -68,7 +69,7 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     record(rotation, "rotate")
     record(wait, "wait")
     record(logs, "logs")
-    record(status, "status")
+    record(status, "read", status.Status((), ()))
     record(setup, "setup", [])
     record(masking, "masked_config", "name: x\n")
     record(smoke, "smoke", Report("smoke checks", [Finding("db", Outcome.OK, "done")]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.unit.toolkit.conftest import copy_checkout
 from tests.unit.toolkit.validate.composing import CachedCompose
 from toolkit.engine import compose
 
@@ -17,15 +17,7 @@ ROOT = Path(__file__).resolve().parents[4]
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository with the files that a clone of this working tree would have."""
-    root = tmp_path_factory.mktemp("validate") / "checkout"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_file():
-            shutil.copy2(ROOT / name, root / name)
+    root = copy_checkout(tmp_path_factory.mktemp("validate") / "checkout")
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
     (root / ".netmon").mkdir()

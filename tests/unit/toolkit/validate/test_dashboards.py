@@ -63,8 +63,12 @@ def installed(clone: Path) -> Iterator[None]:
     (clone / grammars.INSTALLED).unlink()
 
 
+LOG_RULE = "monitoring/loki/rules/fake/logs.yml"
 GRAMMAR_MUTATIONS = (
     Mutation("LogQL operator", GRAMMARS, LOGS, "detected_level=~", "detected_level==", "not LogQL", "=="),
+    Mutation(
+        "LogQL of a rule", GRAMMARS, LOG_RULE, '{service_name="loki"}', '{service_name="loki"', "not LogQL", "expr"
+    ),
     Mutation("TraceQL operator", GRAMMARS, TRACES, "status = error", "status error", "not TraceQL", "status error"),
 )
 

@@ -100,7 +100,7 @@ def test_problem_is_printed_with_file_and_line(clone: Path, engine: Engine, caps
         assert main(["--root", str(clone)]) == 1
         text = (clone / MISTAKE.file).read_text()
     line = text[: text.index(MISTAKE.new)].count("\n") + 1
-    problem, _, summary = capsys.readouterr().out.splitlines()
+    problem, _, _, summary = capsys.readouterr().out.splitlines()
     assert problem.startswith(f"{MISTAKE.file}:{line}: ")
     assert problem.endswith(f"[{MISTAKE.check}]")
     assert ", 1 problem, " in summary
@@ -177,6 +177,50 @@ def test_services_without_a_local_image_are_skipped_as_absent(
     assert len(engine.started) == 2 * (len(EVERY_PROGRAM) - len(missing))
 
 
+class OwnImages(Engine):
+    """An engine without the images of services that a checkout for development does not use."""
+
+    unused: tuple[str, ...] = ()
+
+    def __call__(self, argv: Sequence[str], **options: Any) -> Result:
+        self.images = not any(name in argv[-1] for name in self.unused)
+        return super().__call__(argv, **options)
+
+
+@pytest.mark.usefixtures("_one_check")
+@pytest.mark.parametrize(("images", "unused"), [("local", ("caddy",)), ("pulled", ("caddy", "jaeger"))])
+def test_documented_command_passes_in_a_checkout_for_development(
+    clone: Path,
+    images: str,
+    unused: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = OwnImages(images=True)
+    engine.unused = unused
+    monkeypatch.setattr(compose, "run", engine)
+    documented = next(
+        session_arguments(line.partition("#")[0])
+        for line in (ROOT / "docs/operations.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("nox -s validate -- ")
+    )
+    (clone / ".env").write_text(f"NETMON_IMAGES={images}\nNETMON_PROFILE=dev\nCOMPOSE_PROFILES=monitoring\n")
+    try:
+        assert main(["--root", str(clone), "--allow-skips=absent,grammars"]) == 1
+        output = capsys.readouterr().out
+        assert {name for name, allowed in skipped(output).items() if not allowed} == {*unused}
+        fix = "fix: run: invoke images.prepare --every-group --profile=prod, or allow it: --allow-skips unused\n"
+        assert f"caddy: this checkout does not use proxy, and its image is not on this machine\n  {fix}" in output
+        for permitted in ("absent,unused", "images,absent"):
+            assert main(["--root", str(clone), f"--allow-skips={permitted},grammars"]) == 0
+        assert documented == ["--allow-skips", "absent,unused"]
+        (clone / ".env").write_text(f"NETMON_IMAGES={images}\nNETMON_PROFILE=prod\nCOMPOSE_PROFILES=monitoring\n")
+        assert main(["--root", str(clone), "--allow-skips=absent,unused,grammars"]) == 1
+        assert not skipped(capsys.readouterr().out)["caddy"], "the profile uses it"
+    finally:
+        (clone / ".env").unlink()
+
+
 def skipped(output: str) -> dict[str, bool]:
     """The skipped programs, and whether the skip was allowed."""
     lines = re.findall(r"^skipped (\(not allowed\) )?([\w-]+): ", output, re.MULTILINE)
@@ -196,7 +240,7 @@ def test_allowed_skips_are_known_reasons(file: str) -> None:
 def test_unknown_reason_for_a_skip_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--root", str(clone), "--allow-skips", "promtol"])
-    assert "known: images, absent, grammars" in capsys.readouterr().err
+    assert "known: images, unused, absent, grammars" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

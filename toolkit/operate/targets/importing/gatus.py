@@ -135,12 +135,16 @@ def _client(result: Imported, name: str, client: Mapping[str, Any], spec: Spec) 
             raise NotCarriedOverError(f"client.{key} is not supported")
     if spec["kind"] == "http":
         spec |= _connection(result, name, client)
-    elif client.get("insecure") is True:
-        result.lose(name, "client.insecure", "certificates are always verified, except for HTTP")
+    elif client.get("insecure") is True and _has_tls(spec):
+        spec["verify_tls"] = False
     if spec["kind"] != "http" and client.get("network") in _FAMILIES:
         result.lose(name, "client.network", "the family of addresses can be chosen for HTTP only")
     timeout = client.get("timeout")
     return {"timeout_seconds": imported.timeout(result, name, seconds(timeout))} if timeout else {}
+
+
+def _has_tls(spec: Spec) -> bool:
+    return spec["kind"] == "tls" or bool(spec.get("tls") or spec.get("starttls"))
 
 
 def _connection(result: Imported, name: str, client: Mapping[str, Any]) -> Spec:

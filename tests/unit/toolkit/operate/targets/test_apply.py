@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import errno
 import io
 import sys
 from collections.abc import Sequence
@@ -26,9 +27,11 @@ from tests.unit.toolkit.containers import container
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
+from toolkit.core.terminal import OutputError
 from toolkit.engine.stack_http import Request, Response
 from toolkit.operate.targets import apply as operation
 from toolkit.operate.targets import client as api
+from toolkit.operate.targets import difference
 from toolkit.operate.targets import export as exporting
 from toolkit.operate.targets.client import Client
 
@@ -177,6 +180,19 @@ def test_diff_reports_drift_with_exit_code_1_and_errors_with_2(
     with pytest.raises(ToolkitError, match=r"targets\.yml:1: targets: a list is required") as raised:
         diff(project, file)
     assert raised.value.code == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 2), (errno.EPIPE, 141)])
+def test_diff_that_cannot_be_shown_is_no_difference(
+    application: Application, project: Project, file: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    def fail(_change: object) -> None:
+        raise OutputError(OSError(number, "no"))
+
+    monkeypatch.setattr(difference, "show", fail)
+    with pytest.raises(ToolkitError, match="standard output") as raised:
+        diff(project, file)
+    assert raised.value.code == code
 
 
 def test_apply_asks_and_a_refusal_changes_nothing(

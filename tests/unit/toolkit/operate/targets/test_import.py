@@ -248,6 +248,17 @@ def test_requests_of_gatus_are_carried_over() -> None:
     assert losses(found, "t") == ["client.network"]
 
 
+@pytest.mark.parametrize(
+    ("url", "carried_over"),
+    [("tls://a:1", True), ("starttls://a:1", True), ("grpcs://a:1", True), ("tcp://a:1", False), ("grpc://a:1", False)],
+)
+def test_certificates_that_gatus_does_not_verify_are_not_verified(url: str, carried_over: bool) -> None:
+    endpoint = {"name": "a", "url": url, "client": {"insecure": True}}
+    found = gatus.read(export.dump({"endpoints": [endpoint]}).encode())
+    assert (valid(found)["a"]["spec"].get("verify_tls") is False) is carried_over
+    assert losses(found, "a") == []
+
+
 @PROPERTY
 @given(st.sets(st.integers(100, 599)))
 def test_statuses_are_written_as_ranges(accepted: set[int]) -> None:

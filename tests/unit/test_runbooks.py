@@ -1,0 +1,203 @@
+"""Commands and steps of the runbooks: existing services, files, settings and groups, and steps that have an effect."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.test_documents import FENCE
+from toolkit.core import promql
+from toolkit.operate.reload import AT_START_ONLY, STEPS
+from toolkit.validate.alerts import LOG_RULES, RULES, alerts
+from toolkit.validate.checkout import Checkout
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "alerts"
+PROMQL = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONFIGURATION = re.compile(r"`(monitoring/([\w-]+)/[^`]*)`")
+SETTING = re.compile(r"`([A-Z_]{4,})(?:=\w*)?` in `\.env`")
+NAME = "NAME"
+"""A service for the reader to fill in."""
+WITH_VALUE = {"--entrypoint", "--user", "--env", "--tail", "--since"}
+ONE_SERVICE = {"exec", "run"}
+"""Subcommands of Compose whose first word is a service and whose further words are a command."""
+SERVICES = {"up", "restart", "stop", "rm", "top", "ps", "logs", "kill", "start"}
+"""Subcommands of Compose whose words are services."""
+FOLDERS = {"blackbox": "blackbox-exporter"}
+"""Folders of configuration that are not named after their service."""
+HARMFUL = {
+    "--without": "monitoring that is off is no fix of what it reports",
+    "APP_IMAGE": "this makes the application another one: invoke deploy --release rolls back",
+}
+
+
+class Stack(NamedTuple):
+    """The services of the checkout: all, and those that every image set has."""
+
+    every: frozenset[str]
+    always: frozenset[str]
+
+
+@cache
+def stack() -> Stack:
+    checkout = Checkout(ROOT)
+    absent = checkout.project.data["absent"]
+    found = [
+        {name for name, each in configuration.services.items() if each.get("profiles") != [absent]}
+        for configuration in checkout.full_configurations
+    ]
+    local = [names for names in found if "victorialogs" in names]
+    pulled = [names for names in found if "loki" in names]
+    return Stack(frozenset().union(*found), frozenset(set().union(*local) & set().union(*pulled)))
+
+
+@cache
+def about() -> dict[str, set[str]]:
+    """The services of every alert, by the labels and the files of its rules: without them there is no alert."""
+    found: dict[str, set[str]] = {}
+    for rule in alerts(Checkout(ROOT), RULES + LOG_RULES):
+        found.setdefault(rule.name, set()).update(
+            {str(rule.data.get("labels", {}).get("service", "")), Path(rule.source.file).stem}
+        )
+    return found
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of every command, in blocks and inline; the parts of a pipeline are commands of their own."""
+    blocks = [line for block in FENCE.findall(text) for line in whole_lines(block)]
+    inline = re.findall(r"`([^`]+)`", FENCE.sub("", PROMQL.sub("", text)))
+    for line in [*blocks, *(" ".join(each.split()) for each in inline if each.startswith(("docker", "invoke")))]:
+        words: list[str] = []
+        for word in [*lexer(line), "|"]:
+            if set(word) <= set("|&;"):
+                yield words
+                words = []
+            else:
+                words.append(word)
+
+
+def lexer(line: str) -> shlex.shlex:
+    found = shlex.shlex(line, posix=True, punctuation_chars="|&;")
+    found.whitespace_split = True
+    return found
+
+
+def whole_lines(block: str) -> Iterator[str]:
+    """The lines of a block, each with its continuation lines."""
+    whole = ""
+    for line in re.sub(r"\\\n *", "", block).splitlines():
+        whole = f"{whole}\n{line}" if whole else line
+        try:
+            list(lexer(whole))
+        except ValueError:
+            continue  # a quotation goes on
+        yield whole
+        whole = ""
+    assert not whole, whole
+
+
+def named_services(words: list[str]) -> list[str]:
+    """The services that a `docker compose` command names."""
+    rest = iter(words[2:])
+    subcommand = next(rest, "")
+    found = []
+    for word in rest:
+        if word.startswith("-"):
+            if word in WITH_VALUE:
+                next(rest, "")
+            continue
+        found.append(word)
+        if subcommand in ONE_SERVICE:
+            break
+    return found if subcommand in ONE_SERVICE | SERVICES else []
+
+
+def problems(alert: str, text: str) -> list[str]:
+    """What would fail, or have no effect, if one followed a runbook."""
+    own = about().get(alert, set()) | {folder for _, folder in CONFIGURATION.findall(text)}
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    return [
+        *(f"{word}: {why}" for word, why in HARMFUL.items() if word in text),
+        *(f"{shlex.join(words)}: {problem}" for words in commands(text) for problem in wrong_services(own, words)),
+        *(f"{path} does not exist" for path, _ in CONFIGURATION.findall(text) if not (ROOT / path).exists()),
+        *unread_files(text.partition("## Mitigation")[2]),
+        *(f"unknown setting {name}" for name in SETTING.findall(text) if f"\n#{name}=" not in example),
+        *(
+            f"not PromQL: {line}"
+            for block in PROMQL.findall(text)
+            for line in block.splitlines()
+            if not is_promql(line)
+        ),
+    ]
+
+
+def wrong_services(own: set[str], words: list[str]) -> Iterator[str]:
+    """Services of a command that do not exist, or that an image set lacks and the runbook is not about (``own``)."""
+    known = stack()
+    options = [word.partition("=") for word in words if words[0] == "invoke"]
+    logged = [value for option, _, value in options if option == "--service"]
+    started = named_services(words) if words[:2] == ["docker", "compose"] else []
+    for name in [*logged, *started]:
+        if name not in {NAME} | known.every:
+            yield f"unknown service {name}"
+        elif name in started and name not in {NAME} | known.always | own:
+            yield f"an image set lacks {name}; invoke up starts what there is"
+
+
+def unread_files(mitigation: str) -> Iterator[str]:
+    """Files that a mitigation changes, but no service reads again."""
+    followed = list(commands(mitigation))
+    for path, folder in CONFIGURATION.findall(mitigation):
+        service = FOLDERS.get(folder, folder)
+        restarted = any(service in words for words in followed if words[:3] == ["docker", "compose", "restart"])
+        reloaded = service in STEPS and ["invoke", "reload"] in followed
+        if service in {*AT_START_ONLY, *STEPS} and not restarted and not reloaded:
+            yield f"{path} is changed, but nothing makes {service} read it"
+
+
+def is_promql(line: str) -> bool:
+    try:
+        promql.metrics_in(line)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("alert", sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README"))
+def test_the_steps_of_a_runbook_can_be_followed(alert: str) -> None:
+    assert problems(alert, (FOLDER / f"{alert}.md").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("```sh\ndocker compose restart clerk\n```", "unknown service clerk"),
+        ("```sh\ninvoke logs --service=clerk | tail\n```", "unknown service clerk"),
+        ("Run `docker compose up -d --force-recreate app\nclerk`.", "unknown service clerk"),
+        ("`docker compose exec database psql`", "unknown service database"),
+        ("Start it: `docker compose up -d loki`.", "an image set lacks loki"),
+        ("`docker compose run --rm --entrypoint sh rediss -c true`", "unknown service rediss"),
+        ("`invoke up --without=monitoring`", "is no fix"),
+        ("roll back (`APP_IMAGE` in `.env`, then `invoke up`)", "invoke deploy --release"),
+        ("## Mitigation\n\nShorten it in `monitoring/loki/loki.yml`, then `invoke up`.", "makes loki read it"),
+        ("## Mitigation\n\nShorten it in `monitoring/loki/loki.yml`; `docker compose restart tempo`.", "loki read it"),
+        ("## Mitigation\n\nFix `monitoring/prometheus/rules/`.", "makes prometheus read it"),
+        ("See `monitoring/loki/loki.yaml`.", "does not exist"),
+        ("Raise `WORKER_REPLICA` in `.env`.", "unknown setting WORKER_REPLICA"),
+        ("```promql\nrate(up[5m)\n```", "not PromQL"),
+    ],
+)
+def test_a_step_that_fails_or_harms_is_a_problem(text: str, problem: str) -> None:
+    assert any(problem in each for each in problems("Watchdog", text)), problems("Watchdog", text)
+
+
+def test_commands_are_found() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md"))
+    assert sum(words[:1] == ["invoke"] for words in commands(text)) > 100
+    assert sum(words[:2] == ["docker", "compose"] for words in commands(text)) > 80

@@ -1,0 +1,70 @@
+"""The alert on bursts of errors counts the lines that report errors, and no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.unit.toolkit.validate.conftest import ROOT
+from toolkit.validate.alerts import LOG_RULES, alerts
+from toolkit.validate.checkout import Checkout
+
+COUNT = re.compile(
+    r'\{service_name(?P<match>=~|!~|=|!=)"(?P<service>[^"]*)"\}(?P<filters>[^|]*)\| detected_level=~"(?P<levels>[^"]*)"'
+)
+FILTER = re.compile(r'(?P<match>\|=|!=|\|~|!~) "(?P<text>[^"]*)"')
+EMPTY_RING = (
+    'level=error ts=2026-08-16T15:46:02Z caller=ratestore.go:109 msg="error getting ingester clients" err="empty ring"'
+)
+NO_JOBS = (
+    'level=error ts=2026-07-22T10:31:11Z caller=backendworker.go:529 msg="error calling scheduler" '
+    'err="rpc error: code = NotFound desc = no jobs found" backoff=51.36819189s'
+)
+
+
+class Count(NamedTuple):
+    """One of the counts of the rule: which services, without which lines, and which levels."""
+
+    match: str
+    service: str
+    filters: list[tuple[str, str]]
+    levels: str
+
+    def includes(self, service: str, line: str, level: str) -> bool:
+        """Whether a line of a service is counted."""
+        named = re.fullmatch(self.service, service) is not None
+        kept = all((re.search(text, line) is not None) == match.startswith("|") for match, text in self.filters)
+        return named != self.match.startswith("!") and kept and re.fullmatch(self.levels, level) is not None
+
+
+def counts() -> Iterator[Count]:
+    [rule] = alerts(Checkout(ROOT), LOG_RULES)
+    for found in COUNT.finditer(rule.data["expr"]):
+        filters = [(each["match"], each["text"]) for each in FILTER.finditer(found["filters"])]
+        yield Count(found["match"], found["service"], filters, found["levels"])
+
+
+@pytest.mark.parametrize(
+    ("service", "line", "level", "counted"),
+    [
+        ("app", "request failed", "error", True),
+        ("worker", "database lost", "critical", True),
+        ("app", "request failed", "warn", False),
+        ("loki", EMPTY_RING, "error", False),
+        ("loki", 'level=error caller=flush.go:178 msg="failed to flush" err="no space left on device"', "error", True),
+        ("tempo", NO_JOBS, "error", False),
+        ("tempo", NO_JOBS.replace("no jobs found", "job not found"), "error", True),
+        ("app", EMPTY_RING, "error", True),
+        ("loki-gateway", "bad gateway", "error", True),
+    ],
+)
+def test_lines_are_counted_once_or_not_at_all(service: str, line: str, level: str, counted: bool) -> None:
+    assert sum(count.includes(service, line, level) for count in counts()) == counted
+
+
+def test_every_count_of_the_rule_is_covered_here() -> None:
+    [rule] = alerts(Checkout(ROOT), LOG_RULES)
+    assert len(list(counts())) == rule.data["expr"].count("count_over_time") == 3
