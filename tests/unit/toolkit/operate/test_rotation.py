@@ -143,12 +143,13 @@ def test_alerts_triggered_by_a_rotation_are_silenced(prod: Stack) -> None:
     assert alertmanager.ending() == [True]
 
 
-def test_services_with_an_active_alert_are_not_silenced(prod: Stack) -> None:
+def test_services_with_an_active_alert_are_not_silenced(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     alertmanager = start_alertmanager(prod)
     alertmanager.active = ["app"]
     prod.rotate("postgres_app")
     [silence] = alertmanager.silenced()
     assert silence["service"] == ["worker"]
+    assert "  app: not silenced, since an alert is active already\n" in capsys.readouterr().out
 
 
 def test_rotation_without_replaced_containers_creates_no_silence(prod: Stack) -> None:
