@@ -18,7 +18,11 @@ PASSWORD = "password-of-the-superuser"
 STUB = """\
 #!/bin/sh
 env >"{record}"
-if [ "$0" = "{folder}/docker-ensure-initdb.sh" ]; then {read} >"{record}.read"; fi
+if [ "$0" = "{folder}/docker-ensure-initdb.sh" ]; then
+  {read} >"{record}.read"
+  mkdir -p "$PGDATA"
+  [ -e "$PGDATA/pg_hba.conf" ] || printf 'local all all trust\\nhost all all all scram-sha-256' >"$PGDATA/pg_hba.conf"
+fi
 exit {code}
 """
 
@@ -33,7 +37,7 @@ class Image:
     @property
     def access(self) -> Path:
         """The rules of access of the database, which its initialisation writes."""
-        return self.folder / "pg_hba.conf"
+        return Path(self.environment.get("PGDATA", self.folder)) / "pg_hba.conf"
 
     def start(self, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the entry script; the stubs exit with ``code``."""
@@ -47,8 +51,6 @@ class Image:
             stub = self.folder / name
             stub.write_text(STUB.format(record=self.folder / f"{name}.env", folder=self.folder, read=read, code=code))
             stub.chmod(0o755)
-        if not self.access.exists():
-            self.access.write_text("local all all trust\nhost all all all scram-sha-256")
         argv = ["sh", str(self.folder / "postgres-entrypoint.sh"), "postgres"]
         path = f"{self.folder}:{os.environ['PATH']}"
         return subprocess.run(argv, env={"PATH": path, "PGDATA": str(self.folder), **self.environment},

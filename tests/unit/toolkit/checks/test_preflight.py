@@ -334,7 +334,7 @@ def test_a_target_on_the_disk_of_the_data_is_a_warning(project: Project, docker:
 
 def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 2_600_000_000})
-    assert "may take 3.0 GB" in only(project, docker, "memory")
+    assert "may take 4.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
     project.env_file.chmod(0o644)
     assert ".env" in only(project, docker, "permissions")
