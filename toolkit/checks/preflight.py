@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
+from toolkit.checks import backups
 from toolkit.checks.doctor import CHECKS as DOCTOR_CHECKS
 from toolkit.checks.doctor import Subject, examine
 from toolkit.core.console import say
@@ -259,15 +260,6 @@ def _has_content(path: Path) -> bool:
         return False
 
 
-def backup(subject: Subject) -> Iterator[Finding]:
-    """The data is backed up outside this host."""
-    if target := _setting(subject, "BACKUP_TARGET"):
-        yield Finding("backup", Outcome.OK, target)
-    else:
-        fix = "set BACKUP_TARGET in .env to the location of this host's backups"
-        yield Finding("backup", Outcome.FAILED, "no backup is set up: data lost on this host cannot be restored", fix)
-
-
 def data_disk(subject: Subject) -> Iterator[Finding]:
     """The disk has space for the data of the services."""
     folder = Path(subject.docker.info()["DockerRootDir"])
@@ -335,5 +327,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, readers, receivers, links, backup, data_disk, clock, digests,
+    passwords, domain, address, readers, receivers, links, backups.check, data_disk, clock, digests,
 )  # fmt: skip
