@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from toolkit import images
-from toolkit.checkout import setting_rules
+from toolkit.checkout import backupkey, setting_rules
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import doctor
@@ -24,6 +24,7 @@ from toolkit.engine.existing import Existing
 from toolkit.engine.health import Verdict
 from toolkit.engine.outdated import SERVICE
 from toolkit.operate import deploy, lifecycle, previous, rolling, silences
+from toolkit.operate.backup.backup import backup
 from toolkit.operate.deploy import release
 from toolkit.operate.upgrade import plan as plans
 from toolkit.operate.upgrade import revision
@@ -106,7 +107,13 @@ def _upgrade(project: Project, docker: Docker, options: Options) -> None:
     if options.dry_run:
         return
     if plan.changes:
-        console.confirm(f"upgrade {len(plan.changes)} services to {target.name}", options.yes)
+        # A run that continues, or goes back, has a backup of the state before.
+        begins = not _continues(before, target)
+        without = begins and not project.env.get(backupkey.TARGET)
+        how = ", without a backup" if without else ""
+        console.confirm(f"upgrade {len(plan.changes)} services to {target.name}{how}", options.yes)
+        if begins and not without:
+            backup(project, docker)
         with console.phase("images", "pulls or builds missing images; what runs is not changed"):
             _provide(project, docker, plan)
         _begin(project, docker, before, target)
@@ -166,12 +173,15 @@ def _provide(project: Project, docker: Docker, plan: Plan) -> None:
         planned.provide(project, docker.using(**planned.settings))
 
 
+def _continues(before: Record, target: Revision) -> bool:
+    """Whether an interrupted upgrade goes on, or back."""
+    last = before.upgrade
+    return last is not None and not last.complete and target.commit in {last.source, last.target}
+
+
 def _begin(project: Project, docker: Docker, before: Record, target: Revision) -> None:
     """Record where the upgrade comes from, unless it continues an interrupted one."""
-    last = before.upgrade
-    if last and not last.complete and target.commit in {last.source, last.target}:
-        return
-    if before.live:
+    if before.live and not _continues(before, target):
         former = project.env.get(release.VARIABLE) or "dev"
         begun = Upgrade(before.live, target.commit, former, _running(docker))
         Record(before.live, begun).save(project)

@@ -26,8 +26,8 @@ from toolkit.engine.outdated import CONFIGURATION, SERVICE
 from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
 from toolkit.operate import deploy, lifecycle, previous, silences
-from toolkit.operate.upgrade import record
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
+from toolkit.operate.upgrade import record
 
 QUICK = Options(timeout=2)
 PORTS = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}

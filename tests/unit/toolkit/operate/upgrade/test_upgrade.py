@@ -48,7 +48,7 @@ class Stack:
         docker.on("compose", "config", stdout=configuration(**services))
         docker.on("info", stdout=INFO)
         files.make_folder(project.lock_file.parent)
-        project.env_file.write_text("NETMON_PROFILE=prod\nNETMON_RELEASE=former\n")
+        project.env_file.write_text("NETMON_PROFILE=prod\nNETMON_RELEASE=former\nBACKUP_TARGET=/mnt\n")
 
         def step(name: str, result: Any = None) -> Callable[..., Any]:
             def run(*args: Any, **options: Any) -> Any:
@@ -81,6 +81,7 @@ class Stack:
         monkeypatch.setattr(upgrades, "_retained", lambda *_: None)
         monkeypatch.setattr(plans, "make", make)
         monkeypatch.setattr(health, "container_states", lambda *_: [])
+        monkeypatch.setattr(upgrades, "backup", step("backup"))
         monkeypatch.setattr(upgrades, "_provide", step("images"))
         monkeypatch.setattr(deploy, "recover", step("recover"))
         monkeypatch.setattr(silences, "begin", step("silence"))
@@ -122,7 +123,10 @@ def failing(stack: Stack, step: str, error: BaseException) -> Iterator[pytest.Ex
 
 
 SERVERS = ["silence invoke upgrade", "recreate db", "recreate cache", "end invoke upgrade"]
-ALL = ["engine", "setup", "images", "recover", *SERVERS, "deploy", "up"]
+FURTHER = ["engine", "setup", "images", "recover", *SERVERS, "deploy", "up"]
+
+
+ALL = [*FURTHER[:2], "backup", *FURTHER[2:]]
 
 
 def test_an_upgrade_shows_its_plan_and_runs_every_step(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +185,22 @@ def test_another_major_version_of_a_store_is_refused_before_anything_changes(sta
     assert stack.record == Record(ONE.commit)
 
 
+def test_a_backup_that_fails_ends_the_upgrade(stack: Stack) -> None:
+    with failing(stack, "backup", ToolkitError("the target does not answer")) as raised:
+        stack.upgrade()
+    assert raised.value.what == "the target does not answer"
+    assert stack.steps == ALL[:3]
+    assert stack.record == Record(ONE.commit)
+
+
+def test_an_upgrade_without_a_backup_is_confirmed_as_such(stack: Stack) -> None:
+    stack.project.env_file.write_text("NETMON_PROFILE=prod\n")
+    with pytest.raises(ToolkitError, match="to upgrade 4 services to v2, without a backup"):
+        stack.upgrade(yes=False)
+    stack.upgrade()
+    assert stack.steps == FURTHER
+
+
 def test_images_that_cannot_be_provided_change_nothing(stack: Stack) -> None:
     with failing(stack, "images", ToolkitError("cannot build")) as raised:
         stack.upgrade()
@@ -200,6 +220,7 @@ def test_a_failed_step_names_both_ways_and_the_next_run_continues(stack: Stack, 
     assert ("end invoke upgrade" in stack.steps) == (step in {"recreate", "deploy"})
     stack.running["db"] = "postgres:18.7"
     stack.upgrade()
+    assert stack.steps == FURTHER
     assert stack.record.upgrade
     assert stack.record.upgrade.images == RUNNING, "the images before the upgrade are those of the first run"
     assert stack.record.upgrade.complete
@@ -233,7 +254,7 @@ def test_an_unknown_release_is_upgraded_without_a_way_back(stack: Stack) -> None
 def test_development_recreates_the_application_with_up(stack: Stack) -> None:
     stack.project.env_file.write_text("NETMON_PROFILE=dev\n")
     stack.upgrade()
-    assert stack.steps == [each for each in ALL if each != "deploy"]
+    assert stack.steps == [each for each in FURTHER if each != "deploy"]
 
 
 def test_back_checks_the_former_release_out_and_continues_there(stack: Stack) -> None:
@@ -244,7 +265,7 @@ def test_back_checks_the_former_release_out_and_continues_there(stack: Stack) ->
     assert not stack.record.upgrade.complete
     stack.at = ONE
     stack.upgrade()
-    assert stack.steps == ALL
+    assert stack.steps == FURTHER, "the backup is that of the way here"
     assert stack.record == Record(ONE.commit), "the upgrade is undone"
 
 
