@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
-from toolkit.checks import backups
 from toolkit.checks.doctor import CHECKS as DOCTOR_CHECKS
 from toolkit.checks.doctor import Subject, examine
+from toolkit.checks.doctor.backups import backups, restorable
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
@@ -70,7 +70,8 @@ def preflight(project: Project, docker: Docker, profile: str) -> Report:
     project.layers(profile)
     files = setup.settings(project, profile)["COMPOSE_FILE"]
     subject = Subject(project, docker.using(COMPOSE_FILE=files, NETMON_PROFILE=profile))
-    found = examine(subject, DOCTOR_CHECKS)
+    # `restorable` reads the repository as well.
+    found = examine(subject, [each for each in DOCTOR_CHECKS if each is not backups])
     rated = [
         replace(each, outcome=Outcome.FAILED) if each.outcome is Outcome.WARNING and each.check in BLOCKERS else each
         for each in found
@@ -327,5 +328,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, readers, receivers, links, backups.check, data_disk, clock, digests,
+    passwords, domain, address, readers, receivers, links, restorable, data_disk, clock, digests,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 
 from tests.live import releases
 from tests.live.load import Load
-from tests.live.stack import Stack, kill, until
+from tests.live.stack import CHECKOUT, Stack, kill, until
 
 Record = Callable[[str], None]
 
@@ -36,6 +37,8 @@ EDITS = {
 """The next release: of each file, a text and what replaces it; a new file has none."""
 RULES = "/api/v1/rules?rule_group[]=upgraded"
 SERVERS = {"redis", "prometheus"}
+RELEASE = {"app", "worker", "container-exporter"}
+"""The services with the image of the application."""
 STEPS = ("images", "silence", "servers", "migrate", "replace", "smoke")
 
 
@@ -43,6 +46,14 @@ def git(stack: Stack, *args: str) -> str:
     """The output of git in the checkout of the stack."""
     identity = ("-c", "user.name=drill", "-c", "user.email=drill@example.org", "-c", "commit.gpgsign=false")
     return stack.run("git", *identity, *args).stdout.strip()
+
+
+def provide_environment(stack: Stack) -> None:
+    """Let quickstart.sh use the Python environment of the tests."""
+    (stack.root / ".venv").symlink_to(sys.prefix)
+    fingerprint = hashlib.sha256(f"{stack.root}\n".encode() + (stack.root / "pyproject.toml").read_bytes()).hexdigest()
+    (stack.root / ".netmon").mkdir(exist_ok=True)
+    (stack.root / ".netmon" / "python").write_text(f"{fingerprint}  -\n")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +73,7 @@ def repository(prod_stack: Stack) -> Iterator[Stack]:
     git(prod_stack, "commit", "--quiet", "--message=two")
     git(prod_stack, "tag", "v2")
     git(prod_stack, "checkout", "--quiet", "v1")
-    (root / ".venv").symlink_to(sys.prefix)
-    fingerprint = hashlib.sha256(f"{root}\n".encode() + (root / "pyproject.toml").read_bytes()).hexdigest()
-    (root / ".netmon" / "python").write_text(f"{fingerprint}  -\n")
+    provide_environment(prod_stack)
     prod_stack.invoke("up", "--no-smoke")
     yield prod_stack
     (root / ".venv").unlink()
@@ -146,7 +155,7 @@ def test_an_upgrade_goes_live_and_back(first: Stack, load: Load, record: Record)
     assert "v2 is live; to go back: invoke upgrade --back" in output
     assert_consistent(first, "v2")
     unchanged = {name for name, at in before.items() if started(first).get(name) == at}
-    assert set(before) - unchanged == SERVERS | {"app", "worker"}
+    assert set(before) - unchanged == SERVERS | RELEASE
     record(f"forward in {forward:.0f} s: {load}")
     assert load.failures == []
     assert load.unfinished(60) == [], "every accepted probe must finish"
@@ -191,6 +200,53 @@ def test_an_upgrade_killed_at_a_step_goes(first: Stack, load: Load, record: Reco
     record(f"{ended}; {load}")
     assert load.failures == []
     assert load.unfinished(60) == []
+
+
+@pytest.fixture
+def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A clone at the last release, in production."""
+    last = releases.last_release()
+    if last is None:
+        pytest.skip("no release is in CHANGELOG.md yet")
+    version, commit = last
+    stack = Stack.create(tmp_path_factory.mktemp("released") / "checkout", "netmon-released", DOMAIN="netmon.localhost")
+    settings = (stack.root / ".env").read_text()
+    shutil.rmtree(stack.root)
+    subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(stack.root)], check=True)
+    git(stack, "tag", "--force", f"v{version}", commit)
+    git(stack, "tag", "--force", "next", "HEAD")
+    git(stack, "checkout", "--quiet", commit)
+    (stack.root / ".env").write_text(settings)
+    provide_environment(stack)
+    try:
+        stack.invoke("setup", "--profile=prod")
+        stack.invoke("up", timeout=1800)
+        yield stack
+    finally:
+        stack.destroy()
+
+
+def test_the_last_release_is_upgraded_to_this_checkout(released: Stack, record: Record) -> None:
+    proxy = released.proxy()
+    targets, session = f"{proxy.address}/api/targets", proxy.session()
+    spec = {"kind": "http", "url": "http://app:3000/api/health/live"}
+    body = {"name": "kept", "spec": spec, "interval_seconds": 5}
+    added = session.post(targets, json=body, headers=released.authorization(), timeout=10)
+    assert added.status_code == 201, added.text
+    latest = f"{targets}/{added.json()['id']}/latest"
+    until(lambda: session.get(latest, timeout=10).status_code == 200, 30, "a result")
+    load = Load(proxy.address, released.authorization, session=proxy.session)
+    for target, options in (("next", ("--yes",)), (None, ("--back", "--yes"))):
+        if target:
+            git(released, "checkout", "--quiet", target)
+        with load.running():
+            began = time.monotonic()
+            released.run(sys.executable, "-m", "invoke", "upgrade", *options, timeout=1800)
+        record(f"{'forward' if target else 'back'} in {time.monotonic() - began:.0f} s; {load}")
+        assert live(released) == git(released, "rev-parse", "HEAD")
+        released.invoke("smoke")
+        assert session.get(latest, timeout=10).json()["status"] == "succeeded"
+        load = Load(proxy.address, released.authorization, session=proxy.session)
 
 
 def test_a_changed_checkout_is_refused(first: Stack) -> None:

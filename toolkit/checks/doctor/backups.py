@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.checkout import backupkey
-from toolkit.checks.doctor import Subject
+from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
 from toolkit.engine import backup_service
@@ -20,7 +20,29 @@ VERIFY = "verify"
 LOG = "invoke logs --service=backup shows the reason"
 
 
-def check(subject: Subject, now: float | None = None) -> Iterator[Finding]:
+def backups(subject: Subject) -> Iterator[Finding]:
+    """If there is a target: the service has completed a recent backup, and nothing has failed since.
+
+    As the service remembers it: the repository, which may be far away, is not read.
+    """
+    if not subject.project.env.get(backupkey.TARGET, "").strip():
+        return
+    if backup_service.SERVICE not in subject.configuration["services"]:
+        yield _failed("BACKUP_TARGET is set, but nothing makes backups", "run: invoke up --with=backup")
+        return
+    if not backup_service.is_running(subject.docker):
+        return  # what does not run is reported as such
+    try:
+        known: Mapping[str, Any] = backup_service.call(subject.docker, "status", "--offline", quiet=True)
+    except ToolkitError as error:
+        yield Finding.of_error(CHECK, error)
+        return
+    problems = list(_work(known, time.time()))
+    newest = max(known["backup"].values(), default=0.0)
+    yield from problems or [Finding(CHECK, Outcome.OK, f"the newest is {(time.time() - newest) / 3600:.0f} h old")]
+
+
+def restorable(subject: Subject) -> Iterator[Finding]:
     """A recent backup is in a repository of this host that opens, and a copy of its key is elsewhere."""
     project, docker = subject.project, subject.docker
     target = project.env.get(backupkey.TARGET, "").strip()
@@ -37,7 +59,12 @@ def check(subject: Subject, now: float | None = None) -> Iterator[Finding]:
     except ToolkitError as error:
         problems.append(Finding.of_error(CHECK, error))
     else:
-        problems += _status(status, time.time() if now is None else now)
+        if not status["own"]:
+            what = "the repository is in use by another host"
+            problems.append(_failed(what, "use another BACKUP_TARGET for this host"))
+        if not status["backups"] and status["backup"]:
+            problems.append(_failed("the repository has no backup", f"run: invoke backup; {LOG}"))
+        problems += _work(status, time.time())
     yield from problems or [Finding(CHECK, Outcome.OK, f"{len(status['backups'])} backups in {target}")]
 
 
@@ -66,18 +93,17 @@ def _place(subject: Subject, target: str) -> Iterator[Finding]:
         yield Finding(CHECK, Outcome.WARNING, what, "use a disk of another host, SFTP or S3 (docs/backup.md)")
 
 
-def _status(status: Mapping[str, Any], now: float) -> Iterator[Finding]:
-    if not status["own"]:
-        yield _failed("the repository is in use by another host", "use another BACKUP_TARGET for this host")
-    newest = max(status["backup"].values(), default=0.0)
-    if not status["backups"]:
+def _work(known: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    """The problems of what the service has done."""
+    newest = max(known["backup"].values(), default=0.0)
+    if not newest:
         yield _failed("no backup has been completed", f"run: invoke backup; {LOG}")
     elif now - newest > MAX_AGE_SECONDS:
         yield _failed(f"the newest backup is {(now - newest) / 3600:.0f} hours old", f"run: invoke backup; {LOG}")
-    for activity, reason in sorted(status["failed"].items()):
+    for activity, reason in sorted(known["failed"].items()):
         outcome = Outcome.WARNING if activity == VERIFY else Outcome.FAILED
         yield Finding(CHECK, outcome, f"{activity} failed: {reason}", LOG)
-    if not status["verified"]:
+    if not known["verified"]:
         yield Finding(CHECK, Outcome.WARNING, "no restore has been verified yet", "run: invoke backup.verify")
 
 
