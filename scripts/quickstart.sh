@@ -60,6 +60,8 @@ parse() {
   done
   [[ "$IMAGES" == auto || "$IMAGES" == pull || "$IMAGES" == local ]] ||
     wrong_usage "--images takes auto, pull or local, not '$IMAGES'"
+  # Relative to the folder of the call.
+  [[ -z "$BUNDLE" || "$BUNDLE" == /* ]] || BUNDLE=$OLDPWD/$BUNDLE
   [[ -z "$UPGRADE" ]] || PROFILE=$(setting NETMON_PROFILE)
   [[ -n "$PROFILE" ]] || die "nothing to upgrade: this folder is not set up" "run $0 without --upgrade"
   [[ "$PROFILE" == dev || "$PROFILE" == prod ]] || wrong_usage "--profile takes dev or prod, not '$PROFILE'"

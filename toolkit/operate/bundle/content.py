@@ -8,6 +8,7 @@ import os
 import platform
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,7 @@ class Manifest:
         set: The image set, ``pulled`` or ``local``.
         profile: The profile whose images are in it.
         images: The id of each image by its name.
+        settings: The settings on which these names depend.
     """
 
     format: int
@@ -43,6 +45,7 @@ class Manifest:
     set: str
     profile: str
     images: Mapping[str, str]
+    settings: Mapping[str, str]
 
     def text(self) -> str:
         """As JSON."""
@@ -93,32 +96,31 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
-        """Open a bundle, and read its checksums and its manifest.
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Bundle]:
+        """A bundle that is open during the block.
 
         Raises:
             ToolkitError: it cannot be read, is not a bundle, is damaged, or is for another kind of machine.
         """
         try:
-            archive = tarfile.open(path)  # noqa: SIM115 - read until the process ends
-            text = _read(archive, SUMS).decode()
-            sums = {name: value for value, _, name in (line.partition("  ") for line in text.splitlines())}
-            content = _read(archive, MANIFEST)
-            if hashlib.sha256(content).hexdigest() != sums.get(MANIFEST):
-                raise damaged(path, MANIFEST)
-            manifest = Manifest(**json.loads(content))
+            archive = tarfile.open(path)  # noqa: SIM115 - closed below
         except OSError as error:
             raise ToolkitError(f"cannot read {path}", error.strerror or str(error)) from error
-        except (tarfile.TarError, KeyError, ValueError, TypeError) as error:
-            why = "it is no bundle, or it is incomplete"
-            raise ToolkitError(f"cannot read {path}", f"{why}: {error}", COPY_AGAIN) from error
-        if manifest.format != FORMAT:
-            why = f"its format is {manifest.format}, this checkout reads format {FORMAT}"
-            raise ToolkitError(f"cannot use {path}", why, f"tar -xf {path} {CHECKOUT}, and use that checkout")
-        if manifest.machine != platform.machine():
-            why = f"it is for {manifest.machine}, this host is {platform.machine()}"
-            raise ToolkitError(f"cannot use {path}", why, "make a bundle on a host of this architecture")
-        return cls(path, archive, sums, manifest)
+        except tarfile.TarError as error:
+            raise _no_bundle(path, error) from error
+        with archive:
+            try:
+                text = _read(archive, SUMS).decode()
+                sums = {name: value for value, _, name in (line.partition("  ") for line in text.splitlines())}
+                content = _read(archive, MANIFEST)
+                if hashlib.sha256(content).hexdigest() != sums.get(MANIFEST):
+                    raise damaged(path, MANIFEST)
+                manifest = Manifest(**json.loads(content))
+            except (tarfile.TarError, OSError, KeyError, ValueError, TypeError) as error:
+                raise _no_bundle(path, error) from error
+            _require_suitable(path, manifest)
+            yield cls(path, archive, sums, manifest)
 
     def extract(self, name: str, target: Path) -> None:
         """Extract a file and verify its checksum.
@@ -173,3 +175,21 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 def damaged(path: Path, name: str) -> ToolkitError:
     """The error for a file whose content is not that of its checksum."""
     return ToolkitError(f"{path} is damaged", f"{name} has another checksum than in {SUMS}", COPY_AGAIN)
+
+
+def _no_bundle(path: Path, error: Exception) -> ToolkitError:
+    return ToolkitError(f"cannot read {path}", f"it is no bundle, or it is incomplete: {error}", COPY_AGAIN)
+
+
+def _require_suitable(path: Path, manifest: Manifest) -> None:
+    """Return if this checkout reads the format, and this host runs the images.
+
+    Raises:
+        ToolkitError: it does not.
+    """
+    if manifest.format != FORMAT:
+        why = f"its format is {manifest.format}, this checkout reads format {FORMAT}"
+        raise ToolkitError(f"cannot use {path}", why, f"tar -xf {path} {CHECKOUT}, and use that checkout")
+    if manifest.machine != platform.machine():
+        why = f"it is for {manifest.machine}, this host is {platform.machine()}"
+        raise ToolkitError(f"cannot use {path}", why, "make a bundle on a host of this architecture")

@@ -9,7 +9,7 @@ from pathlib import Path
 from toolkit.checkout import bundled
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
-from toolkit.core import console, files
+from toolkit.core import console, envfile, files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.operate.bundle import content
@@ -24,20 +24,20 @@ def load(project: Project, docker: Docker, path: Path) -> None:
     Raises:
         ToolkitError: the bundle is damaged, for another kind of machine or of another release, or the disk is full.
     """
-    with files.exclusive(project.lock_file, "load a bundle"):
+    files.make_folder(project.lock_file.parent)
+    with files.exclusive(project.lock_file, "load a bundle"), Bundle.opened(path) as bundle:
+        manifest = bundle.manifest
         with console.phase("verify", f"{path}, by its checksums"):
-            bundle = Bundle.open(path)
             require_checkout(project, bundle)
-            size = path.stat().st_size
-            free = shutil.disk_usage(project.root).free
+            size, free = path.stat().st_size, shutil.disk_usage(project.root).free
             if free < size:
                 why = f"{size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
                 raise ToolkitError(f"too little disk space in {project.root}", why, "free disk space")
-        files.make_folder(project.lock_file.parent)
-        with console.phase("images", f"{len(bundle.manifest.images)} images of {bundle.manifest.version}"):
+        with console.phase("images", f"{len(manifest.images)} images of {manifest.version}"):
             _load(project, docker, bundle)
-        bundled.record(project, bundle.manifest.images)
-        setup(project, bundle.manifest.profile if project.profile is None else None, images=bundle.manifest.set)
+        bundled.record(project, manifest.images)
+        envfile.update(project.env_file, manifest.settings)
+        setup(project, manifest.profile if project.profile is None else None, images=manifest.set)
 
 
 def require_checkout(project: Project, bundle: Bundle) -> None:

@@ -18,12 +18,17 @@ from toolkit.engine import compose
 from toolkit.engine.compose import Docker
 from toolkit.operate.bundle import content
 from toolkit.operate.bundle.content import Manifest
+from toolkit.operate.deploy import release
 from toolkit.operate.upgrade import revision
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The versions of Python that a host may have."""
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """The C libraries that every supported distribution has, in the words of wheels."""
+
+
+NAMING = ("REGISTRY", "REGISTRY_QUAY", "APP_IMAGE")
+"""The settings on which the names of images depend, besides the release."""
 
 
 def bundle(project: Project, docker: Docker, target: Path, profile: str | None = None) -> None:
@@ -57,8 +62,9 @@ def bundle(project: Project, docker: Docker, target: Path, profile: str | None =
                 _download(project.root, folder / content.PACKAGES)
             with console.phase("images", f"of the profile {profile} and its groups"):
                 known = _save(project, docker, profile, folder / content.IMAGES)
+            named = {name: value for name, value in project.env.items() if name in NAMING and value}
             made = Manifest(content.FORMAT, here.name, here.commit, platform.machine(), str(project.images), profile,
-                            known)  # fmt: skip
+                            known, named)  # fmt: skip
             (folder / content.MANIFEST).write_text(made.text(), encoding="utf-8")
             with console.phase("pack", "with checksums"):
                 content.write(folder, target)
@@ -104,6 +110,8 @@ def _save(project: Project, docker: Docker, profile: str, target: Path) -> dict[
     Raises:
         ToolkitError: no image set was chosen, an image cannot be provided, or the disk is full.
     """
+    # Not the release that runs here, but that of the checkout, which a new host starts with.
+    docker = docker.using(**{release.VARIABLE: "dev"})
     images.provide(project, docker, profile)
     groups = [name for name in settings(project)["COMPOSE_PROFILES"].split(",") if name in project.groups]
     wanted = images.images_of(project, docker, str(project.images), profile, groups)
