@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("api", help="serve the HTTP API")
     commands.add_parser("worker", help="schedule and execute probes, store results, publish and consume events")
     commands.add_parser("migrate", help="migrate the database schema and exit")
+    commands.add_parser("requeue", help="queue accepted probes again whose jobs may be lost, as after a restore")
     smoke = commands.add_parser("smoke", help="check each service with a client operation; prints JSON lines")
     smoke.add_argument("--only", nargs="+", metavar="NAME", help="run these checks only")
     options = parser.parse_args(arguments)
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         return run_smoke(settings, options.only)
     if options.command == "migrate":
         return _migrate(settings)
+    if options.command == "requeue":
+        return _requeue(settings)
     if settings.reload:
         return _run_with_reload(options.command)
     run_service(options.command)
@@ -60,6 +63,23 @@ def _migrate(settings: Settings) -> int:
         asyncio.run(Database(settings.database_url, application="netmon-migrate").migrate())
     except Error as error:
         logs.logger(__name__).critical("schema migration failed", reason=describe(error))
+        return 1
+    return 0
+
+
+def _requeue(settings: Settings) -> int:
+    """Queue probes again and print their number; returns 1 if that fails, with the reason in the log."""
+    from psycopg import Error
+
+    from netmon import logs, requeue
+    from netmon.jobs import QueueUnavailableError
+    from netmon.supervision import describe
+
+    logs.configure("requeue", settings.log_level)
+    try:
+        print(asyncio.run(requeue.run(settings)))
+    except (Error, QueueUnavailableError, TimeoutError) as error:
+        logs.logger(__name__).critical("probes not queued again", reason=describe(error))
         return 1
     return 0
 

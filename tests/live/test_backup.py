@@ -19,6 +19,16 @@ SERVER = 999
 """The user of PostgreSQL, and of the backup service."""
 
 
+ACCEPTED = """
+INSERT INTO probes (id, url, target, kind, status, requested_at)
+VALUES ('00000000-0000-4000-8000-000000000001', 'http://app:3000/', 'http:app:3000', 'http', 'queued',
+        now() - interval '1 min')"""
+"""An accepted probe whose job no queue has."""
+EXECUTED = """
+SELECT status <> 'queued' AND error IS DISTINCT FROM 'not_executed' FROM probes
+WHERE id = '00000000-0000-4000-8000-000000000001'"""
+
+
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A production stack without monitoring, with a local target."""
@@ -53,6 +63,7 @@ def test_deleted_rows_are_restored_and_the_former_database_is_set_aside(backed_u
     assert "backup 20" in made, made
     assert "secrets/backup/key" in made, "the copy of the key is not acknowledged yet"
     sql(stack, "CREATE TABLE kept (id int PRIMARY KEY); INSERT INTO kept SELECT generate_series(1, 1000);")
+    sql(stack, ACCEPTED)
     time.sleep(1)
     at = sql(stack, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
     time.sleep(1)
@@ -73,6 +84,8 @@ def test_deleted_rows_are_restored_and_the_former_database_is_set_aside(backed_u
     assert len([name for name in folders if name.startswith("set-aside-")]) == 1, folders
     assert not [name for name in folders if name.startswith("restore-")], folders
     assert "public.kept" in done
+    assert "1 accepted probes are queued again" in done
+    until(lambda: sql(stack, EXECUTED) == "t", 30, "the accepted probe to be executed")
 
 
 def test_a_restore_is_verified_and_backups_continue_after_it(backed_up: Stack) -> None:

@@ -107,6 +107,7 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
             done = service.run(docker, "exchange", prepared["id"], quiet=True)
         with console.phase("start", "passwords of this host, derived data, every service"):
             _start(project, docker, options.timeout)
+            _requeue(docker)
         report(before, done, stopped)
         with console.phase("smoke", "uses every service as its clients do; creates one probe"):
             checks = smoke(project, docker, project.timeout("smoke"))
@@ -173,6 +174,18 @@ def _start(project: Project, docker: Docker, timeout: float) -> None:
         reason = " ".join(flushed.stdout.split()) or flushed.stderr
         raise ToolkitError("cannot drop the cached states", f"redis: {reason}", "run: invoke secrets.check")
     lifecycle.start(docker, timeout)
+
+
+def _requeue(docker: Docker) -> None:
+    """Queue the accepted probes again that the restored database has and the queue has not; on failure, print it."""
+    if not any(state.service == "worker" for state in container_states(docker)):
+        return  # another application
+    done = docker.compose("exec", "--no-TTY", "worker", "python", "-m", "netmon", "requeue", timeout=600)
+    if done.code:
+        reason = " ".join(done.stderr.split())[-300:]
+        console.say(f"  accepted probes are not queued again, and end as failed: {reason}", "warning")
+    else:
+        console.say(f"  {done.stdout.split()[-1]} accepted probes are queued again")
 
 
 def report(before: Mapping[str, int], done: Mapping[str, Any], stopped: datetime) -> None:

@@ -8,6 +8,7 @@ import json
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,6 +206,7 @@ def steps(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(restore, "_prepare_host", lambda *_: None)
     monkeypatch.setattr(restore, "_running", lambda _, *names: list(names))
     monkeypatch.setattr(restore, "wait", lambda *_: None)
+    monkeypatch.setattr(restore, "container_states", lambda _: [SimpleNamespace(service="worker")])
     monkeypatch.setattr(lifecycle, "start", lambda *_: done.append("start"))
     ok = Report("smoke checks", [Finding("api", Outcome.OK)])
 
@@ -217,7 +219,8 @@ def steps(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (("create",), "create", ""), (("stop",), "stop", ""), (("up", "db"), "database", ""),
         (("exec", "db", "psql"), "count", "public.targets|2\n"), (("exec", "db", "timeout"), "accepts", ""),
         (("exec", "db", "/opt/netmon/postgres-accounts.sh"), "accounts", ""),
-        (("exec", "redis"), "flush", "OK\nOK\n"), (("run", "plan"), "plan", answer(PLAN)),
+        (("exec", "redis"), "flush", "OK\nOK\n"), (("exec", "worker"), "requeue", "3\n"),
+        (("run", "plan"), "plan", answer(PLAN)),
         (("run", "prepare"), "prepare", answer(DONE)), (("run", "exchange"), "exchange", answer(DONE)),
     ):  # fmt: skip
         docker.answer("compose", *words, by=step(name, stdout))
@@ -229,12 +232,24 @@ def test_a_restore_prepares_before_it_stops_anything(
 ) -> None:
     restore.restore(project, docker.cli, Options(10, at="2026-11-30 15:05:00+01:00", yes=True))
     assert steps == ["plan", "create", "prepare", "count", "stop", "stop", "exchange", "database", "accepts",
-                     "accounts", "flush", "start", "smoke"]  # fmt: skip
+                     "accounts", "flush", "start", "requeue", "smoke"]  # fmt: skip
     assert all("--at=2026-11-30T15:05:00+01:00" in argv for argv in docker.ran("run", "prepare"))
     output = capsys.readouterr().out
     assert "the writes of 60 s since then are undone" in output
     assert "public.targets" in output
     assert "set aside as set-aside-1" in output
+    assert "3 accepted probes are queued again" in output
+
+
+def test_a_restore_continues_if_probes_are_not_queued_again(
+    project: Project, docker: FakeDocker, steps: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker.on("compose", "exec", "worker", code=1, stderr="the queue is unavailable")
+    restore.restore(project, docker.cli, Options(10, yes=True))
+    assert steps[-2:] == ["start", "smoke"]
+    assert (
+        "accepted probes are not queued again, and end as failed: the queue is unavailable" in capsys.readouterr().out
+    )
 
 
 def test_a_dry_run_and_a_declined_restore_change_nothing(
