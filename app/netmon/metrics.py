@@ -25,6 +25,10 @@ def counter(name: str, help_text: str, label: str, values: tuple[str, ...]) -> C
 
 
 BUILD = Info("netmon_build", "The running version.")
+EVENT_LOOP_BLOCKED = Counter(
+    "netmon_event_loop_blocked_seconds_total",
+    "Seconds by which the event loop was late, summed over checks once per second.",
+)
 HTTP_REQUESTS = Counter("http_requests_total", "HTTP requests.", ["method", "route", "status"])
 HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Duration of HTTP requests.", ["method", "route"], buckets=BUCKETS
