@@ -17,9 +17,6 @@ PAUSE_SECONDS = 0.2
 """The pause between two batches, which limits the load of deletion."""
 TIMEOUT_SECONDS = 10.0
 """Timeout of a batch."""
-ABANDONED_AFTER = timedelta(days=1)
-"""A probe without a result is deleted after this time: its job was dead-lettered. If it is executed nevertheless, the
-complete probe is stored again."""
 
 log = logger(__name__)
 
@@ -70,13 +67,11 @@ class Retention:
         query = """
             DELETE FROM probes WHERE id IN (
                 SELECT id FROM probes WHERE finished_at < now() - %(age)s
-                UNION ALL
-                SELECT id FROM probes WHERE status = 'queued' AND requested_at < now() - %(abandoned)s
                 LIMIT %(batch)s)"""
         async with self._database.transaction() as connection:
             cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS alone", (LOCK,))
             row = await cursor.fetchone()
             if not row or not row["alone"]:
                 return 0
-            parameters = {"age": self._age, "abandoned": ABANDONED_AFTER, "batch": BATCH_SIZE}
+            parameters = {"age": self._age, "batch": BATCH_SIZE}
             return (await connection.execute(query.strip(), parameters)).rowcount

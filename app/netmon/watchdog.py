@@ -23,6 +23,7 @@ LIMIT_SECONDS = 60.0
 """How long the event loop may be blocked. The longest block in normal operation is that of reading and comparing a
 configuration of 8 MB: a few seconds, also with a fraction of a CPU."""
 TICK_SECONDS = 1.0
+STDERR = 2
 REPORT_SECONDS = 5.0
 """How long the last log line may take: the log itself may be what hangs."""
 
@@ -86,7 +87,7 @@ class _Watchdog:
             # Code that holds the interpreter's lock blocks this thread too. The timer of `faulthandler` needs no lock;
             # it does count the time of a frozen process, so it comes later.
             while not self._stopped.is_set():
-                faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=sys.__stderr__)
+                faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=STDERR)
                 self._stopped.wait(self._tick)
                 self._silent_ticks += 1
                 if self._silent_ticks * self._tick > self._limit and not self._stopped.is_set():
