@@ -200,6 +200,21 @@ class Database:
         row = await self.one(query, ()) or {}
         return Backlog(*(max(float(value or 0), 0) for value in row.values()))
 
+    async def outdated_collations(self) -> int:
+        """The number of collations in use whose version is not the one of the server's libraries.
+
+        Indexes of texts were sorted by the recorded version: with another one they miss rows.
+        """
+        query = """
+            SELECT
+                (SELECT count(*) FROM pg_database WHERE datname = current_database()
+                 AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid))
+                + (SELECT count(*) FROM pg_collation
+                   WHERE collversion <> pg_collation_actual_version(oid) AND oid IN (
+                       SELECT attcollation FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)) AS outdated"""
+        row = await self.one(query, ())
+        return row["outdated"] if row else 0
+
     async def check_probing(self) -> None:
         """Raise unless due targets are probed, and probes finished, in time.
 

@@ -104,6 +104,11 @@ OUTBOX_AGE = Gauge("netmon_outbox_oldest_event_seconds", "Age of the oldest even
 TARGETS = Gauge(
     "netmon_targets", "Targets by shown state: paused, maintenance, stale, or that of the last results.", ["state"]
 )
+OUTDATED_COLLATIONS = Gauge(
+    "netmon_database_outdated_collations",
+    "Collations in use whose version is not the one of the database server's libraries.",
+)
+OUTDATED_COLLATIONS.set(math.nan)
 BACKLOG = (OLDEST_UNFINISHED, SCHEDULE_LAG, OUTBOX_EVENTS, OUTBOX_AGE)
 for gauge in BACKLOG:
     gauge.set(math.nan)

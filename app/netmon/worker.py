@@ -88,7 +88,12 @@ async def run(settings: Settings) -> None:
             await scheduler.stop()
             await consumer.stop(STOP_TIMEOUT_SECONDS)
 
-        measuring = gauges.dependencies(checks, *dependencies), gauges.queues(link), gauges.backlog(database)
+        measuring = (
+            gauges.dependencies(checks, *dependencies),
+            gauges.queues(link),
+            gauges.backlog(database),
+            gauges.collations(database),
+        )
         following = incident_metrics.export(database), alert_sync.run(database, settings.alertmanager_url)
         async with running(after_migration(), *(each.run() for each in subscriptions), *measuring, *following):
             await web.serve(app, settings.port, drain)

@@ -18,6 +18,7 @@ DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
     "test_application": FAULTS,
     "test_delivery": FAULTS,
+    "test_durability": FAULTS,
     "test_alerts": FAULTS,
     "test_faults": FAULTS,
     "test_signals": FAULTS,
