@@ -147,12 +147,13 @@ def test_incidents_and_periods_are_bounded_for_each_target(stack: Stack, server:
     flapping, quiet = (pipeline.add_target(stack, server.url, enabled=False) for _ in range(2))
     try:
         for target, count in ((flapping, 5000), (quiet, 2500)):
-            at = "now() - number * interval '1 h'"
+            numbers, at = f"generate_series(1, {count}) AS number", "now() - number * interval '1 h'"
+            ended = f"CASE number WHEN {count} THEN NULL ELSE {at} END"
             pipeline.execute(
                 stack,
                 f"""INSERT INTO incidents (target, state, cause, started_at, ended_at)
-                SELECT '{target}', 'down', 'timeout', {at}, CASE number WHEN {count} THEN NULL ELSE {at} END FROM generate_series(1, {count}) AS number;
-                INSERT INTO periods SELECT '{target}', 'down', {at} - interval '1 s', {at} FROM generate_series(1, {count}) AS number""",  # noqa: S608
+                SELECT '{target}', 'down', 'timeout', {at}, {ended} FROM {numbers};
+                INSERT INTO periods SELECT '{target}', 'down', {at} - interval '1 s', {at} FROM {numbers}""",  # noqa: S608
             )
         assert stack.exec("worker", "python", "-c", BOUND).split()[-1] == "4999"
         rows = pipeline.sql(
