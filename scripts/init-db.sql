@@ -7,6 +7,7 @@
 \set app_user `. /opt/netmon/credential.sh; credential POSTGRES_APP_USER`
 \set app_password `. /opt/netmon/credential.sh; credential POSTGRES_APP_PASSWORD`
 \set monitoring_user `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_USER`
+\set backup_password `. /opt/netmon/credential.sh; credential POSTGRES_BACKUP_PASSWORD`
 \set monitoring_password `. /opt/netmon/credential.sh; credential POSTGRES_MONITORING_PASSWORD`
 
 BEGIN;
@@ -18,17 +19,23 @@ SET LOCAL log_min_error_statement = 'panic';
 SET LOCAL client_min_messages = 'warning';
 
 -- PostgreSQL would treat an empty password as no password.
-SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password') AS incomplete \gset
+SELECT '' IN (:'admin_password', :'app_password', :'monitoring_password', :'backup_password') AS incomplete \gset
 \if :incomplete
   DO $$ BEGIN RAISE EXCEPTION 'a password of the database is empty'; END $$;
 \endif
 
 SELECT format('CREATE ROLE %I NOLOGIN', name)
-FROM unnest(ARRAY['netmon', 'netmon_a', 'netmon_b', 'monitoring', 'monitoring_a', 'monitoring_b']) AS name
+FROM unnest(ARRAY['netmon', 'netmon_a', 'netmon_b', 'monitoring', 'monitoring_a', 'monitoring_b',
+  'backup']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 GRANT netmon TO netmon_a, netmon_b;
 GRANT monitoring TO monitoring_a, monitoring_b;
 GRANT pg_monitor, pg_use_reserved_connections TO monitoring;
+-- A copy of the files contains everything, so reading everything adds no right. Restores are verified at a restore point,
+-- which is written while the tables are locked for writing.
+ALTER ROLE backup REPLICATION;
+GRANT pg_read_all_data, pg_maintain, pg_monitor TO backup;
+GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO backup;
 -- Objects created by either of the two belong to both.
 ALTER ROLE netmon_a SET role = 'netmon';
 ALTER ROLE netmon_b SET role = 'netmon';
@@ -37,12 +44,13 @@ ALTER ROLE netmon_b SET role = 'netmon';
 ALTER ROLE CURRENT_USER PASSWORD :'admin_password';
 ALTER ROLE :"app_user" LOGIN PASSWORD :'app_password';
 ALTER ROLE :"monitoring_user" LOGIN PASSWORD :'monitoring_password';
+ALTER ROLE backup LOGIN PASSWORD :'backup_password';
 
 -- No default permissions; only those that are used.
 REVOKE ALL ON DATABASE :"DBNAME", postgres, template1 FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"DBNAME" TO netmon;
-GRANT CONNECT ON DATABASE :"DBNAME" TO monitoring;
+GRANT CONNECT ON DATABASE :"DBNAME" TO monitoring, backup;
 GRANT USAGE, CREATE ON SCHEMA public TO netmon;
 
 -- Objects on older volumes, which the application created with the superuser's account.

@@ -3,9 +3,11 @@
 # and an interrupted run is completed.
 #
 # usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local]
+#        quickstart.sh --upgrade [--yes]
 #
 #   --profile  prod   the production profile (docs/deployment.md); requires a running engine, installs none
 #   --yes      install and start a Docker Engine without confirmation, if none is running
+#   --upgrade  update the Python environment, then upgrade the running stack to this checkout (docs/operations.md)
 #   --images   auto   the published images, or locally built ones if no registry is reachable (default)
 #              pull   the published images
 #              local  images built on this machine from packages
@@ -23,11 +25,13 @@ trap 'printf "\ninterrupted; run %s again to complete the setup\n" "$0" >&2; exi
 YES=
 IMAGES=auto
 PROFILE=dev
+UPGRADE=
 
 parse() {
   while (($#)); do
     case "$1" in
       --yes) YES=yes ;;
+      --upgrade) UPGRADE=yes ;;
       --profile=*) PROFILE=${1#*=} ;;
       --profile)
         PROFILE=${2:-}
@@ -48,6 +52,8 @@ parse() {
   done
   [[ "$IMAGES" == auto || "$IMAGES" == pull || "$IMAGES" == local ]] ||
     wrong_usage "--images takes auto, pull or local, not '$IMAGES'"
+  [[ -z "$UPGRADE" ]] || PROFILE=$(setting NETMON_PROFILE)
+  [[ -n "$PROFILE" ]] || die "nothing to upgrade: this folder is not set up" "run $0 without --upgrade"
   [[ "$PROFILE" == dev || "$PROFILE" == prod ]] || wrong_usage "--profile takes dev or prod, not '$PROFILE'"
 }
 
@@ -98,6 +104,7 @@ main() {
   python_environment
   # From here on the task reports an interruption.
   trap 'exit 130' INT
+  [[ -z "$UPGRADE" ]] || exec .venv/bin/invoke upgrade ${YES:+--yes}
   .venv/bin/invoke up --profile="$PROFILE" --images="$IMAGES"
   phase "ready" "in $SECONDS s, at the addresses above"
   info "stop:  .venv/bin/invoke down     keeps the data"

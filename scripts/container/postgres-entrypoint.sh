@@ -4,7 +4,8 @@
 set -eu
 # shellcheck source=scripts/container/credential.sh
 . /opt/netmon/credential.sh
-credentials='POSTGRES_PASSWORD POSTGRES_APP_USER POSTGRES_APP_PASSWORD POSTGRES_MONITORING_USER POSTGRES_MONITORING_PASSWORD'
+credentials='POSTGRES_PASSWORD POSTGRES_APP_USER POSTGRES_APP_PASSWORD POSTGRES_MONITORING_USER POSTGRES_MONITORING_PASSWORD
+POSTGRES_BACKUP_PASSWORD'
 # Checked before anything is written: a first start that fails half-way leaves an unusable volume.
 for name in $credentials; do
   credential "$name" >/dev/null
@@ -31,6 +32,13 @@ fi
   fi
   docker-ensure-initdb.sh "$@"
 )
+# Replication is not among the databases that `all` names. Volumes that are older than this role lack the line as well.
+replication='host replication backup all scram-sha-256'
+permitted=
+while read -r line; do
+  [ "$line" != "$replication" ] || permitted=yes
+done <"$PGDATA/pg_hba.conf"
+[ -n "$permitted" ] || printf '\n%s\n' "$replication" >>"$PGDATA/pg_hba.conf"
 for name in $credentials; do
   unset "$name"
 done

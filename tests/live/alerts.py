@@ -146,6 +146,17 @@ def fired_recently(stack: Stack, seconds: float) -> set[AlertKey]:
     return {(each["metric"]["alertname"], each["metric"]["service"]) for each in answer["data"]["result"]}
 
 
+def wait_until_inactive(stack: Stack, services: Iterable[str], within: float = 120) -> None:
+    """Wait until no alert of the services is active: operations do not silence those that are."""
+    wanted = set(services)
+
+    def inactive() -> bool:
+        listed = stack.exec("alertmanager", "wget", "-q", "-O", "-", "http://127.0.0.1:9093/api/v2/alerts")
+        return not wanted & {each["labels"]["service"] for each in json.loads(listed)}
+
+    until(inactive, within, f"the alerts of {', '.join(sorted(wanted))} to be resolved")
+
+
 def require_ending_silences(stack: Stack, why: str) -> None:
     """Fail unless there are silences whose comment begins like this, and each ends in a moment or has ended."""
     listed = json.loads(stack.exec("alertmanager", "wget", "-q", "-O", "-", "http://127.0.0.1:9093/api/v2/silences"))

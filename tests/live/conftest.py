@@ -35,7 +35,7 @@ SHARING = {
 In the order of their execution.
 """
 ALONE = (
-    "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_policy",
+    "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_policy", "test_backup",
     "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
     "test_history", "test_broken_data", "test_full_disk",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.live.load import Load
-from tests.live.stack import Stack
+from tests.live.stack import CHECKOUT, Stack
 
 SETTLE_SECONDS = 1.0
 """How long the load runs before and after a deploy."""
@@ -132,3 +133,13 @@ def versions(stack: Stack) -> set[str]:
 def journal(stack: Stack) -> Path:
     """The journal of an unfinished deploy."""
     return stack.root / ".netmon" / "deploy.json"
+
+
+def last_release() -> tuple[str, str] | None:
+    """The last released version of the changelog and the commit that has cut it; None before the first one."""
+    found = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        return None
+    git = ["git", "log", "--reverse", "--format=%H", f"-S## [{found[1]}]", "--", "CHANGELOG.md"]
+    commits = subprocess.run(git, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.split()
+    return (found[1], commits[0]) if commits else None

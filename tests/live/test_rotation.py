@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.live import rotations
-from tests.live.alerts import require_ending_silences
+from tests.live.alerts import require_ending_silences, wait_until_inactive
 from tests.live.load import Load
 from tests.live.stack import Stack
 from toolkit.checkout.accounts import Credential
@@ -17,11 +17,13 @@ def test_rotation_switches_the_application_to_the_other_account(prod_stack: Stac
         rotations.current_credential(prod_stack, account),
         prod_stack.container("db")["State"]["StartedAt"],
     )
+    wait_until_inactive(prod_stack, ["app", "worker"])
     with load.running():
         done = prod_stack.invoke("secrets.rotate", f"--name={account.name}", "--yes")
     after = rotations.current_credential(prod_stack, account)
     assert {before.user, after.user} == {"netmon_a", "netmon_b"}
     assert load.failures == []
+    assert "alerts are not silenced" not in done.stdout, done.stdout
     require_ending_silences(prod_stack, f"rotation of {account.name}")
     assert load.sent > 100
     assert load.unfinished(30) == [], "every accepted probe must finish"

@@ -7,6 +7,8 @@ from pathlib import Path
 from toolkit.checkout.variables import parse
 
 FOLDER = Path("monitoring/prometheus/scrape")
+GROUPS = "monitoring/*/scrape*.yml"
+"""The files of groups and profiles, which are mounted with them."""
 
 
 def metrics_pages(root: Path) -> dict[str, str]:
@@ -18,7 +20,7 @@ def metrics_pages(root: Path) -> dict[str, str]:
         ToolkitError: a file cannot be read or is not YAML.
     """
     pages = {}
-    for path in sorted((root / FOLDER).rglob("*.yml")):
+    for path in sorted([*(root / FOLDER).rglob("*.yml"), *root.glob(GROUPS)]):
         for job in parse(path).get("scrape_configs") or ():
             targets = [target for config in job.get("static_configs", ()) for target in config["targets"]]
             if len(targets) == 1 and targets[0].partition(":")[0] == job["job_name"]:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 
-from toolkit.checkout import credentials, generated, rotation_journal, setting_rules
+from toolkit.checkout import backupkey, credentials, generated, rotation_journal, setting_rules
 from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.variables import variables_used
 from toolkit.core import envfile, files
@@ -49,6 +49,9 @@ def setup(
         created = credentials.ensure(project)
         generated.record(project, (name for name in created if name not in supplied))
         done = [f"created secrets/{name}.txt" for name in created] + credentials.protect(project)
+        if backupkey.ensure(project):
+            done.append("created secrets/backup/key: store a copy of it elsewhere (docs/backup.md)")
+        wanted |= backupkey.folder(project)
         wanted |= passwords(project, wanted["NETMON_PROFILE"])
         files.remove_temporaries(project.env_file)
         if envfile.update(project.env_file, wanted):

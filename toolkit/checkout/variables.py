@@ -17,7 +17,7 @@ from toolkit.core.errors import ToolkitError
 SETUP_VARIABLES = ("COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "NETMON_PROFILE", "NETMON_IMAGES")
 
 # Read only by the tasks.
-TASK_VARIABLES = ("BACKUP_TARGET",)
+TASK_VARIABLES = ("BACKUP_KEY_COPY",)
 
 # Read by docker compose itself, in any project.
 COMPOSE_VARIABLES = (

@@ -18,6 +18,7 @@ from toolkit.checkout.project import LOCAL, Project
 from toolkit.checks import growth
 from toolkit.checks.doctor import CHECKS as DOCTOR_CHECKS
 from toolkit.checks.doctor import Subject, examine
+from toolkit.checks.doctor.backups import backups, restorable
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
@@ -70,7 +71,8 @@ def preflight(project: Project, docker: Docker, profile: str) -> Report:
     project.layers(profile)
     files = setup.settings(project, profile)["COMPOSE_FILE"]
     subject = Subject(project, docker.using(COMPOSE_FILE=files, NETMON_PROFILE=profile))
-    found = examine(subject, DOCTOR_CHECKS)
+    # `restorable` reads the repository as well.
+    found = examine(subject, [each for each in DOCTOR_CHECKS if each is not backups])
     rated = [
         replace(each, outcome=Outcome.FAILED) if each.outcome is Outcome.WARNING and each.check in BLOCKERS else each
         for each in found
@@ -260,15 +262,6 @@ def _has_content(path: Path) -> bool:
         return False
 
 
-def backup(subject: Subject) -> Iterator[Finding]:
-    """The data is backed up outside this host."""
-    if target := _setting(subject, "BACKUP_TARGET"):
-        yield Finding("backup", Outcome.OK, target)
-    else:
-        fix = "set BACKUP_TARGET in .env to the location of this host's backups"
-        yield Finding("backup", Outcome.FAILED, "no backup is set up: data lost on this host cannot be restored", fix)
-
-
 def data_disk(subject: Subject) -> Iterator[Finding]:
     """The disk has space for the data of the services, at the rate of this host's targets (`toolkit.checks.growth`)."""
     folder = Path(subject.docker.info()["DockerRootDir"])
@@ -340,5 +333,5 @@ def _setting(subject: Subject, name: str) -> str | None:
 
 
 CHECKS: Sequence[Callable[[Subject], Iterator[Finding]]] = (
-    passwords, domain, address, readers, receivers, links, backup, data_disk, clock, digests,
+    passwords, domain, address, readers, receivers, links, restorable, data_disk, clock, digests,
 )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from toolkit.checkout import backupkey
 from toolkit.checkout.project import Project
 from toolkit.core import console
 from toolkit.core.errors import ToolkitError
@@ -136,7 +137,19 @@ def read(project: Project, docker: Docker) -> Status:
     """
     config = docker.effective()
     found = with_http_health(docker, container_states(docker, config["name"]))
-    return Status(table(config, found, memory(docker, found)), unavailable.services(project), history(project, docker))
+    rows = table(config, found, memory(docker, found))
+    return Status(rows, unavailable.services(project), [*history(project, docker), *backups(project, docker)])
+
+
+def backups(project: Project, docker: Docker) -> list[Finding]:
+    """The problems of backups, if there is a target, as warnings: they make no service unhealthy."""
+    if not project.env.get(backupkey.TARGET):
+        return []
+    from toolkit.checks.doctor import Subject
+    from toolkit.checks.doctor.backups import backups
+
+    found = list(backups(Subject(project, docker)))
+    return [replace(each, outcome=Outcome.WARNING) for each in found if each.outcome is not Outcome.OK]
 
 
 def history(project: Project, docker: Docker) -> list[Finding]:

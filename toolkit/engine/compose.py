@@ -352,6 +352,7 @@ def explain(action: str, result: Result) -> ToolkitError:
         "no space left on device": "free disk space: docker system df shows Docker's share",
         'run "invoke setup" first': "run: invoke setup",
         "has neither an image nor a build context": ADD_LAYER,
+        "bind source path does not exist": "create the folder; that of BACKUP_TARGET belongs to the user 999 (chown)",
         "no such file or directory": "run: invoke setup",
         "enable_ipv6: failed to cast": "set ENABLE_IPV6 in .env to true or false",
     }

@@ -151,6 +151,11 @@ STORES = (
         data=("caddy",),
         signs={"*/caddy": "Caddy, in another folder", "acme.json": "Traefik"},
     ),
+    Store(
+        "backup", "backup_data", "/var/lib/postgresql", "the backup service",
+        data=("state.lock", "state.json"),
+        signs={"*/docker/PG_VERSION": "PostgreSQL {found}", "PG_VERSION": "PostgreSQL {found}"},
+    ),
 )  # fmt: skip
 """Every service that keeps data."""
 

@@ -22,7 +22,7 @@ DEFAULT_INTERVAL = "15s"
 """The evaluation interval of a group without one."""
 SETTLING_SECONDS = 60.0
 """Seconds for the first scrapes and for recording rules based on other recording rules."""
-RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"))
+RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"), Path("monitoring/backup"))
 
 
 def check(stack: Stack) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from toolkit.checks import doctor, preflight
 from toolkit.checks.doctor.secrets import of_rotation
 from toolkit.core import console, files, terminal
 from toolkit.core.errors import ToolkitError, require_known
-from toolkit.engine import health
+from toolkit.engine import health, store_versions
 from toolkit.engine.compose import Docker
 from toolkit.engine.existing import Existing
 from toolkit.engine.health import ServiceState
@@ -25,6 +25,7 @@ from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
 from toolkit.operate import deploy, previous, silences
+from toolkit.operate.upgrade import record
 
 PROXY = "proxy"
 SILENCE = "invoke up"
@@ -72,6 +73,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                 doctor.require_engine_folder(docker)
                 doctor.require_readable_mounts(project, docker)
                 existing = Existing.read(project, docker)
+                _require_same_stores(docker, existing)
                 taken_over = previous.take_over(existing, options.yes)
                 leftovers = previous.removable(existing, options.yes)
                 doctor.require_free_ports(project, docker, existing.leaving)
@@ -90,6 +92,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     end_restarts(docker, present)
                     running = start(docker, options.timeout)
                     generated.forget(project)
+                    record.started(project)
                     if leftovers:
                         previous.remove_networks(docker)
                 if options.smoke:
@@ -112,6 +115,17 @@ def up(project: Project, docker: Docker, options: Options) -> None:
             "run invoke up to continue, or invoke down",
             code=terminal.INTERRUPTED,
         ) from error
+
+
+def _require_same_stores(docker: Docker, existing: Existing) -> None:
+    """Return if no store changes its major version.
+
+    Raises:
+        ToolkitError: one does; its containers are unchanged.
+    """
+    running = {each.service: each.image for each in existing.containers}
+    wanted = {name: spec["image"] for name, spec in docker.effective()["services"].items()} if running else {}
+    store_versions.require_same_major(running, wanted)
 
 
 def choose_groups(project: Project, with_: Iterable[str], without: Iterable[str]) -> list[str]:

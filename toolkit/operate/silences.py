@@ -50,8 +50,11 @@ def begin(
         return
     try:
         active = _active(docker, "|".join(alerts))
-        if silenced := [service for service in services if service not in active]:
+        affected = list(services)
+        if silenced := [service for service in affected if service not in active]:
             create(docker, {"alertname": "|".join(alerts), "service": "|".join(silenced)}, LONGEST, why)
+        if alerting := [service for service in affected if service in active]:
+            say(f"  {', '.join(alerting)}: not silenced, since an alert is active already", "skipped")
     except ToolkitError as error:
         say(f"  {error.what}: {error.why}; alerts are not silenced", "warning")
 

@@ -19,8 +19,9 @@ from toolkit.engine.stack_http import Request, Response
 from toolkit.observe.stack import Stack, data, url
 
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
-RULES = ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml")
-SCRAPES = ("monitoring/prometheus/scrape/**/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/proxy/scrape*.yml")
+RULES = ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml", "monitoring/backup/rules*.yml")
+SCRAPES = ("monitoring/prometheus/scrape/**/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/backup/scrape*.yml",
+           "monitoring/proxy/scrape*.yml")  # fmt: skip
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 

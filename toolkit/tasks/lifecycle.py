@@ -112,6 +112,27 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
 
 
 @task(
+    help={
+        "dry-run": "show what would change, and change no container",
+        "back": "return to the release before the last upgrade",
+        "timeout": "seconds for each new container to become healthy",
+        "yes": "confirm the upgrade",
+    }
+)
+def upgrade(
+    c: Context, dry_run: bool = False, back: bool = False, timeout: str | None = None, yes: bool = False
+) -> None:
+    """Upgrade the running stack to the release that is checked out; show what changes first."""
+    from toolkit.operate.upgrade.upgrade import Options, upgrade
+    from toolkit.operate.upgrade.upgrade import back as go_back
+
+    project, docker = checkout(c)
+    if back:
+        go_back(project, docker, yes=yes)
+    upgrade(project, docker, Options(seconds("timeout", timeout, project.timeout("replica")), dry_run, yes))
+
+
+@task(
     iterable=["service"],
     help={"service": SERVICE, "timeout": "seconds for all services together"},
 )

@@ -17,7 +17,7 @@ from toolkit.validate.grafana import dashboard_files, targets
 from toolkit.validate.scrapes import MAX_SCRAPE_SECONDS, PROMETHEUS
 from toolkit.validate.source import Source
 
-RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules")
+RULES = ("monitoring/prometheus/rules/", "monitoring/jaeger/rules", "monitoring/backup/rules")
 LOG_RULES = ("monitoring/loki/rules/",)
 """Alerts evaluated by Loki: without unit tests, but with the same requirements for labels and annotations."""
 TESTS = "monitoring/prometheus/tests/"

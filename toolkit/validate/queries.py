@@ -14,7 +14,12 @@ from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, values
 
 # Folders of the programs of this repository that expose metrics, by prefix.
-OWN_METRICS = {"netmon_": "app/netmon/", "http_": "app/netmon/", "container_": "monitoring/container-exporter/"}
+OWN_METRICS = {
+    "netmon_backup_": "backup/netmon_backup/",
+    "netmon_": "app/netmon/",
+    "http_": "app/netmon/",
+    "container_": "monitoring/container-exporter/",
+}
 # Suffixes that a client library adds to the name in the program.
 SUFFIXES = re.compile(r"_(?:bucket|sum|count|total|info)$")
 NUMBER = re.compile(r"\d")

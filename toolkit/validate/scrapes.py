@@ -20,6 +20,7 @@ PROMETHEUS = "monitoring/prometheus/prometheus.yml"
 MOUNTED = {
     "monitoring/prometheus": "/etc/prometheus",
     "monitoring/jaeger": "/etc/prometheus-jaeger",
+    "monitoring/backup": "/etc/prometheus-backup",
     "monitoring/proxy": "/etc/prometheus-proxy",
 }
 PULLED = "pulled"

@@ -19,7 +19,8 @@ from toolkit.checkout.accounts import Account, Credential
 Record = Callable[[str], None]
 
 NAMES = (
-    "postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
+    "postgres_password", "postgres_app", "postgres_monitoring", "postgres_backup_password", "redis_password",
+    "redis_app_password",
     "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
     "kafka_monitoring_password", "grafana_admin_password", "api_token",
 )  # fmt: skip

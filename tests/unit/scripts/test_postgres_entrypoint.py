@@ -18,7 +18,11 @@ PASSWORD = "password-of-the-superuser"
 STUB = """\
 #!/bin/sh
 env >"{record}"
-if [ "$0" = "{folder}/docker-ensure-initdb.sh" ]; then {read} >"{record}.read"; fi
+if [ "$0" = "{folder}/docker-ensure-initdb.sh" ]; then
+  {read} >"{record}.read"
+  mkdir -p "$PGDATA"
+  [ -e "$PGDATA/pg_hba.conf" ] || printf 'local all all trust\\nhost all all all scram-sha-256' >"$PGDATA/pg_hba.conf"
+fi
 exit {code}
 """
 
@@ -29,6 +33,11 @@ class Image:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def access(self) -> Path:
+        """The rules of access of the database, which its initialisation writes."""
+        return Path(self.environment.get("PGDATA", self.folder)) / "pg_hba.conf"
 
     def start(self, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the entry script; the stubs exit with ``code``."""
@@ -44,7 +53,8 @@ class Image:
             stub.chmod(0o755)
         argv = ["sh", str(self.folder / "postgres-entrypoint.sh"), "postgres"]
         path = f"{self.folder}:{os.environ['PATH']}"
-        return subprocess.run(argv, env={"PATH": path, **self.environment}, capture_output=True, text=True, check=False)
+        return subprocess.run(argv, env={"PATH": path, "PGDATA": str(self.folder), **self.environment},
+                              capture_output=True, text=True, check=False)  # fmt: skip
 
     def environment_of(self, name: str) -> dict[str, str]:
         """The environment that a script of the image was started with."""
@@ -64,12 +74,12 @@ def image(tmp_path: Path) -> Image:
 
 def provide_files(image: Image) -> None:
     """Provide every credential as a file, like the secrets layer."""
-    for name in ("POSTGRES", "POSTGRES_APP", "POSTGRES_MONITORING"):
+    for name in ("POSTGRES", "POSTGRES_APP", "POSTGRES_MONITORING", "POSTGRES_BACKUP"):
         for what in ("USER", "PASSWORD"):
             file = image.folder / f"{name}_{what}".lower()
             file.write_text(PASSWORD if name == "POSTGRES" else f"{name}-{what}")
             image.environment[f"{name}_{what}_FILE"] = str(file)
-    del image.environment["POSTGRES_USER_FILE"]
+    del image.environment["POSTGRES_USER_FILE"], image.environment["POSTGRES_BACKUP_USER_FILE"]
     image.environment["POSTGRES_USER"] = "postgres"
 
 
@@ -96,7 +106,8 @@ def test_every_start_generates_a_temporary_password(image: Image) -> None:
 
 
 def test_a_password_in_a_variable_is_set_for_the_superuser(image: Image) -> None:
-    names = ("POSTGRES_APP_USER", "POSTGRES_APP_PASSWORD", "POSTGRES_MONITORING_USER", "POSTGRES_MONITORING_PASSWORD")
+    names = ("POSTGRES_APP_USER", "POSTGRES_APP_PASSWORD", "POSTGRES_MONITORING_USER", "POSTGRES_MONITORING_PASSWORD",
+             "POSTGRES_BACKUP_PASSWORD")  # fmt: skip
     image.environment |= {"POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": PASSWORD, **dict.fromkeys(names, "value")}
     assert image.start().returncode == 0
     assert image.set_by_sql() == PASSWORD
@@ -140,3 +151,13 @@ def test_a_failed_initialisation_starts_no_server(image: Image) -> None:
     provide_files(image)
     assert image.start(code=3).returncode == 3
     assert not (image.folder / "docker-entrypoint.sh.env").exists()
+
+
+def test_replication_is_permitted_to_the_role_of_backups_alone_and_listed_once(image: Image) -> None:
+    """Also on a volume that is older than the role."""
+    provide_files(image)
+    for _ in range(3):
+        assert image.start().returncode == 0
+    lines = image.access.read_text().splitlines()
+    assert [line for line in lines if "replication" in line] == ["host replication backup all scram-sha-256"]
+    assert lines[:2] == ["local all all trust", "host all all all scram-sha-256"]

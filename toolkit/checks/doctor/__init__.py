@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from toolkit.checkout.project import Project
 from toolkit.checks.doctor import host
+from toolkit.checks.doctor.backups import backups
 from toolkit.checks.doctor.checkout import (
     compose_files,
     mounts,
@@ -54,6 +55,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, *host.CHECKS, limits, memory, disk, engine_files, settings, permissions, secrets, shell,
     compose_files, mounts, ports, containers, failures, collations, pings, ipv6, leftovers, data,
+    backups,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ def test_pages_of_this_checkout() -> None:
     pages = metrics_pages(ROOT)
     assert pages["redis-exporter"] == "http://redis-exporter:9121/metrics"
     assert pages["rabbitmq"].startswith("http://rabbitmq:15692/metrics")
+    assert pages["backup"] == "http://backup:9102/metrics", "its file is that of a group"
     assert "app" not in pages, "its replicas are looked up"
 
 

@@ -25,7 +25,7 @@ LITERAL = r"""a\b\n 'c' "d" *[e]; ü"""
 
 SETTINGS = re.findall(r"^#([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
 CREDENTIALS = {each.variable: each for each in Project.load().secrets.values()}
-WRITTEN = {"COMPOSE_FILE", "NETMON_PROFILE"}
+WRITTEN = {"BACKUP_FOLDER", "COMPOSE_FILE", "NETMON_PROFILE"}
 """Written by the setup, which replaces other values."""
 
 ARRIVING = {
@@ -40,7 +40,7 @@ ARRIVING = {
     "APP_CONTEXT": "/srv/my app",
     "WORKER_REPLICAS": "77",
     "COMPOSE_PROJECT_NAME": "netmon-second_1",
-    "COMPOSE_PROFILES": "monitoring,jaeger",
+    "COMPOSE_PROFILES": "monitoring,backup,jaeger",
     "NETMON_IMAGES": "pulled",
 } | {name: str(20000 + number) for number, name in enumerate(SETTINGS) if name.endswith("_PORT")}
 """A valid value of every setting with a rule."""
@@ -107,7 +107,7 @@ def test_texts_arrive_unchanged(project: Project, value_of: dict[str, str]) -> N
     project.env_file.write_text("".join(f"{name}={envsyntax.written(value)}\n" for name, value in value_of.items()))
     found = configurations(project)
     for name, value in value_of.items():
-        if name == "BACKUP_TARGET":
+        if name == "BACKUP_KEY_COPY":
             assert project.env[name] == value, "only the tasks read it"
             continue
         places = [text for texts in found.values() for text in texts if f"{name} " in text]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuration
-from toolkit.checkout import credentials
+from toolkit.checkout import backupkey, credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import preflight
@@ -17,6 +18,7 @@ from toolkit.checks.preflight import announce, clock_state, weakness
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
+from toolkit.engine import backup_service
 
 DIGEST = "sha256:" + "0" * 64
 SIZE = "--storage.tsdb.retention.size=8GB"
@@ -25,8 +27,12 @@ READY = {
     "DOMAIN": "monitor.netmon.io",
     "PROXY_BIND_ADDRESS": "0.0.0.0",  # noqa: S104
     "ALERT_RECEIVERS": "app,slack,deadmansswitch",
-    "BACKUP_TARGET": "/mnt/backup",
+    "BACKUP_TARGET": "s3:https://s3.netmon.io/backup",
 }
+BACKED_UP: dict[str, Any] = {
+    "own": True, "backups": [{"id": "1"}], "backup": {"full": time.time()}, "failed": {}, "verified": 1.0,
+}  # fmt: skip
+"""The status of the backup service, with a recent backup."""
 
 
 LINKS = {
@@ -50,6 +56,9 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     setup(project, "prod", images="pulled", folder="/")
     shutil.copytree(CHECKOUT / "scripts" / "container", project.root / "scripts" / "container")
     envfile.update(project.env_file, READY)
+    assert backupkey.ensure(project)
+    envfile.update(project.env_file, {backupkey.COPY: backupkey.fingerprint(project)})
+    monkeypatch.setattr(backup_service, "call", lambda *_, **__: dict(BACKED_UP))
     access = project.root / preflight.ACCESS
     access.mkdir(parents=True)
     (access / "login.caddy").write_text("basic_auth\n")
@@ -63,6 +72,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     services: dict[str, Any] = {
         "app": {"image": "app:1", "build": {}, **limits},
         "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
+        "backup": {"image": "backup:1", "build": {}, **limits},
         "prometheus": {"image": f"prom:1@{DIGEST}", "environment": dict(LINKS), "command": [SIZE], **limits},
     }
     docker.on("info", stdout=INFO)
@@ -271,9 +281,61 @@ def test_missing_backup_is_a_blocker(project: Project, docker: FakeDocker) -> No
     assert "no backup is set up" in only(project, docker, "backup")
 
 
+def test_a_target_without_the_service_is_a_blocker(
+    project: Project, docker: FakeDocker, services: dict[str, Any]
+) -> None:
+    del services["backup"]
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    assert "nothing makes backups" in only(project, docker, "backup")
+
+
+def test_a_key_without_a_copy_elsewhere_is_a_blocker(project: Project, docker: FakeDocker) -> None:
+    envfile.update(project.env_file, {backupkey.COPY: "an earlier key"})
+    assert "no copy of secrets/backup/key" in only(project, docker, "backup")
+    backupkey.path_of(project).unlink()
+    assert "secrets/backup/key is missing" in only(project, docker, "backup")
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "level"),
+    [
+        ({"own": False}, "in use by another host", "failed"),
+        ({"backups": [], "backup": {}}, "no backup has been completed", "failed"),
+        ({"backup": {"full": time.time() - 27 * 3600}}, "the newest backup is 27 hours old", "failed"),
+        ({"failed": {"transfer": "no space"}}, "transfer failed: no space", "failed"),
+        ({"failed": {"verify": "differs"}}, "verify failed: differs", "warning"),
+        ({"verified": 0}, "no restore has been verified", "warning"),
+    ],
+)
+def test_the_state_of_the_backups_is_reported(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str,
+    level: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(backup_service, "call", lambda *_, **__: {**BACKED_UP, **change})
+    assert message in only(project, docker, "backup", level)
+
+
+def test_a_repository_that_does_not_open_is_a_blocker(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ToolkitError("cannot list the backups", "the key is not that of this repository", "the copy")
+
+    monkeypatch.setattr(backup_service, "call", fail)
+    assert "the key is not that of this repository" in only(project, docker, "backup")
+
+
+def test_a_target_on_the_disk_of_the_data_is_a_warning(project: Project, docker: FakeDocker, tmp_path: Path) -> None:
+    envfile.update(project.env_file, {"BACKUP_TARGET": str(tmp_path)})
+    docker.on("info", stdout={**INFO, "DockerRootDir": str(tmp_path.parent)})
+    [found] = [each for each in problems(project, docker) if each.check == "backup"]
+    assert "on the same disk as the data" in found.detail
+    assert found.outcome == "warning"
+
+
 def test_warnings_of_the_doctor_are_blockers(project: Project, docker: FakeDocker) -> None:
     docker.on("info", stdout={**INFO, "MemTotal": 2_600_000_000})
-    assert "may take 3.0 GB" in only(project, docker, "memory")
+    assert "may take 4.0 GB" in only(project, docker, "memory")
     docker.on("info", stdout=INFO)
     project.env_file.chmod(0o644)
     assert ".env" in only(project, docker, "permissions")
@@ -349,5 +411,5 @@ def test_announce_prints_counts_only_in_production(
 
 def test_missing_secrets_folder_is_a_blocker(project: Project, docker: FakeDocker) -> None:
     shutil.rmtree(project.secrets_dir)
-    assert {each.check for each in problems(project, docker)} == {"secrets", "passwords", "alert receivers"}
+    assert {each.check for each in problems(project, docker)} == {"secrets", "passwords", "alert receivers", "backup"}
     assert isinstance(project.secrets_dir, Path)

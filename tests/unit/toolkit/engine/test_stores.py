@@ -61,6 +61,7 @@ OWN: dict[str, list[dict[str, str]]] = {
     "otel-collector": [{"receiver_filelog_": "", "exporter_otlp_http_logs_logs": ""}],
     "victorialogs": [{"partitions/20260101/datadb/1": "", "flock.lock": ""}],
     "proxy": [{"caddy/pki/root.crt": ""}],
+    "backup": [{"state.json": "{}", "state.lock": "", "staging/1/PG_VERSION": "18\n"}, {"state.lock": ""}],
 }
 """Volumes that each program opens."""
 
@@ -110,6 +111,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
     "otel-collector": [({"storage/receiver_filelog_": ""}, "(storage/receiver_filelog_)")],
     "victorialogs": [({"data/1": "", "indexdb/1": ""}, "VictoriaMetrics (indexdb)")],
     "proxy": [({"acme.json": "{}"}, "Traefik (acme.json)")],
+    "backup": [({"18/docker/PG_VERSION": "18\n"}, "PostgreSQL 18 (18/docker/PG_VERSION)")],
 }
 """Volumes that each program would ignore or refuse, with the reason."""
 

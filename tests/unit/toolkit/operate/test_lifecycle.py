@@ -20,13 +20,14 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine import health, shapes
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.existing import Existing
+from toolkit.engine.existing import Existing, Listed
 from toolkit.engine.health import ServiceState, parse_container
 from toolkit.engine.outdated import CONFIGURATION, SERVICE
 from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
 from toolkit.operate import deploy, lifecycle, previous, silences
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
+from toolkit.operate.upgrade import record
 
 QUICK = Options(timeout=2)
 PORTS = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}
@@ -70,6 +71,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(health, "container_states", lambda *_: [])
     monkeypatch.setattr(Docker, "project_name", lambda _docker: "network-monitor")
     monkeypatch.setattr(lifecycle, "start", steps.recorder("start", []))
+    monkeypatch.setattr(record, "started", steps.recorder("record"))
     report = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
     monkeypatch.setattr(smoke, "smoke", steps.recorder("smoke", report))
     monkeypatch.setattr(lifecycle, "show_addresses", steps.recorder("addresses"))
@@ -124,6 +126,7 @@ ALL_STEPS = [
     "switch off",
     "end restarts",
     "start",
+    "record",
     "smoke",
     "addresses",
     "absent",
@@ -139,6 +142,17 @@ class TestUp:
         up(project, docker.cli, QUICK)
         assert steps == ALL_STEPS
         assert "  created secrets/redis_password.txt\n" in capsys.readouterr().out
+
+    def test_another_major_version_of_a_store_is_refused_before_anything_changes(
+        self, running: Running, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = Listed("1", "network-monitor-db-1", "running", "db:2", "", "db", str(running.project.root))
+        stack = Existing(running.project, "network-monitor", (old,), frozenset({"db"}))
+        monkeypatch.setattr(Existing, "read", staticmethod(lambda *_: stack))
+        with pytest.raises(ToolkitError, match="a store would change its major version") as error:
+            up(running.project, running.docker.cli, QUICK)
+        assert "db from 2 to 1" in error.value.why
+        assert steps == ALL_STEPS[: ALL_STEPS.index("ports")]
 
     def test_no_smoke_skips_only_the_smoke_checks(self, project: Project, docker: FakeDocker, steps: Steps) -> None:
         up(project, docker.cli, Options(2, smoke=False))

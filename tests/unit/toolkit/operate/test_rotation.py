@@ -28,7 +28,8 @@ from toolkit.operate.rotation import servers
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "redis_password", "redis_app_password",
+NAMES = ("postgres_password", "postgres_app", "postgres_monitoring", "postgres_backup_password", "redis_password",
+         "redis_app_password",
          "redis_monitoring_password", "rabbitmq_password", "rabbitmq_app", "rabbitmq_monitoring_password", "kafka_app",
          "kafka_monitoring_password", "grafana_admin_password", "api_token")  # fmt: skip
 
@@ -142,12 +143,13 @@ def test_alerts_triggered_by_a_rotation_are_silenced(prod: Stack) -> None:
     assert alertmanager.ending() == [True]
 
 
-def test_services_with_an_active_alert_are_not_silenced(prod: Stack) -> None:
+def test_services_with_an_active_alert_are_not_silenced(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     alertmanager = start_alertmanager(prod)
     alertmanager.active = ["app"]
     prod.rotate("postgres_app")
     [silence] = alertmanager.silenced()
     assert silence["service"] == ["worker"]
+    assert "  app: not silenced, since an alert is active already\n" in capsys.readouterr().out
 
 
 def test_rotation_without_replaced_containers_creates_no_silence(prod: Stack) -> None:

@@ -28,10 +28,12 @@ def without_privileges() -> tuple[str, ...]:
 
 @every_task
 def test_without_a_condition(usual: Usual, task: str) -> None:
-    """The tasks that need no container succeed, the others report that there is no engine."""
+    """The tasks that need no container succeed, the others report that there is no engine, or no target of backups."""
     outcome = usual(task)
     require_clean(outcome)
-    if outcome.code and not task.startswith(("doctor", "preflight", "targets.", "images.")):
+    if task.startswith(("backup", "restore")):
+        assert "there is no target for backups" in outcome.stderr
+    elif outcome.code and not task.startswith(("doctor", "preflight", "targets.", "images.")):
         assert "Cannot connect to the Docker daemon" in outcome.stderr
     assert ("▶ " in outcome.stdout) is (task == "up"), "the first phase"
 

@@ -1,0 +1,1 @@
+"""Backups, restores and their verification, by the service `backup` (backup/netmon_backup)."""

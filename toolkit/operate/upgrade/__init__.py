@@ -1,0 +1,1 @@
+"""Upgrades to another release of the checkout, and back."""
