@@ -124,7 +124,7 @@ def _shares(root: Path, services: Mapping[str, Any], load: Load) -> Iterator[Sha
     slots = _size(_option(services.get("db", {}), "max_slot_wal_keep_size") or "0")
     yield Share("write-ahead log", WAL_BYTES + slots, "max_wal_size, max_slot_wal_keep_size")
     if "backup" in services:
-        yield Share("backup in progress", 2 * database + slots, "a full backup, and the one that it is verified with")
+        yield Share("backup in progress", 2 * database, "a full backup, and the one that it is verified with")
     if "kafka" in services:
         kafka = services["kafka"].get("environment") or {}
         per_partition = int(kafka["KAFKA_LOG_RETENTION_BYTES"]) + int(kafka["KAFKA_LOG_SEGMENT_BYTES"])
