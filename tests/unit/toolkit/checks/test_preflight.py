@@ -351,8 +351,8 @@ def test_insufficient_space_for_data_is_a_warning(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(20 * 10**9, 0, 15_000_000_000))
     found = only(project, docker, "data disk", "warning")
-    assert "the data of 100 targets every minute, as none are known yet, takes up to 20 GB" in found
-    assert "metrics 9.4, images 6.0" in found
+    assert "the data of 100 targets every minute, as none are known yet, takes up to 26 GB" in found
+    assert "metrics 9.4, images 6.0, backup in progress 5.7" in found
     assert "of the 20 GB of" in found
 
 
