@@ -2,14 +2,15 @@
 # Install, start and stop a Docker Engine on development and CI machines that have none. Not for production: there,
 # install the engine of your distribution or of Docker, managed by the init system.
 #
-# usage: engine.sh install | start | stop | status | remove [--data]
+# usage: engine.sh install | start | stop | status | remove [--data [--yes]]
 #
 #   install   Debian 13 and later, Ubuntu: the packaged engine, if it is new enough.
 #             Debian 12: engine, Compose and Buildx from Debian testing's packages, under a prefix of their own.
 #   start     start the installed engine and wait until it answers
 #   stop      stop the engine that this script has started, and its containers
 #   status    print the running engine; exit code 1 if none is running, 3 if it cannot be used
-#   remove    stop the engine and delete the prefix; with --data images and volumes too
+#   remove    stop the engine and delete the prefix; with --data images and volumes too, after confirmation, which
+#             --yes gives
 #
 #   NETMON_ENGINE_PREFIX   the programs (/opt/netmon-engine)
 #   NETMON_ENGINE_DATA     images, volumes and containers (/var/lib/netmon-engine)
@@ -241,8 +242,20 @@ stop() {
   info "engine stopped"
 }
 
+# Ask before images and volumes are deleted: with them go the databases of every project on the engine.
+confirm_data() {
+  local answer volumes
+  volumes=$(find "$DATA/volumes" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | wc -l)
+  info "this deletes $DATA: every image, container and volume of the engine ($volumes volumes)"
+  [[ "${1:-}" != --yes ]] || return 0
+  [[ -t 0 && -t 1 ]] || die "this requires confirmation, and there is no terminal" "engine.sh remove --data --yes"
+  read -r -p "  Delete all of it? [y/N] " answer
+  [[ "$answer" == [yY]* ]] || die "cancelled, nothing was changed"
+}
+
 remove() {
   need_root "engine.sh remove"
+  [[ "${1:-}" != --data ]] || confirm_data "${2:-}"
   private || ! packaged || info "the packaged engine is managed by apt: apt-get remove docker.io"
   stop
   local link
@@ -261,7 +274,7 @@ remove() {
 
 case "$*" in
   status) status ;;
-  install | start | stop | remove | "remove --data")
+  install | start | stop | remove | "remove --data" | "remove --data --yes")
     [[ $EUID -ne 0 ]] || acquire_lock "/run/lock/netmon-engine"
     "$@"
     ;;

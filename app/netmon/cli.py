@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from netmon.settings import Settings, SettingsError, load
@@ -96,21 +96,24 @@ def run_service(name: str) -> None:
     settings = load(os.environ)
     logs.configure(name, settings.log_level)
     tracing.configure(SERVICE_NAMES[name], settings.version, export=settings.export_traces)
-    uvloop.run(_run_and_exit(_service(name, settings)))
+    uvloop.run(_run_and_exit(_service(name, settings), watched=not settings.reload))
 
 
-async def _run_and_exit(service: Coroutine[object, object, None]) -> None:
-    """Run a service and exit the process, with code 1 if the service failed.
+async def _run_and_exit(service: Coroutine[object, object, None], *, watched: bool) -> None:
+    """Run a service and exit the process, with code 1 if the service failed, or if it hangs with that of the watchdog.
+
+    There is no watchdog where the service is restarted on changes: a developer may hold it at a breakpoint.
 
     The process exits from inside the event loop, after everything is closed: closing the loop would wait for hanging
     name lookups, for longer than the engine waits before it sends SIGKILL.
     """
-    from netmon import logs, tracing
+    from netmon import logs, tracing, watchdog
     from netmon.supervision import deadline
 
     code = 0
     try:
-        await service
+        with watchdog.watching() if watched else nullcontext():
+            await service
     except Exception:
         logs.logger(__name__).critical("service failed", exc_info=True)
         code = 1

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -33,6 +34,8 @@ Connection = AsyncConnection[Row]
 
 _COLUMNS = tuple(name for name in Probe.model_fields if name != "standing")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM probes"  # noqa: S608 - the names are this code's own
+NOT_EXECUTED = "not_executed"
+"""The error of a probe that ended without being executed: its job was lost. A later result replaces it."""
 REQUEST_COLUMNS = ("id", "url", "target", "kind", "requested_at", "trace_id")
 """The columns of a probe that its result does not change."""
 
@@ -146,8 +149,29 @@ class Database:
 
     async def finished(self, probes: Collection[UUID]) -> set[UUID]:
         """Those of these probes that have a result."""
-        query = "SELECT id FROM probes WHERE id = ANY(%s) AND status <> 'queued'"
-        return {row["id"] for row in await deadline(self.all(query, (list(probes),)), QUERY_TIMEOUT_SECONDS)}
+        query = "SELECT id FROM probes WHERE id = ANY(%s) AND status <> 'queued' AND error IS DISTINCT FROM %s"
+        found = await deadline(self.all(query, (list(probes), NOT_EXECUTED)), QUERY_TIMEOUT_SECONDS)
+        return {row["id"] for row in found}
+
+    async def abandon(self, probe: UUID, reason: str) -> bool:
+        """End a queued probe as failed, without effect on its target; returns whether it was queued."""
+        work = self._abandon("id = %(probe)s", {"probe": probe, "reason": reason})
+        return bool(await deadline(work, QUERY_TIMEOUT_SECONDS))
+
+    async def abandon_older_than(self, age: timedelta, reason: str) -> int:
+        """End queued probes that were requested before this time as failed; returns their number, at most 1000."""
+        work = self._abandon("requested_at < now() - %(age)s", {"age": age, "reason": reason})
+        return await deadline(work, QUERY_TIMEOUT_SECONDS)
+
+    async def _abandon(self, condition: str, parameters: Row) -> int:
+        # No event and no change of a standing: the failure is one of the platform, not of the target.
+        query = f"""
+            UPDATE probes SET status = 'failed', finished_at = greatest(now(), requested_at), duration_ms = 0,
+                error = '{NOT_EXECUTED}', detail = 'the probe was not executed: ' || %(reason)s::text
+            WHERE id IN (
+                SELECT id FROM probes WHERE status = 'queued' AND {condition} LIMIT 1000 FOR UPDATE SKIP LOCKED)
+            RETURNING id"""  # noqa: S608 - parts of this code
+        return len(await self.all(query, parameters))
 
     async def latest(self, target: str) -> Probe | None:
         """The last finished probe of this target; None if there is none."""
@@ -175,6 +199,21 @@ class Database:
                 (SELECT extract(epoch FROM now() - min(created_at)) FROM outbox) AS oldest_event_seconds"""
         row = await self.one(query, ()) or {}
         return Backlog(*(max(float(value or 0), 0) for value in row.values()))
+
+    async def outdated_collations(self) -> int:
+        """The number of collations in use whose version is not the one of the server's libraries.
+
+        Indexes of texts were sorted by the recorded version: with another one they miss rows.
+        """
+        query = """
+            SELECT
+                (SELECT count(*) FROM pg_database WHERE datname = current_database()
+                 AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid))
+                + (SELECT count(*) FROM pg_collation
+                   WHERE collversion <> pg_collation_actual_version(oid) AND oid IN (
+                       SELECT attcollation FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0)) AS outdated"""
+        row = await self.one(query, ())
+        return row["outdated"] if row else 0
 
     async def check_probing(self) -> None:
         """Raise unless due targets are probed, and probes finished, in time.

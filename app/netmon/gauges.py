@@ -14,12 +14,16 @@ from netmon.supervision import deadline, describe
 
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 3.0
+COLLATIONS_INTERVAL_SECONDS = 60.0
+"""They change with the image of the database only."""
 
 log = logger(__name__)
 
 
-async def watch(measure: Callable[[], Awaitable[None]], forget: Callable[[], None]) -> None:
-    """Measure every INTERVAL_SECONDS until cancelled; after a failure, `forget` removes the stale value."""
+async def watch(
+    measure: Callable[[], Awaitable[None]], forget: Callable[[], None], interval_seconds: float = INTERVAL_SECONDS
+) -> None:
+    """Measure at this interval until cancelled; after a failure, `forget` removes the stale value."""
     with tracing.untraced():
         while True:
             try:
@@ -27,7 +31,7 @@ async def watch(measure: Callable[[], Awaitable[None]], forget: Callable[[], Non
             except Exception as error:
                 log.debug("measurement failed", reason=describe(error))
                 forget()
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(interval_seconds)
 
 
 async def dependencies(checks: HealthChecks, *names: str) -> None:
@@ -64,6 +68,15 @@ async def backlog(database: Database) -> None:
             gauge.set(math.nan)
 
     await watch(measure, forget)
+
+
+async def collations(database: Database) -> None:
+    """Update `netmon_database_outdated_collations` until cancelled; without the database it is NaN."""
+
+    async def measure() -> None:
+        metrics.OUTDATED_COLLATIONS.set(await database.outdated_collations())
+
+    await watch(measure, lambda: metrics.OUTDATED_COLLATIONS.set(math.nan), COLLATIONS_INTERVAL_SECONDS)
 
 
 async def targets(database: Database) -> None:

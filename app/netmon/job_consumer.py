@@ -2,7 +2,7 @@
 
 Delivery is at least once: unacknowledged messages are redelivered, `DELIVERY_LIMIT` times at most, and then
 dead-lettered. The reason is in the headers: `x-reason`, a text, if a worker dead-lettered the job;
-`x-first-death-reason` if RabbitMQ did, because one worker after another was lost while processing it.
+`x-first-death-reason` if RabbitMQ did. The probe of a dead-lettered job ends as failed.
 
 A batch is delivered once. What is left of it afterwards is published as messages of one job each, before the batch is
 acknowledged: a job that failed, the jobs that a stopping worker has not finished, and, if the batch is redelivered
@@ -10,6 +10,7 @@ because a worker was lost, its jobs without a result. A job that fails, or that 
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,6 +71,9 @@ class JobHandler(Protocol):
 
     async def finished(self, probes: Collection[UUID]) -> set[UUID]:
         """Those of these probes that have a result already."""
+
+    async def abandon(self, probe: UUID, reason: str) -> None:
+        """End a probe as failed, because its job is dead-lettered; raises no error."""
 
 
 class JobConsumer:
@@ -161,16 +165,22 @@ class JobConsumer:
             await self._work_single(message, job)
 
     async def _work_single(self, message: AbstractIncomingMessage, job: Job) -> None:
+        if _deliveries(message) > DELIVERY_LIMIT:
+            # One more than a worker has to fail: the last one was lost, and RabbitMQ would dead-letter it next.
+            reason = f"delivered {DELIVERY_LIMIT} times, and most recently its worker was lost"
+            await self._dead_letter(message, reason, job.id)
+            return
         repeated = bool(message.redelivered) or REPEATED in message.headers
         try:
-            await self._handler.run(Delivery(job, repeated, urgent=(message.priority or 0) >= URGENT))
+            await self._handler.run(Delivery(job, repeated, urgent=_is_urgent(message)))
         except asyncio.CancelledError:
             await deadline(message.nack(requeue=True), 1)
             raise
         except Exception as error:
             self._note_failure(job)
             if _deliveries(message) >= DELIVERY_LIMIT:
-                await self._dead_letter(message, f"failed {DELIVERY_LIMIT} times, most recently with {describe(error)}")
+                reason = f"failed {DELIVERY_LIMIT} times, most recently with {describe(error)}"
+                await self._dead_letter(message, reason, job.id)
             else:
                 await _return(message)
         else:
@@ -178,11 +188,17 @@ class JobConsumer:
 
     async def _reject(self, message: AbstractIncomingMessage, error: ValueError) -> None:
         metrics.JOBS_REJECTED.inc()
-        await self._dead_letter(message, f"malformed: {describe(error)}")
+        await self._dead_letter(message, f"malformed: {describe(error)}", _claimed_id(message.body))
 
-    async def _dead_letter(self, message: AbstractIncomingMessage, reason: str) -> None:
-        """Move a message to the dead-letter queue; it is acknowledged once RabbitMQ has confirmed the copy."""
+    async def _dead_letter(self, message: AbstractIncomingMessage, reason: str, probe: UUID | None) -> None:
+        """Move a message to the dead-letter queue; it is acknowledged once RabbitMQ has confirmed the copy.
+
+        If a user waits for its probe, that ends as failed. A scheduled one stays queued for now, so that a job that
+        always fails, or ends its worker, is not scheduled again at once (`netmon.scheduler`).
+        """
         log.warning("job dead-lettered", job=message.message_id, reason=reason)
+        if probe and _is_urgent(message):
+            await self._handler.abandon(probe, reason)
         await self._jobs.dead_letter(message.body, message.message_id, {**message.headers, REASON: reason})
         await message.ack()
 
@@ -275,6 +291,19 @@ def _id_of(encoded: bytes) -> UUID | None:
         return Job.decode(encoded).id
     except ValueError:
         return None
+
+
+def _claimed_id(encoded: bytes) -> UUID | None:
+    """The probe of a malformed job, such as one of a later release; None if it names none."""
+    try:
+        return UUID(json.loads(encoded)["id"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _is_urgent(message: AbstractIncomingMessage) -> bool:
+    """Whether a user waits for the job."""
+    return (message.priority or 0) >= URGENT
 
 
 def _deliveries(message: AbstractIncomingMessage) -> int:

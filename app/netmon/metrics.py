@@ -25,6 +25,10 @@ def counter(name: str, help_text: str, label: str, values: tuple[str, ...]) -> C
 
 
 BUILD = Info("netmon_build", "The running version.")
+EVENT_LOOP_BLOCKED = Counter(
+    "netmon_event_loop_blocked_seconds_total",
+    "Seconds by which the event loop was late, summed over checks once per second.",
+)
 HTTP_REQUESTS = Counter("http_requests_total", "HTTP requests.", ["method", "route", "status"])
 HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Duration of HTTP requests.", ["method", "route"], buckets=BUCKETS
@@ -100,6 +104,11 @@ OUTBOX_AGE = Gauge("netmon_outbox_oldest_event_seconds", "Age of the oldest even
 TARGETS = Gauge(
     "netmon_targets", "Targets by shown state: paused, maintenance, stale, or that of the last results.", ["state"]
 )
+OUTDATED_COLLATIONS = Gauge(
+    "netmon_database_outdated_collations",
+    "Collations in use whose version is not the one of the database server's libraries.",
+)
+OUTDATED_COLLATIONS.set(math.nan)
 BACKLOG = (OLDEST_UNFINISHED, SCHEDULE_LAG, OUTBOX_EVENTS, OUTBOX_AGE)
 for gauge in BACKLOG:
     gauge.set(math.nan)

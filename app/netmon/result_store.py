@@ -19,7 +19,16 @@ from uuid import UUID
 from psycopg import AsyncCursor
 
 from netmon import histograms, outbox, standings, tracing
-from netmon.database import REQUEST_COLUMNS, UNAVAILABLE_ERRORS, Connection, Database, Row, probes_by_id, rows_of
+from netmon.database import (
+    NOT_EXECUTED,
+    REQUEST_COLUMNS,
+    UNAVAILABLE_ERRORS,
+    Connection,
+    Database,
+    Row,
+    probes_by_id,
+    rows_of,
+)
 from netmon.kafka import RESULTS, STATES
 from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
 from netmon.standings import LockedStanding
@@ -164,7 +173,7 @@ async def _finish(connection: Connection, probes: Iterable[Probe]) -> AsyncCurso
         INSERT INTO probes AS stored ({", ".join(_COLUMNS)})
         SELECT {", ".join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::probes, %s::jsonb) ORDER BY id
         ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _RESULT_COLUMNS)}
-        WHERE stored.status = 'queued' RETURNING id"""  # noqa: S608 - the names are this code's own
+        WHERE stored.status = 'queued' OR stored.error = '{NOT_EXECUTED}' RETURNING id"""  # noqa: S608 - the names are this code's own
     return await connection.execute(query.strip(), (rows_of(probes, set(_COLUMNS)),))
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from opentelemetry.trace import SpanKind
 
 from netmon import alert_sync, events, gauges, health, incident_metrics, metrics, tracing, web
+from netmon.abandoned import AbandonedProbes
 from netmon.database import UNAVAILABLE_ERRORS, Database
 from netmon.heartbeat_watch import HeartbeatWatch
 from netmon.job_consumer import Delivery, JobConsumer
@@ -63,6 +64,7 @@ async def run(settings: Settings) -> None:
     scheduler = Scheduler(database, jobs)
     retention = Retention(database, settings.results_retention_days)
     upkeep, heartbeats = Upkeep(database), HeartbeatWatch(database)
+    abandoned = AbandonedProbes(database, link)
 
     async with Prober(settings.guard, settings.version) as prober:
         slots = Slots(settings.worker_concurrency)
@@ -72,7 +74,13 @@ async def run(settings: Settings) -> None:
         async def after_migration() -> None:
             await database.prepare()
             await asyncio.gather(
-                consumer.run(), scheduler.run(), relay.run(), retention.run(), upkeep.run(), heartbeats.run()
+                consumer.run(),
+                scheduler.run(),
+                relay.run(),
+                retention.run(),
+                upkeep.run(),
+                heartbeats.run(),
+                abandoned.run(),
             )
 
         async def drain() -> None:
@@ -80,7 +88,12 @@ async def run(settings: Settings) -> None:
             await scheduler.stop()
             await consumer.stop(STOP_TIMEOUT_SECONDS)
 
-        measuring = gauges.dependencies(checks, *dependencies), gauges.queues(link), gauges.backlog(database)
+        measuring = (
+            gauges.dependencies(checks, *dependencies),
+            gauges.queues(link),
+            gauges.backlog(database),
+            gauges.collations(database),
+        )
         following = incident_metrics.export(database), alert_sync.run(database, settings.alertmanager_url)
         async with running(after_migration(), *(each.run() for each in subscriptions), *measuring, *following):
             await web.serve(app, settings.port, drain)
@@ -136,6 +149,13 @@ class JobRunner:
     async def finished(self, probes: Collection[UUID]) -> set[UUID]:
         """Those of these probes that have a result."""
         return await _with_retries(lambda: self._database.finished(probes))
+
+    async def abandon(self, probe: UUID, reason: str) -> None:
+        """End a probe as failed, because its job was dead-lettered; `netmon.abandoned` does so later if this fails."""
+        try:
+            await self._database.abandon(probe, reason)
+        except Exception as error:
+            log.warning("dead-lettered probe not ended", probe=str(probe), reason=describe(error))
 
     async def _probe(self, job: Job) -> Outcome:
         with tracing.span("probe", SpanKind.CLIENT, {"netmon.target": job.target}) as span:

@@ -42,6 +42,16 @@ permissions() {
   printf '{"user": "%s", "vhost": "/", "configure": "%s", "write": "%s", "read": "%s"}' "${@//\\/\\\\}"
 }
 
+# policy NAME PATTERN DEFINITION: settings of the queues whose name matches.
+policy() {
+  printf '{"vhost": "/", "name": "%s", "pattern": "%s", "apply-to": "queues", "priority": 0, "definition": %s}' "$@"
+}
+
+# Bounds on disk. Full, a queue of jobs refuses further ones, as the application declares it, and a dead-letter queue
+# drops its oldest messages. Those are kept however often someone looks at them.
+jobs='{"max-length-bytes": 268435456}'
+dead='{"max-length": 10000, "max-length-bytes": 67108864, "overflow": "drop-head", "delivery-limit": -1}'
+
 umask 077
 cat >/run/rabbitmq/definitions.json <<JSON
 {
@@ -56,6 +66,10 @@ cat >/run/rabbitmq/definitions.json <<JSON
     $(permissions admin '.*' '.*' '.*'),
     $(permissions "$user" "$own" "$writable" "$own"),
     $(permissions "$unused" "$own" "$writable" "$own")
+  ],
+  "policies": [
+    $(policy jobs '^probes([.]batches)?$' "$jobs"),
+    $(policy dead-letters '^.+[.]dead$' "$dead")
   ]
 }
 JSON

@@ -18,6 +18,7 @@ DEVELOPMENT, FAULTS, PRODUCTION = "development", "faults", "production"
 SHARING = {
     "test_application": FAULTS,
     "test_delivery": FAULTS,
+    "test_durability": FAULTS,
     "test_alerts": FAULTS,
     "test_faults": FAULTS,
     "test_signals": FAULTS,
@@ -36,7 +37,7 @@ In the order of their execution.
 ALONE = (
     "test_pulled", "test_broker_accounts", "test_lifecycle", "test_bad_input", "test_policy", "test_backup",
     "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
-    "test_history", "test_broken_data",
+    "test_history", "test_broken_data", "test_full_disk",
 )  # fmt: skip
 """The files that use no shared stack. All other files share the development stack."""
 ORDER = (DEVELOPMENT, FAULTS, PRODUCTION, *ALONE)

@@ -32,10 +32,9 @@ async def main():
     import os
     async with await aio_pika.connect(load(os.environ).rabbitmq_url) as connection:
         channel = await connection.channel(publisher_confirms=True)
-        queue, bodies = sys.argv[1], json.loads(sys.argv[2])
-        await asyncio.gather(*(
-            channel.default_exchange.publish(aio_pika.Message(body.encode()), routing_key=queue) for body in bodies
-        ))
+        queue, bodies, priority = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+        messages = [aio_pika.Message(body.encode(), priority=priority) for body in bodies]
+        await asyncio.gather(*(channel.default_exchange.publish(each, routing_key=queue) for each in messages))
 
 asyncio.run(main())
 """
@@ -171,9 +170,9 @@ def state(stack: Stack, target: str) -> str:
     return str(sql(stack, f"SELECT state FROM standings WHERE target = '{target}'")[0]["state"])  # noqa: S608
 
 
-def publish(stack: Stack, *bodies: str, queue: str = "probes") -> None:
-    """Publish messages to a work queue."""
-    stack.exec("worker", "python", "-c", PUBLISH, queue, json.dumps(bodies))
+def publish(stack: Stack, *bodies: str, queue: str = "probes", priority: int = 0) -> None:
+    """Publish messages to a work queue; with a priority of 5, as those of probes on demand."""
+    stack.exec("worker", "python", "-c", PUBLISH, queue, json.dumps(bodies), str(priority))
 
 
 def take_dead_letters(stack: Stack) -> list[dict[str, Any]]:

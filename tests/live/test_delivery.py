@@ -273,3 +273,64 @@ def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, se
         assert pipeline.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
     finally:
         pipeline.delete_targets(stack, target)
+
+
+ABANDON = """
+import asyncio, os
+from datetime import timedelta
+from netmon.database import Database
+from netmon.settings import load
+
+async def main():
+    database = Database(load(os.environ).database_url, "test")
+    await database.prepare()
+    print(await database.abandon_older_than(timedelta(hours=20), "it was lost"))
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+def queue_row(stack: Stack, requested_at: str) -> str:
+    """Store a queued probe without a job."""
+    probe = str(uuid4())
+    columns = "id, target, url, kind, status, requested_at"
+    values = f"'{probe}', 't', 'http://t/', 'http', 'queued', {requested_at}"
+    pipeline.execute(stack, f"INSERT INTO probes ({columns}) VALUES ({values})")  # noqa: S608
+    return probe
+
+
+def test_a_dead_lettered_probe_on_demand_ends_as_failed(stack: Stack) -> None:
+    pipeline.take_dead_letters(stack)
+    probe, scheduled = queue_row(stack, "now()"), queue_row(stack, "now()")
+    try:
+        pipeline.publish(stack, f'{{"id": "{probe}", "nonsense": 1}}', priority=5)
+        pipeline.publish(stack, f'{{"id": "{scheduled}", "nonsense": 1}}')
+        result = stack.result(probe)
+        assert (result["status"], result["error"]) == ("failed", "not_executed")
+        assert result["detail"].startswith("the probe was not executed: malformed: ")
+        until(lambda: len(pipeline.take_dead_letters(stack)) > 0, 10, "the dead letters")
+        [row] = pipeline.sql(stack, f"SELECT status FROM probes WHERE id = '{scheduled}'")  # noqa: S608
+        assert row["status"] == "queued", "its target must not be scheduled again at once"
+    finally:
+        pipeline.execute(stack, f"DELETE FROM probes WHERE id IN ('{probe}', '{scheduled}')")  # noqa: S608
+
+
+def test_an_abandoned_probe_ends_as_failed_until_it_is_executed_after_all(
+    stack: Stack, server: pipeline.TargetServer
+) -> None:
+    old, recent = queue_row(stack, "now() - interval '21 hours'"), queue_row(stack, "now() - interval '19 hours'")
+    try:
+        assert stack.exec("worker", "python", "-c", ABANDON).split()[-1] == "1"
+        assert stack.result(old)["error"] == "not_executed"
+        [row] = pipeline.sql(stack, f"SELECT status FROM probes WHERE id = '{recent}'")  # noqa: S608
+        assert row["status"] == "queued"
+        job = (
+            f'{{"id": "{old}", "url": "{server.url}", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
+            f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
+        )
+        pipeline.publish(stack, job, queue="probes.batches")
+        succeeded = f"SELECT FROM probes WHERE id = '{old}' AND status = 'succeeded' AND error IS NULL"
+        until(lambda: pipeline.sql(stack, succeeded), 20, "the result")
+    finally:
+        pipeline.execute(stack, f"DELETE FROM probes WHERE id IN ('{old}', '{recent}')")  # noqa: S608

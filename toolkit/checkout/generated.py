@@ -55,10 +55,7 @@ def forget(project: Project) -> None:
     Raises:
         ToolkitError: it cannot be removed.
     """
-    try:
-        path(project).unlink(missing_ok=True)
-    except OSError as error:
-        raise files.write_error(path(project), error) from error
+    files.remove(path(project))
 
 
 def _read(project: Project) -> dict[str, dict[str, str]]:

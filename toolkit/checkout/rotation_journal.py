@@ -58,7 +58,7 @@ def begin(project: Project, account: Account) -> StagedRotation:
         for kind, values in ((OLD, staged.before), (NEW, staged.after)):
             for name, value in values.items():
                 files.write_atomically(_staging_folder(project) / f"{name}.{kind}", value, mode=0o600)
-        _staging_folder(project).rename(folder(project))
+        files.rename(_staging_folder(project), folder(project))
     except OSError as error:
         raise files.write_error(folder(project), error) from error
     return staged
@@ -98,7 +98,7 @@ def installed_at(project: Project, staged: StagedRotation) -> datetime:
 def complete(project: Project) -> None:
     """Close the journal and delete the old values."""
     remove_leftovers(project)
-    folder(project).rename(_staging_folder(project))
+    files.rename(folder(project), _staging_folder(project))
     remove_leftovers(project)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from toolkit.checkout import credentials, setup
 from toolkit.checkout.project import LOCAL, Project
+from toolkit.checks import growth
 from toolkit.checks.doctor import CHECKS as DOCTOR_CHECKS
 from toolkit.checks.doctor import Subject, examine
 from toolkit.checks.doctor.backups import backups, restorable
@@ -54,8 +55,8 @@ ACCESS = "config/caddy/access"
 SOURCES = ("PROMETHEUS_URL", "ALERTMANAGER_URL")
 """The addresses of source links, which only the JSON of webhooks contains."""
 
-DATA_BYTES = 20_000_000_000
-"""Bytes for the data: metrics up to 8 GB, a week of logs and traces, the database, two releases of every image."""
+USABLE = 0.85
+"""The share of the disk that data may take: below the one at which alerts fire, and the first service stops."""
 
 TIME_ERROR = 5
 """The return value of adjtimex(2) while the kernel's clock is not synchronised."""
@@ -262,18 +263,22 @@ def _has_content(path: Path) -> bool:
 
 
 def data_disk(subject: Subject) -> Iterator[Finding]:
-    """The disk has space for the data of the services."""
+    """The disk has space for the data of the services, at the rate of this host's targets (`toolkit.checks.growth`)."""
     folder = Path(subject.docker.info()["DockerRootDir"])
     if not folder.exists():
         yield Finding("data disk", Outcome.SKIPPED, f"{folder} is not on this machine, so its free space is unknown")
         return
-    free = shutil.disk_usage(folder).free
-    if free < DATA_BYTES:
-        what = f"{free / 1e9:.0f} GB free on the disk of {folder}; the data will need up to {DATA_BYTES / 1e9:.0f} GB"
-        fix = "give Docker a larger disk, or reduce the retention: PROMETHEUS_RETENTION_SIZE in .env"
+    load = growth.load(subject.docker, subject.configuration)
+    shares = growth.shares(subject.project.root, subject.configuration, load)
+    size, space = sum(share.size for share in shares), shutil.disk_usage(folder).total
+    of = f"{load.targets} targets" if load.known else f"{load.targets} targets every minute, as none are known yet,"
+    largest = ", ".join(f"{share.store} {share.size / 1e9:.1f}" for share in shares[:4])
+    what = f"the data of {of} takes up to {size / 1e9:.0f} GB ({largest}) of the {space / 1e9:.0f} GB of {folder}"
+    if size > USABLE * space:
+        fix = "a larger disk for Docker, or less retention: the settings of docs/deployment.md#disk-space"
         yield Finding("data disk", Outcome.WARNING, what, fix)
     else:
-        yield Finding("data disk", Outcome.OK, f"{free / 1e9:.0f} GB free for data")
+        yield Finding("data disk", Outcome.OK, what)
 
 
 def clock(_subject: Subject) -> Iterator[Finding]:

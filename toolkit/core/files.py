@@ -1,4 +1,8 @@
-"""Atomic file updates and locks: a crash, a full disk or Ctrl-C never leaves a partly written file."""
+"""Atomic file updates and locks: a crash, a full disk or Ctrl-C never leaves a partly written file.
+
+A change is on disk when the function returns: the file is synced, and its folder, without which a power cut may undo a
+rename.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """
     with _temporary_file(path, text, mode) as temporary:
         temporary.replace(path)
+        sync_folder(path.parent)
 
 
 def create(path: Path, text: str, mode: int = 0o644) -> None:
@@ -34,6 +39,46 @@ def create(path: Path, text: str, mode: int = 0o644) -> None:
     """
     with _temporary_file(path, text, mode) as temporary:
         path.hardlink_to(temporary)
+        sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it exists, for good.
+
+    Raises:
+        ToolkitError: it cannot be deleted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def rename(path: Path, target: Path) -> None:
+    """Rename a file or folder within its folder, for good.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    path.rename(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the entries of a folder to disk; without effect on file systems that cannot.
+
+    Raises:
+        OSError: the disk reports an error.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def overwrite(path: Path, text: str) -> None:

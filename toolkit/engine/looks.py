@@ -16,10 +16,17 @@ REMEMBERED_SECONDS = 5.0
 
 HUNG = "restart Docker (systemctl restart docker, or scripts/engine.sh start); its log: journalctl --unit=docker"
 
-LOOKS = frozenset({"info", "version", "inspect", "ps", "images"})
+LOOKS = frozenset({"info", "version", "inspect", "ps", "images", "top", "port", "diff"})
 """Subcommands of docker that ask the engine."""
-OBJECTS = frozenset({"container", "image", "volume", "network"})
-OF_OBJECTS = frozenset({"inspect", "ls", "list"})
+_LISTS = frozenset({"inspect", "ls", "list"})
+OBJECTS = {
+    **dict.fromkeys(("container", "image", "volume", "network"), _LISTS),
+    "system": frozenset({"df", "info"}),
+    "buildx": frozenset({"du", "ls"}),
+}
+"""Groups of subcommands, and those that ask the engine."""
+FOLLOW = frozenset({"--follow", "-f"})
+"""With one of these, `docker logs` ends with its container."""
 OF_COMPOSE = frozenset({"ps", "images", "ls", "top"})
 """Subcommands of Compose that ask the engine; `config` reads files only."""
 OPTIONS = frozenset({"--profile", "--file", "-f", "--project-name", "-p", "--progress", "--env-file"})
@@ -47,7 +54,11 @@ def asks_engine(args: Sequence[str]) -> bool:
     first, second = (*args, "", "")[:2]
     if first == "compose":
         return _subcommand(args) in OF_COMPOSE
-    return first in LOOKS or (first in OBJECTS and second in OF_OBJECTS) or (first == "stats" and "--no-stream" in args)
+    if first == "logs":
+        return FOLLOW.isdisjoint(args)
+    if first == "stats":
+        return "--no-stream" in args
+    return first in LOOKS or second in OBJECTS.get(first, ())
 
 
 def _subcommand(args: Sequence[str]) -> str:

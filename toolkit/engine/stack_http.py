@@ -16,6 +16,7 @@ from typing import Any
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import http_agent
 from toolkit.engine.compose import Docker, explain
+from toolkit.engine.looks import TimedOutError
 
 SENDERS = ("worker", "container-exporter")
 """The services whose container sends the requests; the second one if the first has no replica."""
@@ -94,7 +95,13 @@ def fetch(docker: Docker, requests: Sequence[Request], sender: str | None = None
     failures = []
     commands = [("compose", "exec", "--no-TTY", service) for service in SENDERS]
     for command in [("exec", "--interactive", sender)] if sender else commands:
-        result = docker(*command, "python", "-", stdin=program, timeout=timeout)
+        try:
+            result = docker(*command, "python", "-", stdin=program, timeout=timeout)
+        except TimedOutError as error:
+            why = f"the container or the Docker Engine does not answer: {error.what}"
+            raise ToolkitError(
+                "cannot send requests from inside the stack", why, "invoke status shows which"
+            ) from error
         try:
             responses = json.loads(result.stdout)
             break

@@ -17,7 +17,7 @@ from toolkit.checkout.project import PULLED, Project
 from toolkit.checkout.setup import setup
 from toolkit.checkout.variables import parse
 from toolkit.core.errors import ToolkitError
-from toolkit.core.files import exclusive, write_atomically
+from toolkit.core.files import exclusive, remove, write_atomically
 from toolkit.core.progress import run_in_parallel
 from toolkit.engine.compose import Docker
 from toolkit.engine.looks import TimedOutError
@@ -86,7 +86,7 @@ def write_lock(project: Project, layer: str, pins: Pins) -> None:
         text = yaml.safe_dump(_tree(pins), sort_keys=False, width=1000)
         write_atomically(path, HEADER.format(layer=layer) + text)
     else:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def lock(project: Project, docker: Docker) -> list[str]:

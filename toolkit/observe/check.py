@@ -8,7 +8,7 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Columns, Finding, Report, one_line
 from toolkit.engine.compose import Docker
-from toolkit.observe import correlation, grafana, metrics, panels, targets
+from toolkit.observe import correlation, disks, grafana, metrics, panels, targets
 from toolkit.observe.stack import Stack
 
 CHECK = "dashboards"
@@ -32,6 +32,7 @@ def check(project: Project, docker: Docker) -> Report:
         metric_findings = list(metrics.check(stack))
         findings = [
             *targets.check(stack),
+            *disks.check(stack),
             *metric_findings,
             *panels.check(stack, metric_findings),
             *references(project),

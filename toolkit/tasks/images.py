@@ -147,3 +147,11 @@ def outdated(c: Context) -> None:
             ", ".join(f"{each.name}: {each.problem}" for each in unknown),
             "run this again while the registries are reachable; docker login raises their rate limits",
         )
+
+
+@task(help={"yes": "confirm the deletion", "keep_cache": "keep the engine's build cache"})
+def prune(c: Context, yes: bool = False, keep_cache: bool = False) -> None:
+    """Delete images of this project that nothing needs, and the build cache; requires confirmation."""
+    from toolkit.operate.pruning import prune
+
+    prune(*checkout(c), yes=yes, keep_cache=keep_cache)

@@ -215,7 +215,7 @@ def writable(checkout: Checkout) -> Iterator[Finding]:
         mounts = _mounts(use.service)
         for target, mount in mounts.items():
             inside = [path for path in use.contract.writes if _within(path, target)]
-            if mount.kind == "volume" and not inside:
+            if mount.kind == "volume" and not mount.read_only and not inside:
                 problem = f"{use.contract.file} has no entry in writes for {target}"
                 yield checkout.mount(use.configuration.files, use.name, target, problem)
         for path, folder in use.contract.writes.items():
@@ -252,8 +252,10 @@ def _unwritable(use: Use, mounts: Mapping[str, Mount], path: str, folder: Folder
         fine = folder.absent or folder.writable_for(user)
         return "" if fine else f"its owner in the image is {folder.owner}"
     mount = mounts[target]
+    if mount.read_only:
+        return "it is mounted read-only"
     if mount.kind == "bind":
-        return "it is mounted read-only" if mount.read_only else ""
+        return ""
     there = mount.folder if mount.kind == "tmpfs" else folder or Folder()
     fine = there.writable_for(user)
     return "" if fine else f"the owner of the {mount.kind} is {there.owner} with mode {there.mode:04o}, not {user}"

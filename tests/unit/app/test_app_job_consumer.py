@@ -84,6 +84,7 @@ class Runner:
         self.slow: set[UUID] = set()
         self.known: set[UUID] = set()
         self.lookups = 0
+        self.abandoned: list[tuple[UUID, str]] = []
         self.end = asyncio.Event()
 
     async def run(self, delivery: Delivery) -> None:
@@ -98,6 +99,9 @@ class Runner:
     async def finished(self, probes: Collection[UUID]) -> set[UUID]:
         self.lookups += 1
         return self.known.intersection(probes)
+
+    async def abandon(self, probe: UUID, reason: str) -> None:
+        self.abandoned.append((probe, reason))
 
 
 class Case:
@@ -252,6 +256,48 @@ async def test_a_failed_job_is_returned_until_the_delivery_limit() -> None:
     case.runner.failing = {made.id}
     assert await case.work() == ["acknowledged"]
     assert "failed 20 times, most recently with RuntimeError: broken" in case.broker.dead[0][1]
+
+
+@pytest.mark.parametrize("priority", [0, URGENT])
+async def test_the_probe_of_a_failed_job_ends_if_a_user_waits_for_it(priority: int) -> None:
+    """A scheduled one stays queued, so that its target is not scheduled again at once."""
+    made = job()
+    case = Case(Message(made, priority=priority, headers={"x-delivery-count": DELIVERY_LIMIT - 1}))
+    case.runner.failing = {made.id}
+    await case.work()
+    [(_, reason)] = case.broker.dead
+    assert case.runner.abandoned == ([(made.id, reason)] if priority else [])
+
+
+async def test_a_job_whose_last_worker_was_lost_is_not_executed_again() -> None:
+    made = job()
+    case = Case(Message(made, priority=URGENT, redelivered=True, headers={"x-delivery-count": DELIVERY_LIMIT}))
+    assert await case.work() == ["acknowledged"]
+    assert case.runner.deliveries == []
+    assert case.broker.dead == [(made.encode(), "delivered 20 times, and most recently its worker was lost")]
+    assert [probe for probe, _ in case.runner.abandoned] == [made.id]
+    case = Case(Message(made, redelivered=True, headers={"x-delivery-count": DELIVERY_LIMIT - 1}))
+    await case.work()
+    assert case.runner.done == [made.id], "the last delivery is executed"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"id": "6b0ae5a4-8d5e-4f3c-9d0c-3b1f9d1f8b11", "of": "a later release"}', True),
+        (b'{"id": "not an id"}', False),
+        (b'{"id": 7}', False),
+        (b'["id"]', False),
+        (b"7", False),
+        (b"\xff", False),
+    ],
+)
+async def test_the_probe_of_a_malformed_job_ends_if_it_names_one(body: bytes, named: bool) -> None:
+    case = Case(Message(body, priority=URGENT))
+    assert await case.work() == ["acknowledged"]
+    assert [str(probe) for probe, _ in case.runner.abandoned] == (
+        ["6b0ae5a4-8d5e-4f3c-9d0c-3b1f9d1f8b11"] if named else []
+    )
 
 
 async def test_a_malformed_message_is_dead_lettered() -> None:

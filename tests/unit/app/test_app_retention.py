@@ -17,10 +17,12 @@ class Clock:
         self.deleted: list[float] = []
         self.merged: list[float] = []
         self.failures = failures
+        self.bounded = 0
         monkeypatch.setattr("netmon.retention.time.monotonic", lambda: self.now)
         monkeypatch.setattr("netmon.retention.asyncio.sleep", self.sleep)
         monkeypatch.setattr(Retention, "delete", self.delete)
         monkeypatch.setattr(rollups, "merge", self.merge)
+        monkeypatch.setattr(Retention, "bound", self.bound)
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -29,6 +31,10 @@ class Clock:
 
     async def delete(self) -> int:
         self.deleted.append(self.now)
+        return 0
+
+    async def bound(self) -> int:
+        self.bounded += 1
         return 0
 
     async def merge(self, _database: Database) -> int:
@@ -46,6 +52,7 @@ async def test_rollups_are_merged_every_hour_and_again_soon_after_a_failure(
     clock = Clock(monkeypatch, failures)
     with pytest.raises(InterruptedError):
         await Retention(Database("postgresql://nowhere/", "test"), 14).run()
+    assert clock.bounded == len(clock.merged)
     assert len(clock.deleted) == 3 * 12 + 1 + failures
     assert clock.merged[0] - 1000 < (30 if failures else 1)
     gaps = [later - earlier for earlier, later in zip(clock.merged, clock.merged[1:], strict=False)]

@@ -32,7 +32,7 @@ from toolkit.checks.doctor.host import require_supported_host
 from toolkit.checks.doctor.leftovers import data, leftovers
 from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
-from toolkit.checks.doctor.stack import containers, ipv6, pings
+from toolkit.checks.doctor.stack import collations, containers, ipv6, pings
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
@@ -54,7 +54,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, *host.CHECKS, limits, memory, disk, engine_files, settings, permissions, secrets, shell,
-    compose_files, mounts, ports, containers, failures, pings, ipv6, leftovers, data,
+    compose_files, mounts, ports, containers, failures, collations, pings, ipv6, leftovers, data,
     backups,
 )  # fmt: skip
 

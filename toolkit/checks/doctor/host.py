@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toolkit.checkout.project import Project
 from toolkit.checks.doctor.subject import Subject
+from toolkit.core import mounts
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
 from toolkit.engine import shapes
@@ -21,7 +22,6 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 """The processors for which every published image exists, with their names in image references."""
 
 SELINUX = Path("/sys/fs/selinux/enforce")
-MOUNTS = Path("/proc/self/mountinfo")
 PROCESSES = Path("/proc")
 NFTABLES = Path("/etc/nftables.conf")
 NFTABLES_UNITS = (
@@ -147,14 +147,8 @@ def _volume_types(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def file_system_of(folder: str) -> str:
     """The type of the file system that a folder is on; empty if the folder does not exist here."""
-    path = Path(folder).resolve()
-    best, kind = -1, ""
-    for line in _read(MOUNTS).splitlines():
-        left, _, right = line.partition(" - ")
-        point = Path(left.split()[4].replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), right.split()[0]
-    return kind if Path(folder).exists() else ""
+    path = Path(folder)
+    return mounts.mount_of(path)[1] if path.exists() else ""
 
 
 def open_files(_subject: Subject) -> Iterator[Finding]:

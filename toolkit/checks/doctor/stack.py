@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
+from toolkit.engine.looks import SECONDS
 from toolkit.engine.outdated import SERVICE, outdated
 
 PING_GROUPS = "/proc/sys/net/ipv4/ping_group_range"
@@ -23,6 +24,25 @@ def containers(subject: Subject) -> Iterator[Finding]:
     else:
         what = f"{len(found)} with the current configuration" if found else "none"
         yield Finding("containers", Outcome.OK, what)
+
+
+COLLATIONS = """
+    SELECT datcollate || ' ' || datcollversion || ' -> ' || pg_database_collation_actual_version(oid) FROM pg_database
+    WHERE datname = current_database() AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)"""
+RUNBOOK = "docs/alerts/PostgresCollationsChanged.md"
+
+
+def collations(subject: Subject) -> Iterator[Finding]:
+    """The libraries in the image of the database sort texts as when its indexes were made."""
+    for container in _running(subject, "db")[:1]:
+        psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--tuples-only", "--no-align")
+        command = ("exec", container, *psql, f"--command={COLLATIONS}")
+        found = subject.docker.check(subject.docker(*command, timeout=SECONDS), "ask the database").stdout.strip()
+        if found:
+            what = f"indexes of the database may miss rows: its image sorts texts by other rules ({found})"
+            yield Finding("collations", Outcome.WARNING, what, f"make the indexes again: {RUNBOOK}")
+        else:
+            yield Finding("collations", Outcome.OK, "as the indexes were made")
 
 
 def pings(subject: Subject) -> Iterator[Finding]:
@@ -92,12 +112,17 @@ def _is_default(route: str) -> bool:
 
 
 def _running_workers(subject: Subject) -> list[str]:
-    if "worker" not in subject.configuration["services"]:
+    return _running(subject, "worker")
+
+
+def _running(subject: Subject, service: str) -> list[str]:
+    """The ids of the running containers of a service."""
+    if service not in subject.configuration["services"]:
         return []
     return [
         each["Id"]
         for each in subject.docker.containers(subject.configuration["name"])
-        if each["Config"]["Labels"][SERVICE] == "worker" and each["State"]["Status"] == "running"
+        if each["Config"]["Labels"][SERVICE] == service and each["State"]["Status"] == "running"
     ]
 
 

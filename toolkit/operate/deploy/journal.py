@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from toolkit.checkout.project import Project
+from toolkit.core.files import remove as remove_file
 from toolkit.core.files import write_atomically
 
 
@@ -44,5 +45,9 @@ def read(project: Project) -> Journal | None:
 
 
 def remove(project: Project) -> None:
-    """Delete the journal: the deploy is finished."""
-    path(project).unlink(missing_ok=True)
+    """Delete the journal: the deploy is finished.
+
+    Raises:
+        ToolkitError: it cannot be deleted.
+    """
+    remove_file(path(project))

@@ -15,6 +15,7 @@ from toolkit.checkout.setup import setup
 from toolkit.checks.doctor import host
 from toolkit.checks.doctor.host import require_supported_host
 from toolkit.checks.doctor.subject import Subject
+from toolkit.core import mounts
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome
 
@@ -36,8 +37,9 @@ class Host:
 
     def __init__(self, project: Project, docker: FakeDocker, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.project, self.docker, self.folder = project, docker, folder
-        for name in ("SELINUX", "MOUNTS", "NFTABLES", "PROCESSES"):
+        for name in ("SELINUX", "NFTABLES", "PROCESSES"):
             monkeypatch.setattr(host, name, folder / name.lower())
+        monkeypatch.setattr(mounts, "MOUNTS", folder / "mounts")
         monkeypatch.setattr(host, "NFTABLES_UNITS", (folder / "unit",))
         (folder / "processes").mkdir()
         self.write("mounts", "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n")

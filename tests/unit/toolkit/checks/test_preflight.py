@@ -21,6 +21,7 @@ from toolkit.core.report import Finding
 from toolkit.engine import backup_service
 
 DIGEST = "sha256:" + "0" * 64
+SIZE = "--storage.tsdb.retention.size=8GB"
 ISOLATED = {"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}
 READY = {
     "DOMAIN": "monitor.netmon.io",
@@ -72,14 +73,14 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
         "app": {"image": "app:1", "build": {}, **limits},
         "alertmanager": {"image": f"am:1@{DIGEST}", **limits},
         "backup": {"image": "backup:1", "build": {}, **limits},
-        "prometheus": {"image": f"prom:1@{DIGEST}", "environment": dict(LINKS), **limits},
+        "prometheus": {"image": f"prom:1@{DIGEST}", "environment": dict(LINKS), "command": [SIZE], **limits},
     }
     docker.on("info", stdout=INFO)
     docker.on("compose", "config", stdout={**configuration(**services), "networks": {"n": ISOLATED}})
     docker.on("compose", "config", "--hash", stdout="app 1\n")
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 50_000_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100 * 10**9, 0, 50_000_000_000))
     monkeypatch.setattr(preflight, "clock_state", lambda: 0)
     return services
 
@@ -348,8 +349,23 @@ def test_engine_without_isolated_networks_is_a_blocker(project: Project, docker:
 def test_insufficient_space_for_data_is_a_warning(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 15_000_000_000))
-    assert "15 GB free" in only(project, docker, "data disk", "warning")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(20 * 10**9, 0, 15_000_000_000))
+    found = only(project, docker, "data disk", "warning")
+    assert "the data of 100 targets every minute, as none are known yet, takes up to 26 GB" in found
+    assert "metrics 9.4, images 6.0, backup in progress 5.7" in found
+    assert "of the 20 GB of" in found
+
+
+def test_the_space_for_data_depends_on_the_targets(
+    project: Project, docker: FakeDocker, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services["db"] = {"image": f"db@{DIGEST}", **services["alertmanager"]}
+    docker.on("compose", "config", "--format", stdout=configuration(**services))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100 * 10**9, 0, 90 * 10**9))
+    docker.on("compose", "exec", "--no-TTY", "db", "psql", stdout="100|1.7\n")
+    assert problems(project, docker) == []
+    docker.on("compose", "exec", "--no-TTY", "db", "psql", stdout="5000|83.3\n")
+    assert "the data of 5000 targets takes up to" in only(project, docker, "data disk", "warning")
 
 
 def test_engine_on_another_host_is_a_blocker(project: Project, docker: FakeDocker) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,58 @@ def test_a_full_disk_preserves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ToolkitError):
         files.write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
+    """What was synced, in order: each with the names in its folder, or in itself, at that time."""
+    found: list[tuple[Path, list[str]]] = []
+    sync = os.fsync
+
+    def record(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        folder = path if path.is_dir() else path.parent
+        found.append((path, sorted(each.name for each in folder.iterdir())))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return found
+
+
+@pytest.mark.parametrize("write", [files.write_atomically, files.create])
+def test_the_folder_is_synced_after_the_file_has_its_name(
+    tmp_path: Path, synced: list[tuple[Path, list[str]]], write: Callable[[Path, str], None]
+) -> None:
+    write(tmp_path / "journal", "text")
+    (file, _), (folder, names) = synced
+    assert file.parent == folder == tmp_path
+    assert "journal" in names
+
+
+def test_the_folder_is_synced_after_a_file_was_removed_or_renamed(
+    tmp_path: Path, synced: list[tuple[Path, list[str]]]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    files.remove(tmp_path / "a")
+    files.rename(tmp_path / "b", tmp_path / "c")
+    files.remove(tmp_path / "a")
+    assert synced == [(tmp_path, ["b"]), (tmp_path, ["c"]), (tmp_path, ["c"])]
+
+
+@pytest.mark.parametrize(("number", "is_error"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synced_is_an_error_of_the_disk_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_error: bool
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if is_error:
+        with pytest.raises(ToolkitError, match="cannot write"):
+            files.remove(tmp_path / "file")
+    else:
+        files.remove(tmp_path / "file")
 
 
 def test_create_never_overwrites(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ import tasks
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import looks
+from toolkit.engine import looks, stack_http
 from toolkit.engine.compose import Docker
 from toolkit.engine.looks import HungEngineError
+from toolkit.engine.stack_http import Request
 
 HUNG = """#!/bin/sh
 case "$*" in
@@ -52,7 +53,9 @@ def invoke(task: str) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("task", ["status", "doctor", "down", "up", "wait", "preflight"])
+@pytest.mark.parametrize(
+    "task", ["status", "doctor", "down", "up", "wait", "preflight", "smoke", "images.list", "observe.check"]
+)
 @pytest.mark.usefixtures("hung")
 def test_a_task_gives_up_and_names_cause_and_fix(task: str, capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
@@ -63,6 +66,17 @@ def test_a_task_gives_up_and_names_cause_and_fix(task: str, capfd: pytest.Captur
     assert "the Docker Engine does not answer" in output
     assert "restart Docker" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_task_that_asks_a_service_gives_up(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stack_http, "START_SECONDS", 0.3 - Request("").timeout)
+    assert invoke("dead-letters") == 1
+    output = "".join(capfd.readouterr())
+    assert "the container or the Docker Engine does not answer" in output
+    assert "invoke status shows which" in output
 
 
 def test_further_looks_fail_at_once_for_a_moment(hung: Path, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +141,13 @@ def test_ctrl_c_ends_a_look(hung: Path, project: Project) -> None:
         ("events --since 1", False),
         ("pull redis", False),
         ("logs --follow a", False),
+        ("logs -f a", False),
+        ("logs --timestamps a", True),
+        ("system df --format {{json .}}", True),
+        ("system prune", False),
+        ("buildx du", True),
+        ("buildx prune", False),
+        ("top a", True),
         ("", False),
     ],
 )

@@ -33,6 +33,7 @@ NAMES = {
     "setup", "up", "down", "repair", "wait", "smoke", "status", "logs", "config",
     "dead-letters", "doctor",
     "images.list", "images.build", "images.pull", "images.lock", "images.check-contract", "images.outdated",
+    "images.prune",
     "observe.check", "demo", "reload", "deploy", "preflight", "secrets.check", "secrets.rotate",
     "targets.apply", "targets.diff", "targets.export", "targets.heartbeat-url", "targets.import",
 }  # fmt: skip

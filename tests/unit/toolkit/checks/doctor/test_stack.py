@@ -111,12 +111,14 @@ def test_the_setting_decides_on_ipv6_of_the_way_out_alone() -> None:
     assert with_ipv6 == {"egress-network": "${ENABLE_IPV6:-false}"}
 
 
-def run_worker(docker: FakeDocker, services: dict[str, Any], status: str, **more: object) -> None:
-    """A worker, whose container is `abc`; `more` is configured besides services."""
-    reconfigure(docker, {**services, "worker": {"image": "app:1", "user": "10001:10001"}}, **more)
-    labels = {"com.docker.compose.service": "worker", "com.docker.compose.config-hash": "1234"}
+def run_worker(
+    docker: FakeDocker, services: dict[str, Any], status: str, service: str = "worker", **more: object
+) -> None:
+    """A worker, or another service, whose container is `abc`; `more` is configured besides services."""
+    reconfigure(docker, {**services, service: {"image": "app:1", "user": "10001:10001"}}, **more)
+    labels = {"com.docker.compose.service": service, "com.docker.compose.config-hash": "1234"}
     found = {"Id": "abc", "Config": {"Labels": labels}, "State": {"Status": status}}
-    docker.on("compose", "config", "--hash", stdout="app 1234\nworker 1234\n")
+    docker.on("compose", "config", "--hash", stdout=f"app 1234\n{service} 1234\n")
     docker.on("ps", "--all", stdout="abc\n")
     docker.on("container", "inspect", stdout=[found])
     docker.on("image", "inspect", "--format", "{{.Id}}", code=1)
@@ -133,3 +135,26 @@ def test_names_are_complete_in_the_services_of_the_application(service: str) -> 
     """No search domain is applied, and the engine asks nobody for names without a dot."""
     options = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"][service]
     assert (options["dns_search"], options["dns_opt"]) == (".", ["ndots:0"])
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "detail"),
+    [
+        ("", "running", "as the indexes were made"),
+        ("en_US.utf8 2.36 -> 2.41\n", "running", "sorts texts by other rules (en_US.utf8 2.36 -> 2.41)"),
+        ("", "exited", None),
+    ],
+)
+def test_database_with_other_collations_is_a_warning_with_its_repair(
+    project: Project, docker: FakeDocker, services: dict[str, Any], found: str, status: str, detail: str | None
+) -> None:
+    run_worker(docker, services, status, service="db")
+    docker.on("exec", "abc", "psql", stdout=found)
+    findings = [each for each in doctor(project, docker.cli).findings if each.check == "collations"]
+    if detail is None:
+        assert findings == []
+        return
+    [finding] = findings
+    assert detail in finding.detail
+    assert finding.outcome == ("warning" if found else "ok")
+    assert not found or finding.fix == "make the indexes again: docs/alerts/PostgresCollationsChanged.md"
