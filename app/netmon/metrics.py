@@ -26,6 +26,12 @@ def counter(name: str, help_text: str, label: str, values: tuple[str, ...]) -> C
 
 BUILD = Info("netmon_build", "The running version.")
 HTTP_REQUESTS = Counter("http_requests_total", "HTTP requests.", ["method", "route", "status"])
+LIMITED_REQUESTS = counter(
+    "netmon_limited_requests_total",
+    "Requests that were refused because their client exceeded its rate.",
+    "limited",
+    ("requests", "heartbeats"),
+)
 HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Duration of HTTP requests.", ["method", "route"], buckets=BUCKETS
 )

@@ -131,8 +131,12 @@ class BaseSpec(BaseModel):
         return []
 
     def masked(self) -> Self:
-        """This spec without its credentials."""
+        """This spec without its credentials, as those who may change it read it."""
         return self
+
+    def for_readers(self) -> Self:
+        """This spec without its credentials, and without what else may contain one, as everyone reads it."""
+        return self.masked()
 
     def patience_seconds(self, attempts_seconds: float) -> float:
         """By how much a result may follow its interval: as long as all attempts of a probe may take."""

@@ -35,7 +35,7 @@ TARGET_MAX_AGE_SECONDS = 10
 STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
 
-_FORM, _PREVIOUS_FORM = "3:", "2:"
+_FORM, _PREVIOUS_FORM = "4:", "3:"
 """Prefixes of keys: during a deploy two releases share the cache, and the previous one cannot read these models."""
 _OVERVIEW, _FIRST_PAGE = f"{_FORM}overview", f"{_FORM}targets:first"
 _LISTS = (_OVERVIEW, _FIRST_PAGE, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
@@ -64,10 +64,13 @@ class TargetReader:
         self._latest = latest
         self._cache = cache
 
-    async def targets(self, chosen: TargetFilter, after: str, limit: int) -> Cached[TargetPage]:
-        """Up to `limit` targets by name: those whose names follow `after`."""
-        if (chosen, after, limit) != (TargetFilter(), "", DEFAULT_PAGE_SIZE):
-            return _counted("targets", Cached(await self._page(chosen, after, limit), "miss"))
+    async def targets(self, chosen: TargetFilter, after: str, limit: int, *, whole: bool = False) -> Cached[TargetPage]:
+        """Up to `limit` targets by name: those whose names follow `after`.
+
+        With `whole`, the queries of their URLs are not masked. The cache has masked ones only.
+        """
+        if whole or (chosen, after, limit) != (TargetFilter(), "", DEFAULT_PAGE_SIZE):
+            return _counted("targets", Cached(await self._page(chosen, after, limit, whole=whole), "miss"))
 
         async def load() -> bytes | None:
             return (await self._page(chosen, after, limit)).model_dump_json().encode()
@@ -93,21 +96,26 @@ class TargetReader:
         found = first.model_copy(update={"targets": targets, "uptimes": uptimes, "matching": matching})
         return _counted("overview", Cached(found, "miss"))
 
-    async def target(self, target: UUID) -> Cached[TargetView | None]:
-        """The target with this id."""
+    async def target(self, target: UUID, *, whole: bool = False) -> Cached[TargetView | None]:
+        """The target with this id; with `whole` as in `targets`."""
 
         async def load() -> bytes | None:
             found = await self._store.get(target)
-            return found.masked().model_dump_json().encode() if found else None
+            return found.for_readers().model_dump_json().encode() if found else None
 
-        content, status = await self._cache.get(_target_keys(target)[0], TARGET_MAX_AGE_SECONDS, load)
-        if content is None:
+        settings: Target | None
+        status: CacheStatus
+        if whole:
+            settings, status = await self._store.get(target), "miss"
+        else:
+            content, status = await self._cache.get(_target_keys(target)[0], TARGET_MAX_AGE_SECONDS, load)
+            settings = Target.model_validate_json(content) if content is not None else None
+        if settings is None:
             return _counted("target", Cached(None, status))
-        settings = Target.model_validate_json(content)
         found, status = await self._snapshot(settings, status)
         if found is None:
             return _counted("target", Cached(None, status))
-        view = TargetView.combine(settings, found.standing, found.latest, found.stored_at)
+        view = TargetView.combine(settings, found.standing, found.latest, found.stored_at, whole=whole)
         return _counted("target", Cached(view, status))
 
     async def latest(self, key: str) -> Cached[Probe | None]:
@@ -214,8 +222,8 @@ class TargetReader:
         """Invalidate everything of a target after it was deleted."""
         await self.changed(deleted=[target])
 
-    async def _page(self, chosen: TargetFilter, after: str, limit: int) -> TargetPage:
-        found = await self._lists.by_name(chosen, after, limit + 1)
+    async def _page(self, chosen: TargetFilter, after: str, limit: int, *, whole: bool = False) -> TargetPage:
+        found = await self._lists.by_name(chosen, after, limit + 1, whole=whole)
         return TargetPage(targets=found[:limit], is_last=len(found) <= limit)
 
     async def _first_overview(self) -> Overview:

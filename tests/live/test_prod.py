@@ -264,6 +264,21 @@ def test_requests_wait_during_a_restart_of_the_application(client: ProxyClient) 
     assert statuses.keys() == {404}, statuses
 
 
+def test_a_client_that_exceeds_its_rate_is_refused(client: ProxyClient) -> None:
+    """By the address that the proxy sees: a header of the client changes nothing, and the health check has no limit."""
+    replace_application = ("docker", "compose", "up", "--detach", "--no-deps", "--wait", "app")
+    client.stack.run(*replace_application, env={"CLIENT_REQUESTS_PER_SECOND": "0.5"})
+    try:
+        statuses = [client.request(UNKNOWN).status for _ in range(5)]
+        assert statuses == [404] * 5
+        forged = [client.request(UNKNOWN, X_Forwarded_For=f"192.0.2.{number}") for number in range(5)]
+        assert {answer.status for answer in forged} == {429}
+        assert int(forged[0].headers["retry-after"]) in (1, 2)
+        assert client.request("/healthz").status == 200
+    finally:
+        client.stack.run(*replace_application)
+
+
 @contextmanager
 def clients(client: ProxyClient) -> Iterator[Counter[int]]:
     """Four clients that read continuously; yields the number of responses by status, complete after the block."""
