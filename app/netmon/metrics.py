@@ -79,7 +79,7 @@ LATEST_LOOKUPS = counter("netmon_latest_lookups_total", "Lookups of latest state
 CACHE_LOOKUPS = Counter(
     "netmon_cache_lookups_total", "Lookups of responses about targets by cache status.", ["answer", "cache"]
 )
-for answer in ("overview", "targets", "target", "statistics", "series", "uptime"):
+for answer in ("overview", "targets", "target", "public", "statistics", "series", "uptime"):
     for cache in CACHES:
         CACHE_LOOKUPS.labels(answer, cache)
 ALERTS_RECEIVED = counter(

@@ -228,6 +228,8 @@ class TargetSettings(Plan):
     degraded_severity: Severity = "warning"
     """The severity of its alert while it is degraded."""
     tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
+    public: bool = False
+    """Whether its name, state and uptime are on the public status page."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -336,6 +338,15 @@ class TargetView(Target):
             in_maintenance=target.is_in_maintenance,
             cautions=target.spec.cautions,
         )
+
+    @property
+    def shown_state(self) -> ShownState:
+        """The state of the target in lists; in SQL, `netmon.states.SHOWN_STATE`."""
+        if not self.enabled:
+            return "paused"
+        if self.in_maintenance:
+            return "maintenance"
+        return "stale" if self.stale else self.standing.state
 
 
 READ_ONLY_FIELDS = TargetView.model_fields.keys() - TargetSettings.model_fields.keys()

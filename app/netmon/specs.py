@@ -9,7 +9,7 @@ from netmon.http_checks import HttpChecks
 from netmon.http_request import HttpRequest
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
 from netmon.outbound import proxy_url
-from netmon.secret_values import masked_url
+from netmon.secret_values import has_masks, masked_url
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
 from netmon.spec_parts import (
     BaseSpec,
@@ -102,6 +102,11 @@ class HttpSpec(HttpChecks, HttpRequest):
     def masked(self) -> Self:
         """This spec with everything masked that may be a credential; references to secrets reveal none, and stay."""
         return self.model_copy(update=self.masked_credentials())
+
+    @property
+    def has_masked_queries(self) -> bool:
+        """Whether values in the queries of its URLs are masked."""
+        return has_masks(self.url) or has_masks(self.expected_url or "")
 
     def for_readers(self) -> Self:
         """This spec masked, also the values in the queries of its URLs."""

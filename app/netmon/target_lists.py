@@ -49,6 +49,11 @@ class TargetLists:
             ORDER BY {_BY_NAME} LIMIT %(limit)s"""
         return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit}, whole=whole)
 
+    async def public(self, limit: int) -> list[TargetView]:
+        """The first targets on the public status page by name."""
+        page = f"WHERE public ORDER BY {_BY_NAME} LIMIT %(limit)s"
+        return await self._views(page, {"limit": limit})
+
     async def columns_by_name(self, columns: str, chosen: TargetFilter, after: str, limit: int) -> list[Row]:
         """Columns of the targets whose names follow `after` and of their standings, by name."""
         query = f"""

@@ -54,6 +54,7 @@ TAGS = {
     "configuration": "Targets and maintenance windows as a whole.",
     "probes": "Single probes on demand.",
     "heartbeats": "Reports of jobs, each to a URL of its own, and these URLs.",
+    "status": "The public status page: chosen targets, without addresses and the reasons of failures.",
     "incidents": "Periods in which a target was degraded or down.",
     "alerts": "Alerts received from Alertmanager.",
     "access": "Verification of a token.",

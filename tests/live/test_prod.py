@@ -241,7 +241,14 @@ def test_the_documented_login_is_required_of_all_but_clients_with_the_token(clie
     right, wrong = (b64encode(f"alice:{word}".encode()).decode() for word in ("correct horse", "battery staple"))
     token = client.stack.authorization()["Authorization"]
     with access_rules(client, block.replace("HASH", client.stack.compose(*hashing).strip())):
-        for path in ("/", "/api/targets", "/grafana/", "/api/heartbeats/../targets"):
+        for path in (
+            "/",
+            "/api/targets",
+            "/grafana/",
+            "/api/heartbeats/../targets",
+            "/status/../",
+            "/static/../api/targets",
+        ):
             answers = [client.request(path, Authorization=f"Basic {each}").status for each in (right, wrong)]
             assert client.request(path).status == 401, path
             assert answers[0] != 401, path
@@ -249,6 +256,7 @@ def test_the_documented_login_is_required_of_all_but_clients_with_the_token(clie
         assert client.request("/api/targets", Authorization=token).status == 200
         assert client.request("/api/targets", Authorization="Bearer guessed").status == 401
         assert client.request("/grafana/", Authorization=token).status == 401
+        assert [client.request(path).status for path in ("/status", "/api/status")] == [200, 200]
         assert client.request("/healthz").status == 200
         assert client.request("/api/heartbeats/hb_unknown", "POST", b"").status == 404
         client.stack.invoke("smoke")

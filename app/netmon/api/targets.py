@@ -73,6 +73,7 @@ class TargetPatch(BaseModel):
     severity: Severity | None = None
     degraded_severity: Severity | None = None
     tags: list[Tag] | None = None
+    public: bool | None = None
 
     @model_validator(mode="before")
     @classmethod

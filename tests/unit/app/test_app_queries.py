@@ -1,21 +1,29 @@
 """Values in the queries of URLs: masked for everyone who reads, and kept if they are sent back masked."""
 
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from netmon.models import Job, Plan, Probe
+from netmon.access import TokenAuth
+from netmon.api import targets as api
+from netmon.cache import SharedCache
+from netmon.models import Job, Plan, Probe, Standing, Target, TargetSettings, TargetView
 from netmon.secret_values import MASK, has_masks, masked_url, unmasked_url
+from netmon.settings import load
 from netmon.specs import HttpSpec
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter, _condition
+from netmon.target_reader import TargetReader
 from netmon.url_targets import parse_target
 from tests.unit.app.fake_api import Database, added, is_problem
+from tests.unit.app.test_app_cache import FakeRedis
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +43,19 @@ def test_no_value_is_left_and_a_masked_url_that_is_sent_back_is_restored(url: st
     shown = masked_url(url)
     assert not set("xyz0;+%") & set(shown.partition("?")[2])
     assert masked_url(shown) == shown
-    for sent in (shown, parse_target(shown).url):
-        assert unmasked_url(sent, url) == url
-        assert has_masks(sent) == (shown != url)
+    sent = HttpSpec(url=shown).url
+    assert sent == shown, "as it is read from the cache, too"
+    assert unmasked_url(sent, url) == url
+    assert has_masks(sent) == (shown != url)
+
+
+def test_a_long_query_is_one_mask_and_restored() -> None:
+    url = HttpSpec(url=f"https://a/?{'&'.join(f'p{number}=1' for number in range(280))}").url
+    assert len(url) < 2048
+    spec = HttpSpec(url=url)
+    assert spec.for_readers().url == f"https://a/?{MASK}"
+    assert unmasked_url(spec.for_readers().url, url) == url
+    assert HttpSpec.model_validate(spec.for_readers().model_dump()) == spec.for_readers()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +70,7 @@ def test_no_value_is_left_and_a_masked_url_that_is_sent_back_is_restored(url: st
     ],
 )
 def test_masked_values_are_matched_by_name_and_order(sent: str, stored: str, restored: str | None) -> None:
-    assert unmasked_url(parse_target(sent).url, stored) == restored
+    assert unmasked_url(HttpSpec(url=sent).url, stored) == restored
 
 
 def test_user_and_password_are_masked_and_other_addresses_stay() -> None:
@@ -114,6 +132,35 @@ async def test_a_list_that_everyone_reads_can_be_stored(client: httpx.AsyncClien
     answer = await client.put("/api/targets", json=[shown])
     assert answer.json()["unchanged"] == 1, answer.text
     assert services.targets[UUID(target)].spec == HttpSpec.model_validate(SPEC)
+
+
+async def test_cached_lists_have_masks_and_those_with_the_token_do_not(environ: dict[str, str]) -> None:
+    target = Target.of(TargetSettings(name="A", spec=HttpSpec.model_validate(SPEC)))
+    now = target.created_at
+
+    async def by_name(*_: object, whole: bool = False) -> list[TargetView]:
+        return [TargetView.combine(target, Standing(since=now), None, now, whole=whole)]
+
+    cache: Any = SharedCache("redis://redis")
+    cache._redis = redis = FakeRedis()
+    reader: Any = TargetReader(Mock(), Mock(), cache)
+    reader._lists = Mock(by_name=by_name)
+    unused: Any = Mock()
+    app = FastAPI()
+    app.include_router(api.router(reader, unused, unused, TokenAuth(load(environ, api=True)), unused))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app") as client:
+        for _ in range(2):
+            [shown] = (await client.get("/api/targets")).json()
+            assert shown["spec"]["url"] == SHOWN
+        assert SECRET not in str(redis.values)
+        token = {"Authorization": f"Bearer {environ['API_TOKEN']}"}
+        for query in ("", "?limit=1"):
+            [whole] = (await client.get(f"/api/targets{query}", headers=token)).json()
+            assert whole["spec"]["url"] == URL
+        target = Target.of(TargetSettings(name="A", spec=HttpSpec(url="https://a/")))
+        await reader.added()
+        await client.get("/api/targets")
+        assert (await client.get("/api/targets", headers=token)).headers["x-cache"] == "hit", "it has nothing to show"
 
 
 def test_a_search_reads_no_queries() -> None:
