@@ -9,7 +9,7 @@ from bench.load import Tls
 from bench.pairs import Measurement, alternate, difference, figures_of, ratio, under_load
 from tests.live.stack import Stack
 
-SETTINGS = {"DOMAIN": "netmon.localhost"}
+SETTINGS = {"DOMAIN": "netmon.localhost", "CLIENT_REQUESTS_PER_SECOND": "0"}
 TARGET = "http://app:3000/api/health/live"
 
 PUBLISHED = """\

@@ -12,7 +12,7 @@ from bench.measure import measured
 from bench.pairs import Measurement, alternate, figures_of, ratio, under_load
 from tests.live.stack import Stack
 
-SETTINGS = {"DOMAIN": "netmon.localhost"}
+SETTINGS = {"DOMAIN": "netmon.localhost", "CLIENT_REQUESTS_PER_SECOND": "0"}
 CORES = 0.5
 """The application's CPU limit: below the capacity of the machine, which it shares with the load generator, so that its
 own work is the bottleneck."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -41,11 +41,22 @@ class TokenAuth:
         if credentials is None:
             detail = "Write access requires a token in the header Authorization: Bearer TOKEN."
             raise HTTPException(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
-        # All tokens are compared, each in constant time, so that the response time reveals nothing.
-        matches = [hmac.compare_digest(token.encode(), credentials.credentials.encode()) for token in self._tokens()]
-        if not any(matches):
+        if not self._is_valid(credentials.credentials):
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "The token is invalid.", headers)
+
+    def recognises(self, request: Request) -> bool:
+        """Whether a request that needs no token has a valid one, with which it may read more."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            return scheme.lower() == "bearer" and self._is_valid(token.strip())
+        except HTTPException:  # no token can be read: everyone reads the same
+            return False
+
+    def _is_valid(self, token: str) -> bool:
+        # All tokens are compared, each in constant time, so that the response time reveals nothing.
+        matches = [hmac.compare_digest(known.encode(), token.encode()) for known in self._tokens()]
+        return any(matches)
 
     def _tokens(self) -> Sequence[str]:
         if self._file is None:

@@ -46,12 +46,12 @@ class HistoryStore:
         self._database = database
         self._uptimes = UptimeStore(database)
 
-    async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
-        """The incidents of a target, or of all targets, newest first."""
+    async def incidents(self, target: UUID | None, limit: int, *, public: bool = False) -> list[Incident]:
+        """The incidents of a target, or of all targets, newest first; with `public` those on the public page only."""
         query = f"""
             SELECT incidents.*, targets.name, ended_at IS NULL AND {IN_MAINTENANCE} AS in_maintenance
             FROM incidents JOIN targets ON targets.id = incidents.target
-            WHERE %(target)s::uuid IS NULL OR target = %(target)s
+            WHERE (%(target)s::uuid IS NULL OR target = %(target)s) {"AND public" if public else ""}
             ORDER BY started_at DESC, incidents.id DESC LIMIT %(limit)s"""  # noqa: S608 - the names are this code's own
         rows = await self._all(query, {"target": target, "limit": limit})
         return [Incident(**row) for row in rows]

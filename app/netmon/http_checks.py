@@ -16,6 +16,7 @@ from pydantic import (
 from netmon import conditions, expressions
 from netmon.conditions import StatusRange
 from netmon.phases import Phase
+from netmon.secret_values import with_masks
 from netmon.spec_parts import Conflict, not_set
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
 
@@ -119,7 +120,7 @@ class HttpChecks(BaseModel):
     @classmethod
     def _valid_expected_url(cls, text: str | None) -> str | None:
         try:
-            return None if text is None else parse_target(text).url
+            return None if text is None else with_masks(parse_target(text).url)
         except InvalidTargetError as error:
             raise ValueError(str(error)) from None
 

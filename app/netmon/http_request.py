@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from netmon.secret_values import MASK, masked, secret_name, valid_reference
+from netmon.secret_values import MASK, masked, secret_name, valid_reference, with_masks
 from netmon.spec_parts import Conflict, not_set
 from netmon.trust import Identity, TrustSettings
 from netmon.url_targets import MAX_URL_LENGTH, InvalidTargetError, parse_target
@@ -77,7 +77,7 @@ class HttpRequest(TrustSettings):
     @classmethod
     def _valid_url(cls, url: str) -> str:
         try:
-            return parse_target(url).url
+            return with_masks(parse_target(url).url)
         except InvalidTargetError as error:
             raise ValueError(str(error)) from None
 

@@ -30,6 +30,12 @@ EVENT_LOOP_BLOCKED = Counter(
     "Seconds by which the event loop was late, summed over checks once per second.",
 )
 HTTP_REQUESTS = Counter("http_requests_total", "HTTP requests.", ["method", "route", "status"])
+LIMITED_REQUESTS = counter(
+    "netmon_limited_requests_total",
+    "Requests that were refused because their client exceeded its rate.",
+    "limited",
+    ("requests", "heartbeats"),
+)
 HTTP_DURATION = Histogram(
     "http_request_duration_seconds", "Duration of HTTP requests.", ["method", "route"], buckets=BUCKETS
 )
@@ -77,7 +83,7 @@ LATEST_LOOKUPS = counter("netmon_latest_lookups_total", "Lookups of latest state
 CACHE_LOOKUPS = Counter(
     "netmon_cache_lookups_total", "Lookups of responses about targets by cache status.", ["answer", "cache"]
 )
-for answer in ("overview", "targets", "target", "statistics", "series", "uptime"):
+for answer in ("overview", "targets", "target", "public", "statistics", "series", "uptime"):
     for cache in CACHES:
         CACHE_LOOKUPS.labels(answer, cache)
 ALERTS_RECEIVED = counter(

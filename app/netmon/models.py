@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import UUID, uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from netmon.phases import Phased
+from netmon.secret_values import masked_url
 from netmon.specs import Kind, Spec
 from netmon.states import WINDOW_LIMIT, ShownState, State, Verdict, overdue_after
 
@@ -88,10 +89,11 @@ class Probe(BaseModel, Phased):
     finished probe of a monitored target carries the resulting standing.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: UUID
-    url: str
+    url: Annotated[str, AfterValidator(masked_url)]
+    """The address for people: it is stored, published and logged, and the job has the spec that is probed."""
     target: str
     kind: Kind = "http"
     status: Status = "queued"
@@ -140,7 +142,7 @@ class Probe(BaseModel, Phased):
 class Plan(BaseModel):
     """How a target is probed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     spec: Spec
     timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10
@@ -226,6 +228,8 @@ class TargetSettings(Plan):
     degraded_severity: Severity = "warning"
     """The severity of its alert while it is degraded."""
     tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
+    public: bool = False
+    """Whether its name, state and uptime are on the public status page."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -287,12 +291,19 @@ class Target(TargetSettings):
         return self.enabled and datetime.now(UTC) - stored_at > after
 
     def masked(self) -> Self:
-        """This target without credentials."""
+        """This target without credentials, as those who may change it read it."""
         return self.model_copy(update={"spec": self.spec.masked()})
+
+    def for_readers(self) -> Self:
+        """This target without credentials and without the values of queries, as everyone reads it."""
+        return self.model_copy(update={"spec": self.spec.for_readers()})
 
 
 class TargetView(Target):
-    """A target with its state and last result, as the API returns it: without credentials, since reading is open."""
+    """A target with its state and last result, as the API returns it: without credentials, since reading is open.
+
+    The queries of its URLs are masked, unless the request has a token.
+    """
 
     standing: Standing
     latest: Probe | None = None
@@ -305,21 +316,37 @@ class TargetView(Target):
     """What makes the settings less safe than they could be, such as certificates that are not verified."""
 
     @classmethod
-    def combine(cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime) -> Self:
+    def combine(
+        cls, target: Target, standing: Standing, latest: Probe | None, stored_at: datetime, *, whole: bool = False
+    ) -> Self:
         """Combine a target, its standing and its last result, without credentials and without repetition.
 
-        `stored_at` is the time since which the target has no newer result.
+        Args:
+            target: the target.
+            standing: its standing.
+            latest: its last result.
+            stored_at: the time since which the target has no newer result.
+            whole: whether the queries of its URLs are shown, to those who may change them.
         """
         alone = latest and latest.model_copy(update={"standing": None})
         stale = target.is_stale(stored_at)
         return cls.model_construct(
-            **dict(target.masked()),
+            **dict(target.masked() if whole else target.for_readers()),
             standing=standing,
             latest=alone,
             stale=stale,
             in_maintenance=target.is_in_maintenance,
             cautions=target.spec.cautions,
         )
+
+    @property
+    def shown_state(self) -> ShownState:
+        """The state of the target in lists; in SQL, `netmon.states.SHOWN_STATE`."""
+        if not self.enabled:
+            return "paused"
+        if self.in_maintenance:
+            return "maintenance"
+        return "stale" if self.stale else self.standing.state
 
 
 READ_ONLY_FIELDS = TargetView.model_fields.keys() - TargetSettings.model_fields.keys()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from netmon.client_address import TrustedProxies
 from netmon.guard import Guard
 from netmon.outbound import OutboundProxy, parse_exceptions, parse_login, proxy_url
 
@@ -50,6 +51,9 @@ class Settings:
     probe_timeout_seconds: float
     worker_concurrency: int
     on_demand_probes_per_second: float
+    client_requests_per_second: float
+    """The limit of each client address; 0: none."""
+    trusted_proxies: TrustedProxies
     results_retention_days: float
     status_page_alerts: bool
     guard: Guard
@@ -103,6 +107,8 @@ def load(environ: Mapping[str, str], *, api: bool = False) -> Settings:
         worker_concurrency=int(reader.number("WORKER_CONCURRENCY", 20, low=1, high=1000)),
         results_retention_days=reader.number("RESULTS_RETENTION_DAYS", 14, low=1, high=3650),
         on_demand_probes_per_second=reader.number("ON_DEMAND_PROBES_PER_SECOND", 50, low=0.1, high=10_000),
+        client_requests_per_second=reader.number("CLIENT_REQUESTS_PER_SECOND", 0, low=0, high=10_000),
+        trusted_proxies=reader.trusted_proxies("TRUSTED_PROXIES"),
         status_page_alerts=reader.flag("STATUS_PAGE_ALERTS", default=True),
         guard=replace(reader.guard("ALLOW_PRIVATE_TARGETS"), proxy=reader.proxy()),
         prometheus_url=reader.text("PROMETHEUS_URL", "http://prometheus:9090"),
@@ -182,6 +188,13 @@ class _Reader:
         except ValueError:
             self.problems.append(f"{name} must be true, false or a comma-separated list of host:port")
             return Guard()
+
+    def trusted_proxies(self, name: str) -> TrustedProxies:
+        try:
+            return TrustedProxies.parse(self.text(name, ""))
+        except ValueError:
+            self.problems.append(f"{name} must be a comma-separated list of host names, addresses and networks")
+            return TrustedProxies()
 
     def proxy(self) -> OutboundProxy | None:
         """The proxy of HTTP targets; None if it is not set, or not valid."""

@@ -131,8 +131,17 @@ class BaseSpec(BaseModel):
         return []
 
     def masked(self) -> Self:
-        """This spec without its credentials."""
+        """This spec without its credentials, as those who may change it read it."""
         return self
+
+    def for_readers(self) -> Self:
+        """This spec without its credentials, and without what else may contain one, as everyone reads it."""
+        return self.masked()
+
+    @property
+    def has_masked_queries(self) -> bool:
+        """Whether values in the queries of its URLs are masked, as in `for_readers`."""
+        return False
 
     def patience_seconds(self, attempts_seconds: float) -> float:
         """By how much a result may follow its interval: as long as all attempts of a probe may take."""

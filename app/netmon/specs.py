@@ -1,6 +1,5 @@
 """Probe specifications: one model for each kind of probe (see `netmon.kinds`)."""
 
-import re
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, Self
 
@@ -10,7 +9,7 @@ from netmon.http_checks import HttpChecks
 from netmon.http_request import HttpRequest
 from netmon.network_specs import DNS_PORT, DnsSpec, PingSpec
 from netmon.outbound import proxy_url
-from netmon.secret_values import MASK
+from netmon.secret_values import has_masks, masked_url
 from netmon.service_specs import GrpcSpec, TcpSpec, TlsSpec
 from netmon.spec_parts import (
     BaseSpec,
@@ -84,9 +83,7 @@ class HttpSpec(HttpChecks, HttpRequest):
     @property
     def public_address(self) -> str:
         """The URL with the values of its query masked."""
-        url, mark, query = self.url.partition("?")
-        masked = re.sub(r"(?<==)[^&]*|(?<![^&])[^&=]+(?![^&])", MASK, query)
-        return url + mark + masked
+        return masked_url(self.url)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -105,6 +102,17 @@ class HttpSpec(HttpChecks, HttpRequest):
     def masked(self) -> Self:
         """This spec with everything masked that may be a credential; references to secrets reveal none, and stay."""
         return self.model_copy(update=self.masked_credentials())
+
+    @property
+    def has_masked_queries(self) -> bool:
+        """Whether values in the queries of its URLs are masked."""
+        return has_masks(self.url) or has_masks(self.expected_url or "")
+
+    def for_readers(self) -> Self:
+        """This spec masked, also the values in the queries of its URLs."""
+        expected = self.expected_url and masked_url(self.expected_url)
+        urls = {"url": masked_url(self.url), "expected_url": expected}
+        return self.model_copy(update={**self.masked_credentials(), **urls})
 
 
 class HeartbeatSpec(BaseSpec):

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from netmon.logs import logger
 
 T = TypeVar("T")
@@ -93,8 +95,13 @@ async def keep_up(dependency: str, session: Callable[[], Awaitable[None]]) -> No
 
 
 def describe(error: BaseException) -> str:
-    """An error as one short line."""
-    text = " ".join(str(error).split())[:300]
+    """An error as one short line, without the values of invalid input, which may be credentials."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        message = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    else:
+        message = str(error)
+    text = " ".join(message.split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

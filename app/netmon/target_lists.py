@@ -20,8 +20,8 @@ _COLUMNS = ", ".join(f'targets."{name}"' for name in Target.model_fields)
 _TARGETS = "targets JOIN standings ON target = id"
 # By code point, not by the locale: sorting 20,000 names is ten times faster, and a cursor is valid in any database.
 _BY_NAME = 'lower(name) COLLATE "C", name COLLATE "C"'
-# Of a spec only the parts of its address: a search must not reveal the values of headers.
-_SEARCHED = "lower(concat_ws(' ', name, spec ->> 'url', spec ->> 'host', spec ->> 'name'))"
+# Of a spec only the parts of its address: a search must not reveal the values of headers, nor those of a query.
+_SEARCHED = "lower(concat_ws(' ', name, split_part(spec ->> 'url', '?', 1), spec ->> 'host', spec ->> 'name'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,17 @@ class TargetLists:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def by_name(self, chosen: TargetFilter, after: str, limit: int) -> list[TargetView]:
-        """The targets whose names follow `after`, by name."""
+    async def by_name(self, chosen: TargetFilter, after: str, limit: int, *, whole: bool = False) -> list[TargetView]:
+        """The targets whose names follow `after`, by name; with `whole` those who may change them read it."""
         page = f"""
             WHERE ({_BY_NAME}) > (lower(%(after)s), %(after)s) AND {_condition(chosen)}
             ORDER BY {_BY_NAME} LIMIT %(limit)s"""
-        return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit})
+        return await self._views(page, {**_parameters(chosen), "after": after, "limit": limit}, whole=whole)
+
+    async def public(self, limit: int) -> list[TargetView]:
+        """The first targets on the public status page by name."""
+        page = f"WHERE public ORDER BY {_BY_NAME} LIMIT %(limit)s"
+        return await self._views(page, {"limit": limit})
 
     async def columns_by_name(self, columns: str, chosen: TargetFilter, after: str, limit: int) -> list[Row]:
         """Columns of the targets whose names follow `after` and of their standings, by name."""
@@ -92,7 +97,7 @@ class TargetLists:
         stored_at: datetime | None = row["stored_at"]
         return stored_at
 
-    async def _views(self, page: str, parameters: Row) -> list[TargetView]:
+    async def _views(self, page: str, parameters: Row, *, whole: bool = False) -> list[TargetView]:
         # The page is chosen first, so that only its targets are read as a whole.
         query = f"""
             WITH chosen AS (
@@ -101,7 +106,7 @@ class TargetLists:
             SELECT {_COLUMNS}, {standings.COLUMNS}, to_jsonb(last) AS latest
             FROM chosen JOIN targets USING (id) JOIN standings ON target = id LEFT JOIN {LAST_RESULT}
             ORDER BY number"""  # noqa: S608 - the names are this code's own
-        return [_view(row) for row in await self._all(query, parameters)]
+        return [_view(row, whole=whole) for row in await self._all(query, parameters)]
 
     async def _all(self, query: str, parameters: Row) -> list[Row]:
         return await deadline(self._database.all(query, parameters), QUERY_TIMEOUT_SECONDS)
@@ -132,7 +137,7 @@ def _parameters(chosen: TargetFilter) -> Row:
     return {"text": chosen.text, "tag": chosen.tag}
 
 
-def _view(row: Row) -> TargetView:
+def _view(row: Row, *, whole: bool) -> TargetView:
     found = snapshot(row)
     target = Target.model_validate({name: row[name] for name in Target.model_fields})
-    return TargetView.combine(target, found.standing, found.latest, found.stored_at)
+    return TargetView.combine(target, found.standing, found.latest, found.stored_at, whole=whole)

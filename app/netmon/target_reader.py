@@ -22,6 +22,7 @@ from netmon.history_store import WINDOWS, HistoryStore, Span, Window
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.models import Incident, Overview, Probe, Standing, Target, TargetPage, TargetView
+from netmon.public_status import MAX_INCIDENTS, MAX_TARGETS, SPANS, PublicStatus
 from netmon.supervision import describe
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
 from netmon.target_store import Snapshot, TargetChange, TargetStore
@@ -35,10 +36,11 @@ TARGET_MAX_AGE_SECONDS = 10
 STATISTICS_MAX_AGE_SECONDS = 10
 """Maximum age of statistics and series."""
 
-_FORM, _PREVIOUS_FORM = "3:", "2:"
+_FORM, _PREVIOUS_FORM = "4:", "3:"
 """Prefixes of keys: during a deploy two releases share the cache, and the previous one cannot read these models."""
 _OVERVIEW, _FIRST_PAGE = f"{_FORM}overview", f"{_FORM}targets:first"
-_LISTS = (_OVERVIEW, _FIRST_PAGE, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
+_PUBLIC = f"{_FORM}public"
+_LISTS = (_OVERVIEW, _FIRST_PAGE, _PUBLIC, f"{_PREVIOUS_FORM}overview", f"{_PREVIOUS_FORM}targets:first")
 
 log = logger(__name__)
 
@@ -64,16 +66,23 @@ class TargetReader:
         self._latest = latest
         self._cache = cache
 
-    async def targets(self, chosen: TargetFilter, after: str, limit: int) -> Cached[TargetPage]:
-        """Up to `limit` targets by name: those whose names follow `after`."""
+    async def targets(self, chosen: TargetFilter, after: str, limit: int, *, whole: bool = False) -> Cached[TargetPage]:
+        """Up to `limit` targets by name: those whose names follow `after`.
+
+        With `whole`, the queries of their URLs are not masked. The cache has masked ones only, so a page with such a
+        target is read from the database.
+        """
         if (chosen, after, limit) != (TargetFilter(), "", DEFAULT_PAGE_SIZE):
-            return _counted("targets", Cached(await self._page(chosen, after, limit), "miss"))
+            return _counted("targets", Cached(await self._page(chosen, after, limit, whole=whole), "miss"))
 
         async def load() -> bytes | None:
             return (await self._page(chosen, after, limit)).model_dump_json().encode()
 
         content, status = await self._cache.get(_FIRST_PAGE, LIST_MAX_AGE_SECONDS, load)
-        return _counted("targets", Cached(TargetPage.model_validate_json(content or b""), status))
+        page = TargetPage.model_validate_json(content or b"")
+        if whole and any(target.spec.has_masked_queries for target in page.targets):
+            page, status = await self._page(chosen, after, limit, whole=True), "miss"
+        return _counted("targets", Cached(page, status))
 
     async def overview(self, chosen: TargetFilter, page: int) -> Cached[Overview]:
         """A page of the targets by urgency, starting at 1; the figures of all targets are those of the first page."""
@@ -93,21 +102,36 @@ class TargetReader:
         found = first.model_copy(update={"targets": targets, "uptimes": uptimes, "matching": matching})
         return _counted("overview", Cached(found, "miss"))
 
-    async def target(self, target: UUID) -> Cached[TargetView | None]:
-        """The target with this id."""
+    async def public_status(self) -> Cached[PublicStatus]:
+        """The targets on the public status page."""
+
+        async def load() -> bytes | None:
+            targets = await self._lists.public(MAX_TARGETS)
+            ids = [target.id for target in targets]
+            uptimes = [await self._uptime.percents(ids, span) for span in SPANS]
+            incidents = await self._history.incidents(None, MAX_INCIDENTS, public=True)
+            return PublicStatus.of(targets, uptimes, incidents).model_dump_json().encode()
+
+        content, status = await self._cache.get(_PUBLIC, LIST_MAX_AGE_SECONDS, load)
+        return _counted("public", Cached(PublicStatus.model_validate_json(content or b""), status))
+
+    async def target(self, target: UUID, *, whole: bool = False) -> Cached[TargetView | None]:
+        """The target with this id; with `whole` as in `targets`."""
 
         async def load() -> bytes | None:
             found = await self._store.get(target)
-            return found.masked().model_dump_json().encode() if found else None
+            return found.for_readers().model_dump_json().encode() if found else None
 
         content, status = await self._cache.get(_target_keys(target)[0], TARGET_MAX_AGE_SECONDS, load)
-        if content is None:
+        settings = Target.model_validate_json(content) if content is not None else None
+        if settings and whole and settings.spec.has_masked_queries:
+            settings, status = await self._store.get(target), "miss"
+        if settings is None:
             return _counted("target", Cached(None, status))
-        settings = Target.model_validate_json(content)
         found, status = await self._snapshot(settings, status)
         if found is None:
             return _counted("target", Cached(None, status))
-        view = TargetView.combine(settings, found.standing, found.latest, found.stored_at)
+        view = TargetView.combine(settings, found.standing, found.latest, found.stored_at, whole=whole)
         return _counted("target", Cached(view, status))
 
     async def latest(self, key: str) -> Cached[Probe | None]:
@@ -214,8 +238,8 @@ class TargetReader:
         """Invalidate everything of a target after it was deleted."""
         await self.changed(deleted=[target])
 
-    async def _page(self, chosen: TargetFilter, after: str, limit: int) -> TargetPage:
-        found = await self._lists.by_name(chosen, after, limit + 1)
+    async def _page(self, chosen: TargetFilter, after: str, limit: int, *, whole: bool = False) -> TargetPage:
+        found = await self._lists.by_name(chosen, after, limit + 1, whole=whole)
         return TargetPage(targets=found[:limit], is_last=len(found) <= limit)
 
     async def _first_overview(self) -> Overview:

@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from netmon import metrics, problems, tracing
+from netmon.client_address import ClientAddresses
+from netmon.client_limits import ClientLimits
 from netmon.heartbeats import without_token
 from netmon.logs import logger
 from netmon.settings import Settings
@@ -52,6 +54,7 @@ TAGS = {
     "configuration": "Targets and maintenance windows as a whole.",
     "probes": "Single probes on demand.",
     "heartbeats": "Reports of jobs, each to a URL of its own, and these URLs.",
+    "status": "The public status page: chosen targets, without addresses and the reasons of failures.",
     "incidents": "Periods in which a target was degraded or down.",
     "alerts": "Alerts received from Alertmanager.",
     "access": "Verification of a token.",
@@ -76,6 +79,9 @@ def create_app(settings: Settings, title: str) -> FastAPI:
     )
     app.state.draining = False
     app.add_middleware(RequestContext)
+    # Outside of it: what exceeds the limit is neither logged nor traced.
+    addresses = ClientAddresses(settings.trusted_proxies)
+    app.add_middleware(ClientLimits, rate=settings.client_requests_per_second, addresses=addresses)
     problems.install(app)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics.BUILD.info({"version": settings.version})
@@ -235,6 +241,7 @@ async def serve(
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # `netmon.client_address` knows whose headers are to be trusted
         timeout_graceful_shutdown=5,
         timeout_keep_alive=65,
     )

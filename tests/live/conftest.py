@@ -114,7 +114,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def prod_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A production stack, healthy and smoke-checked; shared, so a test repairs what it breaks."""
     root = tmp_path_factory.mktemp("prod") / "checkout"
-    stack = Stack.create(root, "netmon-prod", DOMAIN="netmon.localhost")
+    stack = Stack.create(root, "netmon-prod", DOMAIN="netmon.localhost", CLIENT_REQUESTS_PER_SECOND="10000")
     try:
         RUNNING.append(stack)
         stack.invoke("setup", "--profile=prod")

@@ -137,6 +137,7 @@ def add_target(
         "severity": "critical",
         "degraded_severity": "warning",
         "tags": ["live-test"],
+        "public": False,
         **dict.fromkeys(("created_at", "updated_at", "due_at"), datetime.now(UTC).isoformat()),
     }
     row = f"INSERT INTO targets SELECT * FROM jsonb_populate_record(NULL::targets, '{json.dumps(values)}')"  # noqa: S608

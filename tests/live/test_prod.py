@@ -241,7 +241,14 @@ def test_the_documented_login_is_required_of_all_but_clients_with_the_token(clie
     right, wrong = (b64encode(f"alice:{word}".encode()).decode() for word in ("correct horse", "battery staple"))
     token = client.stack.authorization()["Authorization"]
     with access_rules(client, block.replace("HASH", client.stack.compose(*hashing).strip())):
-        for path in ("/", "/api/targets", "/grafana/", "/api/heartbeats/../targets"):
+        for path in (
+            "/",
+            "/api/targets",
+            "/grafana/",
+            "/api/heartbeats/../targets",
+            "/status/../",
+            "/static/../api/targets",
+        ):
             answers = [client.request(path, Authorization=f"Basic {each}").status for each in (right, wrong)]
             assert client.request(path).status == 401, path
             assert answers[0] != 401, path
@@ -249,6 +256,7 @@ def test_the_documented_login_is_required_of_all_but_clients_with_the_token(clie
         assert client.request("/api/targets", Authorization=token).status == 200
         assert client.request("/api/targets", Authorization="Bearer guessed").status == 401
         assert client.request("/grafana/", Authorization=token).status == 401
+        assert [client.request(path).status for path in ("/status", "/api/status")] == [200, 200]
         assert client.request("/healthz").status == 200
         assert client.request("/api/heartbeats/hb_unknown", "POST", b"").status == 404
         client.stack.invoke("smoke")
@@ -262,6 +270,21 @@ def test_requests_wait_during_a_restart_of_the_application(client: ProxyClient) 
         client.stack.invoke("wait")
         until(lambda: client.request("/healthz").status == 200, 10, "the application to be ready")
     assert statuses.keys() == {404}, statuses
+
+
+def test_a_client_that_exceeds_its_rate_is_refused(client: ProxyClient) -> None:
+    """By the address that the proxy sees: a header of the client changes nothing, and the health check has no limit."""
+    replace_application = ("docker", "compose", "up", "--detach", "--no-deps", "--wait", "app")
+    client.stack.run(*replace_application, env={"CLIENT_REQUESTS_PER_SECOND": "0.5"})
+    try:
+        statuses = [client.request(UNKNOWN).status for _ in range(5)]
+        assert statuses == [404] * 5
+        forged = [client.request(UNKNOWN, X_Forwarded_For=f"192.0.2.{number}") for number in range(5)]
+        assert {answer.status for answer in forged} == {429}
+        assert int(forged[0].headers["retry-after"]) in (1, 2)
+        assert client.request("/healthz").status == 200
+    finally:
+        client.stack.run(*replace_application)
 
 
 @contextmanager

@@ -39,10 +39,22 @@ MIN_OTHER_LETTERS = 8
 MIN_DISTINCT_CHARACTERS = 10
 """Minimum number of different characters; one random value in a million has fewer."""
 
-CHANNEL_FILES = {
-    "webhook": "webhook_url", "email": "smtp_password", "slack": "slack_api_url", "pagerduty": "pagerduty_routing_key",
-    "deadmansswitch": "deadmansswitch_url",
-}  # fmt: skip
+CHANNEL_FILES: Mapping[str, Sequence[str]] = {
+    "webhook": ["webhook_url"],
+    "email": ["smtp_password"],
+    "slack": ["slack_api_url"],
+    "pagerduty": ["pagerduty_routing_key"],
+    "opsgenie": ["opsgenie_api_key"],
+    "msteams": ["msteams_webhook_url"],
+    "discord": ["discord_webhook_url"],
+    "telegram": ["telegram_bot_token", "telegram_chat_id"],
+    "webex": ["webex_token"],
+    "sns": ["aws_credentials"],
+    "pushover": ["pushover_user_key", "pushover_token"],
+    "jira": ["jira_user", "jira_token"],
+    "deadmansswitch": ["deadmansswitch_url"],
+}
+"""The files of each channel in secrets/alertmanager."""
 
 LINKS = {
     "APP_URL": "the public address of the status page, or DOMAIN",
@@ -192,16 +204,21 @@ def receivers(subject: Subject) -> Iterator[Finding]:
     """Alerts reach a person, also while the application is down."""
     on = _enabled_receivers(subject)
     folder = subject.project.secrets_dir / "alertmanager"
-    empty = [name for name in on if name in CHANNEL_FILES and not _has_content(folder / CHANNEL_FILES[name])]
     problems = [
         Finding(
             "alert receivers",
             Outcome.FAILED,
-            f"{name} is enabled, but secrets/alertmanager/{CHANNEL_FILES[name]} is missing or empty",
+            f"{name} is enabled, but secrets/alertmanager/{file} is missing or empty",
             "see secrets/alertmanager/README.md",
         )
-        for name in empty
+        for name in on
+        for file in CHANNEL_FILES.get(name, ())
+        if not _has_content(folder / file)
     ]
+    for name in on:
+        if name not in {"app", *CHANNEL_FILES}:
+            fix = f"correct ALERT_RECEIVERS in .env: app, {', '.join(CHANNEL_FILES)}"
+            problems.append(Finding("alert receivers", Outcome.FAILED, f"there is no channel {name}", fix))
     if "alertmanager" not in subject.configuration["services"]:
         what, fix = "monitoring is disabled: no alerts are delivered", "run: invoke up --with=monitoring"
         problems.append(Finding("alert receivers", Outcome.FAILED, what, fix))

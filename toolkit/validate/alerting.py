@@ -13,7 +13,7 @@ from toolkit.validate.source import Key
 
 FILE, LOKI = "monitoring/alertmanager/alertmanager.yml", "monitoring/loki/loki.yml"
 EXTERNAL_URL = "--web.external-url="
-SECRET = re.compile(r"(password|secret|token|credentials|api_key|_key|slack_api_url|api_url)$")
+SECRET = re.compile(r"(password|secret|token|credentials|api_key|_key|slack_api_url|webhook_url)$")
 
 
 def receivers(checkout: Checkout) -> Iterator[Finding]:
@@ -69,9 +69,9 @@ def secrets(checkout: Checkout) -> Iterator[Finding]:
     services = {name for each in checkout.full_configurations for name in each.services}
     for keys, value in _leaves(source.data):
         key, problem = str(keys[-1]), ""
-        if SECRET.search(key):
+        if SECRET.search(key) or (key == "api_url" and "slack_configs" in keys):
             problem = f"{key} is a secret: use {key}_file"
-        elif key == "url" and urlsplit(str(value)).hostname not in services:
+        elif key == "url" and "{{" not in str(value) and urlsplit(str(value)).hostname not in services:
             problem = "the host of the URL is not a service of the stack: use url_file"
         yield source.finding(*keys, problem=problem)
 

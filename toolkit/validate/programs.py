@@ -18,7 +18,7 @@ from toolkit.checkout.setup import settings
 from toolkit.engine.compose import Docker, Result, explain
 from toolkit.engine.looks import TimedOutError
 from toolkit.images import unavailable
-from toolkit.validate import inhibition, notifications
+from toolkit.validate import examples, inhibition, notifications
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration
 from toolkit.validate.findings import Finding
 
@@ -113,9 +113,9 @@ def _routing_tests(context: Context) -> Sequence[str]:
     )  # fmt: skip
 
 
-RUNBOOK = "netmon.runbook"
-"""A template of the address of a runbook, not of a notification."""
-RELATIVE = '(href="|(Target|Dashboard|Runbook): )([^h]|h[^t]|$)|^(docs)?/'
+PARTS = frozenset({"netmon.links", "netmon.names", "netmon.runbook"})
+"""Templates of parts of a notification, not of a whole one."""
+RELATIVE = r'(href="|\]\(|(Target|Dashboard|Runbook): )([^h]|h[^t]|$)|^(docs)?/'
 """A link without a scheme in a notification."""
 
 INHIBITION_SERVER = """
@@ -177,14 +177,28 @@ def _template_rendering(context: Context) -> Sequence[str]:
     """
     named: dict[str, str] = {}
     for file, path in context.files.items():
-        text = (context.checkout.root / file).read_text(encoding="utf-8")
-        named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', text), path)
+        content = (context.checkout.root / file).read_text(encoding="utf-8")
+        named |= dict.fromkeys(re.findall(r'(?:template|define) "([^"]+)"', content), path)
     calls = [(notifications.rendering(f'{{{{ template "{name}" . }}}}'), f"{path}: {name}")
-             for name, path in named.items() if name != RUNBOOK]  # fmt: skip
-    for receiver, keys, text in notifications.texts(context.checkout.source(ALERTING).data):
-        words = f"{context.files[ALERTING]}: receiver {receiver}: {'.'.join(keys)}"
-        calls.append((notifications.rendering(text, html=keys[-1] == "html"), words))
+             for name, path in named.items() if name not in PARTS]  # fmt: skip
+    for text in notifications.texts(context.checkout.source(ALERTING).data):
+        words = f"{context.files[ALERTING]}: receiver {text.receiver}: {'.'.join(text.keys)}"
+        calls.append((notifications.rendering(text.template, html=text.is_html), words))
     return _shell(calls, RELATIVE)
+
+
+def _examples(context: Context) -> Sequence[str]:
+    """The rendered examples of the document are what the templates render."""
+    known = examples.read(context.checkout)
+    lines = ["failed=0"]
+    for text in notifications.texts(context.checkout.source(ALERTING).data):
+        example = shlex.quote(known.get(text.place, ""))
+        words = shlex.quote(f"{examples.DOCUMENT}: receiver {text.receiver}: {text.setting}")
+        lines.append(
+            f"output=$({shlex.join(notifications.rendering(text.template, examples.DATA, html=text.is_html))} 2>&1)\n"
+            f'[ "$output" = {example} ] || {{ echo {words}: FAILED: not the example: "$output"; failed=1; }}'
+        )
+    return ["sh", "-c", "\n".join([*lines, "exit $failed"])]
 
 
 def _shell(calls: Iterable[tuple[Sequence[str], str]], refused: str = "") -> Sequence[str]:
@@ -221,6 +235,7 @@ PROGRAMS = (
     Program("alertmanager-inhibition", "alertmanager", _inhibition_tests, (inhibition.TESTS,)),
     Program("amtool-templates", "alertmanager", _template_rendering,
             (ALERTING, "monitoring/alertmanager/templates/*.tmpl")),
+    Program("amtool-examples", "alertmanager", _examples, (ALERTING, "monitoring/alertmanager/templates/*.tmpl")),
     Program("blackbox", "blackbox-exporter", _service_command(then=["--config.check"]), ("monitoring/blackbox/*.yml",)),
     Program("caddy", "proxy", _caddy_validation, ("config/caddy/Caddyfile",), profile="prod"),
     Program("otelcol", "otel-collector", _service_command("validate"), COLLECTOR, groups=("monitoring",)),

@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg.errors import UndefinedTable
 
 from netmon import access, alerts, gauges, health, page, web
-from netmon.api import bulk, configuration, heartbeats, incidents, maintenance, probes, targets, uptime
+from netmon.api import bulk, configuration, heartbeats, incidents, maintenance, probes, status, targets, uptime
 from netmon.api.on_demand import OnDemandProbes, RateLimiter
 from netmon.bulk_store import BulkStore
 from netmon.cache import SharedCache
@@ -155,3 +155,4 @@ def add_routes(app: FastAPI, services: Services) -> None:
     app.include_router(maintenance.router(reader, services.maintenance, auth))
     app.include_router(incidents.router(reader))
     app.include_router(uptime.router(reader))
+    app.include_router(status.router(reader))

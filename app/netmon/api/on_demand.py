@@ -1,6 +1,5 @@
 """Probes on demand: rate-limited, and accepted only once they are queued."""
 
-import time
 from http import HTTPStatus
 from math import ceil
 
@@ -13,25 +12,26 @@ from netmon.kinds import KINDS
 from netmon.logs import logger
 from netmon.models import Job, Plan, Probe
 from netmon.supervision import deadline
+from netmon.token_bucket import TokenBucket
 
 ACCEPT_TIMEOUT_SECONDS = 5.0
-BURST_SECONDS = 10
-"""The unused rate of this many seconds is available as a burst."""
 
 log = logger(__name__)
 
 
 class RateLimiter:
-    """A token bucket: `rate` probes per second, with a burst of BURST_SECONDS.
+    """Limits the probes of one process.
 
-    It is shared by all clients, since they have the same token and, behind the proxy, the same address. It limits one
-    process: the queue, which it protects, can take the rates of all replicas.
+    It is shared by all clients, since they have the same token. The queue, which it protects, can take the rates of all
+    replicas.
+
+    Args:
+        rate: probes per second.
     """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._capacity = self._available = max(rate * BURST_SECONDS, 1)
-        self._at = time.monotonic()
+        self._bucket = TokenBucket(rate)
 
     def acquire(self) -> None:
         """Use the rate of one probe.
@@ -39,14 +39,11 @@ class RateLimiter:
         Raises:
             HTTPException: 429 if the rate is exceeded; its `Retry-After` is the time until a probe is available.
         """
-        now = time.monotonic()
-        self._available = min(self._available + (now - self._at) * self._rate, self._capacity)
-        self._at = now
-        if self._available < 1:
-            seconds = str(ceil((1 - self._available) / self._rate))
+        if wait := self._bucket.wait_seconds():
+            seconds = str(ceil(wait))
             detail = f"The rate limit of {self._rate:g} probes per second is exceeded. Retry in {seconds} s."
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": seconds})
-        self._available -= 1
+        self._bucket.take()
 
 
 class OnDemandProbes:

@@ -19,7 +19,7 @@ from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
 from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.problems import problem, responses
-from netmon.secret_values import MASK
+from netmon.secret_values import MASK, has_masks, unmasked_url
 from netmon.specs import GrpcSpec, HttpSpec, Spec
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
@@ -73,6 +73,7 @@ class TargetPatch(BaseModel):
     severity: Severity | None = None
     degraded_severity: Severity | None = None
     tags: list[Tag] | None = None
+    public: bool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -108,13 +109,13 @@ def router(
     writing: dict[str, Any] = {"dependencies": [Depends(auth)]}
 
     @routes.get("", response_model=list[TargetView], responses=PAGE | responses(422, 503))
-    async def targets(query: Annotated[paging.TargetQuery, Query()]) -> Response:
+    async def targets(request: Request, query: Annotated[paging.TargetQuery, Query()]) -> Response:
         """List targets by name, with their states and last results.
 
         A response is a page; the header `Link` has the URL of the next one. While pages are read, a change of other
-        targets neither repeats nor omits a target.
+        targets neither repeats nor omits a target. The values in the queries of URLs are masked without a token.
         """
-        page, cache = await reader.targets(query.chosen, query.after, query.limit)
+        page, cache = await reader.targets(query.chosen, query.after, query.limit, whole=auth.recognises(request))
         last = None if page.is_last else page.targets[-1].name
         headers = {"X-Cache": cache, **paging.links("/api/targets", query, last)}
         return Response(_Views.dump_json(page.targets), media_type="application/json", headers=headers)
@@ -134,9 +135,12 @@ def router(
         return target.masked()
 
     @routes.get("/{target_id}", responses=CACHED | responses(404, 422, 503))
-    async def get(target_id: UUID, response: Response) -> TargetView:
-        """Get a target with its state and its last results. The values of headers and other credentials are masked."""
-        view, response.headers["X-Cache"] = await reader.target(target_id)
+    async def get(request: Request, target_id: UUID, response: Response) -> TargetView:
+        """Get a target with its state and its last results.
+
+        The values of headers and other credentials are masked; without a token, so are those in the queries of URLs.
+        """
+        view, response.headers["X-Cache"] = await reader.target(target_id, whole=auth.recognises(request))
         if view is None:
             raise UnknownTargetError(target_id)
         return view
@@ -154,7 +158,8 @@ def router(
         """Replace the settings of a target; settings that are not given get their defaults.
 
         If its `spec` changes or it is paused, its state becomes unknown and its incident ends; its statistics are kept.
-        A header value that is sent back masked is kept; a response that is sent back as it is changes nothing.
+        A header value or a value in a query that is sent back masked is kept; a response that is sent back as it is
+        changes nothing.
         """
         return await change(target_id, body, lambda _before: settings_of(body))
 
@@ -238,7 +243,7 @@ def _require_same(given: UUID | None, target: UUID) -> None:
 def with_stored_headers(
     settings: TargetSettings, before: Target | None, refuses: Refuses, at: Location = ("body",)
 ) -> TargetSettings:
-    """The settings with masked header values and other credentials replaced by the stored ones.
+    """The settings with masked header values, other credentials and values in queries replaced by the stored ones.
 
     Args:
         settings: the settings in a request.
@@ -254,10 +259,13 @@ def with_stored_headers(
     if reason:
         raise RequestValidationError([{"loc": (*at, "spec"), "msg": reason}])
     at = (*at, "spec", spec.kind)
-    if not isinstance(spec, HttpSpec | GrpcSpec) or MASK not in (*spec.headers.values(), *spec.credentials.values()):
+    if not isinstance(spec, HttpSpec | GrpcSpec):
         return settings
     stored = _with_same_destination(before.spec if before else None, spec)
-    found: dict[str, object] = dict(_unmask(spec.credentials, stored.credentials if stored else {}, at))
+    urls = _unmasked_urls(spec, stored, at) if isinstance(spec, HttpSpec) else {}
+    if not urls and MASK not in (*spec.headers.values(), *spec.credentials.values()):
+        return settings
+    found: dict[str, object] = {**urls, **_unmask(spec.credentials, stored.credentials if stored else {}, at)}
     headers = {name.lower(): value for name, value in stored.headers.items()} if stored else {}
     found["headers"] = _unmask(spec.headers, headers, (*at, "headers"))
     return settings.model_copy(update={"spec": spec.model_copy(update=found)})
@@ -270,9 +278,26 @@ def _with_same_destination(before: Spec | None, spec: HttpSpec | GrpcSpec) -> Ht
     return before if before.destination == spec.destination else None
 
 
+def _unmasked_urls(spec: HttpSpec, stored: HttpSpec | GrpcSpec | None, at: Location) -> dict[str, str]:
+    """The URLs of a spec whose queries have masks, by setting, with the stored values instead."""
+    found = {}
+    for name in ("url", "expected_url"):
+        url = getattr(spec, name)
+        if url is not None and has_masks(url):
+            whole = unmasked_url(url, getattr(stored, name, None) or "")
+            if whole is None:
+                raise _nothing_stored((*at, name))
+            found[name] = whole
+    return found
+
+
+def _nothing_stored(at: Location) -> RequestValidationError:
+    message = "the value is masked, and none is stored for it and this origin: send the actual value"
+    return RequestValidationError([{"loc": at, "msg": message}])
+
+
 def _unmask(values: Mapping[str, str], stored: Mapping[str, str], at: Location) -> dict[str, str]:
     for name, value in values.items():
         if value == MASK and name.lower() not in stored:
-            message = "the value is masked, and none is stored for it and this origin: send the actual value"
-            raise RequestValidationError([{"loc": (*at, name), "msg": message}])
+            raise _nothing_stored((*at, name))
     return {name: stored[name.lower()] if value == MASK else value for name, value in values.items()}

@@ -24,6 +24,7 @@ from netmon.models import Incident, Overview, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.phases import PHASE_NAMES
+from netmon.public_status import PublicStatus
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter
 from netmon.uptime import TargetUptime
@@ -75,6 +76,9 @@ class TargetReader(Protocol):
 
     async def incidents(self, target: UUID | None, limit: int) -> list[Incident]:
         """The incidents of a target, or of all targets, newest first."""
+
+    async def public_status(self) -> Cached[PublicStatus]:
+        """The targets on the public status page."""
 
 
 class Windows(Protocol):
@@ -139,6 +143,14 @@ def router(reader: TargetReader, windows: Windows, received: Alerts | None, vers
             shows_alerts=received is not None,
             alerts=alerts,
         )
+
+    @routes.api_route("/status", methods=["GET", "HEAD"])
+    async def public_status(request: Request) -> Response:
+        try:
+            found = (await reader.public_status()).value
+        except UNAVAILABLE_ERRORS as error:
+            return pages.unavailable(request, error)
+        return pages.show(request, "status.html", published=found, summary=views.Summary(found.counts))
 
     @routes.get("/targets/new")
     async def new(request: Request) -> Response:

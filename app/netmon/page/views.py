@@ -36,11 +36,7 @@ def form(target: TargetView | None) -> dict[str, Any]:
 
 def shown_state(target: TargetView) -> ShownState:
     """The state of a target in lists."""
-    if not target.enabled:
-        return "paused"
-    if target.in_maintenance:
-        return "maintenance"
-    return "stale" if target.stale else target.standing.state
+    return target.shown_state
 
 
 def icon(state: ShownState) -> str:

@@ -15,7 +15,7 @@ from netmon.models import ResultWarning
 from netmon.phases import PHASE_NAMES, Phase
 from netmon.probing.certificates import Certificate
 from netmon.probing.text_search import charsets
-from netmon.secret_values import MASK
+from netmon.secret_values import MASK, masked_url
 
 MAX_EXCERPT = 60
 """Characters of a value that a sentence shows: results are open to everyone who can read the page."""
@@ -115,13 +115,8 @@ def _destination(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:
         times = "once" if answer.redirects == 1 else f"{answer.redirects} times"
         yield Failure("redirects", f"redirected {times}, expected at most {checks.max_redirects} redirects")
     if checks.expected_url is not None and answer.url != checks.expected_url:
-        found, expected = (excerpt(_without_values(each)) for each in (answer.url, checks.expected_url))
+        found, expected = (excerpt(masked_url(each)) for each in (answer.url, checks.expected_url))
         yield Failure("url", f"the last URL is {found}, expected {expected}")
-
-
-def _without_values(url: str) -> str:
-    """A URL without the values of its query, which may be credentials."""
-    return re.sub(r"(?<=[?&;])([^=&;]*=)?[^&;]+", rf"\g<1>{MASK}", url)
 
 
 def _protocol(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:

@@ -20,7 +20,7 @@ from netmon.heartbeat_store import Receipt, Report, TooEarlyError
 from netmon.heartbeats import new_token
 from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
-from netmon.models import Job, Probe, Target, TargetSettings
+from netmon.models import Job, Probe, Standing, Target, TargetSettings
 from netmon.settings import Settings
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
@@ -58,6 +58,16 @@ class Services:
     async def latest(self, target: str) -> Probe | None:
         self._need("database", OperationalError)
         return next((probe for probe in self.rows.values() if probe.target == target and probe.finished_at), None)
+
+    async def one(self, query: str, parameters: tuple[UUID]) -> dict[str, Any] | None:
+        """A target, or its standing without results."""
+        known = self.targets.get(parameters[0])
+        if known is None:
+            return None
+        if "FROM targets" in query:
+            return dict(known)
+        standing = {"state": "unknown", "since": known.created_at, "recent": [], "version": 1}
+        return {**standing, "succeeded_at": None, "stored_at": datetime.now(UTC), "latest": None}
 
     def _need(self, name: str, error: type[Exception]) -> None:
         if name in self.unavailable:
@@ -115,6 +125,11 @@ class Cache:
     async def get(self, target: str) -> Probe | None:
         self._services._need("cache", RedisError)
         return self._services.cache.get(target)
+
+    async def get_state(self, target: str) -> Probe | None:
+        return await self.get(target)
+
+    async def put_unknown(self, _target: str, _standing: Standing) -> None: ...
 
     async def put(self, probe: Probe) -> bool:
         self._services.cache[probe.target] = probe

@@ -185,10 +185,10 @@ async def test_a_target_is_deleted(client: httpx.AsyncClient, services: Database
     target = (await added(client))["id"]
     assert (await client.delete(f"/api/targets/{target}")).status_code == 204
     expected = {
-        "3:overview",
-        f"3:target:{target}",
+        "4:overview",
+        f"4:target:{target}",
         f"statistics:{target}:1h",
-        f"3:series:{target}:30d",
+        f"4:series:{target}:30d",
         f"uptime:{target}",
     }
     assert expected <= set(services.invalidated)

@@ -200,7 +200,7 @@ async def test_a_list_creates_updates_and_prunes(client: httpx.AsyncClient, serv
     assert [each["name"] for each in pruned["deleted"]] == ["c"]
     assert (pruned["created"], pruned["updated"], pruned["missing"], pruned["unchanged"]) == ([], [], [], 3)
     deleted = pruned["deleted"][0]["id"]
-    assert f"2:target:{deleted}" in services.invalidated
+    assert f"3:target:{deleted}" in services.invalidated
 
 
 async def test_a_masked_header_keeps_its_value_and_is_masked_in_changes(

@@ -42,7 +42,7 @@ class Lists:
         self.reads = 0
         self.chosen: list[TargetFilter] = []
 
-    async def by_name(self, chosen: TargetFilter, after: str, limit: int) -> list[TargetView]:
+    async def by_name(self, chosen: TargetFilter, after: str, limit: int, **_: bool) -> list[TargetView]:
         self.reads += 1
         self.chosen.append(chosen)
         following = sorted(
@@ -164,7 +164,7 @@ async def test_only_the_first_page_is_cached(client: httpx.AsyncClient, lists: L
     assert lists.reads == 1
     for path in (first[0].links["next"]["url"], "/api/targets?q=a", "/api/targets?limit=7", "/api/targets?state=up"):
         assert [(await client.get(path)).headers["x-cache"] for _ in range(2)] == ["miss", "miss"], path
-    assert list(redis.values) == ["netmon:cache:3:targets:first"]
+    assert list(redis.values) == ["netmon:cache:4:targets:first"]
 
 
 async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReader, lists: Lists, redis: Any) -> None:
@@ -184,7 +184,7 @@ async def test_only_the_first_page_of_the_overview_is_cached(reader: TargetReade
     assert [target.name for target in second.targets] == lists.names[50:]
     assert (second.matching, second.counts["up"]) == (100, 100)
     assert (await reader.overview(TargetFilter("down"), 1)).value.matching == 0
-    assert list(redis.values) == ["netmon:cache:3:overview"]
+    assert list(redis.values) == ["netmon:cache:4:overview"]
 
 
 async def test_a_change_is_visible_in_cached_lists(
@@ -206,7 +206,7 @@ class Rows(TargetLists):
         self.rows = {state: [view(f"{state} {number}") for number in range(count)] for state, count in counts.items()}
         self.queries = 0
 
-    async def _views(self, page: str, parameters: dict[str, Any]) -> list[TargetView]:
+    async def _views(self, page: str, parameters: dict[str, Any], **_: bool) -> list[TargetView]:
         self.queries += 1
         special: dict[ShownState, str] = {
             "paused": "true AND NOT enabled",

@@ -24,7 +24,7 @@ async def test_a_target_is_added_and_its_headers_are_masked(client: httpx.AsyncC
     body = await added(client)
     assert body["spec"]["headers"] == {"Authorization": MASK, "X-A": MASK}
     assert headers_of(services, body["id"]) == SPEC["headers"]
-    assert services.invalidated == ["3:overview", "3:targets:first", "2:overview", "2:targets:first"]
+    assert services.invalidated == ["4:overview", "4:targets:first", "4:public", "3:overview", "3:targets:first"]
 
 
 async def test_a_masked_header_value_is_kept(client: httpx.AsyncClient, services: Database) -> None:

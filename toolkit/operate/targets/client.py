@@ -57,7 +57,7 @@ class Client:
         return cls(*route(docker, found), credentials.authorization(project))
 
     def targets(self) -> Iterator[dict[str, Any]]:
-        """All targets by name, as the API returns them."""
+        """All targets by name, as the API returns them to those who may change them."""
         return self._pages(f"/api/targets?limit={PAGE_SIZE}")
 
     def windows(self) -> Iterator[dict[str, Any]]:
@@ -66,7 +66,7 @@ class Client:
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         while path:
-            response = self._answer(Request(self.base + path, timeout=READ_SECONDS))
+            response = self._answer(Request(self.base + path, headers=dict(self.access), timeout=READ_SECONDS))
             page = response.json()
             if not isinstance(page, list):
                 raise _unexpected(response)

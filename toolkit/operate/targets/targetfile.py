@@ -31,7 +31,7 @@ SETTINGS = frozenset(
     {
         # targets
         "name", "spec", "interval_seconds", "timeout_seconds", "retries", "slow_ms", "failures", "window", "enabled",
-        "severity", "degraded_severity", "tags",
+        "severity", "degraded_severity", "tags", "public",
         # their specs
         "kind", "url", "method", "headers", "body", "content_type", "username", "password", "bearer_token",
         "client_certificate", "ca_certificate", "verify_tls", "ip_version", "connect_to", "proxy", "follow_redirects",

@@ -220,6 +220,8 @@ def test_value_that_breaks_the_rule_of_its_setting_is_a_blocker(
         ("deadmansswitch", "failed", "no person is notified"),
         ("app,slack", "warning", "no dead man's switch"),
         ("email,deadmansswitch", "failed", "smtp_password is missing"),
+        ("slack,sns,deadmansswitch", "failed", "aws_credentials is missing"),
+        ("slack,deadmansswitch,pagerdutty", "failed", "there is no channel pagerdutty"),
     ],
 )
 def test_alerts_without_a_person_are_reported(
