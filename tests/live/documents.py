@@ -21,12 +21,16 @@ def code_block(stack: Stack, document: str, language: str, words: str) -> str:
     return str(block)
 
 
-def run(stack: Stack, commands: str) -> str:
-    """Run commands in the stack's checkout until one fails, and return their standard output."""
+def typed(stack: Stack, commands: str) -> str:
+    """Documented commands with the ports of a stack, and with the Invoke of this environment."""
     for address, port in DEFAULT_PORTS.items():
         commands = commands.replace(address, stack.url(port=port).removeprefix("http://"))
-    commands = re.sub(r"\binvoke (?=\w)", f"{sys.executable} -m invoke ", commands)
-    return stack.run("bash", "-euo", "pipefail", "-c", commands).stdout
+    return re.sub(r"\binvoke (?=\w)", f"{sys.executable} -m invoke ", commands)
+
+
+def run(stack: Stack, commands: str) -> str:
+    """Run commands in the stack's checkout until one fails, and return their standard output."""
+    return stack.run("bash", "-euo", "pipefail", "-c", typed(stack, commands)).stdout
 
 
 def json_values(output: str) -> list[Any]:

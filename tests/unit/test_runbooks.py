@@ -11,15 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.unit.test_documents import FENCE
+from tests import runbooks
+from tests.runbooks import CHANGES, FOLDER, LOOKS, PROMQL, parts, typed
 from toolkit.core import promql
 from toolkit.operate.reload import AT_START_ONLY, STEPS
 from toolkit.validate.alerts import LOG_RULES, RULES, alerts
 from toolkit.validate.checkout import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "docs" / "alerts"
-PROMQL = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONFIGURATION = re.compile(r"`(monitoring/([\w-]+)/[^`]*)`")
 SETTING = re.compile(r"`([A-Z_]{4,})(?:=\w*)?` in `\.env`")
 NAME = "NAME"
@@ -69,37 +68,8 @@ def about() -> dict[str, set[str]]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of every command, in blocks and inline; the parts of a pipeline are commands of their own."""
-    blocks = [line for block in FENCE.findall(text) for line in whole_lines(block)]
-    inline = re.findall(r"`([^`]+)`", FENCE.sub("", PROMQL.sub("", text)))
-    for line in [*blocks, *(" ".join(each.split()) for each in inline if each.startswith(("docker", "invoke")))]:
-        words: list[str] = []
-        for word in [*lexer(line), "|"]:
-            if set(word) <= set("|&;"):
-                yield words
-                words = []
-            else:
-                words.append(word)
-
-
-def lexer(line: str) -> shlex.shlex:
-    found = shlex.shlex(line, posix=True, punctuation_chars="|&;")
-    found.whitespace_split = True
-    return found
-
-
-def whole_lines(block: str) -> Iterator[str]:
-    """The lines of a block, each with its continuation lines."""
-    whole = ""
-    for line in re.sub(r"\\\n *", "", block).splitlines():
-        whole = f"{whole}\n{line}" if whole else line
-        try:
-            list(lexer(whole))
-        except ValueError:
-            continue  # a quotation goes on
-        yield whole
-        whole = ""
-    assert not whole, whole
+    """The words of every command of a runbook."""
+    return (words for line in typed(text) for words in parts(line))
 
 
 def named_services(words: list[str]) -> list[str]:
@@ -201,3 +171,29 @@ def test_commands_are_found() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md"))
     assert sum(words[:1] == ["invoke"] for words in commands(text)) > 100
     assert sum(words[:2] == ["docker", "compose"] for words in commands(text)) > 80
+
+
+def test_every_command_looks_or_is_listed_with_a_reason() -> None:
+    """A live test types the commands that only look: one of another kind must not be among them."""
+    used = set()
+    for line in runbooks.commands():
+        kinds = [pattern for pattern in (*LOOKS, *CHANGES) if re.match(pattern, line)]
+        assert len(kinds) == 1, f"{line}: neither LOOKS nor CHANGES has one pattern for it, but {kinds}"
+        used.update(kinds)
+    assert used == {*LOOKS, *CHANGES}, "unused patterns"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'docker compose exec db psql -U postgres -c "DELETE FROM probes"',
+        "docker compose exec rabbitmq rabbitmqctl -q delete_queue probes",
+        "docker compose exec redis sh -c 'redis-cli --user admin flushall'",
+        "docker system prune",
+        "invoke down",
+        "invoke statuses",
+        "rm -rf /tmp/x",
+    ],
+)
+def test_a_command_that_changes_something_does_not_look(line: str) -> None:
+    assert not runbooks.only_looks(line)

@@ -6,9 +6,11 @@ import configparser
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from toolkit.core.durations import seconds
 from toolkit.validate.alerts import alerts
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
+from toolkit.validate.source import Source
 
 COLLECTOR = "monitoring/otel-collector/collector.yml"
 LOKI = "monitoring/loki/loki.yml"
@@ -84,6 +86,7 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
     mode = limits.get("deletion_mode")
     problem = "" if mode == "disabled" else f"the API that deletes lines is open: deletion_mode is {mode or 'not set'}"
     yield source.finding("limits_config", "deletion_mode", problem=problem)
+    yield from _backlog(source)
     threshold = source.data.get("ingester", {}).get("wal", {}).get("disk_full_threshold")
     for alert in alerts(checkout):
         if DISK_USAGE in alert.data["expr"]:
@@ -91,6 +94,26 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
             problem = "" if fine else f"it does not fire from disk_full_threshold of {LOKI} on, which is {threshold}"
             yield alert.at("expr", problem=problem)
     yield source.finding("ruler", problem="" if source.data.get("ruler") else "no ruler is configured")
+
+
+def _backlog(source: Source) -> Iterator[Finding]:
+    """Lines of a backlog are stored in any order, and queries find them at once."""
+    ingester, limits = source.data.get("ingester", {}), source.data.get("limits_config", {})
+    sharding = limits.get("shard_streams", {})
+    recent = seconds(sharding.get("time_sharding_ignore_recent", "40m"))
+    window = seconds(ingester.get("max_chunk_age", "2h")) / 2
+    if sharding.get("time_sharding_enabled") is not True:
+        problem = f"lines {window / 60:.0f} min older than the newest of their service are lost (time_sharding_enabled)"
+    elif recent >= window:
+        problem = f"time_sharding_ignore_recent is not below half of max_chunk_age, {window / 60:.0f} min"
+    else:
+        problem = ""
+    yield source.finding("limits_config", "shard_streams", problem=problem)
+    found = ingester.get("query_store_max_look_back_period")
+    problem = (
+        "" if found == "-1ns" else f"a backlog is not found: query_store_max_look_back_period is {found}, not -1ns"
+    )
+    yield source.finding("ingester", "query_store_max_look_back_period", problem=problem)
 
 
 def tempo(checkout: Checkout) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from toolkit.checkout import dashboards, expectations
 from toolkit.checkout.dashboards import Keys, Model
 from toolkit.core.promql import constant_defaults, metrics_in, partial_sums
-from toolkit.validate.alerts import rules
+from toolkit.validate.alerts import LOG_RULES, rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, values
@@ -25,6 +25,8 @@ SUFFIXES = re.compile(r"_(?:bucket|sum|count|total|info)$")
 NUMBER = re.compile(r"\d")
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 SELECTOR = re.compile(r"""\{\s*\w+\s*(?:=~?|!=|!~)\s*["`]""")
+MATCHER = r"""\s*\w+\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|`[^`]*`)\s*"""
+STREAMS = re.compile(rf"\{{(?:{MATCHER},?)+\}}")
 CONSTANT = re.compile(r"\bor\s+vector\(")
 """A constant default in LogQL."""
 CLOSING = {")": "(", "]": "[", "}": "{"}
@@ -35,6 +37,8 @@ def syntax(checkout: Checkout) -> Iterator[Finding]:
     for dashboard in dashboard_files(checkout).values():
         for keys, target in targets(dashboard.model):
             yield dashboard.at(*keys, _text_key(target), problem=_problem(target, dashboard.model))
+    for rule in rules(checkout, LOG_RULES):
+        yield rule.at("expr", problem=_logql_problem(rule.data["expr"]))
 
 
 def variables(checkout: Checkout) -> Iterator[Finding]:
@@ -214,10 +218,28 @@ def _problem(target: Model, model: Model) -> str:
             except ValueError as error:
                 return f"not PromQL: {error}"
         case "loki":
-            return _unbalanced(text) or ("" if SELECTOR.search(text) else "LogQL without a stream selector")
+            return _logql_problem(text)
         case "tempo" if text:
             return _unbalanced(text) or ("" if text.startswith("{") else "TraceQL without a span selector")
     return ""
+
+
+def _logql_problem(text: str) -> str:
+    """Why Loki rejects a query, as far as brackets and selectors show; empty if it does not."""
+    if problem := _unbalanced(text):
+        return problem
+    if not SELECTOR.search(text):
+        return "LogQL without a stream selector"
+    for selector in STREAMS.finditer(text):
+        # Matchers that a stream without the label meets, too, would select every stream.
+        if not any(_requires_label(operator, value[1:-1]) for operator, value in re.findall(MATCHER, selector[0])):
+            return f'no matcher of {selector[0]} requires a label: add one such as service_name=~".+"'
+    return ""
+
+
+def _requires_label(operator: str, value: str) -> bool:
+    """Whether a matcher excludes streams without its label."""
+    return bool(value) and (operator == "=" or (operator == "=~" and re.fullmatch(value, "") is None))
 
 
 def _unbalanced(text: str) -> str:

@@ -13,7 +13,8 @@ from toolkit.validate.alerts import LOG_RULES, alerts
 from toolkit.validate.checkout import Checkout
 
 COUNT = re.compile(
-    r'\{service_name(?P<match>=~|!~|=|!=)"(?P<service>[^"]*)"\}(?P<filters>[^|]*)\| detected_level=~"(?P<levels>[^"]*)"'
+    r'\{(?:service_name=~"\.\+", )?service_name(?P<match>=~|!~|=|!=)"(?P<service>[^"]*)"\}'
+    r'(?P<filters>[^|]*)\| detected_level=~"(?P<levels>[^"]*)"'
 )
 FILTER = re.compile(r'(?P<match>\|=|!=|\|~|!~) "(?P<text>[^"]*)"')
 EMPTY_RING = (
@@ -22,6 +23,16 @@ EMPTY_RING = (
 NO_JOBS = (
     'level=error ts=2026-07-22T10:31:11Z caller=backendworker.go:529 msg="error calling scheduler" '
     'err="rpc error: code = NotFound desc = no jobs found" backoff=51.36819189s'
+)
+
+
+NO_SCHEDULER = (
+    "level=error ts=2026-08-22T17:56:09Z caller=frontend_scheduler_worker.go:248 "
+    'msg="error sending requests to scheduler" err="unexpected status received for init: ERROR" addr=127.0.0.1:9095'
+)
+NO_DELETES = (
+    'level=error ts=2026-08-22T17:53:28Z caller=gennumber_loader.go:136 msg="error loading cache generation numbers" '
+    'err="rpc error: code = Unknown desc = deletion is not available for this tenant"'
 )
 
 
@@ -54,6 +65,9 @@ def counts() -> Iterator[Count]:
         ("worker", "database lost", "critical", True),
         ("app", "request failed", "warn", False),
         ("loki", EMPTY_RING, "error", False),
+        ("loki", NO_SCHEDULER, "error", False),
+        ("loki", NO_DELETES, "error", False),
+        ("app", NO_DELETES, "error", True),
         ("loki", 'level=error caller=flush.go:178 msg="failed to flush" err="no space left on device"', "error", True),
         ("tempo", NO_JOBS, "error", False),
         ("tempo", NO_JOBS.replace("no jobs found", "job not found"), "error", True),
