@@ -25,10 +25,16 @@ from toolkit.validate.source import Source
 KEPT_SECONDS = 3 * 86400
 ROOT = "/of-the-checkout"
 """Stands for the folder of the checkout in stored configurations."""
-VOLATILE = ("PYTEST_", "PWD", "OLDPWD", "SHLVL", "_")
-"""The beginnings of variables that Compose does not read and that differ between runs."""
+SETTINGS = ("HOME", "COMPOSE_", "DOCKER_")
+"""The beginnings of the variables that Compose reads whatever is in the files."""
 READS_MORE = re.compile(rb"env_file|label_file|extends|^include", re.MULTILINE)
 """Keys with which Compose reads other files than those of the command line."""
+
+
+@cache
+def words(text: bytes) -> frozenset[str]:
+    """Every word of a file, and so the name of every variable that it reads."""
+    return frozenset(re.findall(r"\w+", text.decode(errors="replace")))
 
 
 class CachedCompose:
@@ -53,12 +59,15 @@ class CachedCompose:
             return self._run(argv, cwd=cwd, env=env, **options)
         files = [cwd / file for option, file in pairwise(argv) if option == "--file"]
         texts = [path.read_bytes() if path.exists() else b"" for path in (*files, cwd / ".env")]
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(VOLATILE)} | (env or {})
+        read = frozenset().union(*map(words, texts))
+        outer = {name: each for name, each in os.environ.items() if name in read or name.startswith(SETTINGS)}
+        variables = {**outer, **(env or {})}
         key = pickle.dumps((self._version, cwd.name, list(argv), sorted(variables.items()), texts))
         if key not in self._answers:
             # Garbage collection is a third of the work of this short-lived process.
             run = partial(self._run, argv, cwd=cwd, env={**(env or {}), "GOGC": "off"}, **options)
-            self._answers[key] = run() if any(map(READS_MORE.search, texts)) else self._stored(key, str(cwd), run)
+            complete = bool(files) and not any(map(READS_MORE.search, texts))
+            self._answers[key] = self._stored(key, str(cwd), run) if complete else run()
         result = self._answers[key]
         return Result(result.code, result.stdout.replace(ROOT, str(cwd)), result.stderr.replace(ROOT, str(cwd)))
 
