@@ -173,6 +173,14 @@ class Stack:
         options = ("--interactive", container) if text else (container,)
         return self.run("docker", "exec", *options, *command, timeout=timeout, check=check, text=text).stdout
 
+    def control(self, command: str, *services: str, signal: str = "") -> None:
+        """Run `docker stop`, `start`, `restart`, `kill`, `pause` or `unpause` for the containers of some services.
+
+        `docker compose` would read the configuration, and wait for dependencies when it starts them.
+        """
+        options = (f"--signal={signal}",) if signal else ()
+        self.docker(command, *options, *(each for service in services for each in self.containers(service)))
+
     def container(self, service: str) -> dict[str, Any]:
         """``docker inspect`` of the only container of a service."""
         ids = self.containers(service)
