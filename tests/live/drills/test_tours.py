@@ -74,6 +74,11 @@ def monitored_target_fails(stack: Stack) -> Iterator[Callable[[], None]]:
             pipeline.delete_targets(stack, target)
 
 
+def stopped(service: str) -> Fault:
+    """A fault: the service is stopped."""
+    return lambda stack: faults.stopped(stack, service)
+
+
 def is_exited(service: str) -> str:
     """The pattern of a service that is not running, in `invoke status` or `docker compose ps`."""
     return rf"(?mi)^.*\b{service}\b.*\bexited\b"
@@ -102,25 +107,25 @@ TOURS = (
     ),
     Tour(
         ("TargetAbsent", "worker"),
-        partial(faults.stopped, service="worker"),
+        stopped("worker"),
         is_exited("worker"),
         "docker compose up -d app worker",
     ),
     Tour(
         ("EndpointDown", "app"),
-        partial(faults.stopped, service="app"),
+        stopped("app"),
         is_exited("app"),
         "docker compose up -d NAME",
     ),
     Tour(
         ("ContainerStopped", "victorialogs"),
-        partial(faults.stopped, service="victorialogs"),
+        stopped("victorialogs"),
         is_exited("victorialogs"),
         "docker compose up -d NAME",
     ),
     Tour(
         ("RabbitMQQueueWithoutConsumers", "rabbitmq"),
-        partial(faults.stopped, service="worker"),
+        stopped("worker"),
         is_exited("worker"),
         "docker compose up -d worker",
     ),
