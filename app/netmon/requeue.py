@@ -7,6 +7,7 @@ from uuid import UUID
 from netmon.database import REQUEST_COLUMNS, Database, Row
 from netmon.jobs import PUBLISH_ERRORS, JobQueue, Link, QueueUnavailableError
 from netmon.models import Job, Plan
+from netmon.secret_values import is_masked
 from netmon.settings import Settings
 from netmon.specs import HttpSpec
 from netmon.supervision import deadline
@@ -64,10 +65,12 @@ async def requeue(database: Database, targets: TargetStore, jobs: JobQueue, time
 
 
 async def _job(row: Row, targets: TargetStore, timeout_seconds: float) -> Job | None:
-    """The job of a probe; None if its target was deleted."""
+    """The job of a probe; None if its target was deleted, or if it is a URL whose query is known to its job alone."""
     try:
         target = UUID(row["target"])
     except ValueError:
+        if is_masked(row["url"]):
+            return None
         plan = Plan(spec=HttpSpec(url=row["url"]), timeout_seconds=timeout_seconds)
         return Job(**row, plan=plan)
     planned = await targets.planned(target)

@@ -9,6 +9,7 @@ import pytest
 from netmon.jobs import QueueUnavailableError
 from netmon.models import Job, Plan
 from netmon.requeue import MARGIN_SECONDS, requeue
+from netmon.secret_values import masked_url
 from netmon.specs import HttpSpec
 from netmon.target_store import PlannedTarget
 
@@ -61,11 +62,17 @@ async def again(queue: Any, *rows: dict[str, Any]) -> int:
 
 
 async def test_a_probe_of_a_url_has_the_plan_that_follows_from_it() -> None:
-    queue, probe = Queue(), row("https://example.org", "https://example.org/x?y=1")
+    queue, probe = Queue(), row("https:example.org:443:1", "https://example.org/x")
     assert await again(queue, probe) == 1
     [job] = queue.jobs
     assert (job.id, job.target, job.requested_at) == (probe["id"], probe["target"], NOW)
-    assert (job.plan.spec.address, job.plan.timeout_seconds, job.generation) == ("https://example.org/x?y=1", 4, None)
+    assert (job.plan.spec.address, job.plan.timeout_seconds, job.generation) == ("https://example.org/x", 4, None)
+
+
+async def test_a_probe_of_a_url_whose_query_is_masked_is_left_to_end_as_failed() -> None:
+    queue, probe = Queue(), row("https:example.org:443:1", masked_url("https://example.org/x?y=1"))
+    assert await again(queue, probe) == 0
+    assert queue.jobs == []
 
 
 async def test_a_probe_of_a_target_has_its_present_plan_and_generation() -> None:
