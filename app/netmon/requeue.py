@@ -7,7 +7,7 @@ from uuid import UUID
 from netmon.database import REQUEST_COLUMNS, Database, Row
 from netmon.jobs import PUBLISH_ERRORS, JobQueue, Link, QueueUnavailableError
 from netmon.models import Job, Plan
-from netmon.secret_values import is_masked
+from netmon.secret_values import has_masks
 from netmon.settings import Settings
 from netmon.specs import HttpSpec
 from netmon.supervision import deadline
@@ -69,7 +69,7 @@ async def _job(row: Row, targets: TargetStore, timeout_seconds: float) -> Job | 
     try:
         target = UUID(row["target"])
     except ValueError:
-        if is_masked(row["url"]):
+        if has_masks(row["url"]):
             return None
         plan = Plan(spec=HttpSpec(url=row["url"]), timeout_seconds=timeout_seconds)
         return Job(**row, plan=plan)

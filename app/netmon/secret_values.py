@@ -42,11 +42,6 @@ def masked(value: str) -> str:
     return MASK if secret_name(value) is None else value
 
 
-def is_masked(url: str) -> bool:
-    """Whether a value of the query of a stored URL was masked, so that the URL cannot be probed."""
-    return MASK in url or _QUOTED_MASK in url
-
-
 def masked_url(url: str) -> str:
     """A URL of HTTP with the values of its query masked, and without user and password; other addresses as they are.
 
