@@ -133,7 +133,7 @@ def started(stack: Stack) -> dict[str, str]:
 
 
 def assert_consistent(stack: Stack, release: str) -> None:
-    """Every part runs as the checkout says, the record says so, and nothing of a deploy is left."""
+    """Every part runs with the files of the checkout, the record has its commit, and nothing of a deploy is left."""
     until(lambda: runs(stack) == release, 30, f"every part to run as {release}, not as {runs(stack)}")
     assert git(stack, "rev-parse", "HEAD") == git(stack, "rev-parse", release) == live(stack)
     assert releases.versions(stack) == {releases.release(stack)}

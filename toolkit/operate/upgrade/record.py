@@ -23,7 +23,7 @@ class Upgrade:
         target: The commit after.
         release: The release of the application before, whose images are retained.
         images: The image of each service before, to know whether its data can be opened by that version again.
-        complete: Every service runs as the files of ``target`` say.
+        complete: Every service runs with the files of ``target``.
     """
 
     source: str
@@ -68,13 +68,13 @@ def path(project: Project) -> Path:
 
 
 def started(project: Project) -> None:
-    """Record that the whole stack runs as the files of the checkout say."""
+    """Record that the whole stack runs with the files of the checkout."""
     if (revision := read(project.root)) is not None:
         reached(project, revision)
 
 
 def reached(project: Project, revision: Revision) -> None:
-    """Record that the whole stack runs as the files of a revision say: an upgrade to it is complete, or undone."""
+    """Record that the whole stack runs with the files of a revision: an upgrade to it is complete, or undone."""
     before = Record.load(project)
     live = "" if revision.changed else revision.commit
     upgrade = before.upgrade

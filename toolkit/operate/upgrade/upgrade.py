@@ -1,7 +1,7 @@
 """Upgrades a running stack to the release in the checkout, in an order that keeps requests answered, and back.
 
-The checkout and .env say what should run, the containers what does. An upgrade makes them equal, step by step, so the
-next run continues an interrupted one; the record on disk only tells where it came from.
+The checkout and .env define what should run. An upgrade compares that with the containers and makes them equal, step by
+step, so the next run continues an interrupted one; the record on disk has only the release before.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _plan(project: Project, docker: Docker, before: Record, target: Revision) ->
     store_versions.require_same_major(running, wanted)
     differing = revision.differing(project.root, before.live, target.commit) if before.live else None
     if before.upgrade and not before.upgrade.complete:
-        # A part of the services may run as another commit says: the files of both ways count.
+        # A part of the services may run with the files of the other commit: the changes of both ways count.
         further = revision.differing(project.root, before.upgrade.source, before.upgrade.target)
         differing = None if differing is None or further is None else differing | further
     return plans.make(project, docker, differing)
@@ -151,7 +151,7 @@ def _plan(project: Project, docker: Docker, before: Record, target: Revision) ->
 
 def _show(project: Project, docker: Docker, plan: Plan, before: Record, target: Revision) -> None:
     if not plan.changes:
-        console.say(f"  every service runs as {target.name} says", "ok")
+        console.say(f"  every service runs with the files of {target.name}", "ok")
         return
     live = revision.name(project.root, before.live) if before.live else "an unknown release"
     console.say(f"  {live} → {target.name}")

@@ -158,7 +158,7 @@ def test_a_stack_that_is_up_to_date_is_verified(stack: Stack, capsys: pytest.Cap
     stack.upgrade(yes=False)
     assert stack.steps == ["engine", "setup", "up"]
     assert stack.record == Record(TWO.commit)
-    assert "every service runs as v2 says" in capsys.readouterr().out
+    assert "every service runs with the files of v2" in capsys.readouterr().out
 
 
 def test_a_changed_checkout_is_refused(stack: Stack) -> None:
