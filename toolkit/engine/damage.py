@@ -74,6 +74,16 @@ class Damage:
 
 
 NOTHING = "loses nothing"
+WRITE_PROPERTIES = r"""
+files=$(ls -d __cluster_metadata-0/*.checkpoint __cluster_metadata-0/*.log 2>/dev/null | paste -sd, -)
+id=$(/opt/kafka/bin/kafka-dump-log.sh --cluster-metadata-decoder --files "$files" |
+  sed -n 's/.*"type":"REGISTER_BROKER_RECORD".*"logDirs":\["\([^"]*\)".*/\1/p' | tail -n 1)
+[ -n "$id" ] || exit 1
+printf 'version=1\ncluster.id=%s\nnode.id=%s\ndirectory.id=%s\n' "$CLUSTER_ID" "$KAFKA_NODE_ID" "$id" >meta.properties
+chown "$OWNER" meta.properties
+"""
+"""Writes Kafka's description of its folder again, with the id that the metadata log has. With another id, Kafka deletes
+every partition as that of a lost disk."""
 CACHE = "are read from the database until new results arrive"
 
 
@@ -207,7 +217,12 @@ done""",
         "properties", "kafka", ("node ID not found in /var/lib/kafka/data",),
         r"node ID not found in /var/lib/kafka/data",
         "meta.properties is empty",
-        Repair('rm -f -- "$@"', "loses nothing: it is written again at the start", "ls meta.properties"),
+        Repair(
+            WRITE_PROPERTIES,
+            f"{NOTHING}: the id of the folder is in the metadata log",
+            "ls meta.properties",
+            summary="writes it again, with the id of the folder from the metadata log",
+        ),
     ),
     Damage(
         "segment", "kafka", ("Record is corrupt",),

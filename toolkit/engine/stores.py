@@ -57,6 +57,11 @@ class Store:
         """The files whose text is needed."""
         return tuple(dict.fromkeys((*(each.file for each in self.requires), *self.signs)))
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables of the service that its data has to match."""
+        return frozenset(name for each in self.requires for name in re.findall(r"\$\{(\w+)\}", each.pattern))
+
 
 PGDATA = "18/docker"
 NODE = "mnesia/rabbit@rabbitmq"

@@ -6,9 +6,9 @@ import shlex
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from toolkit.checkout.project import Project
@@ -71,6 +71,8 @@ class VolumeShell:
     container: str
     unmounted: Sequence[str] = ()
     """Folders that the image declares as volumes."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of the service that name its data, such as the id of its cluster."""
 
     @classmethod
     def of(cls, docker: Docker, service: str) -> VolumeShell:
@@ -88,7 +90,10 @@ class VolumeShell:
         owner = config["services"][service].get("user", "0:0")
         unmounted = (stores[volumes.IMAGE_OF].store.target,) if borrowed else ()
         name = f"{config['name']}-repair-{uuid.uuid4().hex[:12]}"
-        return cls(docker, image, stores[service], owner, name, unmounted)
+        environment = config["services"][service].get("environment") or {}
+        wanted = stores[service].store.variables
+        variables = {key: value for key, value in environment.items() if key in wanted and value is not None}
+        return cls(docker, image, stores[service], owner, name, unmounted, variables)
 
     def __call__(self, script: str, *paths: str, copy: str = "", writable: bool = True) -> Result:
         """Run the commands with the paths as arguments; ``copy`` is a volume that is mounted at `COPY`."""
@@ -101,6 +106,7 @@ class VolumeShell:
             "--read-only", "--tmpfs", "/tmp",  # noqa: S108
             "--user", "0:0", "--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE",
             "--cap-add", "FOWNER", "--security-opt", "label=disable", "--env", f"OWNER={self.owner}",
+            *(word for name, value in self.variables.items() for word in ("--env", f"{name}={value}")),
             *(word for each in mounts for word in ("--mount", each)),
             *(word for each in self.unmounted for word in ("--tmpfs", each)),
             "--workdir", target, "--entrypoint", "sh", self.image, "-c", script, "repair", *paths,
