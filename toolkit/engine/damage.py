@@ -76,7 +76,8 @@ class Damage:
 NOTHING = "loses nothing"
 WRITE_PROPERTIES = r"""
 files=$(ls -d __cluster_metadata-0/*.checkpoint __cluster_metadata-0/*.log 2>/dev/null | paste -sd, -)
-id=$(/opt/kafka/bin/kafka-dump-log.sh --cluster-metadata-decoder --files "$files" |
+id=$(java -cp '/opt/kafka/libs/*' org.apache.kafka.tools.DumpLogSegments --cluster-metadata-decoder \
+    --files "$files" |
   sed -n 's/.*"type":"REGISTER_BROKER_RECORD".*"logDirs":\["\([^"]*\)".*/\1/p' | tail -n 1)
 [ -n "$id" ] || exit 1
 printf 'version=1\ncluster.id=%s\nnode.id=%s\ndirectory.id=%s\n' "$CLUSTER_ID" "$KAFKA_NODE_ID" "$id" >meta.properties
