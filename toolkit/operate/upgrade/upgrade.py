@@ -16,7 +16,7 @@ from toolkit.checkout import backupkey, setting_rules
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import doctor
-from toolkit.core import console, files, terminal
+from toolkit.core import console, envfile, files, terminal
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import health, store_versions
 from toolkit.engine.compose import Docker
@@ -166,6 +166,9 @@ def _show(project: Project, docker: Docker, plan: Plan, before: Record, target: 
 
 
 def _provide(project: Project, docker: Docker, plan: Plan) -> None:
+    if _has_releases(project):
+        # From now on a named release, which is not built again: its images are the way back.
+        envfile.update(project.env_file, {release.VARIABLE: _release(project)})
     images.provide(project, docker)
     if plan.deploys and _has_releases(project):
         # The deploy finds this build in the builder's cache: a build that fails changes nothing.
@@ -182,8 +185,7 @@ def _continues(before: Record, target: Revision) -> bool:
 def _begin(project: Project, docker: Docker, before: Record, target: Revision) -> None:
     """Record where the upgrade comes from, unless it continues an interrupted one."""
     if before.live and not _continues(before, target):
-        former = project.env.get(release.VARIABLE) or "dev"
-        begun = Upgrade(before.live, target.commit, former, _running(docker))
+        begun = Upgrade(before.live, target.commit, _release(project), _running(docker))
         Record(before.live, begun).save(project)
 
 
@@ -214,6 +216,11 @@ def _clients(docker: Docker, servers: Sequence[str]) -> list[str]:
 def _has_releases(project: Project) -> bool:
     """Whether application and worker are replaced without downtime; in development `up` recreates them."""
     return project.profile == "prod" or bool(project.env.get(release.VARIABLE))
+
+
+def _release(project: Project) -> str:
+    """The live release of the application."""
+    return project.env.get(release.VARIABLE) or "dev"
 
 
 def _retained(project: Project, docker: Docker) -> str | None:

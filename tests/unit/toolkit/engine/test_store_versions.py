@@ -74,6 +74,6 @@ def test_an_older_program_opens_the_data_of_some_minor_versions(
 
 
 def test_every_store_has_its_rules() -> None:
-    """A store without a rule has files that any version reads: the collector's queues, Caddy's certificates."""
+    """A store without a rule has files that any version reads: the queues of the collector, certificates, backups."""
     assert set(ONE_WAY) == set(MAJOR_CHANGES)
-    assert {each.service for each in STORES} - set(MAJOR_CHANGES) == {"otel-collector", "proxy"}
+    assert {each.service for each in STORES} - set(MAJOR_CHANGES) == {"backup", "otel-collector", "proxy"}

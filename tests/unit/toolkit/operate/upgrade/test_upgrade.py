@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.unit.toolkit.conftest import INFO, FakeDocker, configuration
+from toolkit import images
 from toolkit.checkout.project import Project
 from toolkit.checks import doctor
 from toolkit.core import files
@@ -17,6 +19,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine import health
 from toolkit.engine.existing import Existing
 from toolkit.operate import deploy, lifecycle, rolling, silences
+from toolkit.operate.deploy.release import Release
 from toolkit.operate.upgrade import plan as plans
 from toolkit.operate.upgrade import record, revision
 from toolkit.operate.upgrade import upgrade as upgrades
@@ -82,7 +85,8 @@ class Stack:
         monkeypatch.setattr(plans, "make", make)
         monkeypatch.setattr(health, "container_states", lambda *_: [])
         monkeypatch.setattr(upgrades, "backup", step("backup"))
-        monkeypatch.setattr(upgrades, "_provide", step("images"))
+        monkeypatch.setattr(images, "provide", step("images"))
+        monkeypatch.setattr(Release, "plan", lambda *_: SimpleNamespace(settings={}, provide=lambda *_: None))
         monkeypatch.setattr(deploy, "recover", step("recover"))
         monkeypatch.setattr(silences, "begin", step("silence"))
         monkeypatch.setattr(silences, "end", step("end"))
@@ -255,6 +259,19 @@ def test_development_recreates_the_application_with_up(stack: Stack) -> None:
     stack.project.env_file.write_text("NETMON_PROFILE=dev\n")
     stack.upgrade()
     assert stack.steps == [each for each in FURTHER if each != "deploy"]
+
+
+def test_the_release_before_gets_a_name_so_that_it_is_not_built_again(stack: Stack) -> None:
+    stack.project.env_file.write_text("NETMON_PROFILE=prod\nBACKUP_TARGET=/mnt\n")
+
+    def built(project: Project, *_: object) -> None:
+        assert project.env["NETMON_RELEASE"] == "dev", "or the tag of the running image would move"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "provide", built)
+        stack.upgrade()
+    assert stack.record.upgrade
+    assert stack.record.upgrade.release == "dev"
 
 
 def test_back_checks_the_former_release_out_and_continues_there(stack: Stack) -> None:
