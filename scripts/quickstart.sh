@@ -2,7 +2,7 @@
 # Start the development profile on this machine and verify it. Can be run again at any time: existing state is kept,
 # and an interrupted run is completed.
 #
-# usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local]
+# usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local] [--bundle FILE]
 #        quickstart.sh --upgrade [--yes]
 #
 #   --profile  prod   the production profile (docs/deployment.md); requires a running engine, installs none
@@ -11,6 +11,7 @@
 #   --images   auto   the published images, or locally built ones if no registry is reachable (default)
 #              pull   the published images
 #              local  images built on this machine from packages
+#   --bundle   a file of `invoke bundle`: images and Python packages come from it, nothing from a network
 #   --help     print this help
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,12 +27,19 @@ YES=
 IMAGES=auto
 PROFILE=dev
 UPGRADE=
+BUNDLE=
 
 parse() {
   while (($#)); do
     case "$1" in
       --yes) YES=yes ;;
       --upgrade) UPGRADE=yes ;;
+      --bundle=*) BUNDLE=${1#*=} ;;
+      --bundle)
+        BUNDLE=${2:-}
+        [[ -n "$BUNDLE" ]] || wrong_usage "--bundle takes a file"
+        shift
+        ;;
       --profile=*) PROFILE=${1#*=} ;;
       --profile)
         PROFILE=${2:-}
@@ -52,6 +60,8 @@ parse() {
   done
   [[ "$IMAGES" == auto || "$IMAGES" == pull || "$IMAGES" == local ]] ||
     wrong_usage "--images takes auto, pull or local, not '$IMAGES'"
+  # Relative to the folder of the call.
+  [[ -z "$BUNDLE" || "$BUNDLE" == /* ]] || BUNDLE=$OLDPWD/$BUNDLE
   [[ -z "$UPGRADE" ]] || PROFILE=$(setting NETMON_PROFILE)
   [[ -n "$PROFILE" ]] || die "nothing to upgrade: this folder is not set up" "run $0 without --upgrade"
   [[ "$PROFILE" == dev || "$PROFILE" == prod ]] || wrong_usage "--profile takes dev or prod, not '$PROFILE'"
@@ -78,18 +88,33 @@ check_ports() {
   done < <(layers | xargs cat | sed -n 's/^ *- ".*:${\([A-Z_]*\):-\([0-9]*\)}:[0-9]*"$/\1 \2/p')
 }
 
+# The packages of the bundle, verified. `invoke images.load` verifies the rest, and that this checkout is its own.
+check_bundle() {
+  local folder=.netmon/bundle
+  [[ -r "$BUNDLE" ]] || {
+    problem "cannot read $BUNDLE" "name the file that invoke bundle has written"
+    return
+  }
+  rm -rf "$folder" && mkdir -p "$folder"
+  tar -xf "$BUNDLE" -C "$folder" SHA256SUMS packages 2>/dev/null ||
+    problem "$BUNDLE is no bundle, or it is incomplete" "copy it again"
+  (cd "$folder" && grep ' packages/' SHA256SUMS | sha256sum --check --quiet --strict) >&2 ||
+    problem "$BUNDLE is damaged" "copy it again"
+}
+
 # In production the init system starts the engine and the distribution updates it: the operator chooses it.
 require_engine() {
   "$here/engine.sh" status ||
-    problem "production requires a running Docker Engine; quickstart.sh installs none" \
+    problem "this requires a running Docker Engine; quickstart.sh installs none in production and from a bundle" \
       "install Docker Engine 28 or newer from your distribution or from Docker, and have systemd start it"
 }
 
 preflight() {
   phase "preflight" "changes nothing"
   check_system
-  if [[ "$PROFILE" == prod ]]; then require_engine; else check_engine; fi
+  if [[ "$PROFILE" == prod || -n "$BUNDLE" ]]; then require_engine; else check_engine; fi
   check_python
+  [[ -z "$BUNDLE" ]] || check_bundle
   check_ports
   [[ "$PROFILE" == prod || "$(setting NETMON_PROFILE)" != prod ]] ||
     problem "this folder is set up for production" "start it with --profile=prod, or use another clone for development"
@@ -100,11 +125,19 @@ main() {
   parse "$@"
   preflight
   engine
-  usable_environment || start_pulls
+  if [[ -n "$BUNDLE" ]]; then
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS=$root/.netmon/bundle/packages
+  else
+    usable_environment || start_pulls
+  fi
   python_environment
   # From here on the task reports an interruption.
   trap 'exit 130' INT
   [[ -z "$UPGRADE" ]] || exec .venv/bin/invoke upgrade ${YES:+--yes}
+  if [[ -n "$BUNDLE" ]]; then
+    .venv/bin/invoke images.load --bundle="$BUNDLE"
+    rm -r .netmon/bundle
+  fi
   .venv/bin/invoke up --profile="$PROFILE" --images="$IMAGES"
   phase "ready" "in $SECONDS s, at the addresses above"
   info "stop:  .venv/bin/invoke down     keeps the data"

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from toolkit.checkout import bundled
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError, require_known
 
@@ -142,13 +143,13 @@ class Project:
         """The value of COMPOSE_FILE, as a list.
 
         In merge order: the layers of the profile, those of the groups that are on, the local images or the locks of the
-        published ones, the user's override.
+        published ones (unless these came with a bundle), the user's override.
         """
         files = self.layers(profile)
         files += [group.layer for group in self.groups.values() if group.layer and group.name in groups]
         if images == LOCAL:
             files += self.data["local_images"][profile]
-        elif images == PULLED:
+        elif images == PULLED and not bundled.path(self.root).exists():
             files += [lock for lock in map(self.lock_of, files) if (self.root / lock).exists()]
         if (self.root / self.data["override"]).exists():
             files.append(self.data["override"])

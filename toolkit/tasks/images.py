@@ -65,6 +65,16 @@ def pull(c: Context) -> None:
         say("to use them, run: invoke up --images=pull")
 
 
+@task(help={"bundle": "the file that invoke bundle has written"})
+def load(c: Context, bundle: str) -> None:
+    """Load the images of a bundle, on a host without a network."""
+    from pathlib import Path
+
+    from toolkit.operate.bundle.load import load
+
+    load(*checkout(c), Path(bundle).expanduser().absolute())
+
+
 @task(
     help={
         "images": "auto, pull or local, as for up",

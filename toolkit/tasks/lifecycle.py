@@ -133,6 +133,21 @@ def upgrade(
 
 
 @task(
+    help={
+        "output": "the file to write",
+        "profile": "the profile whose images are included, with the groups that are on; default: the one in use",
+    }
+)
+def bundle(c: Context, output: str, profile: str | None = None) -> None:
+    """Write one file with which a host without a network starts this release."""
+    from pathlib import Path
+
+    from toolkit.operate.bundle.write import bundle
+
+    bundle(*checkout(c), Path(output).expanduser().absolute(), profile)
+
+
+@task(
     iterable=["service"],
     help={"service": SERVICE, "timeout": "seconds for all services together"},
 )

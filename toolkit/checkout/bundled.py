@@ -1,0 +1,27 @@
+"""The images that came with a bundle, whose content was verified: their digests in registries are unknown here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.core import files
+
+if TYPE_CHECKING:
+    from toolkit.checkout.project import Project
+
+
+def path(root: Path) -> Path:
+    """The record of a checkout."""
+    return root / ".netmon" / "bundle.json"
+
+
+def record(project: Project, images: Mapping[str, str]) -> None:
+    """Record the names and ids of the images that were loaded.
+
+    Raises:
+        ToolkitError: the file cannot be written.
+    """
+    files.write_atomically(path(project.root), json.dumps(dict(images), indent=2) + "\n")
