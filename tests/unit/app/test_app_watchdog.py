@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from netmon import watchdog
+from netmon import cli, watchdog
 
 APP = Path(__file__).parents[3] / "app"
 TIMEOUT = 60.0
@@ -114,3 +116,42 @@ def test_frozen_process_is_not_taken_for_a_blocked_one() -> None:
         finally:
             running.kill()
     assert (running.returncode, out.split()) == (0, ["ended"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("watched", [True, False])
+async def test_a_service_is_watched_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch, watched: bool) -> None:
+    steps: list[object] = []
+
+    @contextmanager
+    def watching() -> Iterator[None]:
+        steps.append("begin")
+        yield
+        steps.append("end")
+
+    async def service() -> None:
+        steps.append("service")
+
+    monkeypatch.setattr(watchdog, "watching", watching)
+    monkeypatch.setattr(os, "_exit", steps.append)
+    await cli._run_and_exit(service(), watched=watched)
+    assert steps == (["begin", "service", "end", 0] if watched else ["service", 0])
+
+
+@pytest.mark.parametrize("reload", ["true", "false"])
+def test_every_service_is_watched_unless_it_is_reloaded(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], reload: str
+) -> None:
+    found: list[bool] = []
+
+    async def run(service: Coroutine[object, object, None], *, watched: bool) -> None:
+        service.close()
+        found.append(watched)
+
+    for name, value in {**environ, "RELOAD": reload}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cli, "_run_and_exit", run)
+    monkeypatch.setattr("netmon.logs.configure", lambda *_: None)
+    monkeypatch.setattr("netmon.tracing.configure", lambda *_, **__: None)
+    cli.run_service("worker")
+    assert found == [reload == "false"]

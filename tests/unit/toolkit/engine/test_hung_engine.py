@@ -34,7 +34,7 @@ esac
 @pytest.fixture
 def hung(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with such a client; the result is the log of its commands."""
-    setup(project, "dev", images="local", folder="/")
+    setup(project, "dev", images="local", folder="/var/lib")
     log, programs = tmp_path / "commands.log", tmp_path / "bin"
     programs.mkdir()
     real = next(path for each in os.environ["PATH"].split(":") if (path := Path(each) / "docker").exists())

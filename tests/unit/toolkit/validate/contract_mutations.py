@@ -59,6 +59,8 @@ CONTRACT_MUTATIONS = (
     Mutation("volume without write access", "contracts.writable", "images/caddy/contract.yml", '"1777"', '"0755"', "proxy cannot write to /data/caddy", "proxy_data"),
     Mutation("volume at another path", "contracts.writable", MONITORING, "loki_data:/loki", "loki_data:/var/lib/loki", "has no entry in writes for /var/lib/loki", "/var/lib/loki"),
     Mutation("tmpfs of another user", "contracts.writable", BASE, "/run/rabbitmq:uid=100,gid=101", "/run/rabbitmq:uid=999,gid=999", "rabbitmq cannot write /run/rabbitmq/definitions.json", "definitions.json"),
+    Mutation("read-only volume", "contracts.writable", MONITORING, "loki_data:/loki\n", "loki_data:/loki:ro\n", "loki cannot write to /loki: it is mounted read-only"),
+    Mutation("writable volume without an entry", "contracts.writable", MONITORING, "        read_only: true\n        volume:\n", "        volume:\n", "images/node-exporter/contract.yml has no entry in writes for /host/var/lib/docker"),
     Mutation("read-only tmpfs", "contracts.writable", SECURITY, "/opt/kafka/config:uid=1000,gid=1000,mode=0755", "/opt/kafka/config:uid=1000,gid=1000,mode=0555", "kafka cannot write to /opt/kafka/config"),
     Mutation("read-only root without a tmpfs", "contracts.writable", SECURITY, "      - /var/run/postgresql:uid=999,gid=999,mode=0775,size=1m\n", "", "db cannot write to /var/run/postgresql: the root file system is read-only"),
     Mutation("wrapper that writes outside its tmpfs", "contracts.writable", f"{SCRIPTS}/redis-exporter-entrypoint.sh", ">/run/redis-exporter/passwords.json", ">/var/lib/passwords.json", "redis-exporter cannot write /var/lib/passwords.json: no volume or tmpfs at that path", "/var/lib"),
