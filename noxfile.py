@@ -86,6 +86,7 @@ def quick(session: nox.Session) -> None:
 def validate(session: nox.Session) -> None:
     """Validate Compose files, configuration and documents; `-- --allow-skips REASON,…` permits skipped checks."""
     session.run("python", "-m", "toolkit.validate.grammars")
+    session.run("python", "-m", "toolkit.validate.schema")
     session.run("python", "-m", "toolkit.validate", *session.posargs)
 
 

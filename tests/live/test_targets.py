@@ -194,6 +194,64 @@ def test_targets_are_listed_page_by_page_and_found_by_state_name_and_address(api
             api.request("DELETE", path, 204)
 
 
+def test_values_of_queries_are_shown_with_the_token_only(api: Api, stack: Stack) -> None:
+    """Neither to readers, nor in the results, events, logs and metrics of the probes, which use them."""
+    mark = uuid4().hex
+    target = api.add(spec={"kind": "http", "url": f"http://app:3000/api/health/live?key={mark}"})
+    try:
+        body = api.until_state(target, "up")
+        assert body["spec"]["url"].endswith(f"?key={mark}")
+        for path in (target, f"{target}/latest", "/targets?limit=200", f"/probes/{body['latest']['id']}"):
+            answer = requests.get(api.url + path, timeout=15)
+            assert answer.status_code == 200, path
+            assert mark not in answer.text, path
+        shown = requests.get(api.url + target, timeout=15).json()
+        assert shown["spec"]["url"].endswith("?key=•••")
+        before = api.get(target)["updated_at"]
+        api.request("PUT", target, 200, shown)
+        assert api.get(target)["updated_at"] == before, "what everyone reads can be sent back"
+        assert api.names(q=mark) == []
+        for page in ("/", f"/targets/{body['id']}", f"/targets/{body['id']}/edit"):
+            assert mark not in requests.get(stack.url(page), timeout=15).text, page
+        events = [each for each in pipeline.events(stack, "probe.results") if each["target"] == body["id"]]
+        assert events
+        assert mark not in str(events)
+        assert mark not in stack.compose("logs", "app", "worker")
+    finally:
+        api.request("DELETE", target, 204)
+
+
+def test_the_public_status_has_chosen_targets_only(api: Api, stack: Stack) -> None:
+    mark = uuid4().hex
+    closed = {"kind": "tcp", "host": "app", "port": 1}
+    target = api.add(name=f"{mark} shown", spec=closed, failures=1, window=1, public=True)
+    hidden = api.add(name=f"{mark} hidden", spec=closed, failures=1, window=1)
+    try:
+        for each in (target, hidden):
+            api.until_state(each, "down")
+
+        def look() -> Any:
+            answer = requests.get(f"{api.url}/status", timeout=15)
+            found = [each for each in answer.json()["targets"] if each["name"].startswith(mark)]
+            return answer if [each["state"] for each in found] == ["down"] else None
+
+        answer = until(look, 10, "the public status to show one target that is down")
+        incidents = [each for each in answer.json()["incidents"] if each["name"].startswith(mark)]
+        assert [(each["name"], each["state"], each["ended_at"]) for each in incidents] == [
+            (f"{mark} shown", "down", None)
+        ]
+        page = requests.get(stack.url("/status"), timeout=15).text
+        assert f"{mark} shown" in page
+        for text in (f"{mark} hidden", "tcp://app:1", "refused"):
+            assert text not in answer.text, text
+            assert text not in page, text
+        api.request("PATCH", target, 200, {"public": False})
+        assert mark not in requests.get(f"{api.url}/status", timeout=15).text, "at once"
+    finally:
+        for each in (target, hidden):
+            api.request("DELETE", each, 204)
+
+
 def test_a_target_is_probed_on_demand(api: Api, stack: Stack, target: str) -> None:
     accepted = api.request("POST", f"{target}/probes", 202).json()
     result = stack.result(accepted["id"])

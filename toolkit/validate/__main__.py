@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from toolkit.core import terminal
-from toolkit.validate import grammars
+from toolkit.validate import grammars, schema
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.programs import IMAGES, PROGRAMS, REASONS, UNUSED, Skipped
 from toolkit.validate.runner import CHECKS, run
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown reason: {', '.join(sorted(unknown))}; known: {', '.join(REASONS)}")
     if IMAGES in allowed:
         allowed.add(UNUSED)
-    report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries), PROGRAMS)
+    report = run(Checkout(options.root.resolve()), (*CHECKS, grammars.queries, schema.dashboards), PROGRAMS)
     for problem in sorted(report.problems):
         print(f"{problem} [{report.problems[problem]}]")
     refused = [skip for skip in report.skipped if skip.reason not in allowed]

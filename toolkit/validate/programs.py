@@ -30,7 +30,7 @@ REASONS = {
     IMAGES: "the image of the service is not on this machine",
     UNUSED: "the same, and this checkout does not use the service: another profile, or a group that is off",
     ABSENT: "the image set in use lacks the service",
-    GRAMMARS: "Node.js or the packages of the grammars are not installed",
+    GRAMMARS: "Node.js, or the packages of the grammars or of Grafana's schema, are not installed",
 }
 """Reasons for skipping a program, by their names in --allow-skips."""
 ALERTMANAGER = "/etc/alertmanager/alertmanager.yml"

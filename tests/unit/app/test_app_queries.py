@@ -95,7 +95,7 @@ def test_a_probe_of_an_earlier_release_is_masked_when_it_is_read() -> None:
     assert without_plan.plan.spec.url == URL
 
 
-async def test_without_a_token_a_target_has_no_values_of_queries(client: httpx.AsyncClient) -> None:
+async def test_without_a_token_a_target_has_no_values_of_queries(client: httpx.AsyncClient, services: Database) -> None:
     target = (await added(client, spec=SPEC))["id"]
     path = f"/api/targets/{target}"
     assert (await client.get(path)).json()["spec"]["url"] == URL
@@ -103,6 +103,8 @@ async def test_without_a_token_a_target_has_no_values_of_queries(client: httpx.A
         answer = await client.get(path, headers=headers)
         assert SECRET not in answer.text, headers
         assert answer.json()["spec"]["url"] == SHOWN
+    assert services.cached
+    assert SECRET not in str(services.cached)
 
 
 async def test_a_masked_query_is_kept_and_not_sent_elsewhere(client: httpx.AsyncClient, services: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import which
 
@@ -13,7 +14,7 @@ from tests.unit.toolkit.validate.conftest import ROOT
 from tests.unit.toolkit.validate.dashboard_mutations import DASHBOARD_MUTATIONS, LOGS, TRACES
 from tests.unit.toolkit.validate.mutations import Mutation
 from tests.unit.toolkit.validate.seeding import expect, seeded
-from toolkit.validate import dashboards, datasources, grammars, queries
+from toolkit.validate import dashboards, datasources, grammars, queries, schema
 from toolkit.validate.findings import Finding
 from toolkit.validate.programs import GRAMMARS, Skipped
 from toolkit.validate.runner import CHECKS as ALL_CHECKS
@@ -90,3 +91,49 @@ def test_missing_grammars_are_skipped_by_name(clone: Path) -> None:
     assert isinstance(skipped, Skipped)
     assert skipped.name == GRAMMARS
     assert "lezer-logql" in skipped.why
+
+
+@pytest.fixture
+def with_schema(clone: Path) -> Iterator[None]:
+    """The packages of the schema of this checkout, linked into the clone."""
+    if which("node") is None or not (ROOT / schema.INSTALLED).is_dir():
+        pytest.skip("Node.js or the schema of Grafana is not installed")
+    (clone / schema.INSTALLED).parent.mkdir(exist_ok=True)
+    (clone / schema.INSTALLED).symlink_to(ROOT / schema.INSTALLED)
+    yield
+    (clone / schema.INSTALLED).unlink()
+
+
+SCHEMA_MUTATIONS = (
+    Mutation("option of no panel", schema.NAME, LOGS, '"showTime"', '"showTimes"', "showTimes", "showTimes"),
+    Mutation("panel of no plugin", schema.NAME, TRACES, '"type": "nodeGraph"', '"type": "n"', "no panels of", '"n"'),
+    Mutation("text for a number", schema.NAME, TRACES, '"schemaVersion": 41', '"schemaVersion": "41"', "number", "41"),
+    Mutation(
+        "value of no enum", schema.NAME, TRACES, '"palette-classic"', '"palette-classy"', "palette-classy", "classy"
+    ),
+)
+
+
+@pytest.mark.usefixtures("with_schema")
+def test_dashboards_that_are_not_valid_for_the_schema_are_reported(clone: Path) -> None:
+    """All mistakes at once: a run takes seconds."""
+    with ExitStack() as stack:
+        for mutation in SCHEMA_MUTATIONS:
+            stack.enter_context(seeded(clone, mutation))
+        found = [*schema.dashboards(LazyCheckout(clone))]
+        for mutation in SCHEMA_MUTATIONS:
+            expect(found, clone, mutation)
+
+
+@pytest.mark.usefixtures("with_schema")
+def test_dashboards_are_valid_for_the_schema_of_the_pinned_grafana(clone: Path) -> None:
+    found = [*schema.dashboards(LazyCheckout(clone))]
+    assert len(found) == 11
+    assert not [each for each in found if isinstance(each, Skipped) or each.problem]
+
+
+def test_a_missing_schema_is_skipped_by_name(clone: Path) -> None:
+    (skipped,) = schema.dashboards(LazyCheckout(clone))
+    assert isinstance(skipped, Skipped)
+    assert (skipped.name, skipped.reason) == (schema.NAME, GRAMMARS)
+    assert "@grafana/schema@" in skipped.why

@@ -21,7 +21,7 @@ from toolkit.checkout.project import PULLED
 from toolkit.engine import compose
 from toolkit.engine.compose import Result
 from toolkit.validate import __main__ as entry
-from toolkit.validate import grammars, images, layers, programs
+from toolkit.validate import grammars, images, layers, programs, schema
 from toolkit.validate.__main__ import main
 from toolkit.validate.checkout import EVERY_GROUP, Checkout
 from toolkit.validate.findings import Finding
@@ -86,9 +86,10 @@ def test_schema_reports_values_that_compose_accepts(clone: Path) -> None:
 @pytest.mark.parametrize("engine", [{"images": True}], indirect=True)
 def test_clean_repository_exits_with_0(clone: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(clone), "--allow-skips", programs.GRAMMARS]) == 0
-    skipped, summary = capsys.readouterr().out.splitlines()
-    assert skipped.startswith(f"skipped {programs.GRAMMARS}: ")
-    assert re.fullmatch(r"\d+ checks, \d+ files, no problems, 1 skipped", summary)
+    first, second, summary = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"skipped {programs.GRAMMARS}: ")
+    assert second.startswith(f"skipped {schema.NAME}: ")
+    assert re.fullmatch(r"\d+ checks, \d+ files, no problems, 2 skipped", summary)
     assert len(engine.started) == len(programs.PROGRAMS)
     assert all("none" in argv[argv.index("--network") + 1] for argv in engine.started)
 
@@ -100,7 +101,7 @@ def test_problem_is_printed_with_file_and_line(clone: Path, engine: Engine, caps
         assert main(["--root", str(clone)]) == 1
         text = (clone / MISTAKE.file).read_text()
     line = text[: text.index(MISTAKE.new)].count("\n") + 1
-    problem, _, _, summary = capsys.readouterr().out.splitlines()
+    problem, *_, summary = capsys.readouterr().out.splitlines()
     assert problem.startswith(f"{MISTAKE.file}:{line}: ")
     assert problem.endswith(f"[{MISTAKE.check}]")
     assert ", 1 problem, " in summary
@@ -122,6 +123,8 @@ def without_images() -> dict[str, list[str]]:
 
 
 EVERY_PROGRAM = {program.name for program in programs.PROGRAMS}
+NPM = (programs.GRAMMARS, schema.NAME)
+"""The checks with npm packages."""
 
 
 @pytest.mark.usefixtures("_one_check")
@@ -130,8 +133,9 @@ EVERY_PROGRAM = {program.name for program in programs.PROGRAMS}
 def test_callers_without_images_allow_every_program_to_be_skipped(
     clone: Path, engine: Engine, caller: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the grammars, which the session `validate` installs."""
+    """With the npm packages, which the session `validate` installs."""
     monkeypatch.setattr(grammars, "queries", images.registry)
+    monkeypatch.setattr(schema, "dashboards", images.registry)
     assert main(["--root", str(clone), *without_images()[caller]]) == 0
     assert skipped(capsys.readouterr().out) == dict.fromkeys(EVERY_PROGRAM, True), "every skipped program is printed"
     assert not engine.started
@@ -145,7 +149,7 @@ def test_skip_without_permission_fails(
 ) -> None:
     assert main(["--root", str(clone), *options]) == 1
     found = skipped(capsys.readouterr().out)
-    assert found == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: bool(options)}
+    assert found == dict.fromkeys(EVERY_PROGRAM, False) | dict.fromkeys(NPM, bool(options))
     assert not engine.started
 
 
@@ -157,7 +161,7 @@ def test_unreachable_engine_is_not_a_missing_image(
     engine.missing = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
     assert main(["--root", str(clone), f"--allow-skips={','.join(programs.REASONS)}"]) == 1
     output = capsys.readouterr().out
-    assert skipped(output) == dict.fromkeys(EVERY_PROGRAM, False) | {programs.GRAMMARS: True}
+    assert skipped(output) == dict.fromkeys(EVERY_PROGRAM, False) | dict.fromkeys(NPM, True)
     assert "Cannot connect" in output
 
 
