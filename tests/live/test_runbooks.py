@@ -61,7 +61,7 @@ def skip_reason(line: str, running: Iterable[str], production: bool) -> str:
         shutil.which(line.split(maxsplit=1)[0]) and Path("/run/systemd/system").exists()
     ):
         return "this machine has no such program"
-    if production and not DEPENDS_ON_PROFILE.match(line):
+    if production and not DEPENDS_ON_PROFILE.search(line):
         return "as in development"
     if not production and PRODUCTION_ONLY.search(line):
         return "production only"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests import runbooks
+from tests.live.test_runbooks import looking, skip_reason
 from tests.runbooks import CHANGES, FOLDER, LOOKS, PROMQL, parts, typed
 from toolkit.core import promql
 from toolkit.operate.reload import AT_START_ONLY, STEPS
@@ -197,3 +198,11 @@ def test_every_command_looks_or_is_listed_with_a_reason() -> None:
 )
 def test_a_command_that_changes_something_does_not_look(line: str) -> None:
     assert not runbooks.only_looks(line)
+
+
+def test_every_command_is_typed_in_one_of_the_profiles() -> None:
+    """Unless this machine or both stacks lack what it needs."""
+    every = stack().every
+    for each in looking():
+        reasons = {skip_reason(each.line, every, production) for production in (False, True)}
+        assert "" in reasons or any("this machine" in reason for reason in reasons), (each.line, reasons)
