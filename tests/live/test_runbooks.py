@@ -25,13 +25,14 @@ DEPENDS_ON_PROFILE = re.compile(rf"docker compose exec|invoke (dead-letters|stat
 """Commands that meet other accounts, permissions and images in production; the rest is typed in development only."""
 HOST_CLOCK = re.compile(r"chronyc|timedatectl|systemctl")
 """Commands that need systemd or an NTP client on the host."""
-NUMBER = re.compile(r"(--(?:tail|since)=)\d+")
-"""A number of lines or units of time: commands that differ only in it are typed once."""
+AMOUNT = re.compile(r"--(?:tail|since)=\w+")
+"""A number of lines, or a period: commands that differ only in it are typed once."""
 FAILURE = re.compile(r"\berror\b|no such|not found|unknown|invalid|denied|refused", re.IGNORECASE)
 LOGS = re.compile(r"invoke logs")
 """Its output has errors of others."""
-NOTHING_FOUND = {"grep": 1, "du": 1}
-"""Exit codes that are no failure: no line was selected; a file was deleted meanwhile."""
+NO_FAILURE = {"grep": 1, "du": 1}
+"""Exit codes that are no failure: no line was selected; a folder was deleted meanwhile."""
+DELETED_MEANWHILE = re.compile(r"^du: cannot (?:access|read directory) .*: No such file or directory$", re.MULTILINE)
 
 
 class Command(NamedTuple):
@@ -48,7 +49,7 @@ def looking() -> list[Command]:
     for line, alerts in runbooks.commands().items():
         if runbooks.only_looks(line):
             source, _, rest = line.partition(" | ")
-            same = found.setdefault(NUMBER.sub(r"\1", source), Command(source, set(), set()))
+            same = found.setdefault(AMOUNT.sub("", source), Command(source, set(), set()))
             same.alerts.update(alerts)
             same.filters.add(rest)
     return list(found.values())
@@ -60,7 +61,7 @@ def skip_reason(line: str, running: Iterable[str], production: bool) -> str:
         shutil.which(line.split(maxsplit=1)[0]) and Path("/run/systemd/system").exists()
     ):
         return "this machine has no such program"
-    if production and not DEPENDS_ON_PROFILE.match(line):
+    if production and not DEPENDS_ON_PROFILE.search(line):
         return "as in development"
     if not production and PRODUCTION_ONLY.search(line):
         return "production only"
@@ -85,15 +86,16 @@ def failures(stack: Stack, command: Command, production: bool) -> list[str]:
     began = time.monotonic()
     done = stack.run("bash", "-c", line, check=False, timeout=120)
     print(f"{time.monotonic() - began:6.2f} s  {command.line}")
-    found = [done.stderr] if FAILURE.search(done.stderr) else []
-    if done.returncode not in {0, NOTHING_FOUND.get(line.split()[0], 0)}:
+    errors = DELETED_MEANWHILE.sub("", done.stderr)
+    found = [errors] if FAILURE.search(errors) else []
+    if done.returncode not in {0, NO_FAILURE.get(line.split()[0], 0)}:
         found.append(f"exit code {done.returncode}: {done.stderr or done.stdout}")
     for each in command.filters:
         output = done.stdout
         if each:
             run = subprocess.run(["bash", "-c", each], input=output, capture_output=True, text=True, check=False)
             output = run.stdout
-            if run.returncode not in {0, NOTHING_FOUND.get(each.split()[0], 0)} or run.stderr:
+            if run.returncode not in {0, NO_FAILURE.get(each.split()[0], 0)} or run.stderr:
                 found.append(f"| {each}: exit code {run.returncode}: {run.stderr}")
         if not LOGS.match(command.line) and (failed := FAILURE.search(output)):
             found.append(f"{failed[0]} in {output}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests import runbooks
+from tests.live.drills.test_tours import TOURS, Tour
+from tests.live.test_runbooks import looking, skip_reason
 from tests.runbooks import CHANGES, FOLDER, LOOKS, PROMQL, parts, typed
 from toolkit.core import promql
 from toolkit.operate.reload import AT_START_ONLY, STEPS
@@ -197,3 +200,27 @@ def test_every_command_looks_or_is_listed_with_a_reason() -> None:
 )
 def test_a_command_that_changes_something_does_not_look(line: str) -> None:
     assert not runbooks.only_looks(line)
+
+
+def test_every_command_is_typed_in_one_of_the_profiles() -> None:
+    """Unless this machine or both stacks lack what it needs."""
+    every = stack().every
+    for each in looking():
+        reasons = {skip_reason(each.line, every, production) for production in (False, True)}
+        assert "" in reasons or any("this machine" in reason for reason in reasons), (each.line, reasons)
+
+
+@pytest.mark.parametrize("tour", TOURS, ids=lambda tour: tour.key[0])
+def test_the_fix_of_a_tour_is_in_its_runbook(tour: Tour) -> None:
+    """A drill types it."""
+    assert tour.runbooks()
+
+
+@pytest.mark.parametrize(
+    ("broken", "problem"),
+    [({"fix": "docker compose up -d clerk"}, "not among"), ({"follow": ("RedisDown",)}, "no link to RedisDown")],
+)
+def test_a_tour_without_its_fix_or_a_link_fails(broken: dict[str, Any], problem: str) -> None:
+    [tour] = [each for each in TOURS if each.key[0] == "ApiErrorBurst"]
+    with pytest.raises(AssertionError, match=problem):
+        replace(tour, **broken).runbooks()

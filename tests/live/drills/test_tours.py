@@ -48,6 +48,17 @@ class Tour:
     fix: str
     follow: tuple[str, ...] = ()
 
+    def runbooks(self) -> list[str]:
+        """The texts of the runbooks from that of the alert to that of the fix, each linked by the one before."""
+        texts = runbooks.texts()
+        found = [texts[self.key[0]]]
+        for name in self.follow:
+            assert f"({name}.md)" in runbooks.section(found[-1], "Mitigation"), f"no link to {name}"
+            found.append(texts[name])
+        typed = list(runbooks.typed(runbooks.section(found[-1], "Mitigation")))
+        assert not self.fix or self.fix in typed, f"{self.fix} is not among {typed}"
+        return found
+
 
 @contextmanager
 def disconnected(stack: Stack, network: str) -> Iterator[None]:
@@ -203,23 +214,17 @@ def test_the_runbook_leads_to_the_fix(stack: Stack, receiver: HostReceiver, reco
         alert = guide.wait(tour.key, "firing", FIRING_SECONDS)
         fired = time.monotonic()
         require_complete(alert["labels"], alert["annotations"])
-        path = [Path(alert["annotations"]["runbook_url"]).stem]
-        texts = runbooks.texts()
-        for following in tour.follow:
-            assert f"({following}.md)" in runbooks.section(texts[path[-1]], "Mitigation"), (path, following)
-            path.append(following)
-
+        assert Path(alert["annotations"]["runbook_url"]).name == f"{tour.key[0]}.md"
         looks = [
             line
-            for each in path
-            for line in runbooks.typed(runbooks.section(texts[each], "Diagnosis"))
+            for text in tour.runbooks()
+            for line in runbooks.typed(runbooks.section(text, "Diagnosis"))
             if runbooks.only_looks(line)
         ]
         outputs = [guide.type(line, name)[1] for line in dict.fromkeys(looks)]
         assert re.search(tour.cause, "\n".join(outputs)), (looks, outputs)
 
         if tour.fix:
-            assert tour.fix in runbooks.typed(runbooks.section(texts[path[-1]], "Mitigation")), path
             code, output = guide.type(tour.fix, name)
             assert code == 0, output
         else:
