@@ -91,7 +91,7 @@ for family in REGISTRY.collect():
         if sample.name in ("netmon_probe_phase_seconds_count", "netmon_heartbeats_total"):
             print(*sample.labels.values(), sample.value)
 """
-    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app")}
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, env=path, capture_output=True, text=True, check=True, timeout=120).stdout
     outcomes = ("stored", "repeated", "ignored", "refused", "unknown", "silent")

@@ -91,6 +91,6 @@ def test_a_spec_without_an_endpoint_cannot_be_created() -> None:
 def test_the_api_does_not_import_the_libraries_of_probing() -> None:
     libraries = ("netmon.probing", "aiohttp", "pycurl")
     program = f"import sys, netmon.api; print([name for name in {libraries} if name in sys.modules])"
-    environ = {"PYTHONPATH": str(APP), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {"PYTHONPATH": str(APP)}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -49,7 +49,7 @@ def get(port: int, path: str) -> tuple[int, Any, float]:
 
 @contextmanager
 def service(command: str, environ: dict[str, str], port: int) -> Iterator["subprocess.Popen[str]"]:
-    environ = environ | {"PORT": str(port), "PYTHONPATH": str(APP), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.defpath}
+    environ = environ | {"PORT": str(port), "PYTHONPATH": str(APP), "PATH": os.defpath}
     process = subprocess.Popen(
         [sys.executable, "-m", "netmon", command],
         env=environ,

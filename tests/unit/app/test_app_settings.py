@@ -202,7 +202,7 @@ def test_a_missing_variable_ends_the_command_with_code_78_and_one_line(
     del environ[variable]
     ended = subprocess.run(
         [sys.executable, "-m", "netmon", "api"],
-        env={**environ, "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**environ, "PYTHONPATH": str(app)},
         capture_output=True,
         text=True,
         check=False,

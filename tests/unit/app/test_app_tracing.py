@@ -159,7 +159,7 @@ tracing.shutdown()
 
 def run(*program: str, **environ: str) -> str:
     """The output of a process with these variables; the SDK has one provider per process."""
-    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = {"PYTHONPATH": str(Path(__file__).parents[3] / "app")}
     command = [sys.executable, "-c", *(program or [PROGRAM])]
     done = subprocess.run(command, env=path | environ, capture_output=True, text=True, check=True, timeout=120)
     assert done.stderr == ""
