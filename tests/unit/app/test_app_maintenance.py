@@ -49,7 +49,7 @@ from netmon.settings import Settings
 from netmon.specs import TcpSpec
 from tests.unit.app.properties import PROPERTY
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 CHANGES = {
     "Europe/Berlin": ("2027-03-28T01:00", "2027-10-31T01:00"),
     "America/New_York": ("2027-03-14T07:00", "2027-11-07T06:00"),
@@ -61,24 +61,28 @@ CHANGES = {
 
 @cache
 def local_times(zone: str, change: str) -> Mapping[datetime, datetime]:
-    """The local time of each minute within 20 days of a change, in order. UTC to local time is never ambiguous."""
+    """The local time of each minute within 12 days of a change, in order. UTC to local time is never ambiguous."""
     at = datetime.fromisoformat(change).replace(tzinfo=UTC)
-    minutes = (at + number * MINUTE for number in range(-20 * 1440, 20 * 1440))
+    minutes = (at + number * MINUTE for number in range(-12 * 1440, 12 * 1440))
     return {minute: minute.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for minute in minutes}
 
 
 @cache
-def starts(zone: str, change: str, start: str) -> Mapping[datetime, datetime]:
-    """When a time of day is shown first, by local midnight; if it is skipped, as if the clocks had not been changed."""
-    clock = local_times(zone, change)
+def first_shown(zone: str, change: str) -> Mapping[datetime, datetime]:
+    """When each local time is shown first; if it is skipped, as if the clocks had not been changed."""
     found: dict[datetime, datetime] = {}
-    for (minute, before), (following, after) in pairwise(clock.items()):
-        wanted = datetime.combine(before.date(), datetime.strptime(start, "%H:%M").time())
-        if before == wanted:
-            found.setdefault(wanted.replace(hour=0, minute=0), minute)
-        elif before < wanted < after:
-            found.setdefault(wanted.replace(hour=0, minute=0), following + (wanted - before - MINUTE))
+    for (minute, before), (following, after) in pairwise(local_times(zone, change).items()):
+        found.setdefault(before, minute)
+        for skipped in range(1, (after - before) // MINUTE):
+            found.setdefault(before + skipped * MINUTE, following + (skipped - 1) * MINUTE)
     return found
+
+
+def starts(zone: str, change: str, start: str) -> Mapping[datetime, datetime]:
+    """When a time of day is shown first, by local midnight."""
+    clock, time = first_shown(zone, change), datetime.strptime(start, "%H:%M").time()
+    midnights = {moment.replace(hour=0, minute=0) for moment in (min(clock) + each * DAY for each in range(25))}
+    return {each: clock[at] for each in midnights if (at := datetime.combine(each, time)) in clock}
 
 
 def minutes_of(periods: Sequence[Period]) -> set[datetime]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ LIKE_YAML = (
 )  # fmt: skip
 
 
+@cache
 def defaults() -> dict[str, dict[str, Any]]:
     """The defaults, in the form that the client reads from the OpenAPI document."""
     found = {}
