@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from fastapi import FastAPI
 from psycopg import OperationalError
 from redis import RedisError
 
@@ -198,8 +199,8 @@ class BulkTargets(BulkStore):
         return dataclasses.replace(planned, changed=changes)
 
 
-@asynccontextmanager
-async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
+def application(settings: Settings, services: Any) -> FastAPI:
+    """The API with these services."""
     app = web.create_app(settings, "test")
     reader: Any = TargetReader(services, Cache(services), Answers(services))  # type: ignore[arg-type]
     on_demand = OnDemandProbes(services, services, RateLimiter(settings.on_demand_probes_per_second))
@@ -216,8 +217,19 @@ async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.As
     async def broken() -> None:
         raise ZeroDivisionError("a secret detail")
 
-    transport, token = httpx.ASGITransport(app=app), {"Authorization": f"Bearer {settings.api_token}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://app", headers=token) as client:
+    return app
+
+
+def client_of(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+    """A client of an application in this process."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://app", **options)
+
+
+@asynccontextmanager
+async def connected(settings: Settings, services: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client, with the write token, of the API with these services."""
+    token = {"Authorization": f"Bearer {settings.api_token}"}
+    async with client_of(application(settings, services), headers=token) as client:
         yield client
 
 

@@ -20,7 +20,8 @@ from netmon.maintenance import WindowView
 from netmon.models import TargetView
 from netmon.settings import load
 from tests.unit.app.conftest import ENVIRON
-from tests.unit.app.fake_api import Database, connected
+from tests.unit.app.fake_api import Database, client_of
+from tests.unit.app.fake_api import application as create
 from tests.unit.app.test_app_bulk import shown
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from tests.unit.toolkit.containers import container
@@ -53,6 +54,7 @@ class Application:
 
     def __init__(self) -> None:
         self.services = Database()
+        self.app = create(load(ENVIRON), self.services)
         self.requests: list[Request] = []
         self.token = ENVIRON["API_TOKEN"]
         self.refuse: Response | None = None
@@ -72,8 +74,7 @@ class Application:
         if (request.method, parts.path) == ("GET", "/api/maintenance"):
             views = [WindowView.of(window, datetime.now(UTC)) for window in self.services.windows]
             return Response("", 200, {}, TypeAdapter(list[WindowView]).dump_json(views).decode(), "")
-        async with connected(load(ENVIRON), self.services) as client:
-            del client.headers["authorization"]
+        async with client_of(self.app) as client:
             answer = await client.request(
                 request.method, request.url, content=request.body, headers=dict(request.headers)
             )
