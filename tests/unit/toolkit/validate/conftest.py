@@ -25,8 +25,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cached_compose() -> CachedCompose:
-    return CachedCompose()
+def cached_compose(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CachedCompose:
+    kept = getattr(request.config, "cache", None)  # pytest may run without one
+    return CachedCompose(kept.mkdir("compose") if kept else tmp_path_factory.mktemp("compose"))
 
 
 @pytest.fixture(autouse=True)
