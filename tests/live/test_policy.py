@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -58,15 +59,14 @@ def test_every_container_obeys_every_rule(running: Stack) -> None:
 @root_only
 def test_blackbox_exporter_probes_for_prometheus_only(running: Stack) -> None:
     """It fetches any address, so none of its addresses is open to another service."""
-    exporter = running.container("blackbox-exporter")
+    listed = json.loads(running.docker("inspect", *running.containers()))
+    others = {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in listed}
+    exporter = others.pop("blackbox-exporter")
     targets = sorted((each["IPAddress"], 9115) for each in exporter["NetworkSettings"]["Networks"].values())
-    image = running.container("worker")["Config"]["Image"]
-
-    def opened(service: str) -> int:
-        return len(reached(from_container(running.containers(service)[0], image), targets))
-
-    with unroutable([exporter]):
-        asked = {service: opened(service) for service in sorted(running.services() - {"blackbox-exporter"})}
+    with unroutable([exporter]), ThreadPoolExecutor(len(others)) as pool:
+        opened = list(pool.map(lambda other: len(reached(from_container(other), targets)), others.values()))
+    asked = dict(zip(others, opened, strict=True))
+    assert asked.keys() == running.configured() - {"blackbox-exporter"}
     assert {service for service, count in asked.items() if count} == {"prometheus"}
     assert asked["prometheus"] == 1
 
@@ -150,16 +150,28 @@ def image(idle_stack: Stack) -> str:
 @contextmanager
 def run_container(image: str, flags: Flags) -> Iterator[Container]:
     """Run a container with these flags, and remove it afterwards."""
-    name = f"weak-{uuid4().hex[:8]}"
+    with run_containers(image, (flags,)) as [container]:
+        yield container
+
+
+@contextmanager
+def run_containers(image: str, every: Sequence[Flags]) -> Iterator[list[Container]]:
+    """Run a container for each of the sets of flags, and remove them afterwards; four start at a time."""
+    names = [f"weak-{uuid4().hex[:8]}" for _ in every]
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(partial(start_container, image), names, every))
+        yield [inspect(engine) for engine in json.loads(docker("inspect", *names))]
+    finally:
+        docker("rm", "--force", "--volumes", *names)
+
+
+def start_container(image: str, name: str, flags: Flags) -> None:
+    """Start a container with these flags."""
     words = ["--detach", "--name", name, "--label", f"com.docker.compose.project.working_dir={CHECKOUT}"]
     for flag, values in {**COMPLIANT, **flags}.items():
         words += [f"--{flag}={value}" for value in ([values] if isinstance(values, str) else values or [])]
-    try:
-        docker("run", *words, "--entrypoint", "sleep", image, "300")
-        engine: list[dict[str, Any]] = json.loads(docker("inspect", name))
-        yield inspect(engine[0])
-    finally:
-        docker("rm", "--force", "--volumes", name)
+    docker("run", *words, "--entrypoint", "sleep", image, "300")
 
 
 def docker(*words: str) -> str:
@@ -179,10 +191,17 @@ def test_a_compliant_container_violates_no_rule(image: str) -> None:
         assert violated_rules(container, hardened=False) == set()
 
 
-@pytest.mark.parametrize(("rule", "weakness"), WEAK, ids=str)
-def test_a_weak_container_violates_its_rule(image: str, rule: str, weakness: Flags) -> None:
-    with run_container(image, weakness) as container:
-        assert rule in violated_rules(container) | violated_rules(container, hardened=False)
+@pytest.fixture(scope="module")
+def weak(image: str) -> Iterator[list[Container]]:
+    """The containers of `WEAK`."""
+    with run_containers(image, [flags for _, flags in WEAK]) as containers:
+        yield containers
+
+
+@pytest.mark.parametrize("number", range(len(WEAK)), ids=[f"{rule}-{flags}" for rule, flags in WEAK])
+def test_a_weak_container_violates_its_rule(weak: list[Container], number: int) -> None:
+    container, rule = weak[number], WEAK[number][0]
+    assert rule in violated_rules(container) | violated_rules(container, hardened=False)
 
 
 def test_an_image_by_id_violates_the_image_rule(image: str) -> None:

@@ -70,7 +70,7 @@ def connections(prod_stack: Stack) -> Iterator[Map]:
         with network.neighbour() as beside, published(prod_stack, HERE), network.listening_host() as port:
             inspected = json.loads(prod_stack.docker("inspect", *prod_stack.containers(), client))
             with network.unroutable(inspected):
-                yield build_map(prod_stack, inspected, beside, port)
+                yield build_map(inspected, beside, port)
     finally:
         prod_stack.docker("rm", "--force", client)
 
@@ -86,13 +86,12 @@ def published(stack: Stack, address: str) -> Iterator[None]:
         stack.run(*recreate)
 
 
-def build_map(stack: Stack, inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
+def build_map(inspected: list[dict[str, Any]], beside: Neighbour, port: int) -> Map:
     """Inspect every container; ``port`` is open on the host."""
-    image = stack.container("worker")["Config"]["Image"]
     found = Map({HOST: [list(FROM_HOST)], WORLD: [beside.interpreter]}, {beside.target: (WORLD, "")}, {})
     for engine in inspected:
         container = inspect(engine)
-        found.sources.setdefault(container.name, []).append(from_container(engine["Id"], image))
+        found.sources.setdefault(container.name, []).append(from_container(engine))
         for endpoint in engine["NetworkSettings"]["Networks"].values():
             for listening in filter(lambda each: each.endswith("/tcp"), container.listening):
                 found.targets[endpoint["IPAddress"], number(listening)] = (container.name, listening)
