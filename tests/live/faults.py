@@ -33,21 +33,21 @@ def together(*faults: contextlib.AbstractContextManager[object]) -> Iterator[Non
 @contextlib.contextmanager
 def killed(stack: Stack, service: str) -> Iterator[None]:
     """Kill the main process of a service; the engine does not restart a container after `docker kill`."""
-    stack.compose("kill", service)
+    stack.control("kill", service)
     try:
         yield
     finally:
-        stack.compose("start", service)
+        stack.control("start", service)
 
 
 @contextlib.contextmanager
-def stopped(stack: Stack, service: str) -> Iterator[None]:
-    """Stop a service with `docker compose stop`."""
-    stack.compose("stop", service)
+def stopped(stack: Stack, *services: str) -> Iterator[None]:
+    """Stop services, all at the same time."""
+    stack.control("stop", *services)
     try:
         yield
     finally:
-        stack.compose("start", service)
+        stack.control("start", *services)
 
 
 @contextlib.contextmanager
@@ -191,11 +191,11 @@ def small_disk(stack: Stack) -> Iterator[Path]:
         subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
         try:
             # It sees the mounts that existed at its start.
-            stack.compose("restart", "node-exporter")
+            stack.control("restart", "node-exporter")
             yield mounted
         finally:
             subprocess.run(["umount", "--lazy", mounted], check=True)
-            stack.compose("restart", "node-exporter")
+            stack.control("restart", "node-exporter")
 
 
 @contextlib.contextmanager

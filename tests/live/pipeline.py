@@ -7,10 +7,10 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -124,10 +124,14 @@ def add_target(
     stack: Stack, url: str, *, name: str = "", failures: int = 1, window: int = 1, enabled: bool = True
 ) -> str:
     """Add a target with the interval INTERVAL and return its id, which is its name too unless another one is given."""
-    target = str(uuid4())
-    values = {
-        "id": target,
-        "name": name or target,
+    return add_targets(stack, url, 1, name=name, failures=failures, window=window, enabled=enabled)[0]
+
+
+def add_targets(stack: Stack, url: str, count: int, *, name: str = "", failures: int = 1, window: int = 1,
+                enabled: bool = True) -> list[str]:  # fmt: skip
+    """Add targets of the same settings, the first of which is due now, and each other 0.1 s later; return their ids."""
+    targets, now = [str(uuid4()) for _ in range(count)], datetime.now(UTC)
+    common = {
         "spec": {"kind": "http", "url": url},
         "interval_seconds": INTERVAL,
         "timeout_seconds": 2,
@@ -138,11 +142,16 @@ def add_target(
         "severity": "critical",
         "degraded_severity": "warning",
         "tags": ["live-test"],
-        **dict.fromkeys(("created_at", "updated_at", "due_at"), datetime.now(UTC).isoformat()),
+        **dict.fromkeys(("created_at", "updated_at"), now.isoformat()),
     }
-    row = f"INSERT INTO targets SELECT * FROM jsonb_populate_record(NULL::targets, '{json.dumps(values)}')"  # noqa: S608
-    execute(stack, f"{row}; INSERT INTO standings VALUES ('{target}', 'unknown', now(), '[]')")  # noqa: S608
-    return target
+    rows = json.dumps([
+        {"id": target, "name": name or target, "due_at": (now + number * timedelta(seconds=0.1)).isoformat(), **common}
+        for number, target in enumerate(targets)
+    ])  # fmt: skip
+    standings = ", ".join(f"('{target}', 'unknown', now(), '[]')" for target in targets)
+    added = f"INSERT INTO targets SELECT * FROM jsonb_populate_recordset(NULL::targets, '{rows}')"  # noqa: S608
+    execute(stack, f"{added}; INSERT INTO standings VALUES {standings}")  # noqa: S608
+    return targets
 
 
 def delete_targets(stack: Stack, *targets: str) -> None:
@@ -159,6 +168,13 @@ def probes(stack: Stack, target: str) -> list[dict[str, Any]]:
         f"SELECT * FROM probes WHERE target = '{target}' ORDER BY requested_at",  # noqa: S608
     )
     return found
+
+
+def probes_of(stack: Stack, targets: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The probes of each of these targets, oldest first."""
+    listed = ", ".join(f"'{target}'" for target in targets)
+    rows = sql(stack, f"SELECT * FROM probes WHERE target IN ({listed}) ORDER BY requested_at")  # noqa: S608
+    return {target: [row for row in rows if row["target"] == target] for target in targets}
 
 
 def finished(stack: Stack, target: str) -> list[dict[str, Any]]:
@@ -205,10 +221,10 @@ def require_no_catching_up(stack: Stack, server: TargetServer, service: str) -> 
     targets = [add_target(stack, server.url) for _ in range(3)]
     try:
         until(lambda: all(finished(stack, target) for target in targets), 10, "the first probes")
-        stack.compose("stop", service)
+        stack.control("stop", service)
         before = {target: len(probes(stack, target)) for target in targets}
         time.sleep(4 * INTERVAL)
-        stack.compose("start", service)
+        stack.control("start", service)
         until(lambda: all(len(finished(stack, target)) > before[target] for target in targets), 40, "the next probes")
         time.sleep(INTERVAL)
         added = {target: len(probes(stack, target)) - before[target] for target in targets}

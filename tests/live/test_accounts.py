@@ -114,7 +114,7 @@ def test_the_unused_user_cannot_log_in(stack: Stack, user: str) -> None:
 def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
     """On a volume of an early version the superuser owns the tables and functions, and other accounts do not exist."""
     psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--quiet", "--set=ON_ERROR_STOP=1")
-    stack.compose("stop", "app", "worker")
+    stack.control("stop", "app", "worker")
     drops = ("REASSIGN OWNED BY netmon TO postgres; DROP OWNED BY netmon, monitoring; "
              "DROP ROLE netmon_a, netmon_b, monitoring_a, monitoring_b; DROP ROLE netmon, monitoring")  # fmt: skip
     try:
@@ -124,7 +124,7 @@ def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
         assert 'Role "monitoring_a" does not exist' in stack.compose("logs", "db")
     finally:
         stack.exec("db", "/opt/netmon/postgres-accounts.sh")
-        stack.compose("start", "app", "worker")
+        stack.control("start", "app", "worker")
     stack.invoke("wait")
     test_the_application_owns_its_tables_and_functions(stack)
 

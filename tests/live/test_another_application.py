@@ -16,5 +16,5 @@ def test_another_application_replaces_the_network_monitor(own_stack: Stack) -> N
     assert own_stack.health()[0] == 200
     assert own_stack.container("app")["Config"]["Image"].endswith("network-monitor-replacement:dev")
     assert "worker" not in own_stack.services()
-    own_stack.compose("stop", "app")
+    own_stack.control("stop", "app")
     assert own_stack.container("app")["State"]["ExitCode"] == 0

@@ -43,11 +43,11 @@ def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target:
     probe = stack.probe(url)
     assert arrived.wait(10)
     started = time.monotonic()
-    stack.compose("stop", "worker")
+    stack.control("stop", "worker")
     assert 1 < time.monotonic() - started < 20, "the worker must wait for the job in flight, and no longer"
     assert stack.container("worker")["State"]["ExitCode"] == 0
     assert stack.result(probe, within=2)["status"] == "succeeded", "the result must be stored before the worker exits"
-    stack.compose("start", "worker")
+    stack.control("start", "worker")
     stack.invoke("wait")
 
 
@@ -55,32 +55,32 @@ def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[
     url, arrived = slow_target
     probes = [stack.probe(url) for _ in range(5)]
     assert arrived.wait(10)
-    stack.compose("kill", "--signal", "KILL", "worker")
-    stack.compose("start", "worker")
+    stack.control("kill", "worker")
+    stack.control("start", "worker")
     assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 5
     stack.invoke("wait")
 
 
 def test_jobs_accepted_without_a_worker_are_executed_later(stack: Stack) -> None:
-    stack.compose("stop", "worker")
+    stack.control("stop", "worker")
     probes = [stack.probe("http://prometheus:9090/-/ready") for _ in range(20)]
-    stack.compose("restart", "rabbitmq")
-    stack.compose("start", "worker")
+    stack.control("restart", "rabbitmq")
+    stack.control("start", "worker")
     assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 20
     stack.invoke("wait")
 
 
 def test_api_drains_before_it_stops(stack: Stack) -> None:
     started = time.monotonic()
-    stack.compose("stop", "app")
+    stack.control("stop", "app")
     assert time.monotonic() - started < 15
     assert stack.container("app")["State"]["ExitCode"] == 0
-    stack.compose("start", "app")
+    stack.control("start", "app")
     stack.invoke("wait")
 
 
 def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack) -> None:
-    stack.compose("stop", "rabbitmq")
+    stack.control("stop", "rabbitmq")
     try:
         answer = requests.post(
             stack.url("/api/probes"), json={"url": "http://prometheus:9090/"}, headers=stack.authorization(), timeout=15
@@ -88,7 +88,7 @@ def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
     finally:
-        stack.compose("start", "rabbitmq")
+        stack.control("start", "rabbitmq")
         stack.invoke("wait")
         # The application is ready without the broker, and reconnects shortly after the broker is healthy.
         until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "a connection")

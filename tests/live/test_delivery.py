@@ -93,7 +93,7 @@ def test_workers_share_the_schedule_and_store_each_job_once(stack: Stack, server
     targets = []
     try:
         stack.invoke("wait")
-        targets = [pipeline.add_target(stack, server.url) for _ in range(30)]
+        targets = pipeline.add_targets(stack, server.url, 30)
         with pipeline.target_server(stack) as other:
             targets.append(pipeline.add_target(stack, other.url, enabled=False))
             require_one_result_for_each_job(stack, targets[-1], other)
@@ -105,7 +105,7 @@ def test_workers_share_the_schedule_and_store_each_job_once(stack: Stack, server
 
 def scale(stack: Stack, workers: int) -> None:
     """Set the number of workers; running ones are kept."""
-    stack.compose("up", "--detach", "--no-recreate", "--scale", f"worker={workers}", "worker")
+    stack.compose("up", "--detach", "--no-recreate", "--no-deps", "--scale", f"worker={workers}", "worker")
 
 
 def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.TargetServer) -> None:
@@ -130,8 +130,8 @@ def require_one_result_for_each_job(stack: Stack, target: str, server: pipeline.
 def require_a_shared_schedule(stack: Stack, targets: list[str]) -> None:
     """Every target must be probed at its interval, and every worker must have scheduled some of the probes."""
     until(lambda: all(len(pipeline.finished(stack, target)) >= 4 for target in targets[-3:]), 60, "four rounds")
-    for target in targets:
-        at = [datetime.fromisoformat(probe["requested_at"]) for probe in pipeline.probes(stack, target)]
+    for target, probes in pipeline.probes_of(stack, targets).items():
+        at = [datetime.fromisoformat(probe["requested_at"]) for probe in probes]
         # The first probe is immediate, the others follow every 5 s.
         gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at[1:])]
         assert all(abs(gap - pipeline.INTERVAL) < 2 for gap in gaps), f"{target} was probed at {at}"
@@ -153,7 +153,7 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
     target = pipeline.add_target(stack, server.url)
     try:
         until(lambda: pipeline.state(stack, target) == "up", 10, "the first probe")
-        stack.compose("stop", "kafka")
+        stack.control("stop", "kafka")
         try:
             before = len(pipeline.finished(stack, target))
             server.status = 500
@@ -167,7 +167,7 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
             assert waiting["events"] >= 5, "results and changes since the stop must be in the outbox"
             assert len(pipeline.finished(stack, target)) >= before + 2
         finally:
-            stack.compose("start", "kafka")
+            stack.control("start", "kafka")
         stack.invoke("wait")
         until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "the outbox to be published")
         changes = published(stack, "monitor.state", target)
@@ -184,58 +184,44 @@ def test_probes_missed_without_a_worker_are_not_caught_up(stack: Stack, server: 
     pipeline.require_no_catching_up(stack, server, "worker")
 
 
-def test_a_malformed_job_is_dead_lettered_with_its_reason(stack: Stack, server: pipeline.TargetServer) -> None:
-    pipeline.take_dead_letters(stack)
-    pipeline.publish(stack, '{"nonsense": 1}')
-    [letter] = until(lambda: pipeline.take_dead_letters(stack), 10, "the message to be dead-lettered")
-    assert letter["body"] == '{"nonsense": 1}'
-    assert letter["headers"]["x-reason"].startswith("malformed: ValidationError")
-
-
-def test_a_job_that_fails_repeatedly_is_dead_lettered_with_its_reason(
+def test_a_job_that_cannot_be_done_is_dead_lettered_with_its_reason_and_harms_no_other(
     stack: Stack, server: pipeline.TargetServer
 ) -> None:
-    """Its result has a character that PostgreSQL cannot store."""
+    """Jobs alone in a message, and among others in one: malformed, or with a result that PostgreSQL cannot store."""
     pipeline.take_dead_letters(stack)
-    probe = uuid4()
-    pipeline.publish(
-        stack,
-        f'{{"id": "{probe}", "url": "{server.url}\\u0000", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
-        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}',
-    )
+
+    def job(mark: str = "") -> tuple[str, str]:
+        probe = str(uuid4())
+        return probe, (
+            f'{{"id": "{probe}", "url": "{server.url}{mark}", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
+            f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
+        )
+
+    good, failing = [job() for _ in range(3)], [job("\\u0000") for _ in range(2)]
+    malformed, before = ['{"nonsense": 1}', '{"nonsense": 2}'], server.requests
+    pipeline.publish(stack, malformed[0], failing[0][1])
+    batch = (good[0][1], failing[1][1], malformed[1], good[1][1], good[2][1])
+    pipeline.publish(stack, "\n".join(batch), queue="probes.batches")
     assert stack.result(stack.probe(server.url))["status"] == "succeeded", "other jobs must not be affected"
-    [letter] = until(lambda: pipeline.take_dead_letters(stack), 60, "the job to be dead-lettered")
-    assert str(probe) in letter["body"]
-    assert letter["headers"]["x-reason"].startswith("failed 20 times"), letter
-
-
-def test_a_job_of_a_batch_that_cannot_be_done_harms_no_other(stack: Stack, server: pipeline.TargetServer) -> None:
-    """Of five jobs in one message, one fails each time, and one is malformed."""
-    pipeline.take_dead_letters(stack)
-    good, failing = [uuid4() for _ in range(3)], uuid4()
-    jobs = [
-        f'{{"id": "{probe}", "url": "{server.url}{mark}", "target": "t", "requested_at": "2026-01-01T00:00:00Z",'
-        f' "plan": {{"spec": {{"kind": "http", "url": "{server.url}"}}}}}}'
-        for probe, mark in ((good[0], ""), (failing, "\\u0000"), (good[1], ""), (good[2], ""))
-    ]
-    before = server.requests
-    pipeline.publish(stack, "\n".join([*jobs[:2], '{"nonsense": 1}', *jobs[2:]]), queue="probes.batches")
-    listed = ", ".join(f"'{probe}'" for probe in good)
+    listed = ", ".join(f"'{probe}'" for probe, _ in good)
     done = f"SELECT FROM probes WHERE id IN ({listed}) AND status = 'succeeded'"
-    until(lambda: len(pipeline.sql(stack, done)) == len(good), 20, "the other jobs to be done")
+    until(lambda: len(pipeline.sql(stack, done)) == len(good), 20, "the other jobs of the message to be done")
     letters: list[dict[str, Any]] = []
 
-    def both() -> bool:
+    def every() -> bool:
         letters.extend(pipeline.take_dead_letters(stack))
-        return len(letters) >= 2
+        return len(letters) >= len(malformed) + len(failing)
 
-    until(both, 60, "both jobs to be dead-lettered")
-    malformed, failed = letters
-    assert malformed["body"] == '{"nonsense": 1}'
-    assert str(failing) in failed["body"]
-    assert not any(str(probe) in failed["body"] for probe in good)
-    assert failed["headers"]["x-reason"].startswith("failed 20 times"), failed
-    assert server.requests >= before + len(good) + 20
+    until(every, 60, "the jobs to be dead-lettered")
+    reasons = {letter["body"]: letter["headers"]["x-reason"] for letter in letters}
+    assert len(letters) == len(reasons) == len(malformed) + len(failing), letters
+    for body in malformed:
+        assert reasons[body].startswith("malformed: ValidationError")
+    for probe, _ in failing:
+        [reason] = [reason for body, reason in reasons.items() if probe in body]
+        assert reason.startswith("failed 20 times"), reason
+    assert not any(probe in body for probe, _ in good for body in reasons)
+    assert server.requests >= before + len(good) + 20 * len(failing)
     time.sleep(QUEUE_COUNTS)
     until(lambda: queued(stack) == (0, 0), 10, "every message to be acknowledged")
 

@@ -21,7 +21,7 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
     until(lambda: stack.health()[0] == 200, 30, "a healthy start")
     failing = {CHECKS[service], *([PROBING] if service == "db" else [])}
     expected = {check: "error" if check in failing else "ok" for check in (*CHECKS.values(), PROBING)}
-    stack.compose("stop", service)
+    stack.control("stop", service)
     try:
         until(lambda: stack.health()[0] == 503, 5, f"/api/health to report {service}")
         assert stack.health()[1]["checks"] == expected
@@ -29,7 +29,7 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
         ready = requests.get(stack.url("/api/health/ready"), timeout=2).status_code
         assert ready == (503 if service == "db" else 200)
     finally:
-        stack.compose("start", service)
+        stack.control("start", service)
     until(lambda: stack.health()[0] == 200, 60, f"/api/health to report the recovery of {service}")
     stack.invoke("wait")
 
@@ -55,7 +55,7 @@ def test_states_survive_a_restart_of_redis(stack: Stack) -> None:
     assert states(f"put_unknown({target!r}, Standing(since={since}))") == "True"
     stored = states(f"get_state({target!r})")
     assert "2026, 1, 2" in stored
-    stack.compose("restart", "redis")
+    stack.control("restart", "redis")
     stack.invoke("wait")
     assert states(f"get_state({target!r})") == stored
     states(f"delete({target!r})")

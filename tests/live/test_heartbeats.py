@@ -123,8 +123,7 @@ def test_only_the_current_url_of_a_running_job_is_accepted(stack: Stack) -> None
 
 
 def test_heartbeats_and_silence_need_the_database_only(stack: Stack) -> None:
-    others = (faults.stopped(stack, service) for service in ("redis", "kafka", "rabbitmq"))
-    with job(stack) as backup, faults.together(*others):
+    with job(stack) as backup, faults.stopped(stack, "redis", "kafka", "rabbitmq"):
         assert backup.report()["outcome"] == "stored"
         assert [each["status"] for each in pipeline.finished(stack, backup.target)] == ["succeeded"]
         until(lambda: backup.silences() or None, MISSING, "silence")

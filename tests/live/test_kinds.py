@@ -41,13 +41,13 @@ def api(stack: Stack) -> Iterator[Api]:
     try:
         until(lambda: "ready" in stack.docker("logs", name), 20, "the services to listen")
         stack.run(*root, f"cp {bundle} /tmp/bundle && cat >>{bundle}", text=authority.cert_pem.bytes().decode())
-        stack.compose("restart", "worker")
+        stack.control("restart", "worker")
         stack.invoke("wait")
         yield Api(stack)
     finally:
         stack.docker("rm", "--force", name)
         stack.run(*root, f"if [ -f /tmp/bundle ]; then cat /tmp/bundle >{bundle}; fi", check=False)
-        stack.compose("restart", "worker")
+        stack.control("restart", "worker")
         stack.invoke("wait")
 
 

@@ -49,7 +49,7 @@ def test_observe_check_passes_on_a_healthy_stack(with_traffic: Stack) -> None:
 
 
 def test_observe_check_fails_on_a_stopped_exporter_and_on_an_unknown_metric(with_traffic: Stack) -> None:
-    with_traffic.compose("stop", "redis-exporter")
+    with_traffic.control("stop", "redis-exporter")
     try:
         query = with_traffic.url('/api/v1/query?query=up{job="redis-exporter"}==0', "PROMETHEUS_PORT")
         until(
@@ -63,12 +63,12 @@ def test_observe_check_fails_on_a_stopped_exporter_and_on_an_unknown_metric(with
         assert re.search(r"targets +failed +redis-exporter", done.stdout), done.stdout
         assert re.search(r"metrics +failed +redis_is_up +.*redis\.yml:RedisDown", done.stdout), done.stdout
     finally:
-        with_traffic.compose("start", "redis-exporter")
+        with_traffic.control("start", "redis-exporter")
         with_traffic.invoke("wait")
 
 
 def test_smoke_and_status_report_a_hanging_collector(with_traffic: Stack) -> None:
-    with_traffic.compose("kill", "--signal", "STOP", "otel-collector")
+    with_traffic.control("kill", "otel-collector", signal="STOP")
     try:
         done = with_traffic.invoke("smoke", "--timeout=12", check=False)
         assert done.returncode == 1
@@ -79,7 +79,7 @@ def test_smoke_and_status_report_a_hanging_collector(with_traffic: Stack) -> Non
             "the collector to be unhealthy",
         )
     finally:
-        with_traffic.compose("kill", "--signal", "CONT", "otel-collector")
+        with_traffic.control("kill", "otel-collector", signal="CONT")
     with_traffic.invoke("wait")
 
 

@@ -154,14 +154,14 @@ def test_a_gauge_of_an_unavailable_source_is_not_exported(stack: Stack) -> None:
     assert {label.split('"')[1] for label in gauges(stack, "app", "netmon_dependency_up")} == everything
     until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 3, 10, "all queues to be measured")
     assert set(gauges(stack, "worker", "netmon_consumer_lag_messages").values()) == {"0.0"}
-    stack.compose("kill", "rabbitmq")
+    stack.control("kill", "rabbitmq")
     try:
         until(lambda: not gauges(stack, "worker", "netmon_queue_messages"), 10, "the gauges of the queues to disappear")
         for service in ("app", "worker"):
             down = until(partial(unavailable, stack, service), 10, f"{service} to report a dependency")
             assert down == ["rabbitmq"]
     finally:
-        stack.compose("start", "rabbitmq")
+        stack.control("start", "rabbitmq")
         stack.invoke("wait")
     until(lambda: len(gauges(stack, "worker", "netmon_queue_messages")) == 3, 20, "all queues to be measured again")
 
@@ -182,10 +182,10 @@ def test_an_unavailable_collector_delays_no_request_and_is_logged_once(stack: St
         until(lambda: tracing_log(stack, since), 10, "the application to log that traces are dropped")
         assert tracing_log(stack, since) == [("warning", "trace export failed, dropping traces until it recovers")]
         began = time.monotonic()
-        stack.compose("stop", "worker")
+        stack.control("stop", "worker")
         assert time.monotonic() - began < 6
         assert stack.container("worker")["State"]["ExitCode"] == 0
-        stack.compose("start", "worker")
+        stack.control("start", "worker")
 
     def delivered() -> bool:
         request_probe(stack, "http://app:3000/api/health/live")
@@ -238,7 +238,7 @@ def test_an_alert_received_while_the_database_is_down_is_stored_later(stack: Sta
     query = ("db", "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
     until(lambda: stack.exec(*query).strip() == "1", 20, "the alert to be stored")
     assert requests.post(stack.url("/api/alerts"), json=body, timeout=5).status_code == 204
-    stack.compose("restart", "app")
+    stack.control("restart", "app")
     stack.invoke("wait")
     assert stack.exec(*query).strip() == "1", "an alert received twice must be stored once"
     assert name in listed(stack), "the alert must survive a restart"

@@ -45,14 +45,14 @@ def test_smoke_reports_every_check(stack: Stack) -> None:
 
 
 def test_smoke_fails_on_a_broken_service(stack: Stack) -> None:
-    stack.compose("stop", "redis")
+    stack.control("stop", "redis")
     try:
         done = stack.invoke("smoke", check=False)
         assert done.returncode == 1
         assert re.search(r"\bredis\b.*\bfailed\b", done.stdout), done.stdout
         assert re.search(r"\bdb\b.*\bok\b", done.stdout), done.stdout
     finally:
-        stack.compose("start", "redis")
+        stack.control("start", "redis")
         stack.invoke("wait")
 
 
@@ -101,13 +101,13 @@ def test_status_shows_every_service(stack: Stack) -> None:
 
 
 def test_status_fails_where_a_service_is_not_running(stack: Stack) -> None:
-    stack.compose("stop", "alertmanager")
+    stack.control("stop", "alertmanager")
     try:
         done = stack.invoke("status", check=False)
         assert done.returncode == 1
         assert re.search(r"\balertmanager\b.*\bexited\b", done.stdout), done.stdout
     finally:
-        stack.compose("start", "alertmanager")
+        stack.control("start", "alertmanager")
         stack.invoke("wait")
 
 
@@ -135,7 +135,7 @@ def test_doctor_reports_no_failure(stack: Stack) -> None:
 def test_migrations_run_once_with_concurrent_starts(stack: Stack) -> None:
     """Four concurrent starts on an empty schema: all become healthy, and every migration is recorded once."""
     services = ("app", "worker")
-    stack.compose("stop", *services)
+    stack.control("stop", *services)
     since = time.time()
     tables = sql(stack, "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'")
     sql(stack, f"DROP TABLE {tables}")

@@ -273,14 +273,14 @@ def test_a_read_returns_the_last_write(api: Api, target: str) -> None:
 
 
 def test_the_api_works_without_redis(api: Api, stack: Stack, target: str) -> None:
-    stack.compose("stop", "redis")
+    stack.control("stop", "redis")
     try:
         for path in ("/targets", target, f"{target}/statistics", f"{target}/latest"):
             assert api.cache_state(path) == "bypass", path
         api.request("PATCH", target, 200, {"retries": 1})
         assert api.get(target)["retries"] == 1
     finally:
-        stack.compose("start", "redis")
+        stack.control("start", "redis")
         stack.invoke("wait")
     assert api.get(target)["retries"] == 1
 
@@ -308,8 +308,8 @@ def test_responses_to_generated_requests_conform_to_the_openapi_document(api: Ap
 @contextmanager
 def paused(stack: Stack, service: str) -> Iterator[None]:
     """Pause a service while the block runs."""
-    stack.compose("pause", service)
+    stack.control("pause", service)
     try:
         yield
     finally:
-        stack.compose("unpause", service)
+        stack.control("unpause", service)

@@ -138,7 +138,7 @@ def test_a_result_from_the_future_does_not_hide_the_next_one(stack: Stack, targe
 
     target_name = get(stack, f"/targets/{target}")["name"].removeprefix("=")
     if redis == "stopped":
-        stack.compose("stop", "redis")
+        stack.control("stop", "redis")
     try:
         first = store(stack, target, "succeeded:3600")
         until(lambda: get(stack, f"/targets/{target}")["latest"]["id"] == first, 8, "the first result to be shown")
@@ -150,7 +150,7 @@ def test_a_result_from_the_future_does_not_hide_the_next_one(stack: Stack, targe
         assert datetime.fromisoformat(incident["started_at"]) <= datetime.now(UTC) + timedelta(seconds=1)
     finally:
         if redis == "stopped":
-            stack.compose("start", "redis")
+            stack.control("start", "redis")
             stack.invoke("wait")
 
 
