@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
 import requests
 
 from tests.live import faults
@@ -14,7 +15,22 @@ from tests.live.stack import Stack, until
 
 SNAPSHOT_SECONDS = 12
 """Longer than Alertmanager's interval between two writes of its state."""
+AMTOOL = ("amtool", "--alertmanager.url=http://127.0.0.1:9093", "silence")
 EXPECTED = (("RedisDown", "redis"), ("TargetDown", "otel-collector"), ("RabbitMQDeadLetters", "rabbitmq"))
+
+
+class Silence(NamedTuple):
+    """A silence, and when it was created by the monotonic clock."""
+
+    id: str
+    created: float
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silence(stack: Stack) -> Silence:
+    """A silence that is created before the first of these tests."""
+    words = ("add", "service=nothing", "--comment=kill", "--author=test")
+    return Silence(stack.exec("alertmanager", *AMTOOL, *words).strip(), time.monotonic())
 
 
 def test_firing_and_resolved_alerts_reach_the_application(stack: Stack) -> None:
@@ -35,15 +51,13 @@ def test_firing_and_resolved_alerts_reach_the_application(stack: Stack) -> None:
     stack.invoke("wait")
 
 
-def test_a_silence_survives_a_kill_of_alertmanager(stack: Stack) -> None:
-    amtool = ("amtool", "--alertmanager.url=http://127.0.0.1:9093", "silence")
-    silence = stack.exec("alertmanager", *amtool, "add", "service=nothing", "--comment=kill", "--author=test").strip()
-    time.sleep(SNAPSHOT_SECONDS)
+def test_a_silence_survives_a_kill_of_alertmanager(stack: Stack, silence: Silence) -> None:
+    time.sleep(max(silence.created + SNAPSHOT_SECONDS - time.monotonic(), 0))
     with faults.killed(stack, "alertmanager"):
         pass
     stack.invoke("wait")
-    assert silence in stack.exec("alertmanager", *amtool, "query", "--quiet").split()
-    stack.exec("alertmanager", *amtool, "expire", silence)
+    assert silence.id in stack.exec("alertmanager", *AMTOOL, "query", "--quiet").split()
+    stack.exec("alertmanager", *AMTOOL, "expire", silence.id)
 
 
 def test_an_outage_of_the_application_burns_the_error_budget(stack: Stack) -> None:
