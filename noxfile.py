@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
 
 @shared(requires=["environment", "lint"])
 def quick(session: nox.Session) -> None:
-    """Run lint and all unit tests but the slow ones, in three minutes: before every commit."""
+    """Run lint and all unit tests but the slow ones: before every commit."""
     session.run("pytest", "tests/unit", "-m", "not slow", "--numprocesses=auto", "--quiet", *session.posargs)
 
 

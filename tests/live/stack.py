@@ -190,14 +190,17 @@ class Stack:
 
     def containers(self, service: str = "") -> list[str]:
         """The ids of the project's containers, or of a service's containers, in any state."""
-        labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False"]
-        labels += [f"com.docker.compose.service={service}"] if service else []
-        filters = [word for label in labels for word in ("--filter", f"label={label}")]
-        return self.docker("ps", "--all", "--quiet", *filters).split()
+        return self._listed("{{.ID}}", *([f"com.docker.compose.service={service}"] if service else []))
 
     def services(self) -> set[str]:
         """The services that have a container, in any state."""
-        return set(self.compose("ps", "--all", "--services").split())
+        return set(self._listed('{{.Label "com.docker.compose.service"}}'))
+
+    def _listed(self, form: str, *labels: str) -> list[str]:
+        """A line for each of the project's containers that has these labels; `docker compose` would take longer."""
+        labels = (f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False", *labels)
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return self.docker("ps", "--all", "--format", form, *filters).split()
 
     def configuration(self, *groups: str) -> dict[str, dict[str, Any]]:
         """The services of the effective configuration, with further groups (Compose profiles) enabled."""

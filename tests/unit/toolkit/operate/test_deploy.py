@@ -276,6 +276,7 @@ class Killed(BaseException):
 CHANGING = {"up", "run", "build", "stop", "rm", "tag", "exec"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", ["recover", "deploy"])
 @pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
 def test_deploy_killed_at_any_command_is_recovered(

@@ -184,6 +184,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         targetfile.load(str(large))
 
 
+@pytest.mark.slow
 def test_twenty_thousand_targets_fit() -> None:
     spec = (
         "spec: {kind: http, url: 'https://a-host-with-a-name.example.org/a/path', headers: {Authorization: secret:a}}"
