@@ -91,6 +91,7 @@ CHANGES = {
     r"docker compose exec kafka .* --delete ": "it deletes a consumer group",
     r"docker (builder|image) prune": "they delete images of the machine on which the tests run",
     r"invoke (up|reload|setup|deploy)\b": "tasks with live tests of their own",
+    r"invoke backup(\.\w+)?\b": "a stack with backups is needed: test_backup.py",
 }
 """Patterns of the commands that change something, each with what covers them or why nothing does."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.tasks import Task
@@ -72,6 +73,17 @@ def positive(option: str, text: str, unit: str) -> float:
             f"invalid --{option}={text}", f"a number of {unit} above 0 is required", f"--{option}=60", code=2
         )
     return value
+
+
+def path(option: str, text: str) -> Path:
+    """The absolute path of a file given as text.
+
+    Raises:
+        ToolkitError: there is none (exit code 2).
+    """
+    if not text:
+        raise ToolkitError(f"--{option} is missing", "it names the file", f"--{option}=FILE", code=2)
+    return Path(text).expanduser().absolute()
 
 
 def whole_number(option: str, text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from toolkit.tasks import checkout, task
+from toolkit.tasks import checkout, path, task
 
 
 @task(name="list", help={"sizes": "query the registries for the download sizes of published images"})
@@ -66,13 +66,11 @@ def pull(c: Context) -> None:
 
 
 @task(help={"bundle": "the file that invoke bundle has written"})
-def load(c: Context, bundle: str) -> None:
+def load(c: Context, bundle: str = "") -> None:
     """Load the images of a bundle, on a host without a network."""
-    from pathlib import Path
-
     from toolkit.operate.bundle.load import load
 
-    load(*checkout(c), Path(bundle).expanduser().absolute())
+    load(*checkout(c), path("bundle", bundle))
 
 
 @task(

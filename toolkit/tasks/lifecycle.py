@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from toolkit.tasks import JSON, checkout, seconds, task
+from toolkit.tasks import JSON, checkout, path, seconds, task
 
 PROFILE = "dev or prod; default: the profile of the last setup, else dev"
 SERVICE = "this service only; repeatable"
@@ -138,13 +138,11 @@ def upgrade(
         "profile": "the profile whose images are included, with the groups that are on; default: the one in use",
     }
 )
-def bundle(c: Context, output: str, profile: str | None = None) -> None:
+def bundle(c: Context, output: str = "", profile: str | None = None) -> None:
     """Write one file with which a host without a network starts this release."""
-    from pathlib import Path
-
     from toolkit.operate.bundle.write import bundle
 
-    bundle(*checkout(c), Path(output).expanduser().absolute(), profile)
+    bundle(*checkout(c), path("output", output), profile)
 
 
 @task(

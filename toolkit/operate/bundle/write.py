@@ -50,7 +50,7 @@ def bundle(project: Project, docker: Docker, target: Path, profile: str | None =
         raise ToolkitError(f"{target} exists", fix="remove it, or choose another --output")
     if not target.parent.is_dir():
         raise ToolkitError(f"cannot write {target}", f"the folder {target.parent} does not exist", "create it")
-    here = revision.require_committed(project.root)
+    here = revision.require_committed(project.root, "write a bundle")
     with files.exclusive(project.lock_file, "write a bundle"), tempfile.TemporaryDirectory(
         prefix=".bundle-", dir=target.parent
     ) as name:  # fmt: skip

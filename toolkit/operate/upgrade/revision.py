@@ -34,20 +34,19 @@ def read(root: Path) -> Revision | None:
     return Revision(commit, name(root, commit), tuple(line[3:] for line in status.splitlines()))
 
 
-def require_committed(root: Path) -> Revision:
-    """The revision of a checkout without changes of its own.
+def require_committed(root: Path, action: str) -> Revision:
+    """The revision of a checkout without changes of its own, for an action that needs one.
 
     Raises:
         ToolkitError: it is no git repository, or tracked files were changed.
     """
     found = read(root)
     if found is None:
-        why = f"{root} is not a git repository, so a way back does not exist"
-        raise ToolkitError("cannot upgrade", why, "use a clone of the repository; or run: invoke up")
+        raise ToolkitError(f"cannot {action}", f"{root} is not a git repository", "use a clone of the repository")
     if found.changed:
         more = f" and {len(found.changed) - SHOWN} more" if len(found.changed) > SHOWN else ""
         why = f"files of the checkout were changed: {', '.join(found.changed[:SHOWN])}{more}"
-        raise ToolkitError("cannot upgrade", why, CLEAN)
+        raise ToolkitError(f"cannot {action}", why, CLEAN)
     return found
 
 

@@ -69,7 +69,7 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
         ToolkitError: the release before is unknown, the checkout was changed, or a store cannot open its data again.
     """
     with files.exclusive(project.lock_file, "undo the upgrade"):
-        here = revision.require_committed(project.root)
+        here = revision.require_committed(project.root, "go back")
         before = Record.load(project)
         last = before.upgrade
         if last is None:
@@ -96,7 +96,7 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
 def _upgrade(project: Project, docker: Docker, options: Options) -> None:
     setting_rules.require(project)
     doctor.require_engine(docker)
-    target = revision.require_committed(project.root)
+    target = revision.require_committed(project.root, "upgrade")
     with console.phase("setup", ".env and secrets/; existing values are kept"):
         for line in setup(project, None, folder=docker.data_root()):
             console.say(f"  {line}")

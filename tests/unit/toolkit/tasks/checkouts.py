@@ -18,7 +18,9 @@ from tests.unit.toolkit.tasks.forkserver import ForkServer
 
 TASKS: dict[str, tuple[str, ...]] = dict.fromkeys(tasks.namespace.task_names, ()) | {
     "secrets.rotate": ("--name=redis_app_password", "--yes"),
+    "bundle": ("--output=netmon.bundle",),
     "demo": ("--seconds=1",),
+    "images.load": ("--bundle=netmon.bundle",),
     "repair": ("--service=redis", "--yes"),
     "targets.import": ("--gatus=gatus.yml",),
     "targets.apply": ("--file=-",),

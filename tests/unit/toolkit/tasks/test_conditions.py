@@ -18,6 +18,18 @@ pytestmark = pytest.mark.slow
 FOREIGN = 54321
 """A user id without an account."""
 
+NO_TARGET, NO_REPOSITORY = "there is no target for backups", "is not a git repository"
+LACKING = {
+    "backup.now": NO_TARGET,
+    "backup.status": NO_TARGET,
+    "backup.verify": NO_TARGET,
+    "restore": NO_TARGET,
+    "upgrade": NO_REPOSITORY,
+    "bundle": NO_REPOSITORY,
+    "images.load": "No such file",
+}
+"""What the tasks lack that do not come as far as to the engine."""
+
 every_task = pytest.mark.parametrize("task", sorted(TASKS))
 
 
@@ -28,11 +40,11 @@ def without_privileges() -> tuple[str, ...]:
 
 @every_task
 def test_without_a_condition(usual: Usual, task: str) -> None:
-    """The tasks that need no container succeed, the others report that there is no engine, or no target of backups."""
+    """The tasks that need no container succeed, the others report that there is no engine, or what they lack before."""
     outcome = usual(task)
     require_clean(outcome)
-    if task.startswith(("backup", "restore")):
-        assert "there is no target for backups" in outcome.stderr
+    if task in LACKING:
+        assert LACKING[task] in outcome.stderr
     elif outcome.code and not task.startswith(("doctor", "preflight", "targets.", "images.")):
         assert "Cannot connect to the Docker daemon" in outcome.stderr
     assert ("▶ " in outcome.stdout) is (task == "up"), "the first phase"

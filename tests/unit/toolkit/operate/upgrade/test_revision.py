@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_committed_checkout(root: Path) -> None:
     (root / "untracked").write_text("")
-    found = revision.require_committed(root)
+    found = revision.require_committed(root, "upgrade")
     assert (found.commit, found.name, found.changed) == (git(root, "rev-parse", "HEAD"), "v1.0.0", ())
 
 
@@ -49,7 +49,7 @@ def test_changed_files_are_named(root: Path) -> None:
     assert found
     assert set(found.changed) == {"a", "b"}
     with pytest.raises(ToolkitError) as error:
-        revision.require_committed(root)
+        revision.require_committed(root, "upgrade")
     assert "a" in error.value.why
     assert "git stash" in error.value.fix
 
@@ -57,7 +57,7 @@ def test_changed_files_are_named(root: Path) -> None:
 def test_a_folder_without_a_repository_is_refused(tmp_path: Path) -> None:
     assert revision.read(tmp_path) is None
     with pytest.raises(ToolkitError, match="cannot upgrade") as error:
-        revision.require_committed(tmp_path)
+        revision.require_committed(tmp_path, "upgrade")
     assert "not a git repository" in error.value.why
 
 
