@@ -11,7 +11,6 @@ import pytest
 import requests
 
 from tests.live.stack import Stack, until
-from toolkit.core.mounts import mount_of
 
 RULES = "monitoring/prometheus/rules/redis.yml"
 SCRAPE = "monitoring/prometheus/scrape/pulled"
@@ -153,25 +152,3 @@ def test_status_lists_unavailable_services(stack: Stack) -> None:
     table = stack.invoke("status").stdout
     listed = set(re.findall(r"^unavailable: ([\w-]+): not in the local images", table, re.MULTILINE))
     assert listed == stack.unavailable(), table
-
-
-def test_a_mount_over_the_disk_of_the_volumes_is_found(stack: Stack) -> None:
-    """In the container, where node-exporter then reads the size of the mount."""
-    folder = stack.docker("info", "--format", "{{.DockerRootDir}}").strip()
-    if mount_of(Path(folder))[0] != folder:
-        pytest.skip(f"{folder} is no mount point: its disk is that of another one")
-    target = "        target: /host${DOCKER_ROOT_DIR:-/var/lib/docker}\n"
-    options = "        read_only: true\n        volume:\n          nocopy: true\n"
-    volume = f"      - type: volume\n        source: disk_watch\n{target}{options}"
-    hidden = f"      - type: tmpfs\n{target}        tmpfs:\n          size: 4096\n"
-
-    def checked() -> str:
-        return stack.invoke("observe.check", check=False, timeout=300).stdout
-
-    try:
-        with edited(stack, "docker-compose.monitoring.yml", volume, hidden):
-            stack.compose("up", "--detach", "--wait", "--no-deps", "node-exporter")
-            until(lambda: "reports 4096 bytes for the disk of the volumes" in checked(), 60, "the mount to be found")
-    finally:
-        stack.compose("up", "--detach", "--wait", "--no-deps", "node-exporter")
-    until(lambda: "bytes for the disk of the volumes" not in checked(), 60, "the disk to be watched again")
