@@ -69,7 +69,7 @@ MUTATIONS = (
     Mutation("mount that the engine would create", "mounts.sources", BASE, "create_host_path: false", "create_host_path: true", "create_host_path", "/opt/netmon"),
     # Variables.
     Mutation("environment as a list", "environment.mappings", SECURITY, "  alertmanager:\n", "  alertmanager:\n    environment: [TZ=UTC]\n", "environment of alertmanager is not a mapping", "TZ=UTC"),
-    Mutation("service that would use a proxy", "environment.proxies", MONITORING, "    environment:\n      <<: *no-proxy\n    volumes:\n      - type: bind\n        source: ./monitoring/alertmanager\n", "    volumes:\n      - type: bind\n        source: ./monitoring/alertmanager\n", "alertmanager lacks NO_PROXY"),
+    Mutation("service that would use a proxy", "environment.proxies", MONITORING, "      <<: *no-proxy\n      # The keys of the channel sns", "      # The keys of the channel sns", "alertmanager lacks NO_PROXY"),
     Mutation("health check that would use a proxy", "environment.proxies", MONITORING, '"wget", "-Y", "off", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:9093', '"wget", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:9093', "the health check of alertmanager uses a proxy", "wget"),
     Mutation("required variable without a message", "environment.messages", BASE, "RABBITMQ_PASSWORD: ${RABBITMQ_PASSWORD:?run \"invoke setup\" first}", "RABBITMQ_PASSWORD: ${RABBITMQ_PASSWORD:?}", "has no error message", "RABBITMQ_PASSWORD"),
     Mutation("variable missing from the example", "environment.example", BASE, "${WORKER_REPLICAS:-1}", "${WORKERS:-1}", "WORKERS is missing from .env.example", "WORKERS"),
