@@ -89,8 +89,9 @@ CHANGES = {
     r"docker compose run .*redis-check-aof --fix ": "invoke repair runs it: test_broken_data.py",
     r"docker compose exec db psql .* 'vacuum freeze'": "it reads and writes every table",
     r"docker compose exec kafka .* --delete ": "it deletes a consumer group",
-    r"docker (builder|image) prune": "they delete images of the machine on which the tests run",
+    r"docker (builder|image) prune|invoke images\.prune": "they delete images of the machine on which the tests run",
     r"invoke (up|reload|setup|deploy)\b": "tasks with live tests of their own",
+    r"invoke doctor\b": "its exit code depends on the machine of the tests",
     r"invoke backup(\.\w+)?\b": "a stack with backups is needed: test_backup.py",
 }
 """Patterns of the commands that change something, each with what covers them or why nothing does."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from toolkit.core import files
-
-if TYPE_CHECKING:
-    from toolkit.checkout.project import Project
 
 
 def path(root: Path) -> Path:
@@ -18,10 +14,10 @@ def path(root: Path) -> Path:
     return root / ".netmon" / "bundle.json"
 
 
-def record(project: Project, images: Mapping[str, str]) -> None:
+def record(root: Path, images: Mapping[str, str]) -> None:
     """Record the names and ids of the images that were loaded.
 
     Raises:
         ToolkitError: the file cannot be written.
     """
-    files.write_atomically(path(project.root), json.dumps(dict(images), indent=2) + "\n")
+    files.write_atomically(path(root), json.dumps(dict(images), indent=2) + "\n")

@@ -35,7 +35,7 @@ def load(project: Project, docker: Docker, path: Path) -> None:
                 raise ToolkitError(f"too little disk space in {project.root}", why, "free disk space")
         with console.phase("images", f"{len(manifest.images)} images of {manifest.version}"):
             _load(project, docker, bundle)
-        bundled.record(project, manifest.images)
+        bundled.record(project.root, manifest.images)
         envfile.update(project.env_file, manifest.settings)
         setup(project, manifest.profile if project.profile is None else None, images=manifest.set)
 
