@@ -91,6 +91,7 @@ CHANGES = {
     r"docker compose exec kafka .* --delete ": "it deletes a consumer group",
     r"docker (builder|image) prune|invoke images\.prune": "they delete images of the machine on which the tests run",
     r"invoke (up|reload|setup|deploy)\b": "tasks with live tests of their own",
+    r"docker compose exec db /opt/netmon/postgres-accounts\.sh$": "invoke restore runs it: test_backup.py",
     r"invoke doctor\b": "its exit code depends on the machine of the tests",
     r"invoke backup(\.\w+)?\b": "a stack with backups is needed: test_backup.py",
 }
