@@ -109,9 +109,9 @@ def test_a_command_that_changes_something_has_its_own_timeout(project: Project) 
 
 def test_ctrl_c_ends_a_look(hung: Path, project: Project) -> None:
     program = "import sys, pathlib, toolkit.engine.compose as c; c.Docker(pathlib.Path(sys.argv[1])).info()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(project.root)], cwd=Path(tasks.__file__).parent, start_new_session=True
-    )
+    # Background jobs of a shell ignore SIGINT, and so do their child processes.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", program, str(project.root)]
+    process = subprocess.Popen(argv, cwd=Path(tasks.__file__).parent, start_new_session=True)
     while not hung.exists():
         time.sleep(0.05)
     started = time.monotonic()
