@@ -247,15 +247,14 @@ def test_expired_results_are_deleted_and_their_rollups_are_kept(stack: Stack, se
         until(lambda: pipeline.finished(stack, target), 10, "a result")
         pipeline.execute(stack, f"UPDATE targets SET enabled = false WHERE id = '{target}'")  # noqa: S608
         rows = "INSERT INTO probes (id, target, url, status, requested_at, finished_at) SELECT gen_random_uuid(), "
-        for status, days, count in (("'failed'", 15, 4500), ("'failed'", 13, 3), ("'queued'", 2, 5)):
+        for days, count in ((15, 4500), (13, 3)):
             at = f"now() - interval '{days} days'"
-            ended = at if status == "'failed'" else "NULL"
-            pipeline.execute(stack, f"{rows} '{target}', 'u', {status}, {at}, {ended} FROM generate_series(1, {count})")
+            pipeline.execute(stack, f"{rows} '{target}', 'u', 'failed', {at}, {at} FROM generate_series(1, {count})")
         output = stack.exec("worker", "python", "-c", RETAIN).splitlines()[-1]
-        assert int(output.split()[1]) >= 4505
-        left = pipeline.probes(stack, target)
-        assert [probe["status"] for probe in left][:3] == ["failed"] * 3
-        assert all(probe["status"] != "queued" for probe in left)
+        assert int(output.split()[1]) >= 4500
+        left = [probe["status"] for probe in pipeline.probes(stack, target)]
+        assert left[:3] == ["failed"] * 3
+        assert "succeeded" in left[3:]
         assert pipeline.sql(stack, f"SELECT FROM rollups WHERE target = '{target}'")
     finally:
         pipeline.delete_targets(stack, target)
