@@ -48,6 +48,7 @@ def published(project: Project, docker: Docker) -> list[Published]:
     local = images(project, docker, project.images)
     targets = fixtures()
     found: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for place, image in images(project, docker, None, dict.fromkeys(MIRRORS, NOWHERE.rstrip("/"))).items():
         if not image.startswith(NOWHERE):
             continue
@@ -58,7 +59,10 @@ def published(project: Project, docker: Docker) -> list[Published]:
         elif place in local and (project.images != LOCAL or not local[place].endswith(f"/{name}")):
             found[name] = local[place]
         else:
-            raise LookupError(f"no image to serve as {name}: tests/fixtures has no target {target}")
+            missing[name] = target
+    # The base of a build may be the image of a service, too.
+    for name in missing.keys() - found.keys():
+        raise LookupError(f"no image to serve as {name}: tests/fixtures has no target {missing[name]}")
     return [Published(name, source) for name, source in found.items()]
 
 
