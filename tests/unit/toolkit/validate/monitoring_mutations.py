@@ -175,7 +175,7 @@ MONITORING_PROGRAM_MUTATIONS = (
     Mutation("relative link in a text", "amtool-templates", TEMPLATE, '{{ if match "^https?://" . }}Runbook: {{ . }}{{ else }}Runbook in the repository: {{ . }}{{ end }}', "Runbook: {{ . }}", "netmon.text"),
     Mutation("relative link in a mail", "amtool-templates", TEMPLATE, '{{ if match "^https?://" . }}<a href="{{ . }}">Runbook</a>{{ else }}{{ template "netmon.runbook" . }}{{ end }}', '<a href="{{ . }}">Runbook</a>', "netmon.html"),
     Mutation("text that is not its example", "amtool-examples", TEMPLATE, "**{{ .Status | toUpper }}**", "*{{ .Status | toUpper }}*", "docs/notifications.md: receiver msteams: text: FAILED"),
-    Mutation("relative link of Markdown", "amtool-templates", TEMPLATE, "[Dashboard]({{ . }})", "[Dashboard](/d/netmon)", "msteams_configs.text: FAILED"),
+    Mutation("relative link of Markdown", "amtool-templates", TEMPLATE, "[Dashboard]({{ . }})", "[Dashboard](/d/netmon)", "msteamsv2_configs.text: FAILED"),
     Mutation("title that leads nowhere", "amtool-templates", TEMPLATE, "(index .Alerts 0).Annotations.dashboard_url .ExternalURL", '"/alerts"', "netmon.link"),
     Mutation("inhibition of other instances", "alertmanager-inhibition", ALERTMANAGER, "    equal: [service, instance]\n", "", "1 muted, 3 sent instead of 1 muted, 4 sent"),
     Mutation("template that is not defined", "amtool-templates", ALERTMANAGER, 'template "netmon.title"', 'template "netmon.titel"', "netmon.titel"),
