@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,20 @@ def set_target(stack: Stack, target: Path) -> None:
 
 def add_target(stack: Stack, name: str) -> str:
     """Add a target through the proxy, and wait for its first result; returns its id."""
-    proxy, body = stack.proxy(), {"name": name, "spec": {"kind": "http", "url": "http://app:3000/api/health/live"}}
+    spec = {"kind": "http", "url": "http://app:3000/api/health/live"}
+    proxy, body = stack.proxy(), {"name": name, "spec": spec, "interval_seconds": 5}
     session = proxy.session()
     added = session.post(f"{proxy.address}/api/targets", json=body, headers=stack.authorization(), timeout=10)
     assert added.status_code == 201, added.text
     address = f"{proxy.address}/api/targets/{added.json()['id']}/latest"
     until(lambda: session.get(address, timeout=10).status_code == 200, 30, "a result")
     return str(added.json()["id"])
+
+
+def is_up(stack: Stack, target: str) -> bool:
+    proxy = stack.proxy()
+    latest = proxy.session().get(f"{proxy.address}/api/targets/{target}/latest", timeout=10)
+    return latest.status_code == 200 and latest.json()["status"] == "succeeded"
 
 
 def test_a_new_host_continues_where_the_lost_one_ended(tmp_path_factory: Factory, record: Record) -> None:
@@ -71,10 +79,8 @@ def test_a_new_host_continues_where_the_lost_one_ended(tmp_path_factory: Factory
         done = found.invoke("restore", "--take-over", "--files", "--yes", timeout=900).stdout
         record(f"restored in {time.monotonic() - began:.0f} s")
         assert "set aside as" in done
-        proxy = found.proxy()
         for each in (kept, later):
-            latest = proxy.session().get(f"{proxy.address}/api/targets/{each}/latest", timeout=10)
-            assert latest.json()["status"] == "succeeded", (each, latest.text)
+            until(partial(is_up, found, each), 60, "the target to be probed from the new host")
         assert int(sql(found, "SELECT count(*) FROM probes WHERE status <> 'queued'")) >= results
         [extracted] = (found.root / ".netmon").glob("restored-*")
         assert "DOMAIN=netmon.localhost" in (extracted / "checkout" / ".env").read_text()
