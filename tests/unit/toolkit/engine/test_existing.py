@@ -141,6 +141,12 @@ def test_unknown_service_is_an_orphan_unless_compose_ignores_it(project: Project
     assert findings(project, docker, line) == []
 
 
+def test_services_of_another_profile_are_listed_before_orphans(project: Project, docker: FakeDocker) -> None:
+    docker.on(*LISTED, stdout=listing(project, "adminer") + listing(project, "proxy", profile="prod"))
+    leftovers = Existing.read(project, docker.cli).leftovers
+    assert [(each.service, bool(each.origin)) for each in leftovers] == [("proxy", True), ("adminer", False)]
+
+
 def test_service_of_a_disabled_group_is_no_orphan(project: Project, docker: FakeDocker) -> None:
     assert findings(project, docker, listing(project, "jaeger")) == []
 
