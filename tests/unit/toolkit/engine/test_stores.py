@@ -206,6 +206,11 @@ def test_missing_volume_is_unreadable(tmp_path: Path) -> None:
     assert parsed(looked(tmp_path, BY_SERVICE["db"]))["postgres_data"].unreadable == (".",)
 
 
+def test_variables_are_those_that_the_data_has_to_match() -> None:
+    assert BY_SERVICE["kafka"].variables == {"CLUSTER_ID", "KAFKA_NODE_ID"}
+    assert BY_SERVICE["db"].variables == frozenset()
+
+
 EMPTY = "disk_watch"
 """A volume that stays empty."""
 
