@@ -14,6 +14,7 @@ from toolkit.checkout import backupkey, credentials
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.checks import preflight
+from toolkit.checks.doctor import host
 from toolkit.checks.preflight import announce, clock_state, weakness
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
@@ -82,6 +83,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     docker.on("ps", stdout="")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100 * 10**9, 0, 50_000_000_000))
     monkeypatch.setattr(preflight, "clock_state", lambda: 0)
+    monkeypatch.setattr(host, "engine_files_limit", lambda: host.FILES)
     return services
 
 

@@ -12,6 +12,7 @@ from tests.unit.toolkit.checks.doctor.findings import Usage
 from tests.unit.toolkit.conftest import CHECKOUT, INFO, FakeDocker, configuration
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checks.doctor import host
 from toolkit.engine import health
 
 
@@ -38,6 +39,7 @@ def services(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPat
     docker.on("image", "inspect", stdout=[{}])
     docker.on("ps", stdout="")
     monkeypatch.setattr(health, "container_states", lambda *_: [])  # for the check of failures, which has its own tests
+    monkeypatch.setattr(host, "engine_files_limit", lambda: host.FILES)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 0, 50_000_000_000))
     services: dict[str, Any] = config["services"]
     return services
