@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import compose
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import container_states
+from toolkit.operate.upgrade import revision
 
 EXCLUDED = ("secrets/backup/key", "secrets/.rotation", "secrets/.gitignore")
 """The key of the repository is not in the repository; the rest is temporary, or in the checkout."""
@@ -83,12 +83,8 @@ def checkout_files(project: Project) -> list[str]:
 
 def commit(project: Project) -> str:
     """The commit of the checkout, with ``-dirty`` if files have changed since; empty outside a repository."""
-    described = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        result = compose.run(described, cwd=project.root)
-    except ToolkitError:
-        return ""
-    return result.stdout.strip() if result.code == 0 else ""
+    found = revision.read(project.root)
+    return f"{found.commit}{'-dirty' if found.changed else ''}" if found else ""
 
 
 def _service_files(docker: Docker, running: dict[str, str], missing: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -24,7 +24,7 @@ from toolkit.engine.stack_http import Request
 
 HUNG = """#!/bin/sh
 case "$*" in
-  *config*) exec {docker} "$@" ;;
+  compose*" config"*) exec {docker} "$@" ;;
   *) echo "$*" >>{log}; exec sleep 60 ;;
 esac
 """
