@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     manifest.groups,
     manifest.timeouts,
     services.health,
+    services.intervals,
     services.logging,
     services.dependencies,
     images.registry,

@@ -50,6 +50,21 @@ def health(checkout: Checkout) -> Iterator[Finding]:
             yield checkout.place(each.files, *path, key, problem=problem)
 
 
+def intervals(checkout: Checkout) -> Iterator[Finding]:
+    """No two services have the same interval above that of x-health: their checks would always run at the same time."""
+    frequent = seconds(checkout.source(checkout.base).data["x-health"]["interval"])
+    for each in checkout.full_configurations:
+        users: dict[float, str] = {}
+        for name, service in each.services.items():
+            interval = (service.get("healthcheck") or {}).get("interval")
+            if interval is None or seconds(interval) <= frequent:
+                continue
+            first = users.setdefault(seconds(interval), name)
+            same = f"the health checks of {first} and {name} have the same interval, {interval}"
+            problem = "" if first == name else same
+            yield checkout.place(each.files, "services", name, "healthcheck", "interval", problem=problem)
+
+
 def logging(checkout: Checkout) -> Iterator[Finding]:
     """Every service uses x-logging, with the labels of project and service."""
     default = checkout.source(checkout.base).data["x-logging"]

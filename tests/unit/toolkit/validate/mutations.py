@@ -44,6 +44,7 @@ MUTATIONS = (
     Mutation("no start_interval", "services.health", BASE, "  start_interval: 1s\n", "", "no start_interval"),
     Mutation("no start_period", "services.health", BASE, "  start_period: 60s\n", "", "no start_period"),
     Mutation("longer start period", "services.health", MONITORING_IMAGES, "      start_period: 60s\n", "      start_period: 90s\n", "victorialogs has a start_period other", "start_period"),
+    Mutation("same interval of health checks", "services.intervals", MONITORING, "      interval: 29s\n", "      interval: 30s\n", "alertmanager and backup have the same interval, 30s"),
     Mutation("dependency on health without a health check", "services.dependencies", SECRETS, "  db:\n", "  db:\n    healthcheck:\n      disable: true\n", "waits for the health of db"),
     Mutation("log without the service's name", "services.logging", BASE, "    labels: com.docker.compose.project,com.docker.compose.service\n", "", "the log of app has no labels"),
     Mutation("more log files", "services.logging", MONITORING, '    max-file: "3"\n', '    max-file: "5"\n', "differs from x-logging"),
