@@ -12,10 +12,11 @@ import pytest
 from tests.live.faults import secret
 from tests.live.stack import Stack
 
-SERVICES = ("db", "redis", "kafka", "rabbitmq", "app", "worker")
 INTERNAL, HOST, ADMIN = "kafka:29092", "localhost:9092", "localhost:29091"
 FOREIGN = "foreign"
 """A topic and a queue that do not belong to the application."""
+COMPRESSED = "compressed"
+"""A topic with a message of each codec."""
 ACCOUNT = """
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=SCRAM-SHA-512
@@ -88,19 +89,14 @@ except urllib.error.HTTPError as error:
 
 
 @pytest.fixture(scope="module")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The application and its dependencies, as in production."""
-    # Kafka advertises this port to its own tools; it is not published here.
-    stack = Stack.create(tmp_path_factory.mktemp("brokers") / "checkout", "netmon-brokers", KAFKA_PORT="9092")
-    try:
-        stack.invoke("setup", "--profile=prod")
-        stack.invoke("images.prepare", timeout=900)
-        stack.compose("up", "--detach", "--wait", *SERVICES, timeout=300)
-        kafka(stack, "topics", "--create", "--topic", FOREIGN, at=ADMIN)
-        assert amqp(stack, "admin", "declare", FOREIGN) == "done"
-        yield stack
-    finally:
-        stack.destroy()
+def brokers(prod_stack: Stack) -> Iterator[Stack]:
+    """The production stack with a topic and a queue of somebody else."""
+    kafka(prod_stack, "topics", "--create", "--topic", FOREIGN, at=ADMIN)
+    assert amqp(prod_stack, "admin", "declare", FOREIGN) == "done"
+    yield prod_stack
+    for topic in (FOREIGN, COMPRESSED):
+        kafka(prod_stack, "topics", "--delete", "--if-exists", "--topic", topic, at=ADMIN)
+    amqp(prod_stack, "admin", "delete", FOREIGN)
 
 
 def replace(stack: Stack, name: str, value: str) -> None:
@@ -137,7 +133,7 @@ def run_in_kafka(stack: Stack, script: str, *args: str) -> str:
 
 def client(stack: Stack, program: str, *args: str) -> str:
     """The last line of a program's output in the application's container."""
-    return stack.docker("exec", str(stack.container("app")["Id"]), "python", "-c", program, *args).splitlines()[-1]
+    return stack.docker("exec", stack.containers("app")[0], "python", "-c", program, *args).splitlines()[-1]
 
 
 def amqp(stack: Stack, user: str, operation: str, name: str) -> str:
@@ -177,8 +173,8 @@ def test_the_permissions_of_the_application_are_sufficient(brokers: Stack) -> No
 
 def test_kafka_accepts_every_compression_codec(brokers: Stack) -> None:
     codecs = {"none", "gzip", "lz4", "snappy", "zstd"}
-    kafka(brokers, "topics", "--create", "--topic", "compressed", at=ADMIN)
-    tool = f"/opt/kafka/bin/kafka-console-$1.sh --bootstrap-server {ADMIN} --topic compressed"
+    kafka(brokers, "topics", "--create", "--topic", COMPRESSED, at=ADMIN)
+    tool = f"/opt/kafka/bin/kafka-console-$1.sh --bootstrap-server {ADMIN} --topic {COMPRESSED}"
     for codec in codecs:
         run_in_kafka(brokers, f"echo {codec} | {tool} --compression-codec {codec}", "producer")
     read = run_in_kafka(brokers, f"{tool} --from-beginning --max-messages {len(codecs)} --timeout-ms 15000", "consumer")
