@@ -1,4 +1,4 @@
-"""Probes whose job is lost end as `failed`, so that nobody waits for their result for ever.
+"""Probes whose job is lost end as `failed`, so no client waits for their result for ever.
 
 The worker that dead-letters a job somebody waits for ends its probe at once (`netmon.worker`). Every other lost job is
 found here: dead-lettered by RabbitMQ, purged, or gone with the queue's data. A probe that is executed after all gets

@@ -62,7 +62,7 @@ class BulkChange:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored before a change, and the time of the database."""
+    """The targets and windows stored before a change, and the time of the database."""
 
     targets: Sequence[Target]
     windows: Sequence[MaintenanceWindow]
@@ -70,7 +70,7 @@ class Stored:
 
 
 Planner = Callable[[Stored], BulkChange]
-"""Plans a change of what is stored; runs in a thread. An error that it raises changes nothing."""
+"""Plans a change of the stored targets; runs in a thread. An error that it raises changes nothing."""
 
 
 class BulkStore:

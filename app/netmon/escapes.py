@@ -7,7 +7,7 @@ _BYTES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 
 
 def decode(text: str) -> bytes:
-    """The bytes that a text stands for.
+    """The bytes that a text represents.
 
     Raises:
         ValueError: an escape is not one of the above, or the text has a control character.
@@ -30,7 +30,7 @@ def _byte(name: str) -> bytes:
 
 
 def shown(data: bytes, limit: int) -> str:
-    """The start of some bytes in quotes, for people: what is no printable text is escaped."""
+    """The start of some bytes in quotes, for people: bytes that are not printable text are escaped."""
     text = "".join(map(_escaped, data[:limit].decode(errors="backslashreplace")))
     return f"'{text}{'…' if len(data) > limit else ''}'"
 

@@ -1,4 +1,4 @@
-"""Expressions of assertions, whose evaluation takes time in proportion to what they are applied to.
+"""Expressions of assertions, whose evaluation takes time in proportion to their input.
 
 Regular expressions are those of RE2, which never backtracks. JSON paths (RFC 9535) consist of names, indexes, slices
 and wildcards, one in each segment: descendants, filters and lists of selectors can take exponential time.

@@ -1,6 +1,6 @@
-"""Stores heartbeats in PostgreSQL: their URLs, what is awaited, and the results.
+"""Stores heartbeats in PostgreSQL: their URLs, the awaited heartbeats, and the results.
 
-A heartbeat and what follows from it is committed before it is answered, like any result; neither Redis nor a broker is
+A heartbeat and its derived data are committed before it is answered, like any result; neither Redis nor a broker is
 needed. Rows are locked in the order of `netmon.target_store`: the standing, the target, the heartbeat.
 """
 
@@ -41,7 +41,7 @@ _BEAT = f"""
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a job reports."""
+    """The report of a job."""
 
     failed: bool = False
     message: str = ""

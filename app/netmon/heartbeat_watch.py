@@ -1,7 +1,7 @@
-"""Silent periods: the workers look for heartbeats that did not come in time, and store failed results.
+"""Missing heartbeats: the workers search for heartbeats that did not arrive in time, and store failed results.
 
-Every worker looks; the standing of a target is locked while one decides, and what is awaited changes in the transaction
-that stores the result, so that each period is decided once. RabbitMQ is not needed.
+Every worker searches; the standing of a target is locked while one decides. The awaited heartbeat changes in the
+transaction that stores the result, so each period is decided once. RabbitMQ is not needed.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ def _result(due: DueHeartbeat) -> PendingResult:
 
 
 async def _claim(connection: Connection) -> list[Row]:
-    """Lock the standings of targets whose heartbeats are due, and read what is awaited."""
+    """Lock the standings of targets whose heartbeats are due, and read the awaited heartbeats."""
     lock = f"""
         SELECT standings.target FROM standings
         JOIN heartbeats ON heartbeats.target = standings.target JOIN targets ON id = standings.target

@@ -81,7 +81,7 @@ class Reception(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What follows for an awaited heartbeat: what is awaited next, and whether the period was silent."""
+    """The result for an awaited heartbeat: the next awaited one, and whether the period was silent."""
 
     awaited: Awaited
     silent: bool = False
@@ -90,7 +90,7 @@ class Decision(NamedTuple):
 def decide(awaited: Awaited, reception: Reception | None) -> Decision:
     """Decide about the heartbeat of a target, of which none was received since `awaited.since`.
 
-    Silent periods that nobody decided about in time count as one, as missed probes do: while no worker ran, the target
+    Silent periods that no worker evaluated in time count as one, as missed probes do: while no worker ran, the target
     was not observed.
     """
     if reception is None or reception.until < awaited.deadline:

@@ -1,4 +1,4 @@
-"""What is read from the history of a target: statistics and series of its results."""
+"""Queries of the history of a target: statistics and series of its results."""
 
 from typing import Literal
 

@@ -67,7 +67,7 @@ _Milliseconds = Annotated[float, Field(gt=0, le=60_000)]
 
 
 class HttpChecks(BaseModel):
-    """What is expected."""
+    """The expected value."""
 
     expected_status: list[Status] = Field(default_factory=list, max_length=32)
     """Statuses, classes (`2xx`) and ranges (`200-299`) that count as success; empty: all below 400."""

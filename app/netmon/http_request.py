@@ -1,4 +1,4 @@
-"""The settings of HTTP targets that make the request: what is sent, and as whom."""
+"""The settings of HTTP targets for the request: its content, and its credentials."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ Credential = Annotated[
 
 
 class HttpRequest(TrustSettings):
-    """What is sent."""
+    """The text to send."""
 
     kind: Literal["http"] = "http"
     url: Annotated[str, Field(max_length=MAX_URL_LENGTH, examples=["https://example.org/"])]

@@ -4,7 +4,7 @@ Delivery is at least once: unacknowledged messages are redelivered, `DELIVERY_LI
 dead-lettered. The reason is in the headers: `x-reason`, a text, if a worker dead-lettered the job;
 `x-first-death-reason` if RabbitMQ did. The probe of a dead-lettered job ends as failed.
 
-A batch is delivered once. What is left of it afterwards is published as messages of one job each, before the batch is
+A batch is run once. Its remaining jobs are then published as messages of one job each, before the batch is
 acknowledged: a job that failed, the jobs that a stopping worker has not finished, and, if the batch is redelivered
 because a worker was lost, its jobs without a result. A job that fails, or that loses its worker, thus harms no other.
 """
@@ -81,7 +81,7 @@ class JobConsumer:
 
     Args:
         link: the connection.
-        jobs: publishes what is left of a batch, and what is dead-lettered.
+        jobs: publishes the remaining jobs of a batch, and dead-lettered ones.
         handler: executes the jobs.
         prefetch: the maximum number of unacknowledged messages of one job each.
     """

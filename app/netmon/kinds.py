@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=BaseSpec)
 
 ProbeFunction = Callable[[S, "Attempt"], Awaitable[None]]
-"""Probes once and writes what it finds into the attempt; raises one of `netmon.probing.errors.FAILURES`."""
+"""Probes once and writes its findings into the attempt; raises one of `netmon.probing.errors.FAILURES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeTools:
-    """What the probers of all kinds share."""
+    """The dependencies that the probers of all kinds share."""
 
     guard: Guard
     names: SystemNames

@@ -60,7 +60,7 @@ class PublicStatus(BaseModel):
     def of(
         cls, views: Iterable[TargetView], uptimes: Sequence[Mapping[UUID, float]], incidents: Iterable[Incident]
     ) -> Self:
-        """The public part of what is known.
+        """The public part of the status.
 
         Args:
             views: the targets by name.

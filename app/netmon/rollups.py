@@ -90,7 +90,7 @@ MERGES = (
 
 
 async def merge(database: Database) -> int:
-    """Merge what is old enough; returns the number of rollups that others were merged into.
+    """Merge rollups that are old enough; returns the number of rollups that others were merged into.
 
     Raises:
         UNAVAILABLE_ERRORS: the database is unavailable; the next run continues.

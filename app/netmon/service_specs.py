@@ -59,9 +59,9 @@ class TcpSpec(CertificateChecks):
     server_name: Annotated[Host | None, Field(exclude_if=is_default(None))] = None
     """The name for TLS; null: the host."""
     send: Annotated[EscapedText | None, Field(exclude_if=is_default(None), examples=["PING\\r\\n"])] = None
-    """What is sent: text with the escapes \\r, \\n, \\t, \\0, \\xHH and \\\\."""
+    """The text to send, with the escapes \\r, \\n, \\t, \\0, \\xHH and \\\\."""
     expect: Annotated[EscapedText | None, Field(exclude_if=is_default(None), examples=["+PONG"])] = None
-    """What the first 64 KiB of the answer must contain, with the same escapes."""
+    """The text that the first 64 KiB of the answer must contain, with the same escapes."""
     expect_matches: Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
         Field(exclude_if=is_default(None), examples=["^220 .* ESMTP"]),

@@ -21,7 +21,7 @@ _PROXY: Mapping[str, tuple[Callable[[str], object], str]] = {
     _PROXY_LOGIN: (parse_login, "secret:NAME, where the file NAME in secrets/targets contains user:password"),
     _PROXY_EXCEPTIONS: (parse_exceptions, "a comma-separated list of domains, addresses and networks (192.0.2.0/24)"),
 }
-"""The settings of the proxy: how each is parsed, and what is valid."""
+"""The settings of the proxy: how each is parsed and validated."""
 
 
 class SettingsError(Exception):

@@ -1,4 +1,4 @@
-"""What the specs of all kinds consist of."""
+"""The shared parts of the specs of all kinds."""
 
 import re
 from abc import abstractmethod
@@ -106,7 +106,7 @@ def bracketed(host: str) -> str:
 
 
 class BaseSpec(BaseModel):
-    """What the specs of all kinds have in common; a kind that lacks one of the abstract members cannot be created."""
+    """The common interface of all specs; a kind that lacks one of the abstract members cannot be created."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

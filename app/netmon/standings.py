@@ -151,7 +151,7 @@ async def write(connection: Connection, standings: Iterable[LockedStanding]) -> 
             observed_state = new.observed_state, observed_from = new.observed_from, overdue_at = new.overdue_at
         FROM (SELECT * FROM jsonb_populate_recordset(NULL::standings, %s::jsonb) LIMIT %s) AS new
         WHERE standings.target = new.target"""
-    # The limit only tells PostgreSQL that the rows are few: it would expect a hundred, and read the whole table.
+    # The limit is a hint for PostgreSQL that the rows are few: it would expect a hundred, and read the whole table.
     rows = f"[{','.join(each.encode() for each in changed)}]"
     await connection.execute(query.strip(), (rows, len(changed)))
     for each in changed:

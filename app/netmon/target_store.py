@@ -118,7 +118,7 @@ class TargetStore:
         return Target(**row) if row else None
 
     async def planned(self, target: UUID) -> PlannedTarget | None:
-        """What a job of this target needs; None if there is no such target."""
+        """The content of a job of this target; None if there is no such target."""
         query = f"""
             SELECT {", ".join(Plan.model_fields)}, generation
             FROM targets JOIN standings ON target = id WHERE id = %s"""  # noqa: S608 - as above

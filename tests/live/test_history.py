@@ -101,7 +101,7 @@ def test_orphan_is_listed_and_removed_after_confirmation(stack: Stack) -> None:
     findings = json.loads(stack.invoke("status", "--json").stdout)["findings"]
     left = [(each["subject"], each["outcome"]) for each in findings if each["check"] == "leftovers"]
     assert left == [("web", "warning")]
-    assert "services that no compose file has: web" in refused(stack, *UP)
+    assert "services that are in no compose file: web" in refused(stack, *UP)
     stack.invoke(*UP, "--yes")
     assert stack.containers("web") == []
 

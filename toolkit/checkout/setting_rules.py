@@ -18,7 +18,7 @@ FIX = "correct the line; .env.example explains the settings"
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be, as a completion of "the value must be …"."""
+    """The requirement on a value, as a completion of "the value must be …"."""
 
     words: str
     accepts: Callable[[str], object]
@@ -53,7 +53,7 @@ TAG = _matching(r"\w[\w.-]{0,127}", "the tag of an image: letters, digits, '.', 
 FOLDER = _matching(r"/[^:]*", "an absolute path without a colon")
 SOURCE = _matching(r"[^:]*", "a path without a colon")
 COUNT = _matching(r"[0-9]{1,4}", "a whole number from 0 to 9999")
-PROJECT = _matching(r"[a-z0-9][a-z0-9_-]*", "lower case letters, digits, '-' and '_', beginning with one of the former")
+PROJECT = _matching(r"[a-z0-9][a-z0-9_-]*", "lower case letters, digits, '-' and '_', beginning with a letter or digit")
 NAMES = _matching(r"[A-Za-z0-9_.,-]*|\*", "names separated by commas")
 SET = Rule(f"{PULLED} or {LOCAL}", {PULLED, LOCAL}.__contains__)
 

@@ -52,14 +52,14 @@ TRACE_BYTES, TRACES_PER_SECOND = 5_000, 25
 CONTAINER_LOGS = 30 * MB
 """Three files of 10 MB for each container."""
 IMAGE_BYTES = 6 * GB
-"""Two releases of every image, and what a build adds."""
+"""Two releases of every image, and the additional size of a build."""
 
 DEFAULT_TARGETS, DEFAULT_INTERVAL = 100, 60
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is monitored.
+    """The monitored targets.
 
     ``rate`` is in probes per second; ``known`` is false if the database could not be asked.
     """
@@ -176,5 +176,5 @@ def _size(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.lower())
     if not match:
-        raise ValueError(f"'{text}' is no size")
+        raise ValueError(f"'{text}' is not a size")
     return float(match[1]) * UNITS[match[2]]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT = 5.0
 LEAST_TIMEOUT = 1.0
-"""Seconds that a request may take even at the deadline: what is waited for is then the error, not the request."""
+"""Seconds that a request may take even at the deadline: the error is then that of the awaited condition."""
 STEP_TIMEOUT = 15.0
 """Timeout in seconds of each step of a check, longer than a probe's own timeouts."""
 PAUSE = 0.1

@@ -61,7 +61,7 @@ LINKS = {
     "GRAFANA_URL": "the public address of Grafana, or DOMAIN",
     "RUNBOOKS_URL": "the address of docs/alerts in the web interface of your repository",
 }
-"""The base addresses of the links in notifications, and what each has to be."""
+"""The base addresses of the links in notifications, and the requirement on each."""
 ACCESS = "config/caddy/access"
 """The folder of the proxy's access rules, which belong to this host."""
 SOURCES = ("PROMETHEUS_URL", "ALERTMANAGER_URL")
@@ -195,7 +195,7 @@ def readers(subject: Subject) -> Iterator[Finding]:
     if files:
         yield Finding("readers", Outcome.OK, f"as {', '.join(files)} of {ACCESS} permits")
     else:
-        what = "everyone who reaches the proxy reads all targets and failures, and can try passwords at Grafana's login"
+        what = "everyone who can reach the proxy can read all targets and failures, and try passwords at Grafana's login"
         fix = f"set up a login (docs/deployment.md), or create an empty {ACCESS}/public.caddy if the page is public"
         yield Finding("readers", Outcome.WARNING, what, fix)
 
@@ -292,7 +292,7 @@ def data_disk(subject: Subject) -> Iterator[Finding]:
     largest = ", ".join(f"{share.store} {share.size / 1e9:.1f}" for share in shares[:4])
     what = f"the data of {of} takes up to {size / 1e9:.0f} GB ({largest}) of the {space / 1e9:.0f} GB of {folder}"
     if size > USABLE * space:
-        fix = "a larger disk for Docker, or less retention: the settings of docs/deployment.md#disk-space"
+        fix = "use a larger disk for Docker, or reduce the retention: docs/deployment.md#disk-space"
         yield Finding("data disk", Outcome.WARNING, what, fix)
     else:
         yield Finding("data disk", Outcome.OK, what)

@@ -97,7 +97,7 @@ class Status:
     history: Sequence[Finding] = ()
 
     def show(self) -> None:
-        """Print the table, the unavailable services, and what is left of other folders and profiles."""
+        """Print the table, the unavailable services, and the leftovers of other folders and profiles."""
         styles = ["failed" if row.problem else "" for row in self.rows]
         console.table(COLUMNS, [row.cells for row in self.rows], styles)
         unavailable.show_names(self.unavailable)
@@ -121,7 +121,7 @@ class Status:
                 profile, or a store cannot start on its data.
         """
         if failed := next((each for each in self.history if each.outcome is Outcome.FAILED), None):
-            raise ToolkitError("the stack is not that of this checkout", failed.detail, failed.fix)
+            raise ToolkitError("the stack does not belong to this checkout", failed.detail, failed.fix)
         if problems := [row.problem for row in self.rows if row.problem]:
             created = any(row.container for row in self.rows)
             fix = "run: invoke logs --service=NAME" if created else "run: invoke up"
@@ -153,7 +153,7 @@ def backups(project: Project, docker: Docker) -> list[Finding]:
 
 
 def history(project: Project, docker: Docker) -> list[Finding]:
-    """Whether what exists belongs to this checkout and can be started; as `invoke doctor` shows it.
+    """Whether existing containers and volumes belong to this checkout and can be used; as in `invoke doctor`.
 
     Raises:
         ToolkitError: the engine does not answer.

@@ -68,7 +68,7 @@ def address(url: str, what: str) -> None:
 
 @contextmanager
 def phase(name: str, changes: str) -> Iterator[None]:
-    """Print a step's name and what it changes; after success also its duration."""
+    """Print a step's name and its effect; after success also its duration."""
     from rich.text import Text
 
     started = time.monotonic()

@@ -14,11 +14,11 @@ _ASSIGNMENT = re.compile(r" *(?:export +)?(?P<name>[A-Za-z_][A-Za-z0-9_]*) *= *(
 _BLANK = re.compile(r"\s*(?:#.*)?")
 
 SYNTAX = "a line is NAME=VALUE or, after a #, a comment"
-CHARACTERS = "tabs, control characters and unusual spaces are not possible"
-QUOTES = "a value in quotes ends at the next quote, which ends the line; a comment has a line of its own"
-BACKSLASH = "a backslash in quotes is not possible: write the value without quotes"
+CHARACTERS = "tabs, control characters and unusual spaces are not supported"
+QUOTES = "a value in quotes ends at the next quote, which ends the line; write a comment on a separate line"
+BACKSLASH = "a backslash in quotes is not supported: write the value without quotes"
 DOLLAR = "docker compose expands $: put the value in single quotes"
-COMMENT = "docker compose cuts a value at ' #': put the value in quotes, or the comment on a line of its own"
+COMMENT = "docker compose cuts a value at ' #': put the value in quotes, or the comment on a separate line"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ VERSION = 1
 
 
 class Checked(Protocol):
-    """What a task has found."""
+    """The findings of a task."""
 
     def show(self) -> None:
         """Print it."""
@@ -33,11 +33,11 @@ class Checked(Protocol):
 
 
 def present(task: str, check: Callable[[], Checked], empty: Mapping[str, Any], *, as_json: bool) -> None:
-    """Run a check and present what it has found.
+    """Run a check and present its findings.
 
     Args:
         task: The name of the task.
-        check: Returns what it has found; whatever it prints goes to the standard error with ``as_json``.
+        check: Returns the findings; its output goes to the standard error with ``as_json``.
         empty: The fields of the JSON document if ``check`` raises an error.
         as_json: Print one JSON document, also in case of an error, instead of a table.
 

@@ -69,7 +69,7 @@ def partial_sums(expr: str, absent: Callable[[str], bool]) -> list[str]:
 
 @dataclass(frozen=True)
 class Reads:
-    """What an expression reads: metrics by their values, metrics at an earlier time, the absence of metrics.
+    """The inputs of an expression: metrics by their values, metrics at an earlier time, the absence of metrics.
 
     A counter that is read by its rate or increase only is not among the values. ``instants`` are the values that are
     read without a range: each at most as old as the look-back.
@@ -82,7 +82,7 @@ class Reads:
 
 
 def reads(expr: str) -> Reads:
-    """What an expression reads.
+    """The inputs of an expression.
 
     Raises:
         ValueError: the expression does not parse; the message has the position.

@@ -1,4 +1,4 @@
-"""Broken data of the stores: the log line of each kind of damage, its cause, its repair, and what the repair loses."""
+"""Broken data of the stores: the log line of each kind of damage, its cause, its repair, and the data loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Repair:
     Attributes:
         command: Shell commands in the root of the volume. ``$OWNER`` is the account of the service as user:group; the
             arguments are the paths that ``files`` has printed.
-        loses: What is gone afterwards.
+        loses: The data loss.
         files: Shell commands in the root of the volume which print the damaged paths, one a line. These are copied
             before the repair. Empty if the repair changes no content.
         running: The command runs in the container of the running service.
@@ -48,7 +48,7 @@ class Damage:
         service: The service.
         lines: The log lines, as the documentation shows them.
         sign: A regular expression of the log lines.
-        cause: What has happened.
+        cause: The cause of the damage.
         repair: The repair that `invoke repair` runs; None if none is safe.
         otherwise: What to do without a repair, or if it fails.
         serves: The service stays healthy with this damage.
@@ -181,7 +181,7 @@ done""",
         "a file of an index or a table is damaged",
         Repair(
             'reindexdb --username postgres --dbname "$POSTGRES_DB" --concurrently',
-            "loses nothing: indexes are built again from their tables",
+            "loses nothing: indexes are rebuilt from their tables",
             running=True,
         ),
         f"a table is damaged, not only an index: {BACKUP}",
@@ -222,25 +222,25 @@ done""",
             WRITE_PROPERTIES,
             f"{NOTHING}: the id of the folder is in the metadata log",
             "ls meta.properties",
-            summary="writes it again, with the id of the folder from the metadata log",
+            summary="rewrites it with the id of the folder from the metadata log",
         ),
     ),
     Damage(
         "segment", "kafka", ("Record is corrupt",),
         r"CorruptRecordException|Record is corrupt",
-        "a segment or its index is corrupt, which Kafka does not notice after an orderly stop: consumers stop there",
+        "a segment or its index is corrupt, which Kafka does not notice after a clean shutdown: consumers stop there",
         Repair(
             "find . -name '*.index' -o -name '*.timeindex' -o -name .kafka_cleanshutdown | xargs rm -f",
             "loses the events after the damaged place in its segment; the results are in the database",
             "ls -d *-[0-9]*",
-            summary="removes the indexes and the mark of an orderly stop: Kafka checks every segment at its start",
+            summary="removes the indexes and the marker of a clean shutdown: Kafka checks every segment at its start",
         ),
         serves=True,
     ),
     Damage(
         "node", "kafka", ("Stored node id 7 doesn't match",),
         r"Stored node id \S+ doesn't match",
-        "the data is of another node of Kafka",
+        "the data belongs to another Kafka node",
         otherwise="use the volume of this node (docs/operations.md#data-of-another-version)",
     ),
     foreign("kafka", "AccessDeniedException: /var/lib/kafka/data",
@@ -331,7 +331,7 @@ done""",
         "locked", "grafana", ("migration failed: database is locked",),
         r"migration failed.*database is locked",
         "another process holds the database, or its file system has no locks (NFS)",
-        otherwise="stop what else uses the volume, then run invoke up; a volume on NFS needs a local disk",
+        otherwise="stop the other process, then run invoke up; a volume on NFS needs a local disk",
         source="https://github.com/grafana/grafana/issues/115875",
     ),
     Damage(

@@ -69,7 +69,7 @@ CAUSES = (
     Cause(
         r"is of PostgreSQL .*, whose data would be ignored",
         "its volume has data of another version or layout, beside which it would start empty",
-        "docs/operations.md#data-of-another-version describes how to bring it over",
+        "docs/operations.md#data-of-another-version describes how to migrate it",
     ),
     Cause(
         r"InconsistentClusterIdException|Invalid cluster\.id|doesn't match stored clusterId",

@@ -1,4 +1,4 @@
-"""The containers that exist under the name of the project, compared with what this checkout would start."""
+"""The existing containers of the project, compared with those that this checkout would start."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Existing:
         return {name.removeprefix(f"{latest.folder}/") for name in latest.files} if latest else set()
 
     def findings(self) -> list[Finding]:
-        """The differences from what this checkout would start; one ok finding if there is none."""
+        """The differences from the containers of this checkout; one ok finding if there is none."""
         return list(self._problems()) or [Finding(CHECK, Outcome.OK, "no container of another folder or profile")]
 
     def _problems(self) -> Iterator[Finding]:
@@ -171,7 +171,7 @@ class Existing:
             fix = "run: invoke up, which removes it"
             yield Finding(CHECK, Outcome.FAILED, f"{each.title} is left over", fix, each.service)
         for each in self.orphans:
-            what = f"{each.title} is in no compose file, but has a container"
+            what = f"{each.title} has a container, but is in no compose file"
             fix = "invoke up removes it, after confirmation; to keep it, add its file to COMPOSE_FILE in .env"
             yield Finding(CHECK, Outcome.WARNING, what, fix, each.service)
         pairs = (("profile", self.profile, self.project.profile), ("image set", self.images, self.project.images))
@@ -236,7 +236,7 @@ def foreign_error(existing: Existing, folder: str) -> ToolkitError:
     named = ", ".join(services[:SHOWN]) + (f" and {len(services) - SHOWN} more" if len(services) > SHOWN else "")
     if exists(folder):
         why = f"{folder} has started {named}"
-        fix = f"give this checkout a project of its own: echo COMPOSE_PROJECT_NAME={other_name(existing)} >>.env"
+        fix = f"give this checkout another project name: echo COMPOSE_PROJECT_NAME={other_name(existing)} >>.env"
         return ToolkitError(f"the project {existing.name} belongs to another folder", why, fix)
     why = f"{folder}, which does not exist on this machine, has started {named}"
     fix = "if this checkout was moved from there: invoke up --yes; else: echo COMPOSE_PROJECT_NAME={} >>.env"

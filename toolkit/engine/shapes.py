@@ -166,7 +166,7 @@ class State(TypedDict, total=False):
 
 
 class ContainerConfig(TypedDict, total=False):
-    """What the container was created with; ``Image`` is a name, ``Env`` has lines of ``NAME=value``."""
+    """The configuration of the container; ``Image`` is a name, ``Env`` has lines of ``NAME=value``."""
 
     Image: Required[str]
     Env: list[str] | None

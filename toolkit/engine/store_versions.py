@@ -47,7 +47,7 @@ def major_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iter
 
 
 def one_way_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
-    """The stores whose present version may have written what the wanted, older one cannot open, in words."""
+    """The stores whose wanted, older version may be unable to open the data of the current one, in words."""
     for service, parts in ONE_WAY.items():
         now, then = version(running.get(service, "")), version(wanted.get(service, ""))
         if now[:parts] > then[:parts] and then:
@@ -61,7 +61,7 @@ def require_same_major(running: Mapping[str, str], wanted: Mapping[str, str]) ->
         ToolkitError: one does; the error names the versions and the procedure.
     """
     if found := ", ".join(major_changes(running, wanted)):
-        why = f"{found}: the data needs a procedure of its own"
+        why = f"{found}: its data must be migrated first"
         raise ToolkitError("a store would change its major version", why, GUIDE)
 
 

@@ -1,4 +1,4 @@
-"""The data of the services: where each keeps it in its volume, and what the present images can open."""
+"""The data of the stores: its place in the volume of each, and the versions that the current images can open."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Store:
         volume: The volume's key in the compose files.
         target: Its folder in the container.
         program: The program, for messages.
-        data: What the program creates first, in any version that it can open.
-        requires: What the data must be.
+        data: The first entry that the program creates, in any version that it can open.
+        requires: The requirement on the data.
         signs: Files and folders of other programs, versions and layouts, with their names for messages.
         beside: Those of the signs that the program writes itself, beside its data.
         needs: Files without which the program would ignore others, and start empty: the others, and what they need.
@@ -82,7 +82,7 @@ STORES = (
         # The single file is that of Redis 6, which later versions convert.
         data=("appendonlydir", "appendonly.aof"),
         requires=(
-            Requirement("appendonlydir/*.base.rdb", r"\AREDIS\d{4}", "was written by another program than Redis"),
+            Requirement("appendonlydir/*.base.rdb", r"\AREDIS\d{4}", "was written by a program other than Redis"),
         ),
         signs={"dump.rdb": "a snapshot, which Redis does not load if its append-only file is on",
                "*/appendonlydir": "Redis, in another folder", "*/dump.rdb": "Redis, in another folder"},
@@ -125,7 +125,7 @@ STORES = (
         "grafana", "grafana_data", "/var/lib/grafana", "Grafana",
         data=("grafana.db", "plugins", "png", "csv", "pdf"),
         requires=(
-            Requirement("grafana.db", r"\A(?:SQLite format 3|\Z)", "has a grafana.db that is no SQLite database"),
+            Requirement("grafana.db", r"\A(?:SQLite format 3|\Z)", "has a grafana.db that is not a SQLite database"),
         ),
         signs={"*/grafana.db": "Grafana, in another folder"},
     ),
@@ -165,14 +165,14 @@ STORES = (
 """Every service that keeps data."""
 
 NO_DATA = ("lost+found",)
-"""What a file system puts into its root by itself."""
+"""Entries that a file system creates in its root."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a volume: paths, without empty folders, and the text of the files from which the version follows.
+    """The content of a volume: paths, without empty folders, and the text of the files that identify the version.
 
-    ``unreadable`` folders hide what is in them.
+    The content of ``unreadable`` folders is unknown.
     """
 
     entries: frozenset[str] = frozenset()
@@ -247,7 +247,7 @@ def first_word(text: str) -> str:
 
 
 def script(stores: Sequence[Store], folder: str) -> str:
-    """A shell script that prints what is in the volumes, which are mounted below ``folder`` by their keys."""
+    """A shell script that prints the content of the volumes, which are mounted below ``folder`` by their keys."""
     steps = []
     for store in stores:
         wanted = " ".join(dict.fromkeys(("*", *store.data, *store.signs, *store.needs, *store.needs.values())))

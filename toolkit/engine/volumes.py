@@ -103,7 +103,7 @@ class Inspection:
 
     @cached_property
     def contents(self) -> Mapping[str, Contents]:
-        """What is in each volume, by its key in the compose files.
+        """The content of each volume, by its key in the compose files.
 
         Raises:
             ToolkitError: the container of the inspection did not run.
@@ -161,7 +161,7 @@ class Inspection:
                 yield Finding(CHECK, Outcome.WARNING, what, f"compare it with {GUIDE}", each.source)
             elif unused := stores.unused(each.store, contents):
                 what = f"{each.source} also contains {', '.join(unused)}, which {each.store.program} does not use"
-                yield Finding(CHECK, Outcome.WARNING, what, f"{GUIDE} describes how to bring it over", each.source)
+                yield Finding(CHECK, Outcome.WARNING, what, f"{GUIDE} describes how to migrate it", each.source)
 
     def require(self) -> None:
         """Return if every store can open its data, or has none.
@@ -176,7 +176,7 @@ class Inspection:
             fix = f"{GUIDE} describes how to keep the data"
             if volumes:
                 fix += f"; if it is expendable: docker volume rm {volumes}"
-            raise ToolkitError(f"{names} cannot start on the data that exists", why, fix)
+            raise ToolkitError(f"{names} cannot start with the existing data", why, fix)
 
 
 def creation_times(docker: Docker, names: Sequence[str]) -> dict[str, datetime]:

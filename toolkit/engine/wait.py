@@ -221,7 +221,7 @@ def expected_replicas(config: shapes.Configuration, services: Sequence[str] = ()
     if not expected:
         what = ", ".join(services) or "every service"
         raise ToolkitError("there is nothing to wait for", f"{what} has no replicas or is switched off",
-                           "invoke config shows what the configuration switches on")  # fmt: skip
+                           "invoke config shows which services are enabled")  # fmt: skip
     return expected
 
 

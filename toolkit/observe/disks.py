@@ -43,10 +43,10 @@ def check(stack: Stack) -> Iterator[Finding]:
 def problem(reported: float | None, size: float) -> str:
     """Why alerts on a disk cannot fire, from its reported and its real size in bytes; empty if they can."""
     if reported is None:
-        return "node-exporter does not report the disk of the volumes, so no alert says when it is full"
+        return "node-exporter does not report the disk of the volumes, so no alert fires when it is full"
     if abs(reported - size) > TOLERANCE * size:
         return (
             f"node-exporter reports {reported:.0f} bytes for the disk of the volumes, which has {size:.0f}: something "
-            "is mounted over it in the container, and no alert says when it is full"
+            "is mounted over it in the container, and no alert fires when it is full"
         )
     return ""

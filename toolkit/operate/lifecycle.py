@@ -54,7 +54,7 @@ class Options:
 def up(project: Project, docker: Docker, options: Options) -> None:
     """Set up the checkout, provide the images, start every service, wait until all are healthy, run the smoke checks.
 
-    Each step does only what is missing, so the next run completes an interrupted one.
+    Each step does only the missing work, so the next run completes an interrupted one.
 
     Raises:
         ToolkitError: a step failed, a name is unknown (exit code 2), or Ctrl-C (exit code 130).
@@ -251,7 +251,7 @@ def down(project: Project, docker: Docker, *, volumes: bool = False, yes: bool =
 
 
 def require_removable(project: Project, docker: Docker, name: str) -> None:
-    """Return if this folder may remove the containers of a project; print what is left over among them.
+    """Return if this folder may remove the containers of a project; print the leftover ones.
 
     Raises:
         ToolkitError: a folder that exists has started them; the error names it.

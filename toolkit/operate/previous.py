@@ -1,4 +1,4 @@
-"""What a previous run has left: refused if it belongs to another folder, removed if nothing needs it."""
+"""Leftover containers of previous runs: refused if they belong to another folder, removed if nothing needs them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require_own(existing: Existing) -> None:
 
 
 def require_own_stack(project: Project, docker: Docker, *, settled: bool = False) -> None:
-    """`require_own` for a task that changes a running stack; prints what is left over.
+    """`require_own` for a task that changes a running stack; prints leftover containers.
 
     Args:
         project: The checkout.
@@ -41,7 +41,7 @@ def require_own_stack(project: Project, docker: Docker, *, settled: bool = False
     require_own(existing)
     if settled and existing.switched:
         names = ", ".join(each.title for each in existing.switched)
-        raise ToolkitError(f"{names} is left over", "a part of the stack is not that of this checkout", UP)
+        raise ToolkitError(f"{names} is left over", "a part of the stack does not belong to this checkout", UP)
     show(existing)
 
 
@@ -72,7 +72,7 @@ def removable(existing: Existing, yes: bool) -> Sequence[Leftover]:
     orphans = existing.orphans
     if orphans:
         names = ", ".join(each.title for each in orphans)
-        console.confirm(f"remove the containers of services that no compose file has: {names}", yes)
+        console.confirm(f"remove the containers of services that are in no compose file: {names}", yes)
     return [*existing.switched, *orphans]
 
 
@@ -91,7 +91,7 @@ def remove(docker: Docker, leftovers: Sequence[Leftover], taken_over: Sequence[L
     for leftover in leftovers:
         console.say(f"  {leftover.title}: left over, stopped and removed; the volumes are kept")
     if taken_over:
-        console.say(f"  {len(taken_over)} containers of the former folder removed; the volumes are kept")
+        console.say(f"  {len(taken_over)} containers of the previous folder removed; the volumes are kept")
     return {each.name for each in found}
 
 

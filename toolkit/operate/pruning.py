@@ -41,7 +41,7 @@ class BuiltImage:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the engine stores of this project that nothing needs, and its build cache."""
+    """The unused images of this project, and the build cache of the engine."""
 
     images: Sequence[BuiltImage]
     cache_bytes: float
@@ -68,7 +68,7 @@ def prune(project: Project, docker: Docker, *, yes: bool, keep_cache: bool = Fal
         for image in found.images:
             console.say(f"  {image.reference}")
         size = _decimal(found.image_bytes)
-        parts.append(f"{len(found.images)} images of {docker.project_name()} that nothing needs ({size} or more)")
+        parts.append(f"{len(found.images)} images of {docker.project_name()} that are unused ({size} or more)")
     if cache:
         parts.append(f"the engine's build cache ({_decimal(cache)}), without which the next builds take longer")
     console.confirm(f"delete {' and '.join(parts)}", yes)
@@ -144,7 +144,7 @@ def _bytes(text: str) -> float:
     """
     match = re.fullmatch(r"([\d.]+)([kMGT]?B)", text)
     if not match:
-        raise ToolkitError("cannot read the disk usage of the engine", f"'{text}' is no size", "docker system df")
+        raise ToolkitError("cannot read the disk usage of the engine", f"'{text}' is not a size", "docker system df")
     return float(match[1]) * UNITS[match[2]]
 
 

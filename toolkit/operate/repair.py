@@ -165,7 +165,7 @@ def choose(
         docker: Docker in the project's folder.
         service: The service.
         states: Its containers.
-        name: The damage; default: what the log shows.
+        name: The damage; default: the one that the log shows.
 
     Raises:
         ToolkitError: the service is healthy, its log shows no known damage, or there is no safe repair.
@@ -226,7 +226,7 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
     paths = damaged_paths(shell, found, fix)
     show(service, shell.located.source, found, fix, paths)
     console.confirm(f"repair {service}", options.yes)
-    undone = "its data is as before" if options.copy and paths else "the repair may be incomplete"
+    undone = "its data is unchanged" if options.copy and paths else "the repair may be incomplete"
     with interruptible(f"{service} is stopped, {undone}", f"run: invoke repair --service={service}"):
         with console.phase("stop", f"the container of {service}"):
             # Removed: the next container begins with an empty log.
@@ -235,7 +235,7 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
         copy = copied(shell, paths) if options.copy and paths else ""
         with console.phase("repair", f"the volume {shell.located.source}"):
             apply(shell, fix, paths, copy)
-    kept = f"; the files from before the repair are in the volume {copy}" if copy else ""
+    kept = f"; the original files are in the volume {copy}" if copy else ""
     with (
         console.phase("up", f"the container of {service}"),
         interruptible(f"{service} is repaired{kept}", "run: invoke up"),
@@ -248,7 +248,7 @@ def offline(docker: Docker, service: str, found: Damage, fix: Repair, options: O
         except ToolkitError as error:
             raise ToolkitError(error.what, error.why, error.fix + kept) from error
     if copy:
-        console.say(f"the files from before the repair are in the volume {copy}; once all is well: "
+        console.say(f"the original files are in the volume {copy}; once everything works: "
                     f"docker volume rm {copy}")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rules on files: what a container can write to, and which files of the host it sees."""
+"""Rules on files: where a container can write, and which files of the host it sees."""
 
 from __future__ import annotations
 

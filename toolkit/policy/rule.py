@@ -57,7 +57,7 @@ class Violation:
     Attributes:
         problem: The predicate of a message whose subject is the service.
         keys: Where the service's configuration has it.
-        of: What an exemption has to name, such as a path or a port; empty where the rule has only one object.
+        of: The object that an exemption has to name, such as a path or a port; empty if the rule has only one.
     """
 
     problem: str

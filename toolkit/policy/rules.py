@@ -1,4 +1,4 @@
-"""The hardening rules, in the order of the benchmark's controls; each function says why its rule exists."""
+"""The hardening rules, in the order of the benchmark's controls; each function states why its rule exists."""
 
 from __future__ import annotations
 

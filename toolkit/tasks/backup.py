@@ -53,7 +53,7 @@ def restore(
     timeout: str | None = None,
     yes: bool = False,
 ) -> None:
-    """Restore the database, in place or on an empty host; the present one is set aside."""
+    """Restore the database, in place or on a new host; the current database is kept."""
     from toolkit.operate.backup.restore import Options, restore
 
     project, docker = checkout(c)

@@ -46,7 +46,7 @@ def list_(c: Context, sizes: bool = False) -> None:
 
 @task(help={"profile": "build for this profile; default: the profile of the last setup"})
 def build(c: Context, profile: str | None = None) -> None:
-    """Build the images that are built here (of the set in use; default: local)."""
+    """Build the images of this checkout (for the image set in use; default: local)."""
     from toolkit.images import build
 
     build(*checkout(c), profile)
@@ -149,7 +149,7 @@ def outdated(c: Context) -> None:
 
 @task(help={"yes": "confirm the deletion", "keep_cache": "keep the engine's build cache"})
 def prune(c: Context, yes: bool = False, keep_cache: bool = False) -> None:
-    """Delete images of this project that nothing needs, and the build cache; requires confirmation."""
+    """Delete unused images of this project, and the build cache; requires confirmation."""
     from toolkit.operate.pruning import prune
 
     prune(*checkout(c), yes=yes, keep_cache=keep_cache)

@@ -77,7 +77,7 @@ def doctor(c: Context, json: bool = False) -> None:
 
 @task(help={"profile": "prod; the checkout need not be set up for it", "json": JSON})
 def preflight(c: Context, profile: str = "prod", json: bool = False) -> None:
-    """List what is not ready for production, with fixes; exit code 1 on blockers."""
+    """Check whether the stack is ready for production, and suggest fixes; exit code 1 on blockers."""
     from toolkit.checks.preflight import preflight
     from toolkit.core.presentation import present
     from toolkit.core.report import NO_FINDINGS

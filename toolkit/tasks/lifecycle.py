@@ -32,7 +32,7 @@ def setup(c: Context, profile: str | None = None) -> None:
         "without": "disable a group and remove its containers (volumes are kept); repeatable",
         "smoke": "run the smoke checks at the end",
         "timeout": "seconds for the services to become healthy",
-        "yes": "confirm: switch image sets on existing volumes; remove containers that no compose file has",
+        "yes": "confirm: switch image sets on existing volumes; remove containers of services in no compose file",
     },
 )
 def up(
@@ -76,7 +76,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
         "damage": "the damage, by its name in docs/troubleshooting.md; default: what the log of the service shows",
         "copy": "copy the damaged files to a new volume first",
         "timeout": "seconds for the service to become healthy",
-        "yes": "confirm the repair and what it loses",
+        "yes": "confirm the repair and its data loss",
     },
 )
 def repair(
@@ -87,7 +87,7 @@ def repair(
     timeout: str | None = None,
     yes: bool = False,
 ) -> None:
-    """Repair the broken data of a service: show what it runs and loses, ask, copy, repair, start."""
+    """Repair the broken data of a service: show the commands and the data loss, ask, copy, repair, start."""
     from toolkit.operate.repair import Options, repair
 
     project, docker = checkout(c)
@@ -114,7 +114,7 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
 @task(
     help={
         "dry-run": "show what would change, and change no container",
-        "back": "return to the release before the last upgrade",
+        "back": "return to the previous release",
         "timeout": "seconds for each new container to become healthy",
         "yes": "confirm the upgrade",
     }
@@ -139,7 +139,7 @@ def upgrade(
     }
 )
 def bundle(c: Context, output: str = "", profile: str | None = None) -> None:
-    """Write one file with which a host without a network starts this release."""
+    """Write one file from which a host without a network can start this release."""
     from toolkit.operate.bundle.write import bundle
 
     bundle(*checkout(c), path("output", output), profile)

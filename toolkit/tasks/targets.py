@@ -52,7 +52,7 @@ def export(c: Context, file: str = "", yes: bool = False) -> None:
     },
 )
 def heartbeat_url(c: Context, name: str, revoke: bool = False, yes: bool = False) -> None:
-    """Create the URL that the job of a heartbeat target reports to, and print it; a former one stops working."""
+    """Create and print the URL to which the job of a heartbeat target reports; a former URL stops working."""
     from toolkit.operate.targets.heartbeaturl import renew
 
     renew(*checkout(c), name, revoke=revoke, yes=yes)

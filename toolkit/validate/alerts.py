@@ -245,7 +245,7 @@ def news(checkout: Checkout) -> Iterator[Finding]:
 
 
 def look_back(checkout: Checkout) -> Iterator[Finding]:
-    """What a rule records more rarely than twice in the look-back is read over a range, else it would be missing."""
+    """A series recorded less often than twice in the look-back is read over a range, else it would be missing."""
     seconds_back = _look_back(checkout)
     default = checkout.source(PROMETHEUS).data["global"]["evaluation_interval"]
     rare = {

@@ -53,7 +53,7 @@ def missed_scrapes(checkout: Checkout) -> Iterator[Finding]:
 
 
 def reads_of(alert: alerts.Rule) -> promql.Reads:
-    """What the expression of an alert reads; nothing if it does not parse."""
+    """The inputs of the expression of an alert; none if it does not parse."""
     try:
         return promql.reads(alert.data["expr"])
     except ValueError:

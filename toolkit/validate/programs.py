@@ -188,7 +188,7 @@ def _template_rendering(context: Context) -> Sequence[str]:
 
 
 def _examples(context: Context) -> Sequence[str]:
-    """The rendered examples of the document are what the templates render."""
+    """The examples of the document are those that the templates render."""
     known = examples.read(context.checkout)
     lines = ["failed=0"]
     for text in notifications.texts(context.checkout.source(ALERTING).data):

@@ -29,7 +29,7 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dry_run: Annotated[bool, Field(description="Validate the request and return what it would change.")] = False
+    dry_run: Annotated[bool, Field(description="Validate the request and return its changes without making them.")] = False
 
 
 class ListQuery(BulkQuery):
@@ -108,7 +108,7 @@ def json_body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 async def invalidate(reader: TargetReader, change: BulkChange) -> None:
-    """Invalidate what a change has changed."""
+    """Invalidate the cache entries of changed targets."""
     await reader.changed(*change.changed, deleted=[target.id for target in change.delete])
     if change.planned:
         await reader.maintenance_changed(change.planned)

@@ -55,7 +55,7 @@ class UpdatedTarget(TargetReference):
 
 
 class BulkResult(BaseModel):
-    """What a request changed; in a dry run, what it would change."""
+    """The changes of a request; in a dry run, those that it would make."""
 
     dry_run: bool
     created: list[TargetReference]
@@ -210,7 +210,7 @@ class Errors:
         return _Collected(self._found)
 
     def raise_any(self) -> None:
-        """Raise what was collected.
+        """Raise the collected errors.
 
         Raises:
             RequestValidationError: there are mistakes.

@@ -56,7 +56,7 @@ class UpdatedWindow(BaseModel):
 
 
 class WindowResult(BaseModel):
-    """What a request changed in the maintenance windows; in a dry run, what it would change."""
+    """The changes of a request to the maintenance windows; in a dry run, those that it would make."""
 
     created: list[str]
     updated: list[UpdatedWindow]
@@ -69,14 +69,14 @@ class WindowResult(BaseModel):
 
 
 class ConfigurationResult(BulkResult):
-    """What a request changed; in a dry run, what it would change."""
+    """The changes of a request; in a dry run, those that it would make."""
 
     maintenance: WindowResult | None = None
 
 
 @dataclass(frozen=True)
 class ConfigurationPlan:
-    """A change, and what is said about its windows; None if the request has none."""
+    """A change, and its report on the windows; None if the request has none."""
 
     change: BulkChange
     windows: WindowResult | None

@@ -44,7 +44,7 @@ class Received(BaseModel):
 
 
 class JobStatus(StrEnum):
-    """What a job reports."""
+    """The report of a job."""
 
     OK = "ok"
     FAIL = "fail"

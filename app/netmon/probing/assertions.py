@@ -1,4 +1,4 @@
-"""What a target expects of a response: pure functions from its checks and the response to the failures and warnings."""
+"""Checks of a response: pure functions from the settings of a target and the response to failures and warnings."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _headers(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:
 
 def _expected_header(condition: HeaderCondition) -> str:
     verb = {"contains": "to contain ", "matches": "to match "}.get(condition.test or "", "")
-    # What is expected of a credential is one.
+    # The expected value of a credential is a credential, too.
     return verb + (MASK if _CREDENTIAL.search(condition.name) else excerpt(condition.value))
 
 
@@ -178,7 +178,7 @@ def _json(checks: HttpChecks, answer: Answer) -> Iterator[Failure]:
 
 
 def _value_problem(condition: JsonCondition, document: Any, answer: Answer) -> str:
-    """What is found instead of what is expected; empty if it holds."""
+    """The actual value instead of the expected one; empty if the check passes."""
     try:
         values = expressions.path(condition.path).values(document)
     except ValueError as error:

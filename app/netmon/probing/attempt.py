@@ -27,7 +27,7 @@ class Attempt:
     loss_percent: float | None = None
     jitter_ms: float | None = None
     received: str | None = None
-    """What has arrived so far, for the sentence of an attempt that is cut off."""
+    """The data received so far, for the message of an attempt that times out."""
     warning: ResultWarning | None = None
     error: str | None = None
     detail: str | None = None

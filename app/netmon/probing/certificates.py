@@ -19,7 +19,7 @@ class Certificate(NamedTuple):
     """A certificate that a server has sent."""
 
     subject: str
-    """What it is of, for people."""
+    """The subject of the certificate, for people."""
     days: float
     """Until it expires."""
 

@@ -54,7 +54,7 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a request sends."""
+    """The content of a request."""
 
     method: str
     headers: Mapping[str, str]
@@ -124,8 +124,8 @@ class Client:
         """Send a request and take its response, as far as it is of interest.
 
         Args:
-            url: what is requested.
-            message: what is sent.
+            url: the URL to request.
+            message: the method, headers and body to send.
             route: where it is sent.
             trust: whom it trusts, and who it is.
             response: takes the response.

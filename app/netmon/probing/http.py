@@ -62,7 +62,7 @@ class HttpProber:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is sent to the origin of the target, with the values of its secrets."""
+    """The message to the origin of the target, with the values of its secrets."""
 
     message: Message
     trust: Trust

@@ -23,7 +23,7 @@ _EXPECTED = (OSError, NameServerError, dns.exception.DNSException)
 
 
 class Answer(NamedTuple):
-    """What name servers say about the records of one type of a name."""
+    """The answer of name servers about the records of one type of a name."""
 
     exists: bool
     """Whether the name exists, with or without such records."""

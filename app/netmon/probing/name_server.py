@@ -77,7 +77,7 @@ class NameServer:
     async def _over_udp(self, query: dns.message.Message) -> dns.message.Message | None:
         """The answer; None if it is truncated."""
         with socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
-            udp.connect(self._endpoint)  # packets of others are discarded, from a port that nobody can guess
+            udp.connect(self._endpoint)  # discards packets of other senders, with an unpredictable port
             # An answer also counts while its question waits for a place to be repeated.
             answer = asyncio.ensure_future(_received(udp, query))
             sending = asyncio.ensure_future(self._send(udp, query))

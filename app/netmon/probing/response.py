@@ -13,7 +13,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """The statuses whose `Location` browsers follow."""
 
 STOP = -1
-"""What a callback returns to end its transfer."""
+"""The return value with which a callback ends its transfer."""
 _STATUS = re.compile(rb"HTTP/(\S+) +(\d{3})", re.IGNORECASE)
 
 

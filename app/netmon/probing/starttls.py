@@ -93,7 +93,7 @@ class _Lines:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self.rest = b""
-        """What has arrived after the last line."""
+        """The bytes received after the last line."""
 
     @property
     def literal(self) -> str:

@@ -24,7 +24,7 @@ _SHOWN = 120
 
 
 async def probe(spec: TcpSpec, attempt: Attempt, resolver: Resolver, sessions: TlsSessions, trust: Trust) -> None:
-    """Connect to the first address that accepts, and do what the spec asks for.
+    """Connect to the first address that accepts, and perform the steps of the spec.
 
     Raises:
         FAILURES: see `netmon.probing.errors`.
@@ -61,7 +61,7 @@ async def _stream(
 
 
 class _Expected(Protocol):
-    """What an answer must contain."""
+    """The text that an answer must contain."""
 
     described: str
     """As a part of a sentence: `contain 'a'`."""
@@ -99,7 +99,7 @@ async def _converse(spec: TcpSpec, stream: Stream, attempt: Attempt) -> None:
 
 
 async def _expect(expected: _Expected, reader: asyncio.StreamReader, attempt: Attempt) -> None:
-    """Read until the answer contains what is expected."""
+    """Read until the answer contains the expected text."""
     answer = b""
     while not expected.is_in(answer):
         attempt.received = f"the answer so far is {_described(answer)}"

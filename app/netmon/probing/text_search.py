@@ -48,7 +48,7 @@ class TextSearch:
             self.found = any(self._text in self._start.decode(each, "replace") for each in self._charsets())
 
     def end(self) -> None:
-        """Look in what is left, as the body has ended."""
+        """Search the rest, as the body has ended."""
         if not self._decoders:
             self._begin()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from netmon.probing.errors import ProbeError
 
 ACCEPTED = "gzip, deflate"
-"""What a request accepts if its body is read."""
+"""The encodings that a request accepts if its body is read."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _STEP = 65536
@@ -43,7 +43,7 @@ class Unpacker:
         """Unpack a part as it was sent; returns whether more is wanted.
 
         Raises:
-            ProbeError: it is not packed as its header says.
+            ProbeError: it is not compressed as its header specifies.
         """
         return self._pass(0, part)
 
@@ -64,7 +64,7 @@ class _Layer:
         self._begun = self._over = False
 
     def unpack(self, part: bytes) -> Iterator[bytes]:
-        """What a part unpacks to, in steps of a bounded size."""
+        """The decompressed data of a part, in steps of a bounded size."""
         while part and not self._over:
             before = self._inflate.copy()
             try:
@@ -92,7 +92,7 @@ class _Layer:
 
 
 def _before_mistake(inflate: zlib._Decompress, part: bytes) -> bytes:
-    """What a part unpacks to before the mistake in it, which may be the checksum at the end."""
+    """The decompressed data of a part up to its first error, which may be the checksum at the end."""
     found = bytearray()
     with suppress(zlib.error):
         for byte in part:

@@ -1,4 +1,4 @@
-"""The interface of smoke checks, and what they share."""
+"""The interface of smoke checks, and their shared parts."""
 
 from collections.abc import Awaitable, Callable
 

@@ -80,7 +80,7 @@ def test_interrupted_repair_leaves_the_data_as_it_was(stores: Stores, record: Re
             if process.returncode == 0 or "redis is repaired" in output:
                 break
             assert process.returncode == 130, output
-            assert "its data is as before" in output
+            assert "its data is unchanged" in output
             assert stores.in_volume(case.service, command) == before, output
             assert stores.copies() == [], output
             assert not stores.stack.docker("ps", "--quiet", "--filter", f"name={stores.stack.name}-repair"), output

@@ -94,7 +94,7 @@ def _place(subject: Subject, target: str) -> Iterator[Finding]:
 
 
 def _work(known: Mapping[str, Any], now: float) -> Iterator[Finding]:
-    """The problems of what the service has done."""
+    """The problems in the recorded state of the service."""
     newest = max(known["backup"].values(), default=0.0)
     if not newest:
         yield _failed("no backup has been completed", f"run: invoke backup; {LOG}")

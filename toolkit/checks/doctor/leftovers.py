@@ -1,4 +1,4 @@
-"""Checks of what an earlier run has left: containers of another folder or profile, and the data of the stores."""
+"""Checks for leftovers of earlier runs: containers of another folder or profile, and data that a store cannot use."""
 
 from __future__ import annotations
 

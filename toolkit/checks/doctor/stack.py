@@ -40,9 +40,9 @@ def collations(subject: Subject) -> Iterator[Finding]:
         found = subject.docker.check(subject.docker(*command, timeout=SECONDS), "ask the database").stdout.strip()
         if found:
             what = f"indexes of the database may miss rows: its image sorts texts by other rules ({found})"
-            yield Finding("collations", Outcome.WARNING, what, f"make the indexes again: {RUNBOOK}")
+            yield Finding("collations", Outcome.WARNING, what, f"rebuild the indexes: {RUNBOOK}")
         else:
-            yield Finding("collations", Outcome.OK, "as the indexes were made")
+            yield Finding("collations", Outcome.OK, "unchanged since the indexes were built")
 
 
 def pings(subject: Subject) -> Iterator[Finding]:
@@ -83,10 +83,10 @@ def _ipv6(wanted: bool, *, has_route: bool, host: bool | None) -> Finding:
     if has_route:
         return Finding("IPv6", Outcome.OK, "the worker has IPv6")
     if wanted:
-        what = "ENABLE_IPV6 is true, but the worker has no IPv6: targets that have nothing else end with no_ipv6"
+        what = "ENABLE_IPV6 is true, but the worker has no IPv6: targets with only IPv6 addresses fail with no_ipv6"
         fix = "run: invoke up; if that does not help, the kernel of the host has no IPv6: set ENABLE_IPV6=false in .env"
         return Finding("IPv6", Outcome.WARNING, what, fix)
-    what = "the worker has no IPv6 (ENABLE_IPV6): targets that have nothing else end with no_ipv6"
+    what = "the worker has no IPv6 (ENABLE_IPV6): targets with only IPv6 addresses fail with no_ipv6"
     return Finding("IPv6", Outcome.OK, what)
 
 

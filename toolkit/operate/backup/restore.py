@@ -89,10 +89,10 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
             _show(plan)
         if options.dry_run:
             return
-        console.confirm(f"restore backup {plan['backup']} and set the present database aside", options.yes)
+        console.confirm(f"restore backup {plan['backup']} and set the current database aside", options.yes)
         if options.files:
             _fetch_files(project, docker, plan)
-        with console.phase("restore", "beside the present database, which keeps running"):
+        with console.phase("restore", "beside the current database, which keeps running"):
             docker.check(
                 docker.compose("--profile", "backup", "create", "--no-recreate", "db"),
                 "create the volume of the database",
@@ -189,7 +189,7 @@ def _requeue(docker: Docker) -> None:
 
 
 def report(before: Mapping[str, int], done: Mapping[str, Any], stopped: datetime) -> None:
-    """Show the rows before and after, and what was lost."""
+    """Show the rows before and after, and the data loss."""
     after: Mapping[str, int] = done["rows"]
     names = sorted({*before, *after})
     rows = [(name, str(before.get(name, "-")), str(after.get(name, "-"))) for name in names]

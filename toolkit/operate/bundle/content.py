@@ -25,7 +25,7 @@ COPY_AGAIN = "copy it again, and compare the size with that of the original"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle is for.
+    """The release and the platform of a bundle, and its content.
 
     Attributes:
         format: The version of the format.
@@ -178,7 +178,7 @@ def damaged(path: Path, name: str) -> ToolkitError:
 
 
 def _no_bundle(path: Path, error: Exception) -> ToolkitError:
-    return ToolkitError(f"cannot read {path}", f"it is no bundle, or it is incomplete: {error}", COPY_AGAIN)
+    return ToolkitError(f"cannot read {path}", f"it is not a bundle, or it is incomplete: {error}", COPY_AGAIN)
 
 
 def _require_suitable(path: Path, manifest: Manifest) -> None:

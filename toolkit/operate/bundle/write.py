@@ -32,7 +32,7 @@ NAMING = ("REGISTRY", "REGISTRY_QUAY", "APP_IMAGE")
 
 
 def bundle(project: Project, docker: Docker, target: Path, profile: str | None = None) -> None:
-    """Write one file with which a host without a network starts this release.
+    """Write one file from which a host without a network can start this release.
 
     Args:
         project: The checkout; its tracked files must be committed.

@@ -97,11 +97,11 @@ class Client:
         Args:
             targets: The targets.
             windows: The maintenance windows; None leaves all of them as they are.
-            prune: Delete what is not given.
+            prune: Delete targets and windows that are not given.
             dry_run: Change nothing.
 
         Returns:
-            What was changed; in a dry run, what would be.
+            The changes; in a dry run, those that would be made.
 
         Raises:
             InvalidTargetsError: targets are not valid; nothing was changed.

@@ -53,7 +53,7 @@ def create(client: Client, docker: Docker, file: TargetFile, done: Mapping[str, 
         client: The application.
         docker: Docker in the folder of the checkout.
         file: The file that was applied.
-        done: What was changed, see `Client.change`.
+        done: The changes, see `Client.change`.
     """
     kinds = {each["name"]: each["spec"].get("kind") for each in file.targets}
     became = [each for each in done["updated"] if _becomes_heartbeat(each["changes"])]

@@ -28,7 +28,7 @@ def require(root: Path, file: TargetFile) -> None:
         file: The file.
 
     Raises:
-        MistakesError: names each reference, and what is wrong with its secret; the error contains no value.
+        MistakesError: names each reference, and the problem of its secret; the error contains no value.
     """
     mistakes: list[Mistake] = []
     problems: dict[tuple[str, bool], str] = {}

@@ -44,7 +44,7 @@ SETTINGS = frozenset(
         "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start", "minutes", "timezone",
     }
 )  # fmt: skip
-"""What a mistyped key may have meant."""
+"""The key that a mistyped one may have meant."""
 _REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
 
 
@@ -169,7 +169,7 @@ def parse(name: str, content: bytes) -> TargetFile:
 
 
 def _structure(found: Document) -> Iterator[Mistake]:
-    """Mistakes in what the file consists of."""
+    """Mistakes in the sections of the file."""
     if not isinstance(found.value, dict):
         yield found.mistake((), f"a map with the key targets is required, not {_kind(found.value)}")
         return
@@ -190,7 +190,7 @@ def _structure(found: Document) -> Iterator[Mistake]:
 
 
 def _entries(found: Document, section: str) -> Iterator[Mistake]:
-    """Mistakes in what a list consists of."""
+    """Mistakes in the entries of a list."""
     entries = found.value[section]
     if not isinstance(entries, list):
         yield found.mistake((section,), f"a list is required, not {_kind(entries)}; an empty one: {section}: []")

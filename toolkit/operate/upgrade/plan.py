@@ -1,4 +1,4 @@
-"""What an upgrade changes: the services, and the migrations of the database."""
+"""The changes of an upgrade: the services, and the migrations of the database."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def switch(root: Path, commit: str) -> None:
     """
     result = compose.run(["git", "checkout", "--quiet", "--detach", commit], cwd=root)
     if result.code:
-        raise ToolkitError(f"cannot check out {commit[:12]}", " ".join(result.stderr.split()), "git fetch, then again")
+        raise ToolkitError(f"cannot check out {commit[:12]}", " ".join(result.stderr.split()), "run: git fetch")
 
 
 def _git(root: Path, *args: str) -> str:

@@ -1,7 +1,7 @@
 """Upgrades a running stack to the release in the checkout, in an order that keeps requests answered, and back.
 
-The checkout and .env define what should run. An upgrade compares that with the containers and makes them equal, step by
-step, so the next run continues an interrupted one; the record on disk has only the release before.
+The checkout and .env define the wanted containers. An upgrade compares these with the running ones step by
+step, so the next run continues an interrupted one; the record on disk has only the previous release.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def upgrade(project: Project, docker: Docker, options: Options) -> None:
 
 
 def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
-    """Check out the release before the last upgrade, and continue there with its own toolkit. Does not return.
+    """Check out the previous release, and continue with its own toolkit. Does not return.
 
     Raises:
-        ToolkitError: the release before is unknown, the checkout was changed, or a store cannot open its data again.
+        ToolkitError: the previous release is unknown, the checkout was changed, or a store cannot open its data again.
     """
     with files.exclusive(project.lock_file, "undo the upgrade"):
         here = revision.require_committed(project.root, "go back")
@@ -75,12 +75,12 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
         if last is None:
             why = "no upgrade from a known release was made in this folder"
             raise ToolkitError(
-                "cannot go back", why, "check the release out, then run: scripts/quickstart.sh --upgrade"
+                "cannot go back", why, "check out the release, then run: scripts/quickstart.sh --upgrade"
             )
         name = revision.name(project.root, last.source)
         if here.commit != last.source:
             if found := ", ".join(store_versions.one_way_changes(_running(docker), last.images)):
-                why = f"the older program may not open what the newer one has written: {found}"
+                why = f"the older program may be unable to open the data of the newer one: {found}"
                 raise ToolkitError(
                     f"cannot go back to {name}", why, "restore the backup of that release: docs/backup.md"
                 )
@@ -114,7 +114,7 @@ def _upgrade(project: Project, docker: Docker, options: Options) -> None:
         console.confirm(f"upgrade {len(plan.changes)} services to {target.name}{how}", options.yes)
         if begins and not without:
             backup(project, docker)
-        with console.phase("images", "pulls or builds missing images; what runs is not changed"):
+        with console.phase("images", "pulls or builds missing images; running containers are not changed"):
             _provide(project, docker, plan)
         _begin(project, docker, before, target)
         try:
@@ -123,7 +123,7 @@ def _upgrade(project: Project, docker: Docker, options: Options) -> None:
             why = f"{error.what}: {error.why}" if error.why else error.what
             fix = f"{error.fix or 'correct the cause'}\n       {_ways(project)}"
             raise ToolkitError(_unfinished(project), why, fix, error.code) from error
-    # Removes what is left over, starts what is missing, verifies all of it, and records the commit.
+    # Removes leftover containers, starts missing ones, verifies all of them, and records the commit.
     lifecycle.up(project, docker, lifecycle.Options(project.timeout("up"), yes=options.yes))
     if plan.changes:
         console.say(f"\n{target.name} is live; to go back: invoke upgrade --back", "ok")
@@ -177,7 +177,7 @@ def _provide(project: Project, docker: Docker, plan: Plan) -> None:
 
 
 def _continues(before: Record, target: Revision) -> bool:
-    """Whether an interrupted upgrade goes on, or back."""
+    """Whether an interrupted upgrade continues or is reversed."""
     last = before.upgrade
     return last is not None and not last.complete and target.commit in {last.source, last.target}
 

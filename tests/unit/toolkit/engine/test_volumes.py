@@ -107,7 +107,7 @@ def test_old_data_is_refused_with_its_place_and_the_way_to_keep_it(volumes: Volu
     with pytest.raises(ToolkitError) as raised:
         volumes.inspection().require()
     error = raised.value
-    assert error.what == "db and kafka cannot start on the data that exists"
+    assert error.what == "db and kafka cannot start with the existing data"
     assert f"{POSTGRES} contains PostgreSQL 17 (17/docker/PG_VERSION); PostgreSQL 18 would ignore this" in error.why
     assert f"{KAFKA} contains Kafka, in another folder (data/meta.properties)" in error.why
     assert error.fix.startswith("docs/operations.md#data-of-another-version describes how to keep the data")

@@ -181,7 +181,7 @@ def test_interrupted_repair_is_undone(project: Project, store: Store) -> None:
         return Result(0, "appendonlydir\n", "")
 
     store.docker.answer("run", by=run)
-    with pytest.raises(ToolkitError, match="its data is as before") as caught:
+    with pytest.raises(ToolkitError, match="its data is unchanged") as caught:
         repair(project, store.docker.cli, "redis", YES)
     assert caught.value.code == 130
     assert store.changes() == ["rm", "volume create", "copy", "repair", "restore", "volume rm"]
@@ -209,7 +209,7 @@ def test_interrupted_copy_is_removed_although_the_engine_still_creates_its_conta
     store.docker.answer("docker", "rm", "--force", by=rm)
     store.docker.on("compose", "rm")
     store.docker.answer("volume", "rm", by=volume_rm)
-    with pytest.raises(ToolkitError, match="its data is as before"):
+    with pytest.raises(ToolkitError, match="its data is unchanged"):
         repair(project, store.docker.cli, "redis", YES)
     assert store.changes()[:3] == ["rm", "volume create", "copy"]
     assert len(created) == 4

@@ -40,7 +40,7 @@ esac
 @pytest.mark.parametrize(
     ("folder", "error", "fix"),
     [
-        ("", "confirmation required to remove the containers of services that no compose file has: web", "--yes"),
+        ("", "confirmation required to remove the containers of services that are in no compose file: web", "--yes"),
         ("/was/here", "belongs to another folder: /was/here, which does not exist on this machine,", "invoke up --yes"),
     ],
 )

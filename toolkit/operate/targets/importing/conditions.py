@@ -44,7 +44,7 @@ def set_statuses(target: dict[str, Any]) -> None:
         target["spec"]["expected_status"] = found
 
 
-# Each returns why a condition is not carried over as it was, an empty text if it is, None if it is not at all.
+# Each returns why a condition is not imported as it was, an empty text if it is, None if it is not at all.
 def _status(target: dict[str, Any], operator: str, value: str) -> str | None:
     if target["spec"]["kind"] != "http":
         return None

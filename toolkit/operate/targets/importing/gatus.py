@@ -45,7 +45,7 @@ _FAMILIES: Mapping[str, int] = {"ip4": 4, "ip6": 6}
 _SECTIONS: Mapping[str, str] = {
     "suites": "sequences of requests are not supported",
     "alerting": "alerts are sent by Alertmanager (docs/alerting.md)",
-    "maintenance": "maintenance windows are not carried over",
+    "maintenance": "maintenance windows are not imported",
     "remote": "other instances are not included",
     "announcements": "there are no announcements",
     "tunneling": "tunnels are not supported",

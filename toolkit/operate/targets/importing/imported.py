@@ -31,7 +31,7 @@ class NotCarriedOverError(Exception):
 
 @dataclass(frozen=True)
 class Loss:
-    """Something that is not carried over, or not as it was."""
+    """Something that is not imported, or not as it was."""
 
     target: str
     what: str
@@ -60,7 +60,7 @@ class Imported:
         self.losses.append(Loss(target, what, why))
 
     def skip(self, target: str, what: str, why: str) -> None:
-        """Record the loss of a whole target, instead of what was recorded for it so far."""
+        """Record the loss of a whole target, instead of its losses recorded so far."""
         self.losses = [each for each in self.losses if each.target != target]
         self.secrets = [each for each in self.secrets if each.target != target]
         self.lose(target, what, why)

@@ -17,7 +17,7 @@ HEADER = "# Targets of {source}: check them, then: invoke targets.apply\n"
 def run(gatus_file: str, kuma_file: str, path: str, *, yes: bool) -> None:
     """Write the targets of another monitor to a file, or to the standard output if the path is empty.
 
-    What is not carried over, and the secrets to create, are listed on the standard error.
+    Settings that are not imported, and the secrets to create, are listed on the standard error.
 
     Args:
         gatus_file: The configuration file of Gatus; empty if the import is from Uptime Kuma.
@@ -41,10 +41,10 @@ def run(gatus_file: str, kuma_file: str, path: str, *, yes: bool) -> None:
 
 
 def report(found: Imported) -> list[str]:
-    """The lines that describe an import: what is not carried over, and the secrets to create."""
+    """The lines that describe an import: settings that are not imported, and the secrets to create."""
     lines = [f"{len(found.targets)} targets imported"]
     if found.losses:
-        lines += ["", "not carried over, or not as it was:"]
+        lines += ["", "not imported, or imported with changes:"]
         lines += _table([(each.target or "(all)", each.what, each.why) for each in found.losses])
     if found.secrets:
         lines += ["", "secrets to create, one line each, with chmod 644 (secrets/targets/README.md):"]

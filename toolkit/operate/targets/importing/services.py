@@ -18,11 +18,11 @@ _SERVICES: Mapping[str, Spec] = {
     "grpcs": {"kind": "grpc", "tls": True},
 }
 _TALKING = ("tcp", "tls")
-"""Schemes with which the body is what is sent on the connection."""
+"""Schemes with which the body is sent on the connection."""
 
 
 def spec(scheme: str, url: str, body: str) -> Spec:
-    """The spec of an endpoint; the body is what is sent.
+    """The spec of an endpoint; the body is sent on the connection.
 
     Raises:
         NotCarriedOverError: the URL has no host and port.
@@ -36,7 +36,7 @@ def spec(scheme: str, url: str, body: str) -> Spec:
 
 
 def expected(spec: Spec, operator: str, value: str, pattern: re.Match[str] | None) -> str | None:
-    """Carry over what is expected on a connection, if something is sent: otherwise Gatus reads nothing."""
+    """Import the expected response of a connection, if something is sent: otherwise Gatus reads nothing."""
     if "send" not in spec or operator != "==" or {"expect", "expect_matches"} & spec.keys():
         return None
     contained = re.fullmatch(r"\*([^*?\[\]\\]+)\*", pattern.group(1)) if pattern else None

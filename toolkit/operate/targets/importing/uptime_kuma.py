@@ -19,9 +19,9 @@ Monitor = Mapping[str, Any]
 _BLOCKING: Mapping[str, str] = {
     "upside_down": "a reversed result is not supported",
 }
-"""Columns that change what a probe means: a monitor with one of them is not carried over."""
+"""Columns that change the meaning of a probe: a monitor with one of them is not imported."""
 _LOST: Mapping[str, str] = {
-    "cache_bust": "the URL is requested as it is",
+    "cache_bust": "the URL is requested unchanged",
     "description": "there is no such setting",
     "resend_interval": "Alertmanager repeats alerts (docs/alerting.md)",
     "domain_expiry_notification": "the expiry of domains is not checked",
@@ -35,9 +35,9 @@ _FAMILIES: Mapping[str, int] = {"ipv4": 4, "ipv6": 6}
 _DEFAULT_REDIRECTS = 10
 _TABLES: Mapping[str, str] = {
     "notification": "alerts are sent by Alertmanager (docs/alerting.md)",
-    "maintenance": "maintenance windows are not carried over",
+    "maintenance": "maintenance windows are not imported",
     "status_page": "the status page shows every target",
-    "heartbeat": "the history is not carried over",
+    "heartbeat": "the history is not imported",
 }
 
 

@@ -140,7 +140,7 @@ def test_names_are_complete_in_the_services_of_the_application(service: str) -> 
 @pytest.mark.parametrize(
     ("found", "status", "detail"),
     [
-        ("", "running", "as the indexes were made"),
+        ("", "running", "unchanged since the indexes were built"),
         ("en_US.utf8 2.36 -> 2.41\n", "running", "sorts texts by other rules (en_US.utf8 2.36 -> 2.41)"),
         ("", "exited", None),
     ],
@@ -157,4 +157,4 @@ def test_database_with_other_collations_is_a_warning_with_its_repair(
     [finding] = findings
     assert detail in finding.detail
     assert finding.outcome == ("warning" if found else "ok")
-    assert not found or finding.fix == "make the indexes again: docs/alerts/PostgresCollationsChanged.md"
+    assert not found or finding.fix == "rebuild the indexes: docs/alerts/PostgresCollationsChanged.md"
