@@ -18,7 +18,7 @@ from toolkit.core.durations import seconds
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes
 from toolkit.engine.compose import Docker
-from toolkit.engine.looks import SECONDS
+from toolkit.engine.timeouts import SECONDS
 
 DAY = 86_400
 MB, GB = 1_000_000, 1_000_000_000

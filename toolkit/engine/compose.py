@@ -19,8 +19,8 @@ from typing import TypedDict, Unpack
 
 from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import looks, shapes
-from toolkit.engine.looks import HungEngineError, TimedOutError
+from toolkit.engine import shapes, timeouts
+from toolkit.engine.timeouts import HungEngineError, TimedOutError
 from toolkit.engine.queries import Queries
 
 # The arguments of `Docker.query`.
@@ -196,12 +196,12 @@ class Docker:
     echo: bool = False
     env: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     _queries: Queries[Result] = field(default_factory=partial(Queries, _succeeded), repr=False, compare=False)
-    _hang: looks.Hang = field(default_factory=looks.Hang, repr=False, compare=False)
+    _hang: timeouts.Hang = field(default_factory=timeouts.Hang, repr=False, compare=False)
 
     def __call__(self, *args: str, **options: Unpack[Options]) -> Result:
         """Run ``docker ARGS`` and return the result, regardless of the exit code; options as in `run`.
 
-        A command that only looks has a timeout, also if none is given.
+        A read-only command has a timeout, even if none is given.
 
         Raises:
             HungEngineError: the engine did not answer such a command, now or a moment ago.
@@ -209,11 +209,11 @@ class Docker:
         if self.echo:
             print(f"$ {shlex.join(['docker', *args])}", file=sys.stderr, flush=True)
         options["env"] = {**self.env, **(options.get("env") or {})}
-        if "timeout" in options or not looks.asks_engine(args):
+        if "timeout" in options or not timeouts.is_query(args):
             return run(["docker", *args], cwd=self.root, **options)
         if self._hang.is_recent:
             raise HungEngineError(args)
-        options["timeout"] = looks.SECONDS
+        options["timeout"] = timeouts.SECONDS
         try:
             return run(["docker", *args], cwd=self.root, **options)
         except TimedOutError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import http_agent
 from toolkit.engine.compose import Docker, explain
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 
 SENDERS = ("worker", "container-exporter")
 """The services whose container sends the requests; the second one if the first has no replica."""

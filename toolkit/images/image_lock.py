@@ -20,7 +20,7 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.files import exclusive, remove, write_atomically
 from toolkit.core.progress import run_in_parallel
 from toolkit.engine.compose import Docker
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 
 Pins = dict[tuple[str, ...], str]
 """The path of keys to an image in a compose file → the image's name, in a lock file with its digest."""

@@ -18,7 +18,7 @@ from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.core.progress import Rows, run_in_parallel
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images import failures, sizes
 from toolkit.images.layers import PullOutput
 from toolkit.images.registry import ImageName, Registries, RegistryError

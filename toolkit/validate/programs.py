@@ -16,7 +16,7 @@ import yaml
 from toolkit.checkout.project import LOCAL, PULLED
 from toolkit.checkout.setup import settings
 from toolkit.engine.compose import Docker, Result, explain
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images import unavailable
 from toolkit.validate import examples, inhibition, notifications
 from toolkit.validate.checkout import EVERY_GROUP, Checkout, Configuration

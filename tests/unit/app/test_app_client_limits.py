@@ -186,7 +186,7 @@ addresses = st.ip_addresses().map(str)
 
 
 @given(st.lists(addresses, max_size=4), addresses, st.lists(st.sampled_from([PROXY, "10.0.0.3"]), max_size=2))
-async def test_what_a_client_sends_never_changes_its_address(sent: list[str], own: str, passed: list[str]) -> None:
+async def test_a_header_of_a_client_does_not_change_its_address(sent: list[str], own: str, passed: list[str]) -> None:
     clients = ClientAddresses(TrustedProxies.parse(f"{PROXY},10.0.0.3"))
     if own in (PROXY, "10.0.0.3"):
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
-from toolkit.engine.looks import SECONDS
+from toolkit.engine.timeouts import SECONDS
 from toolkit.engine.outdated import SERVICE, outdated
 
 PING_GROUPS = "/proc/sys/net/ipv4/ping_group_range"

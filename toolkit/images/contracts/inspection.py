@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from toolkit.engine.compose import Docker, Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images.contracts.contract import FOLDER, Case, Contract
 
 STUB = f"{FOLDER}/stub.sh"

@@ -63,7 +63,7 @@ async def test_an_answer_matches_a_regular_expression(expression: str, detail: s
     assert (outcome.error, outcome.detail) == ("answer" if detail else None, detail)
 
 
-async def test_what_is_sent_arrives_without_an_expectation() -> None:
+async def test_text_is_sent_without_an_expectation() -> None:
     arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def handler(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.core import envfile
 from toolkit.engine.compose import Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 
 APP, POSTGRES, REDIS = "network-monitor:dev", "docker.io/library/postgres:18", "docker.io/library/redis:8"
 LOCAL_APP, LOCAL_POSTGRES, LOCAL_REDIS = "netmon-local/app:dev", "netmon-local/postgres:18", "netmon-local/redis:8"

@@ -19,7 +19,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images import choose, ready
 
 

@@ -15,7 +15,7 @@ from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Outcome
 from toolkit.engine.compose import Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images.contracts.check import Result as Checked
 from toolkit.images.contracts.check import check, check_published, images
 from toolkit.images.contracts.contract import Contract, Folder, load

@@ -12,7 +12,7 @@ from toolkit.checkout.project import LOCAL, PULLED, Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images import image_lock
 
 REDIS = "${REGISTRY:-docker.io}/library/redis:8.10.2-alpine"

@@ -14,7 +14,7 @@ from tests.unit.toolkit.conftest import FakeDocker
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
-from toolkit.engine.looks import TimedOutError
+from toolkit.engine.timeouts import TimedOutError
 from toolkit.images import pulls, sizes
 from toolkit.images.layers import PullOutput
 from toolkit.images.registry import RegistryError

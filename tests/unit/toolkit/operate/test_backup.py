@@ -117,7 +117,7 @@ def test_the_archive_has_what_only_this_host_has_but_not_the_key(project: Projec
     assert "checkout/docker-compose.yml" not in made.members
 
 
-def test_what_cannot_be_included_is_reported(
+def test_content_that_cannot_be_included_is_reported(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = type("State", (), {"service": "rabbitmq", "id": "r1", "status": "running"})

@@ -111,7 +111,7 @@ def test_a_step_that_fails_leaves_nothing(
         ((), "missing/out.bundle", "does not exist"),
     ],
 )
-def test_what_cannot_be_written_is_refused_first(
+def test_a_bundle_that_cannot_be_written_is_refused_first(
     project: Project, source: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: tuple[str, ...],
     target: str, message: str,
 ) -> None:  # fmt: skip

@@ -45,7 +45,7 @@ def checkout(folder: Path) -> Path:
     return folder / content.CHECKOUT
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_content_is_read(tmp_path: Path) -> None:
     with Bundle.opened(made(tmp_path)) as bundle:
         assert bundle.manifest == MANIFEST
         for name, data in FILES.items():

@@ -150,7 +150,7 @@ def test_services_of_gatus_are_carried_over() -> None:
         assert losses(found, name) == []
 
 
-def test_what_gatus_has_and_cannot_be_carried_over_is_listed() -> None:
+def test_settings_of_gatus_that_are_not_imported_are_listed() -> None:
     found = gatus.read(GATUS.encode())
     assert losses(found, "") == ["alerting"]
     assert losses(found, "core services/backup") == ["its URL"]

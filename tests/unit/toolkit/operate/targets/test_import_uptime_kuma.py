@@ -153,7 +153,7 @@ def test_monitors_of_uptime_kuma_are_carried_over(tmp_path: Path) -> None:
     assert targets["MX"]["spec"] == {"kind": "dns", "name": "example.org", "record": "MX", "resolver": "1.1.1.1"}
 
 
-def test_what_uptime_kuma_has_and_cannot_be_carried_over_is_listed(tmp_path: Path) -> None:
+def test_settings_of_uptime_kuma_that_are_not_imported_are_listed(tmp_path: Path) -> None:
     found = uptime_kuma.read(database(tmp_path, *MONITORS))
     assert losses(found, "") == ["2 rows of notification"]
     assert losses(found, "Shops") == ["the group"]

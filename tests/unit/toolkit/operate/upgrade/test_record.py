@@ -20,7 +20,7 @@ def _folder(project: Project) -> None:
     files.make_folder(project.lock_file.parent)
 
 
-def test_what_is_saved_is_loaded(project: Project) -> None:
+def test_a_saved_record_is_loaded(project: Project) -> None:
     assert Record.load(project) == Record()
     Record(ONE.commit, BEGUN).save(project)
     assert Record.load(project) == Record(ONE.commit, BEGUN)

@@ -1,4 +1,4 @@
-"""An engine that accepts connections and never answers: tasks that look give up with a clear error."""
+"""An engine that accepts connections and never answers: tasks end with a clear error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import tasks
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
-from toolkit.engine import looks, stack_http
+from toolkit.engine import stack_http, timeouts
 from toolkit.engine.compose import Docker
-from toolkit.engine.looks import HungEngineError
+from toolkit.engine.timeouts import HungEngineError
 from toolkit.engine.stack_http import Request
 
 HUNG = """#!/bin/sh
@@ -41,7 +41,7 @@ def hung(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (programs / "docker").write_text(HUNG.format(docker=real, log=log))
     (programs / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setattr(looks, "SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "SECONDS", 0.3)
     monkeypatch.chdir(project.root)
     monkeypatch.setattr(Project, "load", classmethod(lambda *_: project))
     return log
@@ -88,7 +88,7 @@ def test_further_looks_fail_at_once_for_a_moment(hung: Path, project: Project, m
         return len(hung.read_text().splitlines())
 
     assert [look() for _ in range(20)] == [1] * 20
-    monkeypatch.setattr(looks, "REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(timeouts, "REMEMBERED_SECONDS", 0)
     docker._hang.remember()
     assert look() == 2
 
@@ -151,5 +151,5 @@ def test_ctrl_c_ends_a_look(hung: Path, project: Project) -> None:
         ("", False),
     ],
 )
-def test_commands_that_only_look(command: str, asks: bool) -> None:
-    assert looks.asks_engine(command.split()) == asks
+def test_read_only_commands(command: str, asks: bool) -> None:
+    assert timeouts.is_query(command.split()) == asks

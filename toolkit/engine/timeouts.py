@@ -1,4 +1,4 @@
-"""Commands that only look: they change nothing and answer within seconds, unless the engine hangs."""
+"""Timeouts of docker commands: a read-only command takes seconds, unless the engine hangs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from collections.abc import Sequence
 from toolkit.core.errors import ToolkitError
 
 SECONDS = 20.0
-"""The timeout of a command that only looks."""
+"""The timeout of a read-only command."""
 REMEMBERED_SECONDS = 5.0
-"""How long after a timeout further looks fail at once: a task that looks in many places waits for one of them."""
+"""Seconds after a timeout in which read-only commands fail at once: a task that runs many waits for one of them."""
 
 HUNG = "restart Docker (systemctl restart docker, or scripts/engine.sh start); its log: journalctl --unit=docker"
 
-LOOKS = frozenset({"info", "version", "inspect", "ps", "images", "top", "port", "diff"})
-"""Subcommands of docker that ask the engine."""
+QUERIES = frozenset({"info", "version", "inspect", "ps", "images", "top", "port", "diff"})
+"""Read-only subcommands of docker that query the engine."""
 _LISTS = frozenset({"inspect", "ls", "list"})
 OBJECTS = {
     **dict.fromkeys(("container", "image", "volume", "network"), _LISTS),
     "system": frozenset({"df", "info"}),
     "buildx": frozenset({"du", "ls"}),
 }
-"""Groups of subcommands, and those that ask the engine."""
+"""Groups of subcommands, and the read-only ones."""
 FOLLOW = frozenset({"--follow", "-f"})
 """With one of these, `docker logs` ends with its container."""
 OF_COMPOSE = frozenset({"ps", "images", "ls", "top"})
-"""Subcommands of Compose that ask the engine; `config` reads files only."""
+"""Read-only subcommands of Compose that query the engine; `config` reads files only."""
 OPTIONS = frozenset({"--profile", "--file", "-f", "--project-name", "-p", "--progress", "--env-file"})
 """Options of Compose that have a value."""
 
@@ -42,15 +42,15 @@ class TimedOutError(ToolkitError):
 
 
 class HungEngineError(TimedOutError):
-    """The engine did not answer a command that only looks."""
+    """The engine did not answer a read-only command."""
 
     def __init__(self, args: Sequence[str]) -> None:
         why = f"docker {shlex.join(args)} did not finish within {SECONDS:g} s"
         super().__init__("the Docker Engine does not answer", "", why, HUNG)
 
 
-def asks_engine(args: Sequence[str]) -> bool:
-    """Whether ``docker ARGS`` only asks the engine."""
+def is_query(args: Sequence[str]) -> bool:
+    """Whether ``docker ARGS`` is a read-only command that queries the engine."""
     first, second = (*args, "", "")[:2]
     if first == "compose":
         return _subcommand(args) in OF_COMPOSE
@@ -58,7 +58,7 @@ def asks_engine(args: Sequence[str]) -> bool:
         return FOLLOW.isdisjoint(args)
     if first == "stats":
         return "--no-stream" in args
-    return first in LOOKS or second in OBJECTS.get(first, ())
+    return first in QUERIES or second in OBJECTS.get(first, ())
 
 
 def _subcommand(args: Sequence[str]) -> str:
@@ -80,12 +80,12 @@ class Hang:
         self._until = 0.0
 
     def remember(self) -> None:
-        """The engine did not answer just now."""
+        """Record that the engine did not answer."""
         with self._lock:
             self._until = time.monotonic() + REMEMBERED_SECONDS
 
     @property
     def is_recent(self) -> bool:
-        """Whether the engine did not answer a moment ago."""
+        """Whether the engine did not answer within the last ``REMEMBERED_SECONDS``."""
         with self._lock:
             return time.monotonic() < self._until
