@@ -62,7 +62,7 @@ def whole_lines(block: str) -> Iterator[str]:
         try:
             list(lexer(whole))
         except ValueError:
-            continue  # a quotation goes on
+            continue  # a quotation continues
         yield whole
         whole = ""
     assert not whole, whole

@@ -89,7 +89,7 @@ class Guard:
     def proxy_to(self, host: str) -> OutboundProxy | None:
         """The proxy for HTTP requests to a host; None if it is connected to directly.
 
-        Private addresses and names without a dot are: the proxy would request addresses that this guard has not checked.
+        Private addresses and names without a dot are: the proxy would request addresses that this guard cannot check.
         """
         name = host.rstrip(".").lower()
         address = literal_address(name)

@@ -1,4 +1,4 @@
-"""A disk that fills: new work is refused first, the record is the last that stops, and all comes back by itself."""
+"""A full disk: new work is refused first, the system of record stops last, and all services recover automatically."""
 
 from __future__ import annotations
 

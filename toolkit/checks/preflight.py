@@ -195,7 +195,9 @@ def readers(subject: Subject) -> Iterator[Finding]:
     if files:
         yield Finding("readers", Outcome.OK, f"as {', '.join(files)} of {ACCESS} permits")
     else:
-        what = "everyone who can reach the proxy can read all targets and failures, and try passwords at Grafana's login"
+        what = (
+            "everyone who can reach the proxy can read all targets and failures, and try passwords at Grafana's login"
+        )
         fix = f"set up a login (docs/deployment.md), or create an empty {ACCESS}/public.caddy if the page is public"
         yield Finding("readers", Outcome.WARNING, what, fix)
 

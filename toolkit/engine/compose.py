@@ -20,8 +20,8 @@ from typing import TypedDict, Unpack
 from toolkit.core import terminal
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import shapes, timeouts
-from toolkit.engine.timeouts import HungEngineError, TimedOutError
 from toolkit.engine.queries import Queries
+from toolkit.engine.timeouts import HungEngineError, TimedOutError
 
 # The arguments of `Docker.query`.
 INFORMATION = ("info", "--format", "{{json .}}")

@@ -154,7 +154,7 @@ def never_muted(checkout: Checkout) -> list[str]:
 
 
 def rows(checkout: Checkout) -> list[tuple[str, str, str, str]]:
-    """The inhibitions of each alert: its name and significant labels, the muted alerts, their equal labels, the reason."""
+    """The inhibitions of each alert: its name and significant labels, the muted alerts, equal labels, the reason."""
     found = rules(checkout.source(FILE))
     made = []
     for case in cases(checkout.source(TESTS)):

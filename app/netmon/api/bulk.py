@@ -29,7 +29,9 @@ class BulkQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dry_run: Annotated[bool, Field(description="Validate the request and return its changes without making them.")] = False
+    dry_run: Annotated[bool, Field(description="Validate the request and return its changes without making them.")] = (
+        False
+    )
 
 
 class ListQuery(BulkQuery):

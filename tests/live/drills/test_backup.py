@@ -140,7 +140,7 @@ def test_a_second_host_is_refused(one: Host, tmp_path: Path) -> None:
 
 
 def test_the_newest_backup_is_damaged(one: Host, record: Record) -> None:
-    """A restore falls back to the backup before, and says so; a verification fails."""
+    """A restore falls back to the previous backup, and reports it; a verification fails."""
     one.sql("UPDATE results SET payload = md5(random()::text) WHERE id < 0")
     updated = time.time()
     one.until("its transfer", lambda state: state["wal_stored"] > updated)
@@ -255,7 +255,7 @@ def test_a_read_only_target_and_a_foreign_folder(one: Host, tmp_path: Path) -> N
 
 
 def test_the_slot_is_lost(tmp_path: Path, record: Record) -> None:
-    """The service was away for longer than the database keeps WAL: it begins again, with a full backup."""
+    """The service was unavailable for longer than the database keeps WAL: it begins again, with a full backup."""
     with host(tmp_path, wal_limit="32MB") as one:
         one.start_database(ROWS)
         one.start_service()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from toolkit.checks.doctor.subject import Subject
 from toolkit.core.report import Finding, Outcome
-from toolkit.engine.timeouts import SECONDS
 from toolkit.engine.outdated import SERVICE, outdated
+from toolkit.engine.timeouts import SECONDS
 
 PING_GROUPS = "/proc/sys/net/ipv4/ping_group_range"
 """The first and the last group that may send pings, as the container has it."""

@@ -1,4 +1,4 @@
-"""Checks of a response, without sockets: each failure has a code and a sentence with what was found and expected."""
+"""Checks of a response, without sockets: each failure has a code, the actual and the expected value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of responses that come over sockets: each one passes, and fails with what was found and expected."""
+"""Checks of responses that come over sockets: each one passes, and fails with the actual and the expected value."""
 
 from __future__ import annotations
 

@@ -171,9 +171,7 @@ def test_unused_data_of_another_version_is_listed(tmp_path: Path) -> None:
         *((name, trees[0]) for name, trees in OWN.items()),
     ],
 )
-def test_other_files_of_the_program_are_not_unused(
-    tmp_path: Path, service: str, tree: dict[str, str]
-) -> None:
+def test_other_files_of_the_program_are_not_unused(tmp_path: Path, service: str, tree: dict[str, str]) -> None:
     assert stores.unused(BY_SERVICE[service], contents(tmp_path, service, tree)) == []
 
 

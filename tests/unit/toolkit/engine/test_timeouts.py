@@ -19,8 +19,8 @@ from toolkit.checkout.setup import setup
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import stack_http, timeouts
 from toolkit.engine.compose import Docker
-from toolkit.engine.timeouts import HungEngineError
 from toolkit.engine.stack_http import Request
+from toolkit.engine.timeouts import HungEngineError
 
 HUNG = """#!/bin/sh
 case "$*" in
