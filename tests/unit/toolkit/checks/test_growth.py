@@ -53,10 +53,10 @@ def test_the_documentation_has_the_same_figures() -> None:
     text = (CHECKOUT / "docs" / "deployment.md").read_text().partition("## Disk space")[2].partition("\n## ")[0]
     columns = [by_store(Load(100, 100 / 60)), by_store(Load(1000, 1000 / 60)), by_store(Load(10_000, 10_000 / 60))]
     rows = dict(re.findall(r"^\| (?!store)([a-z -]+?) \|.*?\| (\d[\d., |]*) \|$", text, re.MULTILINE))
-    assert rows.keys() == {*columns[0], "together"}
+    assert rows.keys() == {*columns[0], "total"}
     for store in columns[0]:
         assert rows[store] == " | ".join(f"{column[store]:,.1f}" for column in columns), store
-    assert rows["together"] == " | ".join(f"{sum(column.values()):,.0f}" for column in columns)
+    assert rows["total"] == " | ".join(f"{sum(column.values()):,.0f}" for column in columns)
 
 
 @given(st.integers(0, 40_000), st.floats(0, 2000), st.floats(0, 100))

@@ -192,7 +192,7 @@ def test_unreachable_address_is_reported(project: Project, docker: FakeDocker, b
 def test_a_page_that_everyone_can_read_is_a_decision(project: Project, docker: FakeDocker) -> None:
     rules = project.root / preflight.ACCESS / "login.caddy"
     rules.unlink()
-    assert only(project, docker, "readers", "warning").startswith("everyone who reaches the proxy reads all targets")
+    assert only(project, docker, "readers", "warning").startswith("everyone who can reach the proxy can read all")
     rules.with_name("public.caddy").touch()
     assert problems(project, docker) == []
 

@@ -81,7 +81,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
         ({"data/appendonlydir/x": ""}, "in another folder (data/appendonlydir)"),
         (
             {"appendonlydir/a.1.base.rdb": "VALKEY080", "appendonlydir/a.manifest": ""},
-            "written by another program than Redis",
+            "written by a program other than Redis",
         ),
         ({"appendonlydir/a.1.incr.aof": "*2"}, "a.1.incr.aof without appendonlydir/*.manifest; Redis would ignore"),
         ({"appendonlydir/a.1.base.rdb": "REDIS0012"}, "without appendonlydir/*.manifest"),
@@ -105,7 +105,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
     ],
     "prometheus": [({"VERSION": "1\n", "heads.db": ""}, "Prometheus 1"), ({"data/wal/0": ""}, "(data/wal)")],
     "alertmanager": [({"data/nflog": ""}, "(data/nflog)")],
-    "grafana": [({"data/grafana.db": "SQLite format 3"}, "(data/grafana.db)"), ({"grafana.db": "x"}, "no SQLite")],
+    "grafana": [({"data/grafana.db": "SQLite format 3"}, "(data/grafana.db)"), ({"grafana.db": "x"}, "not a SQLite")],
     "loki": [({"boltdb-shipper-active/x": ""}, "version 2.7 or older"), ({"loki/chunks/1": ""}, "(loki/chunks)")],
     "tempo": [({"tempo/wal/1": ""}, "(tempo/wal)")],
     "otel-collector": [({"storage/receiver_filelog_": ""}, "(storage/receiver_filelog_)")],
