@@ -68,6 +68,17 @@ def test_every_documented_task_exists_with_its_options() -> None:
     assert errors == []
 
 
+def test_every_task_has_an_example() -> None:
+    text = documents()["docs/operations.md"]
+    names = {name: (name, *aliases) for name, aliases in namespace.task_names.items()}
+    missing = [
+        name
+        for name, calls in names.items()
+        if not any(re.search(rf"\binvoke {re.escape(call)}(?![\w.-])", text) for call in calls)
+    ]
+    assert missing == []
+
+
 def test_every_documented_session_exists() -> None:
     source = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
     decorated = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.decorator_list]

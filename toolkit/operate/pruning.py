@@ -68,7 +68,7 @@ def prune(project: Project, docker: Docker, *, yes: bool, keep_cache: bool = Fal
         for image in found.images:
             console.say(f"  {image.reference}")
         size = _decimal(found.image_bytes)
-        parts.append(f"{len(found.images)} images of {docker.project_name()} that are unused ({size} or more)")
+        parts.append(f"{len(found.images)} unused images of {docker.project_name()} ({size} or more)")
     if cache:
         parts.append(f"the engine's build cache ({_decimal(cache)}), without which the next builds take longer")
     console.confirm(f"delete {' and '.join(parts)}", yes)

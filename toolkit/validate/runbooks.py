@@ -28,7 +28,8 @@ def shape(checkout: Checkout) -> Iterator[Finding]:
     for name, alert in names.items():
         file = f"{FOLDER}{name}.md"
         if file not in checkout.tracked:
-            yield alert.at("annotations", "runbook_url", problem=f"{file} does not exist")
+            reason = "is not tracked by git: run git add" if (checkout.root / file).is_file() else "does not exist"
+            yield alert.at("annotations", "runbook_url", problem=f"{file} {reason}")
             continue
         text = _text(checkout, file)
         found = re.findall(r"^## (.+)$", text, re.MULTILINE)

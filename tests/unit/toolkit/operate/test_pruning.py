@@ -104,7 +104,7 @@ def test_deletion_is_confirmed_with_what_it_frees(store: Store, capsys: pytest.C
     store.has("network-monitor:a", "network-monitor:b")
     with pytest.raises(ToolkitError, match="confirmation required") as raised:
         prune(store.project, store.docker.cli, yes=False)
-    assert "2 images of network-monitor that nothing needs (3.0 MB or more)" in raised.value.what
+    assert "2 unused images of network-monitor (3.0 MB or more)" in raised.value.what
     assert "build cache (2.0 GB)" in raised.value.what
     assert "network-monitor:a" in capsys.readouterr().out
     assert store.deleted() == []

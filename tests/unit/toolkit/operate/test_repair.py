@@ -230,7 +230,7 @@ def test_interrupted_repair_without_a_copy_may_be_incomplete(project: Project, s
 
 def test_interrupted_start_says_that_the_repair_is_done(project: Project, store: Store) -> None:
     store.docker.answer("compose", "up", by=KeyboardInterrupt())
-    with pytest.raises(ToolkitError, match="redis is repaired; the files from before") as caught:
+    with pytest.raises(ToolkitError, match="redis is repaired; the original files") as caught:
         repair(project, store.docker.cli, "redis", YES)
     assert (caught.value.code, caught.value.fix) == (130, "run: invoke up")
     assert store.changes() == ["rm", "volume create", "copy", "repair", "up"]

@@ -105,7 +105,7 @@ def test_another_file_is_no_bundle(tmp_path: Path) -> None:
         (tmp_path / "other").write_text(text)
         with pytest.raises(ToolkitError, match="cannot read") as error:
             read_all(tmp_path / "other", tmp_path)
-        assert "no bundle" in error.value.why
+        assert "not a bundle" in error.value.why
     with pytest.raises(ToolkitError, match="No such file"):
         read_all(tmp_path / "missing", tmp_path)
 
