@@ -44,7 +44,7 @@ SETTINGS = frozenset(
         "target", "tag", "once", "weekly", "starts_at", "ends_at", "days", "start", "minutes", "timezone",
     }
 )  # fmt: skip
-"""The key that a mistyped one may have meant."""
+"""The known keys, for suggestions."""
 _REWORDED = {"Extra inputs are not permitted": "unknown key", "Field required": "missing"}
 
 
