@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.tasks import task
 
-from toolkit.tasks import checkout, seconds
+from toolkit.tasks import checkout, seconds, task
 
 
 @task(help={"full": "a full backup, even if an incremental one is possible"})
@@ -16,7 +15,7 @@ def backup(c: Context, full: bool = False) -> None:
     backup(*checkout(c), full=full)
 
 
-@task
+@task()
 def status(c: Context) -> None:
     """Show the backups, the restorable period and failures; exit code 1 if something has failed."""
     from toolkit.operate.backup.backup import status
@@ -24,7 +23,7 @@ def status(c: Context) -> None:
     status(*checkout(c))
 
 
-@task
+@task()
 def verify(c: Context) -> None:
     """Restore the newest backup beside the data, compare every table with the live database, and remove it."""
     from toolkit.operate.backup.backup import verify

@@ -77,6 +77,10 @@ def calls(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNames
     return calls
 
 
+def test_no_task_has_the_decorator_of_invoke_which_does_not_catch_errors_of_the_host() -> None:
+    assert [name for name, task in TASKS.items() if not hasattr(task.body, "__wrapped__")] == []
+
+
 def test_every_task_and_option_has_help() -> None:
     assert TASKS.keys() >= NAMES
     for name, task in TASKS.items():
