@@ -13,7 +13,7 @@ from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import container_states
-from toolkit.operate.upgrade import revision
+from toolkit.operate import revision
 
 EXCLUDED = ("secrets/backup/key", "secrets/.rotation", "secrets/.gitignore")
 """The key of the repository is not in the repository; the rest is temporary, or in the checkout."""

@@ -16,10 +16,10 @@ from toolkit.core import console, files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import compose
 from toolkit.engine.compose import Docker
+from toolkit.operate import revision
 from toolkit.operate.bundle import content
 from toolkit.operate.bundle.content import Manifest
 from toolkit.operate.deploy import release
-from toolkit.operate.upgrade import revision
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The versions of Python that a host may have."""

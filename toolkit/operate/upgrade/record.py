@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.checkout.project import Project
 from toolkit.core.errors import ToolkitError
 from toolkit.core.files import write_atomically
-from toolkit.operate.upgrade.revision import Revision, read
+from toolkit.operate.revision import Revision, read
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,13 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.existing import Existing
 from toolkit.engine.health import Verdict
 from toolkit.engine.outdated import SERVICE
-from toolkit.operate import deploy, lifecycle, previous, rolling, silences
+from toolkit.operate import deploy, lifecycle, previous, revision, rolling, silences
 from toolkit.operate.backup.backup import backup
 from toolkit.operate.deploy import release
+from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import plan as plans
-from toolkit.operate.upgrade import revision
 from toolkit.operate.upgrade.plan import Plan
 from toolkit.operate.upgrade.record import Record, Upgrade
-from toolkit.operate.upgrade.revision import Revision
 
 SILENCE = "invoke upgrade"
 """The comment of the silence."""

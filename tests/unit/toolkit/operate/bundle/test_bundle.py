@@ -17,12 +17,12 @@ from toolkit.checkout.setup import setup
 from toolkit.core import envfile
 from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Result
+from toolkit.operate import revision
 from toolkit.operate.bundle import content
 from toolkit.operate.bundle import load as loading
 from toolkit.operate.bundle import write as writing
 from toolkit.operate.bundle.content import Bundle
-from toolkit.operate.upgrade import revision
-from toolkit.operate.upgrade.revision import Revision
+from toolkit.operate.revision import Revision
 
 HERE = Revision("1" * 40, "v1.0.0")
 NAMES = ("postgres:18", "redis:8@sha256:12")

@@ -7,9 +7,9 @@ import pytest
 from toolkit.checkout.project import Project
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
+from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import record
 from toolkit.operate.upgrade.record import Record, Upgrade
-from toolkit.operate.upgrade.revision import Revision
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 BEGUN = Upgrade(ONE.commit, TWO.commit, "dev", {"db": "postgres:18.6"})

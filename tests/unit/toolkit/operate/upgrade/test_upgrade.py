@@ -18,14 +18,14 @@ from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import health
 from toolkit.engine.existing import Existing
-from toolkit.operate import deploy, lifecycle, rolling, silences
+from toolkit.operate import deploy, lifecycle, revision, rolling, silences
 from toolkit.operate.deploy.release import Release
+from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import plan as plans
-from toolkit.operate.upgrade import record, revision
+from toolkit.operate.upgrade import record
 from toolkit.operate.upgrade import upgrade as upgrades
 from toolkit.operate.upgrade.plan import NEW, REMOVED, Change, Plan
 from toolkit.operate.upgrade.record import Record, Upgrade
-from toolkit.operate.upgrade.revision import Revision
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 RELEASE = frozenset({"app", "worker"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.core.errors import ToolkitError
-from toolkit.operate.upgrade import revision
+from toolkit.operate import revision
 
 
 def git(root: Path, *args: str) -> str:
