@@ -24,8 +24,7 @@ from toolkit.engine.outdated import outdated
 from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
-from toolkit.operate import deploy, previous, silences
-from toolkit.operate.upgrade import record
+from toolkit.operate import deploy, previous, silences, upgrade_record
 
 PROXY = "proxy"
 SILENCE = "invoke up"
@@ -92,7 +91,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     end_restarts(docker, present)
                     running = start(docker, options.timeout)
                     generated.forget(project)
-                    record.started(project)
+                    upgrade_record.started(project)
                     if leftovers:
                         previous.remove_networks(docker)
                 if options.smoke:

@@ -29,7 +29,7 @@ from toolkit.operate.deploy import release
 from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import plan as plans
 from toolkit.operate.upgrade.plan import Plan
-from toolkit.operate.upgrade.record import Record, Upgrade
+from toolkit.operate.upgrade_record import Record, Upgrade
 
 SILENCE = "invoke upgrade"
 """The comment of the silence."""

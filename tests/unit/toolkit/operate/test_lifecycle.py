@@ -25,9 +25,8 @@ from toolkit.engine.health import ServiceState, parse_container
 from toolkit.engine.outdated import CONFIGURATION, SERVICE
 from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
-from toolkit.operate import deploy, lifecycle, previous, silences
+from toolkit.operate import deploy, lifecycle, previous, silences, upgrade_record
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
-from toolkit.operate.upgrade import record
 
 QUICK = Options(timeout=2)
 PORTS = {"3000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "23000"}]}
@@ -71,7 +70,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(health, "container_states", lambda *_: [])
     monkeypatch.setattr(Docker, "project_name", lambda _docker: "network-monitor")
     monkeypatch.setattr(lifecycle, "start", steps.recorder("start", []))
-    monkeypatch.setattr(record, "started", steps.recorder("record"))
+    monkeypatch.setattr(upgrade_record, "started", steps.recorder("record"))
     report = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
     monkeypatch.setattr(smoke, "smoke", steps.recorder("smoke", report))
     monkeypatch.setattr(lifecycle, "show_addresses", steps.recorder("addresses"))

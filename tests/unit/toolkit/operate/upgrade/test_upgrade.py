@@ -18,14 +18,13 @@ from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import health
 from toolkit.engine.existing import Existing
-from toolkit.operate import deploy, lifecycle, revision, rolling, silences
+from toolkit.operate import deploy, lifecycle, revision, rolling, silences, upgrade_record
 from toolkit.operate.deploy.release import Release
 from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import plan as plans
-from toolkit.operate.upgrade import record
 from toolkit.operate.upgrade import upgrade as upgrades
 from toolkit.operate.upgrade.plan import NEW, REMOVED, Change, Plan
-from toolkit.operate.upgrade.record import Record, Upgrade
+from toolkit.operate.upgrade_record import Record, Upgrade
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 RELEASE = frozenset({"app", "worker"})
@@ -71,7 +70,7 @@ class Stack:
 
         def reach(*_: Any) -> None:
             self.steps.append("up")
-            record.reached(project, self.at)
+            upgrade_record.reached(project, self.at)
 
         monkeypatch.setattr(doctor, "require_engine", step("engine"))
         monkeypatch.setattr(upgrades, "setup", step("setup", []))

@@ -7,9 +7,9 @@ import pytest
 from toolkit.checkout.project import Project
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
+from toolkit.operate import upgrade_record
 from toolkit.operate.revision import Revision
-from toolkit.operate.upgrade import record
-from toolkit.operate.upgrade.record import Record, Upgrade
+from toolkit.operate.upgrade_record import Record, Upgrade
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 BEGUN = Upgrade(ONE.commit, TWO.commit, "dev", {"db": "postgres:18.6"})
@@ -28,7 +28,7 @@ def test_a_saved_record_is_loaded(project: Project) -> None:
 
 def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
     Record(ONE.commit, BEGUN).save(project)
-    record.reached(project, TWO)
+    upgrade_record.reached(project, TWO)
     found = Record.load(project)
     assert found.live == TWO.commit
     assert found.upgrade
@@ -37,26 +37,26 @@ def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
 
 def test_an_upgrade_is_undone_at_its_source(project: Project) -> None:
     Record(TWO.commit, BEGUN).save(project)
-    record.reached(project, ONE)
+    upgrade_record.reached(project, ONE)
     assert Record.load(project) == Record(ONE.commit)
 
 
 def test_another_commit_leaves_the_way_back(project: Project) -> None:
     Record(TWO.commit, BEGUN).save(project)
-    record.reached(project, Revision("3" * 40, "v3"))
+    upgrade_record.reached(project, Revision("3" * 40, "v3"))
     assert Record.load(project) == Record("3" * 40, BEGUN)
 
 
 def test_changed_files_make_the_commit_unknown(project: Project) -> None:
     Record(ONE.commit, BEGUN).save(project)
-    record.reached(project, Revision(TWO.commit, "v2", ("app/netmon/worker.py",)))
+    upgrade_record.reached(project, Revision(TWO.commit, "v2", ("app/netmon/worker.py",)))
     assert Record.load(project) == Record("", BEGUN)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"live": ""}', '{"live": "", "upgrade": {"from": "x"}}'])
 def test_another_file_is_an_error_with_a_fix(project: Project, text: str) -> None:
     Record().save(project)
-    record.path(project).write_text(text)
+    upgrade_record.path(project).write_text(text)
     with pytest.raises(ToolkitError) as error:
         Record.load(project)
-    assert error.value.fix == f"rm {record.path(project)}"
+    assert error.value.fix == f"rm {upgrade_record.path(project)}"
