@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -53,6 +53,35 @@ def test_modules_have_no_circular_imports() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+def folder(module: str) -> str:
+    """The folder of a module below its floor, or the module itself."""
+    return ".".join(module.split(".")[:3])
+
+
+def knots(modules: Mapping[str, str]) -> list[str]:
+    """A cycle of folders that import each other, although their modules do not; empty if there is none."""
+    graph: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        names = {name if name in modules else name.rpartition(".")[0] for name in imported(source)}
+        graph.setdefault(folder(module), set()).update({folder(name) for name in names} - {folder(module)})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_folders_have_no_circular_imports() -> None:
+    assert knots(MODULES) == []
+
+
+def test_a_circle_of_folders_is_detected() -> None:
+    source = "from toolkit.operate.upgrade.record import Record"
+    back = "from toolkit.operate.rotation.rotate import rotate"
+    modules = MODULES | {"toolkit.operate.rotation.servers": source, "toolkit.operate.upgrade.plan": back}
+    assert {"toolkit.operate.upgrade", "toolkit.operate.rotation"} <= set(knots(modules))
 
 
 @pytest.mark.parametrize(
