@@ -115,7 +115,7 @@ class HttpRequest(TrustSettings):
         if self.body is not None and self.method not in _WITH_BODY:
             yield "body", f"a {self.method} request has no body: use {', '.join(_WITH_BODY[:-1])} or {_WITH_BODY[-1]}"
         if self.content_type is not None and self.body is None:
-            yield "content_type", "there is no body that it could be the type of"
+            yield "content_type", "there is no body to which it applies"
         if self.content_type is not None and "content-type" in names:
             yield "content_type", "content_type and the header Content-Type exclude each other"
         yield from self._authentication_conflicts("authorization" in names)

@@ -159,7 +159,7 @@ _ENTRIES: _Entries = {
                 "value": {"name": "Mail", "spec": {"kind": "tcp", "host": "example.org", "port": 25}},
             },
             "starttls": {
-                "summary": "A mail server that must change to TLS with a valid certificate",
+                "summary": "A mail server that must support STARTTLS with a valid certificate",
                 "value": {
                     "name": "Mail with STARTTLS",
                     "spec": {"kind": "tcp", "host": "mail.example.org", "port": 587, "starttls": "smtp"},
@@ -210,7 +210,7 @@ _ENTRIES: _Entries = {
         prober=_grpc,
         examples={
             "health": {
-                "summary": "The health of a service of gRPC",
+                "summary": "The health of a gRPC service",
                 "value": {
                     "name": "Orders (gRPC)",
                     "spec": {"kind": "grpc", "host": "orders.example.org", "port": 443, "service": "shop.v1.Orders"},

@@ -81,9 +81,9 @@ class TrustSettings(BaseSpec):
         if self.ca_certificate is not None:
             yield "ca_certificate", f"certificate authorities are for TLS: {fix}"
         if not self.verify_tls:
-            yield "verify_tls", f"the verification is one of TLS: {fix}"
+            yield "verify_tls", f"verify_tls is a setting of TLS: {fix}"
 
     @property
     def cautions(self) -> list[str]:
         """That certificates are not verified."""
-        return [] if self.verify_tls else ["certificates are not verified: anyone on the way can answer for the target"]
+        return [] if self.verify_tls else ["certificates are not verified: an attacker can impersonate the target"]

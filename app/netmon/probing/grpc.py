@@ -119,7 +119,7 @@ class _Answer:
         try:
             found = health_messages.status(self._body)
         except ValueError:
-            raise ProbeError("protocol", "the answer is not one of a health check of gRPC") from None
+            raise ProbeError("protocol", "the answer is not that of a gRPC health check") from None
         if found != health_messages.SERVING:
             raise ProbeError("not_serving", f"the status of {_named(service)} is {found}, expected SERVING")
 
@@ -128,7 +128,7 @@ class _Answer:
         if version != "HTTP/2":
             raise ProbeError("protocol", "the target does not speak HTTP/2")
         if status[:3] != "200":
-            raise ProbeError("http_status", f"the target answered with status {status[:3]} of HTTP, expected 200")
+            raise ProbeError("http_status", f"the target answered with HTTP status {status[:3]}, expected 200")
         content = self._fields.get("content-type", "")
         if not content.startswith("application/grpc"):
             raise ProbeError("protocol", f"the target does not speak gRPC: its content type is {content or 'missing'}")
@@ -138,7 +138,7 @@ class _Answer:
     def _require_ok(self, service: str) -> None:
         text = self._fields.get("grpc-status", "")
         if not text.isascii() or not text.isdecimal() or len(text) > 3:
-            raise ProbeError("protocol", "the answer ended without a status of gRPC")
+            raise ProbeError("protocol", "the answer ended without a gRPC status")
         number = int(text)
         if number == 0:
             return

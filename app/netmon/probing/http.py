@@ -145,7 +145,7 @@ def _of_version(spec: HttpSpec, host: str, addresses: list[str]) -> list[str]:
     version = spec.ip_version
     found = [each for each in addresses if version is None or ip_address(each).version == version]
     if not found:
-        raise ProbeError("dns", f"{host} has no address of IPv{version} within reach")
+        raise ProbeError("dns", f"{host} has no reachable IPv{version} address")
     return found
 
 

@@ -30,7 +30,7 @@ async def request(protocol: StartTls, connection: socket.socket) -> None:
         raise _disconnected() from None
     if lines.rest:
         # They would be taken for bytes that were sent with encryption.
-        raise ProbeError("starttls", "the target sent something between its consent to STARTTLS and the handshake")
+        raise ProbeError("starttls", "the target sent data between its answer to STARTTLS and the handshake")
 
 
 async def _smtp(lines: _Lines) -> None:

@@ -86,7 +86,7 @@ class _Layer:
     def _use_other_wrapper(self) -> None:
         """Some servers send deflate without its wrapper; anything else that is no data of this encoding fails."""
         if self._name != "deflate":
-            raise ProbeError("body", f"the body cannot be unpacked: it is no {self._name}")
+            raise ProbeError("body", f"the body cannot be decompressed: it is not {self._name}")
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._begun = True
 

@@ -106,12 +106,12 @@ async def test_tls_with_the_name_of_the_authority(authority: trustme.CA) -> None
         ((failing("16"),), "grpc_status", "the health check failed with UNAUTHENTICATED"),
         ((failing("99"),), "grpc_status", "the health check failed with 99"),
         (healthy(status="13"), "grpc_status", "the health check failed with INTERNAL"),
-        (healthy(status="ok"), "protocol", "the answer ended without a status of gRPC"),
-        ((http2.headers(HEADER), http2.data(framed(SERVING))), "protocol", "the answer ended without a status of gRPC"),
+        (healthy(status="ok"), "protocol", "the answer ended without a gRPC status"),
+        ((http2.headers(HEADER), http2.data(framed(SERVING))), "protocol", "the answer ended without a gRPC status"),
         (
             (http2.headers({":status": "503"}, end=True),),
             "http_status",
-            "the target answered with status 503 of HTTP, expected 200",
+            "the target answered with HTTP status 503, expected 200",
         ),
         (
             (http2.headers({":status": "200", "content-type": "text/html"}), http2.data(b"<html>")),
@@ -130,9 +130,9 @@ async def test_tls_with_the_name_of_the_authority(authority: trustme.CA) -> None
                 http2.headers({"grpc-status": "0"}, end=True),
             ),
             "protocol",
-            "the answer is not one of a health check of gRPC",
+            "the answer is not that of a gRPC health check",
         ),
-        (healthy(b"\x08"), "protocol", "the answer is not one of a health check of gRPC"),
+        (healthy(b"\x08"), "protocol", "the answer is not that of a gRPC health check"),
         (
             (http2.headers(HEADER), *[http2.data(b"a" * 5000, end=False)] * 3),
             "protocol",

@@ -298,4 +298,4 @@ async def test_a_name_without_addresses_of_the_chosen_family_is_reported(monkeyp
 
     monkeypatch.setattr("netmon.probing.resolver.Resolver.addresses", one)
     outcome = await probe("http://shop.example/", ip_version=6)
-    assert (outcome.error, outcome.detail) == ("dns", "shop.example has no address of IPv6 within reach")
+    assert (outcome.error, outcome.detail) == ("dns", "shop.example has no reachable IPv6 address")

@@ -229,7 +229,7 @@ async def test_a_connection_changes_to_tls(authority: trustme.CA, protocol: str)
             "the answer to STARTTLS was '454 TLS is not available', expected 220",
         ),
         ("smtp", [b"220 a\r\n", b"250 a\r\n", b"220 go\r\n250 more\r\n"], "starttls",
-         "the target sent something between its consent to STARTTLS and the handshake"),
+         "the target sent data between its answer to STARTTLS and the handshake"),
         ("smtp", [b"220 a\r\n", b"250-a\r\n" * 101], "starttls", "the answer to EHLO has more than 100 lines"),
         ("smtp", [b"2" * 5000], "starttls", "the target sent a line of more than 2048 bytes"),
         ("smtp", [b""], "disconnected", "the connection was closed before STARTTLS"),
