@@ -171,7 +171,7 @@ class Existing:
             fix = "run: invoke up, which removes it"
             yield Finding(CHECK, Outcome.FAILED, f"{each.title} is left over", fix, each.service)
         for each in self.orphans:
-            what = f"{each.title} has a container, but is in no compose file"
+            what = f"{each.title} is in no compose file, but has a container"
             fix = "invoke up removes it, after confirmation; to keep it, add its file to COMPOSE_FILE in .env"
             yield Finding(CHECK, Outcome.WARNING, what, fix, each.service)
         pairs = (("profile", self.profile, self.project.profile), ("image set", self.images, self.project.images))

@@ -136,7 +136,7 @@ def test_service_of_the_other_images_is_left_over(project: Project, docker: Fake
 def test_unknown_service_is_an_orphan_unless_compose_ignores_it(project: Project, docker: FakeDocker) -> None:
     line = listing(project, "web", status="exited")
     [finding] = findings(project, docker, line)
-    assert (finding.outcome, finding.detail) == ("warning", "web has a container, but is in no compose file")
+    assert (finding.outcome, finding.detail) == ("warning", "web is in no compose file, but has a container")
     envfile.update(project.env_file, {"COMPOSE_IGNORE_ORPHANS": "true"})
     assert findings(project, docker, line) == []
 
