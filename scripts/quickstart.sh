@@ -97,7 +97,7 @@ check_bundle() {
   }
   rm -rf "$folder" && mkdir -p "$folder"
   tar -xf "$BUNDLE" -C "$folder" SHA256SUMS packages 2>/dev/null ||
-    problem "$BUNDLE is no bundle, or it is incomplete" "copy it again"
+    problem "$BUNDLE is not a bundle, or it is incomplete" "copy it again"
   (cd "$folder" && grep ' packages/' SHA256SUMS | sha256sum --check --quiet --strict) >&2 ||
     problem "$BUNDLE is damaged" "copy it again"
 }

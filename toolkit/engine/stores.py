@@ -95,7 +95,7 @@ STORES = (
         requires=(
             Requirement("meta.properties", r"^version=1$", "was written by Kafka with ZooKeeper"),
             Requirement("meta.properties", r"^cluster\.id=${CLUSTER_ID}$", "belongs to another Kafka cluster"),
-            Requirement("meta.properties", r"^node\.id=${KAFKA_NODE_ID}$", "belongs to another node of Kafka"),
+            Requirement("meta.properties", r"^node\.id=${KAFKA_NODE_ID}$", "belongs to another Kafka node"),
         ),
         signs={"*/meta.properties": "Kafka, in another folder", "version-2": "ZooKeeper"},
         needs={"*/partition.metadata": "__cluster_metadata-0/*.log"},

@@ -140,7 +140,7 @@ def wait(
     Args:
         docker: Docker in the project's folder.
         timeout: Seconds.
-        services: Only these services; default: all that the configuration switches on.
+        services: Only these services; default: all enabled ones.
         starting: A concurrent ``docker compose up``.
 
     Returns:

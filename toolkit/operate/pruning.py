@@ -1,4 +1,4 @@
-"""Frees the disk of what builds leave behind: images of this project that nothing needs, and the engine's build cache.
+"""Frees the disk of leftovers of builds: unused images of this project, and the engine's build cache.
 
 Images of other projects, and published images, which others may use, are never touched.
 """
@@ -83,7 +83,7 @@ def prune(project: Project, docker: Docker, *, yes: bool, keep_cache: bool = Fal
 
 
 def unneeded(project: Project, docker: Docker) -> Usage:
-    """The images that were built for this project and that nothing needs, oldest release first.
+    """The unused images that were built for this project, oldest release first.
 
     Needed are those of both image sets, of the live release and of the one before it, and of every container of any
     project, running or not.

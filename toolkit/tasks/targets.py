@@ -68,7 +68,7 @@ def heartbeat_url(c: Context, name: str, revoke: bool = False, yes: bool = False
     },
 )
 def import_(c: Context, gatus: str = "", uptime_kuma: str = "", file: str = "", yes: bool = False) -> None:  # noqa: ARG001
-    """Write the targets of another monitor as targets.yml, and list what cannot be carried over."""
+    """Write the targets of another monitor as targets.yml, and list settings that cannot be imported."""
     from toolkit.operate.targets.importing.run import run
 
     run(gatus, uptime_kuma, file, yes=yes)

@@ -33,13 +33,13 @@ RUNBOOK = "docs/alerts/PostgresCollationsChanged.md"
 
 
 def collations(subject: Subject) -> Iterator[Finding]:
-    """The libraries in the image of the database sort texts as when its indexes were made."""
+    """The libraries in the image of the database sort text as when its indexes were built."""
     for container in _running(subject, "db")[:1]:
         psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--tuples-only", "--no-align")
         command = ("exec", container, *psql, f"--command={COLLATIONS}")
         found = subject.docker.check(subject.docker(*command, timeout=SECONDS), "ask the database").stdout.strip()
         if found:
-            what = f"indexes of the database may miss rows: its image sorts texts by other rules ({found})"
+            what = f"indexes of the database may miss rows: its image sorts text by other rules ({found})"
             yield Finding("collations", Outcome.WARNING, what, f"rebuild the indexes: {RUNBOOK}")
         else:
             yield Finding("collations", Outcome.OK, "unchanged since the indexes were built")

@@ -78,7 +78,7 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
     """Restore a state of the database in place, or on an empty host.
 
     Raises:
-        ToolkitError: a step failed. Before the exchange the present database is unchanged; afterwards it is set aside.
+        ToolkitError: a step failed. Before the exchange the current database is unchanged; afterwards it is set aside.
     """
     selection = options.selection
     service.require_target(project)
@@ -147,7 +147,7 @@ def _running(docker: Docker, *services: str) -> list[str]:
 
 
 def _rows(docker: Docker) -> dict[str, int]:
-    """The rows of each table of the present database; empty if it does not answer."""
+    """The rows of each table of the current database; empty if it does not answer."""
     psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--tuples-only",
             "--no-align")  # fmt: skip
     result = docker.compose("exec", "--no-TTY", "db", *psql, stdin=ROWS, timeout=600)

@@ -51,8 +51,8 @@ def upgrade(project: Project, docker: Docker, options: Options) -> None:
     """Make the running stack that of the checkout: show what changes, back up, recreate the servers, deploy, verify.
 
     Raises:
-        ToolkitError: the checkout was changed, a store needs a procedure of its own, or a step failed: the error names
-            it, and both ways on.
+        ToolkitError: the checkout was changed, the data of a store must be migrated first, or a step failed: the error
+            names it, and how to continue or to go back.
     """
     try:
         with files.exclusive(project.lock_file, "upgrade"):
@@ -132,7 +132,7 @@ def _plan(project: Project, docker: Docker, before: Record, target: Revision) ->
     """What changes.
 
     Raises:
-        ToolkitError: there is no stack, it belongs to another folder, or a store needs a procedure of its own.
+        ToolkitError: there is no stack, it belongs to another folder, or the data of a store must be migrated first.
     """
     previous.require_own(Existing.read(project, docker))
     running = _running(docker)

@@ -89,7 +89,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], str]]] = {
     "kafka": [
         ({"meta.properties": META.replace("version=1", "version=0")}, "was written by Kafka with ZooKeeper"),
         ({"meta.properties": META.replace("abc.1", "abcd1")}, "another Kafka cluster"),
-        ({"meta.properties": META.replace("node.id=1", "node.id=12")}, "another node"),
+        ({"meta.properties": META.replace("node.id=1", "node.id=12")}, "another Kafka node"),
         ({"data/meta.properties": META}, "Kafka, in another folder (data/meta.properties)"),
         ({"version-2/log.1": ""}, "ZooKeeper (version-2)"),
         (

@@ -1,4 +1,4 @@
-"""Targets of another monitor as entries of a file, and what cannot be carried over."""
+"""Targets of another monitor as entries of a file, and settings that cannot be imported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Spec = dict[str, Any]
 
 
 class NotCarriedOverError(Exception):
-    """A target cannot be carried over; the message is the reason."""
+    """A target cannot be imported; the message is the reason."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from toolkit.operate.targets.importing import checks, imported
 from toolkit.operate.targets.importing.imported import Spec
 
 SCHEMES = "http, https, tcp, tls, starttls, grpc, grpcs, icmp"
-"""The schemes of endpoints that are carried over."""
+"""The schemes of endpoints that are imported."""
 _SERVICES: Mapping[str, Spec] = {
     "tcp": {"kind": "tcp"},
     "tls": {"kind": "tls"},

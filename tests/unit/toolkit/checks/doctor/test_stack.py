@@ -141,7 +141,7 @@ def test_names_are_complete_in_the_services_of_the_application(service: str) -> 
     ("found", "status", "detail"),
     [
         ("", "running", "unchanged since the indexes were built"),
-        ("en_US.utf8 2.36 -> 2.41\n", "running", "sorts texts by other rules (en_US.utf8 2.36 -> 2.41)"),
+        ("en_US.utf8 2.36 -> 2.41\n", "running", "sorts text by other rules (en_US.utf8 2.36 -> 2.41)"),
         ("", "exited", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""Imports from other monitors: what is carried over is valid, everything else is listed."""
+"""Imports from other monitors: imported settings are valid, all others are listed."""
 
 from __future__ import annotations
 

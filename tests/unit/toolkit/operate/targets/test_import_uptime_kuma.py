@@ -1,4 +1,4 @@
-"""Imports from Uptime Kuma: what is carried over is valid, everything else is listed."""
+"""Imports from Uptime Kuma: imported settings are valid, all others are listed."""
 
 from __future__ import annotations
 
