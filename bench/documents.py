@@ -1,7 +1,8 @@
-"""The tables of docs/performance.md, made from bench/results.json: ``python -m bench.documents`` writes them."""
+"""The tables of figures in the documents, made from bench/results.json: ``python -m bench.documents`` writes them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,8 @@ from bench.origin import CHECKOUT
 from bench.results import RESULTS, Record, Results
 from toolkit.validate.documents import generate, table
 
-DOCUMENT = "docs/performance.md"
 MACHINE = "machine"
-"""The block about the machine."""
-SUMMARY = "summary"
-"""The block of highlights; every other block has the name of a benchmark."""
+"""The block about the machine; every other block of docs/performance.md has the name of a benchmark."""
 NOTHING = "No results yet.\n"
 HIGHLIGHTS = (
     ("startup", "verified"),
@@ -23,13 +21,11 @@ HIGHLIGHTS = (
     ("overhead", "p99-added"),
     ("alerts", "db-fired"),
 )
-"""The figures of the summary: benchmark and key."""
+"""The figures of the README: benchmark and key."""
 
 
-def block(found: Results, name: str) -> str:
-    """A block of the document."""
-    if name == SUMMARY:
-        return summary(found)
+def performance(found: Results, name: str) -> str:
+    """A block of docs/performance.md."""
     if name == MACHINE:
         machines = {record.machine: record for record in found.values()}
         return "".join(f"- {each.hardware}: {each.software}\n" for each in machines) or NOTHING
@@ -52,8 +48,8 @@ def origin(name: str, record: Record) -> str:
     return f"`nox -s bench -- {name}`, {record.minutes:g} min, {record.date}, commit {record.commit}{images}"
 
 
-def summary(found: Results) -> str:
-    """A few figures of several benchmarks."""
+def readme(found: Results, _name: str) -> str:
+    """The block of the README: a few figures."""
     rows = []
     for name, key in HIGHLIGHTS:
         if record := found.get(name):
@@ -62,15 +58,22 @@ def summary(found: Results) -> str:
     return table(("figure", "median (range)"), rows) if rows else NOTHING
 
 
-def updated(root: Path) -> str:
-    """The document of a checkout with the tables of its results."""
-    text = (root / DOCUMENT).read_text(encoding="utf-8")
-    return generate(text, partial(block, results.load(str(root / RESULTS))))
+DOCUMENTS: Mapping[str, Callable[[Results, str], str]] = {"docs/performance.md": performance, "README.md": readme}
+
+
+def updated(root: Path) -> Mapping[Path, str]:
+    """Each document of a checkout with the tables of its results."""
+    found = results.load(str(root / RESULTS))
+    return {
+        root / name: generate((root / name).read_text(encoding="utf-8"), partial(maker, found))
+        for name, maker in DOCUMENTS.items()
+    }
 
 
 def make(root: Path = CHECKOUT) -> None:
-    """Write the tables of the document."""
-    (root / DOCUMENT).write_text(updated(root), encoding="utf-8")
+    """Write the tables of every document."""
+    for path, text in updated(root).items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

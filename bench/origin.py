@@ -11,7 +11,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 GENERATED = (
-    "bench/results.json", "docs/performance.md", "tests/live/drills/results.json", "docs/reliability.md",
+    "bench/results.json", "docs/performance.md", "README.md", "tests/live/drills/results.json", "docs/reliability.md",
 )  # fmt: skip
 """Files that benchmarks and drills write: they do not make a commit dirty."""
 KIB_PER_GIB = 1024**2
