@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,14 @@ def test_the_glossary_is_ignored_and_the_rest_of_its_document_is_checked(tmp_pat
     assert codespell(copy).stdout == ""
     copy.write_text(f"{document}\nThe job is put aside.\n", encoding="utf-8")  # codespell:ignore
     assert codespell(copy).stdout.count("==>") == 1
+
+
+def relative_clauses(source: str) -> list[str]:
+    """The names of tests in a module that begin with a relative clause instead of a subject."""
+    return re.findall(r"^(?:async )?def (test_(?:what|whatever|whoever)_\w+)", source, re.MULTILINE)
+
+
+def test_names_of_tests_begin_with_their_subject() -> None:
+    found = {path.name: relative_clauses(path.read_text("utf-8")) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {name: names for name, names in found.items() if names} == {}
+    assert relative_clauses("async def test_what_is_sent_arrives() -> None:") == ["test_what_is_sent_arrives"]
