@@ -18,8 +18,8 @@ from netmon.maintenance_store import (
     lock_windows,
     stored_windows,
 )
-from netmon.models import Target, TargetSettings
 from netmon.supervision import deadline
+from netmon.target_models import Target, TargetSettings
 from netmon.target_store import (
     COLUMNS,
     NameTakenError,

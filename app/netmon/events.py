@@ -16,8 +16,9 @@ from netmon import gauges, metrics, tracing
 from netmon.kafka import Access, ensure_own_topics
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
-from netmon.models import Probe, StateChange
+from netmon.models import Probe
 from netmon.supervision import Backoff, deadline, describe, keep_up
+from netmon.target_models import StateChange
 
 PROJECTION = "latest-state"
 """The consumer group of `Projection`."""

@@ -14,11 +14,12 @@ from uuid import UUID, uuid4
 from netmon import heartbeats, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, UNAVAILABLE_ERRORS, Connection, Database, Row
 from netmon.health import Lifecycle
-from netmon.models import Outcome, Probe, Target
+from netmon.models import Outcome, Probe
 from netmon.result_store import PendingResult, store_in
 from netmon.specs import HeartbeatSpec
 from netmon.states import PATIENCE
 from netmon.supervision import Backoff, deadline, describe
+from netmon.target_models import Target
 
 DUE_AT = f"make_interval(secs => interval_seconds + {PATIENCE} + {heartbeats.BEAT_SECONDS})"
 """SQL: the time from the start of a period until a worker looks whether it was silent: the reception has reached it."""

@@ -7,9 +7,9 @@ from uuid import UUID
 from netmon import histograms
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
 from netmon.history import Series, Statistics
-from netmon.models import Incident
 from netmon.states import IN_MAINTENANCE
 from netmon.supervision import deadline
+from netmon.target_models import Incident
 from netmon.uptime_store import UptimeStore
 
 Window = Literal["1h", "24h"]

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 from netmon import gauges
 from netmon.database import Database, Row
 from netmon.logs import logger
-from netmon.models import Severity
 from netmon.specs import Spec
+from netmon.target_models import Severity
 
 LIMIT = 1000
 """Maximum number of incidents: each has four series in every worker. The oldest ones are exported, those in maintenance

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from netmon.models import Tag
+from netmon.target_models import Tag
 
 MAX_MINUTES = 7 * 24 * 60
 """The maximum length of a weekly window."""

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from netmon.models import Incident, TargetView
 from netmon.states import URGENCY, ShownState
+from netmon.target_models import Incident, TargetView
 
 MAX_TARGETS = 500
 """Targets on the public page: the first ones by name."""

@@ -30,10 +30,11 @@ from netmon.database import (
     rows_of,
 )
 from netmon.kafka import RESULTS, STATES
-from netmon.models import RECENT_RESULTS, Point, Probe, Standing, StateChange
+from netmon.models import RECENT_RESULTS, Point, Probe, Standing
 from netmon.standings import LockedStanding
 from netmon.states import PATIENCE, next_state, overdue_after
 from netmon.supervision import deadline
+from netmon.target_models import StateChange
 
 TIMEOUT_SECONDS = 4.0
 """Timeout of a transaction."""

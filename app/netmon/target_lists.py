@@ -6,9 +6,9 @@ from datetime import datetime
 
 from netmon import standings
 from netmon.database import QUERY_TIMEOUT_SECONDS, Database, Row
-from netmon.models import Target, TargetView
 from netmon.states import IN_MAINTENANCE, IS_STALE, SHOWN_STATE, URGENCY, ShownState
 from netmon.supervision import deadline
+from netmon.target_models import Target, TargetView
 from netmon.target_store import LAST_RESULT, snapshot
 
 DEFAULT_PAGE_SIZE = 100

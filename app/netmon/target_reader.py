@@ -21,10 +21,11 @@ from netmon.history import Series, Statistics
 from netmon.history_store import WINDOWS, HistoryStore, Span, Window
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
-from netmon.models import Incident, Overview, Probe, Standing, Target, TargetPage, TargetView
+from netmon.models import Probe, Standing
 from netmon.public_status import MAX_INCIDENTS, MAX_TARGETS, SPANS, PublicStatus
 from netmon.supervision import describe
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
+from netmon.target_models import Incident, Overview, Target, TargetPage, TargetView
 from netmon.target_store import Snapshot, TargetChange, TargetStore
 from netmon.uptime import NamedUptime, TargetUptime
 from netmon.uptime_store import UptimeStore

@@ -17,10 +17,11 @@ from netmon import heartbeat_store, outbox, standings, tracing
 from netmon.database import QUERY_TIMEOUT_SECONDS, Connection, Database, Row
 from netmon.kafka import STATES
 from netmon.maintenance_store import choose_periods, lock_windows
-from netmon.models import Plan, Probe, Standing, StateChange, Target, TargetSettings, settings_of
+from netmon.models import Plan, Probe, Standing
 from netmon.standings import LockedStanding, standing_of
 from netmon.states import State, overdue_after
 from netmon.supervision import deadline
+from netmon.target_models import StateChange, Target, TargetSettings, settings_of
 
 MAX_TARGETS = 20_000
 """The number that `bench.targets` measures the status page and the API with."""

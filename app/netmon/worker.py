@@ -18,7 +18,7 @@ from netmon.kafka import RESULTS, STATES, KafkaCheck, access
 from netmon.latest_states import LatestStates
 from netmon.logs import logger
 from netmon.maintenance_store import Upkeep
-from netmon.models import Job, Outcome, StateChange
+from netmon.models import Job, Outcome
 from netmon.outbox import Relay
 from netmon.probing import OUTCOMES, Prober
 from netmon.result_store import ResultStore
@@ -27,6 +27,7 @@ from netmon.scheduler import Scheduler
 from netmon.settings import Settings
 from netmon.slots import Slots
 from netmon.supervision import Backoff, describe, running
+from netmon.target_models import StateChange
 
 STOP_TIMEOUT_SECONDS = 20.0
 """How long a stopping worker may finish its jobs; unfinished jobs are requeued."""

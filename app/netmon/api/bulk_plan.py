@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from netmon.api.targets import Location, Refuses, TargetBody, TargetPatch, with_stored_headers
 from netmon.bulk_store import BulkChange
-from netmon.models import Target, TargetSettings, settings_of
+from netmon.target_models import Target, TargetSettings, settings_of
 from netmon.target_store import MAX_TARGETS
 
 MAX_ERRORS = 100

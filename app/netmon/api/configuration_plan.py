@@ -14,7 +14,7 @@ from netmon.api.targets import Location, Refuses, TargetBody
 from netmon.bulk_store import BulkChange, Stored
 from netmon.maintenance import MaintenanceWindow, Once, Weekly, WindowSettings, WindowView
 from netmon.maintenance_store import MAX_WINDOWS, WindowChanges
-from netmon.models import Tag, Target
+from netmon.target_models import Tag, Target
 from netmon.target_store import MAX_TARGETS
 
 _READ_ONLY = WindowView.model_fields.keys() - WindowSettings.model_fields.keys()

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from netmon.models import Incident
 from netmon.problems import responses
+from netmon.target_models import Incident
 from netmon.target_reader import TargetReader
 
 

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from netmon.models import Tag
 from netmon.states import ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, TargetFilter
+from netmon.target_models import Tag
 
 MAX_PAGE_SIZE = 200
 """Other requests wait while a page is encoded: about 0.1 ms for each target."""

@@ -17,10 +17,11 @@ from netmon.api.on_demand import OnDemandProbes
 from netmon.history import Series, Statistics
 from netmon.history_store import Span, Window
 from netmon.kinds import KINDS
-from netmon.models import READ_ONLY_FIELDS, Probe, Severity, Tag, Target, TargetSettings, TargetView, settings_of
+from netmon.models import Probe
 from netmon.problems import problem, responses
 from netmon.secret_values import MASK, has_masks, unmasked_url
 from netmon.specs import GrpcSpec, HttpSpec, Spec
+from netmon.target_models import READ_ONLY_FIELDS, Severity, Tag, Target, TargetSettings, TargetView, settings_of
 from netmon.target_reader import TargetReader, UnknownTargetError
 from netmon.target_store import MAX_TARGETS, NameTakenError, TargetStore, TooManyTargetsError
 

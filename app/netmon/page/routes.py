@@ -20,13 +20,13 @@ from netmon.kinds import KINDS
 from netmon.logs import logger
 from netmon.maintenance import DAYS, MaintenanceWindow, WindowView
 from netmon.maintenance_store import MAX_WINDOWS
-from netmon.models import Incident, Overview, TargetView
 from netmon.page import views
 from netmon.page.assets import MIN_COMPRESSED_SIZE, TEXT, Asset, Assets
 from netmon.phases import PHASE_NAMES
 from netmon.public_status import PublicStatus
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter
+from netmon.target_models import Incident, Overview, TargetView
 from netmon.uptime import TargetUptime
 
 T = TypeVar("T")

@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from netmon.kinds import KINDS
 from netmon.maintenance import DAYS, Day, WindowView
-from netmon.models import Point, Severity, Target, TargetSettings, TargetView
+from netmon.models import Point
 from netmon.states import URGENCY, ShownState
 from netmon.target_lists import OVERVIEW_PAGE_SIZE, TargetFilter
+from netmon.target_models import Severity, Target, TargetSettings, TargetView
 from netmon.target_store import MAX_TARGETS
 from netmon.uptime import SPANS, TargetUptime, Uptime
 

@@ -21,8 +21,9 @@ from netmon.heartbeat_store import Receipt, Report, TooEarlyError
 from netmon.heartbeats import new_token
 from netmon.jobs import QueueUnavailableError
 from netmon.maintenance import MaintenanceWindow
-from netmon.models import Job, Probe, Standing, Target, TargetSettings
+from netmon.models import Job, Probe, Standing
 from netmon.settings import Settings
+from netmon.target_models import Target, TargetSettings
 from netmon.target_reader import TargetReader
 from netmon.target_store import NameTakenError, PlannedTarget, TargetChange, TooManyTargetsError
 

@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from netmon.api import until_healthy
 from netmon.api.on_demand import RateLimiter
 from netmon.api.targets import TargetPatch
-from netmon.models import Outcome, Probe, TargetSettings
+from netmon.models import Outcome, Probe
 from netmon.settings import load
+from netmon.target_models import TargetSettings
 from tests.unit.app.fake_api import JSON, SPEC, Database, added, connected, is_problem
 
 pytestmark = pytest.mark.anyio

@@ -17,9 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from netmon import web
 from netmon.api.bulk_plan import field_changes, plan_list
 from netmon.api.targets import TargetBody
-from netmon.models import READ_ONLY_FIELDS, Probe, Standing, Target, TargetSettings, TargetView
+from netmon.models import Probe, Standing
 from netmon.secret_values import MASK
 from netmon.specs import DnsSpec, GrpcSpec, HeartbeatSpec, HttpSpec, PingSpec, TcpSpec, TlsSpec
+from netmon.target_models import READ_ONLY_FIELDS, Target, TargetSettings, TargetView
 from tests.unit.app.fake_api import JSON, Database, is_problem
 from tests.unit.app.properties import PROPERTY
 

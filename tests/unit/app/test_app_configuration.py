@@ -17,7 +17,7 @@ from netmon import web
 from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.bulk_store import Stored
 from netmon.maintenance import DAYS, MaintenanceWindow, Once, Weekly, WindowSettings, WindowView
-from netmon.models import Target, TargetView
+from netmon.target_models import Target, TargetView
 from tests.unit.app.fake_api import Database, is_problem
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import names, permits, shown, stored_targets, target

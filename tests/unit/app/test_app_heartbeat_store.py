@@ -15,9 +15,9 @@ from netmon import heartbeat_store, heartbeat_watch, heartbeats
 from netmon.health import Lifecycle
 from netmon.heartbeat_store import HeartbeatStore, ReceptionBeat, Report, TooEarlyError
 from netmon.heartbeat_watch import DueHeartbeat, HeartbeatWatch
-from netmon.models import Target, TargetSettings
 from netmon.result_store import PendingResult
 from netmon.specs import HeartbeatSpec, Spec, TcpSpec
+from netmon.target_models import Target, TargetSettings
 
 pytestmark = pytest.mark.anyio
 

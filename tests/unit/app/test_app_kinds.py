@@ -12,9 +12,10 @@ from jinja2 import Environment, FileSystemLoader
 from netmon import page
 from netmon.guard import Guard
 from netmon.kinds import KINDS, ProbeKind
-from netmon.models import Job, Plan, TargetSettings
+from netmon.models import Job, Plan
 from netmon.probing import Prober
 from netmon.specs import BaseSpec, Kind, Spec
+from netmon.target_models import TargetSettings
 
 APP = Path(__file__).parents[3] / "app"
 PAGE = Path(page.__file__).parent

@@ -15,11 +15,12 @@ from netmon.access import TokenAuth
 from netmon.api import targets as api
 from netmon.api.paging import MAX_PAGE_SIZE
 from netmon.cache import SharedCache
-from netmon.models import Standing, Target, TargetSettings, TargetView
+from netmon.models import Standing
 from netmon.settings import Settings
 from netmon.specs import TcpSpec
 from netmon.states import IN_MAINTENANCE, IS_STALE, URGENCY, ShownState
 from netmon.target_lists import DEFAULT_PAGE_SIZE, OVERVIEW_PAGE_SIZE, TargetFilter, TargetLists
+from netmon.target_models import Target, TargetSettings, TargetView
 from netmon.target_reader import TargetReader
 from tests.unit.app.test_app_cache import FakeRedis
 

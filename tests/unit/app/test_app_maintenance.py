@@ -44,9 +44,10 @@ from netmon.maintenance_store import (
     WindowTargetError,
     _readable,
 )
-from netmon.models import Standing, Target, TargetSettings, TargetView
+from netmon.models import Standing
 from netmon.settings import Settings
 from netmon.specs import TcpSpec
+from netmon.target_models import Target, TargetSettings, TargetView
 from tests.unit.app.properties import PROPERTY
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -6,9 +6,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from netmon.models import Standing, Target, TargetSettings, TargetView
+from netmon.models import Standing
 from netmon.secret_values import MASK
 from netmon.specs import GrpcSpec, HttpSpec
+from netmon.target_models import Target, TargetSettings, TargetView
 from tests.unit.app.fake_api import SPEC, Database, added, is_problem
 
 pytestmark = pytest.mark.anyio

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 
 from netmon import events, latest_states, metrics, supervision
 from netmon.job_consumer import Delivery
-from netmon.models import Job, Outcome, Plan, Probe, StateChange, Status
+from netmon.models import Job, Outcome, Plan, Probe, Status
 from netmon.slots import Slots
 from netmon.specs import HttpSpec
+from netmon.target_models import StateChange
 from netmon.worker import JobRunner
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from netmon import problems
 from netmon.api import status as api
 from netmon.cache import SharedCache
 from netmon.history_store import HistoryStore
-from netmon.models import Incident, TargetView
 from netmon.public_status import PublicStatus
+from netmon.target_models import Incident, TargetView
 from netmon.target_reader import TargetReader
 from tests.fixtures.page import FakeReader, application
 from tests.unit.app.fake_api import Database, added

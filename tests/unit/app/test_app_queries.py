@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from netmon.access import TokenAuth
 from netmon.api import targets as api
 from netmon.cache import SharedCache
-from netmon.models import Job, Plan, Probe, Standing, Target, TargetSettings, TargetView
+from netmon.models import Job, Plan, Probe, Standing
 from netmon.secret_values import MASK, has_masks, masked_url, unmasked_url
 from netmon.settings import load
 from netmon.specs import HttpSpec
 from netmon.supervision import describe
 from netmon.target_lists import TargetFilter, _condition
+from netmon.target_models import Target, TargetSettings, TargetView
 from netmon.target_reader import TargetReader
 from netmon.url_targets import parse_target
 from tests.unit.app.fake_api import Database, added, is_problem

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from netmon.database import CATCH_UP_SECONDS, Backlog, Database
-from netmon.models import Outcome, Probe, Standing, Target, TargetSettings
+from netmon.models import Outcome, Probe, Standing
 from netmon.page import views
 from netmon.specs import TcpSpec
 from netmon.states import STALE_SECONDS, URGENCY
+from netmon.target_models import Target, TargetSettings
 from netmon.target_reader import TargetReader
 from netmon.target_store import Snapshot
 from tests.fixtures.page import FakeReader, application, view

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon import result_store
-from netmon.models import Outcome, Probe, Standing, StateChange
+from netmon.models import Outcome, Probe, Standing
 from netmon.periods import OpenPeriod
 from netmon.result_store import PendingResult
 from netmon.standings import LockedStanding, next_version
+from netmon.target_models import StateChange
 from tests.unit.app.properties import PROPERTY
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from netmon.guard import Guard
-from netmon.models import Outcome, Plan, Target, TargetSettings
+from netmon.models import Outcome, Plan
 from netmon.probing import Prober
 from netmon.probing.secrets import MAX_SECRET
 from netmon.secret_values import MASK
 from netmon.specs import HttpSpec
+from netmon.target_models import Target, TargetSettings
 from tests.unit.app.probing.servers import OK, answers, redirects, server
 
 pytestmark = pytest.mark.anyio

@@ -17,8 +17,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from netmon.maintenance import WindowView
-from netmon.models import TargetView
 from netmon.settings import load
+from netmon.target_models import TargetView
 from tests.unit.app.conftest import ENVIRON
 from tests.unit.app.fake_api import Database, client_of
 from tests.unit.app.fake_api import application as create

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netmon.conditions import StatusRange
-from netmon.models import TargetSettings
+from netmon.target_models import TargetSettings
 from tests.unit.app.properties import PROPERTY
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import export, targetfile

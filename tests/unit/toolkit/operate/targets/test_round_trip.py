@@ -18,8 +18,8 @@ from netmon.api.targets import TargetBody
 from netmon.bulk_store import Stored
 from netmon.kinds import KINDS
 from netmon.maintenance import MaintenanceWindow, Once, Weekly, WindowView
-from netmon.models import Target, TargetSettings, TargetView
 from netmon.specs import HttpSpec
+from netmon.target_models import Target, TargetSettings, TargetView
 from tests.unit.app.properties import PROPERTY
 from tests.unit.app.test_app_bulk import permits, shown, stored_targets
 from tests.unit.app.test_app_configuration import NOW

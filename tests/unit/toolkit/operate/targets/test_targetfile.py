@@ -11,7 +11,7 @@ import pytest
 
 from netmon.api.configuration_plan import Configuration, plan_configuration
 from netmon.bulk_store import Stored
-from netmon.models import TargetSettings
+from netmon.target_models import TargetSettings
 from tests.unit.toolkit.conftest import CHECKOUT
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.targets import document, targetfile
