@@ -6,9 +6,10 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "alerts"
-FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PROMQL = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^## (.*)\n((?:(?!## ).*\n?)*)", re.MULTILINE)
 PROGRAMS = ("docker ", "invoke ")
@@ -30,10 +31,21 @@ def section(text: str, *titles: str) -> str:
 def typed(text: str) -> Iterator[str]:
     """The commands of a text as one would type them, in blocks and inline."""
     for block in FENCE.findall(text):
-        yield from whole_lines(block)
-    for each in re.findall(r"`([^`]+)`", FENCE.sub("", PROMQL.sub("", text))):
+        yield from whole_lines(dedent(block))
+    for each in inline(text):
         if each.startswith(PROGRAMS):
-            yield " ".join(each.split())
+            yield each
+
+
+def inline(text: str) -> list[str]:
+    """The inline code of a text, each on one line."""
+    return [" ".join(each.split()) for each in re.findall(r"`([^`]+)`", FENCE.sub("", PROMQL.sub("", text)))]
+
+
+def queries(text: str) -> Iterator[str]:
+    """The PromQL queries of a text, one a line."""
+    for block in PROMQL.findall(text):
+        yield from filter(None, block.splitlines())
 
 
 def parts(line: str) -> Iterator[list[str]]:
@@ -77,7 +89,7 @@ LOOKS = (
     r"docker compose exec alertmanager amtool .*(query|check-config) ",
     r"docker compose exec rabbitmq (rabbitmq-diagnostics -q|rabbitmqctl -q list_)",
     r"docker compose exec kafka /opt/kafka/bin/kafka-\S+ --bootstrap-server \S+ --(list|describe)\b",
-    r"docker compose exec db psql .*(-c|--command) \"(SELECT|select|show) ",
+    r"docker compose exec db psql (?!.*(alter |pg_(cancel|terminate)_backend)).*(-c|--command) \"(SELECT|select|show) ",
     r"docker compose exec redis sh -c '.*redis-cli --user admin (info|client list|--bigkeys)",
     r"(df|du|free|uptime|ps|dmesg|grep|ls|openssl s_client)\b",
     r"(chronyc|timedatectl|systemctl status)\b",
@@ -86,7 +98,14 @@ LOOKS = (
 CHANGES = {
     r"docker compose (up|restart|stop|rm) ": "the tours of faults type those of their alerts",
     r"docker compose exec rabbitmq rabbitmqctl purge_queue ": "a tour of a fault types it",
-    r"docker compose run .*redis-check-aof --fix ": "invoke repair runs it: test_broken_data.py",
+    r"docker compose exec rabbitmq rabbitmqctl delete_queue ": "it deletes a queue",
+    r"docker compose exec rabbitmq rabbitmqctl close_all_user_connections ": "it disconnects clients",
+    r"docker compose exec rabbitmq rabbitmqctl set_vm_memory_high_watermark ": "the drill of the memory alarm runs it",
+    r"docker compose exec redis sh -c '.*redis-cli --user admin bgrewriteaof'": "Redis does it by itself, too",
+    r"docker compose exec db psql .*pg_(cancel|terminate)_backend": "they end the work of a client",
+    r"docker compose exec db psql .*alter (system|collation|database) ": "they change a setting, or record a version",
+    r"docker compose exec db reindexdb ": "invoke repair runs it: test_broken_data.py",
+    r"invoke repair\b": "it needs broken data: test_broken_data.py",
     r"docker compose exec db psql .* 'vacuum freeze'": "it reads and writes every table",
     r"docker compose exec kafka .* --delete ": "it deletes a consumer group",
     r"docker (builder|image) prune|invoke images\.prune": "they delete images of the machine on which the tests run",

@@ -256,6 +256,21 @@ def deadlock(stack: Stack) -> Iterator[None]:
     yield
 
 
+ERRORS = """\
+import json
+with open("/proc/1/fd/1", "w") as output:
+    for number in range({count}):
+        print(json.dumps({{"level": "error", "message": f"failed {{number}}"}}), file=output)
+"""
+
+
+@contextlib.contextmanager
+def errors_logged(stack: Stack, service: str, count: int = 25) -> Iterator[None]:
+    """A service written in Python logs errors, all at once."""
+    stack.exec(service, "python", "-c", ERRORS.format(count=count))
+    yield
+
+
 @contextlib.contextmanager
 def out_of_memory(stack: Stack, service: str) -> Iterator[None]:
     """A process in the container exceeds the memory limit, and the kernel kills it."""

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
 
 from tests import runbooks
 from tests.live.documents import typed
 from tests.live.stack import Stack
+from toolkit.checkout import expectations
+from toolkit.core import promql
 
 NAME = "worker"
 """The service for NAME, and that of the container for CONTAINER."""
@@ -119,6 +122,22 @@ def test_every_command_that_only_looks_works(running: Stack) -> None:
     assert not any(found), "\n".join(failure for each in found for failure in each)
     print(f"{len(todo)} commands typed; not typed:")
     print("\n".join(f"{line}: {reason}" for line, reason in reasons.items() if reason))
+
+
+def unknown_metrics(stack: Stack, queries: Iterable[str]) -> list[str]:
+    """The metrics of queries that Prometheus has not scraped, without those that may be absent."""
+    answer = requests.get(stack.url("/api/v1/label/__name__/values", "PROMETHEUS_PORT"), timeout=10).json()
+    known, unavailable = set(answer["data"]), stack.unavailable()
+    optional = [each for each in expectations.absent_metrics(stack.root) if not each.needs or each.needs in unavailable]
+    used = {name for query in queries for name in promql.metrics_in(query)}
+    return sorted(name for name in used - known if not any(each.matches(name) for each in optional))
+
+
+def test_every_query_names_existing_metrics(stack: Stack) -> None:
+    queries = [line for text in runbooks.texts().values() for line in runbooks.queries(text)]
+    assert len(queries) > 100
+    assert unknown_metrics(stack, queries) == []
+    assert unknown_metrics(stack, ["redis_memory_use_bytes / redis_memory_max_bytes"]) == ["redis_memory_use_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import pytest
 from tests import runbooks
 from tests.live.drills.test_tours import TOURS, Tour
 from tests.live.test_runbooks import looking, skip_reason
-from tests.runbooks import CHANGES, FOLDER, LOOKS, PROMQL, parts, typed
+from tests.runbooks import CHANGES, FOLDER, LOOKS, parts, typed
 from toolkit.core import promql
+from toolkit.engine.damage import DAMAGES
 from toolkit.operate.reload import AT_START_ONLY, STEPS
 from toolkit.validate.alerts import LOG_RULES, RULES, alerts
 from toolkit.validate.checkout import Checkout
@@ -33,6 +34,18 @@ SERVICES = {"up", "restart", "stop", "rm", "top", "ps", "logs", "kill", "start"}
 """Subcommands of Compose whose words are services."""
 FOLDERS = {"blackbox": "blackbox-exporter"}
 """Folders of configuration that are not named after their service."""
+IN_CONTAINERS = re.compile(
+    r"(rabbitmq(ctl|-\S+)|redis-(cli|check-\S+)|psql|kafka-\S+|promtool|amtool|select|alter|show) ", re.I
+)
+"""The beginning of a command of a program, or a statement, that works inside a container only."""
+DAMAGE = re.compile(
+    r"\b(file|volume|block|directory|WAL)\b.*\b(damaged|corrupt|belongs to another user)", re.IGNORECASE
+)
+APPLIED = {
+    r"`docker-compose\.\w+\.yml`": ("invoke up",),
+    r"`config/(\w+)/": (r"docker compose restart \1",),
+}
+"""Files that a mitigation changes, and the commands that make their services use them."""
 HARMFUL = {
     "--without": "monitoring that is off is no fix of what it reports",
     "APP_IMAGE": "this makes the application another one: invoke deploy --release rolls back",
@@ -100,13 +113,12 @@ def problems(alert: str, text: str) -> list[str]:
         *(f"{shlex.join(words)}: {problem}" for words in commands(text) for problem in wrong_services(own, words)),
         *(f"{path} does not exist" for path, _ in CONFIGURATION.findall(text) if not (ROOT / path).exists()),
         *unread_files(text.partition("## Mitigation")[2]),
+        *unapplied(text.partition("## Mitigation")[2]),
+        *(f"{line}: this works in a container only" for line in runbooks.inline(text) if IN_CONTAINERS.match(line)),
+        *unlinked(alert, text),
+        *unrepaired(own, text),
         *(f"unknown setting {name}" for name in SETTING.findall(text) if f"\n#{name}=" not in example),
-        *(
-            f"not PromQL: {line}"
-            for block in PROMQL.findall(text)
-            for line in block.splitlines()
-            if not is_promql(line)
-        ),
+        *(f"not PromQL: {line}" for line in runbooks.queries(text) if not is_promql(line)),
     ]
 
 
@@ -134,12 +146,41 @@ def unread_files(mitigation: str) -> Iterator[str]:
             yield f"{path} is changed, but nothing makes {service} read it"
 
 
+def unapplied(mitigation: str) -> Iterator[str]:
+    """Files of Compose and of services that a mitigation changes, but does not apply."""
+    typed = [shlex.join(words) for words in commands(mitigation)]
+    for pattern, applying in APPLIED.items():
+        for found in re.finditer(pattern, mitigation):
+            for command in map(found.expand, applying):
+                if not any(each.startswith(command) for each in typed):
+                    yield f"{found[0]} is changed, but nothing applies it: {command}"
+
+
+def unlinked(alert: str, text: str) -> Iterator[str]:
+    """Other alerts that a runbook names without a link to their runbooks."""
+    linked = set(re.findall(r"\((\w+)\.md\)", text))
+    for name in about().keys() - {alert} - linked:
+        if re.search(rf"\b{name}\b", text):
+            yield f"{name} is no link"
+
+
+def unrepaired(own: set[str], text: str) -> Iterator[str]:
+    """Services with a known repair, whose data is a cause of the alert, without the task that repairs it."""
+    causes, mitigation = runbooks.section(text, "Likely causes"), runbooks.section(text, "Mitigation")
+    for service in {each.service for each in DAMAGES if each.repair} & own:
+        if DAMAGE.search(causes) and f"invoke repair --service={service}" not in " ".join(mitigation.split()):
+            yield f"the data of {service} may be broken, but nothing repairs it: invoke repair --service={service}"
+
+
 def is_promql(line: str) -> bool:
     try:
         promql.metrics_in(line)
     except ValueError:
         return False
     return True
+
+
+BROKEN = "## Likely causes\n\n- A file of the volume is damaged."
 
 
 @pytest.mark.parametrize("alert", sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README"))
@@ -164,6 +205,14 @@ def test_the_steps_of_a_runbook_can_be_followed(alert: str) -> None:
         ("See `monitoring/loki/loki.yaml`.", "does not exist"),
         ("Raise `WORKER_REPLICA` in `.env`.", "unknown setting WORKER_REPLICA"),
         ("```promql\nrate(up[5m)\n```", "not PromQL"),
+        ("Delete it: `rabbitmqctl delete_queue NAME`.", "this works in a container only"),
+        ("End it: `select pg_cancel_backend(PID)`.", "this works in a container only"),
+        ("## Mitigation\n\nRaise the limit in `docker-compose.override.yml`.", "nothing applies it: invoke up"),
+        ("## Mitigation\n\nRaise it in `config/redis/redis.conf`, then `invoke up`.", "docker compose restart redis"),
+        ("See RedisDown.", "RedisDown is no link"),
+        ("See `RedisDown`.", "RedisDown is no link"),
+        ("1. End it:\n   ```sh\n   docker compose restart clerk\n   ```", "unknown service clerk"),
+        (f"See `monitoring/loki/`.\n\n{BROKEN}\n\n## Mitigation\n\nMove it.", "invoke repair --service=loki"),
     ],
 )
 def test_a_step_that_fails_or_harms_is_a_problem(text: str, problem: str) -> None:
@@ -219,3 +268,8 @@ def test_the_fix_of_a_tour_is_in_its_runbook(tour: Tour) -> None:
 def test_a_tour_whose_fix_is_not_in_its_runbook_fails() -> None:
     with pytest.raises(AssertionError, match="not among"):
         replace(TOURS[0], fix="docker compose up -d clerk").runbook()
+
+
+def test_a_tour_that_follows_a_missing_link_fails() -> None:
+    with pytest.raises(AssertionError, match="RedisDown is not linked"):
+        replace(TOURS[0], via=("RedisDown",)).runbook()

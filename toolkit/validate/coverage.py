@@ -12,8 +12,10 @@ from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
 
 LIVE_TESTS = "tests/live/"
-YES, NO, NEEDLESS = "✓", "-", "·"
-"""Tested; not tested; the expression cannot have this problem."""
+DRILLS = "tests/live/drills/test_alert_faults.py"
+"""Every alert that these drills expect has to resolve, too."""
+YES, NO, NEEDLESS, NEVER = "✓", "-", "·", "never"
+"""Tested; not tested; the expression cannot have this problem; what the alert never does."""
 COLUMNS = ("alert", "fires", "resolves", "a new container", "a missed scrape", "after a start", "muted by")
 
 
@@ -30,19 +32,22 @@ class Tested(NamedTuple):
 
 
 def resolving(checkout: Checkout) -> Iterator[Finding]:
-    """Every alert that fires in a case of the unit tests has a case in which it resolves."""
-    resolved = _outcomes(checkout).resolved
-    for alert in alerts.alerts(checkout):
-        always = alert.data.get("labels", {}).get("severity") == alerts.ALWAYS
-        fine = always or alert.name in resolved
-        yield alert.at("alert", problem="" if fine else "no test expects it to resolve after it has fired")
+    """Every alert resolves after it has fired: in a case of the unit tests; in a drill, if Loki evaluates it."""
+    for folders, resolved in (
+        (alerts.RULES, _outcomes(checkout).resolved),
+        (alerts.LOG_RULES, _named(checkout, DRILLS)),
+    ):
+        for alert in alerts.alerts(checkout, folders):
+            fine = _fires_always(alert) or alert.name in resolved
+            yield alert.at("alert", problem="" if fine else "no test expects it to resolve after it has fired")
 
 
 def table(checkout: Checkout) -> list[Tested]:
     """The tests of every alert, in the order of the names; rules with the same name are one alert."""
     outcomes = _outcomes(checkout)
     replaced, missed = cases.named(checkout, cases.REPLACED), cases.named(checkout, cases.MISSED)
-    live = _live_tests(checkout)
+    live = _named(checkout, LIVE_TESTS)
+    resolved = outcomes.resolved | _named(checkout, DRILLS)
     muted: dict[str, set[str]] = {}
     for case in inhibition.cases(checkout.source(inhibition.TESTS)):
         for target in case.mutes:
@@ -61,7 +66,7 @@ def table(checkout: Checkout) -> list[Tested]:
         return Tested(
             name,
             ", ".join(fires) or NO,
-            YES if name in outcomes.resolved else NO,
+            NEVER if all(map(_fires_always, rules[name])) else YES if name in resolved else NO,
             _cell(values, [case for case in replaced.get(file, ()) if cases.asserts(case, name)]),
             _cell(scrapes, [case for case in missed.get(file, ()) if cases.asserts(case, name)]),
             _start(rules[name]),
@@ -108,9 +113,13 @@ def _moments(case: Mapping[str, Any]) -> dict[str, list[tuple[float, bool]]]:
     return found
 
 
-def _live_tests(checkout: Checkout) -> set[str]:
-    """The alerts that the live tests and drills expect by their names."""
-    files = [name for name in checkout.tracked if name.startswith(LIVE_TESTS) and name.endswith(".py")]
+def _fires_always(alert: alerts.Rule) -> bool:
+    return alert.data.get("labels", {}).get("severity") == alerts.ALWAYS
+
+
+def _named(checkout: Checkout, start: str) -> set[str]:
+    """The alerts that live tests, whose paths begin with ``start``, expect by their names."""
+    files = [name for name in checkout.tracked if name.startswith(start) and name.endswith(".py")]
     text = "\n".join((checkout.root / name).read_text(encoding="utf-8") for name in files)
     return set(re.findall(r'"([A-Z]\w+)"', text))
 

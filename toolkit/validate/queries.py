@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from toolkit.checkout import dashboards, expectations
 from toolkit.checkout.dashboards import Keys, Model
@@ -11,7 +11,7 @@ from toolkit.core.promql import constant_defaults, metrics_in, partial_sums
 from toolkit.validate.alerts import LOG_RULES, rules
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import Finding
-from toolkit.validate.grafana import RULES, dashboard_files, targets, tracked, values
+from toolkit.validate.grafana import PROVISIONED, RULES, dashboard_files, datasources, targets, tracked, values
 
 # Folders of the programs of this repository that expose metrics, by prefix.
 OWN_METRICS = {
@@ -29,6 +29,8 @@ MATCHER = r"""\s*\w+\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|`[^`]*`)\s*"""
 STREAMS = re.compile(rf"\{{(?:{MATCHER},?)+\}}")
 CONSTANT = re.compile(r"\bor\s+vector\(")
 """A constant default in LogQL."""
+TRACE_ID = "trace_id"
+"""The label of exemplars, and the structured metadata of log lines, with the id of their trace."""
 CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
@@ -39,6 +41,51 @@ def syntax(checkout: Checkout) -> Iterator[Finding]:
             yield dashboard.at(*keys, _text_key(target), problem=_problem(target, dashboard.model))
     for rule in rules(checkout, LOG_RULES):
         yield rule.at("expr", problem=_logql_problem(rule.data["expr"]))
+
+
+def links(checkout: Checkout) -> Iterator[Finding]:
+    """Links between data sources find the trace by its id, and their queries read labels and metrics that panels read.
+
+    Grafana alone follows these links; `invoke observe.check` requests the panels.
+    """
+    shown = {
+        name
+        for dashboard in dashboard_files(checkout).values()
+        for _, target in targets(dashboard.model)
+        if target["datasource"]["type"] == "prometheus"
+        for name in _metrics_of(target, dashboard.model)
+    }
+    for source, number, each in datasources(checkout, PROVISIONED):
+        options = each.get("jsonData", {})
+        for section, key in (("exemplarTraceIdDestinations", "name"), ("derivedFields", "matcherRegex")):
+            for index, field in enumerate(options.get(section, [])):
+                problem = (
+                    "" if field.get(key) == TRACE_ID else f"the trace is not found by {field.get(key)}: {TRACE_ID}"
+                )
+                yield source.finding("datasources", number, "jsonData", section, index, key, problem=problem)
+        for index, query in enumerate(options.get("tracesToMetrics", {}).get("queries", [])):
+            problem = _unknown_metric(_of_a_span(query["query"]), shown)
+            keys = ("jsonData", "tracesToMetrics", "queries", index, "query")
+            yield source.finding("datasources", number, *keys, problem=problem)
+        if logs := options.get("tracesToLogsV2"):
+            text = _of_a_span(logs["query"])
+            problem = _logql_problem(text) or ("" if f'{TRACE_ID}="x"' in text else f"no matcher of {TRACE_ID}")
+            yield source.finding("datasources", number, "jsonData", "tracesToLogsV2", "query", problem=problem)
+
+
+def _of_a_span(query: str) -> str:
+    """A query with the values of a span, for Grafana's variables; dollar signs are doubled in its files."""
+    text = query.replace("$$", "$").replace("$__tags", 'service_name="app"')
+    return re.sub(r"\$\{__(?:span|trace)\.\w+\}", "x", text)
+
+
+def _unknown_metric(expr: str, known: Set[str]) -> str:
+    """The first metric of a query that is unknown; empty if there is none."""
+    try:
+        unknown = sorted(metrics_in(expr) - known)
+    except ValueError as error:
+        return f"not PromQL: {error}"
+    return f"no panel reads {unknown[0]}" if unknown else ""
 
 
 def variables(checkout: Checkout) -> Iterator[Finding]:

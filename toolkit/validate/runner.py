@@ -131,6 +131,7 @@ CHECKS: tuple[Check, ...] = (
     datasources.provisioning,
     datasources.references,
     queries.syntax,
+    queries.links,
     queries.variables,
     queries.metrics,
     queries.sums,

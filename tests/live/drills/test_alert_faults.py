@@ -182,6 +182,12 @@ def test_log_store_rejects_requests(drill: Drill, stack: Stack) -> None:
     drill(fault, ("CollectorSendFailed", "otel-collector"))
 
 
+def test_errors_logged(drill: Drill, stack: Stack) -> None:
+    if stack.store("logs") != "loki":
+        pytest.skip(f"Loki evaluates the alert, but the logs are in {stack.store('logs')}")
+    drill(faults.errors_logged(stack, "worker"), ("LogErrorBurst", "worker"))
+
+
 def test_invalid_rules(drill: Drill, stack: Stack) -> None:
     path = stack.root / "monitoring/prometheus/rules/redis.yml"
     fault = faults.edited(path, "redis_up == 0", "redis_up === 0", lambda: send_hangup(stack, "prometheus"))

@@ -39,19 +39,25 @@ class Tour:
         fault: Makes the fault; on exit it makes sure that the fault is gone, in case the runbook's fix is not reached.
         cause: A pattern of the cause in the output of the commands under Diagnosis.
         fix: The command under Mitigation that fixes the fault; empty if it has none, and the fault yields its fix.
+        via: Further runbooks, each linked under Mitigation of the one before; the last one has the fix.
     """
 
     key: AlertKey
     fault: Fault
     cause: str
     fix: str
+    via: tuple[str, ...] = ()
 
     def runbook(self) -> str:
-        """The runbook of the alert, which has the fix."""
-        text = runbooks.texts()[self.key[0]]
-        typed = list(runbooks.typed(runbooks.section(text, "Mitigation")))
+        """The runbook of the alert, which has or leads to the fix."""
+        texts = runbooks.texts()
+        mitigation = runbooks.section(texts[self.key[0]], "Mitigation")
+        for linked in self.via:
+            assert f"({linked}.md)" in mitigation, f"{linked} is not linked in: {mitigation}"
+            mitigation = runbooks.section(texts[linked], "Mitigation")
+        typed = list(runbooks.typed(mitigation))
         assert not self.fix or self.fix in typed, f"{self.fix} is not among {typed}"
-        return text
+        return texts[self.key[0]]
 
 
 @contextmanager
@@ -65,6 +71,13 @@ def monitored_target_fails(stack: Stack) -> Iterator[Callable[[], None]]:
             yield lambda: setattr(server, "status", 200)
         finally:
             pipeline.delete_targets(stack, target)
+
+
+@contextmanager
+def requests_fail(stack: Stack) -> Iterator[None]:
+    """Clients request probes while the queue is down."""
+    with faults.probe_requests(stack), faults.stopped(stack, "rabbitmq"):
+        yield
 
 
 def stopped(service: str) -> Fault:
@@ -133,6 +146,20 @@ TOURS = (
         monitored_target_fails,
         r"Shop\s*\|\s*down\b.*500",
         "",
+    ),
+    Tour(
+        ("DependencyDown", "app"),
+        partial(faults.wrong_password, service="app", variable="RABBITMQ_APP_PASSWORD"),
+        r"ACCESS_REFUSED",
+        "docker compose up -d --force-recreate app worker",
+    ),
+    # The last one: failed requests burn the error budget, which fires an alert for an hour.
+    Tour(
+        ("ApiErrorBurst", "app"),
+        requests_fail,
+        is_exited("rabbitmq"),
+        "docker compose up -d rabbitmq",
+        via=("DependencyDown", "RabbitMQDown"),
     ),
 )  # fmt: skip
 

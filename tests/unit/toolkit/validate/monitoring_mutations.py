@@ -98,6 +98,7 @@ MONITORING_MUTATIONS = (
     Mutation("rule without a case of a missed scrape", "cases.missed_scrapes", f"{TESTS}/jaeger_test.yml", "name: one scrape is missed", "name: a scrape is missed", "JaegerSpansLost: no test case “one scrape is missed” expects the alert", "expr"),
     Mutation("missed scrape that misses nothing", "cases.missed_scrapes", f"{TESTS}/jaeger_test.yml", "transport=\"grpc\"}\n        values: 512x10 stale 512x40", "transport=\"grpc\"}\n        values: 512x51", "JaegerSpansLost: no test case", "expr"),
     Mutation("alert that no test resolves", "coverage.resolving", f"{TESTS}/host_test.yml", "      - alertname: HostOomKill\n        eval_time: 7m\n", "      - alertname: HostOomKill\n        eval_time: 30s\n", "HostOomKill: no test expects it to resolve", "HostOomKill"),
+    Mutation("alert on log lines that no drill resolves", "coverage.resolving", "tests/live/drills/test_alert_faults.py", '("LogErrorBurst", "worker")', '("LogErrors", "worker")', "LogErrorBurst: no test expects it to resolve"),
     Mutation("outdated table of tests", "documents.tables", f"{TESTS}/jaeger_test.yml", "name: one scrape is missed", "name: a scrape is missed", "the table tested is out of date", "made: tested"),
     # Routes and receivers.
     Mutation("default receiver that sends", "alerting.receivers", ALERTMANAGER, "  receiver: nobody", "  receiver: slack", "the default receiver slack sends notifications: slack_configs", "receiver: slack"),

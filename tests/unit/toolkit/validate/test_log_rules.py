@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import runbooks
 from tests.unit.toolkit.validate.conftest import ROOT
+from toolkit.core.durations import seconds
 from toolkit.validate.alerts import LOG_RULES, alerts
 from toolkit.validate.checkout import Checkout
 
@@ -82,3 +84,19 @@ def test_lines_are_counted_once_or_not_at_all(service: str, line: str, level: st
 def test_every_count_of_the_rule_is_covered_here() -> None:
     [rule] = alerts(Checkout(ROOT), LOG_RULES)
     assert len(list(counts())) == rule.data["expr"].count("count_over_time") == 3
+
+
+def test_a_burst_stays_above_the_threshold_long_enough_to_fire() -> None:
+    """All at once, it is in the window for as long: two evaluations to become pending and firing, and `for`."""
+    [rule] = alerts(Checkout(ROOT), LOG_RULES)
+    windows = {seconds(each) for each in re.findall(r"\[(\w+)\]", rule.data["expr"])}
+    assert rule.interval is not None
+    assert seconds(rule.data["for"]) + 2 * seconds(rule.interval) <= min(windows)
+
+
+def test_the_threshold_is_that_of_the_runbook() -> None:
+    [rule] = alerts(Checkout(ROOT), LOG_RULES)
+    thresholds = re.findall(r"\[(\w+)\]\)\s*\) > (\d+)", rule.data["expr"])
+    meaning = " ".join(runbooks.section(runbooks.texts()[rule.name], "Meaning").split())
+    limit, period = re.findall(r"more than (\d+) lines .* within a (minute)", meaning)[0]
+    assert thresholds == 3 * [({"minute": "1m"}[period], limit)]
