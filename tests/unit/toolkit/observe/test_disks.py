@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.unit.toolkit.conftest import FakeDocker
+from tests.unit.toolkit.conftest import CHECKOUT, FakeDocker
 from tests.unit.toolkit.programs import Programs, prometheus, stack
 from toolkit.core import mounts
 from toolkit.core.report import Finding, Outcome
@@ -106,3 +108,15 @@ def test_an_engine_in_memory_or_elsewhere_is_skipped(
     monkeypatch.setattr(Docker, "data_root", lambda _self: None)
     [found] = disks.check(stack(docker, tmp_path, "prometheus", "node-exporter"))
     assert found.outcome is Outcome.SKIPPED
+
+
+def test_node_exporter_reports_disks_and_no_file_systems_of_programs() -> None:
+    """One of FUSE may have no size, for which the smoke check would fail."""
+    services = yaml.safe_load((CHECKOUT / "docker-compose.monitoring.yml").read_text(encoding="utf-8"))["services"]
+    option = "--collector.filesystem.fs-types-exclude="
+    [flag] = (each for each in services["node-exporter"]["command"] if each.startswith(option))
+    excluded = re.compile(flag.removeprefix(option).replace("$$", "$"))
+    kinds = ("ext4", "xfs", "btrfs", "zfs", "fuseblk", "overlay", "tmpfs", "ramfs", "fuse", "fuse.sshfs", "fusectl")
+    reported = [kind for kind in kinds if not excluded.match(kind)]
+    assert reported == ["ext4", "xfs", "btrfs", "zfs", "fuseblk"]
+    assert not any(kind in reported for kind in disks.NOT_REPORTED)
