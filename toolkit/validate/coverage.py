@@ -114,7 +114,7 @@ def _moments(case: Mapping[str, Any]) -> dict[str, list[tuple[float, bool]]]:
 
 
 def _fires_always(alert: alerts.Rule) -> bool:
-    return alert.data.get("labels", {}).get("severity") == alerts.ALWAYS
+    return bool(alert.data.get("labels", {}).get("severity") == alerts.ALWAYS)
 
 
 def _named(checkout: Checkout, start: str) -> set[str]:

@@ -7,13 +7,31 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.core.durations import seconds
-from toolkit.validate.alerts import alerts
+from toolkit.validate.alerts import LOG_RULES, alerts, files
 from toolkit.validate.checkout import Checkout
 from toolkit.validate.findings import BrokenFileError, Finding
 from toolkit.validate.source import Source
 
 COLLECTOR = "monitoring/otel-collector/collector.yml"
 LOKI = "monitoring/loki/loki.yml"
+LOKI_LIMITS = (
+    "retention_period",
+    "reject_old_samples_max_age",
+    "ingestion_rate_mb",
+    "ingestion_burst_size_mb",
+    "per_stream_rate_limit",
+    "per_stream_rate_limit_burst",
+    "max_global_streams_per_user",
+    "max_structured_metadata_entries_count",
+    "max_line_size",
+    # Without these two long lines are lost, and no line has a level.
+    "max_line_size_truncate",
+    "discover_log_levels",
+)
+TENANT = "fake"
+"""Loki's name of the tenant without authentication."""
+LOKI_RULES = "/etc/loki/rules"
+"""The mount point of monitoring/loki/rules/."""
 DISK_USAGE = "loki_ingester_wal_disk_usage_percent"
 TEMPO = "monitoring/tempo/tempo.yml"
 GRAFANA = "monitoring/grafana/grafana.ini"
@@ -79,7 +97,7 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
     yield source.finding("compactor", "retention_enabled", problem=retention)
     for section, given, keys in (
         ("compactor", compactor, ("delete_request_store",)),
-        ("limits_config", limits, ("retention_period", "reject_old_samples_max_age", "ingestion_rate_mb")),
+        ("limits_config", limits, LOKI_LIMITS),
     ):
         for key in keys:
             yield source.finding(section, key, problem="" if given.get(key) else f"{key} is not set")
@@ -93,7 +111,17 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
             fine = threshold is not None and alert.data["expr"] == f"{DISK_USAGE} >= {threshold}"
             problem = "" if fine else f"it does not fire from disk_full_threshold of {LOKI} on, which is {threshold}"
             yield alert.at("expr", problem=problem)
-    yield source.finding("ruler", problem="" if source.data.get("ruler") else "no ruler is configured")
+    ruler = source.data.get("ruler", {})
+    folder = ruler.get("storage", {}).get("local", {}).get("directory")
+    problem = "" if folder == LOKI_RULES else f"the ruler reads its rules in {folder}, not in {LOKI_RULES}"
+    yield source.finding("ruler", "storage", "local", "directory", problem=problem)
+    tenant = f"monitoring/loki/rules/{TENANT}/"
+    for rules in files(checkout, LOG_RULES):
+        problem = "" if rules.file.startswith(tenant) else f"the ruler reads the rules of its tenant only, in {tenant}"
+        yield Finding(rules.file, 1, problem)
+    period, oldest = limits.get("retention_period", "0s"), limits.get("reject_old_samples_max_age", "0s")
+    problem = "" if seconds(period) == seconds(oldest) else f"lines are accepted up to {oldest}, but kept for {period}"
+    yield source.finding("limits_config", "reject_old_samples_max_age", problem=problem)
 
 
 def _backlog(source: Source) -> Iterator[Finding]:

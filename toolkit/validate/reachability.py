@@ -16,7 +16,7 @@ LISTEN, LOOPBACK = "--web.listen-address=", "127.0.0.1"
 
 def matrix(checkout: Checkout) -> Iterator[Finding]:
     """Every connection is between known services, is listed once, and has a reason."""
-    source, found = checkout.source(FILE), _load(checkout)
+    source, found = checkout.source(FILE), load(checkout)
     known = {name for each in _hardened(checkout) for name in each.services} | OUTSIDE
     listed: set[tuple[str, str]] = set()
     for number, entry in enumerate(found.entries):
@@ -34,7 +34,7 @@ def matrix(checkout: Checkout) -> Iterator[Finding]:
 
 def members(checkout: Checkout) -> Iterator[Finding]:
     """The services that join a network are exactly its members."""
-    source, found = checkout.source(FILE), _load(checkout)
+    source, found = checkout.source(FILE), load(checkout)
     by_name = {network.name: network for network in found.networks}
     for each in _hardened(checkout):
         for name, service in each.services.items():
@@ -61,7 +61,7 @@ def members(checkout: Checkout) -> Iterator[Finding]:
 
 def routes(checkout: Checkout) -> Iterator[Finding]:
     """Every allowed connection has a common network, or a published port."""
-    source, found = checkout.source(FILE), _load(checkout)
+    source, found = checkout.source(FILE), load(checkout)
     opened = {connection for network in found.networks for connection in found.connections_in(network)}
     for number, entry in enumerate(found.entries):
         yield source.finding("connections", number, "to")
@@ -76,7 +76,7 @@ def routes(checkout: Checkout) -> Iterator[Finding]:
 
 def listeners(checkout: Checkout) -> Iterator[Finding]:
     """A service that listens on one network only does so by an alias that it has there and nowhere else."""
-    source, found = checkout.source(FILE), _load(checkout)
+    source, found = checkout.source(FILE), load(checkout)
     for number, entry in enumerate(found.entries):
         yield source.finding("connections", number, "network")
         for each in _hardened(checkout) if entry.network else ():
@@ -98,7 +98,7 @@ def _listener_problem(service: Mapping[str, Any], entry: Entry) -> str:
 
 def unused_access(checkout: Checkout) -> Iterator[Finding]:
     """Every member of a network needs it, and open connections that are not allowed have a reason."""
-    source, found = checkout.source(FILE), _load(checkout)
+    source, found = checkout.source(FILE), load(checkout)
     for network in found.networks:
         opened = found.connections_in(network)
         used = opened & found.allowed
@@ -121,7 +121,7 @@ def unused_access(checkout: Checkout) -> Iterator[Finding]:
 
 def isolation(checkout: Checkout) -> Iterator[Finding]:
     """Only the networks marked so lead to the world, and no other network reaches the host."""
-    found = _load(checkout)
+    found = load(checkout)
     for each in _hardened(checkout):
         for network in found.networks:
             config = each.config["networks"].get(network.name)
@@ -164,7 +164,12 @@ def _hardened(checkout: Checkout) -> list[Configuration]:
     return list(filter(checkout.is_hardened, checkout.full_configurations))
 
 
-def _load(checkout: Checkout) -> Matrix:
+def load(checkout: Checkout) -> Matrix:
+    """The permitted connections.
+
+    Raises:
+        BrokenFileError: they cannot be read.
+    """
     try:
         return Matrix.load(checkout.root)
     except InvalidMatrixError as error:

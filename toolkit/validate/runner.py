@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.validate import (
+    addresses,
     alerting,
     alerts,
     cases,
@@ -88,6 +89,7 @@ CHECKS: tuple[Check, ...] = (
     reachability.listeners,
     reachability.unused_access,
     reachability.isolation,
+    addresses.allowed,
     documents.tables,
     resources.networks,
     resources.volumes,
@@ -115,6 +117,8 @@ CHECKS: tuple[Check, ...] = (
     alerting.receivers,
     alerting.routes,
     alerting.addresses,
+    alerting.timing,
+    alerting.labels,
     alerting.secrets,
     examples.complete,
     inhibition.tests,
