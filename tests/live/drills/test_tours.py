@@ -29,7 +29,7 @@ Fault = Callable[[Stack], AbstractContextManager[object]]
 FIRING_SECONDS, RESOLVED_SECONDS = 180.0, 420.0
 """The longest waits for a notification: a rate over a minute, and one over five minutes."""
 FIRES_AGAIN_SECONDS = 15.0
-"""An alert that resolved because its container was replaced, and not because of the fix, fires again within this time."""
+"""An alert that resolved because its container was replaced, not because of the fix, fires again within this time."""
 
 
 @dataclass(frozen=True)
