@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ from toolkit.validate.source import Key
 DOCUMENT = "docs/alerting.md"
 FILE, LOKI = "monitoring/alertmanager/alertmanager.yml", "monitoring/loki/loki.yml"
 EXTERNAL_URL = "--web.external-url="
+FOLDER, MOUNTED = "monitoring/alertmanager/", "/etc/alertmanager"
+TEMPLATES = f"{FOLDER}templates/"
 GROUPED_BY = ["alertname", "service"]
 PENDING_SECONDS, EVALUATION_SECONDS = 3.0, 1.0
 """The shortest `for` of an alert that a service is down, and the interval of its evaluation."""
@@ -50,6 +53,15 @@ def receivers(checkout: Checkout) -> Iterator[Finding]:
                 wrong = "sends resolved alerts" if resolved else "sends no resolved alerts"
                 problem = f"{name} {wrong}" if resolved is (name == SWITCH) else ""
                 yield source.finding("receivers", number, kind, index, "send_resolved", problem=problem)
+
+
+def templates(checkout: Checkout) -> Iterator[Finding]:
+    """Alertmanager loads every template: a pattern that matches no file is no error, but every notification fails."""
+    patterns = checkout.source(FILE).data.get("templates", [])
+    for file in sorted(checkout.tracked):
+        if file.startswith(TEMPLATES):
+            known = any(PurePath(MOUNTED, file.removeprefix(FOLDER)).match(each) for each in patterns)
+            yield Finding(file, 1, "" if known else f"no pattern of {FILE} loads this template")
 
 
 def timing(checkout: Checkout) -> Iterator[Finding]:

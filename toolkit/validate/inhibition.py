@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from toolkit.validate import alerts
@@ -65,6 +65,17 @@ class InhibitRule:
             return False
         return all(source.get(label, "") == target.get(label, "") for label in self.equal)
 
+    def weakened(self) -> Iterator[tuple[str, InhibitRule]]:
+        """The rule without one of its conditions on labels other than the name of the alert, for each of them."""
+        for side, matchers in (("source", self.source), ("target", self.target)):
+            for each in matchers:
+                if each.label != "alertname":
+                    others = tuple(other for other in matchers if other is not each)
+                    weak = replace(self, source=others) if side == "source" else replace(self, target=others)
+                    yield f"{each.label} of the {side}", weak
+        if self.equal:
+            yield "equal", replace(self, equal=())
+
 
 class Case(NamedTuple):
     """A test case; ``number`` is its position in the file."""
@@ -119,6 +130,25 @@ def tests(checkout: Checkout) -> Iterator[Finding]:
     for number in range(len(found)):
         problem = "" if number in needed else "no test case mutes an alert by this rule"
         yield configuration.finding("inhibit_rules", number, problem=problem)
+
+
+def conditions(checkout: Checkout) -> Iterator[Finding]:
+    """A condition without which a rule would mute further alerts of the unit tests has a test case that spares one."""
+    configuration, tested = checkout.source(FILE), cases(checkout.source(TESTS))
+    fired = fired_labels(checkout)
+    for number, rule in enumerate(rules(configuration)):
+        for name, weak in rule.weakened():
+            needed = any(weak.mutes(case.source, target) for case in tested for target in case.spares)
+            further = (
+                f"{source['alertname']} would mute {target['alertname']}"
+                for source in fired
+                if not needed
+                for target in fired
+                if weak.mutes(source, target) and not rule.mutes(source, target)
+            )
+            example = next(further, "")
+            problem = f"no test case needs the condition {name}, without which {example}" if example else ""
+            yield configuration.finding("inhibit_rules", number, problem=problem)
 
 
 def coverage(checkout: Checkout) -> Iterator[Finding]:
