@@ -24,10 +24,12 @@ LOKI_LIMITS = (
     "max_global_streams_per_user",
     "max_structured_metadata_entries_count",
     "max_line_size",
-    # Without these two long lines are lost, and no line has a level.
+    # Without these long lines are lost, every line is rejected, and no line has a level.
     "max_line_size_truncate",
+    "allow_structured_metadata",
     "discover_log_levels",
 )
+SERVICE = "service.name"
 TENANT = "fake"
 """Loki's name of the tenant without authentication."""
 LOKI_RULES = "/etc/loki/rules"
@@ -119,6 +121,16 @@ def loki(checkout: Checkout) -> Iterator[Finding]:
     for rules in files(checkout, LOG_RULES):
         problem = "" if rules.file.startswith(tenant) else f"the ruler reads the rules of its tenant only, in {tenant}"
         yield Finding(rules.file, 1, problem)
+    resource = limits.get("otlp_config", {}).get("resource_attributes", {})
+    labels = [
+        name
+        for each in resource.get("attributes_config", [])
+        if each["action"] == "index_label"
+        for name in each["attributes"]
+    ]
+    alone = labels == [SERVICE] and resource.get("ignore_defaults") is True
+    problem = "" if alone else f"{SERVICE} is not the only label of a stream: rules and panels select by it"
+    yield source.finding("limits_config", "otlp_config", problem=problem)
     period, oldest = limits.get("retention_period", "0s"), limits.get("reject_old_samples_max_age", "0s")
     problem = "" if seconds(period) == seconds(oldest) else f"lines are accepted up to {oldest}, but kept for {period}"
     yield source.finding("limits_config", "reject_old_samples_max_age", problem=problem)
