@@ -100,3 +100,9 @@ def test_the_threshold_is_that_of_the_runbook() -> None:
     meaning = " ".join(runbooks.section(runbooks.texts()[rule.name], "Meaning").split())
     limit, period = re.findall(r"more than (\d+) lines .* within a (minute)", meaning)[0]
     assert thresholds == 3 * [({"minute": "1m"}[period], limit)]
+
+
+def test_the_texts_of_the_alert_use_labels_of_its_series() -> None:
+    [rule] = alerts(Checkout(ROOT), LOG_RULES)
+    grouped = {label for each in re.findall(r"by \(([^)]*)\)", rule.data["expr"]) for label in each.split(", ")}
+    assert set(re.findall(r"\$labels\.(\w+)", str(rule.data))) == grouped == {"service_name"}
