@@ -35,6 +35,7 @@ TENANT = "fake"
 LOKI_RULES = "/etc/loki/rules"
 """The mount point of monitoring/loki/rules/."""
 DISK_USAGE = "loki_ingester_wal_disk_usage_percent"
+JAEGER = "monitoring/jaeger/jaeger.yml"
 TEMPO = "monitoring/tempo/tempo.yml"
 GRAFANA = "monitoring/grafana/grafana.ini"
 KINDS = ("receivers", "processors", "exporters", "connectors")
@@ -83,6 +84,20 @@ def collector(checkout: Checkout) -> Iterator[Finding]:
 def _internal(pipeline: Mapping[str, list[str]], data: Mapping[str, Any]) -> bool:
     """Whether a pipeline receives only from other pipelines, which have a memory limiter."""
     return set(pipeline.get("receivers", [])) <= set(data.get("connectors") or {})
+
+
+def telemetry(checkout: Checkout) -> Iterator[Finding]:
+    """The collector and Jaeger name their own metrics as rules and panels read them: with _total and units.
+
+    Counters of failures appear with the first failure: without the suffix, their alerts would never fire.
+    """
+    for source in map(checkout.source, (COLLECTOR, JAEGER)):
+        for number, reader in enumerate(source.data["service"]["telemetry"]["metrics"]["readers"]):
+            options = reader["pull"]["exporter"]["prometheus"]
+            for key in ("without_type_suffix", "without_units"):
+                problem = "" if options.get(key) is False else f"{key} is not false: the metrics have other names"
+                keys = ("service", "telemetry", "metrics", "readers", number, "pull", "exporter", "prometheus", key)
+                yield source.finding(*keys, problem=problem)
 
 
 def loki(checkout: Checkout) -> Iterator[Finding]:

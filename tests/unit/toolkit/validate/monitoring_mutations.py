@@ -147,6 +147,8 @@ MONITORING_MUTATIONS = (
     Mutation("queue in memory", "pipelines.collector", COLLECTOR, "    sending_queue:\n      storage: file_storage\n", "    sending_queue:\n", "does not persist its queue"),
     Mutation("delivery without retries", "pipelines.collector", COLLECTOR, "    retry_on_failure:\n      # Retry forever", "    retry_on_failure:\n      enabled: false\n      # Retry forever", "otlp_http/logs does not retry", "retry_on_failure"),
     Mutation("samples out of order", "pipelines.collector", COLLECTOR, "      num_consumers: 1\n", "", "otlp_http/metrics may send samples out of order"),
+    Mutation("counters of Jaeger without a suffix", "pipelines.telemetry", JAEGER, "                without_type_suffix: false\n", "", "without_type_suffix is not false: the metrics have other names"),
+    Mutation("metrics of the collector without units", "pipelines.telemetry", COLLECTOR, "without_units: false", "without_units: true", "without_units is not false", "without_units"),
     Mutation("obsolete store", "pipelines.loki", LOKI, "store: tsdb", "store: boltdb-shipper", "the store is boltdb-shipper", "boltdb-shipper"),
     Mutation("obsolete schema", "pipelines.loki", LOKI, "schema: v13", "schema: v11", "the schema is v11", "v11"),
     Mutation("log lines without retention", "pipelines.loki", LOKI, "retention_enabled: true", "retention_enabled: false", "old lines are kept", "retention_enabled"),
