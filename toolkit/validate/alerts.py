@@ -33,6 +33,8 @@ AVAILABILITY = re.compile(r"(Down|Absent)$")
 VALUE = re.compile(r"\$value|\| value\b|\.Value\b")
 """A value in a description: that of the alert, or of a query."""
 LOOK_BACK, DEFAULT_LOOK_BACK_SECONDS = "--query.lookback-delta=", 300.0
+MAX_LOOK_BACK_SECONDS = 30.0
+"""With a longer one, alerts fire for containers that were gone when Prometheus was started."""
 PROCESS_START = "process_start_time_seconds"
 """A timestamp that is never 0."""
 NOT_STARTING = "unless on () netmon:starting == 1"
@@ -247,6 +249,10 @@ def news(checkout: Checkout) -> Iterator[Finding]:
 def look_back(checkout: Checkout) -> Iterator[Finding]:
     """A series recorded less often than twice in the look-back is read over a range, else it would be missing."""
     seconds_back = _look_back(checkout)
+    for each in checkout.full_configurations:
+        if "prometheus" in each.services:
+            problem = "" if seconds_back <= MAX_LOOK_BACK_SECONDS else f"the look-back, {seconds_back:g}s, is too long"
+            yield checkout.place(each.files, "services", "prometheus", "command", problem=problem)
     default = checkout.source(PROMETHEUS).data["global"]["evaluation_interval"]
     rare = {
         rule.name: (rule.source.file, rule.group)

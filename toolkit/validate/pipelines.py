@@ -75,6 +75,9 @@ def collector(checkout: Checkout) -> Iterator[Finding]:
             ordered = data["exporters"][exporter].get("sending_queue", {}).get("num_consumers") == 1
             problem = "" if ordered else f"{exporter} may send samples out of order: num_consumers is not 1"
             yield source.finding("exporters", exporter, "sending_queue", "num_consumers", problem=problem)
+    for name, config in (data.get("connectors") or {}).items():
+        without = name.partition("/")[0] == "span_metrics" and not (config.get("exemplars") or {}).get("enabled")
+        yield source.finding("connectors", name, "exemplars", problem=f"{name} has no exemplars" if without else "")
     for name, config in data["exporters"].items():
         for key, what in (("sending_queue", "has no queue"), ("retry_on_failure", "does not retry")):
             off = (config or {}).get(key, {}).get("enabled", True) is False
@@ -172,13 +175,20 @@ def _backlog(source: Source) -> Iterator[Finding]:
 
 
 def tempo(checkout: Checkout) -> Iterator[Finding]:
-    """Tempo deletes old traces and listens on all interfaces of its container."""
+    """Tempo deletes old traces, limits its ingestion, makes the service graph, listens on all interfaces."""
     source = checkout.source(TEMPO)
     retention = source.data.get("backend_worker", {}).get("compaction", {}).get("block_retention")
     yield source.finding(
         "backend_worker", "compaction", "block_retention",
         problem="" if retention else "old traces are kept: block_retention is not set",
     )  # fmt: skip
+    limits = source.data.get("overrides", {}).get("defaults", {})
+    for section, key in (("ingestion", "rate_limit_bytes"), ("global", "max_bytes_per_trace")):
+        problem = "" if limits.get(section, {}).get(key) else f"{key} is not set"
+        yield source.finding("overrides", "defaults", section, key, problem=problem)
+    graph = "service-graphs" in limits.get("metrics_generator", {}).get("processors", [])
+    problem = "" if graph else "no service graph is generated, which Grafana shows"
+    yield source.finding("overrides", "defaults", "metrics_generator", "processors", problem=problem)
     protocols = source.data["distributor"]["receivers"]["otlp"]["protocols"]
     for name, config in protocols.items():
         endpoint = (config or {}).get("endpoint", "")

@@ -167,6 +167,10 @@ MONITORING_MUTATIONS = (
     Mutation("long lines that are lost", "pipelines.loki", LOKI, "  max_line_size_truncate: true\n", "", "max_line_size_truncate is not set"),
     Mutation("no rate limit", "pipelines.loki", LOKI, "  ingestion_rate_mb: 16\n", "", "ingestion_rate_mb is not set"),
     Mutation("traces without retention", "pipelines.tempo", TEMPO, "block_retention:", "block_retentions:", "old traces are kept"),
+    Mutation("traces without a limit", "pipelines.tempo", TEMPO, "      max_bytes_per_trace: 5000000\n", "", "max_bytes_per_trace is not set"),
+    Mutation("no service graph", "pipelines.tempo", TEMPO, "processors: [service-graphs]", "processors: []", "no service graph is generated", "processors"),
+    Mutation("span metrics without exemplars", "pipelines.collector", COLLECTOR, "    exemplars:\n      enabled: true", "    exemplars:\n      enabled: false", "span_metrics has no exemplars", "exemplars"),
+    Mutation("look-back of the default", "alerts.look_back", MONITORING, "      - --query.lookback-delta=30s\n", "", "the look-back, 300s, is too long"),
     Mutation("Tempo on the loopback interface", "pipelines.tempo", TEMPO, "endpoint: 0.0.0.0:4317", "endpoint: localhost:4317", "grpc listens on the loopback interface only", "localhost"),
     Mutation("Grafana without a login", "pipelines.grafana", GRAFANA, "[auth.anonymous]\nenabled = false", "[auth.anonymous]\nenabled = true", "enabled of auth.anonymous is true"),
     # Groups and unavailable services.
