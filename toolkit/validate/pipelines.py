@@ -38,6 +38,11 @@ DISK_USAGE = "loki_ingester_wal_disk_usage_percent"
 JAEGER = "monitoring/jaeger/jaeger.yml"
 TEMPO = "monitoring/tempo/tempo.yml"
 GRAFANA = "monitoring/grafana/grafana.ini"
+FLAGS = {
+    "prometheus": ("--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"),
+    "loki": ("-config.expand-env=true",),
+}
+OTLP = "--web.enable-otlp-receiver"
 KINDS = ("receivers", "processors", "exporters", "connectors")
 
 
@@ -87,6 +92,21 @@ def collector(checkout: Checkout) -> Iterator[Finding]:
 def _internal(pipeline: Mapping[str, list[str]], data: Mapping[str, Any]) -> bool:
     """Whether a pipeline receives only from other pipelines, which have a memory limiter."""
     return set(pipeline.get("receivers", [])) <= set(data.get("connectors") or {})
+
+
+def flags(checkout: Checkout) -> Iterator[Finding]:
+    """Prometheus accepts what the collector and Tempo send, and Loki replaces the variables of its file."""
+    absent = [checkout.project.data["absent"]]
+    for each in checkout.full_configurations:
+        for service, needed in FLAGS.items():
+            found = each.services.get(service)
+            if found is None or found.get("profiles") == absent:
+                continue
+            # The Prometheus that is built here has no OTLP receiver; the collector uses remote write there.
+            otlp = service == "prometheus" and each.services["tempo"].get("profiles") != absent
+            missing = [flag for flag in (*needed, *([OTLP] if otlp else [])) if flag not in found["command"]]
+            problem = f"{service} is started without {missing[0]}" if missing else ""
+            yield checkout.place(each.files, "services", service, "command", problem=problem)
 
 
 def telemetry(checkout: Checkout) -> Iterator[Finding]:

@@ -126,6 +126,7 @@ CHECKS: tuple[Check, ...] = (
     inhibition.conditions,
     inhibition.coverage,
     pipelines.collector,
+    pipelines.flags,
     pipelines.telemetry,
     pipelines.loki,
     pipelines.tempo,
