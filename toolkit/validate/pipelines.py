@@ -204,7 +204,7 @@ def tempo(checkout: Checkout) -> Iterator[Finding]:
     )  # fmt: skip
     limits = source.data.get("overrides", {}).get("defaults", {})
     for section, key in (("ingestion", "rate_limit_bytes"), ("global", "max_bytes_per_trace")):
-        problem = "" if limits.get(section, {}).get(key) else f"{key} is not set"
+        problem = "" if (limits.get(section) or {}).get(key) else f"{key} is not set"
         yield source.finding("overrides", "defaults", section, key, problem=problem)
     graph = "service-graphs" in limits.get("metrics_generator", {}).get("processors", [])
     problem = "" if graph else "no service graph is generated, which Grafana shows"
