@@ -308,6 +308,33 @@ def test_a_verification_fails_if_anything_differs(
     assert not (settings.data / "verify").exists()
 
 
+@pytest.mark.parametrize("rows", [0, 8])
+def test_a_rehearsal_leaves_the_database_in_another_volume(
+    settings: Settings, database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """One without rows compares nothing, and fails before anything is restored."""
+    tables = {"public.targets": Table(rows, "7")}
+
+    def build(_: Any, __: Any, work: Path, candidates: list[Any], target: Any) -> Any:
+        (work / "data").mkdir(parents=True)
+        recovered = type("Recovered", (), {"tables": tables})
+        return type("Restored", (), {"recovered": recovered, "failures": (), "plan": candidates[0]})
+
+    backups.take(settings, database, repository)
+    monkeypatch.setattr(verify, "at_restore_point", lambda *_: tables)
+    monkeypatch.setattr(verify, "build", build)
+    if not rows:
+        with pytest.raises(BackupError, match="there is nothing to compare"):
+            verify.verify(settings, database, repository)
+        return
+    assert verify.rehearse(settings, database, repository)["rows"] == {"public.targets": 8}
+    assert settings.pgdata.is_dir()
+    assert [each.name for each in settings.pgdata.parent.iterdir()] == ["docker"]
+    with pytest.raises(BackupError, match="it may be the database of a stack"):
+        verify.rehearse(settings, database, repository)
+    assert settings.pgdata.is_dir()
+
+
 # --- Schedule, metrics, settings --------------------------------------------------------------------------------------
 
 

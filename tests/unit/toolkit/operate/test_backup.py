@@ -24,8 +24,9 @@ from toolkit.engine import backup_service
 from toolkit.engine.compose import Result
 from toolkit.operate import lifecycle
 from toolkit.operate.backup import archive, restore
-from toolkit.operate.backup.backup import backup, status, verify
+from toolkit.operate.backup.backup import backup, status
 from toolkit.operate.backup.restore import Options, parse_time
+from toolkit.operate.backup.verify import verify
 
 AT = "2026-11-30T14:05:00+00:00"
 PLAN = {

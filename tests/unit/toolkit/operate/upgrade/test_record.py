@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from toolkit.checkout.project import Project
+from toolkit.checkout.upgrade_record import Record, Upgrade, path
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.operate.upgrade import record
-from toolkit.operate.upgrade.record import Record, Upgrade
 from toolkit.operate.upgrade.revision import Revision
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
@@ -24,6 +24,13 @@ def test_what_is_saved_is_loaded(project: Project) -> None:
     assert Record.load(project) == Record()
     Record(ONE.commit, BEGUN).save(project)
     assert Record.load(project) == Record(ONE.commit, BEGUN)
+    Record(ONE.commit, BEGUN, ("a",), ("b", "c"), "now").save(project)
+    assert Record.load(project) == Record(ONE.commit, BEGUN, ("a",), ("b", "c"), "now")
+
+
+def test_the_record_of_an_earlier_release_is_loaded(project: Project) -> None:
+    path(project).write_text('{"live": "x", "upgrade": null}')
+    assert Record.load(project) == Record("x")
 
 
 def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
@@ -56,7 +63,7 @@ def test_changed_files_make_the_commit_unknown(project: Project) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"live": ""}', '{"live": "", "upgrade": {"from": "x"}}'])
 def test_another_file_is_an_error_with_a_fix(project: Project, text: str) -> None:
     Record().save(project)
-    record.path(project).write_text(text)
+    path(project).write_text(text)
     with pytest.raises(ToolkitError) as error:
         Record.load(project)
-    assert error.value.fix == f"rm {record.path(project)}"
+    assert error.value.fix == f"rm {path(project)}"
