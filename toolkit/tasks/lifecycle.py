@@ -116,6 +116,7 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
     help={
         "dry-run": "show what would change, and change no container",
         "back": "return to the release before the last upgrade",
+        "bundle": "the bundle of this release, on a host without a network",
         "finalize": "raise the formats of the brokers to those of this release, which has no way back",
         "timeout": "seconds for each new container to become healthy",
         "yes": "confirm the upgrade",
@@ -125,16 +126,18 @@ def upgrade(
     c: Context,
     dry_run: bool = False,
     back: bool = False,
+    bundle: str = "",
     finalize: bool = False,
     timeout: str | None = None,
     yes: bool = False,
 ) -> None:
     """Upgrade the running stack to the release that is checked out; show what changes first."""
+    from toolkit.operate.bundle.load import load
     from toolkit.operate.upgrade import finalize as last_step
     from toolkit.operate.upgrade.upgrade import Options, upgrade
     from toolkit.operate.upgrade.upgrade import back as go_back
 
-    if finalize and (back or dry_run):
+    if finalize and (back or dry_run or bundle):
         raise ToolkitError("--finalize is combined with another step", "each is a run of its own", code=2)
     project, docker = checkout(c)
     if finalize:
@@ -142,6 +145,8 @@ def upgrade(
         return
     if back:
         go_back(project, docker, yes=yes)
+    if bundle:
+        load(project, docker, path("bundle", bundle), upgrade=True)
     upgrade(project, docker, Options(seconds("timeout", timeout, project.timeout("replica")), dry_run, yes))
 
 
