@@ -158,7 +158,10 @@ def upgrades(project: Project, docker: Docker) -> list[Finding]:
     from toolkit.checks.doctor import Subject
     from toolkit.checks.doctor.upgrades import upgrade
 
-    return list(upgrade(Subject(project, docker)))
+    try:
+        return list(upgrade(Subject(project, docker)))
+    except ToolkitError as error:
+        return [replace(Finding.of_error("upgrade", error), outcome=Outcome.WARNING)]
 
 
 def history(project: Project, docker: Docker) -> list[Finding]:
