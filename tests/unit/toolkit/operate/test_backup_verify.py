@@ -28,12 +28,14 @@ class Stack:
         self.fixed: dict[str, str] = {}
         self.restored, self.counted, self.served = dict(ROWS), dict(ROWS), 3
         self.health = "running healthy"
+        for words in (("create",), ("up",), ("down",), ("volume", "rm"), ("run", "--detach")):
+            docker.on(*words)
         docker.answer("compose", "config", by=self.config)
         docker.answer("run", "rehearse", by=lambda _: self.result({"verified": "all equal", "rows": self.restored}))
         docker.answer("exec", "psql", by=lambda _: self.lines())
         docker.on("ps", "--all", stdout="c1\n")
         docker.answer("inspect", by=lambda _: Result(0, f"{self.health}\n", ""))
-        docker.answer("exec", "c1", by=lambda _: Result(0, f"{self.served}\n", ""))
+        docker.answer("exec", "c1", "python", by=lambda _: Result(0, f"{self.served}\n", ""))
         monkeypatch.setattr(backup_service, "is_running", lambda _: True)
         monkeypatch.setattr(verify, "POLL_SECONDS", 0)
 

@@ -77,7 +77,7 @@ def test_both_formats_are_raised_and_recorded(
     assert found.finalized == ("feature flags new_flag", "metadata.version from 4.2-IV1 to 4.3-IV0")
     assert found.finalized_at.endswith(" UTC")
     assert found.unfinalized == ()
-    assert "invoke upgrade --back is refused afterwards" in capsys.readouterr().err
+    assert "invoke upgrade --back is refused afterwards" in capsys.readouterr().out
 
 
 def test_it_has_to_be_confirmed_and_nothing_is_raised_before(project: Project, brokers: Brokers) -> None:
@@ -177,5 +177,5 @@ def test_a_broker_that_does_not_answer_fails_no_upgrade(
 ) -> None:
     brokers.docker.on("kafka-features.sh", "describe", stderr="no such file", code=127)
     finalize.note(project, brokers.docker.cli)
-    assert "is unknown: cannot read the features of Kafka" in capsys.readouterr().err
+    assert "is unknown: cannot read the features of Kafka" in capsys.readouterr().out
     assert Record.load(project) == Record(DONE.target, DONE)
