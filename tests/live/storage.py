@@ -39,7 +39,8 @@ class Storage:
         """Start a new server with host keys of its own; the content is in its container."""
         public = (self.keys / "client.pub").read_text().strip()
         self.docker("run", "--detach", f"--name={self.container}", f"--network={self.network}",
-                    f"--network-alias={NAME}", f"--env=AUTHORIZED_KEY={public}", f"--env=S3_KEY={S3_ID},{S3_SECRET}",
+                    f"--network-alias={NAME}", f"--env=AUTHORIZED_KEY={public}", f"--env=ROOT_ACCESS_KEY={S3_ID}",
+                    f"--env=ROOT_SECRET_KEY={S3_SECRET}",
                     IMAGE)  # fmt: skip
         self.wait()
 

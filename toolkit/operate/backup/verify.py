@@ -41,14 +41,14 @@ def verify(project: Project, docker: Docker) -> None:
     with files.exclusive(project.lock_file, "verify a backup"):
         try:
             with console.phase("restore", f"into the project {own.project_name()}; every table is compared by content"):
-                _remove(own, volume)
+                _remove(own)
                 docker.check(own.compose("create", "--no-recreate", "db"), "create the project")
                 restored = service.run(docker, "rehearse", volume=volume)
                 console.say(f"  {restored['verified']}", "ok")
             with console.phase("start", "the database, as the service db, and the application on it"):
                 _compare(own, restored["rows"])
         finally:
-            _remove(own, volume)
+            _remove(own)
 
 
 def require_separate(docker: Docker, own: Docker) -> str:
@@ -124,11 +124,16 @@ def _state(own: Docker, container: str) -> str:
     return own.check(shown, "inspect the application").stdout.strip()
 
 
-def _remove(own: Docker, volume: str) -> None:
-    """Remove the project, and of the volumes only that of its database.
+def _remove(own: Docker) -> None:
+    """Remove the project.
+
+    By their label only the volumes that Compose has created for it: one with a fixed name is that of the live stack.
 
     Raises:
         ToolkitError: the engine refuses.
     """
     own.check(own.compose("--profile=*", "down", "--remove-orphans", "--timeout=10"), "remove the project")
-    own.check(own("volume", "rm", "--force", volume), f"remove the volume {volume}")
+    label = f"label=com.docker.compose.project={own.project_name()}"
+    listed = own.check(own("volume", "ls", "--quiet", "--filter", label), "list the volumes of the project")
+    if names := listed.stdout.split():
+        own.check(own("volume", "rm", *names), f"remove {', '.join(names)}")

@@ -30,6 +30,7 @@ class Stack:
         self.health = "running healthy"
         for words in (("create",), ("up",), ("down",), ("volume", "rm"), ("run", "--detach")):
             docker.on(*words)
+        docker.on("volume", "ls", stdout=f"{OWN}_kafka_data\n{OWN}_postgres_data\n")
         docker.answer("compose", "config", by=self.config)
         docker.answer("run", "rehearse", by=lambda _: self.result({"verified": "all equal", "rows": self.restored}))
         docker.answer("exec", "psql", by=lambda _: self.lines())
@@ -58,9 +59,10 @@ class Stack:
         return Result(0, "".join(f"{name}|{rows}\n" for name, rows in self.counted.items()), "")
 
     def removals(self) -> int:
-        """How often the project and its volume were removed."""
+        """How often the project and its volumes were removed."""
         volumes = self.docker.ran("volume", "rm")
-        assert all(each[-1] == f"{OWN}_postgres_data" for each in volumes)
+        assert all(each[-2:] == [f"{OWN}_kafka_data", f"{OWN}_postgres_data"] for each in volumes)
+        assert all(each[-1].endswith(f"project={OWN}") for each in self.docker.ran("volume", "ls"))
         downs = self.docker.ran("compose", "down")
         assert not any("--volumes" in each for each in downs), (
             "a volume with a fixed name may be that of the live stack"
