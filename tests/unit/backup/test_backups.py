@@ -308,6 +308,23 @@ def test_a_verification_fails_if_anything_differs(
     assert not (settings.data / "verify").exists()
 
 
+def test_a_verification_fails_if_the_newest_backup_is_damaged(
+    settings: Settings, database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one and WAL have the same content, but the newest is what a restore would start from."""
+    backups.take(settings, database, repository)
+    monkeypatch.setattr(verify, "at_restore_point", lambda *_: LIVE)
+    recovered = type("Recovered", (), {"tables": LIVE})
+
+    def build(_: Any, __: Any, ___: Path, candidates: list[Any], ____: Any) -> Any:
+        return type("Restored", (), {"recovered": recovered, "failures": ("b2 is damaged",), "plan": candidates[0]})
+
+    monkeypatch.setattr(verify, "build", build)
+    with pytest.raises(BackupError, match="the newest backup is damaged: b2 is damaged"):
+        verify.verify(settings, database, repository)
+    assert state.load(settings.data).verified == 0
+
+
 @pytest.mark.parametrize("rows", [0, 8])
 def test_a_rehearsal_leaves_the_database_in_another_volume(
     settings: Settings, database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch, rows: int

@@ -118,6 +118,25 @@ def test_the_archive_has_what_only_this_host_has_but_not_the_key(project: Projec
     assert "checkout/docker-compose.yml" not in made.members
 
 
+def test_a_secret_that_cannot_be_read_ends_the_backup(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup without it would look whole."""
+    docker.on("ps", stdout="")
+    add = tarfile.TarFile.add
+
+    def refuse(self: tarfile.TarFile, name: Any, *args: Any, **options: Any) -> None:
+        if str(name).endswith("api_token.txt"):
+            raise PermissionError(13, "Permission denied")
+        add(self, name, *args, **options)
+
+    monkeypatch.setattr(tarfile.TarFile, "add", refuse)
+    with pytest.raises(ToolkitError, match=r"cannot read secrets/api_token\.txt") as error:
+        backup(project, docker.cli)
+    assert error.value.why == "Permission denied"
+    assert not docker.ran("platform-put")
+
+
 def test_what_cannot_be_included_is_reported(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
