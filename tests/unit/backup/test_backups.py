@@ -191,6 +191,23 @@ def test_a_transfer_is_recorded_only_if_what_is_committed_was_received(
     assert state.load(settings.data).wal_stored > 0
 
 
+def test_a_host_whose_repository_was_taken_over_stops_writing(
+    settings: Settings, take: Callable[..., Backup], database: Database, repository: Repository, programs: Programs
+) -> None:
+    """At its next transfer, and at its next backup."""
+    received(settings, segment(1, "0/5000000") + ".partial")
+    take()
+    another = {"owner": "another", "host": "two", "project": settings.project, "made": "2026-12-01T00:00:00+00:00"}
+    repository.store_text("claim", b"", {"kind": "claim", **another})
+    before = len(programs.ran("restic", "backup"))
+    with pytest.raises(BackupError, match="in use by two"):
+        wal.transfer(settings, database, repository)
+    with pytest.raises(BackupError, match="in use by two"):
+        take()
+    assert len(programs.ran("restic", "backup")) == before
+    assert not programs.ran("pg_basebackup")[1:], "refused before the database is copied"
+
+
 def test_a_gap_in_received_wal_is_not_stored(
     settings: Settings, database: Database, repository: Repository, programs: Programs
 ) -> None:

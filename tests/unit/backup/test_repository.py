@@ -93,7 +93,10 @@ def test_the_key_is_in_no_argument_and_no_environment(repository: Repository, pr
 def test_sftp_uses_the_key_and_the_known_hosts_of_the_settings(settings: Settings, programs: Programs) -> None:
     programs.on("snapshots", stdout=[])
     Repository(replace(settings, target="sftp:a@b:/c"), "o").catalog()
-    assert "UserKnownHostsFile" in " ".join(programs.calls[0])
+    options = " ".join(programs.calls[0])
+    assert "UserKnownHostsFile=" in options
+    assert "BatchMode=yes" in options, "an unknown host key is a question, which is refused"
+    assert "StrictHostKeyChecking" not in options
     assert programs.environments[0]["RESTIC_REPOSITORY"] == "sftp:a@b:/c"
 
 

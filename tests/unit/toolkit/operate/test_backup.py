@@ -202,6 +202,8 @@ def test_a_status_with_a_failure_fails(
     status(project, docker.cli)
     output = capsys.readouterr().out
     assert "restorable: 2026-11-30 14:05:00" in output
+    assert backupkey.fingerprint(project) in output
+    assert backupkey.path_of(project).read_text().strip() not in output
     assert "last verified restore: never" in output
     docker.on("exec", "status", stdout=answer({**found, "failed": {"transfer": "no space"}}))
     with pytest.raises(ToolkitError, match="transfer: no space"):
