@@ -17,18 +17,21 @@ from netmon_backup.settings import Settings
 # Exit codes of restic.
 INCOMPLETE, MISSING, LOCKED, WRONG_KEY, KILLED = 3, 10, 11, 12, 124
 
+NO_BUCKET = "specified bucket does not exist"
 FAILURES: Sequence[tuple[tuple[str, ...], str, str]] = (
     (("no space left on device", "quota exceeded"), "the target has no space left",
      "free space on the target, or reduce BACKUP_KEEP_DAYS in .env and run: invoke backup"),
     (("read-only file system",), "the target is read-only",
      "mount it writable, and check its disk (dmesg): Linux remounts a damaged file system read-only"),
-    (("permission denied", "access denied"), "the target refuses access",
+    (("permission denied", "access denied", "accessdenied", "request signature we calculated", "access key id"),
+     "the target refuses access",
      "a local folder: chown 999:999; a remote one: its credentials in secrets/backup/"),
     (("input/output error", "stale file handle", "transport endpoint is not connected"),
      "the target has vanished or its disk is damaged", "check the disk or the mount, then restart the service backup"),
     (("connection refused", "no such host", "i/o timeout", "network is unreachable", "could not resolve",
       "connection reset", "connection timed out", "broken pipe"), "the target does not answer",
      "check the address in BACKUP_TARGET and the network"),
+    ((NO_BUCKET,), "the bucket does not exist", "correct BACKUP_TARGET, or restore the bucket"),
     (("host key verification failed",), "the host key of the target is unknown",
      "add it to secrets/backup/known_hosts"),
 )  # fmt: skip
@@ -61,7 +64,8 @@ class Repository:
             BackupError: the key is missing or wrong, or the target cannot be read.
         """
         result = self._restic("cat", "config", timeout=60)
-        if result.code == MISSING:
+        # Restic creates a bucket with the repository, and until then waits for it.
+        if result.code == MISSING or (result.code == KILLED and NO_BUCKET in result.stderr):
             return False
         self._check(result, "open the repository")
         return True
@@ -249,12 +253,12 @@ class Repository:
                 return BackupError(
                     what, "secrets/backup/key is not the key of this repository", "put your copy of its key there"
                 )
-            case 124:
-                return UnavailableError(what, "the target does not answer", "check the target and the network")
         lowered = text.lower()
         for signs, why, fix in FAILURES:
             if any(sign in lowered for sign in signs):
                 return UnavailableError(what, f"{why} ({text})", fix)
+        if code == KILLED:
+            return UnavailableError(what, f"the target does not answer ({text})", "check the target and the network")
         return BackupError(what, text)
 
 

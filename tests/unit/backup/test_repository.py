@@ -35,13 +35,22 @@ def claim(owner: str, project: str = "network-monitor", host: str = "two") -> di
         (12, "Fatal: wrong password or no key found", "is not the key of this repository", "your copy of its key"),
         (10, "Fatal: repository does not exist", "there is no repository", "mount its disk"),
         (11, "unable to create lock", "locked by another run", "later"),
-        (124, "", "does not answer", "check the target"),
+        (124, "no answer within 60 s", "does not answer", "check the target"),
+        (
+            124,
+            "Stat(<config/>) returned error, retrying after 46 s: The request signature we calculated does not match",
+            "refuses access",
+            "credentials in secrets/backup/",
+        ),
+        (124, "retrying after 5 s: The AWS Access Key Id you provided does not exist", "refuses access", "credentials"),
+        (124, "retrying after 5 s: lookup storage on 127.0.0.11:53: no such host", "does not answer", "BACKUP_TARGET"),
         (1, "Fatal: write /target/data: no space left on device", "no space left", "BACKUP_KEEP_DAYS"),
         (1, "open /target/locks: read-only file system", "is read-only", "mount it writable"),
         (1, "open /target/locks: permission denied", "refuses access", "chown 999:999"),
         (1, "read /target/config: input/output error", "has vanished", "check the disk"),
         (1, "dial tcp 10.0.0.1:443: connect: connection refused", "does not answer", "BACKUP_TARGET"),
         (1, "Host key verification failed.", "host key of the target is unknown", "known_hosts"),
+        (124, "retrying after 5 s: Stat: The specified bucket does not exist.", "the bucket does not exist", "restore"),
         (1, "something else", "something else", ""),
     ],
 )
@@ -138,6 +147,20 @@ def test_an_empty_target_is_initialised_and_claimed_once(
     programs.calls.clear()
     backups.open_repository(settings, repository)
     assert not programs.ran("init")
+
+
+def test_a_bucket_is_created_with_the_repository(
+    settings: Settings, repository: Repository, programs: Programs
+) -> None:
+    programs.on("snapshots", stdout=[claim(repository.owner)])
+    programs.on("cat", code=124, stderr="Stat: The specified bucket does not exist.\nno answer within 60 s")
+    backups.open_repository(settings, repository)
+    assert len(programs.ran("init")) == 1
+    state.update(settings.data, repository=False)
+    programs.on("cat", code=124, stderr="dial tcp: connection refused\nno answer within 60 s")
+    with pytest.raises(BackupError, match="does not answer"):
+        backups.open_repository(settings, repository)
+    assert len(programs.ran("init")) == 1, "a server that does not answer may have a repository"
 
 
 def test_a_repository_that_vanished_is_not_created_again(
