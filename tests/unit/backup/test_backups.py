@@ -191,6 +191,28 @@ def test_a_transfer_is_recorded_only_if_what_is_committed_was_received(
     assert state.load(settings.data).wal_stored > 0
 
 
+@pytest.mark.parametrize("status", ["lost", "reserved"])
+def test_a_lost_slot_requires_a_full_backup(
+    settings: Settings, database: Database, programs: Programs, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """The server has removed WAL that was not received: what was received before cannot be continued."""
+    folder = received(settings, segment(1, "0/5000000"))
+    programs.on("pg_replication_slots", stdout=f"{status}\n")
+    receiver = wal.Receiver(settings, database)
+
+    def start(*_: Any, **__: Any) -> Any:
+        receiver.stopping.set()
+        return type("Process", (), {"communicate": lambda _: (b"", b""), "poll": lambda _: 0})()
+
+    monkeypatch.setattr(wal.commands, "start", start)
+    receiver.run()
+    lost = status == "lost"
+    assert ("gap" in state.load(settings.data).failed) == lost
+    assert bool(programs.ran("pg_receivewal", "--drop-slot")) == lost
+    assert folder.with_name(f"{SYSTEM}.set-aside").exists() == lost
+    assert programs.ran("pg_receivewal", "--create-slot")
+
+
 def test_a_host_whose_repository_was_taken_over_stops_writing(
     settings: Settings, take: Callable[..., Backup], database: Database, repository: Repository, programs: Programs
 ) -> None:

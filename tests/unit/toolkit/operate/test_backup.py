@@ -256,6 +256,8 @@ def test_a_restore_prepares_before_it_stops_anything(
     assert steps == ["plan", "create", "prepare", "count", "stop", "stop", "exchange", "database", "accepts",
                      "accounts", "flush", "start", "requeue", "smoke"]  # fmt: skip
     assert all("--at=2026-11-30T15:05:00+01:00" in argv for argv in docker.ran("run", "prepare"))
+    [flush] = docker.ran("exec", "redis")
+    assert "FLUSHALL" in docker.inputs[docker.calls.index(flush)], "states of the former database"
     output = capsys.readouterr().out
     assert "the writes of 60 s since then are undone" in output
     assert "public.targets" in output
