@@ -17,7 +17,9 @@ from netmon_backup.settings import Settings
 # Exit codes of restic.
 INCOMPLETE, MISSING, LOCKED, WRONG_KEY, KILLED = 3, 10, 11, 12, 124
 
-NO_BUCKET = "specified bucket does not exist"
+EXISTS = ("already initialized", "already exists")
+"""Signs of a repository in the output of ``restic init``."""
+
 FAILURES: Sequence[tuple[tuple[str, ...], str, str]] = (
     (("no space left on device", "quota exceeded"), "the target has no space left",
      "free space on the target, or reduce BACKUP_KEEP_DAYS in .env and run: invoke backup"),
@@ -31,7 +33,7 @@ FAILURES: Sequence[tuple[tuple[str, ...], str, str]] = (
     (("connection refused", "no such host", "i/o timeout", "network is unreachable", "could not resolve",
       "connection reset", "connection timed out", "broken pipe"), "the target does not answer",
      "check the address in BACKUP_TARGET and the network"),
-    ((NO_BUCKET,), "the bucket does not exist", "correct BACKUP_TARGET, or restore the bucket"),
+    (("specified bucket does not exist",), "the bucket does not exist", "correct BACKUP_TARGET, or restore the bucket"),
     (("host key verification failed",), "the host key of the target is unknown",
      "add it to secrets/backup/known_hosts"),
 )  # fmt: skip
@@ -64,31 +66,37 @@ class Repository:
             BackupError: the key is missing or wrong, or the target cannot be read.
         """
         result = self._restic("cat", "config", timeout=60)
-        # Restic creates a bucket with the repository, and until then waits for it.
-        if result.code == MISSING or (result.code == KILLED and NO_BUCKET in result.stderr):
+        if result.code == MISSING:
             return False
         self._check(result, "open the repository")
         return True
 
-    def create(self) -> None:
-        """Create the repository.
+    def ensure(self) -> None:
+        """Create the repository, with its bucket or folder, unless there is one.
 
         Raises:
-            BackupError: the target has files already, or cannot be written.
+            BackupError: the target has other files, refuses access, or cannot be written.
         """
-        if self.settings.local:
-            folder = Path(self.settings.repository)
-            try:
-                present = sorted(each.name for each in folder.iterdir() if each.name != "lost+found")
-            except OSError as error:
-                raise self._failure("read the target", error.strerror or str(error)) from error
-            if present:
-                raise BackupError(
-                    f"cannot create a repository in {self.settings.target}",
-                    f"the folder is not empty ({', '.join(present[:3])})",
-                    "use an empty folder",
-                )
-        self._check(self._restic("init", timeout=120), "create the repository")
+        if not self.settings.local:
+            # Which reports at once what a server answers; other commands of restic retry it for minutes.
+            result = self._restic("init", timeout=120)
+            if result.code and not any(sign in _text(result) for sign in EXISTS):
+                self._check(result, "create the repository")
+        elif not self.exists():
+            self._require_empty(Path(self.settings.repository))
+            self._check(self._restic("init", timeout=120), "create the repository")
+
+    def _require_empty(self, folder: Path) -> None:
+        try:
+            present = sorted(each.name for each in folder.iterdir() if each.name != "lost+found")
+        except OSError as error:
+            raise self._failure("read the target", error.strerror or str(error)) from error
+        if present:
+            raise BackupError(
+                f"cannot create a repository in {self.settings.target}",
+                f"the folder is not empty ({', '.join(present[:3])})",
+                "use an empty folder",
+            )
 
     def catalog(self) -> Catalog:
         """What the repository contains.

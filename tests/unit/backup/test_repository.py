@@ -149,18 +149,25 @@ def test_an_empty_target_is_initialised_and_claimed_once(
     assert not programs.ran("init")
 
 
-def test_a_bucket_is_created_with_the_repository(
-    settings: Settings, repository: Repository, programs: Programs
+@pytest.mark.parametrize("target", ["s3:http://h/b", "sftp:a@b:/c"])
+def test_a_remote_repository_is_created_unless_there_is_one(
+    settings: Settings, programs: Programs, target: str
 ) -> None:
+    """By the command that creates the bucket as well, and reports a refusal at once."""
+    there = replace(settings, target=target)
+    repository = Repository(there, state.load(settings.data).owner)
     programs.on("snapshots", stdout=[claim(repository.owner)])
-    programs.on("cat", code=124, stderr="Stat: The specified bucket does not exist.\nno answer within 60 s")
-    backups.open_repository(settings, repository)
-    assert len(programs.ran("init")) == 1
+    for code, stderr in ((0, ""), (1, "Fatal: create key in repository failed: repository master key and config "
+                                   "already initialized"), (1, "Fatal: config file already exists")):  # fmt: skip
+        programs.on("init", code=code, stderr=stderr)
+        state.update(settings.data, repository=False)
+        backups.open_repository(there, repository)
+        assert not programs.ran("cat")
+    programs.on("init", code=1, stderr="client.BucketExists: The request signature we calculated does not match")
     state.update(settings.data, repository=False)
-    programs.on("cat", code=124, stderr="dial tcp: connection refused\nno answer within 60 s")
-    with pytest.raises(BackupError, match="does not answer"):
-        backups.open_repository(settings, repository)
-    assert len(programs.ran("init")) == 1, "a server that does not answer may have a repository"
+    with pytest.raises(BackupError, match="refuses access"):
+        backups.open_repository(there, repository)
+    assert not state.load(settings.data).repository
 
 
 def test_a_repository_that_vanished_is_not_created_again(
