@@ -92,8 +92,11 @@ def figures(stack: Stack) -> Iterator[Figure]:
         stack.invoke("up", "--profile=dev", "--without=monitoring", "--with=backup", "--no-smoke", timeout=900)
         until(lambda: state(stack)["verified"] > 0, 300, "the first backup and its verification")
         with answering(stack) as target:
+            # The results of the past are stored before the first of the worker.
+            stack.compose("pause", "worker")
             capacity.store(stack, target.url, TARGETS)
             stack.docker("exec", stack.container("app")["Id"], "python", "-c", FILL, str(RESULTS), timeout=1800)
+            stack.compose("unpause", "worker")
             yield from measure(stack, Path(folder))
 
 
