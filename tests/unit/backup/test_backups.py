@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from netmon_backup import backups, content, metrics, service, state, verify, wal
+from netmon_backup import backups, commands, content, metrics, service, state, verify, wal
 from netmon_backup.catalog import Backup, Catalog
 from netmon_backup.commands import Result
 from netmon_backup.content import Table
@@ -204,7 +204,7 @@ def test_a_lost_slot_requires_a_full_backup(
         receiver.stopping.set()
         return type("Process", (), {"communicate": lambda _: (b"", b""), "poll": lambda _: 0})()
 
-    monkeypatch.setattr(wal.commands, "start", start)
+    monkeypatch.setattr(commands, "start", start)
     receiver.run()
     lost = status == "lost"
     assert ("gap" in state.load(settings.data).failed) == lost

@@ -46,7 +46,10 @@ class Stack:
         def names(*keys: str) -> dict[str, Any]:
             return {key: {"name": self.fixed.get(key, f"{project}_{key}")} for key in keys}
 
-        services = {"db": {"networks": {"app-network": {}}}, "app": {"networks": {"app-network": {}, "edge": {}}}}
+        services: dict[str, Any] = {
+            "db": {"networks": {"app-network": {}}},
+            "app": {"networks": {"app-network": {}, "edge": {}}},
+        }
         found = {"name": self.fixed.get("project", project), "services": services,
                  "volumes": names("postgres_data"), "networks": names("app-network", "edge")}  # fmt: skip
         return Result(0, json.dumps(found), "")

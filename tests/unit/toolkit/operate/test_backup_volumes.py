@@ -66,10 +66,10 @@ def test_a_copy_that_fails_has_a_reason(docker: FakeDocker, monkeypatch: pytest.
     assert volumes.copy(docker.cli, PROXY, "c1") == "no such container"
     docker.answer("bash", by=writes(archive("caddy/x", b"")[:100]))
     monkeypatch.setattr(volumes, "ATTEMPTS", 1)
-    assert "incomplete" in volumes.copy(docker.cli, PROXY, "c1")  # type: ignore[operator]
+    assert "incomplete" in volumes.copy(docker.cli, PROXY, "c1")
     docker.answer("bash", by=writes(archive("caddy/x", b"x" * 9000)))
     monkeypatch.setattr(volumes, "LIMIT_BYTES", 8000)
-    assert "larger than" in volumes.copy(docker.cli, PROXY, "c1")  # type: ignore[operator]
+    assert "larger than" in volumes.copy(docker.cli, PROXY, "c1")
 
 
 def test_a_damaged_copy_of_grafanas_database_is_made_again(docker: FakeDocker, grafana: bytes) -> None:
@@ -77,9 +77,9 @@ def test_a_damaged_copy_of_grafanas_database_is_made_again(docker: FakeDocker, g
     docker.answer("bash", by=writes(torn, archive("grafana.db", grafana)))
     assert volumes.copy(docker.cli, GRAFANA, "c1") == archive("grafana.db", grafana)
     docker.answer("bash", by=writes(torn, torn, torn))
-    assert "the copy is damaged" in volumes.copy(docker.cli, GRAFANA, "c1")  # type: ignore[operator]
+    assert "the copy is damaged" in volumes.copy(docker.cli, GRAFANA, "c1")
     docker.answer("bash", by=writes(*[archive("grafana.db", b"no database, but long enough")] * 3))
-    assert "the copy is damaged" in volumes.copy(docker.cli, GRAFANA, "c1")  # type: ignore[operator]
+    assert "the copy is damaged" in volumes.copy(docker.cli, GRAFANA, "c1")
 
 
 def test_files_are_put_back_into_stopped_services(
