@@ -40,7 +40,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
 def backed_up(remote: Remote) -> Remote:
     """With a first backup, which was verified by a restore."""
     remote.host.start_service()
-    remote.host.until("the first backup", lambda state: state["verified"] and state["wal_stored"])
+    remote.host.until("the first backup", lambda state: state["verified"] and state["wal_stored"], 300)
     return remote
 
 
