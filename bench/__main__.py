@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench import (
     alerts,
+    backup,
     capacity,
     checks,
     comparison,
@@ -84,6 +85,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "proxy": on_a_stack(proxy.figures, proxy.SETTINGS),
     "security": on_a_stack(security.figures, security.SETTINGS),
     "dashboards": on_a_stack(dashboards.figures),
+    "backup": on_a_stack(backup.figures, backup.SETTINGS),
 }
 
 

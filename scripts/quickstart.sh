@@ -3,7 +3,7 @@
 # and an interrupted run is completed.
 #
 # usage: quickstart.sh [--profile dev|prod] [--yes] [--images auto|pull|local] [--bundle FILE]
-#        quickstart.sh --upgrade [--yes]
+#        quickstart.sh --upgrade [--yes] [--bundle FILE]
 #
 #   --profile  prod   the production profile (docs/deployment.md); requires a running engine, installs none
 #   --yes      install and start a Docker Engine without confirmation, if none is running
@@ -133,7 +133,10 @@ main() {
   python_environment
   # From here on the task reports an interruption.
   trap 'exit 130' INT
-  [[ -z "$UPGRADE" ]] || exec .venv/bin/invoke upgrade ${YES:+--yes}
+  if [[ -n "$UPGRADE" ]]; then
+    rm -rf .netmon/bundle
+    exec .venv/bin/invoke upgrade ${YES:+--yes} ${BUNDLE:+--bundle="$BUNDLE"}
+  fi
   if [[ -n "$BUNDLE" ]]; then
     .venv/bin/invoke images.load --bundle="$BUNDLE"
     rm -r .netmon/bundle

@@ -36,8 +36,8 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 REQUEST_ID = "x-request-id"
 DEFAULTS = {
-    # Milliseconds: traces should be found while their cause is being looked at. At the limit below, a batch of this time
-    # is encoded and sent in 4 ms, which requests do not notice.
+    # Milliseconds: traces should be found while their cause is being looked at. At the limit of new traces, a batch of
+    # this time is encoded and sent in 4 ms, which requests do not notice.
     "OTEL_BSP_SCHEDULE_DELAY": "1500",
     "OTEL_EXPORTER_OTLP_TIMEOUT": "2",  # seconds for one batch, including retries
 }

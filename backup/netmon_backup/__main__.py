@@ -21,7 +21,7 @@ from netmon_backup.repository import Repository
 from netmon_backup.restore import exchange, plans, prepare
 from netmon_backup.service import Service
 from netmon_backup.settings import Settings
-from netmon_backup.verify import verify
+from netmon_backup.verify import rehearse, verify
 from netmon_backup.wal import log, transfer
 
 PATIENCE_SECONDS = 60.0
@@ -74,6 +74,10 @@ def _verify(settings: Settings, database: Database, repository: Repository, _: a
     return verify(settings, database, repository)
 
 
+def _rehearse(settings: Settings, database: Database, repository: Repository, _: argparse.Namespace) -> Any:
+    return rehearse(settings, database, repository)
+
+
 def _plan(settings: Settings, database: Database, repository: Repository, arguments: argparse.Namespace) -> Any:
     catalog = _current(settings, database, repository)
     return plans(catalog, arguments.at, arguments.backup)[0].summary
@@ -120,8 +124,8 @@ def _check(settings: Settings, _: Database, repository: Repository, arguments: a
 
 
 COMMANDS: Mapping[str, Callable[[Settings, Database, Repository, argparse.Namespace], Any]] = {
-    "backup": _backup, "status": _status, "verify": _verify, "plan": _plan, "prepare": _prepare, "exchange": _exchange,
-    "platform-put": _put, "platform-get": _get, "check": _check,
+    "backup": _backup, "status": _status, "verify": _verify, "rehearse": _rehearse, "plan": _plan, "prepare": _prepare,
+    "exchange": _exchange, "platform-put": _put, "platform-get": _get, "check": _check,
 }  # fmt: skip
 
 
@@ -149,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     subcommands.add_parser("backup").add_argument("--full", action="store_true")
     subcommands.add_parser("status").add_argument("--offline", action="store_true")
     subcommands.add_parser("verify")
+    subcommands.add_parser("rehearse")
     for name in ("plan", "prepare"):
         each = subcommands.add_parser(name)
         each.add_argument("--at", type=parse_time)

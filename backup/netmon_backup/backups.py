@@ -28,8 +28,7 @@ def open_repository(settings: Settings, repository: Repository) -> Catalog:
     """
     known = state.load(settings.data).repository
     if not known:
-        if not repository.exists():
-            repository.create()
+        repository.ensure()
         catalog = repository.catalog()
         if not catalog.claims and not catalog.foreign:
             repository.claim()

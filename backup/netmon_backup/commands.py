@@ -56,7 +56,9 @@ def run(
     except subprocess.TimeoutExpired:
         process.kill()
         stdout, stderr = process.communicate()
-        return Result(124, stdout.decode(errors="replace"), f"no answer within {timeout:g} s")
+        # What it has reported until then is the reason: restic retries whatever a server answers.
+        reported = stderr.decode(errors="replace")
+        return Result(124, stdout.decode(errors="replace"), f"{reported}\nno answer within {timeout:g} s".lstrip())
     finally:
         _running.discard(process)
         if process.poll() is None:

@@ -17,18 +17,23 @@ from netmon_backup.settings import Settings
 # Exit codes of restic.
 INCOMPLETE, MISSING, LOCKED, WRONG_KEY, KILLED = 3, 10, 11, 12, 124
 
+EXISTS = ("already initialized", "already exists")
+"""Signs of a repository in the output of ``restic init``."""
+
 FAILURES: Sequence[tuple[tuple[str, ...], str, str]] = (
     (("no space left on device", "quota exceeded"), "the target has no space left",
      "free space on the target, or reduce BACKUP_KEEP_DAYS in .env and run: invoke backup"),
     (("read-only file system",), "the target is read-only",
      "mount it writable, and check its disk (dmesg): Linux remounts a damaged file system read-only"),
-    (("permission denied", "access denied"), "the target refuses access",
+    (("permission denied", "access denied", "accessdenied", "request signature we calculated", "access key id"),
+     "the target refuses access",
      "a local folder: chown 999:999; a remote one: its credentials in secrets/backup/"),
     (("input/output error", "stale file handle", "transport endpoint is not connected"),
      "the target has vanished or its disk is damaged", "check the disk or the mount, then restart the service backup"),
     (("connection refused", "no such host", "i/o timeout", "network is unreachable", "could not resolve",
       "connection reset", "connection timed out", "broken pipe"), "the target does not answer",
      "check the address in BACKUP_TARGET and the network"),
+    (("specified bucket does not exist",), "the bucket does not exist", "correct BACKUP_TARGET, or restore the bucket"),
     (("host key verification failed",), "the host key of the target is unknown",
      "add it to secrets/backup/known_hosts"),
 )  # fmt: skip
@@ -66,25 +71,32 @@ class Repository:
         self._check(result, "open the repository")
         return True
 
-    def create(self) -> None:
-        """Create the repository.
+    def ensure(self) -> None:
+        """Create the repository, with its bucket or folder, unless there is one.
 
         Raises:
-            BackupError: the target has files already, or cannot be written.
+            BackupError: the target has other files, refuses access, or cannot be written.
         """
-        if self.settings.local:
-            folder = Path(self.settings.repository)
-            try:
-                present = sorted(each.name for each in folder.iterdir() if each.name != "lost+found")
-            except OSError as error:
-                raise self._failure("read the target", error.strerror or str(error)) from error
-            if present:
-                raise BackupError(
-                    f"cannot create a repository in {self.settings.target}",
-                    f"the folder is not empty ({', '.join(present[:3])})",
-                    "use an empty folder",
-                )
-        self._check(self._restic("init", timeout=120), "create the repository")
+        if not self.settings.local:
+            # Which reports at once what a server answers; other commands of restic retry it for minutes.
+            result = self._restic("init", timeout=120)
+            if result.code and not any(sign in _text(result) for sign in EXISTS):
+                self._check(result, "create the repository")
+        elif not self.exists():
+            self._require_empty(Path(self.settings.repository))
+            self._check(self._restic("init", timeout=120), "create the repository")
+
+    def _require_empty(self, folder: Path) -> None:
+        try:
+            present = sorted(each.name for each in folder.iterdir() if each.name != "lost+found")
+        except OSError as error:
+            raise self._failure("read the target", error.strerror or str(error)) from error
+        if present:
+            raise BackupError(
+                f"cannot create a repository in {self.settings.target}",
+                f"the folder is not empty ({', '.join(present[:3])})",
+                "use an empty folder",
+            )
 
     def catalog(self) -> Catalog:
         """What the repository contains.
@@ -249,12 +261,12 @@ class Repository:
                 return BackupError(
                     what, "secrets/backup/key is not the key of this repository", "put your copy of its key there"
                 )
-            case 124:
-                return UnavailableError(what, "the target does not answer", "check the target and the network")
         lowered = text.lower()
         for signs, why, fix in FAILURES:
             if any(sign in lowered for sign in signs):
                 return UnavailableError(what, f"{why} ({text})", fix)
+        if code == KILLED:
+            return UnavailableError(what, f"the target does not answer ({text})", "check the target and the network")
         return BackupError(what, text)
 
 

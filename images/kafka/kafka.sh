@@ -13,6 +13,7 @@ case "${0##*/}" in
   kafka-console-consumer.sh) program=(org.apache.kafka.tools.consumer.ConsoleConsumer) ;;
   kafka-console-producer.sh) program=(org.apache.kafka.tools.ConsoleProducer) ;;
   kafka-consumer-groups.sh) program=(org.apache.kafka.tools.consumer.group.ConsumerGroupCommand) ;;
+  kafka-features.sh) program=(org.apache.kafka.tools.FeatureCommand) ;;
   kafka-storage.sh) program=(kafka.tools.StorageTool) ;;
   kafka-topics.sh) program=(org.apache.kafka.tools.TopicCommand) ;;
   kafka-docker-setup.sh) program=(kafka.docker.KafkaDockerWrapper setup) ;;

@@ -41,6 +41,14 @@ class Host:
     name: str = field(default_factory=lambda: f"netmon-drill-backup-{uuid4().hex[:8]}")
     host: str = "one"
     wal_limit: str = "1GB"
+    env: dict[str, str] = field(default_factory=dict)
+    beside: str = ""
+    """Another host, whose network this one uses; their databases do not run at the same time."""
+
+    @property
+    def network(self) -> str:
+        """The network of the containers."""
+        return self.beside or self.name
 
     def docker(self, *args: str, text: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["docker", *args], input=text, capture_output=True, text=True, check=False, timeout=600)
@@ -48,7 +56,8 @@ class Host:
         return done
 
     def create(self) -> None:
-        self.docker("network", "create", self.name)
+        if not self.beside:
+            self.docker("network", "create", self.name)
         for volume in ("pg", "data"):
             self.docker("volume", "create", f"{self.name}-{volume}")
         secrets = self.folder / "secrets"
@@ -58,10 +67,14 @@ class Host:
         self.target.mkdir(exist_ok=True)
         os.chown(self.target, SERVER, SERVER)
 
+    def secret(self, name: str, content: str) -> None:
+        """Write a file of secrets/backup, in place: it is seen by running containers."""
+        (self.folder / "secrets" / name).write_text(content)
+
     def start_database(self, rows: int = 20_000) -> None:
         """Start the database; at first with tables."""
         self.docker(
-            "run", "--detach", "--rm", f"--name={self.name}-db", f"--network={self.name}", "--network-alias=db",
+            "run", "--detach", "--rm", f"--name={self.name}-db", f"--network={self.network}", "--network-alias=db",
             f"--volume={self.name}-pg:/var/lib/postgresql", f"--env=POSTGRES_PASSWORD={PASSWORD}",
             "--env=POSTGRES_DB=network_monitor", DATABASE_IMAGE, "postgres", "-c", "summarize_wal=on",
             "-c", f"max_slot_wal_keep_size={self.wal_limit}",
@@ -87,9 +100,9 @@ class Host:
     def options(self, **env: str) -> list[str]:
         """The options of a container of the service."""
         variables = {"BACKUP_TARGET": "/mnt/backup", "BACKUP_HOST": self.host, "BACKUP_WAL_SECONDS": "3",
-                     "POSTGRES_BACKUP_PASSWORD": PASSWORD, **env}  # fmt: skip
+                     "POSTGRES_BACKUP_PASSWORD": PASSWORD, **self.env, **env}  # fmt: skip
         return [
-            "--hostname=backup", f"--network={self.name}", f"--volume={self.name}-data:/var/lib/postgresql",
+            "--hostname=backup", f"--network={self.network}", f"--volume={self.name}-data:/var/lib/postgresql",
             f"--volume={self.target}:/target", f"--volume={self.folder / 'secrets'}:/etc/backup-secrets:ro",
             *(f"--env={name}={value}" for name, value in variables.items()),
         ]  # fmt: skip
@@ -166,11 +179,12 @@ class Host:
             self.docker("rm", "--force", "--volumes", f"{self.name}-{container}", check=False)
         for volume in ("pg", "data"):
             self.docker("volume", "rm", "--force", f"{self.name}-{volume}", check=False)
-        self.docker("network", "rm", self.name, check=False)
+        if not self.beside:
+            self.docker("network", "rm", self.name, check=False)
 
 
 @contextmanager
-def host(folder: Path, target: Path | None = None, **options: str) -> Iterator[Host]:
+def host(folder: Path, target: Path | None = None, **options: Any) -> Iterator[Host]:
     """A host whose containers and volumes are removed afterwards."""
     made = Host(folder, target or folder / "target", **options)
     try:

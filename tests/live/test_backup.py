@@ -94,6 +94,12 @@ def test_a_restore_is_verified_and_backups_continue_after_it(backed_up: Stack) -
     until(lambda: not state(stack)["failed"], 120, "the backup after the restore")
     verified = stack.invoke("backup.verify").stdout
     assert "restored and equal" in verified
+    assert "db is healthy, with the same rows in" in verified
+    assert "app is healthy, and serves 0 of 0 targets" in verified
+    own = f"{stack.name}-verify"
+    for kind in ("container", "network", "volume"):
+        listed = ("ls", "--all") if kind == "container" else ("ls",)
+        assert own not in stack.docker(kind, *listed), "the project is removed"
     shown = stack.invoke("backup.status").stdout
     assert "restorable: " in shown
     assert "last verified restore: 20" in shown
@@ -112,3 +118,20 @@ def test_the_platforms_files_are_in_the_backup_without_the_key(backed_up: Stack)
     target = Path(stack.root) / ".netmon" / "files"
     assert "checkout/.env" in archive.extract(made.content, target)
     assert (target / "checkout/.env").read_text() == (stack.root / ".env").read_text()
+
+
+ROOT = "/data/caddy/pki/authorities/local/root.crt"
+
+
+def test_certificates_are_put_back_with_their_owners(backed_up: Stack) -> None:
+    stack = backed_up
+    stack.invoke("backup")
+    # The proxy renews the other certificates as it likes.
+    shown = ("sh", "-c", f"cat {ROOT}; find /data/caddy -name 'root.*' -exec stat -c '%u %g %a %n' {{}} + | sort")
+    before = stack.exec("proxy", *shown)
+    assert "BEGIN CERTIFICATE" in before
+    stack.exec("proxy", "rm", "-r", "/data/caddy/pki", "/data/caddy/certificates")
+    done = stack.invoke("restore", "--files", "--yes").stdout
+    assert "volumes/proxy.tar is in the volume of proxy" in done
+    assert stack.exec("proxy", *shown) == before, "clients trust it still"
+    assert stack.proxy().session().get(f"{stack.proxy().address}/healthz", timeout=10).status_code == 200

@@ -138,7 +138,8 @@ def read(project: Project, docker: Docker) -> Status:
     config = docker.effective()
     found = with_http_health(docker, container_states(docker, config["name"]))
     rows = table(config, found, memory(docker, found))
-    return Status(rows, unavailable.services(project), [*history(project, docker), *backups(project, docker)])
+    findings = [*history(project, docker), *backups(project, docker), *upgrades(project, docker)]
+    return Status(rows, unavailable.services(project), findings)
 
 
 def backups(project: Project, docker: Docker) -> list[Finding]:
@@ -150,6 +151,17 @@ def backups(project: Project, docker: Docker) -> list[Finding]:
 
     found = list(backups(Subject(project, docker)))
     return [replace(each, outcome=Outcome.WARNING) for each in found if each.outcome is not Outcome.OK]
+
+
+def upgrades(project: Project, docker: Docker) -> list[Finding]:
+    """Whether the last upgrade is unfinished or not finalized."""
+    from toolkit.checks.doctor import Subject
+    from toolkit.checks.doctor.upgrades import upgrade
+
+    try:
+        return list(upgrade(Subject(project, docker)))
+    except ToolkitError as error:
+        return [replace(Finding.of_error("upgrade", error), outcome=Outcome.WARNING)]
 
 
 def history(project: Project, docker: Docker) -> list[Finding]:

@@ -65,13 +65,15 @@ def call(docker: Docker, *arguments: str, stdin: str = "", quiet: bool = False) 
     return _call(docker, ("exec", "--no-TTY", SERVICE, *PROGRAM, *arguments), stdin, quiet=quiet)
 
 
-def run(docker: Docker, *arguments: str, quiet: bool = False) -> Any:
-    """The result of a command in a container of its own, with the volume of the database, whether the service runs.
+def run(docker: Docker, *arguments: str, volume: str = "", quiet: bool = False) -> Any:
+    """The result of a command in a container of its own, with a volume, by default that of the database.
+
+    The service itself may be stopped.
 
     Raises:
         ToolkitError: the command failed.
     """
-    volume = docker.effective(every_group=True)["volumes"][DATABASE_VOLUME]["name"]
+    volume = volume or docker.effective(every_group=True)["volumes"][DATABASE_VOLUME]["name"]
     options = ("run", "--rm", "--no-deps", "--no-TTY", "--volume", f"{volume}:{MOUNT}")
     return _call(docker, ("--profile", SERVICE, *options, SERVICE, *arguments), "", quiet=quiet)
 

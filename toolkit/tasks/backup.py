@@ -25,8 +25,8 @@ def status(c: Context) -> None:
 
 @task()
 def verify(c: Context) -> None:
-    """Restore the newest backup beside the data, compare every table with the live database, and remove it."""
-    from toolkit.operate.backup.backup import verify
+    """Restore the newest backup into a project of its own, compare it with the live database, and remove it."""
+    from toolkit.operate.backup.verify import verify
 
     verify(*checkout(c))
 
@@ -37,7 +37,7 @@ def verify(c: Context) -> None:
         "backup": "the id of the backup to start from; default: the newest before that time",
         "dry-run": "show what would be restored",
         "take-over": "become the owner of the repository: the host that used it before stops its backups",
-        "files": "extract the platform's files as well, into .netmon/",
+        "files": "put certificates, silences and Grafana's database back too; extract the other files into .netmon/",
         "timeout": "seconds for the services to become healthy",
         "yes": "confirm the restore",
     }

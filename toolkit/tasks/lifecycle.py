@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
+from toolkit.core.errors import ToolkitError
 from toolkit.tasks import JSON, checkout, path, seconds, task
 
 PROFILE = "dev or prod; default: the profile of the last setup, else dev"
@@ -115,20 +116,37 @@ def deploy(c: Context, release: str | None = None, image: str | None = None, tim
     help={
         "dry-run": "show what would change, and change no container",
         "back": "return to the previous release",
+        "bundle": "the bundle of this release, on a host without a network",
+        "finalize": "raise the formats of the brokers to those of this release, which cannot be reversed",
         "timeout": "seconds for each new container to become healthy",
         "yes": "confirm the upgrade",
     }
 )
 def upgrade(
-    c: Context, dry_run: bool = False, back: bool = False, timeout: str | None = None, yes: bool = False
+    c: Context,
+    dry_run: bool = False,
+    back: bool = False,
+    bundle: str = "",
+    finalize: bool = False,
+    timeout: str | None = None,
+    yes: bool = False,
 ) -> None:
     """Upgrade the running stack to the release that is checked out; show what changes first."""
+    from toolkit.operate.bundle.load import load
+    from toolkit.operate.upgrade import finalize as last_step
     from toolkit.operate.upgrade.upgrade import Options, upgrade
     from toolkit.operate.upgrade.upgrade import back as go_back
 
+    if finalize and (back or dry_run or bundle):
+        raise ToolkitError("--finalize is combined with another step", "each is a run of its own", code=2)
     project, docker = checkout(c)
+    if finalize:
+        last_step.finalize(project, docker, yes=yes)
+        return
     if back:
         go_back(project, docker, yes=yes)
+    if bundle:
+        load(project, docker, path("bundle", bundle), upgrade=True)
     upgrade(project, docker, Options(seconds("timeout", timeout, project.timeout("replica")), dry_run, yes))
 
 

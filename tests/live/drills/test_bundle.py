@@ -15,13 +15,13 @@ HOST = "/srv/network-monitor"
 """The checkout from the bundle."""
 
 
-def commit(machine: Machine) -> None:
+def commit(machine: Machine, version: str = "v1.0.0") -> None:
     """Make the checkout of the machine a clone without changes."""
     identity = ("-c", "user.name=drill", "-c", "user.email=drill@example.org")
     machine.run("git", "init", "--quiet")
     machine.run("git", "add", "--all")
     machine.run("git", *identity, "commit", "--quiet", "--message=release")
-    machine.run("git", "tag", "v1.0.0")
+    machine.run("git", "tag", version)
 
 
 def empty(machine: Machine) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from netmon_backup import backups, content, metrics, service, state, verify, wal
+from netmon_backup import backups, commands, content, metrics, service, state, verify, wal
 from netmon_backup.catalog import Backup, Catalog
 from netmon_backup.commands import Result
 from netmon_backup.content import Table
@@ -191,6 +191,45 @@ def test_a_transfer_is_recorded_only_if_what_is_committed_was_received(
     assert state.load(settings.data).wal_stored > 0
 
 
+@pytest.mark.parametrize("status", ["lost", "reserved"])
+def test_a_lost_slot_requires_a_full_backup(
+    settings: Settings, database: Database, programs: Programs, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """The server has removed WAL that was not received: what was received before cannot be continued."""
+    folder = received(settings, segment(1, "0/5000000"))
+    programs.on("pg_replication_slots", stdout=f"{status}\n")
+    receiver = wal.Receiver(settings, database)
+
+    def start(*_: Any, **__: Any) -> Any:
+        receiver.stopping.set()
+        return type("Process", (), {"communicate": lambda _: (b"", b""), "poll": lambda _: 0})()
+
+    monkeypatch.setattr(commands, "start", start)
+    receiver.run()
+    lost = status == "lost"
+    assert ("gap" in state.load(settings.data).failed) == lost
+    assert bool(programs.ran("pg_receivewal", "--drop-slot")) == lost
+    assert folder.with_name(f"{SYSTEM}.set-aside").exists() == lost
+    assert programs.ran("pg_receivewal", "--create-slot")
+
+
+def test_a_host_whose_repository_was_taken_over_stops_writing(
+    settings: Settings, take: Callable[..., Backup], database: Database, repository: Repository, programs: Programs
+) -> None:
+    """At its next transfer, and at its next backup."""
+    received(settings, segment(1, "0/5000000") + ".partial")
+    take()
+    another = {"owner": "another", "host": "two", "project": settings.project, "made": "2026-12-01T00:00:00+00:00"}
+    repository.store_text("claim", b"", {"kind": "claim", **another})
+    before = len(programs.ran("restic", "backup"))
+    with pytest.raises(BackupError, match="in use by two"):
+        wal.transfer(settings, database, repository)
+    with pytest.raises(BackupError, match="in use by two"):
+        take()
+    assert len(programs.ran("restic", "backup")) == before
+    assert not programs.ran("pg_basebackup")[1:], "refused before the database is copied"
+
+
 def test_a_gap_in_received_wal_is_not_stored(
     settings: Settings, database: Database, repository: Repository, programs: Programs
 ) -> None:
@@ -306,6 +345,50 @@ def test_a_verification_fails_if_anything_differs(
         assert "8 rows restored and equal" in verify.verify(settings, database, repository)
         assert state.load(settings.data).verified > 0
     assert not (settings.data / "verify").exists()
+
+
+def test_a_verification_fails_if_the_newest_backup_is_damaged(
+    settings: Settings, database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one and WAL have the same content, but the newest is what a restore would start from."""
+    backups.take(settings, database, repository)
+    monkeypatch.setattr(verify, "at_restore_point", lambda *_: LIVE)
+    recovered = type("Recovered", (), {"tables": LIVE})
+
+    def build(_: Any, __: Any, ___: Path, candidates: list[Any], ____: Any) -> Any:
+        return type("Restored", (), {"recovered": recovered, "failures": ("b2 is damaged",), "plan": candidates[0]})
+
+    monkeypatch.setattr(verify, "build", build)
+    with pytest.raises(BackupError, match="the newest backup is damaged: b2 is damaged"):
+        verify.verify(settings, database, repository)
+    assert state.load(settings.data).verified == 0
+
+
+@pytest.mark.parametrize("rows", [0, 8])
+def test_a_rehearsal_leaves_the_database_in_another_volume(
+    settings: Settings, database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """One without rows compares nothing, and fails before anything is restored."""
+    tables = {"public.targets": Table(rows, "7")}
+
+    def build(_: Any, __: Any, work: Path, candidates: list[Any], target: Any) -> Any:
+        (work / "data").mkdir(parents=True)
+        recovered = type("Recovered", (), {"tables": tables})
+        return type("Restored", (), {"recovered": recovered, "failures": (), "plan": candidates[0]})
+
+    backups.take(settings, database, repository)
+    monkeypatch.setattr(verify, "at_restore_point", lambda *_: tables)
+    monkeypatch.setattr(verify, "build", build)
+    if not rows:
+        with pytest.raises(BackupError, match="there is nothing to compare"):
+            verify.verify(settings, database, repository)
+        return
+    assert verify.rehearse(settings, database, repository)["rows"] == {"public.targets": 8}
+    assert settings.pgdata.is_dir()
+    assert [each.name for each in settings.pgdata.parent.iterdir()] == ["docker"]
+    with pytest.raises(BackupError, match="it may be the database of a stack"):
+        verify.rehearse(settings, database, repository)
+    assert settings.pgdata.is_dir()
 
 
 # --- Schedule, metrics, settings --------------------------------------------------------------------------------------

@@ -35,13 +35,22 @@ def claim(owner: str, project: str = "network-monitor", host: str = "two") -> di
         (12, "Fatal: wrong password or no key found", "is not the key of this repository", "your copy of its key"),
         (10, "Fatal: repository does not exist", "there is no repository", "mount its disk"),
         (11, "unable to create lock", "locked by another run", "later"),
-        (124, "", "does not answer", "check the target"),
+        (124, "no answer within 60 s", "does not answer", "check the target"),
+        (
+            124,
+            "Stat(<config/>) returned error, retrying after 46 s: The request signature we calculated does not match",
+            "refuses access",
+            "credentials in secrets/backup/",
+        ),
+        (124, "retrying after 5 s: The AWS Access Key Id you provided does not exist", "refuses access", "credentials"),
+        (124, "retrying after 5 s: lookup storage on 127.0.0.11:53: no such host", "does not answer", "BACKUP_TARGET"),
         (1, "Fatal: write /target/data: no space left on device", "no space left", "BACKUP_KEEP_DAYS"),
         (1, "open /target/locks: read-only file system", "is read-only", "mount it writable"),
         (1, "open /target/locks: permission denied", "refuses access", "chown 999:999"),
         (1, "read /target/config: input/output error", "has vanished", "check the disk"),
         (1, "dial tcp 10.0.0.1:443: connect: connection refused", "does not answer", "BACKUP_TARGET"),
         (1, "Host key verification failed.", "host key of the target is unknown", "known_hosts"),
+        (124, "retrying after 5 s: Stat: The specified bucket does not exist.", "the bucket does not exist", "restore"),
         (1, "something else", "something else", ""),
     ],
 )
@@ -93,7 +102,10 @@ def test_the_key_is_in_no_argument_and_no_environment(repository: Repository, pr
 def test_sftp_uses_the_key_and_the_known_hosts_of_the_settings(settings: Settings, programs: Programs) -> None:
     programs.on("snapshots", stdout=[])
     Repository(replace(settings, target="sftp:a@b:/c"), "o").catalog()
-    assert "UserKnownHostsFile" in " ".join(programs.calls[0])
+    options = " ".join(programs.calls[0])
+    assert "UserKnownHostsFile=" in options
+    assert "BatchMode=yes" in options, "an unknown host key is a question, which is refused"
+    assert "StrictHostKeyChecking" not in options
     assert programs.environments[0]["RESTIC_REPOSITORY"] == "sftp:a@b:/c"
 
 
@@ -135,6 +147,27 @@ def test_an_empty_target_is_initialised_and_claimed_once(
     programs.calls.clear()
     backups.open_repository(settings, repository)
     assert not programs.ran("init")
+
+
+@pytest.mark.parametrize("target", ["s3:http://h/b", "sftp:a@b:/c"])
+def test_a_remote_repository_is_created_unless_there_is_one(
+    settings: Settings, programs: Programs, target: str
+) -> None:
+    """By the command that creates the bucket as well, and reports a refusal at once."""
+    there = replace(settings, target=target)
+    repository = Repository(there, state.load(settings.data).owner)
+    programs.on("snapshots", stdout=[claim(repository.owner)])
+    for code, stderr in ((0, ""), (1, "Fatal: create key in repository failed: repository master key and config "
+                                   "already initialized"), (1, "Fatal: config file already exists")):  # fmt: skip
+        programs.on("init", code=code, stderr=stderr)
+        state.update(settings.data, repository=False)
+        backups.open_repository(there, repository)
+        assert not programs.ran("cat")
+    programs.on("init", code=1, stderr="client.BucketExists: The request signature we calculated does not match")
+    state.update(settings.data, repository=False)
+    with pytest.raises(BackupError, match="refuses access"):
+        backups.open_repository(there, repository)
+    assert not state.load(settings.data).repository
 
 
 def test_a_repository_that_vanished_is_not_created_again(

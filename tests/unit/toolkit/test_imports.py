@@ -78,7 +78,7 @@ def test_folders_have_no_circular_imports() -> None:
 
 
 def test_a_circle_of_folders_is_detected() -> None:
-    source = "from toolkit.operate.upgrade.record import Record"
+    source = "from toolkit.operate.upgrade.plan import Plan"
     back = "from toolkit.operate.rotation.rotate import rotate"
     modules = MODULES | {"toolkit.operate.rotation.servers": source, "toolkit.operate.upgrade.plan": back}
     assert {"toolkit.operate.upgrade", "toolkit.operate.rotation"} <= set(knots(modules))

@@ -34,6 +34,7 @@ from toolkit.checks.doctor.ports import ports, require_free_ports
 from toolkit.checks.doctor.secrets import secrets
 from toolkit.checks.doctor.stack import collations, containers, ipv6, pings
 from toolkit.checks.doctor.subject import Subject
+from toolkit.checks.doctor.upgrades import upgrade
 from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding, Outcome, Report
 from toolkit.engine.compose import Docker
@@ -55,7 +56,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 CHECKS: Sequence[Check] = (
     engine, compose, buildx, *host.CHECKS, limits, memory, disk, engine_files, settings, permissions, secrets, shell,
     compose_files, mounts, ports, containers, failures, collations, pings, ipv6, leftovers, data,
-    backups,
+    backups, upgrade,
 )  # fmt: skip
 
 

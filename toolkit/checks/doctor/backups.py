@@ -103,6 +103,11 @@ def _work(known: Mapping[str, Any], now: float) -> Iterator[Finding]:
     for activity, reason in sorted(known["failed"].items()):
         outcome = Outcome.WARNING if activity == VERIFY else Outcome.FAILED
         yield Finding(CHECK, outcome, f"{activity} failed: {reason}", LOG)
+    platform = known.get("platform", 0.0)
+    if now - platform > MAX_AGE_SECONDS:
+        age = f"{(now - platform) / 3600:.0f} hours old" if platform else "missing"
+        what = f"the copy of the platform's files (secrets, settings, certificates) is {age}"
+        yield Finding(CHECK, Outcome.WARNING, what, "run: invoke backup; daily by a timer: docs/backup.md#daily")
     if not known["verified"]:
         yield Finding(CHECK, Outcome.WARNING, "no restore has been verified yet", "run: invoke backup.verify")
 

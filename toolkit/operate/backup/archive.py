@@ -14,11 +14,11 @@ from toolkit.core.errors import ToolkitError
 from toolkit.engine.compose import Docker
 from toolkit.engine.health import container_states
 from toolkit.operate import revision
+from toolkit.operate.backup import volumes
 
 EXCLUDED = ("secrets/backup/key", "secrets/.rotation", "secrets/.gitignore")
 """The key of the repository is not in the repository; the rest is temporary, or in the checkout."""
 
-LIMIT_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 120.0
 
 KAFKA = (
@@ -31,13 +31,6 @@ EXPORTS = {
     "definitions/kafka-acls.txt": ("kafka", (*KAFKA, "/opt/kafka/bin/kafka-acls.sh", BOOTSTRAP, "--list")),
 }
 """Files that are the output of a tool in a service. For reading: the services recreate all of it at their start."""
-
-COPIES = {
-    "volumes/proxy.tar": ("proxy", "/data/caddy"),
-    "volumes/alertmanager.tar": ("alertmanager", "/alertmanager"),
-    "volumes/grafana.tar": ("grafana", "/var/lib/grafana/grafana.db"),
-}
-"""Files that are copied out of a service: certificates, silences, dashboards and accounts."""
 
 
 @dataclass(frozen=True)
@@ -95,29 +88,13 @@ def _service_files(docker: Docker, running: dict[str, str], missing: list[str]) 
                 yield name, result.stdout.encode()
             else:
                 missing.append(f"{name}: {' '.join(result.stderr.split())[-200:]}")
-    for name, (service, path) in COPIES.items():
-        if service in running:
-            copied = _copy(docker, running[service], path)
+    for files in volumes.FILES:
+        if files.service in running:
+            copied = volumes.copy(docker, files, running[files.service])
             if isinstance(copied, bytes):
-                yield name, copied
+                yield files.member, copied
             else:
-                missing.append(f"{name}: {copied}")
-
-
-def _copy(docker: Docker, container: str, path: str) -> bytes | str:
-    """A tar archive of a path in a container; the reason if it cannot be copied."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="netmon-backup-") as folder:
-        result = docker("cp", f"{container}:{path}", folder, timeout=TIMEOUT_SECONDS)
-        if result.code:
-            return " ".join(result.stderr.split())[-200:]
-        if sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file()) > LIMIT_BYTES:
-            return f"larger than {LIMIT_BYTES // 1024 // 1024} MB"
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            archive.add(folder, arcname=".")
-        return buffer.getvalue()
+                missing.append(f"{files.member}: {copied}")
 
 
 def extract(content: bytes, target: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Takes backups, shows them and verifies them."""
+"""Takes backups and shows them."""
 
 from __future__ import annotations
 
@@ -60,17 +60,6 @@ def status(project: Project, docker: Docker) -> None:
     if found["failed"]:
         reasons = "\n    ".join(f"{name}: {reason}" for name, reason in sorted(found["failed"].items()))
         raise ToolkitError("an activity has failed since its last success", reasons, "docs/backup.md")
-
-
-def verify(project: Project, docker: Docker) -> None:
-    """Restore the newest backup beside the data, and compare every table with the live database.
-
-    Raises:
-        ToolkitError: it cannot be restored, or it differs.
-    """
-    service.require_target(project)
-    with console.phase("verify", "restores into the volume of the service, and removes it"):
-        console.say(f"  {service.call(docker, 'verify')}", "ok")
 
 
 def require_copied_key(project: Project) -> None:

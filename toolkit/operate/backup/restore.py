@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from toolkit import images
@@ -20,18 +21,11 @@ from toolkit.engine.compose import Docker
 from toolkit.engine.health import container_states
 from toolkit.engine.wait import wait
 from toolkit.operate import lifecycle
-from toolkit.operate.backup import archive
+from toolkit.operate.backup import archive, rows, volumes
 from toolkit.operate.backup.backup import ACCOUNTS
 
 WRITERS = ("app", "worker", "backup")
 """Services that use the database; they are stopped for the exchange, then the database is."""
-
-ROWS = """
-SELECT schemaname || '.' || tablename,
-    (xpath('/row/rows/text()', query_to_xml(
-        format('SELECT count(*) AS rows FROM %I.%I', schemaname, tablename), false, true, '')))[1]::text
-FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema');
-"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Options:
 
     ``at`` is a time in ISO 8601 (without an offset: UTC), empty for the newest state; ``backup`` the id of the backup
     to start from; with ``take_over`` this host becomes the owner of the repository; with ``files`` the platform's files
-    are extracted. ``timeout`` is in seconds, for the services to become healthy.
+    are extracted, and those of volumes put back. ``timeout`` is in seconds, for the services to become healthy.
     """
 
     timeout: float
@@ -90,8 +84,7 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
         if options.dry_run:
             return
         console.confirm(f"restore backup {plan['backup']} and set the current database aside", options.yes)
-        if options.files:
-            _fetch_files(project, docker, plan)
+        extracted = _fetch_files(project, docker, plan) if options.files else None
         with console.phase("restore", "beside the current database, which keeps running"):
             docker.check(
                 docker.compose("--profile", "backup", "create", "--no-recreate", "db"),
@@ -99,12 +92,15 @@ def restore(project: Project, docker: Docker, options: Options) -> None:
             )
             take_over = ["--take-over"] if options.take_over else []
             prepared = service.run(docker, "prepare", *selection, *take_over)
-        before = _rows(docker)
+        before = rows.count(docker)
         with console.phase("exchange", "stops the application and the database"):
             docker.check(docker.compose("stop", *_running(docker, *WRITERS)), "stop the application")
             stopped = datetime.now(UTC)
             docker.check(docker.compose("stop", *_running(docker, "db")), "stop the database")
             done = service.run(docker, "exchange", prepared["id"], quiet=True)
+        if extracted:
+            with console.phase("files", "certificates, silences and Grafana's database, into their volumes"):
+                volumes.put_back(docker, extracted)
         with console.phase("start", "passwords of this host, derived data, every service"):
             _start(project, docker, options.timeout)
             _requeue(docker)
@@ -132,28 +128,20 @@ def _show(plan: Mapping[str, Any]) -> None:
         console.say(f"  restores {plan['at'][:19]} UTC: the writes of {max(lost, 0):.0f} s since then are undone")
 
 
-def _fetch_files(project: Project, docker: Docker, plan: Mapping[str, Any]) -> None:
+def _fetch_files(project: Project, docker: Docker, plan: Mapping[str, Any]) -> Path:
+    """Extract the platform's files; returns their folder."""
     at = [f"--at={plan['at']}"] if plan["at"] else []
     content = base64.b64decode(service.run(docker, "platform-get", *at, quiet=True))
     target = project.lock_file.parent / f"restored-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = archive.extract(content, target)
     console.say(f"  {len(names)} files of the platform are in {target}")
+    return target
 
 
 def _running(docker: Docker, *services: str) -> list[str]:
     """The services, as `docker compose stop` without any would stop all."""
     present = {state.service for state in container_states(docker)}
     return [name for name in services if name in present] or ["db"]
-
-
-def _rows(docker: Docker) -> dict[str, int]:
-    """The rows of each table of the current database; empty if it does not answer."""
-    psql = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc", "--quiet", "--tuples-only",
-            "--no-align")  # fmt: skip
-    result = docker.compose("exec", "--no-TTY", "db", *psql, stdin=ROWS, timeout=600)
-    if result.code:
-        return {}
-    return {name: int(count) for name, _, count in (line.partition("|") for line in result.stdout.split())}
 
 
 def _start(project: Project, docker: Docker, timeout: float) -> None:
@@ -192,8 +180,8 @@ def report(before: Mapping[str, int], done: Mapping[str, Any], stopped: datetime
     """Show the rows before and after, and the data loss."""
     after: Mapping[str, int] = done["rows"]
     names = sorted({*before, *after})
-    rows = [(name, str(before.get(name, "-")), str(after.get(name, "-"))) for name in names]
-    console.table(("table", "rows before", "rows restored"), rows)
+    shown = [(name, str(before.get(name, "-")), str(after.get(name, "-"))) for name in names]
+    console.table(("table", "rows before", "rows restored"), shown)
     last = done["last_commit"]
     if last:
         seconds = (stopped - datetime.fromisoformat(last)).total_seconds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.checkout import bundled
@@ -18,8 +19,14 @@ from toolkit.operate.bundle.content import Bundle
 SHOWN = 3
 
 
-def load(project: Project, docker: Docker, path: Path) -> None:
+def load(project: Project, docker: Docker, path: Path, *, upgrade: bool = False) -> None:
     """Verify a bundle, load its images, and use its image set.
+
+    Args:
+        project: The checkout, which must be that of the bundle.
+        docker: Docker in its folder.
+        path: The bundle.
+        upgrade: Leave the names of the live release to its images: they are the way back.
 
     Raises:
         ToolkitError: the bundle is damaged, for another kind of machine or of another release, or the disk is full.
@@ -34,8 +41,10 @@ def load(project: Project, docker: Docker, path: Path) -> None:
                 why = f"{size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
                 raise ToolkitError(f"too little disk space in {project.root}", why, "free disk space")
         with console.phase("images", f"{len(manifest.images)} images of {manifest.version}"):
+            before = {name: docker.image_id(name) for name in _of_releases(manifest.images)}
             _load(project, docker, bundle)
-        bundled.record(project.root, manifest.images)
+            _name(docker, before if upgrade else {}, manifest.images)
+        bundled.record(project.root, manifest.images, manifest.commit)
         envfile.update(project.env_file, manifest.settings)
         setup(project, manifest.profile if project.profile is None else None, images=manifest.set)
 
@@ -65,3 +74,18 @@ def _load(project: Project, docker: Docker, bundle: Bundle) -> None:
         if (found := docker.image_id(name)) != identifier:
             why = f"its id is {found}, not {identifier}" if found else "it is missing"
             raise ToolkitError(f"the engine has not loaded {name}", why, "run it again")
+
+
+def _of_releases(images: Mapping[str, str]) -> list[str]:
+    """The images whose names depend on the release."""
+    return [name for name in images if name.endswith(f":{bundled.RELEASE}")]
+
+
+def _name(docker: Docker, before: Mapping[str, str | None], images: Mapping[str, str]) -> None:
+    """Tag the images of the bundle's release, and restore the tags that the engine has moved to them."""
+    for name in _of_releases(images):
+        tag = f"{name.rpartition(':')[0]}:{bundled.TAG}"
+        docker.check(docker("tag", images[name], tag), f"tag {tag}")
+    for name, identifier in before.items():
+        if identifier and identifier != images[name]:
+            docker.check(docker("tag", identifier, name), f"restore the tag {name}")

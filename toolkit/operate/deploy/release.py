@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from toolkit import images
+from toolkit.checkout import bundled
 from toolkit.checkout.project import Project
 from toolkit.core.console import say
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import compose, shapes
 from toolkit.engine.compose import Docker
 from toolkit.images import Image
+from toolkit.operate import revision
 
 VARIABLE = "NETMON_RELEASE"
 """The tag of the images built here. In .env it names the live release."""
@@ -66,10 +68,35 @@ class Release:
             fix = "docker image ls lists the local releases"
             raise ToolkitError(f"release {self.name} not found", f"no local image {names}", fix)
         if not self.retained:
-            images.build_images(project, docker, [image for image in needed if image.built])
+            built = [image for image in needed if image.built]
+            if not self._take_from_bundle(project, docker, built):
+                images.build_images(project, docker, built)
             for image in needed:
                 if not image.built:
                     _pull_or_reuse(project, docker, image)
+
+    def _take_from_bundle(self, project: Project, docker: Docker, built: Sequence[Image]) -> bool:
+        """Give the images that came with the bundle of this checkout the name of the release; False without them.
+
+        Raises:
+            ToolkitError: the engine refuses.
+        """
+        here = revision.read(project.root)
+        known = bundled.images(project.root, here.commit) if here and not here.changed else {}
+        sources = {}
+        for image in built:
+            name = image.name.rpartition(":")[0]
+            sources[image.name] = f"{name}:{bundled.TAG}"
+            identifier = known.get(f"{name}:{bundled.RELEASE}")
+            if identifier is None or docker.image_id(sources[image.name]) != identifier:
+                return False
+        label = f"--label=com.docker.compose.project={docker.project_name()}"
+        for name, source in sources.items():
+            # The release is in the image, as in one that is built.
+            text = f"FROM {source}\nENV APP_VERSION={self.name}\n"
+            options = ("--quiet", "--network=none", f"--tag={name}", label, "-")
+            docker.check(docker("build", *options, stdin=text), f"name the image of the bundle {name}")
+        return bool(sources)
 
 
 def is_built_elsewhere(project: Project) -> bool:

@@ -15,6 +15,7 @@ from toolkit import images
 from toolkit.checkout import backupkey, setting_rules
 from toolkit.checkout.project import Project
 from toolkit.checkout.setup import setup
+from toolkit.checkout.upgrade_record import Record, Upgrade
 from toolkit.checks import doctor
 from toolkit.core import console, envfile, files, terminal
 from toolkit.core.errors import ToolkitError
@@ -27,9 +28,9 @@ from toolkit.operate import deploy, lifecycle, previous, revision, rolling, sile
 from toolkit.operate.backup.backup import backup
 from toolkit.operate.deploy import release
 from toolkit.operate.revision import Revision
+from toolkit.operate.upgrade import finalize
 from toolkit.operate.upgrade import plan as plans
 from toolkit.operate.upgrade.plan import Plan
-from toolkit.operate.upgrade_record import Record, Upgrade
 
 SILENCE = "invoke upgrade"
 """The comment of the silence."""
@@ -78,6 +79,7 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
             )
         name = revision.name(project.root, last.source)
         if here.commit != last.source:
+            finalize.require_way_back(before, name)
             if found := ", ".join(store_versions.one_way_changes(_running(docker), last.images)):
                 why = f"the older program may be unable to open the data of the newer one: {found}"
                 raise ToolkitError(
@@ -85,7 +87,7 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
                 )
             console.confirm(f"go back from {here.name} to {name}", yes)
             with console.phase("check out", f"{name}; branches stay where they are"):
-                Record(before.live, replace(last, complete=False)).save(project)
+                replace(before, upgrade=replace(last, complete=False)).save(project)
                 revision.switch(project.root, last.source)
     sys.stdout.flush()
     # From here on the files are those of the other release: nothing of this one may be imported any more.
@@ -100,6 +102,8 @@ def _upgrade(project: Project, docker: Docker, options: Options) -> None:
         for line in setup(project, None, folder=docker.data_root()):
             console.say(f"  {line}")
     before = Record.load(project)
+    if before.upgrade and target.commit == before.upgrade.source:
+        finalize.require_way_back(before, target.name)
     with console.phase("plan", "changes nothing"):
         plan = _plan(project, docker, before, target)
         _show(project, docker, plan, before, target)
@@ -126,6 +130,7 @@ def _upgrade(project: Project, docker: Docker, options: Options) -> None:
     lifecycle.up(project, docker, lifecycle.Options(project.timeout("up"), yes=options.yes))
     if plan.changes:
         console.say(f"\n{target.name} is live; to go back: invoke upgrade --back", "ok")
+    finalize.note(project, docker)
 
 
 def _plan(project: Project, docker: Docker, before: Record, target: Revision) -> Plan:
@@ -185,7 +190,8 @@ def _begin(project: Project, docker: Docker, before: Record, target: Revision) -
     """Record where the upgrade comes from, unless it continues an interrupted one."""
     if before.live and not _continues(before, target):
         begun = Upgrade(before.live, target.commit, _release(project), _running(docker))
-        Record(before.live, begun).save(project)
+        # What was finalized before belongs to the release that is the way back from now on.
+        Record(before.live, begun, before.unfinalized).save(project)
 
 
 def _apply(project: Project, docker: Docker, plan: Plan, timeout: float) -> None:

@@ -32,6 +32,7 @@ READY = {
 }
 BACKED_UP: dict[str, Any] = {
     "own": True, "backups": [{"id": "1"}], "backup": {"full": time.time()}, "failed": {}, "verified": 1.0,
+    "platform": time.time(),
 }  # fmt: skip
 """The status of the backup service, with a recent backup."""
 

@@ -24,8 +24,9 @@ from toolkit.engine import backup_service
 from toolkit.engine.compose import Result
 from toolkit.operate import lifecycle
 from toolkit.operate.backup import archive, restore
-from toolkit.operate.backup.backup import backup, status, verify
+from toolkit.operate.backup.backup import backup, status
 from toolkit.operate.backup.restore import Options, parse_time
+from toolkit.operate.backup.verify import verify
 
 AT = "2026-11-30T14:05:00+00:00"
 PLAN = {
@@ -117,6 +118,25 @@ def test_the_archive_has_what_only_this_host_has_but_not_the_key(project: Projec
     assert "checkout/docker-compose.yml" not in made.members
 
 
+def test_a_secret_that_cannot_be_read_ends_the_backup(
+    project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup without it would look whole."""
+    docker.on("ps", stdout="")
+    add = tarfile.TarFile.add
+
+    def refuse(self: tarfile.TarFile, name: Any, *args: Any, **options: Any) -> None:
+        if str(name).endswith("api_token.txt"):
+            raise PermissionError(13, "Permission denied")
+        add(self, name, *args, **options)
+
+    monkeypatch.setattr(tarfile.TarFile, "add", refuse)
+    with pytest.raises(ToolkitError, match=r"cannot read secrets/api_token\.txt") as error:
+        backup(project, docker.cli)
+    assert error.value.why == "Permission denied"
+    assert not docker.ran("platform-put")
+
+
 def test_content_that_cannot_be_included_is_reported(
     project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +202,8 @@ def test_a_status_with_a_failure_fails(
     status(project, docker.cli)
     output = capsys.readouterr().out
     assert "restorable: 2026-11-30 14:05:00" in output
+    assert backupkey.fingerprint(project) in output
+    assert backupkey.path_of(project).read_text().strip() not in output
     assert "last verified restore: never" in output
     docker.on("exec", "status", stdout=answer({**found, "failed": {"transfer": "no space"}}))
     with pytest.raises(ToolkitError, match="transfer: no space"):
@@ -234,6 +256,8 @@ def test_a_restore_prepares_before_it_stops_anything(
     assert steps == ["plan", "create", "prepare", "count", "stop", "stop", "exchange", "database", "accepts",
                      "accounts", "flush", "start", "requeue", "smoke"]  # fmt: skip
     assert all("--at=2026-11-30T15:05:00+01:00" in argv for argv in docker.ran("run", "prepare"))
+    [flush] = docker.ran("exec", "redis")
+    assert "FLUSHALL" in docker.inputs[docker.calls.index(flush)], "states of the former database"
     output = capsys.readouterr().out
     assert "the writes of 60 s since then are undone" in output
     assert "public.targets" in output

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from toolkit.checkout.project import Project
+from toolkit.checkout.upgrade_record import Record, Upgrade, path
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.operate import upgrade_record
 from toolkit.operate.revision import Revision
-from toolkit.operate.upgrade_record import Record, Upgrade
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 BEGUN = Upgrade(ONE.commit, TWO.commit, "dev", {"db": "postgres:18.6"})
@@ -24,6 +24,13 @@ def test_a_saved_record_is_loaded(project: Project) -> None:
     assert Record.load(project) == Record()
     Record(ONE.commit, BEGUN).save(project)
     assert Record.load(project) == Record(ONE.commit, BEGUN)
+    Record(ONE.commit, BEGUN, ("a",), ("b", "c"), "now").save(project)
+    assert Record.load(project) == Record(ONE.commit, BEGUN, ("a",), ("b", "c"), "now")
+
+
+def test_the_record_of_an_earlier_release_is_loaded(project: Project) -> None:
+    path(project).write_text('{"live": "x", "upgrade": null}')
+    assert Record.load(project) == Record("x")
 
 
 def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
@@ -56,7 +63,7 @@ def test_changed_files_make_the_commit_unknown(project: Project) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"live": ""}', '{"live": "", "upgrade": {"from": "x"}}'])
 def test_another_file_is_an_error_with_a_fix(project: Project, text: str) -> None:
     Record().save(project)
-    upgrade_record.path(project).write_text(text)
+    path(project).write_text(text)
     with pytest.raises(ToolkitError) as error:
         Record.load(project)
-    assert error.value.fix == f"rm {upgrade_record.path(project)}"
+    assert error.value.fix == f"rm {path(project)}"

@@ -17,7 +17,12 @@ from toolkit.core.errors import ToolkitError
 from toolkit.core.report import Finding
 from toolkit.engine import backup_service
 
-FINE: dict[str, Any] = {"backup": {"full": time.time() - 7200}, "failed": {}, "verified": 1.0}
+FINE: dict[str, Any] = {
+    "backup": {"full": time.time() - 7200},
+    "failed": {},
+    "verified": 1.0,
+    "platform": time.time() - 60,
+}
 """What the service remembers."""
 
 
@@ -55,6 +60,12 @@ def test_a_recent_backup_is_fine(project: Project, docker: FakeDocker) -> None:
         ({"backup": {"full": time.time() - 27 * 3600}}, "failed", "the newest backup is 27 hours old"),
         ({"failed": {"transfer": "no space"}}, "failed", "transfer failed: no space"),
         ({"failed": {"verify": "differs"}}, "warning", "verify failed: differs"),
+        ({"platform": 0}, "warning", "the copy of the platform's files (secrets, settings, certificates) is missing"),
+        (
+            {"platform": time.time() - 27 * 3600},
+            "warning",
+            "the copy of the platform's files (secrets, settings, certificates) is 27 hours old",
+        ),
         ({"verified": 0}, "warning", "no restore has been verified yet"),
     ],
 )

@@ -209,5 +209,5 @@ def test_digests_are_not_required_of_images_from_a_bundle(project: Project) -> N
     (project.root / "images.lock").write_text("services: {}\n")
     assert "images.lock" in project.compose_files("dev", "pulled")
     bundled.path(project.root).parent.mkdir()
-    bundled.record(project.root, MANIFEST.images)
+    bundled.record(project.root, MANIFEST.images, "1" * 40)
     assert "images.lock" not in project.compose_files("dev", "pulled")

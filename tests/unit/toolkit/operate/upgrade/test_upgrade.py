@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.unit.toolkit.conftest import INFO, FakeDocker, configuration
 from toolkit import images
 from toolkit.checkout.project import Project
+from toolkit.checkout.upgrade_record import Record, Upgrade
 from toolkit.checks import doctor
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
@@ -21,10 +23,10 @@ from toolkit.engine.existing import Existing
 from toolkit.operate import deploy, lifecycle, revision, rolling, silences, upgrade_record
 from toolkit.operate.deploy.release import Release
 from toolkit.operate.revision import Revision
+from toolkit.operate.upgrade import finalize
 from toolkit.operate.upgrade import plan as plans
 from toolkit.operate.upgrade import upgrade as upgrades
 from toolkit.operate.upgrade.plan import NEW, REMOVED, Change, Plan
-from toolkit.operate.upgrade_record import Record, Upgrade
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
 RELEASE = frozenset({"app", "worker"})
@@ -75,7 +77,7 @@ class Stack:
         monkeypatch.setattr(doctor, "require_engine", step("engine"))
         monkeypatch.setattr(upgrades, "setup", step("setup", []))
         monkeypatch.setattr(revision, "read", lambda _: self.at)
-        monkeypatch.setattr(revision, "name", lambda _, commit: {ONE.commit: "v1", TWO.commit: "v2"}[commit])
+        monkeypatch.setattr(revision, "name", lambda _, commit: f"v{commit[0]}")
         monkeypatch.setattr(revision, "differing", lambda _, one, other: frozenset({f"{one[0]}-{other[0]}"}))
         monkeypatch.setattr(revision, "switch", step("switch"))
         monkeypatch.setattr(Existing, "read", staticmethod(lambda project, *_: Existing(project, "netmon", ())))
@@ -92,6 +94,7 @@ class Stack:
         monkeypatch.setattr(rolling, "recreate", step("recreate"))
         monkeypatch.setattr(deploy, "deploy", step("deploy"))
         monkeypatch.setattr(lifecycle, "up", reach)
+        monkeypatch.setattr(finalize, "note", lambda *_: None)
         monkeypatch.setattr(os, "execv", step("exec"))
 
     def upgrade(self, *, dry_run: bool = False, yes: bool = True) -> None:
@@ -318,3 +321,29 @@ def test_back_has_to_be_confirmed(stack: Stack) -> None:
     assert stack.steps == []
     assert stack.record.upgrade
     assert stack.record.upgrade.complete
+
+
+def test_after_it_was_finalized_there_is_no_way_back(stack: Stack) -> None:
+    stack.upgrade()
+    final = replace(stack.record, finalized=("metadata.version from 4.2-IV1 to 4.3-IV0",), finalized_at="now")
+    final.save(stack.project)
+    with pytest.raises(ToolkitError, match="cannot go back to v1") as error:
+        stack.back()
+    assert "finalized at now: metadata.version from 4.2-IV1 to 4.3-IV0" in error.value.why
+    assert "restore the backup of that release" in error.value.fix
+    assert stack.steps == []
+    stack.at = ONE
+    with pytest.raises(ToolkitError, match="cannot go back to v1"):
+        stack.upgrade()
+    assert stack.steps == ["engine", "setup"], "the checkout of the release before is no way around"
+    assert stack.record == final
+
+
+def test_the_next_upgrade_has_a_way_back_to_the_finalized_release(stack: Stack) -> None:
+    stack.upgrade()
+    replace(stack.record, finalized=("metadata.version",), finalized_at="now").save(stack.project)
+    stack.at = Revision("3" * 40, "v3")
+    stack.upgrade()
+    assert stack.record.finalized == ()
+    assert stack.record.upgrade
+    finalize.require_way_back(stack.record, "v2")
