@@ -99,7 +99,7 @@ def require_way_back(before: Record, name: str) -> None:
     """Return if no format was raised since the last upgrade.
 
     Raises:
-        ToolkitError: one was: the release before cannot read it.
+        ToolkitError: one was: the previous release cannot read it.
     """
     if before.finalized:
         why = f"the upgrade was finalized at {before.finalized_at}: {', '.join(before.finalized)}; "

@@ -335,7 +335,7 @@ def test_after_it_was_finalized_there_is_no_way_back(stack: Stack) -> None:
     stack.at = ONE
     with pytest.raises(ToolkitError, match="cannot go back to v1"):
         stack.upgrade()
-    assert stack.steps == ["engine", "setup"], "the checkout of the release before is no way around"
+    assert stack.steps == ["engine", "setup"], "the checkout of the previous release is no way around"
     assert stack.record == final
 
 
