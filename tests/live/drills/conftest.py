@@ -85,8 +85,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{name:<{width}}  {found.outcome}  {'; '.join(found.measurements)}".rstrip())
 
 
-def pytest_sessionfinish() -> None:
-    """Store the results of the drills that have run, also after Ctrl-C."""
+def pytest_runtest_logfinish() -> None:
+    """Store the results of the drills that have run: a run that is killed counts as far as it came."""
     for machine, commit, date in ORIGIN:
         results.store({
             name: results.Result(found.outcome, found.measurements, round(found.seconds, 1), machine, commit, date)
