@@ -7,14 +7,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from tests.live import ledger, service_faults
 from tests.live.alerts import WATCHDOG, AlertKey
 from tests.live.disks import Disk
-from tests.live.fault_table import SWITCH, Expected
+from tests.live.fault_table import SWITCH, Expected, expected
 from tests.live.host_receiver import HostReceiver
 from tests.live.ledger import RATE, Entrance, Losses, Offsets
 from tests.live.stack import Stack, until
@@ -64,10 +64,10 @@ class Outcome:
         data = json.loads(line)
         return cls(**{**data, "lost": Losses(*map(frozenset, data["lost"])), "others": tuple(data["others"])})
 
-    def measurements(self, expected: Expected) -> list[str]:
+    def measurements(self, want: Expected) -> list[str]:
         """The outcome as a drill records it: names and values."""
         alert = "none expected"
-        if expected.alert:
+        if want.alert:
             alert = f"{' '.join(self.alert[0]).strip()} after {self.alert[1]:.0f} s" if self.alert else "none"
         elif self.others:
             alert = f"none expected; {', '.join(self.others)}"
@@ -80,19 +80,19 @@ class Outcome:
             f"alert: {alert}",
         ]
 
-    def problems(self, expected: Expected) -> list[str]:
-        """How the outcome differs from what is expected."""
+    def problems(self, want: Expected) -> list[str]:
+        """How the outcome differs from what is want."""
         found = []
         if not self.accepted:
             found.append("no request was accepted, so the cell proves nothing")
-        if self.lost.count > expected.lost:
-            found.append(f"{self.lost.count} acknowledged writes lost, at most {expected.lost} expected: {self.lost}")
+        if self.lost.count > want.lost:
+            found.append(f"{self.lost.count} acknowledged writes lost, at most {want.lost} expected: {self.lost}")
         if self.miscounted:
             found.append(f"the rollups count {self.miscounted} results too many")
-        if self.recovered is None or self.recovered > expected.recovery:
-            found.append(f"no recovery by itself within {expected.recovery:g} s")
-        if expected.alert and (self.alert is None or self.alert[0] != expected.alert):
-            found.append(f"{' '.join(expected.alert)} did not arrive, but {self.alert}")
+        if self.recovered is None or self.recovered > want.recovery:
+            found.append(f"no recovery by itself within {want.recovery:g} s")
+        if want.alert and (self.alert is None or self.alert[0] != want.alert):
+            found.append(f"{' '.join(want.alert)} did not arrive, but {self.alert}")
         return found
 
 
@@ -117,14 +117,20 @@ class Bench:
         """The service of a row."""
         return self.stack.store({"log store": "logs", "trace store": "traces"}[row]) if " " in row else row
 
-    def run(self, row: str, fault: str, expected: Expected) -> Outcome:
+    def wanted(self, row: str, fault: str) -> Expected:
+        """What is expected in a cell of this stack."""
+        want, service = expected(row, fault), self.service(row)
+        assert isinstance(want, Expected), want
+        return replace(want, alert=(want.alert[0], service)) if want.alert and want.alert[1] == row else want
+
+    def run(self, row: str, fault: str) -> tuple[Expected, Outcome]:
         """Run a cell; the stack is left recovered, by itself or not."""
-        service = self.service(row)
+        service, want = self.service(row), self.wanted(row, fault)
         with self.prepared(service, fault) as injection:
-            outcome = self.measure(injection, expected, service)
+            outcome = self.measure(injection, want, service)
         if outcome.recovered is None:
             self.stack.invoke("up", "--no-smoke", check=False)
-        return outcome
+        return want, outcome
 
     @contextlib.contextmanager
     def prepared(self, service: str, fault: str) -> Iterator[AbstractContextManager[object]]:
@@ -139,10 +145,10 @@ class Bench:
         else:
             yield INJECTIONS[fault](self.stack, service)
 
-    def measure(self, fault: AbstractContextManager[object], expected: Expected, service: str) -> Outcome:
+    def measure(self, fault: AbstractContextManager[object], want: Expected, service: str) -> Outcome:
         """Inject a fault under load, and wait until everything works again and every acknowledged write is found."""
         self.require_health()
-        self.wait_for_quiet(expected.alert)
+        self.wait_for_quiet(want.alert)
         self.offsets = self.offsets or ledger.published(self.stack)[1]
         outcome = Outcome()
         miscounted = ledger.miscounted(self.stack)
@@ -150,15 +156,15 @@ class Bench:
             time.sleep(self.margin)
             began = time.time()
             with fault:
-                time.sleep(max(began + expected.seconds - time.time(), 0))
-            since = time.time() if expected.seconds else began
-            outcome.recovered = self.recovery(since, expected.recovery)
+                time.sleep(max(began + want.seconds - time.time(), 0))
+            since = time.time() if want.seconds else began
+            outcome.recovered = self.recovery(since, want.recovery)
             time.sleep(self.margin)
         outcome.requests, outcome.accepted = written.requests, len(written.accepted)
         outcome.refused = dict(written.refused)
         outcome.lost, self.offsets = ledger.settle(self.stack, written, self.offsets)
         outcome.miscounted = ledger.miscounted(self.stack) - miscounted
-        outcome.alert, outcome.others = self.alerts(expected, began, service)
+        outcome.alert, outcome.others = self.alerts(want, began, service)
         return outcome
 
     def recovery(self, since: float, within: float) -> float | None:
@@ -192,28 +198,28 @@ class Bench:
             until(lambda: alert not in receiver.active(), within, f"{alert} to be resolved")
 
     def alerts(
-        self, expected: Expected, began: float, service: str
+        self, want: Expected, began: float, service: str
     ) -> tuple[tuple[AlertKey, float] | None, tuple[str, ...]]:
-        """The expected alert, or the alerts on the service that arrived since ``began`` although none is expected."""
+        """The expected alert, or the alerts on the service that arrived since ``began`` although none is want."""
         receiver = self.receiver
         if receiver is None:
             return None, ()
-        if expected.alert == SWITCH:
+        if want.alert == SWITCH:
             silence = self.silence(receiver, began)
             return ((SWITCH, silence) if silence >= SWITCH_SECONDS else None), ()
 
         def fired() -> dict[AlertKey, float]:
             arrived = [each for each in receiver.received(began) if each.status == "firing"]
             return {each.key: each.at - began for each in reversed(arrived) if each.key[1] != ON_THE_HOST
-                    or each.key == expected.alert}  # fmt: skip
+                    or each.key == want.alert}  # fmt: skip
 
-        if expected.alert is None:
+        if want.alert is None:
             return None, tuple(f"{key[0]} after {at:.0f} s" for key, at in fired().items() if key[1] == service)
         with contextlib.suppress(AssertionError):
-            until(lambda: expected.alert in fired(), max(began + ALERT_TIMEOUT - time.time(), 1), "the alert")
+            until(lambda: want.alert in fired(), max(began + ALERT_TIMEOUT - time.time(), 1), "the alert")
         found = fired()
-        if expected.alert in found:
-            return (expected.alert, found[expected.alert]), ()
+        if want.alert in found:
+            return (want.alert, found[want.alert]), ()
         return next(iter(sorted(found.items(), key=lambda each: each[1])), None), ()
 
     @staticmethod

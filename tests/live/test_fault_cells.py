@@ -9,7 +9,6 @@ import pytest
 
 from tests.live import pipeline
 from tests.live.cells import Bench
-from tests.live.fault_table import Expected, expected
 from tests.live.ledger import PROBED, TARGETS, Entrance
 from tests.live.stack import Stack
 
@@ -31,6 +30,5 @@ def bench(stack: Stack) -> Iterator[Bench]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="kills a process in a container")
 @pytest.mark.parametrize("service", KILLED)
 def test_a_killed_service_loses_no_acknowledged_probe(bench: Bench, service: str) -> None:
-    want = expected(service, "kill")
-    assert isinstance(want, Expected)
-    assert bench.run(service, "kill", want).problems(want) == []
+    want, outcome = bench.run(service, "kill")
+    assert outcome.problems(want) == []

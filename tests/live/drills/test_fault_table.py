@@ -20,7 +20,7 @@ import yaml
 from tests.live import disks, pipeline, service_faults
 from tests.live.cells import VOLUMES, Bench, Outcome
 from tests.live.disks import Disk
-from tests.live.fault_table import Expected, cells, expected
+from tests.live.fault_table import FAULTS, Expected, cells
 from tests.live.host_receiver import HostReceiver
 from tests.live.ledger import PROBED, TARGETS, Entrance
 from tests.live.machine import Machine
@@ -36,6 +36,8 @@ INJECTED = ("kill", "memory", "torn record", "clock", "hang", "partition", "disk
 SIZES = {"db": 2 << 30, "redis": 512 << 20, "kafka": 2 << 30, "rabbitmq": 3 << 30}
 """Bytes. RabbitMQ accepts no messages below 1 GB of free space."""
 
+COMMON = {fault: Expected(None, FAULTS[fault].seconds, FAULTS[fault].recovery) for fault in ("power", "engine")}
+"""What is expected of faults of all services at once."""
 LIMITS = {"CLIENT_REQUESTS_PER_SECOND": "10000", "ON_DEMAND_PROBES_PER_SECOND": "500"}
 """Settings: a refused request is then one that the fault has refused."""
 
@@ -45,16 +47,8 @@ def named(*faults: str) -> list[object]:
     return [pytest.param(service, fault, id=f"{service}/{fault}") for service, fault in cells(*faults)]
 
 
-def wanted(service: str, fault: str) -> Expected:
-    """What is expected in a cell."""
-    want = expected(service, fault)
-    assert isinstance(want, Expected)
-    return want
-
-
-def judge(outcome: Outcome, service: str, fault: str, record: Record) -> None:
+def judge(want: Expected, outcome: Outcome, record: Record) -> None:
     """Record the outcome of a cell, and compare it with what is expected."""
-    want = wanted(service, fault)
     for measurement in outcome.measurements(want):
         record(measurement)
     problems = outcome.problems(want)
@@ -81,7 +75,7 @@ def test_service_after_a_restart_of_the_engine(
     engine_restart: Outcome, record: Record, service: str, fault: str
 ) -> None:
     """All services are restarted, so that the cells have the same outcome."""
-    judge(engine_restart, service, fault, record)
+    judge(COMMON["engine"], engine_restart, record)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +128,7 @@ def bench(
 
 @pytest.mark.parametrize(("service", "fault"), named(*INJECTED))
 def test_service_under_a_fault(bench: Bench, record: Record, service: str, fault: str) -> None:
-    judge(bench.run(service, fault, wanted(service, fault)), service, fault, record)
+    judge(*bench.run(service, fault), record)
 
 
 @contextlib.contextmanager
@@ -203,7 +197,7 @@ def require_volatile_disks() -> None:
 def power_cut(bench: Bench) -> Outcome:
     """The outcome of a power cut of all disks and containers."""
     require_volatile_disks()
-    return bench.measure(power_lost(bench), Expected(recovery=120), "")
+    return bench.measure(power_lost(bench), COMMON["power"], "")
 
 
 @contextlib.contextmanager
@@ -225,4 +219,4 @@ def power_lost(bench: Bench) -> Iterator[None]:
 @pytest.mark.parametrize(("service", "fault"), named("power"))
 def test_service_after_a_power_cut(power_cut: Outcome, record: Record, service: str, fault: str) -> None:
     """Everything fails at once, so that the cells have the same outcome."""
-    judge(power_cut, service, fault, record)
+    judge(COMMON["power"], power_cut, record)
