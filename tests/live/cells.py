@@ -108,7 +108,7 @@ class Bench:
     disks: Mapping[str, Disk] = field(default_factory=dict)
     rate: float = RATE
     """Requests a second."""
-    margin: float = 3
+    margin: float = 2
     """Seconds of load before a fault, and after the recovery."""
     offsets: Offsets = field(default_factory=dict)
     """Of the topic of results, when the last cell ended."""
@@ -172,7 +172,7 @@ class Bench:
         while not self.recovered():
             if time.time() > since + within:
                 return None
-            time.sleep(0.3)
+            time.sleep(0.5)
         return time.time() - since
 
     def recovered(self) -> bool:

@@ -79,9 +79,9 @@ MONITORING = {
 PYTHON = {"clock": Inapplicable("not injected")}
 
 SERVICES: Mapping[str, Service] = {
-    "app": Service("TargetDown", {**STATELESS, "hang": HUNG_CORE, "partition": {"alert": ("TargetAbsent", "app")}}),
+    "app": Service("TargetDown", {**STATELESS, "hang": HUNG_CORE, "partition": {"alert": ("EndpointDown", "app")}}),
     "worker": Service(
-        "TargetDown", {**STATELESS, "hang": HUNG_CORE, "partition": {"alert": ("TargetAbsent", "worker")}}
+        "TargetDown", {**STATELESS, "hang": HUNG_CORE, "partition": {"alert": ("EndpointDown", "worker")}}
     ),
     # The exporter hangs with the database (docs/alerts/PostgresDown.md).
     "db": Service(
