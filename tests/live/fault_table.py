@@ -83,11 +83,12 @@ SERVICES: Mapping[str, Service] = {
     "worker": Service(
         "TargetDown", {**STATELESS, "hang": HUNG_CORE, "partition": {"alert": ("EndpointDown", "worker")}}
     ),
-    # The exporter hangs with the database (docs/alerts/PostgresDown.md).
+    # The exporter hangs with a database that does not answer (docs/alerts/PostgresDown.md).
     "db": Service(
         "PostgresDown",
         {
             "hang": {**HUNG_CORE, "alert": ("DependencyDown", "app")},
+            "partition": {"alert": ("DependencyDown", "app")},
             "disk full": {"alert": ("HostDiskFull", "host")},
         },
     ),
