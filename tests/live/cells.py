@@ -235,8 +235,8 @@ class Bench:
 @contextlib.contextmanager
 def filled(disk: Disk) -> Iterator[None]:
     """Leave no free byte on a disk; a service that deletes files gets no space by it at first."""
-    disk.leave(0)
     try:
+        disk.fill()
         yield
     finally:
         disk.empty()

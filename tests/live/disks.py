@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from tests.live.stack import until
 
 PROGRAMS = ("nbdkit", "nbdfuse")
 """What a volatile disk needs: Debian's packages nbdkit and libnbd-bin, FUSE and loop devices in the kernel."""
+
+SPARE = 4 << 20
+"""Bytes that are written, not reserved: the list of a file's blocks takes some as well."""
 
 
 def missing() -> str:
@@ -102,12 +106,17 @@ class Disk:
                 process.wait(30)
             self._processes = []
 
-    def leave(self, free: int) -> None:
-        """Fill the disk until so many bytes are free."""
-        with self.filling.open("ab") as file:
-            position = file.tell()
-            if (size := self.free - free) > 0:
-                os.posix_fallocate(file.fileno(), position, size)
+    def fill(self) -> None:
+        """Leave no free byte."""
+        with self.filling.open("ab", buffering=0) as file:
+            os.posix_fallocate(file.fileno(), 0, max(self.free - SPARE, 1))
+            file.seek(0, os.SEEK_END)
+            with suppress(OSError):  # no space left
+                while True:
+                    file.write(bytes(1 << 16))
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(512))
 
     def empty(self) -> None:
         """Delete what fills it."""
