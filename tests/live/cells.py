@@ -181,7 +181,7 @@ class Bench:
 
     def require_health(self) -> None:
         """Wait until everything works."""
-        until(self.recovered, 120, "recovery")
+        until(self.recovered, 300, "recovery")
 
     def scraped(self) -> bool:
         """Whether Prometheus, if there is one, reaches every target and every endpoint."""

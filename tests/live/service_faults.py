@@ -122,9 +122,10 @@ def settable_clock(stack: Stack, service: str) -> Iterator[Path]:
         }
         layer.write_text(yaml.safe_dump({"services": {service: settings}}))
         files = Project.load(stack.root).env["COMPOSE_FILE"]
-        recreate = ("docker", "compose", "up", "--detach", "--no-deps", "--no-build", "--wait", service)
-        stack.run(*recreate, env={"COMPOSE_FILE": f"{files}:{layer}"})
+        recreate = ("docker", "compose", "up", "--detach", "--no-deps", "--no-build", service)
         try:
+            stack.run(*recreate, env={"COMPOSE_FILE": f"{files}:{layer}"})
+            until(lambda: service not in stack.unhealthy(), 240, f"{service} to be healthy")
             maps = Path(f"/proc/{stack.container(service)['State']['Pid']}/maps").read_text()
             assert library.name in maps, f"the main process of {service} has not loaded the library"
             yield offset
