@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,7 @@ SIZES = {"db": 2 << 30, "redis": 512 << 20, "kafka": 2 << 30, "rabbitmq": 3 << 3
 
 COMMON = {fault: Expected(None, FAULTS[fault].seconds, FAULTS[fault].recovery) for fault in ("power", "engine")}
 """What is expected of faults of all services at once."""
+STARTING_SECONDS = 75.0
 LIMITS = {"CLIENT_REQUESTS_PER_SECOND": "10000", "ON_DEMAND_PROBES_PER_SECOND": "500"}
 """Settings: a refused request is then one that the fault has refused."""
 
@@ -119,6 +121,8 @@ def bench(
         targets = pipeline.add_targets(stack, PROBED, TARGETS, enabled=False)
         bench = Bench(stack, Entrance.of(stack), targets, receiver, stores)
         bench.require_health()
+        # In the first minute of Prometheus, alerts of availability wait (`netmon:starting`).
+        time.sleep(STARTING_SECONDS)
         yield bench
     finally:
         for disk in stores.values():
