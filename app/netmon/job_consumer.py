@@ -31,6 +31,7 @@ from netmon.jobs import (
     JobQueue,
     Link,
     QueueUnavailableError,
+    closing_channel,
 )
 from netmon.logs import logger
 from netmon.models import Job
@@ -146,7 +147,8 @@ class JobConsumer:
         self, message: AbstractIncomingMessage, work: Callable[[AbstractIncomingMessage], Awaitable[None]]
     ) -> None:
         try:
-            await work(message)
+            with closing_channel():
+                await work(message)
         except (QueueUnavailableError, *PUBLISH_ERRORS) as error:
             # The channel is closed, and with it the delivery: the broker redelivers the message.
             log.warning("job not acknowledged", job=message.message_id, reason=describe(error))

@@ -5,7 +5,8 @@ message costs as much as a probe. Consuming is `netmon.job_consumer`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
@@ -39,6 +40,20 @@ HEARTBEAT_SECONDS = 10
 """A vanished peer is detected after two heartbeats."""
 
 log = logger(__name__)
+
+
+@contextmanager
+def closing_channel() -> Iterator[None]:
+    """Raise one of `PUBLISH_ERRORS` for what is in flight on a channel that closes.
+
+    If it closes without a reason, the client fails that with a bare `Exception`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is Exception:
+            raise ChannelInvalidStateError("the channel was closed") from error
+        raise
 
 
 class QueueUnavailableError(Exception):
@@ -104,7 +119,8 @@ class Link:
                 channel = self._connection.channel(publisher_confirms=False)
                 await channel.initialize()
                 self._check_channel = channel
-            found = await self._check_channel.declare_queue(queue, passive=True)
+            with closing_channel():
+                found = await self._check_channel.declare_queue(queue, passive=True)
         return found.declaration_result.message_count or 0
 
     def drop(self, reason: str) -> None:
@@ -246,7 +262,8 @@ class JobQueue:
         """Send a message with a number of new jobs."""
         try:
             publishing = self._link.channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
-            await deadline(publishing, PUBLISH_TIMEOUT_SECONDS)
+            with closing_channel():
+                await deadline(publishing, PUBLISH_TIMEOUT_SECONDS)
         except (QueueUnavailableError, *PUBLISH_ERRORS) as error:
             metrics.JOB_PUBLISH_FAILURES.inc(jobs)
             unsure = not isinstance(error, QueueUnavailableError | DeliveryError)

@@ -21,6 +21,7 @@ SHARING = {
     "test_durability": FAULTS,
     "test_alerts": FAULTS,
     "test_faults": FAULTS,
+    "test_fault_cells": FAULTS,
     "test_log_backlog": FAULTS,
     "test_signals": FAULTS,
     "test_target_alerts": FAULTS,

@@ -196,11 +196,17 @@ class Stack:
         """The services that have a container, in any state."""
         return set(self._listed('{{.Label "com.docker.compose.service"}}'))
 
+    def unhealthy(self) -> set[str]:
+        """The services with a container that does not run, or whose health check does not pass."""
+        form = '{{.Label "com.docker.compose.service"}} {{.State}} {{.Status}}'
+        lines = self._listed(form)
+        return {line.split()[0] for line in lines if " running " not in line or "health: " in line or "(unh" in line}
+
     def _listed(self, form: str, *labels: str) -> list[str]:
         """A line for each of the project's containers that has these labels; `docker compose` would take longer."""
         labels = (f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=False", *labels)
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
-        return self.docker("ps", "--all", "--format", form, *filters).split()
+        return self.docker("ps", "--all", "--format", form, *filters).splitlines()
 
     def configuration(self, *groups: str) -> dict[str, dict[str, Any]]:
         """The services of the effective configuration, with further groups (Compose profiles) enabled."""

@@ -137,6 +137,20 @@ def test_queues_are_bounded(stack: Stack) -> None:
     assert policies["probes.dead"] == dead
 
 
+def test_sessions_of_vanished_and_hanging_clients_end(stack: Stack) -> None:
+    """Their open transactions would block results; the fault table has the partition itself."""
+    settings = pipeline.sql(stack, "SELECT name, reset_val FROM pg_settings WHERE name LIKE 'tcp_%'")
+    configured = {each["name"]: int(each["reset_val"]) for each in settings}
+    keepalive = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    idle, interval, count = (configured[name] for name in keepalive)
+    assert 0 < idle + interval * count <= 30
+    assert 0 < configured["tcp_user_timeout"] <= 30_000
+    timeout = "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles ON oid = setrole WHERE rolname LIKE 'netmon__'"
+    assert [each["setconfig"][1:] for each in pipeline.sql(stack, timeout)] == [
+        ["idle_in_transaction_session_timeout=30s"]
+    ] * 2
+
+
 def test_collations_are_those_of_the_image_and_watched(stack: Stack) -> None:
     metrics = stack.exec("worker", "python", "-c", METRICS)
     assert "netmon_database_outdated_collations 0.0" in metrics

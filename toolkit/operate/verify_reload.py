@@ -21,7 +21,7 @@ from toolkit.observe.stack import Stack, data, url
 ALERTMANAGER = Path("monitoring/alertmanager/alertmanager.yml")
 RULES = ("monitoring/prometheus/rules/**/*.yml", "monitoring/jaeger/rules*.yml", "monitoring/backup/rules*.yml")
 SCRAPES = ("monitoring/prometheus/scrape/**/*.yml", "monitoring/jaeger/scrape*.yml", "monitoring/backup/scrape*.yml",
-           "monitoring/proxy/scrape*.yml")  # fmt: skip
+           "monitoring/proxy/scrape*.yml", "monitoring/victorialogs/scrape*.yml")  # fmt: skip
 TIMEOUT_SECONDS = 20.0
 """Timeout for a program to apply a new configuration: Prometheus needs 5 s to discover the targets of a new job."""
 

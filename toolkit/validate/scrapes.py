@@ -22,6 +22,7 @@ MOUNTED = {
     "monitoring/jaeger": "/etc/prometheus-jaeger",
     "monitoring/backup": "/etc/prometheus-backup",
     "monitoring/proxy": "/etc/prometheus-proxy",
+    "monitoring/victorialogs": "/etc/prometheus-victorialogs",
 }
 PULLED = "pulled"
 """The folder of files of services that only the pulled images have."""

@@ -69,8 +69,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         found.outcome = report.outcome
     if report.skipped and isinstance(report.longrepr, tuple):
         found.measurements.append(report.longrepr[2].removeprefix("Skipped: "))
-    if report.when == "teardown":
-        store()
 
 
 def drill(nodeid: str) -> Drill:
@@ -87,13 +85,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{name:<{width}}  {found.outcome}  {'; '.join(found.measurements)}".rstrip())
 
 
-def pytest_sessionfinish() -> None:
-    """Store the results of the drills that have run, also of one that Ctrl-C has interrupted."""
-    store()
-
-
-def store() -> None:
-    """Store the results so far, if they are to be stored: a run of hours may be killed."""
+def pytest_runtest_logfinish() -> None:
+    """Store the results of the drills that have run: a run that is killed counts as far as it came."""
     for machine, commit, date in ORIGIN:
         results.store({
             name: results.Result(found.outcome, found.measurements, round(found.seconds, 1), machine, commit, date)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.origin import CHECKOUT, Machine
+from tests.live.drills import matrix
 from toolkit.core.files import write_atomically
 from toolkit.validate.documents import generate, table
 
@@ -17,6 +18,8 @@ RESULTS = FOLDER / "results.json"
 DOCUMENT = Path("docs/reliability.md")
 MACHINE = "machine"
 """The block about the machines; every other block has the name of a file of drills."""
+MATRIX = "fault_table"
+"""The block that is a matrix."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def block(found: Results, name: str) -> str:
     if name == MACHINE:
         machines = dict.fromkeys(result.machine for result in found.values())
         return "".join(f"- {each.hardware}: {each.software}\n" for each in machines) or "No results yet.\n"
-    return markdown({test: result for test, result in found.items() if test.startswith(f"test_{name}.py::")})
+    of_file = {test: result for test, result in found.items() if test.startswith(f"test_{name}.py::")}
+    return matrix.markdown(of_file) if name == MATRIX else markdown(of_file)
 
 
 def markdown(found: Results) -> str:

@@ -315,8 +315,13 @@ async def test_a_message_is_not_settled_while_rabbitmq_is_unavailable() -> None:
 class Exchange:
     """Takes messages, as the default exchange of a channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         self.sent: list[tuple[str, Any]] = []
+        self.error = error
+        self.dropped: list[str] = []
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
 
     @property
     def channel(self) -> Exchange:
@@ -328,7 +333,23 @@ class Exchange:
 
     async def publish(self, message: Any, *, routing_key: str, mandatory: bool) -> None:
         assert mandatory
+        if self.error:
+            raise self.error
         self.sent.append((routing_key, message))
+
+
+async def test_a_job_on_a_channel_that_closes_without_a_reason_may_have_been_accepted() -> None:
+    """The client fails what is in flight with a bare Exception."""
+    exchange = Exchange(Exception())
+    with pytest.raises(QueueUnavailableError, match="the channel was closed") as raised:
+        await JobQueue(exchange).publish(job(), urgent=True)  # type: ignore[arg-type]
+    assert raised.value.unsure
+    assert len(exchange.dropped) == 1
+
+
+async def test_a_defect_while_publishing_is_no_unavailable_queue() -> None:
+    with pytest.raises(KeyError):
+        await JobQueue(Exchange(KeyError())).publish(job(), urgent=True)  # type: ignore[arg-type]
 
 
 async def test_a_published_batch_is_read_by_the_consumer() -> None:
