@@ -30,8 +30,8 @@ SHARING = {
     "test_deploy": PRODUCTION,
     "test_leaks": PRODUCTION,
     "test_prod": PRODUCTION,
-    "test_broker_accounts": PRODUCTION,
     "test_rotation": PRODUCTION,
+    "test_broker_accounts": PRODUCTION,
 }
 """The files that share a stack: the one for faults, which their tests repair, or the one of production.
 
