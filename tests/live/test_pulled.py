@@ -11,7 +11,9 @@ from tests.live.machine import REGISTRY, Machine, checks
 
 def test_quickstart_starts_everything_from_scratch(machine: Machine, quickstart: str) -> None:
     # The pulls in the background may have finished before the images are chosen.
-    assert re.search(r"images: pulled, (because the registry is reachable|already on this host)", quickstart), quickstart
+    assert re.search(r"images: pulled, (because the registry is reachable|already on this host)", quickstart), (
+        quickstart
+    )
     assert "NETMON_IMAGES=pulled" in machine.read(".env")
     assert "images/compose" not in machine.read(".env")
     found = checks(quickstart)
