@@ -147,21 +147,31 @@ def fired_recently(stack: Stack, seconds: float) -> set[AlertKey]:
 
 
 def wait_until_inactive(stack: Stack, services: Iterable[str], within: float = 120) -> None:
-    """Wait until no alert of the services is active: operations do not silence those that are."""
+    """Wait until no alert of the services is active or pending: operations do not silence those that are active."""
     wanted = set(services)
 
+    def alerting(service: str, url: str) -> set[str]:
+        answer = json.loads(stack.exec(service, "wget", "-q", "-O", "-", url))
+        listed = answer["data"]["alerts"] if "data" in answer else answer
+        return {each["labels"].get("service", "") for each in listed}
+
     def inactive() -> bool:
-        listed = stack.exec("alertmanager", "wget", "-q", "-O", "-", "http://127.0.0.1:9093/api/v2/alerts")
-        return not wanted & {each["labels"]["service"] for each in json.loads(listed)}
+        return not wanted & (
+            alerting("prometheus", "http://127.0.0.1:9090/api/v1/alerts")
+            | alerting("alertmanager", "http://127.0.0.1:9093/api/v2/alerts")
+        )
 
     until(inactive, within, f"the alerts of {', '.join(sorted(wanted))} to be resolved")
 
 
-def require_ending_silences(stack: Stack, why: str) -> None:
-    """Fail unless there are silences whose comment begins like this, and each ends in a moment or has ended."""
+def require_ending_silences(stack: Stack, why: str, output: str = "") -> None:
+    """Fail unless there are silences whose comment begins like this, and each ends in a moment or has ended.
+
+    The output of the operation names the services that were not silenced.
+    """
     listed = json.loads(stack.exec("alertmanager", "wget", "-q", "-O", "-", "http://127.0.0.1:9093/api/v2/silences"))
     ends = [datetime.fromisoformat(each["endsAt"]) for each in listed if each["comment"].startswith(why)]
-    assert ends, f"no silence: {why}"
+    assert ends, f"no silence: {why}\n{output}"
     assert max(ends) <= datetime.now(UTC) + CLEARING, "a silence does not end in a moment"
 
 

@@ -30,7 +30,8 @@ HOST_CLOCK = re.compile(r"chronyc|timedatectl|systemctl")
 """Commands that need systemd or an NTP client on the host."""
 AMOUNT = re.compile(r"--(?:tail|since)=\w+")
 """A number of lines, or a period: commands that differ only in it are typed once."""
-FAILURE = re.compile(r"\berror\b|no such|not found|unknown|invalid|denied|refused", re.IGNORECASE)
+FAILURE = re.compile(r"(?<![\w.:-])(?:error\b|no such|not found|unknown|invalid|denied|refused)", re.IGNORECASE)
+"""Not within a name, as that of the target nowhere.invalid."""
 LOGS = re.compile(r"invoke logs")
 """Its output has errors of others."""
 NO_FAILURE = {"grep": 1, "du": 1}

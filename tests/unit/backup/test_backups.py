@@ -430,8 +430,8 @@ def test_failed_attempts_are_repeated_more_and_more_rarely() -> None:
 
 def test_metrics_of_a_new_volume_have_no_timestamp_of_zero() -> None:
     text = metrics.render(state.State(since=1000.0))
-    assert "netmon_backup_last_success_timestamp_seconds 1000\n" in text
-    assert "netmon_backup_verified_timestamp_seconds 1000\n" in text
+    for what in ("last_success", "wal_stored", "verified", "platform", "oldest"):
+        assert f"netmon_backup_{what}_timestamp_seconds 1000\n" in text
     assert 'netmon_backup_failed{activity="backup"} 0\n' in text
 
 

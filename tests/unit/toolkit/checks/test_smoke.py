@@ -364,7 +364,13 @@ def test_probe_without_metrics_does_not_check_the_counter(project: Project) -> N
 )
 def test_health_fails_with_an_unhealthy_dependency(project: Project, route: Route, message: str) -> None:
     with server(App(health=route)) as port, pytest.raises(CheckError, match=message):
-        hostchecks.health(host(project, port))
+        hostchecks.health(host(project, port, seconds=0.1))
+
+
+def test_dependency_that_was_slow_once_is_awaited(project: Project) -> None:
+    answers: list[Route] = [(503, {"checks": {"kafka": "error"}}, {}), (200, {"checks": {"kafka": "ok"}}, {})]
+    with server(lambda *_request: answers.pop(0)) as port:
+        assert hostchecks.health(host(project, port)) == "kafka reachable"
 
 
 def test_health_lists_the_dependencies(project: Project) -> None:
