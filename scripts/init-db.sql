@@ -39,9 +39,6 @@ GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO backup;
 -- Objects created by either of the two belong to both.
 ALTER ROLE netmon_a SET role = 'netmon';
 ALTER ROLE netmon_b SET role = 'netmon';
--- A client that hangs in a transaction would block the others; none waits for longer than five seconds in one.
-ALTER ROLE netmon_a SET idle_in_transaction_session_timeout = '30s';
-ALTER ROLE netmon_b SET idle_in_transaction_session_timeout = '30s';
 
 -- The user in use of each pair; the other one is unchanged: at first it has no password and cannot log in.
 ALTER ROLE CURRENT_USER PASSWORD :'admin_password';

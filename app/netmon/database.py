@@ -69,6 +69,8 @@ class Database:
             keepalives_interval=3,
             keepalives_count=3,
             tcp_user_timeout=10_000,
+            # A client that hangs in a transaction would block the others; none waits for longer than 5 s in one.
+            options="-c idle_in_transaction_session_timeout=30s",
         )
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,

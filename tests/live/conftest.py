@@ -40,7 +40,7 @@ In the order of their execution.
 ALONE = (
     "test_pulled", "test_lifecycle", "test_bad_input", "test_policy", "test_backup",
     "test_validate_programs", "test_images_lock", "test_image_pulls", "test_another_application", "test_contracts",
-    "test_history", "test_broken_data", "test_full_disk",
+    "test_history", "test_broken_data",
 )  # fmt: skip
 """The files that use no shared stack. All other files share the development stack."""
 ORDER = (DEVELOPMENT, FAULTS, PRODUCTION, *ALONE)

@@ -106,6 +106,12 @@ class Disk:
                 process.wait(30)
             self._processes = []
 
+    def leave(self, free: int) -> None:
+        """Fill it until so many bytes are free."""
+        with self.filling.open("ab") as file:
+            if (size := self.free - free) > 0:
+                os.posix_fallocate(file.fileno(), file.tell(), size)
+
     def fill(self) -> None:
         """Leave no free byte."""
         with self.filling.open("ab", buffering=0) as file:

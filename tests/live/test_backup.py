@@ -31,7 +31,7 @@ WHERE id = '00000000-0000-4000-8000-000000000001'"""
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A production stack without monitoring, with a local target."""
+    """A production stack without monitoring, with a backup in a local target."""
     target = tmp_path_factory.mktemp("target")
     os.chown(target, SERVER, SERVER)
     root = tmp_path_factory.mktemp("backup") / "checkout"
@@ -40,6 +40,9 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         stack.invoke("setup", "--profile=prod")
         stack.invoke("up", "--with=backup", "--no-smoke", timeout=900)
+        made = stack.invoke("backup").stdout
+        assert "backup 20" in made, made
+        assert "secrets/backup/key" in made, "the copy of the key is not acknowledged yet"
         yield stack
     finally:
         stack.destroy()
@@ -59,9 +62,6 @@ def state(stack: Stack) -> dict[str, float]:
 
 def test_deleted_rows_are_restored_and_the_former_database_is_set_aside(backed_up: Stack) -> None:
     stack = backed_up
-    made = stack.invoke("backup").stdout
-    assert "backup 20" in made, made
-    assert "secrets/backup/key" in made, "the copy of the key is not acknowledged yet"
     sql(stack, "CREATE TABLE kept (id int PRIMARY KEY); INSERT INTO kept SELECT generate_series(1, 1000);")
     sql(stack, ACCEPTED)
     time.sleep(1)
@@ -125,7 +125,6 @@ ROOT = "/data/caddy/pki/authorities/local/root.crt"
 
 def test_certificates_are_put_back_with_their_owners(backed_up: Stack) -> None:
     stack = backed_up
-    stack.invoke("backup")
     # The proxy renews the other certificates as it likes.
     shown = ("sh", "-c", f"cat {ROOT}; find /data/caddy -name 'root.*' -exec stat -c '%u %g %a %n' {{}} + | sort")
     before = stack.exec("proxy", *shown)

@@ -1,4 +1,4 @@
-"""Deploys under load: a working release goes live, a broken one is rolled back, and no request fails."""
+"""A deploy under load: a working release goes live, and no request fails. Broken releases are drills."""
 
 from __future__ import annotations
 
@@ -27,18 +27,3 @@ def test_a_working_release_goes_live(prod_stack: Stack, load: Load) -> None:
     assert load.failures == []
     assert load.unfinished(30) == [], "every accepted probe must finish"
     require_ending_silences(prod_stack, "deploy of release ")
-
-
-def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load) -> None:
-    """The release is healthy, but its API fails: detected before clients are affected."""
-    before = releases.release(prod_stack), releases.versions(prod_stack)
-    with releases.in_checkout(prod_stack, releases.FAILS_REQUESTS):
-        done = releases.deploy(prod_stack, load)
-    assert done.code == 1, done.output
-    assert releases.FAILS_REQUESTS.error in done.output
-    assert str(prod_stack.root / ".netmon" / "app.log") in done.output
-    assert "broken" in (prod_stack.root / ".netmon" / "app.log").read_text()
-    assert (releases.release(prod_stack), releases.versions(prod_stack)) == before
-    assert not releases.journal(prod_stack).exists()
-    assert load.failures == []
-    assert load.unfinished(30) == [], "every accepted probe must finish"

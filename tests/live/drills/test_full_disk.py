@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 import yaml
 
 from tests.live import pipeline
+from tests.live.disks import Disk
 from tests.live.stack import Stack, start_lock, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+
+Record = Callable[[str], None]
 
 DISK_BYTES = 3 << 30
 ALARM = 1_000_000_000
@@ -24,48 +25,14 @@ VOLUMES = ("postgres_data", "redis_data", "kafka_data", "rabbitmq_data")
 STORES = ("db", "redis", "kafka", "rabbitmq")
 
 
-class Disk:
-    """A disk on a file, with a file that fills it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.image, self.path = folder / "disk.img", folder / "disk"
-        self.path.mkdir()
-        with self.image.open("wb") as file:
-            file.truncate(DISK_BYTES)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], check=True)
-        subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
-        self.filling = self.path / "filling"
-        for name in VOLUMES:
-            (self.path / name).mkdir()
-
-    @property
-    def free(self) -> int:
-        """The free bytes."""
-        space = os.statvfs(self.path)
-        return space.f_bavail * space.f_frsize
-
-    def leave(self, free: int) -> None:
-        """Fill the disk until so many bytes are free."""
-        with self.filling.open("ab") as file:
-            position = file.tell()
-            if (size := self.free - free) > 0:
-                os.posix_fallocate(file.fileno(), position, size)
-
-    def empty(self) -> None:
-        """Delete what fills it."""
-        self.filling.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Unmount it, also if a container of a failed test still uses it."""
-        subprocess.run(["umount", "--lazy", self.path], check=True)
-
-
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     """A small disk."""
-    disk = Disk(tmp_path_factory.mktemp("full"))
+    disk = Disk(tmp_path_factory.mktemp("full") / "disk", DISK_BYTES)
+    for name in VOLUMES:
+        (disk.path / name).mkdir()
     yield disk
-    disk.close()
+    disk.detach()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +77,7 @@ def accepts_probes(stack: Stack) -> bool:
     return response is not None and response.status_code == 202
 
 
-def test_the_record_stops_last_and_everything_comes_back(stack: Stack, disk: Disk) -> None:
+def test_the_record_stops_last_and_everything_comes_back(stack: Stack, disk: Disk, record: Record) -> None:
     probes = []
     for _ in range(20):
         response = request_probe(stack)
@@ -132,7 +99,7 @@ def test_the_record_stops_last_and_everything_comes_back(stack: Stack, disk: Dis
     # Then it is full.
     stored = []
     for number in range(30):
-        disk.leave(0)
+        disk.fill()
         if add_target(stack, f"full {number}") == 201:
             stored.append(f"full {number}")
         time.sleep(0.5)
@@ -146,7 +113,7 @@ def test_the_record_stops_last_and_everything_comes_back(stack: Stack, disk: Dis
     assert response is not None
     assert stack.result(response.json()["id"])["status"] == "succeeded"
     until(lambda: not pipeline.sql(stack, "SELECT FROM outbox"), 120, "events to be published by themselves")
-    print(f"back after {seconds:.0f} s, stored on the full disk: {len(stored)}")
+    record(f"back after {seconds:.0f} s; changes stored on the full disk: {len(stored)} of 30")
 
     for probe in probes:
         answer = requests.get(stack.url(f"/api/probes/{probe}"), timeout=5)
