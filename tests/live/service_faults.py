@@ -116,7 +116,9 @@ def settable_clock(stack: Stack, service: str) -> Iterator[Path]:
                 "LD_PRELOAD": f"{inside}/{library.name}",
                 "FAKETIME_TIMESTAMP_FILE": f"{inside}/{offset.name}",
                 "FAKETIME_CACHE_DURATION": "1",
-                "DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                # Timed waits on monotonic clocks return at once otherwise: the JVM would spin.
+                "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             },
             "volumes": [{"type": "bind", "source": name, "target": inside, "read_only": True}],
         }
