@@ -24,7 +24,7 @@ from toolkit.engine.outdated import outdated
 from toolkit.engine.volumes import Inspection
 from toolkit.engine.wait import wait
 from toolkit.images import unavailable
-from toolkit.operate import deploy, previous, silences, upgrade_record
+from toolkit.operate import deploy, live_revision, previous, silences
 
 PROXY = "proxy"
 SILENCE = "invoke up"
@@ -91,7 +91,7 @@ def up(project: Project, docker: Docker, options: Options) -> None:
                     end_restarts(docker, present)
                     running = start(docker, options.timeout)
                     generated.forget(project)
-                    upgrade_record.started(project)
+                    live_revision.started(project)
                     if leftovers:
                         previous.remove_networks(docker)
                 if options.smoke:

@@ -82,7 +82,11 @@ class FakeDocker:
                 continue
             if isinstance(by, BaseException):
                 raise by
-            return by if isinstance(by, Result) else by(list(argv))
+            result = by if isinstance(by, Result) else by(list(argv))
+            if watch := options.get("watch"):
+                for line in result.stdout.splitlines():
+                    watch(line)
+            return result
         pytest.fail(f"no result is scripted for: {' '.join(argv)}")
 
 

@@ -42,18 +42,9 @@ def answer(result: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def ready(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A set-up checkout with a target, whose service runs; the progress is not watched."""
+    """A set-up checkout with a target, whose service runs."""
     envfile.update(project.env_file, {"BACKUP_TARGET": "/mnt/backup"})
     setup(project, "dev", groups=["backup"])
-    original = FakeDocker.__call__
-
-    def watched(self: FakeDocker, argv: Any, *, watch: Any = None, **options: Any) -> Result:
-        result = original(self, argv, **options)
-        for line in result.stdout.splitlines() if watch else []:
-            watch(line)
-        return result
-
-    monkeypatch.setattr(FakeDocker, "__call__", watched)
     monkeypatch.setattr(backup_service, "is_running", lambda _: True)
     docker.on(
         "compose", "config", stdout={**configuration(), "volumes": {"postgres_data": {"name": "x_postgres_data"}}}

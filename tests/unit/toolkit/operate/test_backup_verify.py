@@ -78,15 +78,6 @@ class Stack:
 def stack(project: Project, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     envfile.update(project.env_file, {"BACKUP_TARGET": "/mnt/backup"})
     setup(project, "dev", groups=["backup"])
-    original = FakeDocker.__call__
-
-    def watched(self: FakeDocker, argv: Any, *, watch: Any = None, **options: Any) -> Result:
-        result = original(self, argv, **options)
-        for line in result.stdout.splitlines() if watch else []:
-            watch(line)
-        return result
-
-    monkeypatch.setattr(FakeDocker, "__call__", watched)
     return Stack(docker, monkeypatch)
 
 

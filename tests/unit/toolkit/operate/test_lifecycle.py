@@ -25,7 +25,7 @@ from toolkit.engine.health import ServiceState, parse_container
 from toolkit.engine.outdated import CONFIGURATION, SERVICE
 from toolkit.engine.volumes import Inspection
 from toolkit.images import unavailable
-from toolkit.operate import deploy, lifecycle, previous, silences, upgrade_record
+from toolkit.operate import deploy, lifecycle, live_revision, previous, silences
 from toolkit.operate.lifecycle import Options, Resources, choose_groups, down, project_name, up
 
 QUICK = Options(timeout=2)
@@ -70,7 +70,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(health, "container_states", lambda *_: [])
     monkeypatch.setattr(Docker, "project_name", lambda _docker: "network-monitor")
     monkeypatch.setattr(lifecycle, "start", steps.recorder("start", []))
-    monkeypatch.setattr(upgrade_record, "started", steps.recorder("record"))
+    monkeypatch.setattr(live_revision, "started", steps.recorder("record"))
     report = Report("smoke checks", [Finding("db", Outcome.OK, "done")])
     monkeypatch.setattr(smoke, "smoke", steps.recorder("smoke", report))
     monkeypatch.setattr(lifecycle, "show_addresses", steps.recorder("addresses"))

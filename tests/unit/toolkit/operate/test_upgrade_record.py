@@ -8,7 +8,7 @@ from toolkit.checkout.project import Project
 from toolkit.checkout.upgrade_record import Record, Upgrade, path
 from toolkit.core import files
 from toolkit.core.errors import ToolkitError
-from toolkit.operate import upgrade_record
+from toolkit.operate import live_revision
 from toolkit.operate.revision import Revision
 
 ONE, TWO = Revision("1" * 40, "v1"), Revision("2" * 40, "v2")
@@ -35,7 +35,7 @@ def test_the_record_of_an_earlier_release_is_loaded(project: Project) -> None:
 
 def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
     Record(ONE.commit, BEGUN).save(project)
-    upgrade_record.reached(project, TWO)
+    live_revision.reached(project, TWO)
     found = Record.load(project)
     assert found.live == TWO.commit
     assert found.upgrade
@@ -44,19 +44,19 @@ def test_an_upgrade_is_complete_at_its_target(project: Project) -> None:
 
 def test_an_upgrade_is_undone_at_its_source(project: Project) -> None:
     Record(TWO.commit, BEGUN).save(project)
-    upgrade_record.reached(project, ONE)
+    live_revision.reached(project, ONE)
     assert Record.load(project) == Record(ONE.commit)
 
 
 def test_another_commit_leaves_the_way_back(project: Project) -> None:
     Record(TWO.commit, BEGUN).save(project)
-    upgrade_record.reached(project, Revision("3" * 40, "v3"))
+    live_revision.reached(project, Revision("3" * 40, "v3"))
     assert Record.load(project) == Record("3" * 40, BEGUN)
 
 
 def test_changed_files_make_the_commit_unknown(project: Project) -> None:
     Record(ONE.commit, BEGUN).save(project)
-    upgrade_record.reached(project, Revision(TWO.commit, "v2", ("app/netmon/worker.py",)))
+    live_revision.reached(project, Revision(TWO.commit, "v2", ("app/netmon/worker.py",)))
     assert Record.load(project) == Record("", BEGUN)
 
 

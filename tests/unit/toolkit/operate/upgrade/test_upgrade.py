@@ -20,7 +20,7 @@ from toolkit.core import files
 from toolkit.core.errors import ToolkitError
 from toolkit.engine import health
 from toolkit.engine.existing import Existing
-from toolkit.operate import deploy, lifecycle, revision, rolling, silences, upgrade_record
+from toolkit.operate import deploy, lifecycle, live_revision, revision, rolling, silences
 from toolkit.operate.deploy.release import Release
 from toolkit.operate.revision import Revision
 from toolkit.operate.upgrade import finalize
@@ -72,7 +72,7 @@ class Stack:
 
         def reach(*_: Any) -> None:
             self.steps.append("up")
-            upgrade_record.reached(project, self.at)
+            live_revision.reached(project, self.at)
 
         monkeypatch.setattr(doctor, "require_engine", step("engine"))
         monkeypatch.setattr(upgrades, "setup", step("setup", []))

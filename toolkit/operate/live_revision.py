@@ -1,4 +1,4 @@
-"""What the record of upgrades becomes once a whole stack runs."""
+"""Recording which revision the whole stack runs with: an upgrade to it is complete, or undone."""
 
 from __future__ import annotations
 
