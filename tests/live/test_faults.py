@@ -104,6 +104,17 @@ def test_own_health_check_fails_on_a_wrong_password(
     assert wrong.returncode != 0
 
 
+def test_rabbitmq_starts_again_if_its_queues_have_ended(stack: Stack) -> None:
+    """As on a disk without a free byte: the node runs on, and the management API answers."""
+    before = stack.container("rabbitmq")
+    probe = stack.probe("http://app:3000/api/health/live")
+    assert stack.result(probe)["status"] == "succeeded"
+    stack.exec("rabbitmq", "rabbitmqctl", "eval", "supervisor:terminate_child(ra_systems_sup, quorum_queues).")
+    until(lambda: stack.container("rabbitmq")["RestartCount"] > before["RestartCount"], 40, "RabbitMQ to start again")
+    stack.invoke("wait")
+    assert stack.result(stack.probe("http://app:3000/api/health/live"), within=30)["status"] == "succeeded"
+
+
 def test_database_check_fails_on_an_interrupted_initialisation(stack: Stack) -> None:
     container = stack.container("db")["Id"]
     sql = ["docker", "exec", container, "psql", "-U", "postgres", "-d", "network_monitor", "-c"]
