@@ -94,7 +94,8 @@ SERVICES: Mapping[str, Service] = {
     ),
     "redis": Service("RedisDown", {"hang": HUNG_CORE, "disk full": {"alert": ("RedisPersistenceFailing", "redis")}}),
     "kafka": Service("KafkaDown", {"hang": HUNG_CORE, "disk full": {"alert": ("HostDiskFull", "host")}}),
-    "rabbitmq": Service("RabbitMQDown", {"hang": HUNG_CORE, "disk full": {"alert": ("RabbitMQDiskAlarm", "rabbitmq")}}),
+    # Sooner full than RabbitMQ looks at the free space: its node ends, and cannot start.
+    "rabbitmq": Service("RabbitMQDown", {"hang": HUNG_CORE, "disk full": {"alert": ("RabbitMQDown", "rabbitmq")}}),
     "proxy": Service("EndpointDown", MONITORING),
     "prometheus": Service("", {**MONITORING, "hang": {"alert": SWITCH, "seconds": STALE}}),
     "alertmanager": Service("", {**MONITORING, "partition": {"alert": SWITCH, "seconds": 130}}),
