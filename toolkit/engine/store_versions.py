@@ -46,12 +46,14 @@ def major_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iter
             yield f"{service} from {_text(before)} to {_text(after)}"
 
 
-def one_way_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
-    """The stores whose wanted, older version may be unable to open the data of the current one, in words."""
+def one_way_changes(running: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """The stores whose wanted, older version may be unable to open the data of the current one, in words by service."""
+    found = {}
     for service, parts in ONE_WAY.items():
         now, then = version(running.get(service, "")), version(wanted.get(service, ""))
         if now[:parts] > then[:parts] and then:
-            yield f"{service} from {_text(now)} to {_text(then)}"
+            found[service] = f"{service} from {_text(now)} to {_text(then)}"
+    return found
 
 
 def require_same_major(running: Mapping[str, str], wanted: Mapping[str, str]) -> None:

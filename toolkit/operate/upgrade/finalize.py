@@ -109,6 +109,18 @@ def require_way_back(before: Record, name: str) -> None:
         )  # fmt: skip
 
 
+def metadata_is_pending(docker: Docker) -> bool:
+    """Whether Kafka writes metadata of an older version, which that version reads; False if it does not answer.
+
+    Source: https://kafka.apache.org/documentation/#upgrade, where a downgrade is possible until the metadata version is
+    raised.
+    """
+    try:
+        return any(each.service == "kafka" for each in pending(docker))
+    except ToolkitError:
+        return False
+
+
 def _require_verified(docker: Docker, before: Record) -> None:
     if before.upgrade and not before.upgrade.complete:
         raise ToolkitError("cannot finalize", "the upgrade is unfinished", "to continue: invoke upgrade")

@@ -80,11 +80,7 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
         name = revision.name(project.root, last.source)
         if here.commit != last.source:
             finalize.require_way_back(before, name)
-            if found := ", ".join(store_versions.one_way_changes(_running(docker), last.images)):
-                why = f"the older program may be unable to open the data of the newer one: {found}"
-                raise ToolkitError(
-                    f"cannot go back to {name}", why, "restore the backup of that release: docs/backup.md"
-                )
+            _require_readable_data(docker, last, name)
             console.confirm(f"go back from {here.name} to {name}", yes)
             with console.phase("check out", f"{name}; branches stay where they are"):
                 replace(before, upgrade=replace(last, complete=False)).save(project)
@@ -92,6 +88,15 @@ def back(project: Project, docker: Docker, *, yes: bool = False) -> None:
     sys.stdout.flush()
     # From here on the files are those of the other release: nothing of this one may be imported any more.
     os.execv(project.root / SCRIPT, [SCRIPT, "--upgrade", "--yes"])  # noqa: S606
+
+
+def _require_readable_data(docker: Docker, last: Upgrade, name: str) -> None:
+    found = store_versions.one_way_changes(_running(docker), last.images)
+    if "kafka" in found and finalize.metadata_is_pending(docker):
+        del found["kafka"]
+    if found:
+        why = f"the older program may be unable to open the data of the newer one: {', '.join(found.values())}"
+        raise ToolkitError(f"cannot go back to {name}", why, "restore the backup of that release: docs/backup.md")
 
 
 def _upgrade(project: Project, docker: Docker, options: Options) -> None:

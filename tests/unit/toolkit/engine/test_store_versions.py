@@ -70,7 +70,7 @@ def test_a_program_without_data_may_change_its_major_version() -> None:
 def test_an_older_program_opens_the_data_of_some_minor_versions(
     service: str, now: str, then: str, refused: bool
 ) -> None:
-    assert bool(list(one_way_changes({service: now}, {service: then}))) is refused
+    assert (service in one_way_changes({service: now}, {service: then})) is refused
 
 
 def test_every_store_has_its_rules() -> None:

@@ -172,6 +172,15 @@ def test_an_unfinished_upgrade_is_reported(project: Project, brokers: Brokers) -
     assert (found.outcome, found.detail) == ("warning", "the upgrade is unfinished")
 
 
+def test_metadata_of_an_older_version_is_known_from_the_broker(brokers: Brokers) -> None:
+    brokers.write(None, "4.2-IV1")
+    assert finalize.metadata_is_pending(brokers.docker.cli)
+    brokers.write(None, "4.3-IV0")
+    assert not finalize.metadata_is_pending(brokers.docker.cli)
+    brokers.docker.on("kafka-features.sh", "describe", stderr="no such file", code=127)
+    assert not finalize.metadata_is_pending(brokers.docker.cli)
+
+
 def test_a_broker_that_does_not_answer_fails_no_upgrade(
     project: Project, brokers: Brokers, capsys: pytest.CaptureFixture[str]
 ) -> None:

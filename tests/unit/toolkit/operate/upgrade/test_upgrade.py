@@ -314,6 +314,22 @@ def test_back_is_refused_if_a_store_cannot_open_its_data_again(stack: Stack) -> 
     assert stack.steps == []
 
 
+@pytest.mark.parametrize("pending", [True, False])
+def test_back_from_another_minor_version_of_kafka_needs_its_former_metadata(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, pending: bool
+) -> None:
+    monkeypatch.setattr(finalize, "metadata_is_pending", lambda _: pending)
+    stack.running["kafka"] = "kafka:4.2.0"
+    stack.upgrade()
+    stack.running["kafka"] = "kafka:4.3.1"
+    if pending:
+        stack.back()
+        assert "exec" in stack.steps
+    else:
+        with pytest.raises(ToolkitError, match=r"kafka from 4.3.1 to 4.2.0"):
+            stack.back()
+
+
 def test_back_has_to_be_confirmed(stack: Stack) -> None:
     stack.upgrade()
     with pytest.raises(ToolkitError, match="confirmation required to go back from v2 to v1"):
