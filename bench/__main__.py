@@ -109,7 +109,10 @@ def run_benchmarks(names: Sequence[str], path: Path) -> int:
     every = list(names) in ([], ["all"])
     names = list(BENCHMARKS) if every else [require_known("benchmark", name, BENCHMARKS) for name in names]
     machine = Machine.this()
-    stored = reusable(path, machine, every=every)
+    former = results.load(str(path)) if path.exists() else {}
+    stored = {
+        name: record for name, record in former.items() if not every or record.machine.hardware == machine.hardware
+    }
     measured: dict[str, Record] = {}
     problem = ""
     try:
@@ -130,22 +133,6 @@ def run_benchmarks(names: Sequence[str], path: Path) -> int:
     if problem:
         print(problem, file=sys.stderr)
     return 1 if problem else 0
-
-
-def reusable(path: Path, machine: Machine, *, every: bool) -> dict[str, Record]:
-    """The stored results, of which a run on this machine replaces some.
-
-    Raises:
-        ToolkitError: some are of another machine, and the run does not replace all of them (exit code 2).
-    """
-    found = results.load(str(path)) if path.exists() else {}
-    same = {name: record for name, record in found.items() if record.machine.hardware == machine.hardware}
-    if same != found and not every:
-        raise ToolkitError(
-            f"{path} has results of another machine", "a file has the results of one machine",
-            "run all benchmarks, or store the results elsewhere with --output=FILE", code=2,
-        )  # fmt: skip
-    return same
 
 
 def measure(name: str, machine: Machine) -> Record | None:

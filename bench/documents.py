@@ -45,7 +45,8 @@ def performance(found: Results, name: str) -> str:
 def origin(name: str, record: Record) -> str:
     """Where the figures of a benchmark come from."""
     images = f", {record.images} images" if record.images else ""
-    return f"`nox -s bench -- {name}`, {record.minutes:g} min, {record.date}, commit {record.commit}{images}"
+    run = f"`nox -s bench -- {name}`, {record.minutes:g} min, {record.date}, commit {record.commit}{images}"
+    return f"{run}\n({record.machine.hardware})"
 
 
 def readme(found: Results, _name: str) -> str:
