@@ -1,4 +1,4 @@
-"""Backups of a million results: size, duration, CPU time, the latency of requests meanwhile, and the way back.
+"""Backups of one and ten million results: size, duration, CPU time, the latency of requests, and the way back.
 
 The repository is a folder on the disk of the database, as the volume is. A restore is compared with the same work by
 PostgreSQL's own programs: a base backup in a folder is copied, and the same WAL replayed onto it.
@@ -34,6 +34,12 @@ SERVER = 999
 """The user of the service, to whom its target belongs."""
 RESULTS, TARGETS = 1_000_000, 1000
 ROUNDS = 3
+MORE = """
+INSERT INTO probes (id, target, url, status, requested_at, finished_at, duration_ms, http_status)
+SELECT gen_random_uuid(), id, 'http://example.org/', 'succeeded', at, at, 50 * exp(random()), 200
+FROM targets, generate_series({first}, {last}) AS number,
+    LATERAL (SELECT now() - number * interval '1 minute' AS at) AS past"""
+"""Results of a range of minutes."""
 WAL_SECONDS = 60
 DAY_SECONDS = 86_400
 PATHS = ("/api/targets?limit=50", "/api/health/ready")
@@ -102,7 +108,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
 
 def measure(stack: Stack, repository: Path) -> Iterator[Figure]:
     """The figures, in the order in which they are measured."""
-    size = float(pipeline.sql(stack, "SELECT sum(pg_database_size(oid)) AS size FROM pg_database")[0]["size"])
+    size = database_size(stack)
     yield Figure("database", f"database with {RESULTS / 1e6:.0f} million results", "MB", [size / 1e6], "neither")
     quiet = [during(stack, lambda: time.sleep(20))[1] for _ in range(ROUNDS)]
     full = [backup(stack, "--full") for _ in range(ROUNDS)]
@@ -126,6 +132,7 @@ def measure(stack: Stack, repository: Path) -> Iterator[Figure]:
     stored = sum(each.stat().st_size for each in repository.rglob("*") if each.is_file())
     yield Figure("repository", f"repository, with {2 * ROUNDS + 1} backups", "MB", [stored / 1e6])
     yield from restores(stack, size)
+    yield from ten_times(stack)
 
 
 def restores(stack: Stack, size: float) -> Iterator[Figure]:
@@ -147,6 +154,29 @@ def restores(stack: Stack, size: float) -> Iterator[Figure]:
     began = time.monotonic()
     stack.invoke("restore", "--yes", timeout=1800)
     yield Figure("rto", "`invoke restore`, with the smoke checks (RTO)", "s", [time.monotonic() - began])
+
+
+def ten_times(stack: Stack) -> Iterator[Figure]:
+    """One full backup and one restore of ten million results."""
+    minutes = RESULTS // TARGETS
+    more = [MORE.format(first=first, last=first + minutes - 1) for first in range(minutes, 10 * minutes, minutes)]
+    for statement in (*more, "VACUUM (ANALYZE) probes", "CHECKPOINT"):
+        pipeline.execute(stack, statement)
+    until(lambda: not state(stack)["failed"], 120, "the backup after the restore")
+    size = database_size(stack)
+    yield Figure(
+        "ten-database", f"database with {10 * RESULTS / 1e6:.0f} million results", "MB", [size / 1e6], "neither"
+    )
+    full = backup(stack, "--full")
+    yield Figure("ten-full-seconds", "its full backup: copied, verified, stored", "s", [full.seconds])
+    began = time.monotonic()
+    stack.invoke("restore", "--yes", timeout=1800)
+    yield Figure("ten-rto", "its `invoke restore`, with the smoke checks (RTO)", "s", [time.monotonic() - began])
+
+
+def database_size(stack: Stack) -> float:
+    """The bytes of all databases."""
+    return float(pipeline.sql(stack, "SELECT sum(pg_database_size(oid)) AS size FROM pg_database")[0]["size"])
 
 
 def backup(stack: Stack, *options: str) -> Run:
