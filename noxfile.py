@@ -59,6 +59,10 @@ def word_pattern() -> str:
     return rf"\b(?i:{'|'.join(phrases)})\b|[\w\-'\u2019]+"
 
 
+PROCESSES = f"--numprocesses={2 * (os.cpu_count() or 1)}"
+"""Of unit tests, which wait for timeouts and programs for a part of their time."""
+
+
 @shared
 def lint(session: nox.Session) -> None:
     """Check style, types and wording of Python, YAML, shell, Dockerfiles, workflows and documents."""
@@ -79,7 +83,7 @@ def lint(session: nox.Session) -> None:
 @shared(requires=["environment", "lint"])
 def quick(session: nox.Session) -> None:
     """Run lint and all unit tests but the slow ones: before every commit."""
-    session.run("pytest", "tests/unit", "-m", "not slow", "--numprocesses=auto", "--quiet", *session.posargs)
+    session.run("pytest", "tests/unit", "-m", "not slow", PROCESSES, "--quiet", *session.posargs)
 
 
 @shared
@@ -93,7 +97,7 @@ def validate(session: nox.Session) -> None:
 @shared
 def tests(session: nox.Session) -> None:
     """Run the unit tests; no Docker Engine needed. `-- --cov` reports their coverage, which takes twice as long."""
-    session.run("pytest", "tests/unit", "--numprocesses=auto", "--durations=10", *session.posargs)
+    session.run("pytest", "tests/unit", PROCESSES, "--durations=10", *session.posargs)
 
 
 @shared
