@@ -36,7 +36,9 @@ def test_the_examples_of_the_api_return_the_documented_fields(stack: Stack) -> N
 
     access = first.splitlines()[0]
     windows = json_values(run(stack, f"{access}\n{code_block(stack, page, 'sh', 'weekly').replace('ID', added['id'])}"))
-    assert [each["active"] for each in windows] == [False, False]
+    # The weekly one is in effect on two mornings of the week.
+    assert windows[0]["weekly"]["days"] == ["tue", "thu"]
+    assert windows[1]["active"] is False
     assert windows[1]["target"] == added["id"]
     run(stack, code_block(stack, page, "sh", "format=csv").replace("ID", added["id"]))
     assert "Application" in (stack.root / "uptime.csv").read_text()
