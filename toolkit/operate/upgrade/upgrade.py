@@ -179,7 +179,8 @@ def _provide(project: Project, docker: Docker, plan: Plan) -> None:
         # From now on a named release, which is not built again: its images are the way back.
         envfile.update(project.env_file, {release.VARIABLE: _release(project)})
     images.provide(project, docker)
-    if plan.deploys and _has_releases(project):
+    # The images of the release to go back to exist, and a host without a network cannot build them.
+    if plan.deploys and _has_releases(project) and _retained(project, docker) is None:
         # The deploy finds this build in the builder's cache: a build that fails changes nothing.
         planned = release.Release.plan(project, docker, None, None)
         planned.provide(project, docker.using(**planned.settings))

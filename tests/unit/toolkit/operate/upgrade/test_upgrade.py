@@ -288,6 +288,17 @@ def test_back_checks_the_former_release_out_and_continues_there(stack: Stack) ->
     assert stack.record == Record(ONE.commit), "the upgrade is undone"
 
 
+def test_the_release_to_go_back_to_is_not_built_again(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without a network cannot build."""
+    stack.upgrade()
+    stack.back()
+    stack.at = ONE
+    monkeypatch.setattr(upgrades, "_retained", lambda *_: "former")
+    monkeypatch.setattr(Release, "plan", lambda *_: pytest.fail("a new release"))
+    stack.upgrade()
+    assert "deploy former" in stack.steps
+
+
 def test_an_interrupted_way_back_continues(stack: Stack) -> None:
     stack.upgrade()
     with failing(stack, "switch", ToolkitError("a file is in the way")):
