@@ -14,6 +14,8 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "validate", "tests", "live"]
 
 APP_REQUIREMENTS = Path("app/requirements.txt")
+PROCESSES = f"--numprocesses={2 * (os.cpu_count() or 1)}"
+"""Of unit tests, which wait for timeouts and programs for a part of their time."""
 
 # The sessions share one environment; sbom and audit, which reports the packages of its own, are separate.
 shared = partial(nox.session, venv_backend="none", requires=["environment"])
@@ -57,10 +59,6 @@ def word_pattern() -> str:
     entries = Path(".codespell.txt").read_text(encoding="utf-8").splitlines()
     phrases = [words for words, _, _ in (entry.partition("->") for entry in entries) if " " in words]
     return rf"\b(?i:{'|'.join(phrases)})\b|[\w\-'\u2019]+"
-
-
-PROCESSES = f"--numprocesses={2 * (os.cpu_count() or 1)}"
-"""Of unit tests, which wait for timeouts and programs for a part of their time."""
 
 
 @shared
