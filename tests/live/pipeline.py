@@ -236,4 +236,4 @@ def require_no_catching_up(stack: Stack, server: TargetServer, service: str) -> 
         assert all(gap > INTERVAL - 2 for gap in gaps), f"a burst: {late}"
     finally:
         delete_targets(stack, *targets)
-        stack.invoke("wait")
+        stack.wait_until_recovered()

@@ -296,6 +296,14 @@ class Stack:
         answer = requests.get(self.url("/api/health"), timeout=5)
         return answer.status_code, answer.json()
 
+    def wait_until_recovered(self) -> None:
+        """Wait for every container to be healthy and the application to be connected to what it uses.
+
+        The application is healthy without its dependencies, and reconnects shortly after they are healthy.
+        """
+        self.invoke("wait")
+        until(lambda: self.health()[0] == 200, 60, "/api/health to report every dependency as healthy")
+
     def destroy(self) -> None:
         """Remove every container, network and volume of the project, in any state."""
         label = f"label=com.docker.compose.project={self.name}"

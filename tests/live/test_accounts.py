@@ -125,7 +125,7 @@ def test_missing_accounts_are_created_on_an_older_volume(stack: Stack) -> None:
     finally:
         stack.exec("db", "/opt/netmon/postgres-accounts.sh")
         stack.control("start", "app", "worker")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
     test_the_application_owns_its_tables_and_functions(stack)
 
 
@@ -204,5 +204,5 @@ def test_a_drifted_password_is_reported_with_its_fix(stack: Stack) -> None:
         assert "postgres-accounts.sh" in done.stdout
     finally:
         stack.exec("db", "/opt/netmon/postgres-accounts.sh")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
     stack.invoke("secrets.check")

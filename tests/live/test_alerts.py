@@ -48,14 +48,14 @@ def test_firing_and_resolved_alerts_reach_the_application(stack: Stack) -> None:
         require_complete(alert["labels"], alert["annotations"])
     for key in EXPECTED:
         assert wait_for_alert(stack, key, "resolved", repaired)["ends_at"]
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def test_a_silence_survives_a_kill_of_alertmanager(stack: Stack, silence: Silence) -> None:
     time.sleep(max(silence.created + SNAPSHOT_SECONDS - time.monotonic(), 0))
     with faults.killed(stack, "alertmanager"):
         pass
-    stack.invoke("wait")
+    stack.wait_until_recovered()
     assert silence.id in stack.exec("alertmanager", *AMTOOL, "query", "--quiet").split()
     stack.exec("alertmanager", *AMTOOL, "expire", silence.id)
 
@@ -72,7 +72,7 @@ def test_an_outage_of_the_application_burns_the_error_budget(stack: Stack) -> No
     before = burnt()
     with faults.killed(stack, "app"):
         until(lambda: burnt() > before, 60, "the outage to count as failed requests")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def wait_for_alert(stack: Stack, key: AlertKey, status: str, since: float) -> dict[str, Any]:

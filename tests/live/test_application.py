@@ -48,7 +48,7 @@ def test_worker_stops_gracefully_with_a_job_in_flight(stack: Stack, slow_target:
     assert stack.container("worker")["State"]["ExitCode"] == 0
     assert stack.result(probe, within=2)["status"] == "succeeded", "the result must be stored before the worker exits"
     stack.control("start", "worker")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[str, threading.Event]) -> None:
@@ -58,7 +58,7 @@ def test_a_killed_worker_loses_no_accepted_job(stack: Stack, slow_target: tuple[
     stack.control("kill", "worker")
     stack.control("start", "worker")
     assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 5
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def test_jobs_accepted_without_a_worker_are_executed_later(stack: Stack) -> None:
@@ -67,7 +67,7 @@ def test_jobs_accepted_without_a_worker_are_executed_later(stack: Stack) -> None
     stack.control("restart", "rabbitmq")
     stack.control("start", "worker")
     assert [stack.result(probe, within=60)["status"] for probe in probes] == ["succeeded"] * 20
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def test_api_drains_before_it_stops(stack: Stack) -> None:
@@ -76,7 +76,7 @@ def test_api_drains_before_it_stops(stack: Stack) -> None:
     assert time.monotonic() - started < 15
     assert stack.container("app")["State"]["ExitCode"] == 0
     stack.control("start", "app")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack) -> None:
@@ -89,9 +89,7 @@ def test_an_unavailable_broker_rejects_the_probe_and_stores_nothing(stack: Stack
         assert answer.headers["Content-Type"] == "application/problem+json"
     finally:
         stack.control("start", "rabbitmq")
-        stack.invoke("wait")
-        # The application is ready without the broker, and reconnects shortly after the broker is healthy.
-        until(lambda: requests.get(stack.url("/api/health"), timeout=5).status_code == 200, 20, "a connection")
+        stack.wait_until_recovered()
     count = "SELECT count(*) FROM probes WHERE status = 'queued'"
     queued = stack.exec("db", "psql", "-U", "postgres", "-d", "network_monitor", "-tAc", count)
     assert queued.strip() == "0"
@@ -135,7 +133,7 @@ def test_a_source_change_is_reloaded_in_development(stack: Stack) -> None:
     finally:
         module.write_text(source)
     until(lambda: answers(stack.url("/api/health/live")), 20, "the original source to be served")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 def answers(url: str) -> bool:

@@ -92,7 +92,7 @@ def test_workers_share_the_schedule_and_store_each_job_once(stack: Stack, server
     scale(stack, 3)
     targets = []
     try:
-        stack.invoke("wait")
+        stack.wait_until_recovered()
         targets = pipeline.add_targets(stack, server.url, 30)
         with pipeline.target_server(stack) as other:
             targets.append(pipeline.add_target(stack, other.url, enabled=False))
@@ -170,7 +170,7 @@ def test_results_are_stored_while_kafka_is_down_and_published_afterwards(
             assert len(pipeline.finished(stack, target)) >= before + 2
         finally:
             stack.control("start", "kafka")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
         until(lambda: pipeline.sql(stack, "SELECT FROM outbox LIMIT 1") == [], 30, "the outbox to be published")
         changes = published(stack, "monitor.state", target)
         assert [change["state"] for change in changes] == ["up", "down", "up"]

@@ -30,8 +30,7 @@ def test_health_names_a_stopped_dependency_and_recovers(stack: Stack, service: s
         assert ready == (503 if service == "db" else 200)
     finally:
         stack.control("start", service)
-    until(lambda: stack.health()[0] == 200, 60, f"/api/health to report the recovery of {service}")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 STATES = """
@@ -56,7 +55,7 @@ def test_states_survive_a_restart_of_redis(stack: Stack) -> None:
     stored = states(f"get_state({target!r})")
     assert "2026, 1, 2" in stored
     stack.control("restart", "redis")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
     assert states(f"get_state({target!r})") == stored
     states(f"delete({target!r})")
 
@@ -83,7 +82,7 @@ def test_own_health_check_fails_when_the_service_hangs(stack: Stack, services: l
             hanging.enter_context(frozen(stack.container(service)))
         until(lambda: failing() == set(services), 60, "every health check to fail")
         assert all(stack.container(service)["State"]["Running"] for service in services)
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_rabbitmq_starts_again_if_its_queues_have_ended(stack: Stack) -> None:
     assert stack.result(probe)["status"] == "succeeded"
     stack.exec("rabbitmq", "rabbitmqctl", "eval", "supervisor:terminate_child(ra_systems_sup, quorum_queues).")
     until(lambda: stack.container("rabbitmq")["RestartCount"] > before["RestartCount"], 40, "RabbitMQ to start again")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
     assert stack.result(stack.probe("http://app:3000/api/health/live"), within=30)["status"] == "succeeded"
 
 

@@ -42,13 +42,13 @@ def api(stack: Stack) -> Iterator[Api]:
         until(lambda: "ready" in stack.docker("logs", name), 20, "the services to listen")
         stack.run(*root, f"cp {bundle} /tmp/bundle && cat >>{bundle}", text=authority.cert_pem.bytes().decode())
         stack.control("restart", "worker")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
         yield Api(stack)
     finally:
         stack.docker("rm", "--force", name)
         stack.run(*root, f"if [ -f /tmp/bundle ]; then cat /tmp/bundle >{bundle}; fi", check=False)
         stack.control("restart", "worker")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
 
 
 def tcp(port: int, **more: Any) -> dict[str, Any]:

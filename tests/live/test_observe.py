@@ -64,7 +64,7 @@ def test_observe_check_fails_on_a_stopped_exporter_and_on_an_unknown_metric(with
         assert re.search(r"metrics +failed +redis_is_up +.*redis\.yml:RedisDown", done.stdout), done.stdout
     finally:
         with_traffic.control("start", "redis-exporter")
-        with_traffic.invoke("wait")
+        with_traffic.wait_until_recovered()
 
 
 def test_smoke_and_status_report_a_hanging_collector(with_traffic: Stack) -> None:
@@ -80,7 +80,7 @@ def test_smoke_and_status_report_a_hanging_collector(with_traffic: Stack) -> Non
         )
     finally:
         with_traffic.control("kill", "otel-collector", signal="CONT")
-    with_traffic.invoke("wait")
+    with_traffic.wait_until_recovered()
 
 
 def test_jobs_of_unavailable_services_stay_hidden_when_an_editor_replaces_their_files(stack: Stack) -> None:

@@ -53,7 +53,7 @@ def test_smoke_fails_on_a_broken_service(stack: Stack) -> None:
         assert re.search(r"\bdb\b.*\bok\b", done.stdout), done.stdout
     finally:
         stack.control("start", "redis")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
 
 
 def test_the_result_of_a_probe_reaches_the_cache(stack: Stack) -> None:
@@ -108,7 +108,7 @@ def test_status_fails_where_a_service_is_not_running(stack: Stack) -> None:
         assert re.search(r"\balertmanager\b.*\bexited\b", done.stdout), done.stdout
     finally:
         stack.control("start", "alertmanager")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
 
 
 def test_config_masks_every_secret(stack: Stack) -> None:
@@ -141,7 +141,7 @@ def test_migrations_run_once_with_concurrent_starts(stack: Stack) -> None:
     sql(stack, f"DROP TABLE {tables}")
     try:
         stack.compose("up", "--detach", "--no-deps", "--scale", "worker=3", *services)
-        stack.invoke("wait")
+        stack.wait_until_recovered()
         assert len(stack.containers("worker")) == 3
         names = sql(stack, "SELECT name FROM schema_migrations").split()
         assert names == [path.stem for path in sorted((stack.root / "app/netmon/migrations").glob("*.sql"))]

@@ -69,14 +69,14 @@ def test_each_target_is_notified_by_name_whatever_else_fails(stack: Stack) -> No
                 second.status = 200
                 wait_for(stack, b, "resolved")
             stack.compose("up", "--detach", "--no-recreate", "--no-deps", "--scale", "worker=2", "worker")
-            stack.invoke("wait")
+            stack.wait_until_recovered()
             stack.docker("kill", stack.containers("worker")[0])
             first.status = 200
             assert wait_for(stack, a, "resolved")["starts_at"] == shop["starts_at"]
         finally:
             pipeline.delete_targets(stack, a, b)
             stack.compose("up", "--detach", "--no-recreate", "--no-deps", "--scale", "worker=1", "worker")
-            stack.invoke("wait")
+            stack.wait_until_recovered()
 
 
 def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
@@ -104,7 +104,7 @@ def test_targets_without_a_worker_are_stale_everywhere(stack: Stack) -> None:
             until(lambda: stale_alert(stack, "resolved"), 40, "the alert to resolve")
         finally:
             pipeline.delete_targets(stack, target)
-            stack.invoke("wait")
+            stack.wait_until_recovered()
 
 
 def api(stack: Stack, target: str) -> dict[str, Any]:

@@ -339,7 +339,7 @@ def test_the_api_works_without_redis(api: Api, stack: Stack, target: str) -> Non
         assert api.get(target)["retries"] == 1
     finally:
         stack.control("start", "redis")
-        stack.invoke("wait")
+        stack.wait_until_recovered()
     assert api.get(target)["retries"] == 1
 
 

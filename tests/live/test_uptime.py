@@ -151,7 +151,7 @@ def test_a_result_from_the_future_does_not_hide_the_next_one(stack: Stack, targe
     finally:
         if redis == "stopped":
             stack.control("start", "redis")
-            stack.invoke("wait")
+            stack.wait_until_recovered()
 
 
 def test_states_of_a_clock_that_was_put_back_are_replaced(stack: Stack, target: str) -> None:

@@ -68,7 +68,7 @@ def assert_rotated(stack: Stack, account: Account, before: Credential) -> None:
     assert not rotations.accepts(stack, account, before), "the old credential is still accepted"
     assert not rotations.unfinished(stack)
     stack.invoke("secrets.check")
-    stack.invoke("wait")
+    stack.wait_until_recovered()
 
 
 @pytest.mark.parametrize("name", NAMES)
