@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from netmon_backup.state import State
 
@@ -53,7 +55,16 @@ def _by(label: str, name: str, about: str, values: Mapping[str, float]) -> str:
     return f"# HELP {name} {about}\n# TYPE {name} gauge\n{samples}"
 
 
-def server(port: int, current: Callable[[], State]) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """Logs the errors of requests, but no client that has gone: a health check reads the first line only."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log the current exception."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def server(port: int, current: Callable[[], State]) -> Server:
     """A server of ``/metrics`` with the state at the time of each request; ``/`` answers 200 while it can be read."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,4 +84,4 @@ def server(port: int, current: Callable[[], State]) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Log no requests."""
 
-    return ThreadingHTTPServer(("", port), Handler)
+    return Server(("", port), Handler)

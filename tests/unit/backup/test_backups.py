@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -444,6 +447,27 @@ def test_metrics_have_the_outcome_of_each_activity() -> None:
     assert 'netmon_backup_size_bytes{kind="full"} 7\n' in text
     assert 'netmon_backup_failed{activity="verify"} 1\n' in text
     assert "netmon_backup_wal_stored_timestamp_seconds 8\n" in text
+
+
+def test_a_client_that_closes_before_the_answer_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """As the health check does, which reads the first line only."""
+    asked, closed = threading.Event(), threading.Event()
+
+    def current() -> state.State:
+        asked.set()
+        assert closed.wait(10)
+        return state.State()
+
+    with metrics.server(0, current) as server:
+        server.daemon_threads = False  # so that the end of the block waits for the answer
+        threading.Thread(target=server.serve_forever).start()
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert asked.wait(10)
+        closed.set()
+        server.shutdown()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
