@@ -126,7 +126,12 @@ def measure(stack: Stack, repository: Path) -> Iterator[Figure]:
         yield Figure(f"{name}-p99", f"p99 latency at {RATE:.0f} requests per second, {label}", "ms",
                      [each.p99 for each in runs])  # fmt: skip
     yield Figure("quiet-p99", f"p99 latency at {RATE:.0f} requests per second, no backup", "ms", quiet)
-    yield Figure("wal", f"WAL of the {WAL_SECONDS} s after a checkpoint, {TARGETS:,} targets every 60 s", "MB", [each / 1e6 for each in wal])
+    yield Figure(
+        "wal",
+        f"WAL of the {WAL_SECONDS} s after a checkpoint, {TARGETS:,} targets every 60 s",
+        "MB",
+        [each / 1e6 for each in wal],
+    )
     label = f"WAL of a day, extrapolated from these {WAL_SECONDS} s: at most"
     yield Figure("wal-day", label, "GB", [each * DAY_SECONDS / WAL_SECONDS / 1e9 for each in wal])
     stored = sum(each.stat().st_size for each in repository.rglob("*") if each.is_file())

@@ -95,7 +95,7 @@ def load(docker: Docker, config: shapes.Configuration) -> Load:
         f"--command={query}",
     )
     try:
-        found = docker.compose("exec", "--no-TTY", "db", *psql, timeout=SECONDS)
+        found = docker.exec("db", *psql, timeout=SECONDS)
     except ToolkitError:
         return ASSUMED
     match = re.fullmatch(r"(\d+)\|([\d.]+)", found.stdout.strip())

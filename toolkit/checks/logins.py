@@ -129,7 +129,7 @@ def login_errors(docker: Docker, service: str, user: str, password: str) -> list
     command = [word.format(user=user) for word in login.command]
     stdin = login.stdin.format(user=user, password=password)
     if not login.per_replica:
-        result = docker.compose("exec", "--no-TTY", service, *command, stdin=stdin, timeout=TIMEOUT_SECONDS)
+        result = docker.exec(service, *command, stdin=stdin, timeout=TIMEOUT_SECONDS)
         return [_error(login, password, result)]
     running = [state.id for state in container_states(docker) if state.service == service and state.status == "running"]
     if not running:

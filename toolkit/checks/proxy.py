@@ -47,7 +47,7 @@ class Proxy:
         if SERVICE not in services or not {HTTP_PORT, HTTPS_PORT} <= ports.keys():
             return None
         environment = services[SERVICE]["environment"]
-        own = docker.compose("exec", "--no-TTY", SERVICE, "cat", ROOT)
+        own = docker.exec(SERVICE, "cat", ROOT)
         host, _, _ = ports[HTTPS_PORT].address.rpartition(":")
         http_port, https_port = ports[HTTP_PORT].published, ports[HTTPS_PORT].published
         return cls(

@@ -228,6 +228,20 @@ class Docker:
         """Run ``docker compose ARGS``; .env selects the files and groups."""
         return self("compose", *args, **options)
 
+    def exec(self, service: str, *command: str, **options: Unpack[Options]) -> Result:
+        """Run a command in a running container of a service; without one, the exit code is 1.
+
+        `docker compose exec` would read the configuration for each command, which takes 0.3 s of CPU time.
+        """
+        labels = (f"project={self.project_name()}", f"service={service}", "oneoff=False")
+        filters = (*(f"label=com.docker.compose.{label}" for label in labels), "status=running")
+        running = self("ps", "--quiet", "--no-trunc", *(word for each in filters for word in ("--filter", each)))
+        if running.code:
+            return running
+        if not running.stdout.split():
+            return Result(1, "", f"the service {service} is not running")
+        return self("exec", "--interactive", running.stdout.split()[0], *command, **options)
+
     def check(self, result: Result, action: str) -> Result:
         """Return the result if its exit code is 0.
 

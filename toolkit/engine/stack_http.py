@@ -80,8 +80,7 @@ def fetch(docker: Docker, requests: Sequence[Request], sender: str | None = None
     Args:
         docker: Docker in the project's folder.
         requests: The requests.
-        sender: The id of the container that sends them; default: Compose finds one of the `SENDERS`, which takes
-            longer than the requests.
+        sender: The id of the container that sends them; default: a container of one of the `SENDERS`.
 
     Raises:
         ToolkitError: none of the `SENDERS` runs.
@@ -93,10 +92,12 @@ def fetch(docker: Docker, requests: Sequence[Request], sender: str | None = None
     program = f"{Path(http_agent.__file__).read_text(encoding='utf-8')}\nmain(json.loads({payload!r}))\n"
     timeout = START_SECONDS + batches * max(request.timeout for request in requests)
     failures = []
-    commands = [("compose", "exec", "--no-TTY", service) for service in SENDERS]
-    for command in [("exec", "--interactive", sender)] if sender else commands:
+    for service in SENDERS[:1] if sender else SENDERS:
         try:
-            result = docker(*command, "python", "-", stdin=program, timeout=timeout)
+            if sender:
+                result = docker("exec", "--interactive", sender, "python", "-", stdin=program, timeout=timeout)
+            else:
+                result = docker.exec(service, "python", "-", stdin=program, timeout=timeout)
         except TimedOutError as error:
             why = f"the container or the Docker Engine does not answer: {error.what}"
             raise ToolkitError(
@@ -106,7 +107,7 @@ def fetch(docker: Docker, requests: Sequence[Request], sender: str | None = None
             responses = json.loads(result.stdout)
             break
         except ValueError:
-            failures.append(explain(f"send requests from inside the stack (docker {' '.join(command)})", result))
+            failures.append(explain(f"send requests from inside the stack (in {sender or service})", result))
     else:
         first = failures[0]
         fix = f"invoke status shows the state of {SENDERS[0]}; invoke up starts it"

@@ -105,7 +105,7 @@ def ask_blackbox(stack: Stack, *arguments: str) -> Result:
     """Send a request to the blackbox exporter from its own container: options of wget, and the path."""
     *options, path = arguments
     wget = ("wget", "-q", "-O", "-", *options, f"http://127.0.0.1:9115{path}")
-    return stack.docker.compose("exec", "--no-TTY", "blackbox-exporter", *wget, timeout=BLACKBOX_SECONDS)
+    return stack.docker.exec("blackbox-exporter", *wget, timeout=BLACKBOX_SECONDS)
 
 
 def otel_collector(stack: Stack) -> str:

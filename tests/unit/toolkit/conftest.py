@@ -42,6 +42,8 @@ class FakeDocker:
     environments: list[Mapping[str, str | None]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     options: list[dict[str, Any]] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
+    """The services without a running container; that of every other one has the name of its service as its id."""
     _script: list[tuple[tuple[str, ...], Answer]] = field(default_factory=list)
 
     def on(self, *words: str, stdout: object = "", stderr: str = "", code: int = 0) -> None:
@@ -73,6 +75,8 @@ class FakeDocker:
         stdin: str = "",
         **options: Any,
     ) -> Result:
+        if list(argv[:2]) == ["docker", "ps"] and "status=running" in argv:
+            return self._container(argv)
         self.calls.append(list(argv))
         self.environments.append(env or {})
         self.inputs.append(stdin)
@@ -88,6 +92,12 @@ class FakeDocker:
                     watch(line)
             return result
         pytest.fail(f"no result is scripted for: {' '.join(argv)}")
+
+    def _container(self, argv: Sequence[str]) -> Result:
+        """The container of the service of `Docker.exec`; this query is not recorded."""
+        prefix = "label=com.docker.compose.service="
+        service = next(word.removeprefix(prefix) for word in argv if word.startswith(prefix))
+        return Result(0, "" if service in self.stopped else f"{service}\n", "")
 
 
 def _contains(argv: Sequence[str], words: Sequence[str]) -> bool:
@@ -132,9 +142,10 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def docker(project: Project, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
-    """A fake docker on which every command has to be scripted, except the stream of events, which is empty."""
+    """A fake docker on which every command has to be scripted, except the configuration and the events: both empty."""
     fake = FakeDocker(Docker(project.root))
     fake.on("events")
+    fake.on("compose", "config", stdout=configuration())
     monkeypatch.setattr(compose, "run", fake)
     return fake
 

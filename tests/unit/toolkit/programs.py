@@ -28,7 +28,7 @@ class Programs:
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.docker.answer("compose", "exec", "worker", "python", by=self._execute)
+        self.docker.answer("exec", "worker", "python", by=self._execute)
 
     def on(self, address: str, answer: Any) -> None:
         """Script the response for ``service/path``: a document, or a function of the query parameters."""

@@ -149,15 +149,13 @@ def _start(project: Project, docker: Docker, timeout: float) -> None:
     # Without waiting: the health check logs in, with a password that the restored database may not have.
     docker.check(docker.compose("up", "--detach", "--no-deps", "db", "redis"), "start the database")
     accepts = "until pg_isready --quiet; do sleep 0.5; done"
-    docker.check(
-        docker.compose("exec", "--no-TTY", "db", "timeout", "120", "sh", "-c", accepts), "wait for the database"
-    )
-    accounts = docker.compose("exec", "--no-TTY", "db", ACCOUNTS)
+    docker.check(docker.exec("db", "timeout", "120", "sh", "-c", accepts), "wait for the database")
+    accounts = docker.exec("db", ACCOUNTS)
     docker.check(accounts, "set the passwords of the database")
     wait(docker, timeout, ["redis"])
     admin = project.secrets["redis_password"]
     login = f"AUTH {admin.user} {credentials.load(project, admin)}\nFLUSHALL\n"
-    flushed = docker.compose("exec", "--no-TTY", "redis", "redis-cli", stdin=login, timeout=60)
+    flushed = docker.exec("redis", "redis-cli", stdin=login, timeout=60)
     if flushed.stdout.split()[-1:] != ["OK"]:
         reason = " ".join(flushed.stdout.split()) or flushed.stderr
         raise ToolkitError("cannot drop the cached states", f"redis: {reason}", "run: invoke secrets.check")
@@ -168,7 +166,7 @@ def _requeue(docker: Docker) -> None:
     """Queue the accepted probes again that the restored database has and the queue has not; on failure, print it."""
     if not any(state.service == "worker" for state in container_states(docker)):
         return  # another application
-    done = docker.compose("exec", "--no-TTY", "worker", "python", "-m", "netmon", "requeue", timeout=600)
+    done = docker.exec("worker", "python", "-m", "netmon", "requeue", timeout=600)
     if done.code:
         reason = " ".join(done.stderr.split())[-300:]
         console.say(f"  accepted probes are not queued again, and end as failed: {reason}", "warning")

@@ -16,7 +16,7 @@ PSQL = ("psql", "--username=postgres", "--dbname=network_monitor", "--no-psqlrc"
 
 def count(docker: Docker) -> dict[str, int]:
     """The rows of each table of the service db; empty if it does not answer."""
-    result = docker.compose("exec", "--no-TTY", "db", *PSQL, stdin=ROWS, timeout=600)
+    result = docker.exec("db", *PSQL, stdin=ROWS, timeout=600)
     if result.code:
         return {}
     return {name: int(rows) for name, _, rows in (line.partition("|") for line in result.stdout.split())}

@@ -230,4 +230,4 @@ class _Rotation:
         if value is None:
             return True
         same = f'[ "$(cat)" = "$(cat /run/secrets/{secret})" ]'
-        return self._docker.compose("exec", "--no-TTY", service, "sh", "-c", same, stdin=value).code == 0
+        return self._docker.exec(service, "sh", "-c", same, stdin=value).code == 0

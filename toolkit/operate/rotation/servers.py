@@ -67,7 +67,7 @@ class Server(ABC):
         return self.staged.old.user if self.staged.old.user != self.staged.new.user else ""
 
     def _run(self, doing: str, *command: str, stdin: str = "") -> str:
-        result = self.docker.compose("exec", "--no-TTY", self.service, *command, stdin=stdin, timeout=TIMEOUT_SECONDS)
+        result = self.docker.exec(self.service, *command, stdin=stdin, timeout=TIMEOUT_SECONDS)
         return self.docker.check(result, doing).stdout
 
 

@@ -117,12 +117,12 @@ def test_a_setting_that_is_no_size_is_an_error(value: str) -> None:
     ],
 )
 def test_the_load_is_that_of_the_database(docker: FakeDocker, stdout: str, code: int, expected: Load) -> None:
-    docker.on("compose", "exec", "--no-TTY", "db", "psql", stdout=stdout, code=code)
+    docker.on("exec", "db", "psql", stdout=stdout, code=code)
     assert growth.load(docker.cli, configuration(db={"image": "postgres"})) == expected
     assert growth.load(docker.cli, configuration(app={"image": "a"})) == ASSUMED
 
 
 def test_a_hung_database_is_not_waited_for(docker: FakeDocker) -> None:
-    docker.answer("compose", "exec", "--no-TTY", "db", by=ToolkitError("did not finish within 20 s"))
+    docker.answer("exec", "db", by=ToolkitError("did not finish within 20 s"))
     assert growth.load(docker.cli, configuration(db={"image": "postgres"})) == ASSUMED
     assert json.dumps(docker.options[-1]["timeout"]) == "20.0"

@@ -367,9 +367,9 @@ def test_the_space_for_data_depends_on_the_targets(
     services["db"] = {"image": f"db@{DIGEST}", **services["alertmanager"]}
     docker.on("compose", "config", "--format", stdout=configuration(**services))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100 * 10**9, 0, 90 * 10**9))
-    docker.on("compose", "exec", "--no-TTY", "db", "psql", stdout="100|1.7\n")
+    docker.on("exec", "db", "psql", stdout="100|1.7\n")
     assert problems(project, docker) == []
-    docker.on("compose", "exec", "--no-TTY", "db", "psql", stdout="5000|83.3\n")
+    docker.on("exec", "db", "psql", stdout="5000|83.3\n")
     assert "the data of 5000 targets takes up to" in only(project, docker, "data disk", "warning")
 
 

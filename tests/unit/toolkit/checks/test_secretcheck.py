@@ -67,9 +67,9 @@ def stack(project: Project, docker: FakeDocker, _fixed_passwords: None) -> None:
     docker.on("compose", "config", stdout={"name": "network-monitor", "services": {"app": own, "smoke": own}})
     docker.on("ps", stdout="one two")
     docker.on("container", "inspect", stdout=[container(service) for service in SERVICES])
-    docker.on("compose", "exec")
+    docker.on("exec")
     docker.on("exec", "--interactive", stdout="status 204\n")
-    docker.on("compose", "exec", "redis", stdout="OK\nPONG\n")
+    docker.on("exec", "redis", stdout="OK\nPONG\n")
 
 
 def row(project: Project, docker: FakeDocker, name: str) -> Row:
@@ -112,7 +112,7 @@ def test_credentials_of_stopped_services_are_not_tested(project: Project, docker
     found = row(project, docker, "postgres_app_password")
     assert found.outcome == "skipped"
     assert found.findings[0].detail == "not tested: db is not running"
-    assert not docker.ran("compose", "exec")
+    assert not docker.ran("exec")
     docker.on("ps", code=1, stderr="Cannot connect to the Docker daemon")
     assert "not tested: cannot list the containers" in row(project, docker, "redis_password").findings[0].detail
     report(check(project, docker.cli)).require()
@@ -142,7 +142,7 @@ def test_credentials_of_stopped_services_are_not_tested(project: Project, docker
 def test_rejected_password_fails(
     project: Project, docker: FakeDocker, name: str, service: str, result: Result, message: str, fix: str
 ) -> None:
-    docker.answer("compose", "exec", service, by=result)
+    docker.answer("exec", service, by=result)
     found = row(project, docker, name)
     assert found.outcome == "failed"
     assert message in found.findings[-1].detail
@@ -170,7 +170,7 @@ def test_grafana_login_uses_its_api(project: Project, docker: FakeDocker) -> Non
             done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
             return Result(done.returncode, done.stdout, done.stderr)
 
-        docker.answer("compose", "exec", "grafana", by=run)
+        docker.answer("exec", "grafana", by=run)
         assert row(project, docker, "grafana_admin_password").findings[0].detail == "grafana accepts it"
         write(project, "grafana_admin_password", credentials.generate().encode())
         found = row(project, docker, "grafana_admin_password")
@@ -183,20 +183,20 @@ def test_grafana_login_uses_its_api(project: Project, docker: FakeDocker) -> Non
 
 
 def test_login_timeout_is_reported(project: Project, docker: FakeDocker) -> None:
-    docker.answer("compose", "exec", "db", by=ToolkitError("docker compose exec db did not finish within 30 s"))
+    docker.answer("exec", "db", by=ToolkitError("docker compose exec db did not finish within 30 s"))
     assert "did not finish within 30 s" in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_password_in_a_programs_output_is_masked(project: Project, docker: FakeDocker) -> None:
     password = credentials.load(project, project.secrets["postgres_password"])
-    docker.on("compose", "exec", "db", code=3, stderr=f'syntax error at "{password}"')
+    docker.on("exec", "db", code=3, stderr=f'syntax error at "{password}"')
     assert password not in row(project, docker, "postgres_password").findings[0].detail
 
 
 def test_kafka_login_is_tested_with_the_secrets_layer(project: Project, docker: FakeDocker) -> None:
     setup(project, "prod")
     docker.on("container", "inspect", stdout=[container("kafka")])
-    docker.on("compose", "exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
+    docker.on("exec", "kafka", code=1, stderr="SaslAuthenticationException: Authentication failed\n")
     found = row(project, docker, "kafka_app_password")
     assert found.account == "kafka: netmon_a"
     assert "Authentication failed" in found.findings[0].detail

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.toolkit.conftest import FakeDocker, configuration
 from toolkit.core.errors import ToolkitError
+from toolkit.engine import compose
 from toolkit.engine.compose import Docker, Result, explain, run
 
 
@@ -164,3 +165,24 @@ def test_data_root_is_none_without_an_engine(docker: FakeDocker) -> None:
     assert docker.cli.data_root() is None
     docker.answer("info", by=ToolkitError("cannot run docker"))
     assert docker.cli.data_root() is None
+
+
+def test_a_command_runs_in_a_running_container_of_the_service(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = {"ps": Result(0, "first\nsecond\n", ""), "exec": Result(3, "out", "")}
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> Result:
+        calls.append(argv)
+        return results[argv[1]] if argv[1] in results else FakeDocker.result(configuration())
+
+    monkeypatch.setattr(compose, "run", run)
+    assert docker.cli.exec("db", "psql", stdin="SELECT 1") == results["exec"]
+    assert calls[-1] == ["docker", "exec", "--interactive", "first", "psql"]
+    assert {"label=com.docker.compose.project=network-monitor", "label=com.docker.compose.service=db",
+            "label=com.docker.compose.oneoff=False", "status=running"} <= set(calls[-2])  # fmt: skip
+    results["ps"] = Result(0, "", "")
+    assert docker.cli.exec("db", "psql") == Result(1, "", "the service db is not running")
+    results["ps"] = Result(1, "", "permission denied")
+    assert docker.cli.exec("db", "psql") == results["ps"]

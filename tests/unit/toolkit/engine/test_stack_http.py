@@ -25,7 +25,7 @@ def interpreter(docker: FakeDocker, sender: str = "worker") -> None:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
-    docker.answer("compose", "exec", sender, "python", "-", by=execute)
+    docker.answer("exec", sender, "python", "-", by=execute)
 
 
 def echo(method: str, path: str, headers: dict[str, str], body: str) -> Route:
@@ -63,7 +63,7 @@ def test_responses_are_in_the_order_of_the_requests(docker: FakeDocker) -> None:
 
 
 def test_without_a_worker_container_exporter_sends(docker: FakeDocker) -> None:
-    docker.answer("compose", "exec", "worker", by=Result(1, "", 'service "worker" is not running'))
+    docker.stopped.add("worker")
     interpreter(docker, "container-exporter")
     with server(echo) as port:
         [answer] = get(docker.cli, f"http://127.0.0.1:{port}/")

@@ -28,8 +28,7 @@ class AccountBook:
     """The API tokens that a container of the application accepts."""
 
     def __post_init__(self) -> None:
-        self.docker.answer("compose", "exec", by=lambda argv: self.tool(argv[4], argv[5:], self.docker.inputs[-1]))
-        self.docker.answer("exec", "--interactive", by=lambda argv: self._api(argv[3], self.docker.inputs[-1]))
+        self.docker.answer("exec", by=lambda argv: self._in_container(argv[3], argv[4:], self.docker.inputs[-1]))
 
     def accepts(self, service: str, user: str, password: str) -> bool:
         """Whether a login succeeds."""
@@ -56,6 +55,11 @@ class AccountBook:
             case _:
                 secret = password
         self.stored[service][user] = {secret}
+
+    def _in_container(self, container: str, command: list[str], given: str) -> Result:
+        if command[0] == "python":
+            return self._api(container, given)
+        return self.tool(container, command, given)
 
     def tool(self, service: str, command: list[str], given: str) -> Result:
         """The result of a program in the service's container for its input."""

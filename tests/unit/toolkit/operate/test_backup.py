@@ -236,7 +236,7 @@ def steps(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (("run", "plan"), "plan", answer(PLAN)),
         (("run", "prepare"), "prepare", answer(DONE)), (("run", "exchange"), "exchange", answer(DONE)),
     ):  # fmt: skip
-        docker.answer("compose", *words, by=step(name, stdout))
+        docker.answer(*words, by=step(name, stdout))
     return done
 
 
@@ -259,7 +259,7 @@ def test_a_restore_prepares_before_it_stops_anything(
 def test_a_restore_continues_if_probes_are_not_queued_again(
     project: Project, docker: FakeDocker, steps: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    docker.on("compose", "exec", "worker", code=1, stderr="the queue is unavailable")
+    docker.on("exec", "worker", code=1, stderr="the queue is unavailable")
     restore.restore(project, docker.cli, Options(10, yes=True))
     assert steps[-2:] == ["start", "smoke"]
     assert (
@@ -285,7 +285,7 @@ def test_a_restore_that_fails_stops_nothing(project: Project, docker: FakeDocker
 
 
 def test_redis_that_keeps_its_states_is_an_error(project: Project, docker: FakeDocker, steps: list[str]) -> None:
-    docker.on("compose", "exec", "redis", stdout="WRONGPASS\nNOAUTH\n")
+    docker.on("exec", "redis", stdout="WRONGPASS\nNOAUTH\n")
     with pytest.raises(ToolkitError, match="cannot drop the cached states"):
         restore.restore(project, docker.cli, Options(10, yes=True))
 
@@ -302,7 +302,7 @@ def test_redis_that_keeps_its_states_is_an_error(project: Project, docker: FakeD
 def test_a_failed_step_ends_the_restore(
     project: Project, docker: FakeDocker, steps: list[str], words: tuple[str, ...], message: str
 ) -> None:
-    docker.on("compose", *words, code=1, stderr="it failed")
+    docker.on(*words, code=1, stderr="it failed")
     with pytest.raises(ToolkitError, match=message):
         restore.restore(project, docker.cli, Options(10, yes=True))
     assert "start" not in steps

@@ -51,7 +51,7 @@ class Stack:
         self.healthy = 200
         self.accepts = 202
         self.access = credentials.authorization(project)["Authorization"]
-        docker.answer("compose", "exec", by=self._exec)
+        docker.answer("exec", by=self._exec)
         docker.answer("git", by=ToolkitError("cannot run git", "the program is not installed"))
         docker.on("image", "ls", stdout="")
 

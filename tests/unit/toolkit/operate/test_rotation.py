@@ -115,7 +115,7 @@ def test_only_clients_of_the_credential_are_restarted(prod: Stack) -> None:
 
 
 def test_server_with_a_replaced_file_is_recreated(prod: Stack, capsys: pytest.CaptureFixture[str]) -> None:
-    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.docker.on("exec", "db", "sh", code=1)
     prod.rotate("postgres_monitoring")
     assert "created db-12" in prod.engine.log
     assert "db is restarted to read the new value" in capsys.readouterr().out
@@ -160,7 +160,7 @@ def test_rotation_without_replaced_containers_creates_no_silence(prod: Stack) ->
 
 def test_alerts_of_a_restarted_server_are_silenced(prod: Stack) -> None:
     alertmanager = start_alertmanager(prod)
-    prod.docker.on("compose", "exec", "db", "sh", code=1)
+    prod.docker.on("exec", "db", "sh", code=1)
     prod.rotate("postgres_monitoring")
     clients, server = alertmanager.silenced()
     assert clients["service"] == ["postgres-exporter"]
@@ -353,7 +353,7 @@ def test_kill_during_a_change_of_the_journal_is_cleaned_up(
 
 
 def test_journal_is_readable_by_its_owner_only(prod: Stack) -> None:
-    prod.docker.on("compose", "exec", "db", code=2, stderr="gone")
+    prod.docker.on("exec", "db", code=2, stderr="gone")
     rotation_journal.begin(prod.project, require_account(prod.project, "postgres_app"))
     folder = rotation_journal.folder(prod.project)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -392,14 +392,14 @@ def test_rejected_current_password_is_not_rotated(prod: Stack) -> None:
 
 def test_server_that_rejects_the_new_credential_is_an_error(prod: Stack) -> None:
     before = prod.in_use("rabbitmq_app")
-    prod.docker.on("compose", "exec", "rabbitmq", "bash", stdout='HTTP/1.1 200 OK\r\n\r\n{"tags": []}')
+    prod.docker.on("exec", "rabbitmq", "bash", stdout='HTTP/1.1 200 OK\r\n\r\n{"tags": []}')
     with pytest.raises(ToolkitError, match="rabbitmq does not accept the new credential: refused"):
         prod.rotate("rabbitmq_app")
     assert prod.in_use("rabbitmq_app") == before
 
 
 def test_server_that_accepts_the_old_credential_is_an_error(prod: Stack) -> None:
-    prod.docker.on("compose", "exec", "kafka", "--entity-name=netmon_a")
+    prod.docker.on("exec", "kafka", "--entity-name=netmon_a")
     with pytest.raises(ToolkitError, match="kafka still accepts the old credential") as caught:
         prod.rotate("kafka_app")
     assert caught.value.fix == "run: invoke secrets.rotate --name=kafka_app"
