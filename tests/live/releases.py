@@ -61,7 +61,7 @@ FAILS_JOBS = BrokenRelease(
     "app/netmon/worker.py",
     "        if delivery.repeated and await self.finished([job.id]):",
     '        raise RuntimeError("broken")\n        if delivery.repeated:',
-    "probe to complete",
+    "ended with not_executed",
 )
 BAD_MIGRATION = BrokenRelease(
     "migration fails",

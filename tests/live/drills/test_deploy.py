@@ -20,6 +20,8 @@ from tests.live.stack import Stack, kill
 
 Record = Callable[[str], None]
 
+LOGS = {releases.FAILS_REQUESTS: "app.log", releases.FAILS_JOBS: "worker.log"}
+"""The log that has the reason."""
 STEPS = ("images", "migrate", "silence", "replace", "verify")
 
 
@@ -77,9 +79,10 @@ def test_a_broken_release_is_rolled_back(prod_stack: Stack, load: Load, record: 
     assert done.code == 1, done.output
     assert broken.error in done.output, done.output
     assert "Traceback" not in done.output.partition("its log")[0] or broken is not releases.BAD_MIGRATION
-    if broken is releases.FAILS_REQUESTS:
-        assert str(prod_stack.root / ".netmon" / "app.log") in done.output
-        assert "broken" in (prod_stack.root / ".netmon" / "app.log").read_text()
+    if broken in LOGS:
+        log = prod_stack.root / ".netmon" / LOGS[broken]
+        assert str(log) in done.output
+        assert "broken" in log.read_text()
     assert releases.release(prod_stack) == before
     assert_consistent(prod_stack)
     assert load.unfinished(60) == []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from toolkit.checkout import credentials
@@ -18,7 +19,7 @@ from toolkit.core.polling import CheckError
 from toolkit.engine import health, wait
 from toolkit.engine.compose import Docker
 from toolkit.engine.stack_http import Request, Response, fetch
-from toolkit.operate.deploy.release import APP
+from toolkit.operate.deploy.release import APP, WORKER
 
 ANSWER_SECONDS, PROBE_SECONDS = 15.0, 30.0
 """Timeouts: for the dependencies to be reachable, and for a probe to complete."""
@@ -36,7 +37,8 @@ def rehearse(project: Project, docker: Docker, version: str, timeout: float) -> 
         timeout: Seconds for it to become healthy.
 
     Raises:
-        ToolkitError: it does not become healthy, or a request fails; its log is in .netmon/app.log.
+        ToolkitError: it does not become healthy, or a request fails; its log is in .netmon/app.log, and that of the new
+            worker, which carries out its probe, in .netmon/worker.log.
     """
     name, plan = Plan.read(project, docker)
     begun = time.monotonic()
@@ -70,13 +72,20 @@ def _candidate(project: Project, docker: Docker, name: str, timeout: float) -> I
         _wait_until_healthy(docker, host, timeout)
         yield host
     except ToolkitError as error:
-        path = project.lock_file.with_name(f"{APP}.log")
-        log = docker("logs", "--timestamps", host)
-        files.write_atomically(path, log.stdout + log.stderr, mode=0o600)
+        workers = [state.id for state in health.container_states(docker, name) if state.service == WORKER]
+        saved = [_save_log(project, docker, APP, [host]), _save_log(project, docker, WORKER, workers)]
         fix = f"{error.fix}\n       " if error.fix else ""
-        raise ToolkitError(error.what, error.why, f"{fix}full log: {path}") from error
+        raise ToolkitError(error.what, error.why, f"{fix}full logs: {', '.join(map(str, saved))}") from error
     finally:
         remove(docker, name)
+
+
+def _save_log(project: Project, docker: Docker, service: str, containers: Sequence[str]) -> Path:
+    """Save the logs of these containers, which are removed with the failed release."""
+    path = project.lock_file.with_name(f"{service}.log")
+    logs = [docker("logs", "--timestamps", container) for container in containers]
+    files.write_atomically(path, "".join(log.stdout + log.stderr for log in logs), mode=0o600)
+    return path
 
 
 def _wait_until_healthy(docker: Docker, host: str, timeout: float) -> None:

@@ -241,6 +241,18 @@ def test_broken_release_is_rolled_back(
     assert stack.engine.serving.count(0) == 0, "no service was ever without a healthy container"
 
 
+def test_logs_of_a_failed_rehearsal_are_saved(stack: Stack) -> None:
+    stack.accepts = 500
+    with pytest.raises(ToolkitError, match="the new app does not work") as raised:
+        stack.deploy()
+    folder = stack.project.root / ".netmon"
+    assert f"full logs: {folder / 'app.log'}, {folder / 'worker.log'}" in raised.value.fix
+    assert (
+        folder / "app.log"
+    ).read_text() == f"2026-01-01T00:00:00Z log of {rehearsal.container_name('network-monitor')}\n"
+    assert "log of worker-" in (folder / "worker.log").read_text()
+
+
 def test_rollback_reverses_the_order(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The application is rolled back before the worker: the producer of jobs is never newer than the consumer."""
     monkeypatch.setattr(package, "smoke", lambda *_: RED)
