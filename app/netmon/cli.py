@@ -16,6 +16,10 @@ EX_CONFIG = 78
 SERVICE_NAMES = {"api": "netmon-app", "worker": "netmon-worker"}
 """The service names of the commands in traces."""
 
+SWITCH_SECONDS = 0.001
+"""How long a thread keeps the interpreter while others wait for it. Each step of a request would wait 5 ms, the
+default, for a thread that renders metrics or exports spans."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
@@ -89,6 +93,7 @@ def run_service(name: str) -> None:
     # uvloop resolves names in the thread pool of libuv, half of which may do so at a time: with the default of 4, two
     # lookups that hang would block all others, including those of the platform's own services.
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
+    sys.setswitchinterval(SWITCH_SECONDS)
     import uvloop
 
     from netmon import logs, tracing

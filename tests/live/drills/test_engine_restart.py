@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
+from tests.live.conftest import RUNNING
 from tests.live.load import Load
 from tests.live.stack import CHECKOUT, Stack, until
 
@@ -93,11 +94,12 @@ def is_ready(stack: Stack) -> bool:
 
 
 def others_on_the_engine(stack: Stack) -> list[str]:
-    """The names of containers of other projects, or of none."""
+    """The names of containers of other projects, or of none; the shared stacks of these tests may be restarted."""
+    own = {stack.name, *(each.name for each in RUNNING)}
     ids = stack.docker("ps", "--all", "--quiet").split()
     found = json.loads(stack.docker("inspect", *ids)) if ids else []
     return [
         container["Name"].lstrip("/")
         for container in found
-        if (container["Config"]["Labels"] or {}).get("com.docker.compose.project") != stack.name
+        if (container["Config"]["Labels"] or {}).get("com.docker.compose.project") not in own
     ]

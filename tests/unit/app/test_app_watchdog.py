@@ -143,6 +143,7 @@ def test_every_service_is_watched_unless_it_is_reloaded(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], reload: str
 ) -> None:
     found: list[bool] = []
+    intervals: list[float] = []
 
     async def run(service: Coroutine[object, object, None], *, watched: bool) -> None:
         service.close()
@@ -153,5 +154,7 @@ def test_every_service_is_watched_unless_it_is_reloaded(
     monkeypatch.setattr(cli, "_run_and_exit", run)
     monkeypatch.setattr("netmon.logs.configure", lambda *_: None)
     monkeypatch.setattr("netmon.tracing.configure", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
     cli.run_service("worker")
     assert found == [reload == "false"]
+    assert intervals == [0.001], "a request would wait longer for threads"
