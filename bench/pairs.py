@@ -31,12 +31,14 @@ class Measurement:
         return self.constant_rate.quantile(share) * 1000
 
 
-def under_load(base: str, paths: Sequence[str], tls: Tls | None = None) -> Measurement:
-    """Warm up a server and measure it."""
+def under_load(
+    base: str, paths: Sequence[str], tls: Tls | None = None, between: Callable[[], object] = lambda: None
+) -> Measurement:
+    """Warm up a server and measure it; ``between`` is called before the load at a constant rate."""
     closed_loop(base, paths, CONNECTIONS, SECONDS / 2, tls)
-    return Measurement(
-        closed_loop(base, paths, CONNECTIONS, SECONDS, tls), constant_rate(base, paths, RATE, SECONDS, tls)
-    )
+    closed = closed_loop(base, paths, CONNECTIONS, SECONDS, tls)
+    between()
+    return Measurement(closed, constant_rate(base, paths, RATE, 2 * SECONDS, tls))
 
 
 def alternate(measure: Callable[[bool], T]) -> Pairs[T]:
