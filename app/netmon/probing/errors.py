@@ -59,7 +59,8 @@ class _Failure(NamedTuple):
 
 
 def _timeout(failure: Exception, seconds: float) -> str:
-    if LOOKUP in getattr(failure.__cause__, "__notes__", ()):
+    # The context with Python 3.11.2.
+    if LOOKUP in getattr(failure.__cause__ or failure.__context__, "__notes__", ()):
         return f"the name server did not answer within {seconds:g} s"
     return f"no complete response within {seconds:g} s"
 

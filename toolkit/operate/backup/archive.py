@@ -112,5 +112,7 @@ def extract(content: bytes, target: Path) -> list[str]:
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
                 raise ToolkitError("the archive of the platform's files is invalid", f"it has {member.name}")
-        archive.extractall(target, filter="data")
+        # Python 3.11.2, that of Debian 12, has no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(target)  # noqa: S202 - the members have been checked
         return archive.getnames()

@@ -140,9 +140,18 @@ def test_content_that_cannot_be_included_is_reported(
     assert "definitions/rabbitmq.json" in archive.make(project, docker.cli).members
 
 
+@pytest.mark.parametrize("filters", [True, False], ids=["filters", "Debian 12"])
 def test_an_archive_is_extracted_into_a_new_private_folder(
-    project: Project, docker: FakeDocker, tmp_path: Path
+    project: Project, docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: bool
 ) -> None:
+    if not filters:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+        extract = tarfile.TarFile.extractall
+
+        def without_filter(self: tarfile.TarFile, path: Path) -> None:
+            extract(self, path)
+
+        monkeypatch.setattr(tarfile.TarFile, "extractall", without_filter)
     docker.on("ps", stdout="")
     made = archive.make(project, docker.cli)
     target = tmp_path / "restored"
