@@ -124,12 +124,14 @@ class ReceivedAlerts:
 
     async def newest(self, limit: int, status: Status | None) -> list[Alert]:
         """The latest `limit` alerts, newest first; without the database, those in the memory of this process."""
+        # An alert that is stored while the database answers may be in neither.
+        unwritten = set(self._unwritten)
         try:
             known = {alert.key: alert for alert in (Alert(**row) for row in await self._database.alerts(limit, status))}
         except UNAVAILABLE_ERRORS as error:
             log.debug("alerts listed from memory", reason=describe(error))
             known = dict(self._recent)
-        for key in self._unwritten:
+        for key in (unwritten | self._unwritten) & self._recent.keys():
             if key not in known or known[key].status == "firing":
                 known[key] = self._recent[key]
         alerts = [alert for alert in known.values() if status in (None, alert.status)]

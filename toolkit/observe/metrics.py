@@ -22,6 +22,9 @@ DEFAULT_INTERVAL = "15s"
 """The evaluation interval of a group without one."""
 SETTLING_SECONDS = 60.0
 """Seconds for the first scrapes and for recording rules based on other recording rules."""
+RECENTLY_RECORDED = 'group by (__name__) (last_over_time({__name__=~".+:.+"}[2m30s]))'
+"""The recorded series of the last two evaluations of the slowest group. An interruption of what they are recorded from
+ends them until the next evaluation."""
 RULES = (Path("monitoring/prometheus/rules"), Path("monitoring/jaeger"), Path("monitoring/backup"))
 
 
@@ -36,17 +39,19 @@ def check(stack: Stack) -> Iterator[Finding]:
     if why := stack.unavailable_reason("prometheus"):
         yield Finding.skipped(CHECK, f"{len(used)} names", why)
         return
-    series, runtime = stack.fetch(
+    series, recorded, runtime = stack.fetch(
         [
             Request(url("prometheus", "/api/v1/query", query='group by (__name__) ({__name__!=""})')),
+            Request(url("prometheus", "/api/v1/query", query=RECENTLY_RECORDED)),
             Request(url("prometheus", "/api/v1/status/runtimeinfo")),
         ]
     )
-    found, info = data(series), data(runtime)
-    if found is None or info is None:
-        yield Finding.of(CHECK, "prometheus", series.problem or runtime.problem or "it does not report its metrics")
+    found, old, info = map(data, (series, recorded, runtime))
+    if found is None or old is None or info is None:
+        problem = series.problem or recorded.problem or runtime.problem
+        yield Finding.of(CHECK, "prometheus", problem or "it does not report its metrics")
         return
-    live = {each["metric"]["__name__"] for each in found["result"]}
+    live = {each["metric"]["__name__"] for each in (*found["result"], *old["result"])}
     age = (datetime.now(UTC) - datetime.fromisoformat(info["startTime"])).total_seconds()
     not_yet_recorded = {name for name, interval in _recorded(stack) if age < 2 * interval + SETTLING_SECONDS}
     for name in sorted(used):

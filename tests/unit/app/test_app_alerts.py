@@ -164,6 +164,21 @@ async def test_alerts_that_another_process_stored_are_listed(
     assert [alert["status"] for alert in (await client.get("/api/alerts")).json()] == ["resolved"]
 
 
+async def test_an_alert_that_is_stored_while_the_database_answers_is_listed(
+    received: ReceivedAlerts, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def alerts(_limit: int, _status: str | None) -> list[dict[str, Any]]:
+        """The rows of a moment before the alert was stored."""
+        storing = asyncio.create_task(received.run())
+        await until(lambda: not received._unwritten)
+        storing.cancel()
+        return []
+
+    monkeypatch.setattr(database, "alerts", alerts)
+    received.receive(alert("KafkaDown"))
+    assert [each.alertname for each in await received.newest(10, None)] == ["KafkaDown"]
+
+
 @pytest.mark.parametrize(
     "body",
     [

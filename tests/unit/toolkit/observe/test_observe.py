@@ -107,10 +107,14 @@ class TestMetrics:
     @pytest.fixture(autouse=True)
     def _live(self, programs: Programs) -> None:
         self.live = ["redis_up", "redis_db_keys", "loki_lines_total"]
+        self.recorded: list[str] = []
         self.started = "2026-01-01T00:00:00.123456789Z"
         programs.on("prometheus/api/v1/status/runtimeinfo", lambda _parameters: prometheus({"startTime": self.started}))
-        programs.on("prometheus/api/v1/query", lambda _parameters: prometheus(
-            {"result": [{"metric": {"__name__": name}} for name in self.live]}))  # fmt: skip
+        programs.on("prometheus/api/v1/query", self.query)
+
+    def query(self, parameters: dict[str, str]) -> Any:
+        names = self.recorded if parameters["query"] == metrics.RECENTLY_RECORDED else self.live
+        return prometheus({"result": [{"metric": {"__name__": name}} for name in names]})
 
     def check(self, programs: Programs, root: Path, **options: Any) -> list[Finding]:
         return list(metrics.check(stack(programs.docker, root, "prometheus", **options)))
@@ -152,6 +156,11 @@ class TestMetrics:
         programs.on("prometheus/api/v1/query_range", prometheus({"result": []}))
         [panel] = panels.check(stack(programs.docker, root, "prometheus"), found)
         assert (panel.outcome, panel.detail.partition(":")[0]) == (Outcome.OK, "loki")
+
+    def test_recorded_series_that_ended_moments_ago_exist(self, programs: Programs, root: Path) -> None:
+        dashboard(root, ("prometheus", "Lines", "loki:lines"))
+        self.recorded.append("loki:lines")
+        assert outcomes(self.check(programs, root))["loki:lines"] == "ok"
 
     def test_optional_metric_of_a_running_service_may_be_missing(self, programs: Programs, root: Path) -> None:
         """The entry of the service does not hide the entry of the metric."""
